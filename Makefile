@@ -106,7 +106,7 @@ install:
 	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
-	install -m 755 units/open-sockets units/close-sockets units/reopen-logs units/elsewhere units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
+	install -m 755 units/open-sockets units/close-sockets units/reopen-logs units/removal-commands units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
 	ln -sf $(RSPM) $(DESTDIR)/usr/bin/rspm
 	install -d -m 755 $(DESTDIR)/etc/rstudio-pm $(DESTDIR)/etc/logrotate.d
 	install -m 644 etc/rstudio-pm.gcfg $(DESTDIR)/opt/rstudio-pm/lib/rstudio-pm.gcfg

@@ -18,7 +18,7 @@ pub struct StartBackup {
     /// Whether the backup succeeds if storage lacks files; the manifest lists them.
     #[serde(default)]
     pub allow_missing: bool,
-    /// Whether to start anew in a folder that contains no backup although the server has made one there.
+    /// Whether to start a new series of backups in a folder that contains none although the server has made one there.
     #[serde(default)]
     pub init: bool,
     /// Whether the folder may continue after the backups of another copy of the database, which a restore made.

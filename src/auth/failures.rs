@@ -1,6 +1,6 @@
-//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so that
-//! nobody can guess tokens or burden the server with them. A valid token is never refused because of them. Also limits how
-//! many refused changes of a valid token are recorded.
+//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so
+//! that nobody can guess tokens or overload the server with them. A valid token is never refused because of them. Also
+//! limits, for each valid token, how many of the changes that it does not permit are recorded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,13 +12,13 @@ use super::secret::Prefix;
 use crate::model::ids::TokenId;
 use crate::model::time::{SECOND, Timestamp};
 
-/// Number of failures without a pause.
+/// Number of failures that are accepted at once.
 const BURST: i64 = 20;
 /// Interval in which one more failure is accepted, in microseconds.
 const FAILURE_INTERVAL: i64 = SECOND;
-/// Interval in which one more refused change of a token is recorded.
+/// Interval in which one more change that a token does not permit is recorded.
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
-/// Maximum number of clients or prefixes in memory is twice this: the older half is forgotten at once.
+/// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
 
 /// The failures of the last seconds.
@@ -37,9 +37,9 @@ impl Failures {
         }
     }
 
-    /// Whether a refused change of a token is recorded.
+    /// Returns whether a change that a token does not permit is recorded.
     pub(super) fn records_refusal(&self, token: TokenId, now: Timestamp) -> bool {
-        self.refusals.lock().take(token, now.0).is_ok()
+        self.refusals.lock().add(token, now.0).is_ok()
     }
 
     /// Counts a failure of a client at `now`.
@@ -48,14 +48,14 @@ impl Failures {
     /// There were too many: seconds until the next one is accepted.
     pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
         // Both are counted, whatever the result of the first.
-        let of_address = self.by_address.lock().take(address, now.0);
-        let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().take(prefix, now.0));
+        let of_address = self.by_address.lock().add(address, now.0);
+        let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().add(prefix, now.0));
         of_address.and(of_prefix)
     }
 }
 
-/// For each key the time at which its failures are forgiven: each failure adds an interval (the generic cell rate
-/// algorithm, as a token bucket).
+/// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
+/// cell rate algorithm).
 struct Buckets<K> {
     /// In microseconds.
     interval: i64,
@@ -68,19 +68,20 @@ impl<K: Eq + Hash> Buckets<K> {
         Buckets { interval, newer: HashMap::new(), older: HashMap::new() }
     }
 
-    fn take(&mut self, key: K, now: i64) -> Result<(), u64> {
+    /// Adds a failure at `now`. If the bucket is full, returns the seconds until another failure is accepted.
+    fn add(&mut self, key: K, now: i64) -> Result<(), u64> {
         let end = now.saturating_add(BURST * self.interval);
-        let known = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
-        // A clock that was set back forgives everything.
-        let forgiven_at = if known > end { now } else { known.max(now) };
-        let wait = forgiven_at.saturating_add(self.interval).saturating_sub(end);
+        let stored = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
+        // A clock that was set back empties the bucket.
+        let empty_at = if stored > end { now } else { stored.max(now) };
+        let wait = empty_at.saturating_add(self.interval).saturating_sub(end);
         if wait > 0 {
             return Err(u64::try_from(wait.div_euclid(SECOND) + 1).unwrap_or(1));
         }
         if self.newer.len() >= CAPACITY && !self.newer.contains_key(&key) {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(key, forgiven_at.saturating_add(self.interval));
+        self.newer.insert(key, empty_at.saturating_add(self.interval));
         Ok(())
     }
 }
@@ -95,26 +96,26 @@ mod tests {
     fn twenty_failures_are_accepted_then_one_each_second() {
         let mut buckets = Buckets::new(FAILURE_INTERVAL);
         for number in 0..BURST {
-            assert_eq!(buckets.take(1, NOW), Ok(()), "{number}");
+            assert_eq!(buckets.add(1, NOW), Ok(()), "{number}");
         }
-        assert_eq!(buckets.take(1, NOW), Err(2));
-        assert_eq!(buckets.take(2, NOW), Ok(()), "another client");
-        assert_eq!(buckets.take(1, NOW + SECOND), Ok(()));
-        assert!(buckets.take(1, NOW + SECOND).is_err());
+        assert_eq!(buckets.add(1, NOW), Err(2));
+        assert_eq!(buckets.add(2, NOW), Ok(()), "another client");
+        assert_eq!(buckets.add(1, NOW + SECOND), Ok(()));
+        assert!(buckets.add(1, NOW + SECOND).is_err());
         for number in 0..BURST {
-            assert_eq!(buckets.take(1, NOW + 60 * SECOND), Ok(()), "{number}");
+            assert_eq!(buckets.add(1, NOW + 60 * SECOND), Ok(()), "{number}");
         }
-        assert!(buckets.take(1, NOW + 60 * SECOND).is_err());
-        assert_eq!(buckets.take(1, NOW - 3_600 * SECOND), Ok(()), "the clock was set back");
-        assert_eq!(buckets.take(3, i64::MAX), Ok(()));
-        assert_eq!(buckets.take(3, i64::MIN), Ok(()));
+        assert!(buckets.add(1, NOW + 60 * SECOND).is_err());
+        assert_eq!(buckets.add(1, NOW - 3_600 * SECOND), Ok(()), "the clock was set back");
+        assert_eq!(buckets.add(3, i64::MAX), Ok(()));
+        assert_eq!(buckets.add(3, i64::MIN), Ok(()));
     }
 
     #[test]
     fn the_number_of_clients_in_memory_is_limited() {
         let mut buckets = Buckets::new(FAILURE_INTERVAL);
         for key in 0..5 * CAPACITY {
-            assert_eq!(buckets.take(key, NOW), Ok(()));
+            assert_eq!(buckets.add(key, NOW), Ok(()));
             assert!(buckets.newer.len() + buckets.older.len() <= 2 * CAPACITY);
         }
     }

@@ -162,7 +162,7 @@ impl Tokens {
         self.0.failures.count(address, prefix, now)
     }
 
-    /// Whether a refused change of a token is recorded in the audit trail: not all of one that makes many.
+    /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
         self.0.failures.records_refusal(token.id, now)

@@ -15,7 +15,7 @@ pub enum BackupError {
     #[error(transparent)]
     Db(#[from] DbError),
     /// The storage failed.
-    #[error("{error}{way_out}", error = .0, way_out = way_out_of_storage(.0))]
+    #[error("{error}{remedy}", error = .0, remedy = storage_remedy(.0))]
     Storage(#[from] StorageError),
     /// The database could not be filled.
     #[error(transparent)]
@@ -32,7 +32,7 @@ pub enum BackupError {
         source: DumpError,
     },
     /// An operation on a file of the folder failed.
-    #[error("could not {action} {}: {source}{}", path.display(), way_out(source))]
+    #[error("could not {action} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The operation, as a verb.
         action: &'static str,
@@ -58,7 +58,7 @@ pub enum BackupError {
 }
 
 /// Returns the remedy for an error of the system.
-fn way_out(error: &io::Error) -> String {
+fn remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let uid = nix::unistd::geteuid();
@@ -78,7 +78,7 @@ fn way_out(error: &io::Error) -> String {
 }
 
 /// Returns the remedy for an error of the storage.
-fn way_out_of_storage(error: &StorageError) -> String {
+fn storage_remedy(error: &StorageError) -> String {
     match error {
         StorageError::NoBucket { bucket, .. } => format!(
             "; create it: aws s3 mb s3://{bucket}, or correct its name in Server.BackupPaths or the command, or \
@@ -103,7 +103,7 @@ impl BackupError {
     }
 
     /// Adds a remedy to the error of a damaged file.
-    pub(super) fn with_way_out(self, text: &str) -> BackupError {
+    pub(super) fn with_remedy(self, text: &str) -> BackupError {
         match self {
             BackupError::Damaged { path, reason } => {
                 BackupError::Damaged { path, reason: format!("{reason}; {text}") }

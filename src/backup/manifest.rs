@@ -207,7 +207,7 @@ impl Manifest {
         let Some(at) = at else {
             let name =
                 names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
-            let newest = Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP))?;
+            let newest = Manifest::read(folder, name).map_err(|error| error.with_remedy(OTHER_BACKUP))?;
             if newest.is_in_future(now) {
                 return Err(BackupError::Refused(format!(
                     "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
@@ -230,7 +230,7 @@ impl Manifest {
         };
         let last = name_at(at.0);
         if let Some(name) = names.iter().rev().find(|name| **name <= last) {
-            return Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP));
+            return Manifest::read(folder, name).map_err(|error| error.with_remedy(OTHER_BACKUP));
         }
         let text = format!("{folder} contains no backup of that time; see: rspm backup list");
         Err(BackupError::Refused(text))

@@ -109,9 +109,9 @@ pub fn prune(
     PruneOptions { retention, allow_missing, dry_run }: PruneOptions,
     now: Timestamp,
 ) -> Result<PruneResult, BackupError> {
-    let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
+    let remedy = "nothing was removed; move the damaged manifest away and repeat the command";
     let read_manifest =
-        |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
+        |name: &String| Manifest::read(folder, name).map_err(|error| error.with_remedy(remedy));
     let manifests = folder.manifests()?.iter().map(read_manifest).collect::<Result<Vec<_>, _>>()?;
     if manifests.is_empty() {
         let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
@@ -127,7 +127,7 @@ pub fn prune(
         }
         result.kept.push(manifest.name());
         let objects = objects::read(folder, manifest)
-            .map_err(|error| error.with_way_out(&way_out_of_unusable(folder, manifest)))?;
+            .map_err(|error| error.with_remedy(&remedy_for_unusable(folder, manifest)))?;
         let paths = objects.iter().map(|object| folder::blob_path(object.key.digest()));
         let paths = paths.chain(manifest.configuration.iter().map(ConfigurationFile::copy));
         let parts = [folder::dump_path(manifest.dump.sha256), folder::list_path(manifest.objects.sha256)];
@@ -144,14 +144,14 @@ pub fn prune(
             result.missing += 1;
             continue;
         }
-        let way_out = match is_dump {
-            true => way_out_of_unusable(folder, manifest),
+        let remedy = match is_dump {
+            true => remedy_for_unusable(folder, manifest),
             false => "if the server has it, rspm backup create copies it again; if it is lost, remove old backups nevertheless: \
                       rspm backup prune --allow-missing"
                 .to_owned(),
         };
         let created = manifest.created;
-        let reason = format!("is missing, and the backup {created}, which is kept, needs it; {way_out}");
+        let reason = format!("is missing, and the backup {created}, which is kept, needs it; {remedy}");
         return Err(folder.damaged(path, reason));
     }
     unreferenced.retain(|(path, _)| !referenced.contains_key(path) && folder::is_part_path(path));
@@ -170,7 +170,7 @@ pub fn prune(
 }
 
 /// Returns the remedy for a backup that can no longer be restored.
-fn way_out_of_unusable(folder: &Folder, manifest: &Manifest) -> String {
+fn remedy_for_unusable(folder: &Folder, manifest: &Manifest) -> String {
     let path = folder.location(&folder::manifest_path(&manifest.name()));
     format!("the backup {} cannot be restored without it: move {} away", manifest.created, path.display())
 }

@@ -89,12 +89,12 @@ pub fn restore(
     check_occupancy(config, options)?;
     let mut verification = verify(folder, manifest, Depth::Full, step);
     if verification.problem_count > 0 && !(options.allow_missing && verification.is_restorable()) {
-        let way_out = match verification.is_restorable() {
+        let remedy = match verification.is_restorable() {
             true => "; to restore it without these files: --allow-missing",
             false => "",
         };
         return Err(BackupError::Refused(format!(
-            "the backup is damaged, and nothing was changed; problems: {}{way_out}\n{}",
+            "the backup is damaged, and nothing was changed; problems: {}{remedy}\n{}",
             verification.problem_count,
             verification.problems.join("\n")
         )));
@@ -159,11 +159,11 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     }
     let Some(contents) = existing_objects.first() else { return Ok(()) };
     let place = db::transfer::source::place(config, provider);
-    let way_out = match provider {
+    let remedy = match provider {
         Provider::Sqlite => "restore with --force, which moves its files aside",
         Provider::Postgres => "remove its tables, or set Postgres.URL to a blank database or schema",
     };
-    Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {way_out}")))
+    Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {remedy}")))
 }
 
 /// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that files of

@@ -166,10 +166,10 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
 /// Reads a file and compares its digest; returns its size.
 pub(super) fn read_file(folder: &Folder, object: &StoredObject) -> Result<u64, BackupError> {
     let part = Part { sha256: *object.key.digest(), size: object.size };
-    let way_out = "while the server has this file, remove it here and back up again: the backup copies it";
+    let remedy = "while the server has this file, remove it here and back up again: the backup copies it";
     folder
         .read_verified(&blob_path(&part.sha256), &part, &mut |_| Ok(()))
-        .map_err(|error| error.with_way_out(way_out))?;
+        .map_err(|error| error.with_remedy(remedy))?;
     Ok(object.size)
 }
 

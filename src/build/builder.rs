@@ -255,7 +255,7 @@ async fn package_name(
     let tree = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
     let mut tree = tree.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
     let package = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
-    package.map_err(|error| BuildFailure::MayPass(error.to_string()))?
+    package.map_err(|error| BuildFailure::Temporary(error.to_string()))?
 }
 
 /// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.

@@ -37,9 +37,9 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
         Ok(Err(reason)) => {
             // The reason begins with the sentence of Posit Package Manager.
             tracing::warn!("Warning: {reason}");
-            return Err(BuildFailure::MayPass(reason));
+            return Err(BuildFailure::Temporary(reason));
         }
-        Err(error) => return Err(BuildFailure::MayPass(error.to_string())),
+        Err(error) => return Err(BuildFailure::Temporary(error.to_string())),
     };
     let place = place.as_deref().map(Path::display).map(|path| format!(" at {path}"));
     tracing::info!(

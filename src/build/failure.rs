@@ -10,7 +10,7 @@ pub(super) enum BuildFailure {
     /// Another attempt would fail too.
     Final(String),
     /// Another attempt may succeed.
-    MayPass(String),
+    Temporary(String),
     /// The server stops, or another server has the build: nothing is recorded.
     Interrupted,
 }
@@ -19,7 +19,7 @@ impl BuildFailure {
     /// Returns the reason, one sentence.
     pub(super) fn reason(self) -> String {
         match self {
-            BuildFailure::Final(reason) | BuildFailure::MayPass(reason) => reason,
+            BuildFailure::Final(reason) | BuildFailure::Temporary(reason) => reason,
             BuildFailure::Interrupted => "the server is stopping".to_owned(),
         }
     }
@@ -32,7 +32,7 @@ impl BuildFailure {
         };
         match self {
             BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
-            BuildFailure::MayPass(reason) => BuildFailure::MayPass(add(reason)),
+            BuildFailure::Temporary(reason) => BuildFailure::Temporary(add(reason)),
             BuildFailure::Interrupted => BuildFailure::Interrupted,
         }
     }
@@ -41,7 +41,7 @@ impl BuildFailure {
 impl From<Failure> for BuildFailure {
     fn from(failure: Failure) -> BuildFailure {
         if failure.cause.is_temporary() {
-            BuildFailure::MayPass(failure.reason)
+            BuildFailure::Temporary(failure.reason)
         } else {
             BuildFailure::Final(failure.reason)
         }
@@ -52,21 +52,21 @@ impl From<JobError> for BuildFailure {
     fn from(error: JobError) -> BuildFailure {
         match error {
             JobError::Refused(_) | JobError::Message(_) => BuildFailure::Final(error.to_string()),
-            JobError::Busy | JobError::Ended | JobError::Io(_) => BuildFailure::MayPass(error.to_string()),
+            JobError::Busy | JobError::Ended | JobError::Io(_) => BuildFailure::Temporary(error.to_string()),
         }
     }
 }
 
 impl From<std::io::Error> for BuildFailure {
     fn from(error: std::io::Error) -> BuildFailure {
-        BuildFailure::MayPass(error.to_string())
+        BuildFailure::Temporary(error.to_string())
     }
 }
 
 impl From<RepoError> for BuildFailure {
     fn from(error: RepoError) -> BuildFailure {
         match error {
-            RepoError::Db(_) | RepoError::Storage(_) => BuildFailure::MayPass(error.to_string()),
+            RepoError::Db(_) | RepoError::Storage(_) => BuildFailure::Temporary(error.to_string()),
             error => BuildFailure::Final(error.to_string()),
         }
     }

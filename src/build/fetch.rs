@@ -87,7 +87,7 @@ async fn access(
     let is_visible = detection::sandbox(builds, builds.language(builder)).await?.kind != Kind::Systemd;
     let missing_path = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing_path) = missing_path {
-        return Err(BuildFailure::MayPass(format!("there is no directory {missing_path}")));
+        return Err(BuildFailure::Temporary(format!("there is no directory {missing_path}")));
     }
     Ok(Access {
         readable: local.iter().map(PathBuf::from).collect(),
@@ -153,7 +153,7 @@ fn explained(
         }
     };
     match (host_keys::explain(&log.text(), known, host, &remedy), failure) {
-        (Some(reason), BuildFailure::MayPass(_)) => BuildFailure::MayPass(reason),
+        (Some(reason), BuildFailure::Temporary(_)) => BuildFailure::Temporary(reason),
         (_, failure) => failure.with_log(&log.last_lines(3)),
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn run(
     let flag = Arc::clone(&is_over);
     // Bubblewrap ends with the thread that started it.
     let mut work = tokio::task::spawn_blocking(move || run_blocking(&sandbox, request, &log, &sender, &flag));
-    let panicked = |error: tokio::task::JoinError| BuildFailure::MayPass(error.to_string());
+    let panicked = |error: tokio::task::JoinError| BuildFailure::Temporary(error.to_string());
     tokio::pin!(interrupted);
     let mut interrupter = None;
     loop {
@@ -102,7 +102,7 @@ fn run_blocking(
             Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
             Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
             Err(Attempt::Busy) => {
-                return Err(BuildFailure::MayPass("all builders of the sandbox are busy".to_owned()));
+                return Err(BuildFailure::Temporary("all builders of the sandbox are busy".to_owned()));
             }
             Err(Attempt::Failed(failure)) => return Err(failure),
             Ok(report) => {

@@ -81,7 +81,7 @@ pub(super) fn checked(
 ) -> Result<References, BuildFailure> {
     let references = References::new(listed);
     if references.head.is_none() && builder.trigger == Trigger::Commits {
-        return Err(BuildFailure::MayPass(match builder.branch.as_str() {
+        return Err(BuildFailure::Temporary(match builder.branch.as_str() {
             "" => "the repository has no commit".to_owned(),
             branch => format!("the repository has no branch '{branch}'"),
         }));

@@ -18,7 +18,7 @@ pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), B
         let time = archive.entries()?.next().transpose()?.and_then(|entry| entry.header().mtime().ok());
         Ok((tree, time))
     });
-    Ok(read.await.map_err(|error| BuildFailure::MayPass(error.to_string()))??)
+    Ok(read.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??)
 }
 
 /// The version that a tag names, such as `1.2` of `v1.2`: projects that take their version from git cannot see the tag.
@@ -43,7 +43,7 @@ pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(S
         }
         Ok(files)
     });
-    let files = read.await.map_err(|error| BuildFailure::MayPass(error.to_string()))??;
+    let files = read.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??;
     if files.is_empty() {
         return Err(BuildFailure::Final("the build wrote no file".to_owned()));
     }

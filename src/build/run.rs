@@ -144,7 +144,7 @@ impl Attempt<'_> {
                     |()| "interrupted; the build is in the queue again".to_owned(),
                 ));
             }
-            BuildFailure::MayPass(reason) => (reason, build.attempt >= retries),
+            BuildFailure::Temporary(reason) => (reason, build.attempt >= retries),
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("== Failed: {reason}"));

@@ -175,7 +175,7 @@ async fn verify(client: &Client, output: &Output, args: VerifyAudit) -> Result<(
             text += &format!("Newest row: {} with the digest {}\n", result.last, result.sha256);
         }
         if result.problems.is_empty() {
-            text += "Every row continues the one before it.\n";
+            text += "Every row has the digest of the row before it.\n";
         }
         text
     })?;

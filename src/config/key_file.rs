@@ -185,8 +185,8 @@ pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
 #[must_use]
 pub fn steps_if_lost(path: &Path) -> String {
     format!(
-        "if the key is lost: 1. create a new one: rspm encrypt generate --file-out={0}; 2. write each encrypted value of the \
-         configuration anew, with the output of: rspm encrypt; 3. make it the key of the database: rspm encrypt rotate \
+        "if the key is lost: 1. create a new one: rspm encrypt generate --file-out={0}; 2. replace each encrypted value of the \
+         configuration by the output of: rspm encrypt; 3. make it the key of the database: rspm encrypt rotate \
          --key-lost --new-key={0}",
         path.display()
     )

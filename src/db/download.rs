@@ -213,14 +213,14 @@ pub fn remove_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError
 }
 
 /// Returns the time of the last run of a scheduled task.
-pub fn last_run(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbError> {
-    let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[work.into()])?;
+pub fn last_run(c: &mut dyn Conn, task: &str) -> Result<Option<Timestamp>, DbError> {
+    let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[task.into()])?;
     rows.first().map(|row| row.time(0)).transpose()
 }
 
 /// Records a run of a scheduled task.
-pub fn record_run(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
+pub fn record_run(c: &mut dyn Conn, task: &str, at: Timestamp) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
         ON CONFLICT (name) DO UPDATE SET at = excluded.at";
-    c.execute(PUT, &[work.into(), at.into()]).map(drop)
+    c.execute(PUT, &[task.into(), at.into()]).map(drop)
 }

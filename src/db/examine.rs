@@ -18,10 +18,11 @@ impl Examination {
         match invariants::violations(c) {
             Ok(violations) => {
                 self.problems.extend(violations);
-                self.notes.push("the rules of the history were checked".to_owned());
+                self.notes.push("the consistency rules between rows were checked".to_owned());
             }
             Err(error @ (DbError::NotADatabase { .. } | DbError::Shape { .. })) => {
-                self.problems.push(format!("the rules of the history could not be checked: {error}"));
+                self.problems
+                    .push(format!("the consistency rules between rows could not be checked: {error}"));
             }
             Err(error) => return Err(error),
         }

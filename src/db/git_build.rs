@@ -369,17 +369,17 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
-/// Forgets the logs of builds that ended before a time, except those of the newest `kept` builds of each builder, and deletes
-/// skipped commits of branches from before. Returns the number of forgotten logs; the sweep removes their objects. The rows of
+/// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and deletes
+/// skipped commits of branches from before. Returns the number of removed logs; the sweep removes their objects. The rows of
 /// other builds remain: they say which commits and tags were built.
-pub fn forget_logs(c: &mut dyn Conn, before: Timestamp, kept: i64) -> Result<u64, DbError> {
-    const FORGET: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
+pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
+    const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \
         WHERE n.builder_id = git_build.builder_id ORDER BY n.id DESC LIMIT 1 OFFSET CAST($2 AS BIGINT))";
     const DELETE: &str = "DELETE FROM git_build WHERE state = 'skipped' AND tag = '' AND tx_id IS NULL \
         AND ended_at < CAST($1 AS BIGINT)";
     c.execute(DELETE, &[before.into()])?;
-    c.execute(FORGET, &[before.into(), kept.into()])
+    c.execute(REMOVE, &[before.into(), keep.into()])
 }
 
 /// Returns the number of builds that have not ended.

@@ -115,7 +115,7 @@ impl IntegrityChecks {
                     return Ok(Some(bytes));
                 }
                 if let Err(error) = self.move_damaged(key, sha256).await {
-                    tracing::error!(object = %key, %error, "a damaged object could not be moved aside");
+                    tracing::error!(object = %key, %error, "could not move a damaged object to the directory 'damaged'");
                 }
                 Ok(None)
             }

@@ -10,7 +10,7 @@ use super::packages::IndexRecord;
 use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
-/// Fields that are not copied: they locate the file on the other server, or are written anew for this server.
+/// Fields that are not copied: they locate the file on the other server, or are generated for this server.
 const OMITTED_FIELDS: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 

@@ -67,7 +67,7 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
             }
         }
     }
-    forget_build_logs(upkeep).await;
+    remove_build_logs(upkeep).await;
     sweep_storage(upkeep, &SweepOptions::default()).await;
     let error = match scrub::start(upkeep, ScrubOptions::nightly()) {
         Started::New(job) | Started::Attached(job) => job.wait_end().await.err(),
@@ -78,12 +78,12 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
     }
 }
 
-/// Forgets old logs of builds; the sweep removes them.
-async fn forget_build_logs(upkeep: &Upkeep) {
+/// Removes old logs of builds from the database; the sweep removes their objects.
+async fn remove_build_logs(upkeep: &Upkeep) {
     let before = Timestamp((upkeep.state.clock)().0 - BUILD_LOG_RETENTION);
-    let write = upkeep.state.db.write(move |c| git_build::forget_logs(c, before, KEPT_BUILD_LOGS));
+    let write = upkeep.state.db.write(move |c| git_build::remove_logs(c, before, KEPT_BUILD_LOGS));
     if let Err(error) = write.await {
-        tracing::warn!(%error, "could not forget old logs of builds");
+        tracing::warn!(%error, "could not remove the old logs of builds");
     }
 }
 

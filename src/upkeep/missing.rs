@@ -9,7 +9,7 @@ use crate::storage::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingObject {
     /// Not missing: it is in storage now, no row needs it, or it is being uploaded again.
-    No,
+    NotMissing,
     /// The object is damaged and was moved to the directory `damaged`.
     Damaged,
     /// A mirror has the object.
@@ -22,18 +22,18 @@ pub(super) enum MissingObject {
 pub(super) async fn examine(upkeep: &Upkeep, key: &Key) -> Result<MissingObject, RepoError> {
     let (storage, object) = (&upkeep.state.storage, *key);
     if upkeep.uploads.needs(key.digest()) {
-        return Ok(MissingObject::No);
+        return Ok(MissingObject::NotMissing);
     }
     // The row is read before the object is searched: an object is stored before the row that refers to it is written.
     if !upkeep.state.db.read(move |c| is_needed(c, &object)).await? || storage.size(key).await?.is_some() {
-        return Ok(MissingObject::No);
+        return Ok(MissingObject::NotMissing);
     }
     if storage.is_damaged(key) {
         return Ok(MissingObject::Damaged);
     }
     if storage.restore(key).await? {
         tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
-        return Ok(MissingObject::No);
+        return Ok(MissingObject::NotMissing);
     }
     Ok(if has_no_mirror(&upkeep.state, key).await? { MissingObject::Lost } else { MissingObject::OnMirror })
 }

@@ -116,7 +116,7 @@ fn rows_are_listed_verified_and_exported_in_each_format() {
     assert_eq!(server.json("audit list --since=2099-01-01"), serde_json::json!([]));
     assert_eq!(server.json("audit list --until=2020-01-01"), serde_json::json!([]));
     let verified = server.rspm_stdout("audit verify");
-    assert!(verified.contains("Rows: 3") && verified.contains("Every row continues"), "{verified}");
+    assert!(verified.contains("Rows: 3") && verified.contains("Every row has the digest"), "{verified}");
     let digest = one[0]["sha256"].as_str().expect("a text").to_owned();
     server.rspm_stdout(&format!("audit verify --row=1 --sha256={digest}"));
     let refused = server.rspm(&format!("audit verify --row=2 --sha256={digest}"));

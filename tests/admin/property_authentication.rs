@@ -1,4 +1,4 @@
-//! `[Authentication]`: a test for each property that changes it and checks its effect, at the start and by a reload.
+//! `[Authentication]`: one test per property, which sets it and checks its effect, at the start and by a reload.
 
 use crate::support::http;
 use crate::support::server::{Builder, Server};

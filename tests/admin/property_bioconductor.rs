@@ -1,4 +1,4 @@
-//! `[Bioconductor]`: a test for each property that changes it and checks the sync.
+//! `[Bioconductor]`: one test per property, which sets it and checks the sync.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `[CRAN]`: a test for each property that changes it and checks the sync.
+//! `[CRAN]`: one test per property, which sets it and checks the sync.
 
 use std::path::Path;
 

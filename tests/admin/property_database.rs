@@ -1,4 +1,4 @@
-//! `[Database]`, `[SQLite]`, `[Postgres]`: a test for each property that changes it and checks its effect.
+//! `[Database]`, `[SQLite]`, `[Postgres]`: one test per property, which sets it and checks its effect.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `[HTTP]`, `[HTTPS]`, `[HTTPRedirect]`: a test for each property that changes it and checks its effect.
+//! `[HTTP]`, `[HTTPS]`, `[HTTPRedirect]`: one test per property, which sets it and checks its effect.
 
 use rustls::version::{TLS12, TLS13};
 

@@ -1,4 +1,4 @@
-//! `[LocalPython]`: a test for each property that changes it and checks its effect, at the start and by a reload.
+//! `[LocalPython]`: one test per property, which sets it and checks its effect, at the start and by a reload.
 
 use crate::python::form::{Form, publisher};
 use crate::python::package::{Package, repository, write};

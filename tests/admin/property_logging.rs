@@ -1,4 +1,4 @@
-//! `[Logging]`: a test for each property that changes it and checks lines and destinations of the log.
+//! `[Logging]`: one test per property, which sets it and checks lines and destinations of the log.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

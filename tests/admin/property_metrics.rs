@@ -1,4 +1,4 @@
-//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: a test for each property that changes it and checks its effect.
+//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: one test per property, which sets it and checks its effect.
 
 use crate::support::fixtures::{free_port, until};
 use crate::support::http;

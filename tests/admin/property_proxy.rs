@@ -1,4 +1,4 @@
-//! `[Proxy]`: a test for each property that changes it and checks the requests to the proxy.
+//! `[Proxy]`: one test per property, which sets it and checks the requests to the proxy.
 
 use crate::support::fixtures::create_mirror;
 use crate::support::recording_server::RecordingServer;

@@ -1,4 +1,4 @@
-//! `[S3Storage]`: a test for each property that changes it and checks the requests or the objects.
+//! `[S3Storage]`: one test per property, which sets it and checks the requests or the objects.
 
 use rstudio_pm::config::S3Location;
 

@@ -1,4 +1,4 @@
-//! `[Server]`: a test for each property that changes it and checks its effect.
+//! `[Server]`: one test per property, which sets it and checks its effect.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

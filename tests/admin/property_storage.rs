@@ -1,4 +1,4 @@
-//! `[Storage]` and `[FileStorage "class"]`: a test for each class that moves it and checks where its files are.
+//! `[Storage]` and `[FileStorage "class"]`: one test per class, which moves it and checks where its files are.
 
 use rstudio_pm::model::storage_class::StorageClass;
 

@@ -1,4 +1,4 @@
-//! `[SystemRequirements]`: a test for each property that changes it and checks the rules in force.
+//! `[SystemRequirements]`: one test per property, which sets it and checks the rules in force.
 
 use crate::support::fixtures::until;
 use crate::support::rules::folder;

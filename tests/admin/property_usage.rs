@@ -1,4 +1,4 @@
-//! `Server.UsageData…` and `Postgres.UsageData…`: a test for each property that changes it and checks its effect.
+//! `Server.UsageData…` and `Postgres.UsageData…`: one test per property, which sets it and checks its effect.
 
 use rstudio_pm::config::Config;
 use rstudio_pm::db::Db;

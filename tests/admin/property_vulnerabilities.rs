@@ -1,4 +1,4 @@
-//! `[Vulnerabilities]`: a test for each property that changes it and checks the advisories in force.
+//! `[Vulnerabilities]`: one test per property, which sets it and checks the advisories in force.
 
 use crate::support::advisories::{archive, folder, record};
 use crate::support::fixtures::until;

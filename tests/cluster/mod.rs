@@ -51,7 +51,7 @@ impl Shared {
                 self.data().display(),
                 self.url
             ))
-            .through(&["unshare", "--uts", "sh", "-c", RUN, name])
+            .wrapper(&["unshare", "--uts", "sh", "-c", RUN, name])
     }
 
     /// A running server with this host name.

@@ -92,9 +92,9 @@ fn every_file_has_its_mode_from_the_first_byte() {
                 [SQLite]\nDir = {dir}/db\n[CRAN]\nURL = file://{dir}/mirror";
     // As an ordinary user, because as root SQLite gives each of its files the owner of the database.
     assert!(nix::unistd::geteuid().is_root(), "this test needs root to switch to another user");
-    let through = ["sh", "-c", &script];
+    let wrapper = ["sh", "-c", &script];
     let mut server =
-        Builder::default().gcfg(gcfg).through(&through).arguments(&["--user", "postgres"]).prepare();
+        Builder::default().gcfg(gcfg).wrapper(&wrapper).arguments(&["--user", "postgres"]).prepare();
     let user = nix::unistd::User::from_name("postgres").ok().flatten().expect("run tests/setup");
     for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");

@@ -321,7 +321,7 @@ fn a_log_on_a_read_only_file_system_is_reported_and_does_not_stop_the_server() {
                   { (while kill -0 $$; do sleep 0.1; done; umount -l \"$d\") >/dev/null 2>&1 & } && exec \"$0\" \"$@\"";
     let words = rerun::with_mounts(script);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/ro/access.log").through(&words).start();
+    let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/ro/access.log").wrapper(&words).start();
     let lines = server.log_lines();
     let line = lines.iter().find(|line| line.contains("/ro/access.log")).expect("a log line");
     assert!(line.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{line}");

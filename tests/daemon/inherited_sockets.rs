@@ -8,7 +8,7 @@ use crate::support::server::Builder;
 fn log_line_for(redirection: &str, name: &str) -> String {
     let script = format!("exec 3{redirection}; LISTEN_PID=$$ exec \"$0\" \"$@\"");
     let server = Builder::default()
-        .through(&["bash", "-c", &script])
+        .wrapper(&["bash", "-c", &script])
         .env("LISTEN_FDS", "1")
         .env("LISTEN_FDNAMES", name)
         .start();

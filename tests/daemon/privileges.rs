@@ -73,7 +73,7 @@ fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
     let gcfg = "[HTTP]\nListen = :80\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
                 [SQLite]\nDir = {dir}/db";
     // In its own network namespace the port is free.
-    let mut server = Builder::default().gcfg(gcfg).through(&["unshare", "--net"]).prepare();
+    let mut server = Builder::default().gcfg(gcfg).wrapper(&["unshare", "--net"]).prepare();
     change_owner(&server, &user);
     server.launch();
     server.wait_for_log("Listening on http://[::]:80");

@@ -67,7 +67,7 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
     assert_eq!(server.json("status")["encryption_key"], format!("{} ({new})", path.display()));
     let (result, findings) = server.check_result("Encryption key");
     assert!(result == "info" && findings[1].starts_with(&place), "{findings:?}");
-    // The value is needed until it is written anew: the next rotation would lose the key.
+    // The value is needed until it is encrypted again: the next rotation would lose the key.
     server.stop();
     write_key(&next_key_path(&server));
     let refusal = rotate(&server, &[]);
@@ -153,7 +153,7 @@ fn a_lost_key_is_replaced(engine: Engine) {
     let steps = |text: &str| {
         let (generate, write, rotate) = (
             "1. create a new one: rspm encrypt generate",
-            "2. write each encrypted value",
+            "2. replace each encrypted value",
             "3. make it the key",
         );
         text.contains(generate) && text.contains(write) && text.contains(rotate)
@@ -164,7 +164,7 @@ fn a_lost_key_is_replaced(engine: Engine) {
     assert!(early.code == Some(1) && steps(&early.err), "{early:?}");
     let created = encrypt_lines(&server, "s3cret\n");
     assert!(created.code == 1 && steps(&created.err), "{created:?}");
-    // As the runbook says: a new key in its place, the values of the configuration anew, then the database.
+    // As the runbook says: a new key in its place, new values in the configuration, then the database.
     let output = run_to_end(
         Command::new(env!("CARGO_BIN_EXE_rspm")).args(["encrypt", "generate", "--file-out"]).arg(&path),
     );

@@ -1,4 +1,4 @@
-//! What is refused, and that the messages name the way out.
+//! What is refused, and that the messages name the remedy.
 
 use super::{create, repository, server};
 use crate::support::tarball::Tarball;
@@ -92,7 +92,7 @@ fn server_without_bubblewrap(gcfg: &str) -> crate::support::server::Server {
     let hide = "mount --bind /dev/null /usr/bin/bwrap && exec \"$@\"";
     let builder =
         crate::support::server::Builder::default().gcfg(&format!("[Git]\nLocalPaths = /tmp\n{gcfg}"));
-    let server = builder.through(&["unshare", "--mount", "sh", "-c", hide, "sh"]).start();
+    let server = builder.wrapper(&["unshare", "--mount", "sh", "-c", hide, "sh"]).start();
     create(&server);
     server
 }

@@ -45,14 +45,14 @@ pub(crate) struct Builder {
     program: Program,
     gcfg: String,
     environment: Vec<(String, String)>,
-    through: Vec<String>,
+    wrapper: Vec<String>,
     arguments: Vec<String>,
 }
 
 impl Builder {
-    /// Starts the server through another program that executes it, such as `unshare --net`.
-    pub(crate) fn through(mut self, program: &[&str]) -> Builder {
-        self.through = program.iter().map(|word| (*word).to_owned()).collect();
+    /// Sets the program that executes the server, with its arguments, such as `unshare --net`.
+    pub(crate) fn wrapper(mut self, program: &[&str]) -> Builder {
+        self.wrapper = program.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -93,9 +93,9 @@ impl Builder {
         fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
         let gcfg = base + &self.gcfg.replace("{dir}", &root);
         fs::write(dir.path().join("rstudio-pm.gcfg"), gcfg).expect("the configuration is written");
-        let Builder { program, gcfg: _, environment, through, arguments } = self;
+        let Builder { program, gcfg: _, environment, wrapper, arguments } = self;
         let (log, urls) = (Arc::default(), Vec::new());
-        Server { dir, program, environment, through, arguments, process: None, log, urls }
+        Server { dir, program, environment, wrapper, arguments, process: None, log, urls }
     }
 
     /// Starts the server and waits until it is ready.
@@ -118,7 +118,7 @@ pub(crate) struct Server {
     dir: tempfile::TempDir,
     program: Program,
     environment: Vec<(String, String)>,
-    through: Vec<String>,
+    wrapper: Vec<String>,
     arguments: Vec<String>,
     process: Option<Child>,
     log: Arc<Log>,
@@ -134,7 +134,7 @@ impl Server {
     /// Starts the server, also after [`Server::stop`], and waits for `is ready`.
     pub(crate) fn launch(&mut self) {
         let mut command = self.command(&self.program.path());
-        if let [program, words @ ..] = &*self.through {
+        if let [program, words @ ..] = &*self.wrapper {
             let inner = std::mem::replace(&mut command, Command::new(program));
             command.args(words).arg(inner.get_program()).args(inner.get_args());
             command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -129,8 +129,8 @@ pub(in crate::build) fn explain(log: &str, known: &str, host: &str, remedy: &str
         let sent = log.lines().find_map(|line| line.trim().strip_prefix("SHA256:"));
         let sent: String = sent.unwrap_or("unknown").trim_end_matches('.').chars().take(64).collect();
         return Some(format!(
-            "the host key of {host} has changed, or another server answers: accepted is {accepted}, it sent \
-             SHA256:{sent}; if its administrator confirms the new one: {remedy}"
+            "the host key of {host} has changed, or another server answers: the accepted key is {accepted}, the received \
+             one is SHA256:{sent}; if its administrator confirms the new one: {remedy}"
         ));
     }
     let is_unknown = log.contains("host key is known for") || log.contains("Host key verification failed");

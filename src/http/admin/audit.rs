@@ -69,7 +69,7 @@ fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
     text.map(parse).transpose()
 }
 
-/// Records a change that a token does not permit, unless it makes many.
+/// Records a change that a token does not permit, up to the limit of such rows for each token.
 pub(in crate::http) async fn record_refusal(
     app: &App,
     (token, address): (&Token, Option<IpAddr>),

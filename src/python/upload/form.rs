@@ -115,7 +115,7 @@ pub enum BadUpload {
     Digest(&'static str),
     /// The received bytes have another digest.
     #[error(
-        "the received file has another digest than the field {field} declares ({actual}): the file was changed on the way; \
+        "the received file has another digest than the field {field} declares ({actual}): the file was changed during the transfer; \
          upload it again"
     )]
     OtherDigest {

@@ -43,7 +43,7 @@ impl Inspector<'_> {
             )));
         }
         let (fault, detail) = match missing::examine(self.upkeep, &key).await? {
-            MissingObject::No => return Ok(None),
+            MissingObject::NotMissing => return Ok(None),
             MissingObject::Damaged => {
                 (Fault::Damaged, "it was moved to the directory 'damaged', and was not stored again")
             }

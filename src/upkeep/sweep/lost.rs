@@ -52,7 +52,7 @@ pub(super) async fn find(
                 match missing::examine(upkeep, &key).await? {
                     MissingObject::Lost => drop(lost.insert(key)),
                     MissingObject::OnMirror => refetchable_count += 1,
-                    MissingObject::No | MissingObject::Damaged => {}
+                    MissingObject::NotMissing | MissingObject::Damaged => {}
                 }
                 if lost.len() == MAX_COUNT {
                     break 'directories;
@@ -76,9 +76,9 @@ pub(super) async fn find(
     Ok(())
 }
 
-/// Returns the end of the compared rows: those written at or after this instant are not compared. A row that refers to an object is written after the
-/// object is durable, so on a single server every row can be compared. Another server's object may not be visible
-/// yet on a network file system that caches directories.
+/// Returns the end of the compared rows: those written at or after this instant are not compared. A row that refers to
+/// an object is written after the object is durable, so on a single server every row can be compared. Another server's
+/// object may not be visible yet on a network file system that caches directories.
 fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = match state.config.load().database.provider {
         Provider::Sqlite => return Timestamp(i64::MAX),

@@ -33,8 +33,8 @@ fn old_logs_are_forgotten_except_those_of_the_newest_builds(db: &mut TestDb) {
         git_build::insert(c, &NewBuild { builder: 2, ..build("other", BuildState::Failed) }, Timestamp(100))
     });
     // The newest three of the builder are the tag, 5 and 4.
-    assert_eq!(db.write(|c| git_build::forget_logs(c, Timestamp(450), 3)), 2);
-    assert_eq!(db.write(|c| git_build::forget_logs(c, Timestamp(450), 3)), 0);
+    assert_eq!(db.write(|c| git_build::remove_logs(c, Timestamp(450), 3)), 2);
+    assert_eq!(db.write(|c| git_build::remove_logs(c, Timestamp(450), 3)), 0);
     let kept = db.read(|c| git_build::of_builder(c, 1));
     let kept: Vec<(i64, bool)> = kept.iter().map(|build| (build.id, build.log.is_some())).collect();
     assert_eq!(

@@ -101,7 +101,7 @@ pub async fn import(
     builds: &Builds,
     kind: CredentialKind,
     name: &str,
-    new: NewCredential,
+    mut new: NewCredential,
     (is_edit, succeed_on_existing): (bool, bool),
 ) -> Result<(GitCredential, bool), RepoError> {
     let name: Name =
@@ -133,7 +133,17 @@ pub async fn import(
         known_hosts: String::new(),
         created_at: (builds.state.clock)(),
     });
-    change(&mut credential, new, &key)?;
+    let imported = match new.key.take() {
+        // The derivation of a key from a passphrase takes up to some seconds.
+        Some((text, passphrase)) => {
+            let read = move || ssh::key::read(&text, passphrase.as_ref().map(|text| text.as_str()));
+            let result = tokio::task::spawn_blocking(read).await;
+            let result = result.map_err(|error| RepoError::Invalid(format!("--path: {error}")))?;
+            Some(result.map_err(|error| RepoError::Invalid(format!("--path: {error}")))?)
+        }
+        None => None,
+    };
+    change(&mut credential, new, imported, &key)?;
     let row = credential.clone();
     let id = builds
         .state
@@ -152,19 +162,21 @@ pub async fn import(
     Ok((GitCredential { id, ..credential }, existing.is_some()))
 }
 
-fn change(credential: &mut GitCredential, new: NewCredential, key: &EncryptionKey) -> Result<(), RepoError> {
+fn change(
+    credential: &mut GitCredential,
+    new: NewCredential,
+    imported: Option<ssh::key::ImportedKey>,
+    key: &EncryptionKey,
+) -> Result<(), RepoError> {
     let invalid = |text: &str| RepoError::Invalid(text.to_owned());
     let is_ssh = credential.kind == CredentialKind::Ssh;
     if is_ssh && (new.username.is_some() || new.secret.is_some()) {
         return Err(invalid("an SSH key has neither a user name nor a password; the URL names the user"));
     }
-    if !is_ssh && (new.key.is_some() || new.known_hosts.is_some()) {
+    if !is_ssh && (imported.is_some() || new.known_hosts.is_some()) {
         return Err(invalid("an HTTPS credential has neither a key nor host keys"));
     }
-    if let Some((text, passphrase)) = new.key {
-        let passphrase = passphrase.as_ref().map(|text| text.as_str());
-        let imported = ssh::key::read(&text, passphrase)
-            .map_err(|error| RepoError::Invalid(format!("--path: {error}")))?;
+    if let Some(imported) = imported {
         credential.fingerprint = imported.key.fingerprint();
         credential.secret = Some(encrypt(key, &imported.text)?);
     }

@@ -52,7 +52,9 @@ impl From<JobError> for BuildFailure {
     fn from(error: JobError) -> BuildFailure {
         match error {
             JobError::Refused(_) | JobError::Message(_) => BuildFailure::Final(error.to_string()),
-            JobError::Busy | JobError::Ended | JobError::Io(_) => BuildFailure::Temporary(error.to_string()),
+            JobError::Busy | JobError::Exit | JobError::Ended | JobError::Io(_) => {
+                BuildFailure::Temporary(error.to_string())
+            }
         }
     }
 }

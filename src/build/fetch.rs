@@ -77,7 +77,13 @@ async fn access(
         HostKeys::Known | HostKeys::New => known_hosts,
         HostKeys::Replaced => host_keys::without(&known_hosts, &host),
     };
-    let accepts_new_host = url.scheme == Scheme::Ssh && host_keys != HostKeys::Known;
+    // SECURITY: ssh accepts a key of another type even if it knows one of the host.
+    let accepts_new_host = url.scheme == Scheme::Ssh
+        && match host_keys {
+            HostKeys::Known => false,
+            HostKeys::New => !host_keys::is_known(&known_hosts, &host),
+            HostKeys::Replaced => true,
+        };
     // Only the directory of this repository is visible.
     let local: Vec<String> = match url.scheme {
         Scheme::File => vec![url.path.trim_end_matches('/').to_owned()],
@@ -132,7 +138,8 @@ pub(super) async fn references(
     out.take(MAX_REFERENCES).read_to_string(&mut text)?;
     let pairs = text.lines().filter_map(|line| line.split_once('\t'));
     let references = pairs.map(|(object, name)| (object.to_owned(), name.to_owned())).collect();
-    let host_keys = host_keys::accepted(&known, &report.known_hosts.unwrap_or_default(), &host);
+    let host_keys = host_keys::accepted(&known, &report.known_hosts.unwrap_or_default(), &host)
+        .map_err(BuildFailure::Final)?;
     Ok(Listing { references, host_keys })
 }
 

@@ -229,7 +229,15 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
         let (text, next) = log.page(offset);
         return Ok(LogPage { text, next, is_end: false });
     }
-    let Some(sha256) = build.log else {
+    // It may have been stored after the caller read the row.
+    let sha256 = match build.log {
+        Some(sha256) => Some(sha256),
+        None => {
+            let id = build.id;
+            builds.state.db.read(move |c| git_build::get(c, id)).await?.and_then(|build| build.log)
+        }
+    };
+    let Some(sha256) = sha256 else {
         let text = match build.state {
             BuildState::Published | BuildState::Failed if offset == 0 => NO_LOG.to_owned(),
             _ => String::new(),

@@ -24,9 +24,15 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Why a job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The connection was closed before the job started: the number of builders is limited.
-    #[error("the builder closed the connection before the job started: too many builders are running")]
+    /// The unit closed the connection before the job started: the number of builders is limited.
+    #[error(
+        "the builder closed the connection before the job started: too many builders are running, or the unit cannot start; \
+         see journalctl -u 'rstudio-pm-build@*' -u 'rstudio-pm-fetch@*'"
+    )]
     Busy,
+    /// A builder that is a child of this process ended before the job started, such as bubblewrap without user namespaces.
+    #[error("the builder ended before the job started; its messages are in the standard error of the server")]
+    Exit,
     /// The builder did not accept the job.
     #[error("the builder refused the job: {0}")]
     Refused(String),
@@ -101,7 +107,7 @@ impl Connection {
         let packet = request.encode()?;
         Request::decode(&packet)?;
         match channel::send(self.socket(), &packet, &descriptors) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(JobError::Busy),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(self.end_before_start()),
             other => Ok(other?),
         }
     }
@@ -113,7 +119,7 @@ impl Connection {
     pub fn next_event(&mut self) -> std::result::Result<Event, JobError> {
         loop {
             let Some(packet) = channel::receive(self.socket(), self.deadline)? else {
-                return Err(if self.has_started { JobError::Ended } else { JobError::Busy });
+                return Err(if self.has_started { JobError::Ended } else { self.end_before_start() });
             };
             match Event::decode(&packet.bytes)? {
                 Event::Unknown => {}
@@ -132,6 +138,10 @@ impl Connection {
     /// No file descriptor is left.
     pub fn interrupter(&self) -> Result<Interrupter> {
         Ok(Interrupter(self.socket().try_clone_to_owned()?))
+    }
+
+    fn end_before_start(&self) -> JobError {
+        if self.child.is_some() { JobError::Exit } else { JobError::Busy }
     }
 
     fn socket(&self) -> BorrowedFd<'_> {

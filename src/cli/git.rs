@@ -223,15 +223,15 @@ pub(super) async fn print_log(
     follow: bool,
     out: &mut impl Write,
 ) -> Result<(), CliError> {
-    let (mut offset, mut attempt) = (0, 0);
+    let (mut offset, mut attempt) = (0, fetch(client, id).await?.attempt);
     loop {
-        let build = fetch(client, id).await?;
-        if build.attempt != attempt {
-            // The log of the first attempt may have been read before its number.
-            offset = if attempt == 0 { offset } else { 0 };
-            attempt = build.attempt;
-        }
         let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
+        let current = fetch(client, id).await?.attempt;
+        if current != attempt {
+            // The page may be of either attempt: it is requested again.
+            (offset, attempt) = (0, current);
+            continue;
+        }
         let text = page.text.as_bytes();
         out.write_all(text).and_then(|()| out.flush()).map_err(CliError::Output)?;
         let is_unchanged = page.next == offset;

@@ -26,7 +26,7 @@ pub struct Git {
     pub first_tags: usize,
     /// Directories below which local repositories are allowed.
     pub local_paths: Vec<String>,
-    /// Hosts from which submodules may be fetched, besides that of the repository.
+    /// Hosts from which submodules may be fetched over HTTP, besides that of the repository.
     pub submodule_hosts: Vec<String>,
     /// What is done about the key of an unknown SSH host.
     pub host_keys: HostKeyPolicy,

@@ -99,21 +99,37 @@ pub(in crate::build) fn without(known: &str, host: &str) -> String {
     known.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
 }
 
+/// Whether a key of the host is known.
+pub(in crate::build) fn is_known(known: &str, host: &str) -> bool {
+    !fingerprints(known, host).is_empty()
+}
+
 /// The keys that a sandbox accepted for a host and that are not known yet, as lines, with their fingerprints. Lines for
 /// other hosts are ignored.
-pub(in crate::build) fn accepted(known: &str, reported: &str, host: &str) -> (String, Vec<String>) {
+///
+/// # Errors
+/// The credential would have too many host keys.
+pub(in crate::build) fn accepted(
+    known: &str,
+    reported: &str,
+    host: &str,
+) -> Result<(String, Vec<String>), String> {
     let (mut lines, mut fingerprints) = (String::new(), Vec::new());
     for line in reported.lines() {
         let is_new = !known.lines().any(|other| other == line);
-        if let Some(parsed) = Line::parse(line).filter(|parsed| is_new && parsed.is_for(host))
-            && known.len() + lines.len() + line.len() < MAX_LENGTH
-        {
+        if let Some(parsed) = Line::parse(line).filter(|parsed| is_new && parsed.is_for(host)) {
+            if known.len() + lines.len() + line.len() >= MAX_LENGTH {
+                return Err(format!(
+                    "the key of {host} cannot be recorded, because the host keys of the credential would have more than \
+                     {MAX_LENGTH} bytes; leave out those of other hosts: rspm edit ssh-key --known-hosts=FILE"
+                ));
+            }
             lines += line;
             lines.push('\n');
             fingerprints.push(parsed.fingerprint());
         }
     }
-    (lines, fingerprints)
+    Ok((lines, fingerprints))
 }
 
 /// The fingerprints of the known keys of a host.
@@ -163,10 +179,13 @@ mod tests {
             ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU (ED25519)"]
         );
         assert_eq!(without(&known, "a.test").lines().count(), 1);
+        assert!(is_known(&known, "a.test") && !is_known(&known, "c.test"));
         let (lines, fingerprints) =
-            accepted(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d");
+            accepted(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d").unwrap();
         assert_eq!((lines.lines().count(), fingerprints.len()), (1, 1));
-        assert_eq!(accepted(&known, &format!("e ssh-ed25519 {ED25519}"), "d").0, "");
+        assert_eq!(accepted(&known, &format!("e ssh-ed25519 {ED25519}"), "d").unwrap().0, "");
+        let error = accepted(&known.repeat(100), &format!("d ssh-ed25519 {ED25519}"), "d").unwrap_err();
+        assert!(error.contains("rspm edit ssh-key"), "{error}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("LocalPaths", Path, "",
       "Directory below which `file://` repositories are allowed; if unset, none are.").multi(),
     p("SubmoduleHosts", Text, "",
-      "Host, other than that of the repository, from which submodules may be fetched.").multi(),
+      "Host, other than that of the repository, from which submodules may be fetched over HTTPS or HTTP.").multi(),
     p("HostKeyPolicy", Choice(&["accept-new", "strict"]), "accept-new",
       "What happens when a builder is created for an SSH host whose key is not known: it is accepted, recorded with the credential and shown (`accept-new`), or refused (`strict`). A key that differs from the recorded one is always refused."),
     p("RLibrary", Path, "",

@@ -64,6 +64,11 @@ pub(in crate::builder::program) fn build_python_package(
         }
         result => result?,
     }
+    if job.has_leftovers() {
+        let reason =
+            "python -m build left processes behind, which were ended: a build must end what it starts";
+        return Err(Failure::new(Cause::Command, reason).into());
+    }
     if job.workspace.is_full() {
         return Err(Failure::new(Cause::Size, "the disk space of the sandbox was exhausted").into());
     }

@@ -69,6 +69,14 @@ fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
     if submodule_url.scheme == Scheme::File {
         return Err(refusal("submodules of local repositories are not supported".to_owned()).into());
     }
+    // The key of the builder signs logins to the host of the repository only.
+    if submodule_url.scheme == Scheme::Ssh && submodule_url.host != parent.host {
+        let reason = format!(
+            "the host {} is not that of the repository, and submodules of other hosts are fetched only over HTTPS and HTTP",
+            submodule_url.host
+        );
+        return Err(refusal(reason).into());
+    }
     if submodule_url.host != parent.host
         && !hosts.iter().any(|host| host.eq_ignore_ascii_case(&submodule_url.host))
     {
@@ -97,7 +105,16 @@ mod tests {
         for url in ["https://git.example.org/b", "git@git.example.org:b", "https://OTHER.example.org/b"] {
             assert!(check(url, &parent, &hosts).is_ok(), "{url}");
         }
-        for url in ["https://third.example.org/b", "file:///srv/b", "../b", "ext::sh -c x", "--x", "-x:y"] {
+        for url in [
+            "https://third.example.org/b",
+            "git@other.example.org:b",
+            "ssh://git@other.example.org/b",
+            "file:///srv/b",
+            "../b",
+            "ext::sh -c x",
+            "--x",
+            "-x:y",
+        ] {
             assert!(check(url, &parent, &hosts).is_err(), "{url}");
         }
     }

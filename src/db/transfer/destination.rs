@@ -248,7 +248,7 @@ impl SqliteFiles {
             sqlite_file::sync(temporary)?;
         }
         let old_files = self.replaced_dir.as_deref().map_or(Ok(None), sqlite_dir::move_aside)?;
-        let mut new_files = Vec::new();
+        let mut new_files: Vec<PathBuf> = Vec::new();
         while let Some((temporary, path)) = self.files.pop() {
             if let Err(error) = sqlite_file::rename(&temporary, &path) {
                 self.files.push((temporary, path));

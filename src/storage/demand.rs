@@ -40,7 +40,7 @@ pub(super) struct DutyCycle {
 }
 
 impl DutyCycle {
-    /// Returns a share of all of the time.
+    /// Returns a duty cycle that always uses all of the time.
     pub(super) fn unlimited() -> DutyCycle {
         DutyCycle { is_unlimited: true, ..DutyCycle::default() }
     }

@@ -75,8 +75,8 @@ impl Verification {
         }
     }
 
-    /// Returns the number of files that are missing or damaged and that a restore can do without: those of objects, and the
-    /// copy of the configuration file, which is not restored.
+    /// Returns the number of missing and damaged files that a restore can omit: those of objects, and the copy of the
+    /// configuration file, which is not restored in any case.
     pub(super) fn dispensable_count(&self) -> u64 {
         self.bad_objects.len() as u64 + u64::from(self.is_configuration_bad)
     }

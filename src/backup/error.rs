@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::dump::error::DumpError;
 use super::migrate::{DumpSourceError, MigrateError};
 use crate::db::DbError;
-use crate::storage::StorageError;
+use crate::storage::{self, StorageError};
 
 /// An error of a backup.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,16 @@ impl BackupError {
                 BackupError::Damaged { path, reason: format!("{reason}; {text}") }
             }
             error => error,
+        }
+    }
+
+    /// Returns true if the file itself is damaged or missing. With other errors, such as those of a bucket that does not
+    /// answer or refuses the reader, it may be intact.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            BackupError::Damaged { .. } => true,
+            BackupError::Io { source, .. } => storage::is_damage(source),
+            _ => false,
         }
     }
 

@@ -10,7 +10,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause in a bucket, where each attempt writes, lists and removes an object.
 const MAX_BUCKET_PAUSE: Duration = Duration::from_secs(20);
 
-/// How long, and in which intervals, attempts to take a lock are repeated.
+/// The timeout and the intervals of the attempts to take a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct LockWait {
     timeout: Duration,
@@ -18,7 +18,7 @@ pub struct LockWait {
 }
 
 impl LockWait {
-    /// The wait for the lock of a folder, for `timeout`.
+    /// Returns the wait for the lock of a folder, of at most `timeout`.
     #[must_use]
     pub fn of(place: &BackupPlace, timeout: Duration) -> LockWait {
         let max_pause = match place {
@@ -52,8 +52,8 @@ impl LockWait {
         }
     }
 
-    /// The pause after `pause`: longer, up to the maximum. Its length is random, because two programs that wait in step
-    /// would find the lock of the other at each attempt.
+    /// Returns the pause that follows `pause`: a longer one, up to the maximum. Its length is random, because two
+    /// programs with equal pauses would find the lock of the other at each attempt.
     fn next_pause(&self, pause: Duration) -> Duration {
         pause.mul_f64(rand::random_range(1.3..1.9)).min(self.max_pause.mul_f64(rand::random_range(0.7..=1.0)))
     }
@@ -73,7 +73,6 @@ mod tests {
             std::iter::successors(Some(MIN_PAUSE), |pause| Some(wait.next_pause(*pause))).take(40).last()
         };
         assert!(pauses(wait("/srv/backups")) <= Some(MIN_PAUSE));
-        // Two programs do not wait in step.
         let bucket = pauses(wait("s3://bucket/prefix")).unwrap();
         assert!((MAX_BUCKET_PAUSE.mul_f64(0.7)..=MAX_BUCKET_PAUSE).contains(&bucket), "{bucket:?}");
     }

@@ -99,6 +99,7 @@ pub fn restore(
             verification.problems.join("\n")
         )));
     }
+    let bad_count = verification.dispensable_count();
     let bad_objects = std::mem::take(&mut verification.bad_objects);
     verification.objects.retain(|object| !bad_objects.contains(&object.key));
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
@@ -120,7 +121,7 @@ pub fn restore(
         copied_bytes,
         present: verification.files() - copied,
         bad: verification.problems,
-        bad_count: bad_objects.len() as u64,
+        bad_count,
         documents: manifest.probes.len(),
         previous_database,
         elapsed: start.elapsed(),

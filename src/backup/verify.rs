@@ -55,6 +55,8 @@ pub struct Verification {
     pub(super) objects: Vec<StoredObject>,
     /// Those of them that are missing or damaged.
     pub(super) bad_objects: HashSet<Key>,
+    /// Whether the copy of the configuration file is missing or damaged.
+    pub(super) is_configuration_bad: bool,
     /// Number of files that were read.
     pub read: u64,
     /// Their size in bytes.
@@ -73,9 +75,15 @@ impl Verification {
         }
     }
 
-    /// Returns true if nothing except files of objects is damaged or missing.
+    /// Returns the number of missing and damaged files that a restore can omit: those of objects, and the copy of the
+    /// configuration file, which is not restored in any case.
+    pub(super) fn dispensable_count(&self) -> u64 {
+        self.bad_objects.len() as u64 + u64::from(self.is_configuration_bad)
+    }
+
+    /// Returns true if a restore without the missing and damaged files is possible: all others could be read.
     pub(super) fn is_restorable(&self) -> bool {
-        self.problem_count == self.bad_objects.len() as u64
+        self.problem_count == self.dispensable_count()
     }
 
     /// Returns the number of files of the backup.
@@ -124,6 +132,7 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
     if let Some(file) = &manifest.configuration
         && let Err(error) = folder.read_verified(&file.copy(), &file.part, &mut |_| Ok(()))
     {
+        verification.is_configuration_bad = error.is_damage();
         verification.add_problem(&error);
     }
     match objects::read(folder, manifest) {
@@ -154,8 +163,10 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
             }
             Ok(_) => {}
             Err(error) => {
+                if error.is_damage() {
+                    verification.bad_objects.insert(object.key);
+                }
                 verification.add_problem(&error);
-                verification.bad_objects.insert(object.key);
             }
         }
     }

@@ -163,7 +163,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
         return Ok(());
     }
     let node: Node = client.get("/status").await?;
-    let place = job.key.trim_start_matches("backup:").trim_end_matches(" with cache");
+    let place = job.key.trim_start_matches("backup:");
     let result = node.backups.iter().find(|result| result.command == "create" && result.place == place);
     match result.map_or(0, |result| result.missing) {
         0 => Ok(()),

@@ -86,9 +86,28 @@ pub(super) fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     }
     DirBuilder::new().mode(0o700).create(&target).map_err(|error| io_error(&target, error))?;
     for name in files {
-        std::fs::rename(dir.join(name), target.join(name)).map_err(|error| io_error(dir, error))?;
+        if let Err(error) = std::fs::rename(dir.join(name), target.join(name)) {
+            return Err(move_back(dir, &target, io_error(dir, error)));
+        }
     }
     Ok(Some(target))
+}
+
+/// Moves the files in a sub-directory of [`move_aside`] back, after `error`, and removes it. Returns `error`, with the
+/// location of the files if they cannot be moved.
+pub(super) fn move_back(dir: &Path, aside: &Path, error: DbError) -> DbError {
+    let mut files = FILES.into_iter().filter(|name| aside.join(name).exists());
+    let result = files.try_for_each(|name| std::fs::rename(aside.join(name), dir.join(name)));
+    match result.and_then(|()| std::fs::remove_dir(aside)) {
+        Ok(()) => error,
+        Err(source) => DbError::Refused(
+            format!(
+                "{error}; the files of the previous database are in {} and could not be moved back: {source}",
+                aside.display()
+            )
+            .into(),
+        ),
+    }
 }
 
 /// Creates the directory (mode 0700) if missing, takes the lock that excludes a second process, and returns the locked

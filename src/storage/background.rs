@@ -186,7 +186,8 @@ fn digest_files(
 }
 
 /// Whether an error of a read means that the disk or the file system has lost the data.
-fn is_damage(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_damage(error: &io::Error) -> bool {
     const DAMAGE: [Errno; 4] = [Errno::EIO, Errno::EBADMSG, Errno::EUCLEAN, Errno::ENODATA];
     error.raw_os_error().is_some_and(|code| DAMAGE.contains(&Errno::from_raw(code)))
 }
@@ -327,8 +328,10 @@ mod tests {
                 }
             });
             demand.add();
-            assert_eq!(used_buffer(&demand), BUSY_READ_SIZE);
+            let used_bytes = used_buffer(&demand);
+            // Before the comparison, whose failure would wait for the thread.
             is_finished.store(true, Ordering::Relaxed);
+            assert_eq!(used_bytes, BUSY_READ_SIZE);
         });
     }
 }

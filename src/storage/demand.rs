@@ -13,13 +13,13 @@ impl Demand {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Number of requests until now.
+    /// Returns the number of requests until now.
     fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How long after a request further ones are expected.
+/// Time after a request during which further ones are expected.
 const BUSY_TIME: Duration = Duration::from_millis(100);
 /// Bytes of one read while requests are expected: a request that arrives during a read competes with the rest of it for
 /// processor, caches and disk.
@@ -40,17 +40,17 @@ pub(super) struct DutyCycle {
 }
 
 impl DutyCycle {
-    /// All of the time.
+    /// Returns a duty cycle that always uses all of the time.
     pub(super) fn unlimited() -> DutyCycle {
         DutyCycle { is_unlimited: true, ..DutyCycle::default() }
     }
 
-    /// The size of the next read, at most `max_size` bytes.
+    /// Returns the size of the next read, at most `max_size` bytes.
     pub(super) fn read_size(&mut self, demand: &Demand, now: Instant, max_size: usize) -> usize {
         if self.is_busy(demand, now) { max_size.min(BUSY_READ_SIZE) } else { max_size }
     }
 
-    /// The pause after a read that took `read_time`.
+    /// Returns the pause after a read that took `read_time`.
     pub(super) fn pause(&mut self, demand: &Demand, now: Instant, read_time: Duration) -> Duration {
         match self.is_busy(demand, now) {
             true => (read_time * PAUSE_FACTOR).min(MAX_PAUSE),

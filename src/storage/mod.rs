@@ -25,7 +25,7 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
-pub use background::{BackgroundReader, ObjectRead};
+pub use background::{BackgroundReader, ObjectRead, is_damage};
 pub use bucket::Bucket;
 pub use chunks::{ReadRequest, Reservation, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};

@@ -195,6 +195,15 @@ fn a_bucket_that_fails_leaves_no_backup_and_is_used_again() {
     server.add("prod", &Tarball::new("later", "1.0"));
     assert_eq!(server.rspm("backup create").code, 1);
     assert_eq!(json(&server, "backup verify --full")["files"], 4);
+    // Files that cannot be read at this moment are not lost: they are not left out.
+    proxy.clear_faults();
+    proxy.next(100, Fault::Answer(403, "AccessDenied"), |head| {
+        head.starts_with("GET ") && head.contains("/blobs/")
+    });
+    let other = builder("sqlite", &backups, None).prepare();
+    let restore = rspm(&other, "backup restore --allow-missing");
+    assert!(restore.code == Some(1) && restore.err.contains("AccessDenied"), "{restore:?}");
+    assert!(!other.dir().join("data/db/rstudio-pm.db").exists());
 }
 
 #[test]

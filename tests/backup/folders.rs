@@ -124,10 +124,16 @@ fn a_file_that_is_lost_prevents_neither_pruning_nor_a_restore_permanently() {
     assert!(error.contains("to restore it without these files: --allow-missing"), "{error}");
     // Damaged bytes are not restored either.
     std::fs::write(&blob, vec![b'x'; content.len()]).expect("written");
+    // The copy of the configuration is not restored in any case.
+    let configurations = folder(&server).join("config");
+    let configuration = configurations.join(&names(&configurations)[0]);
+    let text = std::fs::read(&configuration).expect("readable");
+    std::fs::remove_file(&configuration).expect("removed");
     let output = other.rspm(&format!("{} -o json", backup_command(&server, "restore --allow-missing")));
     assert_eq!(output.code, 4, "{output:?}");
     let result: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
-    assert_eq!((&result["bad"], result["copied"].as_u64() >= Some(3)), (&1.into(), true), "{result}");
+    assert_eq!((&result["bad"], result["copied"].as_u64() >= Some(3)), (&2.into(), true), "{result}");
+    std::fs::write(&configuration, text).expect("written");
     let object = format!("data/packages/packages/{}/{digest}", &digest[..2]);
     assert!(!other.dir().join(&object).exists() && server.dir().join(&object).exists());
     other.launch();

@@ -248,11 +248,18 @@ impl SqliteFiles {
             sqlite_file::sync(temporary)?;
         }
         let old_files = self.replaced_dir.as_deref().map_or(Ok(None), sqlite_dir::move_aside)?;
+        let mut new_files: Vec<PathBuf> = Vec::new();
         while let Some((temporary, path)) = self.files.pop() {
             if let Err(error) = sqlite_file::rename(&temporary, &path) {
                 self.files.push((temporary, path));
-                return Err(error);
+                let (Some(dir), Some(aside)) = (&self.replaced_dir, &old_files) else { return Err(error) };
+                for new_file in &new_files {
+                    // If it stays, a previous file of this name replaces it.
+                    let _ = sqlite_file::remove(new_file);
+                }
+                return Err(sqlite_dir::move_back(dir, aside, error));
             }
+            new_files.push(path);
         }
         Ok(old_files)
     }
@@ -264,5 +271,33 @@ impl Drop for SqliteFiles {
             // The next run removes files that cannot be removed here.
             let _ = sqlite_file::remove(temporary);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_previous_files_are_moved_back_if_a_new_file_cannot_get_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        for name in ["rstudio-pm.db", "rstudio-pm.db-wal"] {
+            std::fs::write(dir.join(name), "previous").unwrap();
+        }
+        let [core, usage] = [Schema::Core, Schema::Usage].map(|schema| sqlite_file::temporary(dir, schema));
+        for temporary in [&core, &usage] {
+            std::fs::write(temporary, "new").unwrap();
+        }
+        // The usage data gets its name first.
+        let files = vec![(core, dir.join("absent/rstudio-pm.db")), (usage, dir.join("usage.db"))];
+        let files = SqliteFiles { files, replaced_dir: Some(dir.to_owned()) };
+        let error = files.rename().unwrap_err().to_string();
+        assert!(error.contains("absent/rstudio-pm.db"), "{error}");
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["rstudio-pm.db", "rstudio-pm.db-wal"]);
     }
 }

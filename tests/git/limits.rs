@@ -1,22 +1,44 @@
 //! Limits of builds: each ends as a failed build with its reason, and the server goes on.
 
 use super::{installed, repository, server};
+use crate::builder::repository::Repository;
 use crate::support::server::Server;
 
-/// Builds a package that runs this script during the build; returns the reason and the log of the failure.
+/// Builds an R package that runs this script during the build; returns the reason and the log of the failure.
 fn failure(server: &Server, script: &str) -> (String, String) {
     let repository = repository("1.0");
     repository.run_in_build(script);
+    failed_build(server, &repository, "dev", "", script)
+}
+
+/// Builds a Python package with this `setup.py`; returns the reason and the log of the failure. Unlike R, `build` does not
+/// redirect the output of the package to a file.
+fn python_failure(server: &Server, setup: &str) -> (String, String) {
+    let repository = Repository::new();
+    let backend = "[build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n";
+    repository.write("pyproject.toml", backend);
+    repository.write("setup.py", setup);
+    failed_build(server, &repository, "py", "--name=tested", setup)
+}
+
+/// Returns the reason and the log of the build of the newest commit, which fails at its first attempt.
+fn failed_build(
+    server: &Server,
+    repository: &Repository,
+    source: &str,
+    flags: &str,
+    code: &str,
+) -> (String, String) {
     let commit = repository.commit();
-    let created =
-        server.rspm(&format!("create git-builder --source=dev --url={} --no-wait", repository.url()));
+    let url = repository.url();
+    let created = server.rspm(&format!("create git-builder --source={source} --url={url} {flags} --no-wait"));
     assert_eq!(created.code, 0, "{}", created.err);
     let build = super::wait_for_build(server, "commit", &commit, "failed");
     assert_eq!(build["attempt"], 1, "the same would happen again: {build}");
     let log = server.rspm_stdout(&format!("logs --build-id={}", build["id"]));
-    server.rspm_stdout("delete git-builder --source=dev --name=tested");
+    server.rspm_stdout(&format!("delete git-builder --source={source} --name=tested"));
     let reason = build["reason"].as_str().unwrap().to_owned();
-    println!("{script}: {reason}");
+    println!("{code}: {reason}");
     assert!(log.contains(&format!("== Failed: {reason}")), "{reason}: {log}");
     (reason, log)
 }
@@ -66,7 +88,9 @@ fn memory_and_disk_space_are_limited() {
 #[test]
 fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
     let server = server("PollInterval = 1h\nBuildTimeout = 3m");
-    let (reason, log) = failure(&server, "head -c 10G /dev/zero | tr '\\0' x | fold -w 200; sleep 86414");
+    server.rspm_stdout("create source --name=py --type=git-python");
+    let (reason, log) =
+        python_failure(&server, "import sys\nwhile True:\n    sys.stdout.write('x' * 200 + '\\n')\n");
     assert_eq!(reason, "it wrote more than 100 MB to its log");
     assert!(log.len() < 11 << 20 && log.contains("bytes are left out"), "{}", log.len());
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
@@ -74,7 +98,7 @@ fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
     let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kilobytes < 400_000, "{line}");
     // One line without an end.
-    let (reason, _) = failure(&server, "head -c 10G /dev/zero | tr '\\0' x");
+    let (reason, _) = python_failure(&server, "import sys\nwhile True:\n    sys.stdout.write('x' * 65536)\n");
     assert_eq!(reason, "it wrote more than 100 MB to its log");
     builds_again(&server);
 }

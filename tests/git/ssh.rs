@@ -66,8 +66,9 @@ fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
     let commit = repository.commit();
     wait_for_build(&server, "commit", &commit, "published");
     assert_eq!(listed(&server).as_deref(), Some("1.1"));
-    let credentials = server.rspm_stdout("list git-credentials");
-    assert!(credentials.contains(fingerprint) && credentials.contains("tested"), "{credentials}");
+    let credential = server.json("list git-credentials")[0].clone();
+    assert_eq!(credential["fingerprint"], format!("ED25519 {fingerprint}"), "{credential}");
+    assert!(credential.to_string().contains("\"tested\""), "{credential}");
     let used = server.rspm("delete ssh-key --name=deploy");
     assert!(used.code == 1 && used.err.contains("--remove-credential"), "{}", used.err);
 

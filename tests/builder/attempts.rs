@@ -101,7 +101,8 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt> {
         attack("read the environment of process 1", "cat /proc/1/environ | grep -a .", OTHER_PROCESSES),
         attack("open the root of process 1", "cat /proc/1/root/etc/shadow", OTHER_PROCESSES),
         attack("read the environment of the builder", format!("{builder}; cat $B/environ"), DUMPABLE),
-        attack("list the descriptors of the builder", format!("{builder}; ls $B/fd/"), DUMPABLE),
+        // A server that is root owns the directory, so that a builder in bubblewrap can list the numbers.
+        attack("read the descriptors of the builder", format!("{builder}; readlink $B/fd/*"), DUMPABLE),
         attack(
             "write to the descriptors of the builder",
             format!("{builder}; done=1; for f in 3 4 5 6 7 8 9; do (echo x > $B/fd/$f) && done=0; done; exit $done"),

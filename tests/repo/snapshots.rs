@@ -309,7 +309,7 @@ async fn prepended_steps_change_no_later_answer() {
         let tree = closed_point.tree;
         c.execute(
             "INSERT INTO tx SELECT id + 1, at + 1, source_id, repo_id, kind, started_at, published_from, published_to, \
-             added, updated, archive_names, removed, actor, comment FROM tx WHERE id = (SELECT max(id) FROM tx)",
+             added, updated, archived, removed, actor, comment FROM tx WHERE id = (SELECT max(id) FROM tx)",
             &[],
         )?;
         c.execute("UPDATE clock SET tx = tx + 1, at = at + 1, catalog = catalog + 1", &[])?;

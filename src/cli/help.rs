@@ -93,9 +93,9 @@ mod tests {
             leaf.render_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         for (path, words) in [
-            (["create", "source"], "local, local-python, git"),
+            (["create", "source"], "local, local-python, git, git-python"),
             (["create", "repo"], "r, bioconductor, python"),
-            (["list", "sources"], "cran, bioconductor, local, local-python, git"),
+            (["list", "sources"], "cran, bioconductor, local, local-python, git, git-python"),
             (["config", "log"], "TRACE, DEBUG, INFO, WARN, ERROR"),
         ] {
             let text = help(&path);

@@ -49,7 +49,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 16] = [
+const GROUPS: [Group; 17] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),

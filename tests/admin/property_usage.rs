@@ -6,6 +6,7 @@ use rstudio_pm::db::download::{self, Count};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::property_database::{on_postgres, schema_over_tcp};
+use crate::support::clock::stable_today;
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::postgres::{self, PASSWORD};
@@ -46,6 +47,7 @@ pub(super) fn usage_data_enabled_decides_whether_downloads_are_counted_and_a_dat
 
 /// Returns the current day in days since the epoch.
 fn today() -> i64 {
+    stable_today();
     let elapsed =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
     i64::try_from(elapsed.as_secs() / 86_400).expect("a day")

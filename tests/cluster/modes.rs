@@ -38,7 +38,7 @@ fn servers_go_offline_and_online_by_name() {
     assert_eq!(pings(&servers), [503, 503, 503]);
     // A restarted server is online, although the request is still recorded for its previous process.
     servers[1].restart();
-    within(Duration::from_secs(10), "it is online", || {
+    within(Duration::from_secs(90), "it is online", || {
         modes(&servers[0]) == "pm1 offline, pm2 online, pm3 offline"
     });
     // A command on the server itself overrides an earlier request.
@@ -76,7 +76,7 @@ fn a_server_that_is_gone_is_reported_and_not_waited_for() {
     let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
     until("both are online", || modes(&one) == "pm1 online, pm2 online");
     two.kill();
-    within(Duration::from_secs(45), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
+    within(Duration::from_secs(90), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
     let start = Instant::now();
     let output = one.rspm_stdout("cluster offline --nodes=pm1,pm2");
     assert!(output.starts_with("pm2: gone; last seen ") && output.ends_with("pm1: offline\n"), "{output}");

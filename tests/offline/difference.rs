@@ -3,6 +3,7 @@
 use rstudio_pm::bundle::Product;
 use rstudio_pm::upstream::origin::bundle::BundleError;
 
+use crate::support::clock::stable_today;
 use crate::support::downloader::{
     assert_complete, copy_over, create_mirror, get_cran, must_get_cran, objects, open_bundle, read, validate,
 };
@@ -20,7 +21,7 @@ fn history(dir: &std::path::Path) -> (MirrorDir, std::path::PathBuf) {
 }
 
 fn today() -> String {
-    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+    stable_today().to_string()
 }
 
 #[tokio::test]

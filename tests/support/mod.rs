@@ -4,6 +4,7 @@ pub(crate) mod advisories;
 pub(crate) mod backend;
 pub(crate) mod binary;
 pub(crate) mod binary_server;
+pub(crate) mod clock;
 pub(crate) mod cran_history;
 pub(crate) mod data;
 pub(crate) mod data_root;

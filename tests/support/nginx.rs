@@ -68,7 +68,7 @@ impl Nginx {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(nginx);
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "nginx: {}", nginx.log("error.log"));
+            assert!(start.elapsed() < Duration::from_secs(90), "nginx: {}", nginx.log("error.log"));
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -205,7 +205,7 @@ fn wait_until_ready(home: &Path, port: u16, server: &mut Child) {
     while !is_ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
         assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
-        assert!(start.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
+        assert!(start.elapsed() < Duration::from_secs(120), "PostgreSQL does not answer: {}", log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -278,7 +278,7 @@ impl DedicatedServer {
         let start = Instant::now();
         while self.value(&format!("SELECT CAST(pg_last_wal_replay_lsn() >= '{position}' AS TEXT)")) != "true"
         {
-            assert!(start.elapsed() < Duration::from_secs(60), "the standby does not follow");
+            assert!(start.elapsed() < Duration::from_secs(120), "the standby does not follow");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -291,7 +291,7 @@ impl DedicatedServer {
         while self.value("SELECT CAST(count(*) AS TEXT) FROM pg_stat_wal_receiver WHERE status = 'streaming'")
             != "0"
         {
-            assert!(start.elapsed() < Duration::from_secs(60), "the standby still receives");
+            assert!(start.elapsed() < Duration::from_secs(120), "the standby still receives");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -60,7 +60,7 @@ fn start() -> (SocketAddr, File) {
     let start = Instant::now();
     while !is_answering(address) {
         assert!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_secs(120),
             "moto_server does not start: see {}",
             folder.display()
         );

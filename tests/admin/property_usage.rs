@@ -6,12 +6,12 @@ use rstudio_pm::db::download::{self, Count};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::property_database::{on_postgres, schema_over_tcp};
-use crate::support::clock::stable_today;
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::postgres::{self, PASSWORD};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
+use crate::support::today::stable_today;
 
 const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::clock::stable_today;
 use crate::support::data;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::today::stable_today;
 
 /// A server with a copy of the mirror in its directory, which has 3.16 and 3.20, the release. Nothing is synced yet.
 fn server() -> Server {

@@ -3,11 +3,11 @@
 use rstudio_pm::bundle::Product;
 use rstudio_pm::upstream::origin::bundle::BundleError;
 
-use crate::support::clock::stable_today;
 use crate::support::downloader::{
     assert_complete, copy_over, create_mirror, get_cran, must_get_cran, objects, open_bundle, read, validate,
 };
 use crate::support::mirror_dir::MirrorDir;
+use crate::support::today::stable_today;
 
 /// A mirror with old releases and a bundle of it.
 fn history(dir: &std::path::Path) -> (MirrorDir, std::path::PathBuf) {

@@ -83,8 +83,14 @@ pub(crate) fn make_old(folder: &Path) {
     }
 }
 
-/// A loopback port without a listener at this moment.
+/// A loopback port without a listener at this moment. It is below the range in which the kernel chooses ports, so that
+/// no connection or listener of another test takes it before it is used.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    for _ in 0..1000 {
+        let port = rand::random_range(10_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports have a listener");
 }

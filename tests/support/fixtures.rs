@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::http;
+pub(crate) use super::port::free_port;
 use super::server::Server;
 use super::tarball::Tarball;
 
@@ -81,16 +82,4 @@ pub(crate) fn make_old(folder: &Path) {
             }
         }
     }
-}
-
-/// A loopback port without a listener at this moment. It is below the range in which the kernel chooses ports, so that
-/// no connection or listener of another test takes it before it is used.
-pub(crate) fn free_port() -> u16 {
-    for _ in 0..1000 {
-        let port = rand::random_range(10_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("all ports have a listener");
 }

@@ -23,6 +23,7 @@ pub(crate) mod mirror;
 pub(crate) mod mirror_dir;
 pub(crate) mod nginx;
 pub(crate) mod pgbouncer;
+pub(crate) mod port;
 pub(crate) mod postgres;
 pub(crate) mod postgres_proxy;
 pub(crate) mod process;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::fixtures::free_port;
+use super::port::free_port;
 
 /// A running nginx; killed on drop.
 pub(crate) struct Nginx {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::fixtures::free_port;
+use super::port::free_port;
 
 /// The shared server.
 pub(crate) struct Server {

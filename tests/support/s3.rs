@@ -1,6 +1,6 @@
 //! A real S3 server for tests: one `moto_server` for all test processes that run at the same time.
 
-use super::fixtures::free_port;
+use super::port::free_port;
 use super::rerun;
 use super::server::Builder;
 use rstudio_pm::config::{ClassLocation, S3Location, StorageConfig};

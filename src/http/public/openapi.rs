@@ -51,7 +51,7 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
 ];
-const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
+const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
 fn get(
@@ -102,7 +102,7 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/repos/{repo}/packages/{name}/binaries/logs",
-            "The log of a build: always 404, with the origin of the binary; this server builds none",
+            "The last build of a package from git and the end of its log; for others 404 with the origin of the binary",
             BUILD_LOG_PARAMETERS,
             "",
         ),

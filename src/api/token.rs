@@ -103,10 +103,10 @@ impl std::fmt::Debug for RevokeToken {
 pub struct Verification {
     /// Version of the server.
     pub version: String,
-    /// The user of the token; absent on the admin socket.
+    /// The user of the token; absent on the administration socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The scopes of the token; empty on the admin socket, where everything is permitted.
+    /// The scopes of the token; empty on the administration socket, where everything is permitted.
     pub scopes: Vec<Scope>,
     /// Expiration time of the token, RFC 3339; absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]

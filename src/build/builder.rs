@@ -179,7 +179,7 @@ pub async fn create(
     };
     if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
         return Err(RepoError::Invalid(format!(
-            "--name: the repository contains the package '{name}', not '{expected}'; leave the flag out"
+            "--name: the repository contains the package '{name}', not '{expected}'; omit the flag"
         )));
     }
     builder.name.clone_from(&name);

@@ -94,7 +94,7 @@ async fn find(
                 Some(build) => Ok((build.tag, build.commit)),
                 None if is_commit && matches!(digits.len(), 40 | 64) => Ok((String::new(), digits)),
                 None => Err(not_found(format!(
-                    "no build has the commit '{}'; write all digits for another one",
+                    "no build has the commit '{}'; give all digits to build another commit",
                     digits.chars().take(64).collect::<String>()
                 ))),
             }

@@ -30,7 +30,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Configuration file (used to locate the admin socket)
+    /// Configuration file (used to locate the administration socket)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -60,8 +60,8 @@ pub enum CliError {
     },
     /// The connection broke between a request that changes something and its response.
     #[error(
-        "the connection to {} broke before the response: {reason}\nThe command may have been carried out: check with \
-         rspm list before you repeat it",
+        "the connection to {} was lost before the response: {reason}\nThe command may have been carried out: check \
+         with rspm list before you repeat it",
         .path.display()
     )]
     Interrupted {

@@ -213,7 +213,7 @@ pub struct ImportHttpsCredential {
     /// input)
     #[arg(long, hide_env_values = true)]
     pub password: Option<String>,
-    /// The only host for which it is used, such as git.example.com or git.example.com:8443
+    /// The only host for which the credential is used, such as git.example.com or git.example.com:8443
     #[arg(long)]
     pub host: Option<String>,
     /// Succeed when a credential of this name exists, and leave it unchanged
@@ -233,7 +233,7 @@ pub struct EditHttpsCredential {
     /// New password or token (without a value: prompt or standard input)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub password: Option<String>,
-    /// The only host for which it is used; empty for any
+    /// The only host for which the credential is used; empty for any
     #[arg(long)]
     pub host: Option<String>,
 }
@@ -250,7 +250,7 @@ pub struct ImportSshKey {
     /// File with the passphrase of the key, which is not stored
     #[arg(long, value_name = "FILE")]
     pub passphrase_path: Option<PathBuf>,
-    /// Use it for this host only, such as git.example.com or git.example.com:2222
+    /// Use the key for this host only, such as git.example.com or git.example.com:2222
     #[arg(long)]
     pub host: Option<String>,
     /// File with host keys of git servers, as ssh-keyscan writes it
@@ -274,7 +274,7 @@ pub struct EditSshKey {
     /// File with the passphrase of the new key
     #[arg(long, value_name = "FILE", requires = "path")]
     pub passphrase_path: Option<PathBuf>,
-    /// Use it for this host only; empty for any
+    /// Use the key for this host only; empty for any
     #[arg(long)]
     pub host: Option<String>,
     /// File with host keys of git servers, which replace the recorded ones

@@ -175,7 +175,9 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
     let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
     output.print(&answer, || {
         let guid = answer["revoked"].as_str().unwrap_or_default();
-        format!("Revoked token {guid}. Every server refuses it within a second (30 seconds behind a pooler).")
+        format!(
+            "Revoked token {guid}. Every server refuses it within a second (two behind a connection pooler)."
+        )
     })
 }
 

@@ -330,7 +330,7 @@ mod tests {
     fn a_temp_dir_inside_the_data_dir_is_an_error() {
         let line = only_error("[Server]\nDataDir = /d\nTempDir = /d/x/../tmp\n");
         assert!(line.starts_with("f:3:11: [Server] TempDir"), "{line}");
-        assert!(line.contains("must not lie inside Server.DataDir, /d"), "{line}");
+        assert!(line.contains("must not be inside Server.DataDir, /d"), "{line}");
         parse_valid("[Server]\nDataDir = /tmp/d\nTempDir = /tmp\n");
         parse_valid("[Server]\nDataDir = /d\nTempDir = /data\n");
     }

@@ -29,7 +29,7 @@ pub enum SocketError {
         kind: ErrorKind,
     },
     /// The admin socket.
-    #[error("Could not initialize the admin socket {}: {reason}", path.display())]
+    #[error("Could not initialize the administration socket {}: {reason}", path.display())]
     Admin {
         /// Path of the socket.
         path: PathBuf,

@@ -22,10 +22,10 @@ pub struct LicenseExpression {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLicense {
     /// A word is not an identifier.
-    #[error("'{0}' is not a licence identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
+    #[error("'{0}' is not a license identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
     Identifier(String),
     /// The text does not follow the grammar of expressions.
-    #[error("'{0}' is not a licence expression; write for example MIT OR Apache-2.0")]
+    #[error("'{0}' is not a license expression; write for example MIT OR Apache-2.0")]
     Form(String),
 }
 

@@ -84,7 +84,7 @@ pub enum IndexError {
     Binary,
     /// The compressed stream is truncated.
     #[error(
-        "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer was interrupted"
+        "the compressed PACKAGES index is truncated; the mirror is being updated or the transfer was interrupted"
     )]
     Truncated,
     /// The compressed stream is damaged.

@@ -102,7 +102,7 @@ pub async fn open(
     let current_progress = progress
         .wait_for(|p| p.can_answer())
         .await
-        .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
+        .map_err(|_| RepoError::Storage(StorageError::Other("the server is stopping".to_owned())))?
         .clone();
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),

@@ -46,7 +46,7 @@ impl DocumentKind {
             SyncTrigger::Administrator(_) => Ok(()),
             SyncTrigger::Schedule | SyncTrigger::Mismatch if new_count * 2 >= old_count => Ok(()),
             SyncTrigger::Schedule | SyncTrigger::Mismatch => Err(SyncError::Refused(format!(
-                "{address} has {new_count} {} where {old_count} are in force; if that is correct, accept it with \
+                "{address} has {new_count} {} where {old_count} are in use; if that is correct, accept it with \
                  rspm sync --type={}",
                 self.counted_noun, self.sync_type
             ))),

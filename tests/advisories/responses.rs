@@ -55,7 +55,7 @@ fn package_details_lists_and_archived_versions_have_vulnerabilities() {
     assert_eq!(detail("png")["vulns"], json!([]), "advisories are not synced yet");
     let message = server.sync_of("vulns").expect("advisories");
     let published = data::advisories();
-    assert_eq!(message, format!("{} advisories about packages are in force now", published.len() + 1));
+    assert_eq!(message, format!("{} advisories about packages are in use now", published.len() + 1));
 
     let png = detail("png");
     let vuln = &png["vulns"][0];

@@ -35,8 +35,8 @@ fn unknown_names_are_reported_with_the_nearest_name() {
     }
     assert_eq!(server.refused("info --source=xyz"), "there is no source 'xyz'; rspm list sources shows all");
     for (name, expected) in [
-        ("alpha", "'alpha' does not say what to remove: use alpha@current, alpha@all or alpha@<version>"),
-        ("alpha@", "'alpha' does not say what to remove: use alpha@current, alpha@all or alpha@<version>"),
+        ("alpha", "'alpha' does not select what to remove: use alpha@current, alpha@all or alpha@<version>"),
+        ("alpha@", "'alpha' does not select what to remove: use alpha@current, alpha@all or alpha@<version>"),
         ("alpha@9.9", "the source 'team' has no alpha 9.9; it has 1.1, 1.0"),
         ("alhpa@all", "the source 'team' has no package 'alhpa'; rspm list packages --source=team shows all"),
     ] {

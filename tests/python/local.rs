@@ -310,7 +310,7 @@ fn files_that_are_no_packages_are_refused() {
     let refusal = server.refused("subscribe --repo=py --source=r");
     assert!(refusal.contains("'r'"), "{refusal}");
     for (line, reason) in [
-        ("yank --source=team --name=one", "'one' does not say what to yank"),
+        ("yank --source=team --name=one", "'one' does not select what to yank"),
         ("yank --source=team --name=one@1.0", "the source 'team' has no package 'one'"),
         ("yank --source=r --name=one@1.0", "only files of Python packages can be yanked"),
         ("yank --source=team --name=-@1.0", "'-' is not the name of a Python project"),

@@ -185,9 +185,7 @@ pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<B
     match tokio::spawn(async move { respond(&switch, request).await }).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => {
-            response::failure(&Failure::unavailable("the server is shutting down", 5), ErrorFormat::Json)
-        }
+        Err(_) => response::failure(&Failure::unavailable("the server is stopping", 5), ErrorFormat::Json),
     }
 }
 

@@ -84,7 +84,7 @@ pub(in crate::http) async fn answer(
     let (upload, _) = match task.await {
         Ok(published) => published.map_err(failure)?,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(Failure::unavailable("the server is shutting down", RETRY_AFTER)),
+        Err(_) => return Err(Failure::unavailable("the server is stopping", RETRY_AFTER)),
     };
     let notices: String = upload.notices.iter().map(|notice| format!("{notice}\n")).collect();
     Ok(response::text("text/plain; charset=utf-8", notices.into_bytes()))

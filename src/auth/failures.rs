@@ -1,6 +1,6 @@
-//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so
-//! that nobody can guess tokens or overload the server with them. A valid token is never refused because of them. Also
-//! limits, for each valid token, how many of the changes that it does not permit are recorded.
+//! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing of
+//! tokens and overload of the server. A valid token is never refused because of these limits. Also limits, for each
+//! valid token, how many of the changes that it does not permit are recorded.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -38,7 +38,7 @@ impl Secret {
         while text.len() < PREFIX.len() + RANDOM_LENGTH {
             let mut bytes = Zeroizing::new([0; RANDOM_LENGTH]);
             SysRng.try_fill_bytes(&mut *bytes).map_err(std::io::Error::other)?;
-            // Bytes from 248 on are dropped: 248 is the largest multiple of 62.
+            // Bytes from 248 on are discarded: 248 is the largest multiple of 62.
             let digits = bytes.iter().filter(|byte| **byte < 248);
             let missing_length = PREFIX.len() + RANDOM_LENGTH - text.len();
             text.extend(

@@ -77,7 +77,7 @@ async fn access(
         HostKeys::Known | HostKeys::New => known_hosts,
         HostKeys::Replaced => host_keys::without(&known_hosts, &host),
     };
-    // SECURITY: ssh accepts a key of another type even if it knows one of the host.
+    // SECURITY: ssh accepts a key of another type even if it has one of the host.
     let accepts_new_host = url.scheme == Scheme::Ssh
         && match host_keys {
             HostKeys::Known => false,

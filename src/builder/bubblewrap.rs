@@ -1,4 +1,4 @@
-//! The command that runs a builder in namespaces of its own with bubblewrap, where systemd does not run.
+//! The command that runs a builder in its own namespaces with bubblewrap, where systemd does not run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -67,7 +67,7 @@ pub enum Effect {
     /// The property is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
     /// The property restricts access, which this version does not support. A configuration that turns the property on
-    /// is refused, because the server would make content public that the administrator wants to protect.
+    /// is refused, because the server would make content public that the administrator intends to protect.
     Refused,
 }
 

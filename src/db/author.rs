@@ -8,17 +8,17 @@ use crate::model::time::Timestamp;
 /// Who causes a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// How the server knows it.
+    /// How the server identified the author.
     pub kind: AuthorKind,
     /// As in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
     pub name: String,
     /// The address of the client; empty on the admin socket, and for work of the server.
     pub address: String,
-    /// When it asked for the change.
+    /// Time of the request for the change.
     pub at: Timestamp,
 }
 
-/// How the server knows an author.
+/// How the server identified an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorKind {
     /// By the user of the machine at the other end of the admin socket.

@@ -28,7 +28,7 @@ pub enum BadPath {
     Unknown(String),
 }
 
-/// A directory of a repository with an index of its own; unlike a tree of the catalog, a part of a path.
+/// A directory of a repository with its own index; unlike a tree of the catalog, a part of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tree {
     /// `src/contrib`

@@ -1,5 +1,5 @@
 //! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads bytes over
-//! HTTP or from a directory; `origin` knows what a mirror, a bundle or a binary server declares. Uses no store.
+//! HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server declares. Uses no store.
 
 pub mod advisories;
 pub mod error;

@@ -1,5 +1,5 @@
 //! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
-//! that need more code have a file of their own; `docs/api/public.json` (OpenAPI) describes the addresses.
+//! that need more code have a separate file; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
 mod build_log;

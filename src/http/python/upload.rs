@@ -72,7 +72,7 @@ pub(in crate::http) async fn answer(
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
-    // In a task of its own, which continues when the client disconnects: after the commit the result must still be
+    // In a separate task, which continues when the client disconnects: after the commit the result must still be
     // installed.
     let task = tokio::spawn(author::scope(author, async move {
         let published = upload::publish(&app.uploads, &source_name, form, file, &actor).await;

@@ -1,4 +1,4 @@
-//! AWS credentials and region by the standard chain, cached until shortly before they expire.
+//! AWS credentials and region by the standard credential chain, cached until shortly before they expire.
 
 use crate::config::S3Location;
 use crate::model::error_chain::error_chain;

@@ -27,7 +27,7 @@ pub(super) struct CranState {
 /// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum PlanOutcome {
-    /// The mirror has no older history; why.
+    /// The mirror has no older history, for this reason.
     Nothing(String),
     Plan(BackfillPlan),
 }

@@ -111,7 +111,7 @@ impl Copier<'_> {
                 self.result.new_bytes += size;
                 Ok(None)
             }
-            // Errors of the folder are of another kind.
+            // Errors of the folder, in contrast, end the backup.
             Err(
                 BackupError::Storage(StorageError::NotFound(_) | StorageError::Io { .. })
                 | BackupError::Damaged { .. },

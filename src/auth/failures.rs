@@ -12,7 +12,7 @@ use super::secret::Prefix;
 use crate::model::ids::TokenId;
 use crate::model::time::{SECOND, Timestamp};
 
-/// Number of failures that are accepted at once.
+/// Number of failures that are accepted as a burst.
 const BURST: i64 = 20;
 /// Interval in which one more failure is accepted, in microseconds.
 const FAILURE_INTERVAL: i64 = SECOND;

@@ -1,4 +1,4 @@
-//! What is particular about builds of Python packages: their version and time, the files that they write, and why one fails.
+//! The parts of a build that are specific to Python packages: version, time, written files, reason of a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek};

@@ -45,7 +45,7 @@ pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_pa
     command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]);
     // The builder is the first process of its namespace: all others end with it. It is never root, even if the server is.
     command.args(["--as-pid-1", "--uid", "65534", "--gid", "65534"]);
-    // Namespaces inside of namespaces reach more of the kernel. Some container runtimes forbid the limit itself.
+    // Nested user namespaces would expose more of the kernel. Some container runtimes do not permit this limit.
     if is_writable("/proc/sys/user/max_user_namespaces") {
         command.arg("--disable-userns");
     }

@@ -116,7 +116,7 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
     let revoked = bearer(&revoked);
     let statuses: Vec<u16> = (0..60).map(|n| from(&format!("198.51.100.{n}"), &revoked).status).collect();
     assert_eq!((statuses[0], statuses.contains(&429)), (401, true), "{statuses:?}");
-    // A proxy that names no client has many clients.
+    // Without X-Forwarded-For, the clients of a proxy cannot be distinguished, and are not limited.
     for _ in 0..60 {
         assert_eq!(get(&server, INDEX, Some("Bearer wrong")).status, 401);
     }

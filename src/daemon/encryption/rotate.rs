@@ -48,7 +48,7 @@ async fn rotate(
     new_key: EncryptionKey,
     key_lost: bool,
 ) -> Result<String, KeyCommandError> {
-    // They keep their key in memory, and would encrypt with it.
+    // Running servers have the old key in memory, and would encrypt with it.
     let serving = db.read(node::serving_names).await?;
     if !serving.is_empty() {
         return Err(KeyCommandError::OtherServers(serving));

@@ -90,7 +90,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Reads a range; returns false if the maximum duration ended before.
+    /// Reads a range; returns false if the maximum duration was reached before its end.
     async fn range(&mut self, Range { directory, mut row }: Range) -> Result<bool, RepoError> {
         if row.position.is_none() {
             (row.objects, row.bad) = (0, 0);

@@ -154,8 +154,8 @@ async fn sweep_class(
         }
         let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
         let (mut remaining, previous_count, has_more) = (limit, result.objects, scan.has_more());
-        // Recorded before the first object is removed: after a killed sweep, the next one must not have its allowance
-        // again.
+        // Recorded before the first object is removed: after a killed sweep, the next one must not have the full
+        // allowance.
         if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }

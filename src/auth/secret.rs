@@ -1,5 +1,5 @@
 //! The text of a token: `rspm_`, 30 random letters and digits, and 6 that are a checksum of these, so that secret
-//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a look-up.
+//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a lookup.
 
 use std::fmt;
 

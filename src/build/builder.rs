@@ -258,7 +258,7 @@ async fn package_name(
     package.map_err(|error| BuildFailure::Temporary(error.to_string()))?
 }
 
-/// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.
+/// Removes a leading `./`, and slashes at both ends, from the path of a subdirectory.
 fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }

@@ -79,7 +79,7 @@ pub enum RPath {
         /// The file name.
         file: FileName,
     },
-    /// A file in a sub-directory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
+    /// A file in a subdirectory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
         dir: SubDir,

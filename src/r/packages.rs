@@ -155,7 +155,7 @@ pub struct IndexRecord<'a> {
     pub package: &'a str,
     /// `Version`: one that is allowed in a file name.
     pub version: &'a str,
-    /// `Path`: the sub-directory, relative and clean.
+    /// `Path`: the subdirectory, relative and clean.
     pub path: Option<&'a str>,
     /// `File`: a file name other than the default.
     pub file: Option<&'a str>,

@@ -125,7 +125,7 @@ fn check_page(format: SimpleFormat, data: &[u8]) {
     }
 }
 
-/// A requirements file, and the lines of it as requirements, versions, specifiers and licences.
+/// A requirements file, and the lines of it as requirements, versions, specifiers and licenses.
 pub fn requirements(data: &[u8]) {
     let _ = requirements_file::parse(data);
     let text = String::from_utf8_lossy(data);

@@ -75,7 +75,7 @@ pub struct Package {
     pub os_type: Option<String>,
     /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// Sub-directory in the index record.
+    /// Subdirectory in the index record.
     pub path: Option<String>,
     /// `RemoteSha`
     pub remote_sha: Option<String>,

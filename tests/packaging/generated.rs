@@ -234,7 +234,10 @@ fn man_page_of_rspm() {
                     "rspm backup prune --from=/srv/backups --keep-daily=7",
                 ],
             ),
-            ("Stop serving, for example to move the files of the server, and continue:", &["rspm offline --timeout=5m", "rspm online"]),
+            (
+                "Stop serving, for example to move the files of the server, and continue:",
+                &["rspm offline --timeout=5m", "rspm online"],
+            ),
         ],
     );
     page.push_str(FILES);

@@ -371,7 +371,7 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
 
 /// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and deletes
 /// skipped commits of branches from before. Returns the number of removed logs; the sweep removes their objects. The rows of
-/// other builds remain: they say which commits and tags were built.
+/// other builds remain: they record which commits and tags were built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \

@@ -85,7 +85,7 @@ fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
     job.send(&Event::Started { v: VERSION, program: format!("git {program}") })
 }
 
-/// Creates the repository. Of a directory's siblings no content is fetched.
+/// Creates the repository. If only a directory is requested, content outside of it is not fetched.
 fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     git.run(&["init", "--quiet", "--template=", "--initial-branch=main"])?;
     git.run(&["config", "remote.origin.url", &request.remote.url])?;

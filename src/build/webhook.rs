@@ -25,8 +25,7 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Returns true if one of the signatures is that of the body. The time does not depend on the content of a wrong
-    /// signature.
+    /// Returns true if one of them is that of the body. Takes the same time for every wrong one.
     fn verify(&self, secret: &str, body: &[u8]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let is_signed =

@@ -351,7 +351,7 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
     })
 }
 
-/// Inserts the rows of the stored objects: the archive, its README, which is stored in a separate directory, and
+/// Inserts the rows of the stored objects: the archive, its README, which is stored in a directory of its own, and
 /// METADATA of a wheel.
 pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);

@@ -80,7 +80,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
 
-    // A token for the source is accepted instead of a signature.
+    // A token for the source does instead of a signature.
     let token = |source: &str| {
         let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");
         server.rspm_stdout(&line).trim().to_owned()
@@ -98,7 +98,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     });
     let before = git.requests.lock().unwrap().len();
     server.rspm_stdout("run git-builder --source=dev --name=tested");
-    // The response to the first request requires a password, the third request lists the references.
+    // The first request learns that a password is needed, the third one lists the references.
     assert!(git.requests.lock().unwrap().len() - before <= 3, "a poll without news is small");
 
     let listed = server.rspm_stdout("list git-credentials");

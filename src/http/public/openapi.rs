@@ -51,7 +51,7 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
 ];
-const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
+const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
 fn get(

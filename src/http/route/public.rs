@@ -6,8 +6,8 @@ use super::table::{self, routes};
 use crate::http::error::Failure;
 
 routes! {
-    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST
-    /// changes nothing, because its body holds the query; that of a webhook only triggers a poll.
+    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST changes nothing:
+    /// its body holds the query.
     PublicRoute {
         GET ["status"] => Status,
         GET ["repos"] => Repos,

@@ -33,7 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
-    ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
+    (
+        "auth",
+        &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"],
+    ),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "serve",

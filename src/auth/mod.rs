@@ -3,10 +3,13 @@
 mod credential;
 mod failures;
 mod issue;
+mod jwt;
+pub mod provider;
 mod secret;
 mod tokens;
 
 pub use credential::{BadCredential, Credential, credential};
 pub use issue::{NewToken, create, find, list, revoke};
+pub use jwt::{Claims, Invalid, unverified_issuer};
 pub use secret::Secret;
 pub use tokens::{Token, Tokens};

@@ -113,6 +113,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/alerts", Open),
     // With a signature of the git server, which the handler verifies.
     ("POST", "/__api__/git-builders/{id}/poll", Open),
+    // With a signature of the bootstrap key.
+    ("POST", "/__api__/bootstrap", Open),
     ("GET", "/__api__/verify-auth", Open),
     ("GET", "/__api__/swagger/", Open),
     ("GET", "/__api__/swagger/doc.json", Open),

@@ -97,7 +97,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             // The body names the repository.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
-            PublicRoute::GitWebhook(_) => server(Action::Notify),
+            PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)

@@ -6,6 +6,9 @@ mod issue;
 mod jwt;
 pub mod provider;
 mod secret;
+mod session;
+mod signed;
+mod signing_key;
 mod tokens;
 
 pub use credential::{BadCredential, Credential, credential};

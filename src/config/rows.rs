@@ -2,6 +2,7 @@
 //!
 //! One row is two lines: name, type, default; then its sentence and marks.
 
+mod federation;
 mod git;
 mod local_python;
 
@@ -354,41 +355,10 @@ s("OpenIDConnect", Never, "Login through an identity provider.", &[
     p("EnableDevicePKCE", Boolean, "false",
       "Turns PKCE on for device logins.").not_yet(),
 ]),
-s("IdentityFederation", Free, "Tokens of other issuers, such as a cluster's service accounts.", &[
-    p("Issuer", Url(UrlPurpose::Web), "",
-      "URL of the issuer.").refused(),
-    p("Audience", Text, "",
-      "Required audience of its tokens.").refused(),
-    p("Subject", Text, "",
-      "Required subject of its tokens; a regular expression.").refused(),
-    p("AuthorizedParty", Text, "",
-      "Required authorized party of its tokens.").refused(),
-    p("Logging", Boolean, "false",
-      "Whether details of token exchanges are logged.").not_yet(),
-    p("Scope", Text, "",
-      "Permission granted, such as `repos:read:*`.").not_yet(),
-    p("CustomScope", Text, "",
-      "Additional permissions.").multi().not_yet(),
-    p("NoAutoGroupsScope", Boolean, "false",
-      "Whether the groups scope is omitted from requests.").not_yet(),
-    p("GroupsClaim", Text, "",
-      "Claim with the groups.").not_yet(),
-    p("GroupsSeparator", Text, "",
-      "Separator of groups in the claim.").not_yet(),
-    p("RoleClaim", Text, "",
-      "Claim with the roles.").not_yet(),
-    p("RolesSeparator", Text, "",
-      "Separator of roles in the claim.").not_yet(),
-    p("UniqueIdClaim", Text, "",
-      "Claim that identifies a user.").not_yet(),
-    p("UsernameClaim", Text, "",
-      "Claim with the user's name.").not_yet(),
-    p("TokenLifetime", Duration, "",
-      "Maximum lifetime of a token issued by an exchange.").not_yet(),
-]),
+s("IdentityFederation", Free, "Tokens of other issuers, such as those of CI jobs and of a cluster's service accounts, that clients exchange for tokens of this server. A token that matches several sections gets the scopes of all of them.", federation::PROPERTIES),
 s("Bootstrap", Never, "The first token.", &[
     p("PublicKey", Text, "",
-      "RSA public key; a request signed with its private key can create the first token.").not_yet(),
+      "RSA public key, or the path of its PEM file: a request that is signed with the private key creates a token with the scope `global:admin`, without access to the server's machine. `rspm bootstrap keys` creates a pair.").reloadable(),
 ]),
 s("Licensing", Never, "This server needs no license.", &[
     p("LicenseType", Choice(&["local", "remote"]), "local",

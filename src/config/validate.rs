@@ -8,9 +8,9 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Config, Cran, Database, Git, Loaded, LocalPython, Logging, Metrics,
-    Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig,
-    Vulnerabilities, decryption, environment, listen, locations,
+    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
+    Logging, Metrics, Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit,
+    StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -115,6 +115,8 @@ fn config(reader: &mut Reader<'_>) -> Config {
         storage_audit: StorageAudit::read(reader),
         storage_alerts: StorageAlerts::read(reader),
         authentication: Authentication::read(reader),
+        federations: Federation::read_all(reader).into(),
+        bootstrap: Bootstrap::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
         file: None,

@@ -129,6 +129,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0015_session.sqlite.sql"),
         postgres: include_str!("migrations/0015_session.postgres.sql"),
     },
+    Migration {
+        number: 16,
+        name: "federation",
+        expand_only: true,
+        sqlite: include_str!("migrations/0016_federation.sqlite.sql"),
+        postgres: include_str!("migrations/0016_federation.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

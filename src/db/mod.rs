@@ -70,6 +70,7 @@ pub mod transfer;
 pub mod tree;
 pub mod tx;
 pub mod upstream;
+pub mod used_proof;
 mod workers;
 
 pub use conn::{Conn, Row, Value};

@@ -174,6 +174,7 @@ pub const TABLES: &[Table] = &[
         text("unique_id"), text("scopes"), int("pause"), int("polled_at"), int("expires_at"),
     ]).since(15),
     core("revoked_user", 1, &[text("user_name"), int("revoked_at"), int("revision")]).since(15),
+    core("used_proof", 1, &[text("sha256"), int("expires_at")]).since(16),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

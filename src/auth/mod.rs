@@ -9,6 +9,9 @@ mod jwt;
 mod named_grant;
 pub mod provider;
 mod secret;
+mod session;
+mod signed;
+mod signing_key;
 mod tokens;
 
 pub use bootstrap::{BootstrapRefusal, BootstrapRequest, KeyProblem, create_first_token, public_key};

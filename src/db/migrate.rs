@@ -123,6 +123,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/0014_audit.postgres.sql"),
     },
     Migration {
+        number: 15,
+        name: "session",
+        expand_only: true,
+        sqlite: include_str!("migrations/0015_session.sqlite.sql"),
+        postgres: include_str!("migrations/0015_session.postgres.sql"),
+    },
+    Migration {
         number: 16,
         name: "federation",
         expand_only: true,

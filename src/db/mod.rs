@@ -54,6 +54,7 @@ pub mod schema;
 pub mod scrub;
 mod server_lock;
 mod servers;
+pub mod session;
 pub mod skew;
 pub mod source;
 mod sqlite;

@@ -4,6 +4,7 @@ use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
+use crate::auth::provider::ProviderError;
 use crate::cluster::storage::SharingError;
 use crate::config::ConfigError;
 use crate::control::BrokenReason;
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The HTTP client for mirrors cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The HTTP client for identity providers cannot be created.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The rows of a crashed sync cannot be removed.
     #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),

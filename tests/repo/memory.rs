@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rstudio_pm::auth::Tokens;
+use rstudio_pm::auth::provider::Providers;
 use rstudio_pm::cluster::Cluster;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
@@ -63,6 +64,7 @@ async fn serve(backend: &Backend) -> String {
     let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
     let app = App {
         tokens,
+        providers: Providers::new(&state.config.load().proxy).expect("no proxy"),
         builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),

@@ -97,7 +97,7 @@ impl StartError {
             StartError::Key(_) => "the encryption key (Server.EncryptionKeyPath) cannot be used",
             StartError::Sharing(_) => "the storage is not that of the other servers on its database",
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
-            StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
+            StartError::Upstream(_) | StartError::Provider(_) => "the proxy (Proxy.URL) cannot be used",
             StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",
             StartError::Runtime(_) => "the server's threads cannot be started",
         };

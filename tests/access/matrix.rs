@@ -87,6 +87,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/simple/", ReadRepository),
     ("GET", "/private/latest/simple/alpha/", ReadRepository),
     ("POST", "/upload/pypi/{source}", WriteSource),
+    ("GET", "/_/oidc/audience", Open),
+    ("POST", "/_/oidc/mint-token", Open),
     // The public API.
     ("GET", "/__api__/status", Open),
     ("GET", "/__api__/repos", Open),

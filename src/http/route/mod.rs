@@ -59,6 +59,10 @@ pub enum Route {
         /// As in the URL; may not exist.
         source: String,
     },
+    /// `GET /_/oidc/audience`: the audience of tokens for trusted publishing.
+    PublishingAudience,
+    /// `POST /_/oidc/mint-token`: exchanges the token of a job for one that uploads Python packages.
+    MintToken,
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -77,7 +81,9 @@ impl Route {
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
-            Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+            Route::PublishingAudience | Route::MintToken | Route::Public(_) | Route::Admin(_) => {
+                ErrorFormat::Json
+            }
         }
     }
 }
@@ -107,6 +113,14 @@ pub fn parse(
             return Ok((Route::Admin(admin::parse(method, rest)), query));
         }
         ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
+        // No repository has the name `_`: names begin with a letter or a digit.
+        ["_", "oidc", "audience"] => Route::PublishingAudience,
+        ["_", "oidc", "mint-token"] => {
+            if *method != Method::POST {
+                return Err(Failure::method_not_allowed(Method::POST.as_str()));
+            }
+            return Ok((Route::MintToken, query));
+        }
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.
         ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
@@ -245,6 +259,7 @@ mod tests {
         let table = [
             ("/", Route::Home),
             ("/__ping__", Route::Ping),
+            ("/_/oidc/audience", Route::PublishingAudience),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", page("cran", "latest")),

@@ -68,6 +68,7 @@ pub mod token;
 pub mod transfer;
 pub mod tree;
 pub mod tx;
+pub mod upload;
 pub mod upstream;
 mod workers;
 

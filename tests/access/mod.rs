@@ -9,6 +9,7 @@ mod repositories;
 mod secrets;
 mod servers;
 mod tokens;
+mod uploads;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

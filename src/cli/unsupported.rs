@@ -80,7 +80,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["create", "bulk-metadata"], METADATA, Page::COMPATIBILITY),
     command(&["list", "metadata"], METADATA, Page::COMPATIBILITY),
     command(&["delete", "metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["login"], LOGIN, Page::ACCESS),
     command(&["bootstrap"], LOGIN, Page::ACCESS),
     command(&["config", "debug"], AREAS, Page::LOGGING),
     command(&["evict"], EVICT, Page::OPERATIONS),

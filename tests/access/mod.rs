@@ -3,6 +3,7 @@
 mod attacks;
 mod audit;
 mod clients;
+mod login;
 mod matrix;
 mod remote;
 mod repositories;

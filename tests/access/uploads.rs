@@ -35,6 +35,14 @@ fn is_listed(server: &Server, package: &str) -> bool {
     answer.text().contains(&format!("Package: {package}\n"))
 }
 
+/// Waits until a server knows a token and the repository of its source.
+fn until_known(server: &Server, authorization: &str) {
+    until("the token is known", || {
+        get(server, &format!("{PREFIX}/verify"), Some(authorization)).status == 200
+    });
+    until("the repository is known", || get(server, "/team/latest/src/contrib/PACKAGES", None).status == 200);
+}
+
 fn repository(server: &Server) {
     server.rspm_stdout("create repo --name=team");
     server.rspm_stdout("create source --name=team");
@@ -47,9 +55,7 @@ fn a_package_is_uploaded_to_one_server_and_published_by_another() {
     let (mut one, two) = (shared.start("pm1"), shared.start("pm2"));
     repository(&one);
     let ann = writer(&one);
-    until("the other server knows the token", || {
-        get(&two, &format!("{PREFIX}/verify"), Some(&ann)).status == 200
-    });
+    until_known(&two, &ann);
     let id = upload(&one, &ann, &Tarball::new("alpha", "1.0").with("README.md", "# Alpha"));
     // The server that received it crashes; the upload is in the database.
     one.kill();
@@ -72,13 +78,12 @@ fn two_servers_that_publish_one_upload_at_a_time_publish_it_once() {
     let (one, two) = (shared.start("pm1"), shared.start("pm2"));
     repository(&one);
     let ann = writer(&one);
-    until("the other server knows the token", || {
-        get(&two, &format!("{PREFIX}/verify"), Some(&ann)).status == 200
-    });
+    until_known(&two, &ann);
+    let ann = ann.as_str();
     for round in 0..5 {
-        let id = upload(&one, &ann, &Tarball::new("alpha", &format!("1.{round}")));
+        let id = upload(&one, ann, &Tarball::new("alpha", &format!("1.{round}")));
         let statuses = std::thread::scope(|scope| {
-            let threads = [&one, &two].map(|server| scope.spawn(|| publish(server, &ann, &[id]).status));
+            let threads = [&one, &two].map(|server| scope.spawn(move || publish(server, ann, &[id]).status));
             let mut statuses = threads.map(|thread| thread.join().expect("no panic"));
             statuses.sort_unstable();
             statuses

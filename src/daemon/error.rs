@@ -4,7 +4,6 @@ use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
-use crate::auth::provider::ProviderError;
 use crate::cluster::storage::SharingError;
 use crate::config::ConfigError;
 use crate::control::BrokenReason;
@@ -50,9 +49,6 @@ pub enum StartError {
     /// The HTTP client for mirrors cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The HTTP client for identity providers cannot be created.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
     /// The rows of a crashed sync cannot be removed.
     #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),
@@ -97,7 +93,7 @@ impl StartError {
             StartError::Key(_) => "the encryption key (Server.EncryptionKeyPath) cannot be used",
             StartError::Sharing(_) => "the storage is not that of the other servers on its database",
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
-            StartError::Upstream(_) | StartError::Provider(_) => "the proxy (Proxy.URL) cannot be used",
+            StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
             StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",
             StartError::Runtime(_) => "the server's threads cannot be started",
         };

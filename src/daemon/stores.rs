@@ -8,7 +8,6 @@ use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
 use crate::auth::Tokens;
-use crate::auth::provider::Providers;
 use crate::backup::results;
 use crate::build::Builds;
 use crate::catalog::CatalogHandle;
@@ -118,7 +117,6 @@ async fn build_app(
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
         tokens,
-        providers: Providers::new(&config.proxy)?,
         builds: Builds::new(Arc::clone(&uploads), Arc::clone(&state)),
         fetches,
         repositories,

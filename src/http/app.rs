@@ -11,7 +11,6 @@ use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
 use super::site::SiteSettings;
 use crate::auth::Tokens;
-use crate::auth::provider::Providers;
 use crate::build::Builds;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
@@ -27,8 +26,6 @@ pub struct App {
     pub state: Arc<State>,
     /// The valid tokens.
     pub tokens: Tokens,
-    /// Identity providers, and issuers of `[IdentityFederation]`.
-    pub providers: Providers,
     /// Running fetches of package files.
     pub fetches: Arc<Fetches>,
     /// The read side of repositories.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rstudio_pm::auth::Tokens;
-use rstudio_pm::auth::provider::Providers;
 use rstudio_pm::cluster::Cluster;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
@@ -16,7 +15,7 @@ use rstudio_pm::http::download_log::DownloadRecorder;
 use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
-use rstudio_pm::logs::{AccessLog, ServiceLog};
+use rstudio_pm::logs::{AccessLog, OptionalLog, ServiceLog};
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::r::document::RDocument;
@@ -57,6 +56,7 @@ async fn serve(backend: &Backend) -> String {
         site: Arc::clone(&site),
         access_log: AccessLog::disabled(),
         service_log: ServiceLog::default(),
+        audit_log: OptionalLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),
@@ -64,7 +64,6 @@ async fn serve(backend: &Backend) -> String {
     let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
     let app = App {
         tokens,
-        providers: Providers::new(&state.config.load().proxy).expect("no proxy"),
         builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),

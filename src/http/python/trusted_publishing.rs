@@ -16,7 +16,7 @@ use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::peer::Peer;
-use crate::http::request_body::Incoming;
+use crate::http::request_body::{self, Incoming};
 use crate::http::{admin, read_body, refused_proof, response};
 use crate::model::time::SECOND;
 
@@ -77,7 +77,10 @@ pub(in crate::http) async fn mint(
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
-    publishers(&config).next().ok_or_else(is_off)?;
+    if publishers(&config).next().is_none() {
+        request_body::discard(body, &head.parts.headers);
+        return Err(is_off());
+    }
     let body = read_body::read(body, MAX_BODY, app.limits.body_timeout).await?;
     let base_url = base_url::base_url(&app.site.load(), head);
     if !is_confidential(head, &base_url) {

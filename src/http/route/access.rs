@@ -72,7 +72,8 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 #[must_use]
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
-        Route::Home | Route::Ping => server(Action::ReadPublic),
+        // Sign-in checks its own secrets.
+        Route::Home | Route::Ping | Route::Login(_) => server(Action::ReadPublic),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
         | Route::Repository { repo, .. }

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod admin;
+pub mod login;
 pub mod public;
 pub mod repo_path;
 mod table;
 
 use admin::AdminRoute;
 use http::Method;
+use login::LoginRoute;
 use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
 
@@ -59,6 +61,8 @@ pub enum Route {
         /// As in the URL; may not exist.
         source: String,
     },
+    /// Sign-in with an identity provider.
+    Login(LoginRoute),
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -77,7 +81,8 @@ impl Route {
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
-            Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+            Route::Login(route) if !route.is_api() => ErrorFormat::Text,
+            Route::Login(_) | Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
         }
     }
 }
@@ -100,6 +105,9 @@ pub fn parse(
     let decoded = segments(method, path, limit)?;
     let query = Query::parse(query, limit)?;
     let names: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    if let Some(route) = login::parse(method, &names)? {
+        return Ok((Route::Login(route), query));
+    }
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
@@ -244,6 +252,9 @@ mod tests {
         let file = format!("/py/5/packages/{}/a-1.0-py3-none-any.whl.metadata", "0a".repeat(32));
         let table = [
             ("/", Route::Home),
+            ("/__login__", Route::Login(LoginRoute::Start)),
+            ("/__login__/callback", Route::Login(LoginRoute::Callback)),
+            ("/__login__/device", Route::Login(LoginRoute::DevicePage)),
             ("/__ping__", Route::Ping),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),

@@ -1,5 +1,7 @@
 //! Scopes as the configuration and identity providers write them, with names of objects: `repos:read:cran,team`. Pure.
 
+use std::fmt;
+
 use super::scope::{BadScope, ScopeKind};
 
 /// Maximum number of scopes and names that are read from one text.
@@ -12,6 +14,16 @@ pub struct NamedScope {
     pub kind: ScopeKind,
     /// Its objects.
     pub objects: Names,
+}
+
+impl fmt::Display for NamedScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.objects, self.kind) {
+            (_, ScopeKind::GlobalAdmin) => write!(f, "{}", self.kind),
+            (Names::All, kind) => write!(f, "{kind}:*"),
+            (Names::Only(names), kind) => write!(f, "{kind}:{}", names.join(",")),
+        }
+    }
 }
 
 /// The objects of a scope, by name.

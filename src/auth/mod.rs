@@ -1,9 +1,11 @@
 //! Tokens: their text, the credentials of a request, the tokens of the database in memory, and their creation. Sign-in with
 //! an identity provider: the provider's tokens, users, sessions, and the tokens that this server signs.
 
+mod bootstrap;
 mod credential;
 mod device;
 mod failures;
+pub mod federation;
 mod issue;
 mod jwt;
 mod named_grant;
@@ -15,6 +17,7 @@ mod signed;
 mod signing_key;
 mod tokens;
 
+pub use bootstrap::{BootstrapRefusal, BootstrapRequest, KeyProblem, create_first_token, public_key};
 pub use credential::{BadCredential, Credential, SignedText, credential};
 pub use device::{DeviceLogins, DevicePoll, NewDeviceLogin, PendingDevice};
 pub use issue::{NewToken, create, find, list, revoke, revoke_user};

@@ -13,6 +13,7 @@ mod configuration;
 mod context;
 mod encryption;
 pub mod error;
+mod federation_check;
 pub mod files;
 pub mod generator;
 pub mod handover;

@@ -69,6 +69,7 @@ pub mod token;
 pub mod transfer;
 pub mod tree;
 pub mod tx;
+pub mod upload;
 pub mod upstream;
 pub mod used_proof;
 mod workers;

@@ -144,6 +144,8 @@ pub(super) async fn read(
         }
         Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
         Route::Login(route) => login::answer(app, route, query, head, body).await,
+        Route::PublishingAudience => python::trusted_publishing::audience(app),
+        Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
         // The budget of responses is not used while a client sends its request.
         Route::Public(route) => match public::request_body(app, &parts.method, body).await {
             Ok(body) => {

@@ -35,6 +35,7 @@ mod python;
 mod r;
 pub mod read_body;
 pub mod redirect;
+mod refused_proof;
 pub mod request_body;
 mod request_log;
 pub mod resolve_cache;

@@ -87,6 +87,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/simple/", ReadRepository),
     ("GET", "/private/latest/simple/alpha/", ReadRepository),
     ("POST", "/upload/pypi/{source}", WriteSource),
+    ("GET", "/_/oidc/audience", Open),
+    ("POST", "/_/oidc/mint-token", Open),
     // The public API.
     ("GET", "/__api__/status", Open),
     ("GET", "/__api__/repos", Open),
@@ -113,6 +115,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/alerts", Open),
     // With a signature of the git server, which the handler verifies.
     ("POST", "/__api__/git-builders/{id}/poll", Open),
+    // With a signature of the bootstrap key.
+    ("POST", "/__api__/bootstrap", Open),
     ("GET", "/__api__/verify-auth", Open),
     ("GET", "/__api__/swagger/", Open),
     ("GET", "/__api__/swagger/doc.json", Open),

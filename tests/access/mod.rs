@@ -3,12 +3,14 @@
 mod attacks;
 mod audit;
 mod clients;
+mod login;
 mod matrix;
 mod remote;
 mod repositories;
 mod secrets;
 mod servers;
 mod tokens;
+mod uploads;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

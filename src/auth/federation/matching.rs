@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::access::{NamedScope, ScopeKind};
+use crate::auth::jwt::Claims;
 use crate::config::{Federation, Pattern};
 
 /// Maximum length of a text from a token in messages, in characters.
@@ -51,8 +52,8 @@ impl NoMatch {
     #[must_use]
     pub fn for_client(&self) -> String {
         format!(
-            "no [IdentityFederation] section matches issuer {}, audience {} and the other claims of the token; the server log \
-             has the reason",
+            "no [IdentityFederation] section matches issuer {}, audience {} and the other claims of the token; the \
+             server log has the reason",
             self.issuer, self.audience
         )
     }
@@ -76,8 +77,8 @@ impl NoMatch {
 ///
 /// # Errors
 /// No section matches.
-pub fn matching(sections: &[Federation], claims: &Map<String, Value>) -> Result<Match, NoMatch> {
-    let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+pub fn matching(sections: &[Federation], claims: &Claims) -> Result<Match, NoMatch> {
+    let issuer = claims.text("iss").unwrap_or_default();
     let (mut matched, mut reasons): (Vec<&Federation>, Vec<(String, String)>) = (Vec::new(), Vec::new());
     for section in sections.iter().filter(|section| section.issuer == issuer) {
         match difference(section, claims) {
@@ -90,7 +91,7 @@ pub fn matching(sections: &[Federation], claims: &Map<String, Value>) -> Result<
         return Err(NoMatch {
             issuer: excerpt(issuer),
             audience: excerpt(&audiences.join(" ")),
-            subject: excerpt(claims.get("sub").and_then(Value::as_str).unwrap_or_default()),
+            subject: excerpt(claims.text("sub").unwrap_or_default()),
             sections: reasons,
         });
     };
@@ -105,7 +106,7 @@ pub fn matching(sections: &[Federation], claims: &Map<String, Value>) -> Result<
 }
 
 /// Returns the first claim that does not match a section of its issuer; `None` if all match.
-fn difference(section: &Federation, claims: &Map<String, Value>) -> Option<String> {
+fn difference(section: &Federation, claims: &Claims) -> Option<String> {
     let has =
         |name: &str, pattern: &Pattern| texts(claims.get(name)).iter().any(|text| pattern.matches(text));
     // SECURITY: an exact comparison, because a prefix could be chosen by another service.
@@ -114,7 +115,7 @@ fn difference(section: &Federation, claims: &Map<String, Value>) -> Option<Strin
     }
     // The subject is one text (RFC 7519, 4.1.2).
     if let Some(pattern) = &section.subject
-        && !claims.get("sub").and_then(Value::as_str).is_some_and(|subject| pattern.matches(subject))
+        && !claims.text("sub").is_some_and(|subject| pattern.matches(subject))
     {
         return Some("sub does not match Subject".to_owned());
     }
@@ -151,7 +152,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
+fn text(claims: &Claims, name: &str) -> Option<String> {
     claims.get(name).and_then(scalar)
 }
 
@@ -162,7 +163,7 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
     use crate::access::Names;
@@ -175,8 +176,12 @@ mod tests {
         }
     }
 
-    fn claims(value: Value) -> Map<String, Value> {
+    fn map(value: Value) -> Map<String, Value> {
         value.as_object().expect("an object").clone()
+    }
+
+    fn claims(value: Value) -> Claims {
+        Claims::new(map(value))
     }
 
     fn names(sections: &[Federation], value: Value) -> Vec<String> {
@@ -191,13 +196,13 @@ mod tests {
              Claim = \"event_name = push|release\"\nScope = sources:write:team\n",
         );
         let token = |change: &dyn Fn(&mut Map<String, Value>)| {
-            let mut claims = claims(json!({
+            let mut claims = map(json!({
                 "iss": "https://token.actions.githubusercontent.com", "aud": "packages", "jti": "1",
                 "sub": "repo:org/name:ref:refs/heads/main", "repository_owner_id": "42", "event_name": "push",
                 "job_workflow_ref": "org/name/.github/workflows/publish.yml@refs/heads/main", "exp": 1, "iat": 1,
             }));
             change(&mut claims);
-            matching(&sections, &claims)
+            matching(&sections, &Claims::new(claims))
         };
         let found = token(&|_| {}).expect("matches");
         assert_eq!(
@@ -267,20 +272,26 @@ mod tests {
     fn entra_version_1_and_2_and_google_are_matched() {
         let sections = sections(
             "[IdentityFederation \"v1\"]\nIssuer = https://sts.windows.net/t/\nAudience = api://packages\n\
-             AuthorizedParty = app\nClaim = \"tid = t\"\nUniqueIdClaim = oid\nUsernameClaim = oid\nScope = repos:read:*\n\
+             AuthorizedParty = app\nClaim = \"tid = t\"\nUniqueIdClaim = oid\nUsernameClaim = oid\n\
+             Scope = repos:read:*\n\
              [IdentityFederation \"v2\"]\nIssuer = https://login.microsoftonline.com/t/v2.0\nAudience = 1234\n\
              AuthorizedParty = app\nUniqueIdClaim = oid\nScope = repos:read:*\n\
              [IdentityFederation \"google\"]\nIssuer = https://accounts.google.com\nAudience = packages\n\
              Claim = email = ci@project.iam.gserviceaccount.com\nClaim = email_verified = true\nUsernameClaim = email\n\
              Scope = repos:read:*\n",
         );
-        let v1 = json!({"iss": "https://sts.windows.net/t/", "aud": "api://packages", "appid": "app", "tid": "t", "oid": "o", "sub": "s"});
-        let v2 = json!({"iss": "https://login.microsoftonline.com/t/v2.0", "aud": "1234", "azp": "app", "oid": "o", "sub": "s"});
+        let v1 = json!({
+            "iss": "https://sts.windows.net/t/", "aud": "api://packages", "appid": "app", "tid": "t",
+            "oid": "o", "sub": "s",
+        });
+        let v2 = json!({
+            "iss": "https://login.microsoftonline.com/t/v2.0", "aud": "1234", "azp": "app", "oid": "o", "sub": "s",
+        });
         assert_eq!(matching(&sections, &claims(v1.clone())).expect("v1").id, "o");
         assert_eq!(names(&sections, v2), ["v2"]);
-        let mut other = claims(v1);
+        let mut other = map(v1);
         other.insert("azp".to_owned(), json!("other"));
-        assert!(matching(&sections, &other).is_err(), "azp precedes appid");
+        assert!(matching(&sections, &Claims::new(other)).is_err(), "azp precedes appid");
         let google = json!({
             "iss": "https://accounts.google.com", "aud": "packages", "azp": "11", "sub": "117",
             "email": "ci@project.iam.gserviceaccount.com", "email_verified": true,
@@ -312,7 +323,8 @@ mod tests {
     #[test]
     fn the_reason_names_issuer_and_audience_to_the_client_and_the_rest_to_the_log() {
         let sections = sections(
-            "[IdentityFederation \"ci\"]\nIssuer = https://i\nAudience = a\nSubject = secret-pattern\nScope = repos:read:*\n",
+            "[IdentityFederation \"ci\"]\nIssuer = https://i\nAudience = a\nSubject = secret-pattern\n\
+             Scope = repos:read:*\n",
         );
         let error = matching(&sections, &claims(json!({"iss": "https://i", "aud": "a", "sub": "me\nyou"})))
             .expect_err("differs");
@@ -331,7 +343,8 @@ mod tests {
     #[test]
     fn a_token_without_the_claim_of_its_identity_is_refused() {
         let sections = sections(
-            "[IdentityFederation \"ci\"]\nIssuer = https://i\nAudience = a\nSubject = s\nUniqueIdClaim = oid\nScope = repos:read:*\n",
+            "[IdentityFederation \"ci\"]\nIssuer = https://i\nAudience = a\nSubject = s\nUniqueIdClaim = oid\n\
+             Scope = repos:read:*\n",
         );
         for value in [
             json!({"iss": "https://i", "aud": "a", "sub": "s"}),

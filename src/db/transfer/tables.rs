@@ -175,6 +175,10 @@ pub const TABLES: &[Table] = &[
     ]).since(15),
     core("revoked_user", 1, &[text("user_name"), int("revoked_at"), int("revision")]).since(15),
     core("used_proof", 1, &[text("sha256"), int("expires_at")]).since(16),
+    core("upload", 1, &[
+        int("id"), text("owner"), text("kind"), text("sha256"), text("other_sha256"), int("size"), bytes("facts"),
+        int("created_at"), int("expires_at"),
+    ]).since(17),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -7,7 +7,8 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::device::{count_failure, error};
-use super::{Problem, Provider, provider, unavailable_failure};
+use super::{Problem, Provider, RETRY_AFTER, provider, unavailable_failure};
+use crate::auth::federation::{self, Exchange, ExchangeKind};
 use crate::auth::provider::VerifyError;
 use crate::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
 use crate::db::author::{Author, AuthorKind};
@@ -59,19 +60,35 @@ pub(super) async fn exchange(
             Err(problem) => return refuse(app, &problem, head),
         }
     }
-    federated(app, &issuer, subject_token, head).await
+    federated(app, subject_token, head).await
 }
 
-/// Exchanges a token of another issuer. No issuer is accepted.
+/// Exchanges a token of an issuer of `[IdentityFederation]`.
 async fn federated(
     app: &App,
-    issuer: &str,
-    _subject_token: &str,
+    subject_token: &str,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
-    count_failure(app, head)?;
-    let issuer: String = issuer.chars().take(200).collect();
-    Ok(error("invalid_grant", &format!("tokens of the issuer {issuer} are not accepted")))
+    let config = app.state.config.load_full();
+    let client = app.site.load().client_address(head.peer, &head.parts.headers);
+    let server = Exchange {
+        state: &app.state,
+        tokens: &app.tokens,
+        providers: &app.providers,
+        issuer: &token_issuer(app),
+        address: &client.map(|address| address.to_string()).unwrap_or_default(),
+    };
+    match federation::exchange(server, &config.federations, subject_token, ExchangeKind::Access).await {
+        Ok(exchanged) => Ok(answer(&exchanged.token.text, exchanged.lifetime)),
+        Err(error) if error.is_failure_of_server() => {
+            tracing::error!("could not exchange a token: {error}");
+            Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
+        }
+        Err(refusal) => {
+            count_failure(app, head)?;
+            Ok(error("invalid_grant", &refusal.to_string()))
+        }
+    }
 }
 
 /// Exchanges the token that proves the sign-in of a device. It can be used once.
@@ -134,7 +151,7 @@ async fn of_user(
 ///
 /// # Errors
 /// 503 without an encryption key; the database fails.
-pub(in crate::http) async fn issue(
+async fn issue(
     app: &App,
     properties: &NewSignedToken,
     head: &RequestHead<'_>,
@@ -154,13 +171,18 @@ pub(in crate::http) async fn issue(
         audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
     });
     write.await?;
+    Ok(answer(&token.text, properties.lifetime))
+}
+
+/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with `sed`.
+fn answer(token: &str, lifetime: Duration) -> Response<Body> {
     let body = json!({
-        "access_token": token.text.as_str(),
+        "access_token": token,
         "issued_token_type": ACCESS_TOKEN,
         "token_type": "Bearer",
-        "expires_in": properties.lifetime.as_secs(),
+        "expires_in": lifetime.as_secs(),
     });
-    Ok(response::json(StatusCode::OK, &body))
+    response::json(StatusCode::OK, &body)
 }
 
 fn refuse(app: &App, problem: &VerifyError, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {

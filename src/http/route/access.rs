@@ -73,7 +73,10 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
         // Sign-in checks its own secrets.
-        Route::Home | Route::Ping | Route::Login(_) => server(Action::ReadPublic),
+        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => {
+            server(Action::ReadPublic)
+        }
+        Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
         | Route::Repository { repo, .. }
@@ -98,7 +101,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             // The body names the repository.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
-            PublicRoute::GitWebhook(_) => server(Action::Notify),
+            PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)

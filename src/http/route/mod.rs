@@ -63,6 +63,10 @@ pub enum Route {
     },
     /// Sign-in with an identity provider.
     Login(LoginRoute),
+    /// `GET /_/oidc/audience`: the audience of tokens for trusted publishing.
+    PublishingAudience,
+    /// `POST /_/oidc/mint-token`: exchanges the token of a job for one that uploads Python packages.
+    MintToken,
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -82,7 +86,11 @@ impl Route {
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
             Route::Login(route) if !route.is_api() => ErrorFormat::Text,
-            Route::Login(_) | Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+            Route::Login(_)
+            | Route::PublishingAudience
+            | Route::MintToken
+            | Route::Public(_)
+            | Route::Admin(_) => ErrorFormat::Json,
         }
     }
 }
@@ -115,6 +123,14 @@ pub fn parse(
             return Ok((Route::Admin(admin::parse(method, rest)), query));
         }
         ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
+        // No repository has the name `_`: names begin with a letter or a digit.
+        ["_", "oidc", "audience"] => Route::PublishingAudience,
+        ["_", "oidc", "mint-token"] => {
+            if *method != Method::POST {
+                return Err(Failure::method_not_allowed(Method::POST.as_str()));
+            }
+            return Ok((Route::MintToken, query));
+        }
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.
         ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
@@ -256,6 +272,7 @@ mod tests {
             ("/__login__/callback", Route::Login(LoginRoute::Callback)),
             ("/__login__/device", Route::Login(LoginRoute::DevicePage)),
             ("/__ping__", Route::Ping),
+            ("/_/oidc/audience", Route::PublishingAudience),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", page("cran", "latest")),

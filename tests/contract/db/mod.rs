@@ -28,4 +28,5 @@ mod schema;
 mod sqlite;
 mod statements;
 mod tables;
+mod uploads;
 mod usage;

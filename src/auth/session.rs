@@ -13,12 +13,14 @@ use super::secret;
 use super::sign_in::SignedIn;
 use super::tokens::{self, Token, TokenKind, Tokens};
 use crate::access::Grant;
+use crate::config::Authentication;
 use crate::db::author::{Author, AuthorKind};
 use crate::db::token::ScopeRow;
 use crate::db::{self, Db, DbError, audit};
 use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp, microseconds};
+use crate::state::State;
 
 /// Time for which a session is cached, in microseconds.
 const CACHE_TIME: i64 = SECOND;
@@ -198,6 +200,19 @@ impl Sessions {
     pub async fn end_login(&self, secret: &str, now: Timestamp) -> Result<Option<String>, DbError> {
         let digest = secret::digest(secret);
         self.0.db.write(move |c| db::session::end_login(c, digest, now)).await
+    }
+
+    /// Removes ended sessions and sign-ins from the database periodically, until the future is dropped.
+    pub async fn run_sweeps(&self, state: &State) {
+        loop {
+            let config = state.config.load_full();
+            let Authentication { session_lifetime, session_inactivity, session_sweep, .. } = config.authentication;
+            let limits = SessionLimits { lifetime: session_lifetime, inactivity: session_inactivity };
+            tokio::time::sleep(session_sweep).await;
+            if let Err(error) = self.sweep(limits, (state.clock)()).await {
+                tracing::warn!("could not remove ended sessions; trying again later: {error}");
+            }
+        }
     }
 
     /// Removes ended sessions and sign-ins from the database.

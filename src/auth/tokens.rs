@@ -16,6 +16,7 @@ use super::signing_key::SigningKey;
 
 use crate::access::{Grant, Scope, ScopeKind, Selection};
 use crate::catalog::CatalogHandle;
+use crate::db::author::AuthorKind;
 use crate::db::{self, Db, DbError};
 use crate::encryption::key::Key;
 use crate::model::digest::Sha256;
@@ -78,6 +79,15 @@ impl Token {
         match self.kind {
             TokenKind::Stored(_) | TokenKind::Signed { .. } => format!("{} (token {})", self.user, self.guid),
             TokenKind::Session { .. } => format!("{} (session {})", self.user, self.guid),
+        }
+    }
+
+    /// The kind of the author of its writes.
+    #[must_use]
+    pub fn author_kind(&self) -> AuthorKind {
+        match self.kind {
+            TokenKind::Stored(_) | TokenKind::Signed { .. } => AuthorKind::Token,
+            TokenKind::Session { .. } => AuthorKind::Session,
         }
     }
 

@@ -31,6 +31,7 @@ pub mod logging;
 mod lookup;
 pub mod merged;
 pub mod metrics;
+pub mod open_id_connect;
 mod parsed_file;
 mod pattern;
 pub mod platforms;
@@ -70,6 +71,7 @@ pub use local_python::LocalPython;
 pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{EffectiveProperty, Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
+pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
@@ -138,6 +140,8 @@ pub struct Config {
     pub federations: Arc<[Federation]>,
     /// `[Bootstrap]`.
     pub bootstrap: Bootstrap,
+    /// `[OpenIDConnect]` and `[GroupToScopeMapping "…"]`, if a provider is configured.
+    pub open_id_connect: Option<Arc<OpenIdConnect>>,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

@@ -27,7 +27,7 @@ pub struct AuditRow {
     pub id: i64,
     /// When the change was asked for.
     pub at: Timestamp,
-    /// How the server knows the author: `socket`, `token`, `job`.
+    /// How the server knows the author: `socket`, `token`, `session`, `job`.
     pub actor_kind: String,
     /// The author.
     pub actor: String,

@@ -85,7 +85,8 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
         CAST($9 AS BIGINT))";
-    let Session { digest, guid, user, unique_id, scopes, revision, created_at, seen_at, expires_at } = session;
+    let Session { digest, guid, user, unique_id, scopes, revision, created_at, seen_at, expires_at } =
+        session;
     c.execute(
         CREATE,
         &[
@@ -133,7 +134,8 @@ fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
 /// # Errors
 /// Those of the database.
 pub fn touch(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
-    const TOUCH: &str = "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
+    const TOUCH: &str =
+        "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
     c.execute(TOUCH, &[at.into(), digest.to_string().into()]).map(drop)
 }
 
@@ -157,19 +159,25 @@ pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Resul
     c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()]).map(drop)
 }
 
-/// Begins a sign-in. `digest` is that of the cookie. Sign-ins that are expired at `now` are removed.
+/// Begins a sign-in, unless `limit` are in progress at `now`; returns false then. `digest` is that of the cookie.
 ///
 /// # Errors
 /// Those of the database.
 pub fn begin_login(
     c: &mut dyn Conn,
-    digest: Sha256,
-    return_to: &str,
-    (now, expires_at): (Timestamp, Timestamp),
-) -> Result<(), DbError> {
-    const BEGIN: &str = "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, CAST($3 AS BIGINT))";
+    (digest, return_to): (Sha256, &str),
+    now: Timestamp,
+    (expires_at, limit): (Timestamp, i64),
+) -> Result<bool, DbError> {
+    const BEGIN: &str =
+        "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, CAST($3 AS BIGINT))";
     c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
-    c.execute(BEGIN, &[digest.to_string().into(), return_to.into(), expires_at.into()]).map(drop)
+    let mut rows = c.query("SELECT COUNT(*) FROM login", &[])?;
+    if rows.first_mut().map_or(Ok(0), |row| row.int(0))? >= limit {
+        return Ok(false);
+    }
+    c.execute(BEGIN, &[digest.to_string().into(), return_to.into(), expires_at.into()])?;
+    Ok(true)
 }
 
 /// Ends a sign-in and returns the path to which the browser returns; `None` if there is none that is valid at `now`. Only
@@ -269,8 +277,7 @@ fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
 /// # Errors
 /// Those of the database.
 pub fn polled(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
-    const POLLED: &str =
-        "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
+    const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
 }
 

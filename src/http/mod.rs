@@ -23,6 +23,7 @@ mod host_header;
 mod http2;
 pub mod limits;
 pub mod listener;
+mod login;
 mod metrics;
 mod openapi;
 mod pages;

@@ -61,9 +61,12 @@ async fn serve(backend: &Backend) -> String {
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),
     });
-    let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
+    let tokens = Tokens::open(&state.db, &state.catalog, None).await.expect("the database");
     let app = App {
         tokens,
+        sessions: rstudio_pm::auth::Sessions::new(&state.db),
+        device_logins: rstudio_pm::auth::DeviceLogins::new(&state.db),
+        providers: rstudio_pm::auth::provider::Providers::new(&state.config.load().proxy).expect("no proxy"),
         builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),

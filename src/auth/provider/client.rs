@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use crate::config::Proxy;
-use crate::upstream;
+use crate::upstream::{self, UpstreamError};
 
 /// Timeout of a request with its response.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,10 +74,8 @@ pub(super) struct ProviderClient {
 }
 
 impl ProviderClient {
-    pub(super) fn new(proxy: &Proxy) -> Result<ProviderClient, ProviderError> {
-        let proxy = upstream::reqwest_proxy(proxy)
-            .map_err(|error| ProviderError::new("Proxy.URL", error.to_string()))?;
-        Ok(ProviderClient { proxy, client: Mutex::new(None) })
+    pub(super) fn new(proxy: &Proxy) -> Result<ProviderClient, UpstreamError> {
+        Ok(ProviderClient { proxy: upstream::reqwest_proxy(proxy)?, client: Mutex::new(None) })
     }
 
     /// Returns the client. A failure is not cached: certificates may be installed while the server runs.

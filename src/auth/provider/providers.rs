@@ -12,6 +12,7 @@ use super::keys::KeySet;
 use crate::auth::jwt::{Claims, Invalid, Unverified, is_signed_by};
 use crate::config::Proxy;
 use crate::model::time::{SECOND, Timestamp};
+use crate::upstream::UpstreamError;
 
 /// Time after which document and keys are requested again, in microseconds.
 const MAX_AGE: i64 = 3_600 * SECOND;
@@ -85,7 +86,7 @@ impl Providers {
     ///
     /// # Errors
     /// The proxy is not a URL.
-    pub fn new(proxy: &Proxy) -> Result<Providers, ProviderError> {
+    pub fn new(proxy: &Proxy) -> Result<Providers, UpstreamError> {
         let client = ProviderClient::new(proxy)?;
         Ok(Providers(Arc::new(Inner { client, issuers: Mutex::default() })))
     }

@@ -16,6 +16,7 @@ use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::peer::Peer;
+use crate::http::permission::token_issuer;
 use crate::http::request_body::{self, Incoming};
 use crate::http::{admin, read_body, refused_proof, response};
 use crate::model::time::SECOND;
@@ -99,7 +100,7 @@ pub(in crate::http) async fn mint(
         state: &app.state,
         tokens: &app.tokens,
         providers: &app.providers,
-        issuer: &base_url,
+        issuer: &token_issuer(app),
         address: &address,
     };
     match federation::exchange(server, &config.federations, &token, ExchangeKind::Publish).await {

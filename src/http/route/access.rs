@@ -72,7 +72,10 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 #[must_use]
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
-        Route::Home | Route::Ping | Route::PublishingAudience => server(Action::ReadPublic),
+        // Sign-in checks its own secrets.
+        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => {
+            server(Action::ReadPublic)
+        }
         Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }

@@ -259,3 +259,15 @@ fn tokens_with_unknown_keys_cause_few_requests_of_the_keys() {
     }
     assert!(issuer.key_requests() <= 3, "{}", issuer.key_requests());
 }
+
+#[test]
+fn check_config_loads_the_keys_of_every_issuer() {
+    let issuer = Issuer::start();
+    let check = |url: &str| builder(url).prepare().rspm("check-config");
+    let output = check(&issuer.url());
+    assert!(output.out.contains("[PASS] Identity federation"), "{}{}", output.out, output.err);
+    let away = RecordingServer::with_answer(404, "").host();
+    let output = check(&format!("http://{away}"));
+    assert_eq!(output.code, 1, "{}", output.out);
+    assert!(output.out.contains("[FAIL] Identity federation") && output.out.contains(&away), "{}", output.out);
+}

@@ -263,7 +263,7 @@ fn tokens_with_unknown_keys_cause_few_requests_of_the_keys() {
 #[test]
 fn check_config_loads_the_keys_of_every_issuer() {
     let issuer = Issuer::start();
-    let check = |url: &str| builder(url).prepare().rspm("check-config");
+    let check = |url: &str| builder(url).start().rspm("check-config");
     let output = check(&issuer.url());
     assert!(output.out.contains("[PASS] Identity federation"), "{}{}", output.out, output.err);
     let away = RecordingServer::with_answer(404, "").host();

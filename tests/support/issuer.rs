@@ -66,7 +66,8 @@ impl Issuer {
         self.server.heads().iter().filter(|head| head.starts_with("GET /jwks ")).count()
     }
 
-    fn write(&self, name: &str, value: &Value) {
+    /// Serves a JSON document at `/{name}`, which may have a query.
+    pub(crate) fn write(&self, name: &str, value: &Value) {
         let path: &Path = self.folder.path();
         std::fs::write(path.join(name), value.to_string()).expect("written");
     }

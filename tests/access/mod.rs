@@ -7,10 +7,12 @@ mod clients;
 mod federation;
 mod login;
 mod matrix;
+mod provider_tokens;
 mod remote;
 mod repositories;
 mod secrets;
 mod servers;
+mod sign_in;
 mod tokens;
 mod uploads;
 

@@ -98,12 +98,6 @@ pub struct Exchange<'a> {
     pub address: &'a str,
 }
 
-/// Returns true if a section is for this issuer.
-#[must_use]
-pub fn has_issuer(sections: &[Federation], issuer: &str) -> bool {
-    sections.iter().any(|section| section.issuer == issuer)
-}
-
 /// Exchanges `subject_token` for a token of this server with the scopes of all sections that it matches. A token whose
 /// scopes permit changes can be exchanged once, on all servers of the database; others until they expire, because a job
 /// and its helpers exchange the same one.

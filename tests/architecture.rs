@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("encryption", &["model"]),
-    ("config", &["model", "encryption"]),
+    ("config", &["model", "encryption", "access"]),
     ("r", &["model"]),
     ("python", &["model", "r"]),
     ("bundle", &["model", "r"]),
@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
-    ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
+    ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "serve",

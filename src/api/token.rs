@@ -80,7 +80,7 @@ pub struct Token {
     pub revoked: Option<String>,
 }
 
-/// `POST /tokens/revoke`: exactly one of the two fields.
+/// `POST /tokens/revoke`: exactly one of the three fields.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RevokeToken {
     /// The identifier of the token.
@@ -89,6 +89,9 @@ pub struct RevokeToken {
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The user of whom all tokens are revoked and all sessions end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 // SECURITY: the token is not part of the output.

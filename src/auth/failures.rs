@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use parking_lot::Mutex;
 
 use super::secret::Prefix;
-use crate::model::ids::TokenId;
+use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp};
 
 /// Number of failures that are accepted as a burst.
@@ -25,7 +25,7 @@ const CAPACITY: usize = 10_000;
 pub(super) struct Failures {
     by_address: Mutex<Buckets<IpAddr>>,
     by_prefix: Mutex<Buckets<Prefix>>,
-    refusals: Mutex<Buckets<TokenId>>,
+    refusals: Mutex<Buckets<Identity>>,
 }
 
 impl Failures {
@@ -38,7 +38,7 @@ impl Failures {
     }
 
     /// Returns whether a change that a token does not permit is recorded.
-    pub(super) fn records_refusal(&self, token: TokenId, now: Timestamp) -> bool {
+    pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
         self.refusals.lock().add(token, now.0).is_ok()
     }
 

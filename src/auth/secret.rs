@@ -80,7 +80,8 @@ impl Prefix {
 }
 
 /// Returns the digest under which a token is stored.
-pub(super) fn digest(text: &str) -> Sha256 {
+#[must_use]
+pub fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 

@@ -12,10 +12,13 @@ use tokio::sync::Notify;
 
 use super::failures::Failures;
 use super::secret::Prefix;
+use super::signing_key::SigningKey;
 
 use crate::access::{Grant, Scope, ScopeKind, Selection};
 use crate::catalog::CatalogHandle;
+use crate::db::author::AuthorKind;
 use crate::db::{self, Db, DbError};
+use crate::encryption::key::Key;
 use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
 use crate::model::ids::{RepoId, SourceId, TokenId};
@@ -32,11 +35,29 @@ const NEVER: i64 = i64::MIN;
 /// Minimum interval between reads that unknown tokens cause, in microseconds.
 const UNKNOWN_INTERVAL: i64 = SECOND;
 
-/// A valid token.
+/// The origin of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A row of the database with this id.
+    Stored(TokenId),
+    /// A token that this server signed. Like a session, it carries the revision of the newest change of tokens that the
+    /// server knew, so that the order of issue and revocation does not depend on clocks.
+    Signed {
+        /// The revision.
+        revision: i64,
+    },
+    /// The session of a browser.
+    Session {
+        /// As of a signed token.
+        revision: i64,
+    },
+}
+
+/// A valid token, or a session.
 #[derive(Debug)]
 pub struct Token {
-    /// Row id.
-    pub id: TokenId,
+    /// Its origin.
+    pub kind: TokenKind,
     /// Its identity in lists.
     pub guid: Identity,
     /// The person or service that uses it.
@@ -55,7 +76,31 @@ impl Token {
     /// Its user and identity, as in transactions and in the audit trail.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{} (token {})", self.user, self.guid)
+        match self.kind {
+            TokenKind::Stored(_) | TokenKind::Signed { .. } => format!("{} (token {})", self.user, self.guid),
+            TokenKind::Session { .. } => format!("{} (session {})", self.user, self.guid),
+        }
+    }
+
+    /// The kind of the author of its writes.
+    #[must_use]
+    pub fn author_kind(&self) -> AuthorKind {
+        match self.kind {
+            TokenKind::Stored(_) | TokenKind::Signed { .. } => AuthorKind::Token,
+            TokenKind::Session { .. } => AuthorKind::Session,
+        }
+    }
+
+    /// Returns a token that is not a row of the table of tokens.
+    pub(super) fn without_row(
+        kind: TokenKind,
+        (guid, digest): (Identity, Sha256),
+        user: &str,
+        grant: Grant,
+        expires_at: Timestamp,
+    ) -> Token {
+        let expires_at = Some(expires_at);
+        Token { kind, guid, user: user.into(), grant, expires_at, digest, used_on: AtomicI64::new(NEVER) }
     }
 }
 
@@ -71,6 +116,8 @@ impl Eq for Token {}
 #[derive(Clone, Debug, Default)]
 struct Table {
     by_digest: HashMap<Sha256, Arc<Token>>,
+    /// The revision of the newest revocation of all that a user has.
+    revoked_users: HashMap<String, i64>,
     revision: i64,
 }
 
@@ -90,14 +137,15 @@ struct Inner {
     /// Uses that are not written yet: at most one of each token and day.
     uses: parking_lot::Mutex<Vec<(Arc<Token>, Timestamp)>>,
     used: Notify,
+    signing_key: Option<SigningKey>,
 }
 
 impl Tokens {
-    /// Reads the tokens of the database.
+    /// Reads the tokens of the database. Without a key, no token can be signed.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn open(db: &Db, catalog: &CatalogHandle) -> Result<Tokens, DbError> {
+    pub async fn open(db: &Db, catalog: &CatalogHandle, key: Option<&Key>) -> Result<Tokens, DbError> {
         let tokens = Tokens(Arc::new(Inner {
             db: db.clone(),
             catalog: catalog.clone(),
@@ -107,6 +155,7 @@ impl Tokens {
             failures: Failures::new(),
             uses: parking_lot::Mutex::default(),
             used: Notify::new(),
+            signing_key: key.map(SigningKey::derive),
         }));
         tokens.refresh().await?;
         Ok(tokens)
@@ -150,8 +199,29 @@ impl Tokens {
     /// Whether a token that was valid before is still valid at `now`.
     #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
-        self.0.table.load().by_digest.contains_key(&token.digest)
-            && token.expires_at.is_none_or(|end| now < end)
+        let table = self.0.table.load();
+        let is_revoked = match token.kind {
+            TokenKind::Stored(_) => !table.by_digest.contains_key(&token.digest),
+            TokenKind::Signed { revision } | TokenKind::Session { revision } => {
+                table.revoked_users.get(&*token.user).is_some_and(|revoked| revision < *revoked)
+            }
+        };
+        !is_revoked && token.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// The revision of the newest change of tokens that this server knows.
+    pub(super) fn revision(&self) -> i64 {
+        self.0.table.load().revision
+    }
+
+    /// The key of signed tokens.
+    pub(super) fn signing_key(&self) -> Option<&SigningKey> {
+        self.0.signing_key.as_ref()
+    }
+
+    /// The database.
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
     }
 
     /// Counts a request with credentials that are not valid.
@@ -165,7 +235,7 @@ impl Tokens {
     /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
-        self.0.failures.records_refusal(token.id, now)
+        self.0.failures.records_refusal(token.guid, now)
     }
 
     /// Reads the tokens that changed.
@@ -176,11 +246,16 @@ impl Tokens {
         let _guard = self.0.read_lock.lock().await;
         let table = self.0.table.load_full();
         let revision = table.revision;
-        let (rows, newest) = self.0.db.read(move |c| db::token::changed_since(c, revision)).await?;
-        if !rows.is_empty() {
+        let read = self.0.db.read(move |c| {
+            let (rows, newest) = db::token::changed_since(c, revision)?;
+            Ok((rows, newest, db::session::revoked_since(c, revision)?))
+        });
+        let (rows, newest, users) = read.await?;
+        if !rows.is_empty() || !users.is_empty() {
             let mut table = Table::clone(&table);
             rows.into_iter().for_each(|row| table.apply(row));
-            table.revision = newest;
+            table.revision = users.iter().map(|(_, revision)| *revision).fold(newest, i64::max);
+            table.revoked_users.extend(users);
             self.0.table.store(Arc::new(table));
         }
         Ok(())
@@ -193,8 +268,13 @@ impl Tokens {
             // Several uses are one write.
             tokio::time::sleep(USE_INTERVAL).await;
             let uses = std::mem::take(&mut *self.0.uses.lock());
-            let rows: Vec<_> =
-                uses.iter().map(|(token, at)| (token.id, token.guid, token.user.clone(), *at)).collect();
+            let rows: Vec<_> = uses
+                .iter()
+                .filter_map(|(token, at)| match token.kind {
+                    TokenKind::Stored(id) => Some((id, token.guid, token.user.clone(), *at)),
+                    TokenKind::Signed { .. } | TokenKind::Session { .. } => None,
+                })
+                .collect();
             let write = self.0.db.write(move |c| {
                 rows.iter()
                     .try_for_each(|(id, guid, user, at)| db::token::record_use(c, *id, (*guid, &**user), *at))
@@ -241,7 +321,7 @@ impl Table {
             user: row.user.into(),
             grant: grant(&row.scopes),
             expires_at: row.expires_at,
-            id: row.id,
+            kind: TokenKind::Stored(row.id),
             digest: row.digest,
             used_on: AtomicI64::new(NEVER),
         };

@@ -38,7 +38,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of the server; a server on another machine requires PACKAGEMANAGER_TOKEN
+    /// Address of the server; a server on another machine requires rspm login or PACKAGEMANAGER_TOKEN
     #[arg(
         short,
         long,
@@ -88,6 +88,13 @@ pub enum Command {
     Audit(AuditCommand),
     /// Check that the server responds, and show the user and scopes of the token
     Verify,
+    /// Check a token of a server, and store it for later commands of this user
+    Login(super::login::Login),
+    /// Remove the stored token of a server
+    Logout,
+    /// Create the first token of a server with its bootstrap key
+    #[command(subcommand)]
+    Bootstrap(super::bootstrap::BootstrapCommand),
     /// Show one source or repository
     Info(Info),
     /// Explain which file a client gets for a package, and why

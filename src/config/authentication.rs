@@ -1,5 +1,7 @@
 //! `[Authentication]`.
 
+use std::time::Duration;
+
 use super::reader::Reader;
 use super::value;
 
@@ -10,6 +12,12 @@ pub struct Authentication {
     pub api_token_auth: bool,
     /// Whether a new repository requires a token unless the request that creates it states otherwise.
     pub new_repos_auth_by_default: bool,
+    /// Maximum duration of a session of a browser.
+    pub session_lifetime: Duration,
+    /// Time without a request after which a session ends.
+    pub session_inactivity: Duration,
+    /// Interval between removals of ended sessions; at least a second.
+    pub session_sweep: Duration,
 }
 
 impl Authentication {
@@ -21,6 +29,11 @@ impl Authentication {
                 "NewReposAuthByDefault",
                 value::boolean,
             ),
+            session_lifetime: reader.value("Authentication", "Lifetime", value::duration),
+            session_inactivity: reader.value("Authentication", "Inactivity", value::duration),
+            session_sweep: reader
+                .value("Authentication", "CookieSweepDuration", value::duration)
+                .max(Duration::from_secs(1)),
         }
     }
 }

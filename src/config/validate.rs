@@ -8,9 +8,9 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Config, Cran, Database, Git, Loaded, LocalPython, Logging, Metrics,
-    Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig,
-    Vulnerabilities, decryption, environment, listen, locations,
+    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
+    Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts,
+    StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -91,6 +91,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
     let metrics = Metrics::read(reader, &http, &https, &http_redirect);
     let database = Database::read(reader);
     let cran = Cran::read(reader);
+    let open_id_connect = OpenIdConnect::read(reader, server.address.as_deref());
     Config {
         storage: StorageConfig {
             locations: locations::read(reader),
@@ -115,6 +116,9 @@ fn config(reader: &mut Reader<'_>) -> Config {
         storage_audit: StorageAudit::read(reader),
         storage_alerts: StorageAlerts::read(reader),
         authentication: Authentication::read(reader),
+        open_id_connect: open_id_connect.map(Arc::new),
+        federations: Federation::read_all(reader).into(),
+        bootstrap: Bootstrap::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
         file: None,

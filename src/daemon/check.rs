@@ -14,7 +14,7 @@ use super::checked_server::CheckedServer;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::{bind, clock, encryption, files, owners, report, sockets, stores};
+use super::{bind, clock, encryption, federation_check, files, owners, report, sign_in_check, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
@@ -63,6 +63,10 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
+            results.extend(server.user.run(|| sign_in_check::provider(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| federation_check::issuers(&loaded.config)).ok().flatten());
+            results
+                .extend(server.user.run(|| federation_check::bootstrap_key(&loaded.config)).ok().flatten());
         }
         Err(error) => {
             let findings_of = |category| {

@@ -27,7 +27,7 @@ pub struct AuditRow {
     pub id: i64,
     /// Time of the request for the change.
     pub at: Timestamp,
-    /// How the server identified the author: `socket`, `token`, `job`.
+    /// How the server identified the author: `socket`, `token`, `session`, `job`.
     pub actor_kind: String,
     /// The author.
     pub actor: String,

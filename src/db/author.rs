@@ -25,6 +25,8 @@ pub enum AuthorKind {
     Socket,
     /// By a token.
     Token,
+    /// By the session of a browser, or by a sign-in with an identity provider.
+    Session,
     /// The server itself, on a schedule or as the continuation of a request.
     Job,
 }
@@ -36,6 +38,7 @@ impl AuthorKind {
         match self {
             AuthorKind::Socket => "socket",
             AuthorKind::Token => "token",
+            AuthorKind::Session => "session",
             AuthorKind::Job => "job",
         }
     }

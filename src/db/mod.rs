@@ -54,6 +54,7 @@ pub mod schema;
 pub mod scrub;
 mod server_lock;
 mod servers;
+pub mod session;
 pub mod skew;
 pub mod source;
 mod sqlite;
@@ -68,7 +69,9 @@ pub mod token;
 pub mod transfer;
 pub mod tree;
 pub mod tx;
+pub mod upload;
 pub mod upstream;
+pub mod used_proof;
 mod workers;
 
 pub use conn::{Conn, Row, Value};

@@ -1,5 +1,5 @@
-//! Makes an uploaded object durable in the background, after its client was answered. Uploads are in memory and lost on a
-//! restart; only the row that refers to an object must not be written before the object is durable.
+//! Makes an uploaded object durable in the background, after its client was answered. Until then the upload is in memory,
+//! and lost on a crash; a row that refers to an object must not be written before the object is durable.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{admin, pages, public, python, request_body};
+use super::{admin, login, pages, public, python, request_body};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
@@ -89,7 +89,10 @@ pub(super) async fn read(
                 let request = format!("{} {path}", parts.method);
                 admin::record_refusal(app, (token, address), &request, &failure).await;
             }
-            return response::failure(&failure, format);
+            return match login::redirect_to_start(app, &route, head, &failure) {
+                Some(redirect) => redirect,
+                None => response::failure(&failure, format),
+            };
         }
     };
     let result = match route {
@@ -140,6 +143,9 @@ pub(super) async fn read(
             }
         }
         Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
+        Route::Login(route) => login::answer(app, route, query, head, body).await,
+        Route::PublishingAudience => python::trusted_publishing::audience(app),
+        Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
         // The budget of responses is not used while a client sends its request.
         Route::Public(route) => match public::request_body(app, &parts.method, body).await {
             Ok(body) => {

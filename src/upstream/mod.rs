@@ -9,7 +9,7 @@ pub mod transport;
 
 pub use error::UpstreamError;
 pub use origin::mirror::Mirror;
-pub use transport::client::Limits;
+pub use transport::client::{Limits, reqwest_proxy};
 pub use transport::download::ByteSink;
 pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
 

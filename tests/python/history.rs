@@ -27,7 +27,8 @@ const PROJECT: &str = "one";
 
 async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
     let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
-    let upload = edit::package::receive(&backend.uploads, name, body, UploadKind::Python).await.unwrap();
+    let upload =
+        edit::package::receive(&backend.uploads, name, body, UploadKind::Python, &actor()).await.unwrap();
     edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 

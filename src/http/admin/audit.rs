@@ -81,7 +81,7 @@ pub(in crate::http) async fn record_refusal(
         return;
     }
     let author = Author {
-        kind: AuthorKind::Token,
+        kind: token.author_kind(),
         name: token.name(),
         address: address.map(|address| address.to_string()).unwrap_or_default(),
         at: now,

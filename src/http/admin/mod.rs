@@ -311,7 +311,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {
     Author {
         kind: match principal {
-            Principal::Token(_) => AuthorKind::Token,
+            Principal::Token(token) => token.author_kind(),
             Principal::Anonymous | Principal::Administrator => AuthorKind::Socket,
         },
         name: actor.0.clone(),
@@ -323,7 +323,7 @@ pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAdd
 /// Returns the user who makes a change, as recorded in its transaction.
 pub(super) async fn actor(principal: &Principal, peer: Peer) -> Actor {
     Actor(match principal {
-        Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
+        Principal::Token(token) => token.name(),
         Principal::Anonymous | Principal::Administrator => user_of(peer).await,
     })
 }

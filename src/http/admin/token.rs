@@ -86,10 +86,19 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (RevokeToken, _) = call.json().await?;
-    let name = match (&body.guid, &body.token) {
-        (Some(name), None) | (None, Some(name)) => name.trim(),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Failure::bad_request("name the token to revoke by exactly one of guid and token"));
+    let name = match (&body.guid, &body.token, &body.user) {
+        (Some(name), None, None) | (None, Some(name), None) => name.trim(),
+        (None, None, Some(user)) => {
+            let user = text(user, "user", MAX_USER)?;
+            if user.is_empty() {
+                return Err(Failure::bad_request("the name of the user is empty"));
+            }
+            // Tokens that this server signed are in no list, so an unknown name is no error.
+            auth::revoke_user(&app.state, &app.tokens, &user).await?;
+            return ok(&serde_json::json!({ "revoked_user": user }));
+        }
+        _ => {
+            return Err(Failure::bad_request("name what to revoke by exactly one of guid, token and user"));
         }
     };
     let Some(row) = auth::find(&app.state, name).await? else {

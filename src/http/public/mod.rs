@@ -2,6 +2,7 @@
 //! that need more code have a separate file; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
+mod bootstrap;
 mod build_log;
 mod filter;
 mod lookup;
@@ -172,6 +173,7 @@ pub async fn answer(
         PublicRoute::GitWebhook(builder) => {
             webhook::receive(app, builder, head.principal, (&head.parts.headers, &body)).await?
         }
+        PublicRoute::Bootstrap => bootstrap::answer(app, head, json(&body)?).await?,
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
 }

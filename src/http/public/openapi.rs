@@ -6,7 +6,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
 use crate::api::binary::Binary;
 use crate::api::error::Error;
-use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url, usage};
+use crate::api::public::{alert, bootstrap, filter, package, repo, source, status, sysreqs, url, usage};
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST_PARAMETERS: &[(&str, &str)] = &[
@@ -185,6 +185,13 @@ fn rows() -> Vec<Row> {
             body: Some((JSON, "")),
             response: None,
         },
+        post(
+            "/bootstrap",
+            "A token with the scope global:admin for the owner of the key in Bootstrap.PublicKey",
+            &[],
+            (JSON, "BootstrapRequest"),
+            (JSON, "BootstrapToken"),
+        ),
         post("/url", "The snapshot at a given time", &[], (JSON, "SnapshotQuery"), (JSON, "Snapshot")),
     ]
 }
@@ -201,6 +208,8 @@ pub fn document() -> OpenApi {
         .with::<Error>()
         .with::<Binary>()
         .with::<alert::Alert>()
+        .with::<bootstrap::BootstrapRequest>()
+        .with::<bootstrap::BootstrapToken>()
         .with::<filter::Filter>()
         .with::<filter::FilterResult>()
         .with::<package::Package>()

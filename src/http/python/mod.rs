@@ -1,5 +1,6 @@
 //! Responses at the addresses of a Python repository: pages of the simple API, files and redirects.
 
+pub(super) mod trusted_publishing;
 pub(super) mod upload;
 
 use http::header::ACCEPT;

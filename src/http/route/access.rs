@@ -72,7 +72,9 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 #[must_use]
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
-        Route::Home | Route::Ping => server(Action::ReadPublic),
+        // Sign-in checks its own secrets.
+        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => server(Action::ReadPublic),
+        Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
         | Route::Repository { repo, .. }
@@ -97,7 +99,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             // The body names the repository.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
-            PublicRoute::GitWebhook(_) => server(Action::Notify),
+            PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod admin;
+pub mod login;
 pub mod public;
 pub mod repo_path;
 mod table;
 
 use admin::AdminRoute;
 use http::Method;
+use login::LoginRoute;
 use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
 
@@ -59,6 +61,12 @@ pub enum Route {
         /// As in the URL; may not exist.
         source: String,
     },
+    /// Sign-in with an identity provider.
+    Login(LoginRoute),
+    /// `GET /_/oidc/audience`: the audience of tokens for trusted publishing.
+    PublishingAudience,
+    /// `POST /_/oidc/mint-token`: exchanges the token of a job for one that uploads Python packages.
+    MintToken,
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -77,7 +85,12 @@ impl Route {
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
-            Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+            Route::Login(route) if !route.is_api() => ErrorFormat::Text,
+            Route::Login(_)
+            | Route::PublishingAudience
+            | Route::MintToken
+            | Route::Public(_)
+            | Route::Admin(_) => ErrorFormat::Json,
         }
     }
 }
@@ -100,6 +113,9 @@ pub fn parse(
     let decoded = segments(method, path, limit)?;
     let query = Query::parse(query, limit)?;
     let names: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    if let Some(route) = login::parse(method, &names)? {
+        return Ok((Route::Login(route), query));
+    }
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
@@ -107,6 +123,14 @@ pub fn parse(
             return Ok((Route::Admin(admin::parse(method, rest)), query));
         }
         ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
+        // No repository has the name `_`: names begin with a letter or a digit.
+        ["_", "oidc", "audience"] => Route::PublishingAudience,
+        ["_", "oidc", "mint-token"] => {
+            if *method != Method::POST {
+                return Err(Failure::method_not_allowed(Method::POST.as_str()));
+            }
+            return Ok((Route::MintToken, query));
+        }
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.
         ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
@@ -244,7 +268,11 @@ mod tests {
         let file = format!("/py/5/packages/{}/a-1.0-py3-none-any.whl.metadata", "0a".repeat(32));
         let table = [
             ("/", Route::Home),
+            ("/__login__", Route::Login(LoginRoute::Start)),
+            ("/__login__/callback", Route::Login(LoginRoute::Callback)),
+            ("/__login__/device", Route::Login(LoginRoute::DevicePage)),
             ("/__ping__", Route::Ping),
+            ("/_/oidc/audience", Route::PublishingAudience),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", page("cran", "latest")),

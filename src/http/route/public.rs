@@ -6,8 +6,8 @@ use super::table::{self, routes};
 use crate::http::error::Failure;
 
 routes! {
-    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST changes nothing:
-    /// its body holds the query.
+    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST holds
+    /// the query in its body, and changes nothing, except those with a signature.
     PublicRoute {
         GET ["status"] => Status,
         GET ["repos"] => Repos,
@@ -31,6 +31,7 @@ routes! {
         GET ["sources", source, "packages", name, "releases"] => SourceReleases(source, name),
         GET ["metrics", "packages"] => MetricsPackages,
         POST ["url"] => Url,
+        POST ["bootstrap"] => Bootstrap,
         POST ["git-builders", id, "poll"] => GitWebhook(id),
         GET ["alerts"] => Alerts,
         GET ["verify-auth"] => VerifyAuth,
@@ -85,6 +86,7 @@ mod tests {
             ("GET", "metrics/packages", PublicRoute::MetricsPackages),
             ("POST", "git-builders/7/poll", PublicRoute::GitWebhook(s("7"))),
             ("POST", "url", PublicRoute::Url),
+            ("POST", "bootstrap", PublicRoute::Bootstrap),
             ("GET", "alerts", PublicRoute::Alerts),
             ("GET", "verify-auth", PublicRoute::VerifyAuth),
             ("GET", "swagger/", PublicRoute::Swagger),

@@ -108,7 +108,15 @@ async fn sweep_under_lease(
     lease: &Lease,
 ) -> Result<SweepResult, RepoError> {
     let today = day_of(SystemTime::now());
-    upkeep.state.db.write(move |c| db::sweep::record_day(c, today)).await?;
+    let now = (upkeep.state.clock)();
+    upkeep
+        .state
+        .db
+        .write(move |c| {
+            db::upload::remove_expired(c, now)?;
+            db::sweep::record_day(c, today)
+        })
+        .await?;
     let days = upkeep.state.db.read(db::sweep::days).await?;
     let run = SweepRun { options, lease, grace: GracePeriod::new(options.grace, days) };
     let mut result = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };

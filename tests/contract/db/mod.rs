@@ -28,4 +28,6 @@ mod schema;
 mod sqlite;
 mod statements;
 mod tables;
+mod uploads;
 mod usage;
+mod used_proofs;

@@ -293,6 +293,8 @@ s("Logging", Never, "The server log.", &[
       "Lowest severity that is logged.").reloadable(),
     p("SystemLogFormat", Choice(&["TEXT", "JSON"]), "TEXT",
       "Format for people (`TEXT`) or for programs (`JSON`).").reloadable(),
+    p("AuditLog", Path, "",
+      "File to which the rows of the audit trail are copied (JSON lines), in addition to the database; unset turns it off.").reloadable(),
 ]),
 s("Debug", Never, "Debug logging of single areas in the server log.", &[
     p("Log", Text, "",

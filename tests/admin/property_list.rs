@@ -123,6 +123,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Logging", "SystemLog", logging::system_log_is_written_to_each_destination),
     ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),
+    ("Logging", "AuditLog", logging::audit_log_is_a_copy_of_the_audit_trail),
     ("Authentication", "APITokenAuth",
         authentication::api_token_auth_decides_whether_the_admin_api_is_on_the_network),
     ("Authentication", "NewReposAuthByDefault",

@@ -15,7 +15,7 @@ use rstudio_pm::http::download_log::DownloadRecorder;
 use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
-use rstudio_pm::logs::{AccessLog, ServiceLog};
+use rstudio_pm::logs::{AccessLog, OptionalLog, ServiceLog};
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::r::document::RDocument;
@@ -56,6 +56,7 @@ async fn serve(backend: &Backend) -> String {
         site: Arc::clone(&site),
         access_log: AccessLog::disabled(),
         service_log: ServiceLog::default(),
+        audit_log: OptionalLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),

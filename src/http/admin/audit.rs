@@ -41,7 +41,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     ok(&rows.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-fn wire(row: audit::AuditRow) -> AuditRow {
+/// Returns a row as the API and the file of the audit trail have it.
+pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
     AuditRow {
         id: row.id,
         time: row.at.to_string(),

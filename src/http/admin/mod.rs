@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use audit::record_refusal;
+pub(crate) use audit::wire as audit_row;
 use call::{AdminResult, Call, ok};
 use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::call::{AdminResult, json, ok};
-use super::{cluster, log};
+use super::{audit, cluster, log};
 use crate::api::backup::LastBackupResult;
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::backup::results::{self, BackupProblem};
@@ -61,6 +61,10 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, actor: &str, bo
             let level = control
                 .set_log_level(&request.level)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
+            if let Some(app) = switch.app() {
+                let node = switch.context().cluster.name().to_owned();
+                audit::record_act(&app, "set log level", ("server", node), level.clone()).await;
+            }
             ok(&LogLevel { level })
         }
         ControlRoute::ReopenLogs => log::reopen(control).await,

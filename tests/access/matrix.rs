@@ -114,6 +114,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     // With a signature of the git server, which the handler verifies.
     ("POST", "/__api__/git-builders/{id}/poll", Open),
     ("GET", "/__api__/verify-auth", Open),
+    ("GET", "/__api__/download", AnyToken),
     ("GET", "/__api__/swagger/", Open),
     ("GET", "/__api__/swagger/doc.json", Open),
     // The admin API: this server.

@@ -98,6 +98,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
             PublicRoute::GitWebhook(_) => server(Action::Notify),
+            PublicRoute::Download => server(Action::Inspect),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)

@@ -1,5 +1,7 @@
 //! `[Authentication]`.
 
+use std::time::Duration;
+
 use super::reader::Reader;
 use super::value;
 
@@ -10,6 +12,8 @@ pub struct Authentication {
     pub api_token_auth: bool,
     /// Whether a new repository requires a token unless the request that creates it states otherwise.
     pub new_repos_auth_by_default: bool,
+    /// Maximum lifetime of a new token; `None` for no limit.
+    pub max_token_lifetime: Option<Duration>,
 }
 
 impl Authentication {
@@ -21,6 +25,7 @@ impl Authentication {
                 "NewReposAuthByDefault",
                 value::boolean,
             ),
+            max_token_lifetime: reader.optional("Authentication", "MaxTokenLifetime", value::duration),
         }
     }
 }

@@ -305,6 +305,8 @@ s("Authentication", Never, "Sessions and tokens.", &[
       "Whether administration and uploads from other machines with a token are allowed.").reloadable(),
     p("NewReposAuthByDefault", Boolean, "false",
       "Whether new repositories require a token, unless they are created with `--authenticated=false`.").reloadable(),
+    p("MaxTokenLifetime", Duration, "",
+      "Maximum lifetime of new tokens; unset for no limit. Tokens that exist keep theirs.").reloadable(),
     p("RequireAuthForUI", Boolean, "false",
       "Whether the web pages require authentication.").refused(),
     p("DeviceAuthType", Text, "",

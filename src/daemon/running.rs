@@ -10,7 +10,7 @@ use super::leader_tasks::LeaderTasks;
 use super::{audit_file, clock, rewind};
 use crate::backup::results;
 use crate::control::Control;
-use crate::http::{App, ServerContext};
+use crate::http::{App, ServerContext, plain_text};
 use crate::logs::OptionalLog;
 use crate::storage::space;
 use crate::upkeep;
@@ -29,10 +29,12 @@ pub(super) struct RunningApp {
 impl RunningApp {
     /// Wraps an app and starts its background tasks.
     pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
+        if let Some(warning) = plain_text::warning(&app.state.config.load(), &app.state.catalog.get()) {
+            tracing::warn!("{warning}");
+        }
         let (leadership, control) = (context.cluster.leadership(), context.control.clone());
         let audit_log = context.audit_log.clone();
-        let mut running =
-            RunningApp { app, predecessor, leadership, control, audit_log, tasks: Vec::new() };
+        let mut running = RunningApp { app, predecessor, leadership, control, audit_log, tasks: Vec::new() };
         running.run();
         running
     }

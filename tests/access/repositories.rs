@@ -262,3 +262,42 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
     assert!(pages > 0, "some are served");
     assert!(get(&server, "/hiddenr/latest/", None).text().contains("for hiddenr"), "by its name");
 }
+
+#[test]
+fn a_source_that_is_opened_to_everybody_is_warned_about() {
+    let server = Server::start();
+    private_repository(&server, "team", "alpha");
+    server.rspm_stdout("create repo --name=open");
+    let output = server.rspm("subscribe --repo=open --source=team");
+    assert_eq!(output.code, 0, "{}", output.err);
+    let words =
+        ["everyone who reaches the server", "source 'team'", "'open' requires no token", "repository 'team'"];
+    assert!(words.iter().all(|word| output.err.contains(word)), "{}", output.err);
+    let output = server.rspm("edit repo --name=team --authenticated=false");
+    assert!(output.code == 0 && output.err.contains("can read the repository 'team'"), "{}", output.err);
+    for line in ["edit repo --name=team --authenticated=false", "edit repo --name=team --description=x"] {
+        assert_eq!(server.rspm(line).err, "", "{line}: nothing is opened");
+    }
+    server.rspm_stdout("edit repo --name=team --authenticated");
+    server.rspm_stdout("create repo --name=closed --authenticated");
+    assert_eq!(server.rspm("subscribe --repo=closed --source=team").err, "");
+}
+
+#[test]
+fn unencrypted_authenticated_repositories_are_a_warning_of_the_status() {
+    let warns = |gcfg: &str| {
+        let mut server = Builder::default().gcfg(gcfg).start();
+        server.rspm_stdout("create repo --name=team --authenticated");
+        let status = server.rspm_stdout("status -o json");
+        server.restart();
+        let words = "'team', are served without encryption";
+        let warns = status.contains(words);
+        if warns {
+            server.wait_for_log(words);
+        }
+        warns
+    };
+    assert!(!warns(""), "a loopback address");
+    assert!(warns("[HTTP]\nListen = 0.0.0.0:0"));
+    assert!(!warns("[HTTP]\nListen = 0.0.0.0:0\n[Server]\nAddress = https://packages.example.org"));
+}

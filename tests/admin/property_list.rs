@@ -128,6 +128,7 @@ const TESTS: &[(&str, &str, fn())] = &[
         authentication::api_token_auth_decides_whether_the_admin_api_is_on_the_network),
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_decides_for_repositories_without_the_flag),
+    ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_limits_new_tokens),
     ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
     ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
     ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),

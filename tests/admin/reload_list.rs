@@ -60,6 +60,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "APITokenAuth", authentication::api_token_auth_applies_to_the_next_requests),
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_applies_to_the_next_repository),
+    ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_applies_to_the_next_token),
     ("Proxy", "URL", proxy::url_is_the_proxy_of_the_next_requests),
     ("Proxy", "User", proxy::user_and_password_are_sent_with_the_next_requests),
     ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),

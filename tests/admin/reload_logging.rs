@@ -86,10 +86,8 @@ pub(super) fn system_log_format_changes_between_two_lines() {
 pub(super) fn audit_log_moves_without_losing_a_row() {
     let server = Server::start();
     let (one, two) = (server.dir().join("logs/one.log"), server.dir().join("logs/two.log"));
-    server.hup_applies(
-        "[Logging]\nAuditLog = {dir}/logs/one.log",
-        &["Logging.AuditLog is '{dir}/logs/one.log' now, was ''"],
-    );
+    let output = server.hup("[Logging]\nAuditLog = {dir}/logs/one.log").join("\n");
+    assert!(output.contains("configuration reloaded; 1 applied"), "{output}");
     until("the file is followed", || {
         server.rspm_stdout("create source --name=first --succeed-on-existing");
         server.rspm_stdout("edit source --name=first --new-name=second");

@@ -13,6 +13,7 @@ use crate::db;
 use crate::db::backup::{BackupResult, RecordedCommand};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::plain_text;
 use crate::http::request_body::Incoming;
 use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
@@ -114,7 +115,15 @@ async fn node(switch: &Switch) -> Node {
             let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
             let problems = results::problems(&backups, (app.state.clock)());
-            (jobs, warnings.chain(warning).chain(problems.into_iter().map(backup_warning)).collect())
+            let plain_text = plain_text::warning(&app.state.config.load(), &app.state.catalog.get());
+            (
+                jobs,
+                warnings
+                    .chain(warning)
+                    .chain(plain_text)
+                    .chain(problems.into_iter().map(backup_warning))
+                    .collect(),
+            )
         }
         None => (work.jobs, Vec::new()),
     };

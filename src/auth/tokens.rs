@@ -116,8 +116,7 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token =
-            table.by_digest.get(digest).filter(|token| token.expires_at.is_none_or(|end| now < end))?;
+        let token = table.by_digest.get(digest).filter(|token| self.is_live(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
         // The first of several requests at a time records it.
         if token.used_on.load(Ordering::Relaxed) != today
@@ -150,8 +149,14 @@ impl Tokens {
     /// Whether a token that was valid before is still valid at `now`.
     #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
-        self.0.table.load().by_digest.contains_key(&token.digest)
-            && token.expires_at.is_none_or(|end| now < end)
+        self.0.table.load().by_digest.contains_key(&token.digest) && self.is_live(token, now)
+    }
+
+    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired when
+    /// the newest transaction was published.
+    fn is_live(&self, token: &Token, now: Timestamp) -> bool {
+        let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
+        token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
     }
 
     /// Counts a request with credentials that are not valid.

@@ -55,8 +55,14 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
         }
     };
     *position = Some(after);
-    let filter =
-        Filter { after, since: i64::MIN, until: i64::MAX, limit: PAGE, newest_first: false, ..Filter::default() };
+    let filter = Filter {
+        after,
+        since: i64::MIN,
+        until: i64::MAX,
+        limit: PAGE,
+        newest_first: false,
+        ..Filter::default()
+    };
     let rows = db.read(move |c| audit::list(c, &filter)).await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == PAGE);
     for row in rows {
@@ -73,7 +79,8 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
 
 /// Returns the number of the newest row; 0 if there is none.
 async fn newest(db: &Db) -> Result<i64, DbError> {
-    let filter = Filter { since: i64::MIN, until: i64::MAX, limit: 1, newest_first: true, ..Filter::default() };
+    let filter =
+        Filter { since: i64::MIN, until: i64::MAX, limit: 1, newest_first: true, ..Filter::default() };
     let rows = db.read(move |c| audit::list(c, &filter)).await?;
     Ok(rows.first().map_or(0, |row| row.id))
 }
@@ -85,8 +92,8 @@ fn last_row(path: &Path) -> Option<i64> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).ok()?;
-    let rows = bytes.split(|byte| *byte == b'\n').rev();
-    rows.filter_map(|line| serde_json::from_slice::<AuditRow>(line).ok()).map(|row| row.id).next()
+    let id = |line: &[u8]| serde_json::from_slice::<AuditRow>(line).ok().map(|row| row.id);
+    bytes.split(|byte| *byte == b'\n').rev().find_map(id)
 }
 
 #[cfg(test)]

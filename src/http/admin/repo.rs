@@ -125,7 +125,8 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let existing = on_existing(body.succeed_on_existing);
     edit::subscription::subscribe(&app.state, name, &body.source, version, existing, &actor).await?;
     let mut repo = show(app, name)?;
-    repo.warnings.extend(opened_source(app, &repo, &body.source));
+    let warning = opened_source(app, &repo, &body.source);
+    repo.warnings.extend(warning);
     ok(&repo)
 }
 

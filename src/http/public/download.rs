@@ -39,7 +39,8 @@ pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, F
     let system = query.get("os").and_then(|word| SYSTEMS.iter().find(|system| system.word == word));
     let system =
         system.ok_or_else(|| Failure::bad_request("the parameter os must be linux, darwin or windows"))?;
-    for path in candidates(&app.state.config.load(), system) {
+    let paths = candidates(&app.state.config.load(), system);
+    for path in paths {
         match open(&path).await {
             Ok(Some((file, size))) => {
                 let pieces = ReaderStream::with_capacity(file, PIECE).map_err(BodyError::from);

@@ -1,6 +1,7 @@
 //! `rspm` on another machine: over HTTP and HTTPS with a token.
 
 use super::{bearer, get, token};
+use crate::support::http;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -147,4 +148,23 @@ fn the_program_is_downloaded_with_any_token() {
     let answer = download("?os=windows");
     assert_eq!((answer.status, answer.body.as_slice()), (200, b"MZ".as_slice()));
     assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"rspm.exe\""));
+}
+
+#[test]
+fn a_program_of_another_version_is_refused_and_told_where_the_right_one_is() {
+    let server = Server::start();
+    let admin = bearer(&token(&server, "--scope=global:admin"));
+    let verify = |version: &str| {
+        let fields = [("Authorization", admin.as_str()), ("X-RSPM-Version", version)];
+        http::request("GET", &server.url("/__api__/admin/v1/verify"), &fields, b"")
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    let (release, _) = own.rsplit_once('.').expect("three numbers");
+    for version in [own, &format!("{release}.999"), "", "x", "1", "-1.2.3"] {
+        assert_eq!(verify(version).status, 200, "'{version}'");
+    }
+    let answer = verify("97.98.99");
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    let words = ["rspm 97.98", own, "/__api__/download?os=linux"];
+    assert!(words.iter().all(|word| answer.text().contains(word)), "{}", answer.text());
 }

@@ -165,8 +165,7 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token =
-            table.by_digest.get(digest).filter(|token| token.expires_at.is_none_or(|end| now < end))?;
+        let token = table.by_digest.get(digest).filter(|token| self.is_live(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
         // The first of several requests at a time records it.
         if token.used_on.load(Ordering::Relaxed) != today
@@ -206,7 +205,14 @@ impl Tokens {
                 table.revoked_users.get(&*token.user).is_some_and(|revoked| revision < *revoked)
             }
         };
-        !is_revoked && token.expires_at.is_none_or(|end| now < end)
+        !is_revoked && self.is_live(token, now)
+    }
+
+    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired when
+    /// the newest transaction was published.
+    fn is_live(&self, token: &Token, now: Timestamp) -> bool {
+        let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
+        token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
     }
 
     /// The revision of the newest change of tokens that this server knows.

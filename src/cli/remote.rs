@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use crate::api::{ADMIN_PREFIX, CATALOG_HEADER};
+use crate::api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
 use crate::model::error_chain::error_chain;
 
 /// Timeout of a connection attempt.
@@ -130,6 +130,7 @@ impl Remote {
             .client
             .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
             .bearer_auth(self.token.as_str())
+            .header(VERSION_HEADER, env!("CARGO_PKG_VERSION"))
             .body(body);
         let catalog = self.catalog.load(Ordering::Relaxed);
         if catalog > 0 {

@@ -18,6 +18,8 @@ pub struct Authentication {
     pub session_inactivity: Duration,
     /// Interval between removals of ended sessions; at least a second.
     pub session_sweep: Duration,
+    /// Maximum lifetime of a new token; `None` for no limit.
+    pub max_token_lifetime: Option<Duration>,
 }
 
 impl Authentication {
@@ -34,6 +36,7 @@ impl Authentication {
             session_sweep: reader
                 .value("Authentication", "CookieSweepDuration", value::duration)
                 .max(Duration::from_secs(1)),
+            max_token_lifetime: reader.optional("Authentication", "MaxTokenLifetime", value::duration),
         }
     }
 }

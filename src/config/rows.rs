@@ -295,6 +295,8 @@ s("Logging", Never, "The server log.", &[
       "Lowest severity that is logged.").reloadable(),
     p("SystemLogFormat", Choice(&["TEXT", "JSON"]), "TEXT",
       "Format for people (`TEXT`) or for programs (`JSON`).").reloadable(),
+    p("AuditLog", Path, "",
+      "File to which the rows of the audit trail are copied (JSON lines), in addition to the database; unset turns it off.").reloadable(),
 ]),
 s("Debug", Never, "Debug logging of single areas in the server log.", &[
     p("Log", Text, "",
@@ -305,6 +307,8 @@ s("Authentication", Never, "Sessions and tokens.", &[
       "Whether administration and uploads from other machines with a token are allowed.").reloadable(),
     p("NewReposAuthByDefault", Boolean, "false",
       "Whether new repositories require a token, unless they are created with `--authenticated=false`.").reloadable(),
+    p("MaxTokenLifetime", Duration, "",
+      "Maximum lifetime of new tokens; unset for no limit. Tokens that exist keep theirs.").reloadable(),
     p("RequireAuthForUI", Boolean, "false",
       "Whether the web pages require authentication.").refused(),
     p("DeviceAuthType", Text, "",

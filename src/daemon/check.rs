@@ -173,6 +173,7 @@ fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String
     }
     let mut logs = vec![(("Server", None, "AccessLog"), config.server.access_log.as_path())];
     logs.extend(config.server.service_log.as_deref().map(|path| (("Server", None, "ServiceLog"), path)));
+    logs.extend(config.logging.audit_log.as_deref().map(|path| (("Logging", None, "AuditLog"), path)));
     for destination in &config.logging.system_log {
         match destination {
             LogDestination::File(path) => logs.push((("Logging", None, "SystemLog"), path)),

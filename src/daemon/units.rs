@@ -229,7 +229,10 @@ fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
         LogDestination::File(path) => Some(path),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    system.chain([&config.server.access_log]).chain(&config.server.service_log)
+    system
+        .chain([&config.server.access_log])
+        .chain(&config.server.service_log)
+        .chain(&config.logging.audit_log)
 }
 
 /// The configured paths that are bound into the sandbox, because it hides the directories above them.

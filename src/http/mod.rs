@@ -29,6 +29,7 @@ mod openapi;
 mod pages;
 pub mod peer;
 mod permission;
+pub mod plain_text;
 mod platforms;
 pub mod public;
 mod python;

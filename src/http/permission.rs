@@ -245,7 +245,7 @@ fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> 
             | Object::Source(_)
             | Object::UnknownRepository
             | Object::UnknownSource => Failure::unauthorized(
-                "the admin API requires a token; create one on the server: rspm create token",
+                "this address requires a token; create one on the server: rspm create token",
                 REALM,
             ),
         },

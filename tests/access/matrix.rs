@@ -130,6 +130,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     // With a signature of the bootstrap key.
     ("POST", "/__api__/bootstrap", Open),
     ("GET", "/__api__/verify-auth", Open),
+    ("GET", "/__api__/download", AnyToken),
     ("GET", "/__api__/swagger/", Open),
     ("GET", "/__api__/swagger/doc.json", Open),
     // The admin API: this server.

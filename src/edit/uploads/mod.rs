@@ -8,6 +8,7 @@ mod row;
 mod staged;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -24,6 +25,10 @@ use registry::Registry;
 pub(super) use consumption::Consumption;
 pub use staged::Upload;
 pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
+
+/// Pause before the row of a small upload on SQLite: the request that adds it usually follows at once, and then it needs no
+/// row.
+const ROW_DELAY: Duration = Duration::from_secs(1);
 
 /// Uploads that are not part of a source yet.
 pub struct Uploads {
@@ -60,6 +65,10 @@ impl Uploads {
             let wait = tokio::task::spawn_blocking(move || staged.wait_durable().map(|()| staged));
             // A failed write of an object was logged, and is reported when the client adds the upload.
             let Ok(Ok(staged)) = wait.await else { return };
+            tokio::time::sleep(ROW_DELAY).await;
+            if !uploads.registry.lock().is_free(staged.upload.id) {
+                return;
+            }
             if let Err(error) = uploads.write_row(&staged, &owner).await {
                 let file = &staged.upload.file;
                 tracing::warn!("could not record the upload of {file}; a restart would lose it: {error}");

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use zeroize::Zeroizing;
 
+use super::audit;
 use super::call::{AdminResult, Call, ok};
 use crate::api::git;
 use crate::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
@@ -123,6 +124,7 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
     let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
+    audit::record_act(app, "run git builder", ("git builder", name.to_owned()), String::new()).await;
     let builder = show(app, source, &builder).await?;
     ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
 }

@@ -4,6 +4,7 @@
 mod alerts;
 mod bootstrap;
 mod build_log;
+mod download;
 mod filter;
 mod lookup;
 pub mod openapi;
@@ -156,6 +157,7 @@ pub async fn answer(
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
         // A token that is not valid has been refused already.
         PublicRoute::VerifyAuth => ok(&serde_json::json!({})),
+        PublicRoute::Download => download::answer(app, query).await?,
         PublicRoute::Swagger => swagger::page(),
         PublicRoute::OpenApi => ok(&openapi::document_with_base(base_url::base_url(&app.site.load(), head))),
         PublicRoute::SourceTransactions(name) => {

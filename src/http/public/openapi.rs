@@ -51,6 +51,7 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
 ];
+const DOWNLOAD: &[(&str, &str)] = &[("os", "linux, darwin or windows")];
 const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
@@ -78,6 +79,14 @@ fn rows() -> Vec<Row> {
     vec![
         get("/status", "Features of the server, and the platforms it has binaries for", &[], "Status"),
         get("/verify-auth", "Whether the token of the request is valid; 200 without one", &[], ""),
+        Row {
+            method: HttpMethod::Get,
+            path: "/download",
+            summary: "The command-line program rspm; requires a token",
+            query: DOWNLOAD,
+            body: None,
+            response: Some(("application/octet-stream", "")),
+        },
         get("/alerts", "Current problems that need an administrator", &[], "[Alert]"),
         get("/repos", "Repositories that are not hidden", KIND, "[Repo]"),
         get(

@@ -100,6 +100,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
             PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
+            PublicRoute::Download => server(Action::Inspect),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)

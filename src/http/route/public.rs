@@ -35,6 +35,7 @@ routes! {
         POST ["git-builders", id, "poll"] => GitWebhook(id),
         GET ["alerts"] => Alerts,
         GET ["verify-auth"] => VerifyAuth,
+        GET ["download"] => Download,
         GET ["swagger"] | ["swagger", "index.html"] => Swagger,
         GET ["swagger", "doc.json"] => OpenApi,
     }
@@ -89,6 +90,7 @@ mod tests {
             ("POST", "bootstrap", PublicRoute::Bootstrap),
             ("GET", "alerts", PublicRoute::Alerts),
             ("GET", "verify-auth", PublicRoute::VerifyAuth),
+            ("GET", "download", PublicRoute::Download),
             ("GET", "swagger/", PublicRoute::Swagger),
             ("GET", "swagger/index.html", PublicRoute::Swagger),
             ("GET", "swagger/doc.json", PublicRoute::OpenApi),

@@ -6,7 +6,8 @@ use super::credential::{self, check_key, encrypt, encryption_key};
 use super::failure::BuildFailure;
 use super::fetch::HostKeys;
 use super::log::BuildLog;
-use super::poll::{self, PollResult, References};
+use super::poll::{self, PollResult};
+use super::references::{self, References};
 use super::{Builds, description, fetch, ssh};
 use crate::builder::url::Scheme;
 use crate::config::HostKeyPolicy;
@@ -234,7 +235,7 @@ async fn list_accepting(
         let replaced = (host_keys == HostKeys::Replaced).then_some(host);
         credential::accept_host_keys(builds, id, lines, replaced).await?;
     }
-    Ok((poll::checked(builder, listing.references)?, fingerprints))
+    Ok((references::checked(builder, listing.references)?, fingerprints))
 }
 
 /// Fetches a commit and reads the name of its package.

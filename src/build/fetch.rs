@@ -70,7 +70,8 @@ async fn access(
     log: &BuildLog,
 ) -> Result<Access, BuildFailure> {
     let url = url(builds, &builder.url)?;
-    let Secrets { file, key, known_hosts, hidden } = credential::secrets(builds, builder, &url).await?;
+    let Secrets { file, login: _, key, known_hosts, hidden } =
+        credential::secrets(builds, builder, &url).await?;
     log.hide(hidden);
     let host = host_keys::host(&url);
     let known_hosts = match host_keys {

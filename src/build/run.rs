@@ -144,7 +144,9 @@ impl Attempt<'_> {
                     |()| "interrupted; the build is in the queue again".to_owned(),
                 ));
             }
-            BuildFailure::Temporary(reason) => (reason, build.attempt >= retries),
+            BuildFailure::Temporary(reason) | BuildFailure::Later(reason, _) => {
+                (reason, build.attempt >= retries)
+            }
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("== Failed: {reason}"));

@@ -7,6 +7,7 @@ use ring::hmac;
 
 use super::git_server::GitServer;
 use super::{builds, installed, is_anywhere, listed, repository, server, wait_for};
+use crate::support::http;
 use crate::support::server::Server;
 
 const PASSWORD: &str = "correct-horse-8d1f";
@@ -89,6 +90,10 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     for (source, status) in [("other", 404), ("dev", 202)] {
         let bearer = format!("Bearer {}", token(source));
         assert_eq!(webhook(&server, id, &[("Authorization", &bearer)], ""), status, "{source}");
+        // Who may start a build may follow it.
+        let path = format!("/__api__/admin/v1/git-builds/{}/log", builds(&server)[0]["id"]);
+        let log = http::request("GET", &server.url(&path), &[("Authorization", bearer.as_str())], b"");
+        assert_eq!(log.status, if source == "dev" { 200 } else { 404 }, "{source}: {}", log.text());
     }
     wait_for("the poll of the token has ended", || {
         let polled = || server.json("list git-builders")[0]["polled"].clone();

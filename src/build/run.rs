@@ -274,7 +274,7 @@ impl Attempt<'_> {
         let job = Job::BuildRPackage(BuildRPackage {
             r: config.git.r.as_ref().and_then(text),
             library: config.git.r_library.as_ref().and_then(text),
-            vignettes: false,
+            vignettes: self.builder.vignettes,
         });
         let request = Request {
             job,

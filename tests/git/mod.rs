@@ -13,6 +13,7 @@ mod remote;
 mod ssh;
 mod ssh_server;
 mod tags;
+mod vignettes;
 
 use std::time::{Duration, Instant};
 

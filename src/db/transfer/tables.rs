@@ -164,6 +164,7 @@ pub const TABLES: &[Table] = &[
     ]).since(14),
     core("audit_head", 1, &[int("id"), int("last"), text("sha256")]).since(14),
     core("token_use", 1, &[int("token_id"), int("day")]).since(14),
+    core("git_vignettes", 1, &[int("builder_id")]).since(19),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -113,7 +113,7 @@ pub(super) fn record(
                 }
                 return Ok(PollResult { queued: Vec::new(), message });
             }
-            git_build::supersede(c, builder.id, now)?;
+            git_build::supersede(c, builder.id, &builder.head, now)?;
             let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;
             Ok(PollResult { queued: vec![id], message: format!("New commit {}", short(commit)) })
         }

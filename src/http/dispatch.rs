@@ -141,7 +141,7 @@ pub(super) async fn read(
         }
         Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
         // The budget of responses is not used while a client sends its request.
-        Route::Public(route) => match public::request_body(app, &parts.method, body).await {
+        Route::Public(route) => match public::request_body(app, &route, &parts.method, body).await {
             Ok(body) => {
                 answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
             }

@@ -81,6 +81,11 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
 
+    // Git servers send some megabytes after a push of many commits.
+    let large = "x".repeat(3 << 20);
+    let signature = format!("sha256={}", hex::encode(hmac::sign(&key, large.as_bytes())));
+    assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], &large), 202);
+
     // A token for the source does instead of a signature.
     let token = |source: &str| {
         let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");

@@ -10,10 +10,10 @@ mod limits;
 mod python;
 mod refusals;
 mod remote;
-mod ssh;
+pub(crate) mod ssh;
 mod ssh_server;
 mod tags;
-mod vignettes;
+pub(crate) mod vignettes;
 
 use std::time::{Duration, Instant};
 

@@ -23,7 +23,7 @@ tangle <- function(file, ...) {
 "#;
 
 #[test]
-fn a_vignette_that_needs_a_package_of_the_same_server_is_built_on_request() {
+pub(crate) fn a_vignette_that_needs_a_package_of_the_same_server_is_built_on_request() {
     let library = tempfile::Builder::new().prefix("library").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(library.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let server = configured(&format!("PollInterval = 1h\nRLibrary = {}", library.path().display())).start();

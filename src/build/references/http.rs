@@ -140,7 +140,7 @@ impl Resolve for AllowedAddresses {
     }
 }
 
-/// Whether the unit `rstudio-pm-fetch@.service` may connect to the address: not to loopback, link-local and multicast ones.
+/// Whether the unit `rstudio-pm-fetch@.service` may connect to an address: not to loopback, link-local and multicast ones.
 fn is_allowed(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

@@ -1,6 +1,7 @@
 //! A repository behind a password, and webhooks.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use ring::hmac;
@@ -120,5 +121,72 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     for secret in [PASSWORD, SECRET, "wrong-password"] {
         assert!(!server.log_lines().iter().any(|line| line.contains(secret)), "{secret} is in the log");
         assert!(!is_anywhere(server.dir(), secret), "{secret} is in a file");
+    }
+}
+
+/// A server that redirects every request to another one; returns its address.
+fn redirect_to(target: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/x", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let (mut path, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+                    break;
+                }
+                if path.is_empty() {
+                    path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches("/x").to_owned();
+                } else if let Some(number) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = number.trim().parse().unwrap_or(0);
+                }
+            }
+            let _ = reader.read_exact(&mut vec![0; length]);
+            let head = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\nConnection: close"
+            );
+            let _ = (&client).write_all(format!("{head}\r\n\r\n").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let root = repository.path().parent().unwrap().to_owned();
+    let (new, old) =
+        (GitServer::start(root.clone(), "ci", PASSWORD), GitServer::start_old(root, "ci", PASSWORD));
+    let path = format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap());
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    let url = new.url(&path);
+    server.rspm_stdout(&format!(
+        "create git-builder --source=dev --url={url} --credential=ci --build-trigger=tags"
+    ));
+    repository.git(&["tag", "--annotate", "v1", "--message=x"]);
+    let edit = |url: &str| {
+        server.rspm_stdout(&format!("edit git-builder --source=dev --name=tested --new-url={url}"));
+    };
+    let run = || server.rspm("run git-builder --source=dev --name=tested --no-wait");
+    edit(&old.url(&path));
+    // The edited builder is due, so either the schedule or this command finds the tag.
+    assert_eq!(run().code, 0);
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    super::wait_for_build(&server, "commit", &commit, "published");
+    let requests = old.requests.lock().unwrap().clone();
+    let is_list =
+        |head: &&String| head.starts_with("GET ") && head.contains("/info/refs?service=git-upload-pack ");
+    assert!(requests.iter().any(|head| is_list(&head) && !head.to_lowercase().contains("git-protocol")));
+
+    let before = new.requests.lock().unwrap().len();
+    edit(&redirect_to(url));
+    let refused = run();
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(!refused.err.contains(PASSWORD), "{}", refused.err);
+    for head in &new.requests.lock().unwrap()[before..] {
+        assert!(!head.to_lowercase().contains("authorization"), "{head}");
     }
 }

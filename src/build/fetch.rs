@@ -19,6 +19,7 @@ use crate::builder::message::{FetchCommit, Job, ListReferences, Remote};
 use crate::builder::sandbox::Kind;
 use crate::builder::url::{GitUrl, Scheme};
 use crate::db::git_builder::{GitBuilder, Trigger};
+use crate::model::language::Language;
 use crate::serve::RepoError;
 
 /// Time limit of a poll.
@@ -184,6 +185,7 @@ pub(super) async fn commit(
         depth: builder.clone_depth,
         submodules: builder.submodules,
         submodule_hosts: config.git.submodule_hosts.clone(),
+        history: builds.language(builder) == Language::Python,
         directory: builder.sub_dir.clone(),
     });
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;

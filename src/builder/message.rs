@@ -137,6 +137,9 @@ pub struct FetchCommit {
     /// Other hosts from which submodules may be fetched.
     #[serde(default)]
     pub submodule_hosts: Vec<String>,
+    /// Whether a Python project that takes its version from git gets the history, as `.git`.
+    #[serde(default)]
+    pub history: bool,
     /// Relative path of the only directory that is needed; empty for the whole tree.
     #[serde(default)]
     pub directory: String,
@@ -549,6 +552,7 @@ mod tests {
             depth: 1,
             submodules: 0,
             submodule_hosts: Vec::new(),
+            history: false,
             directory: "r/package".to_owned(),
         };
         change(&mut job);

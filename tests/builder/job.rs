@@ -102,6 +102,7 @@ pub(super) fn fetch(url: &str) -> FetchCommit {
         depth: 1,
         submodules: 0,
         submodule_hosts: Vec::new(),
+        history: false,
         directory: String::new(),
     }
 }

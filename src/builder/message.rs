@@ -80,6 +80,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Number of processes of the user; only for a user or a user namespace of the job's own.
     pub processes: Option<u64>,
+    /// Whether commands run only when no other process wants the processor.
+    pub idle: bool,
 }
 
 impl Default for Limits {
@@ -91,6 +93,7 @@ impl Default for Limits {
             file_size: 2 << 30,
             memory: None,
             processes: None,
+            idle: false,
         }
     }
 }

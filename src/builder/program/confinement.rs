@@ -15,7 +15,7 @@ use rustix::process::{
 use rustix::thread::set_no_new_privs;
 
 use super::workspace::Workspace;
-use crate::builder::message::{Limits, Role};
+use crate::builder::message::Limits;
 
 /// The newest version of Landlock whose restrictions are used; older kernels enforce those that they know.
 const LANDLOCK: ABI = ABI::V6;
@@ -80,19 +80,14 @@ const WRITABLE_PATHS: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom", "/dev/shm"];
 
 /// Applies all restrictions. There must be one thread.
-pub(super) fn confine(
-    role: Role,
-    workspace: &Workspace,
-    readable_paths: &[PathBuf],
-    limits: &Limits,
-) -> Result<()> {
+pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits: &Limits) -> Result<()> {
     set_no_new_privs(true)?;
     // No process of the same user may read the memory and the descriptors of the builder.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Some(getpid()))?;
     // Requests to the server come first. A unit has a weight and a policy instead, and may not change them.
     let _ = nice(19);
-    if role == Role::Build {
+    if limits.idle {
         let _ = run_when_idle();
     }
     lower(Resource::Core, 0)?;

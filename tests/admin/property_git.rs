@@ -79,7 +79,7 @@ fn create(repository: &Repository, flags: &str) -> String {
 
 /// Waits until the builds of the server satisfy the condition.
 fn wait_for_builds(server: &Server, condition: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let until = Instant::now() + Duration::from_secs(300);
+    let until = Instant::now() + Duration::from_secs(200);
     loop {
         let builds = server.json("list git-builds").as_array().expect("a list").clone();
         if condition(&builds) {

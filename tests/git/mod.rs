@@ -23,7 +23,7 @@ use crate::builder::repository::Repository;
 use crate::support::server::{Builder, Server};
 
 /// Time limit of a condition, generous for a loaded machine: builds get only the time that nothing else wants.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Calls `condition` until it returns a value.
 fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {

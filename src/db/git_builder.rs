@@ -195,7 +195,7 @@ pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
 fn set_vignettes(c: &mut dyn Conn, id: i64, vignettes: bool) -> Result<(), DbError> {
     c.execute("DELETE FROM git_vignettes WHERE builder_id = $1", &[id.into()])?;
     if vignettes {
-        c.execute("INSERT INTO git_vignettes (builder_id) VALUES ($1)", &[id.into()])?;
+        c.execute("INSERT INTO git_vignettes (builder_id) VALUES (CAST($1 AS BIGINT))", &[id.into()])?;
     }
     Ok(())
 }

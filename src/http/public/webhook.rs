@@ -55,7 +55,8 @@ pub(super) fn receive(
     let catalog = app.state.catalog.get();
     let may_write = |source: &str| {
         let access = Access { action: Action::WriteSource, target: Target::Source(source) };
-        principal.require(&catalog, access).is_ok()
+        // The token may have been revoked while the body was read.
+        principal.require(&catalog, access).is_ok() && principal.require_valid(app).is_ok()
     };
     if verification.finish(&app.builds, &signatures, may_write) {
         Ok(response::json(StatusCode::ACCEPTED, &serde_json::json!({ "polling": true })))

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Builds;
 use super::credential::{self, Secrets};
 use super::detection;
 use super::failure::BuildFailure;
@@ -15,6 +14,7 @@ use super::job::{self, Request};
 use super::log::BuildLog;
 use super::ssh::host_keys;
 use super::ssh::key::PrivateKey;
+use super::{Builds, proxy};
 use crate::builder::message::{FetchCommit, Job, ListReferences, Remote};
 use crate::builder::sandbox::Kind;
 use crate::builder::url::{GitUrl, Scheme};
@@ -97,13 +97,12 @@ async fn access(
     if let Some(missing_path) = missing_path {
         return Err(BuildFailure::Temporary(format!("there is no directory {missing_path}")));
     }
-    Ok(Access {
-        readable: local.iter().map(PathBuf::from).collect(),
-        remote: Remote { url: builder.url.clone(), local_paths: local, known_hosts, accepts_new_host },
-        credential: file,
-        key,
-        host,
-    })
+    let readable = local.iter().map(PathBuf::from).collect();
+    let url_text = builder.url.clone();
+    let mut remote =
+        Remote { url: url_text, local_paths: local, known_hosts, accepts_new_host, ..Remote::default() };
+    log.hide(proxy::set(&mut remote, &builds.state.config.load().proxy, url.scheme));
+    Ok(Access { readable, remote, credential: file, key, host })
 }
 
 /// What was listed.

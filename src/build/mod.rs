@@ -13,6 +13,7 @@ mod fetch;
 mod job;
 pub mod log;
 pub mod poll;
+mod proxy;
 mod python;
 pub mod queue;
 mod references;

@@ -110,6 +110,21 @@ pub struct Remote {
     pub known_hosts: String,
     /// Whether the key of a host that has none there is accepted, and reported.
     pub accepts_new_host: bool,
+    /// The proxy for HTTPS and HTTP; empty for none.
+    pub proxy: ProxyUrl,
+    /// Hosts that are reached without the proxy, as in the variable `NO_PROXY`.
+    pub no_proxy: String,
+}
+
+/// The URL of a proxy. It may contain a password, so its `Debug` form does not show it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyUrl(pub String);
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Which references to list.
@@ -487,6 +502,14 @@ fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     }
     if remote.known_hosts.len() > MAX_TEXT || remote.known_hosts.contains('\0') {
         return Err(invalid("known_hosts", "too long, or a NUL character"));
+    }
+    // It becomes a value in the configuration of git.
+    let proxy = &remote.proxy.0;
+    if proxy.len() > MAX_TEXT || !proxy.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
+        return Err(invalid("proxy", "not a URL"));
+    }
+    if remote.no_proxy.len() > MAX_TEXT || remote.no_proxy.chars().any(char::is_control) {
+        return Err(invalid("no_proxy", "too long, or a control character"));
     }
     Ok(())
 }

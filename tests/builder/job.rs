@@ -96,6 +96,7 @@ pub(super) fn fetch(url: &str) -> FetchCommit {
             local_paths: vec!["/srv/git".to_owned(), "/tmp".to_owned()],
             known_hosts: String::new(),
             accepts_new_host: false,
+            ..Remote::default()
         },
         reference: "refs/heads/main".to_owned(),
         commit: None,

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use ring::hmac;
 
 use super::git_server::GitServer;
-use super::{builds, installed, is_anywhere, listed, repository, server, wait_for};
+use super::{builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for};
 use crate::support::http;
 use crate::support::server::Server;
 
@@ -189,4 +189,30 @@ fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
     for head in &new.requests.lock().unwrap()[before..] {
         assert!(!head.to_lowercase().contains("authorization"), "{head}");
     }
+}
+
+#[test]
+fn repositories_over_http_are_reached_through_the_proxy() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let (sender, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&client).read_line(&mut line);
+            let _ = sender.send(line);
+            let _ = (&client)
+                .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let section = format!("[Proxy]\nURL = {proxy}\nUser = team\nPassword = proxy-word-51d2");
+    let gcfg = format!("PollInterval = 1h\n{section}");
+    let server = configured(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
+    create(&server);
+    let refused = server.rspm("create git-builder --source=dev --url=http://git.example.invalid/x");
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let line = requests.recv_timeout(std::time::Duration::from_secs(60)).expect("a request to the proxy");
+    assert!(line.starts_with("GET http://git.example.invalid/x/info/refs?"), "{line}");
+    assert!(!refused.err.contains("proxy-word-51d2"), "{}", refused.err);
+    assert!(!server.log_lines().iter().any(|line| line.contains("proxy-word-51d2")));
 }

@@ -15,7 +15,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use super::packets::{self, Reference};
 use crate::build::credential;
 use crate::build::failure::BuildFailure;
-use crate::build::{Builds, detection};
+use crate::build::{Builds, detection, proxy};
 use crate::builder::message::Credential;
 use crate::builder::sandbox::Kind;
 use crate::builder::url::GitUrl;
@@ -68,6 +68,10 @@ pub(super) async fn list(
     if is_restricted && address.is_ok_and(|address| !is_allowed(address)) {
         return Ok(None);
     }
+    // The proxy of git may need another way to log in than Basic.
+    if proxy::url(&builds.state.config.load().proxy).is_some() {
+        return Ok(None);
+    }
     let http = &builds.remotes.http;
     let Some(client) = http.client(is_restricted) else { return Ok(None) };
     let login = credential::secrets(builds, builder, url).await?.login;
@@ -108,7 +112,7 @@ impl HttpClients {
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(Duration::from_secs(10))
             .referer(false)
-            // As git in its sandbox.
+            // As git in its sandbox, which does not read the environment.
             .no_proxy()
             // A login must not reach another server.
             .redirect(reqwest::redirect::Policy::none())

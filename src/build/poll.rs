@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Builds;
-use super::failure::BuildFailure;
 use super::references::{self, References};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};

@@ -276,6 +276,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_may_ask_for_a_pause() {
+        let answer = |status: u16, retry_after: &str| {
+            let response = http::Response::builder().status(status).header("retry-after", retry_after);
+            refusal(&Response::from(response.body("").unwrap()))
+        };
+        for (status, value, expected) in [(503, "120", 120), (429, " 5 ", 5), (429, "1000000", 3600)] {
+            let pause = answer(status, value).err().and_then(|failure| failure.pause());
+            assert_eq!(pause, Some(Duration::from_secs(expected)), "{status} {value}");
+        }
+        assert!(matches!(answer(200, "1"), Ok(None)));
+        assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(Answer::Refusal))));
+        assert!(matches!(answer(401, "1"), Ok(Some(Answer::Refusal))));
+        assert!(matches!(answer(404, "1"), Ok(Some(Answer::Other))));
+    }
+
+    #[test]
     fn addresses_of_this_machine_and_of_its_links_are_not_connected_to() {
         for address in
             ["127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "::", "fe80::1", "ff02::1"]

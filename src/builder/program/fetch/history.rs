@@ -47,29 +47,36 @@ pub(super) fn collect(
     arguments.push("origin");
     git.run_remote(git.command(&arguments).arg(&request.reference))?;
     let tags = git.output(&["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"])?;
-    let write = || -> std::io::Result<PathBuf> {
-        let is_partial =
-            fs::read_to_string(repository.join("config"))?.to_lowercase().contains("partialclone");
-        let target = job.workspace.tmp().join("history");
-        fs::create_dir(&target)?;
-        fs::create_dir(target.join("refs"))?;
-        fs::write(target.join("HEAD"), format!("{commit}\n"))?;
-        fs::write(target.join("config"), config(is_partial, commit))?;
-        fs::write(target.join("packed-refs"), if tags.is_empty() { tags } else { tags + "\n" })?;
-        for name in ["index", "shallow"] {
-            if repository.join(name).exists() {
-                fs::rename(repository.join(name), target.join(name))?;
-            }
+    prepare(&repository, commit, &tags).map_err(io_failure("could not prepare the history"))?;
+    Ok(Some(repository))
+}
+
+/// Removes from a repository what a build does not need, and replaces its configuration and references.
+fn prepare(repository: &Path, commit: &str, tags: &str) -> std::io::Result<()> {
+    let is_partial = fs::read_to_string(repository.join("config"))?.to_lowercase().contains("partialclone");
+    for entry in fs::read_dir(repository)? {
+        let entry = entry?;
+        if ["objects", "index", "shallow"].iter().any(|name| entry.file_name() == *name) {
+            continue;
         }
-        fs::rename(repository.join("objects"), target.join("objects"))?;
-        // It may name other directories with objects.
-        let info = target.join("objects/info");
-        if info.exists() {
-            fs::remove_dir_all(info)?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?
+        } else {
+            fs::remove_file(entry.path())?
         }
-        Ok(target)
-    };
-    write().map(Some).map_err(io_failure("could not prepare the history"))
+    }
+    // It may name other directories with objects.
+    let info = repository.join("objects/info");
+    if info.exists() {
+        fs::remove_dir_all(info)?;
+    }
+    fs::create_dir(repository.join("refs"))?;
+    fs::write(repository.join("HEAD"), format!("{commit}\n"))?;
+    fs::write(repository.join("config"), config(is_partial, commit))?;
+    fs::write(
+        repository.join("packed-refs"),
+        if tags.is_empty() { String::new() } else { format!("{tags}\n") },
+    )
 }
 
 /// The configuration of the repository of a build.
@@ -117,6 +124,34 @@ mod tests {
         fs::remove_file(directory.path().join("pyproject.toml")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("setup.py")).unwrap();
         assert!(!is_needed(directory.path()));
+    }
+
+    #[test]
+    fn only_objects_index_and_tags_remain_of_a_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for name in ["hooks", "objects/info", "objects/pack", "modules/x", "refs/heads", "info"] {
+            fs::create_dir_all(path.join(name)).unwrap();
+        }
+        for (name, text) in [
+            ("config", "[remote \"origin\"]\n\turl = https://secret\n"),
+            ("hooks/post-checkout", "x"),
+            ("objects/info/alternates", "/x"),
+            ("index", "x"),
+            ("FETCH_HEAD", "https://secret"),
+        ] {
+            fs::write(path.join(name), text).unwrap();
+        }
+        prepare(path, &"a".repeat(40), "bb refs/tags/v1").unwrap();
+        let mut names: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["HEAD", "config", "index", "objects", "packed-refs", "refs"]);
+        assert!(!path.join("objects/info").exists() && path.join("objects/pack").exists());
+        assert!(!fs::read_to_string(path.join("config")).unwrap().contains("secret"));
+        assert_eq!(fs::read_to_string(path.join("packed-refs")).unwrap(), "bb refs/tags/v1\n");
     }
 
     #[test]

@@ -209,7 +209,7 @@ pub async fn request_body(
             return Ok(RequestBody { bytes: Bytes::new(), verification: Some(verification) });
         }
         let bytes = read_body::read(body, MAX_BODY_BYTES, timeout).await?;
-        Ok(RequestBody { bytes, verification: None })
+        Ok::<RequestBody, Failure>(RequestBody { bytes, verification: None })
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,

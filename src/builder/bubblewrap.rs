@@ -42,7 +42,12 @@ const NETWORK_PATHS: &[&str] = &[
 /// Returns the command that runs the program `builder` in a role. It can also read the paths `readable_paths`.
 pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_paths: &[PathBuf]) -> Command {
     let mut command = Command::new(bubblewrap);
-    command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]);
+    command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent"]);
+    // Against input for the terminal that a build writes. Without a terminal the session stays that of the server: where
+    // sessions are scheduled as groups (sched(7), autogroup), a new one would get as much of the processors as the server.
+    if std::fs::File::open("/dev/tty").is_ok() {
+        command.arg("--new-session");
+    }
     // The builder is the first process of its namespace: all others end with it. It is never root, even if the server is.
     command.args(["--as-pid-1", "--uid", "65534", "--gid", "65534"]);
     // Nested user namespaces would expose more of the kernel. Some container runtimes do not permit this limit.

@@ -55,6 +55,9 @@ pub struct CreateGitBuilder {
     /// Objects to build: the newest commit of the branch, or all tags
     #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
     pub build_trigger: String,
+    /// Build all existing tags, not only the highest ones (Git.FirstTags)
+    #[arg(long)]
+    pub all_tags: bool,
     /// Directory of the package in the repository
     #[arg(long, default_value = "", value_name = "DIR")]
     pub sub_dir: String,
@@ -64,6 +67,9 @@ pub struct CreateGitBuilder {
     /// Levels of submodules to fetch
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
     pub recurse_submodules: u32,
+    /// Build the vignettes of an R package; what they need must be in the library Git.RLibrary
+    #[arg(long)]
+    pub vignettes: bool,
     /// Name of an SSH key or an HTTPS credential
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
@@ -82,7 +88,7 @@ pub struct CreateGitBuilder {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
     "new_url", "new_branch", "new_credential", "new_sub_dir", "remove_credential", "remove_sub_dir",
-    "recurse_submodules", "clone_depth", "webhook_secret_path", "remove_webhook_secret",
+    "recurse_submodules", "clone_depth", "vignettes", "no_vignettes", "webhook_secret_path", "remove_webhook_secret",
     "accept_host_key",
 ]))]
 pub struct EditGitBuilder {
@@ -116,6 +122,12 @@ pub struct EditGitBuilder {
     /// Number of commits to fetch; 0 for the full history
     #[arg(long, value_name = "N")]
     pub clone_depth: Option<u32>,
+    /// Build vignettes
+    #[arg(long, conflicts_with = "no_vignettes")]
+    pub vignettes: bool,
+    /// Build no vignettes (the default)
+    #[arg(long)]
+    pub no_vignettes: bool,
     /// File with a secret; webhooks that are signed with it trigger a poll
     #[arg(long, value_name = "FILE", conflicts_with = "remove_webhook_secret")]
     pub webhook_secret_path: Option<PathBuf>,

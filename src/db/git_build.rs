@@ -233,14 +233,14 @@ pub fn page(
     Ok(builds.into_iter().skip(offset).take(limit).collect())
 }
 
-/// Ends the queued builds of earlier commits of a branch: only the newest commit is built. One that an administrator
-/// requested remains.
-pub fn supersede(c: &mut dyn Conn, builder: i64, now: Timestamp) -> Result<(), DbError> {
+/// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that someone
+/// requested remain.
+pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
-        AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
+        AND commit_sha = $3 AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
         AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id)";
-    c.execute(SKIP, &[now.into(), builder.into()]).map(drop)
+    c.execute(SKIP, &[now.into(), builder.into(), head.into()]).map(drop)
 }
 
 /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.

@@ -143,6 +143,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0017_upload.sqlite.sql"),
         postgres: include_str!("migrations/0017_upload.postgres.sql"),
     },
+    Migration {
+        number: 19,
+        name: "builder",
+        expand_only: true,
+        sqlite: include_str!("migrations/0019_builder.sqlite.sql"),
+        postgres: include_str!("migrations/0019_builder.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -147,7 +147,7 @@ pub(super) async fn read(
         Route::PublishingAudience => python::trusted_publishing::audience(app),
         Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
         // The budget of responses is not used while a client sends its request.
-        Route::Public(route) => match public::request_body(app, &parts.method, body).await {
+        Route::Public(route) => match public::request_body(app, &route, &parts.method, body).await {
             Ok(body) => {
                 answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
             }

@@ -179,6 +179,7 @@ pub const TABLES: &[Table] = &[
         int("id"), text("owner"), text("kind"), text("sha256"), text("other_sha256"), int("size"), bytes("facts"),
         int("created_at"), int("expires_at"),
     ]).since(17),
+    core("git_vignettes", 1, &[int("builder_id")]).since(19),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

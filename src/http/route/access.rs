@@ -152,7 +152,11 @@ fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Verify
         | DataRoute::OpenApi => server(Action::Inspect),
         DataRoute::CreateSource => server(Action::CreateSource),
-        DataRoute::Upload => server(Action::Upload),
+        // Of these the handler finds the source.
+        DataRoute::Upload
+        | DataRoute::GitBuild(_)
+        | DataRoute::GitBuildLog(_)
+        | DataRoute::TransactionGitBuild(_) => server(Action::Upload),
         DataRoute::Source(name) | DataRoute::SourcePackages(name) | DataRoute::SourceBinaries(name) => {
             inspect_source(name)
         }
@@ -188,9 +192,6 @@ fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::EditGitBuilder(_, _)
         | DataRoute::DeleteGitBuilder(_, _)
         | DataRoute::GitBuilds
-        | DataRoute::GitBuild(_)
-        | DataRoute::GitBuildLog(_)
-        | DataRoute::TransactionGitBuild(_)
         | DataRoute::GitCredentials
         | DataRoute::ImportGitCredential
         | DataRoute::EditGitCredential(_, _)

@@ -33,10 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
-    (
-        "auth",
-        &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"],
-    ),
+    ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "serve",

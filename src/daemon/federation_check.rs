@@ -14,6 +14,7 @@ pub(super) fn issuers(config: &Config) -> Option<Check> {
     if config.federations.is_empty() {
         return None;
     }
+    crate::storage::install_tls_provider();
     let names: BTreeSet<&str> = config.federations.iter().map(|section| section.issuer.as_str()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (runtime, providers) = match (runtime, Providers::new(&config.proxy)) {

@@ -2,7 +2,9 @@
 
 mod attacks;
 mod audit;
+mod bootstrap;
 mod clients;
+mod federation;
 mod login;
 mod matrix;
 mod provider_tokens;

@@ -16,6 +16,7 @@ pub(crate) mod full_mirror;
 pub(crate) mod fuse;
 pub(crate) mod haproxy;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod kills;
 pub(crate) mod listener;
 pub(crate) mod load;

@@ -35,7 +35,7 @@ pub enum ExchangeKind {
 
 /// A new token.
 #[derive(Debug)]
-pub struct Exchanged {
+pub struct ExchangedToken {
     /// The token.
     pub token: SignedToken,
     /// Its lifetime.
@@ -98,12 +98,6 @@ pub struct Exchange<'a> {
     pub address: &'a str,
 }
 
-/// Returns true if a section is for this issuer.
-#[must_use]
-pub fn has_issuer(sections: &[Federation], issuer: &str) -> bool {
-    sections.iter().any(|section| section.issuer == issuer)
-}
-
 /// Exchanges `subject_token` for a token of this server with the scopes of all sections that it matches. A token whose
 /// scopes permit changes can be exchanged once, on all servers of the database; others until they expire, because a job
 /// and its helpers exchange the same one.
@@ -115,7 +109,7 @@ pub async fn exchange(
     sections: &[Federation],
     subject_token: &str,
     kind: ExchangeKind,
-) -> Result<Exchanged, ExchangeError> {
+) -> Result<ExchangedToken, ExchangeError> {
     let now = (server.state.clock)();
     let claims = verify(server, sections, subject_token, now).await?;
     let mut found = matching::matching(sections, &claims).map_err(|error| {
@@ -152,7 +146,7 @@ pub async fn exchange(
     if sections.iter().any(|section| section.logging && found.sections.contains(&section.name)) {
         tracing::info!("[IdentityFederation] {names}: issued token {} for {}", token.guid, found.user);
     }
-    Ok(Exchanged { token, lifetime: found.lifetime })
+    Ok(ExchangedToken { token, lifetime: found.lifetime })
 }
 
 /// Verifies a token with the keys of its issuer.

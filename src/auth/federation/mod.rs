@@ -3,5 +3,5 @@
 mod exchange;
 mod matching;
 
-pub use exchange::{Exchange, ExchangeError, ExchangeKind, Exchanged, exchange, has_issuer};
+pub use exchange::{Exchange, ExchangeError, ExchangeKind, ExchangedToken, exchange};
 pub use matching::{Match, NoMatch, matching};

@@ -17,7 +17,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::peer::Peer;
 use crate::http::permission::token_issuer;
-use crate::http::request_body::Incoming;
+use crate::http::request_body::{self, Incoming};
 use crate::http::{admin, read_body, refused_proof, response};
 use crate::model::time::SECOND;
 
@@ -38,7 +38,7 @@ struct Request {
 }
 
 #[derive(Serialize)]
-struct Minted<'a> {
+struct MintResponse<'a> {
     success: bool,
     token: &'a str,
     /// Seconds since the epoch.
@@ -46,13 +46,13 @@ struct Minted<'a> {
 }
 
 #[derive(Serialize)]
-struct Refused<'a> {
+struct Refusal<'a> {
     message: &'static str,
-    errors: [RefusedReason<'a>; 1],
+    errors: [RefusalReason<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct RefusedReason<'a> {
+struct RefusalReason<'a> {
     code: &'static str,
     description: &'a str,
 }
@@ -78,7 +78,10 @@ pub(in crate::http) async fn mint(
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
-    publishers(&config).next().ok_or_else(is_off)?;
+    if publishers(&config).next().is_none() {
+        request_body::discard(body, &head.parts.headers);
+        return Err(is_off());
+    }
     let body = read_body::read(body, MAX_BODY, app.limits.body_timeout).await?;
     let base_url = base_url::base_url(&app.site.load(), head);
     if !is_confidential(head, &base_url) {
@@ -105,7 +108,7 @@ pub(in crate::http) async fn mint(
             let lifetime = i64::try_from(exchanged.lifetime.as_secs()).unwrap_or(i64::MAX);
             let now = (app.state.clock)().0.div_euclid(SECOND);
             let expires = now.saturating_add(lifetime);
-            let minted = Minted { success: true, token: exchanged.token.text.as_str(), expires };
+            let minted = MintResponse { success: true, token: exchanged.token.text.as_str(), expires };
             Ok(response::json(StatusCode::OK, &minted))
         }
         Err(error) if error.is_failure_of_server() => {
@@ -153,6 +156,6 @@ fn code(error: &ExchangeError) -> &'static str {
 }
 
 fn refused(code: &'static str, description: &str) -> Response<Body> {
-    let errors = [RefusedReason { code, description }];
-    response::json(StatusCode::UNPROCESSABLE_ENTITY, &Refused { message: "Token request failed", errors })
+    let errors = [RefusalReason { code, description }];
+    response::json(StatusCode::UNPROCESSABLE_ENTITY, &Refusal { message: "Token request failed", errors })
 }

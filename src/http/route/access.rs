@@ -73,9 +73,7 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
         // Sign-in checks its own secrets.
-        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => {
-            server(Action::ReadPublic)
-        }
+        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => server(Action::ReadPublic),
         Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }

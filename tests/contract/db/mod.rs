@@ -30,3 +30,4 @@ mod statements;
 mod tables;
 mod uploads;
 mod usage;
+mod used_proofs;

@@ -45,13 +45,15 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
     }
     if config.encryption_key.is_none() {
         findings.push(
-            "there is no encryption key, with which tokens of devices are signed; create one: rspm encrypt".to_owned(),
+            "there is no encryption key, with which tokens of devices are signed; create one: rspm encrypt"
+                .to_owned(),
         );
     }
     if !findings.is_empty() {
         return Some(Check::from_findings(TITLE, findings));
     }
-    let mut findings = vec![format!("the provider {} responds; devices use codes {device_codes}", settings.issuer)];
+    let mut findings =
+        vec![format!("the provider {} responds; devices use codes {device_codes}", settings.issuer)];
     for mapping in &settings.groups {
         let scopes: Vec<String> = mapping.scopes.iter().map(ToString::to_string).collect();
         let scopes = if scopes.is_empty() { "nothing".to_owned() } else { scopes.join(" ") };

@@ -14,6 +14,7 @@ mod property_listen;
 mod property_local_python;
 mod property_logging;
 mod property_metrics;
+mod property_open_id_connect;
 mod property_proxy;
 mod property_s3;
 mod property_server;

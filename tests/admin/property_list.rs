@@ -8,8 +8,9 @@ use super::{
     property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
     property_database as database, property_git as git, property_listen as listen,
     property_local_python as local_python, property_logging as logging, property_metrics as metrics,
-    property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
-    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_open_id_connect as sign_in, property_proxy as proxy, property_s3 as s3,
+    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
+    property_usage as usage, property_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Builder;
 
@@ -141,6 +142,10 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_decides_for_repositories_without_the_flag),
     ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_limits_new_tokens),
+    ("Authentication", "Lifetime", sign_in::lifetime_is_the_maximum_duration_of_a_session),
+    ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),
+    ("Authentication", "CookieSweepDuration",
+        sign_in::cookie_sweep_duration_is_the_interval_of_removals_from_the_database),
     ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
     ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
     ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),

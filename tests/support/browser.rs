@@ -60,7 +60,8 @@ impl Browser {
         }
         all.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let url = if action.starts_with('/') { format!("{}{action}", origin(&page.url)) } else { action };
-        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let all: Vec<(&str, &str)> =
+            all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.post(&url, &all, "same-origin")
     }
 

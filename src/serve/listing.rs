@@ -13,6 +13,7 @@ use crate::model::ids::{PackageId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
+use crate::python::facts::FileFacts;
 use crate::python::name::normalize;
 use crate::python::version::Version;
 use crate::r::version;
@@ -22,6 +23,8 @@ use crate::r::version;
 pub struct PackageQuery {
     /// A part of the name, ignoring case; empty for all packages.
     pub name_part: String,
+    /// Whether the name begins with `name_part`.
+    pub is_prefix: bool,
     /// The exact name of the only package, if set.
     pub name: Option<String>,
     /// The sort key.
@@ -91,8 +94,10 @@ pub struct PackageRow {
     pub tree: TreeId,
     /// Publication time of that version, if known.
     pub published_at: Option<Timestamp>,
-    /// Its DESCRIPTION if known, else its index record; in DCF.
+    /// Its DESCRIPTION if known, else its index record; in DCF. Empty for a Python project.
     pub description: Vec<u8>,
+    /// The facts of the listed version of a Python project.
+    pub facts: Option<FileFacts>,
 }
 
 /// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
@@ -127,7 +132,12 @@ pub async fn packages(
     let names = cached_names(repositories, point).await?;
     let (total, page_names) = names.page(&query, &point.trees);
     let trees = point.trees.clone();
-    let packages = repositories.state.db.read(move |c| rows(c, &trees, &page_names)).await?;
+    let language = names.language;
+    let query = repositories.state.db.read(move |c| match language {
+        Language::R => rows(c, &trees, &page_names),
+        Language::Python => python_rows(c, &trees, &page_names),
+    });
+    let packages = query.await?;
     Ok(PackagePage { total, packages })
 }
 
@@ -137,6 +147,17 @@ pub async fn packages(
 /// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
     Ok(cached_names(repositories, point).await?.names.len())
+}
+
+/// Returns the listed names of a point that `is_requested` accepts, each with the tree that owns it.
+pub(super) async fn owned_names(
+    repositories: &Repositories,
+    point: &Point,
+    is_requested: impl Fn(&str, SourceId) -> bool,
+) -> Result<Vec<(String, PackageId, PointTree)>, RepoError> {
+    let names = cached_names(repositories, point).await?;
+    let requested = names.names.iter().filter(|entry| is_requested(&entry.name.name, entry.tree.source));
+    Ok(requested.map(|entry| (entry.name.name.clone(), entry.name.package, entry.tree)).collect())
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
@@ -160,7 +181,9 @@ impl Names {
             Language::Python => (normalize(&query.name_part), query.name.as_deref().map(normalize)),
         };
         let is_match = |entry: &&OwnedName| {
-            entry.name.fold.contains(&part) && name.as_ref().is_none_or(|name| *name == entry.name.name)
+            let fold = &entry.name.fold;
+            let has_part = if query.is_prefix { fold.starts_with(&part) } else { fold.contains(&part) };
+            has_part && name.as_ref().is_none_or(|name| *name == entry.name.name)
         };
         let mut matches: Vec<&OwnedName> = self.names.iter().filter(is_match).collect();
         match (query.sort, query.descending) {
@@ -227,6 +250,31 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Ve
     }
     let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
         description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
+        facts: None,
+        name: listed.name.clone(),
+        version: listed.version.clone(),
+        source: tree.source,
+        tree: tree.tree,
+        published_at: listed.published_at,
+    };
+    Ok(names.iter().map(row).collect())
+}
+
+fn python_rows(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    names: &[OwnedName],
+) -> Result<Vec<PackageRow>, DbError> {
+    let mut facts: HashMap<(TreeId, PackageId), FileFacts> = HashMap::with_capacity(names.len());
+    for tree in trees {
+        let projects = names.iter().filter(|entry| entry.tree == *tree).map(|entry| entry.name.package);
+        let projects: Vec<PackageId> = projects.collect();
+        let of_projects = python::names::facts(c, (tree.tree, tree.seq), &projects)?;
+        facts.extend(projects.into_iter().map(|project| (tree.tree, project)).zip(of_projects));
+    }
+    let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
+        description: Vec::new(),
+        facts: facts.remove(&(tree.tree, listed.package)),
         name: listed.name.clone(),
         version: listed.version.clone(),
         source: tree.source,
@@ -288,6 +336,8 @@ mod tests {
         assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
         let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
         assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
+        let prefix = PackageQuery { is_prefix: true, ..search.clone() };
+        assert_eq!(page_text(&prefix), (2, "Shiny shinyBS".to_owned()));
         let exact = PackageQuery { exact_first: true, descending: true, ..search };
         assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
         let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };

@@ -86,6 +86,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/5/src/contrib/PACKAGES", ReadRepository),
     ("GET", "/private/latest/simple/", ReadRepository),
     ("GET", "/private/latest/simple/alpha/", ReadRepository),
+    ("GET", "/private/latest/pypi/alpha/json", ReadRepository),
+    ("GET", "/private/latest/pypi/alpha/1.0/json", ReadRepository),
     ("POST", "/upload/pypi/{source}", WriteSource),
     // The public API.
     ("GET", "/__api__/status", Open),
@@ -101,6 +103,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/repos/{repo}/sysreqs", ReadRepository),
     ("POST", "/__api__/repos/{repo}/filter/packages", ReadRepository),
     ("POST", "/__api__/filter/packages", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/vulns", ReadRepository),
     ("GET", "/__api__/repos/{repo}/transaction-dates", ReadRepository),
     ("GET", "/__api__/repos/{repo}/first-transaction", ReadRepository),
     ("GET", "/__api__/sources", Open),

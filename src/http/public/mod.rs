@@ -4,9 +4,11 @@
 mod alerts;
 mod build_log;
 mod filter;
+mod licenses;
 mod lookup;
 pub mod openapi;
 mod packages;
+mod python_filter;
 mod python_packages;
 mod swagger;
 mod sysreqs;
@@ -119,6 +121,10 @@ pub async fn answer(
                     .map(|package| ok(&package));
             }
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
+        }
+        PublicRoute::RepoVulnerabilities(name) => {
+            let point = newest_point(app, &catalog, name, query).await?;
+            ok(&vulnerabilities::of_repository(app, &point, query).await?)
         }
         PublicRoute::PackageBinaries(name, package) => {
             let point = serve::point::resolve(

@@ -6,6 +6,7 @@ use super::owner;
 use crate::db::life::ListedName;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
+use crate::model::ids::{PackageId, Seq, TreeId};
 use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
@@ -25,7 +26,8 @@ pub(in crate::serve) fn names(
     let name = |(name, tree): (String, PointTree)| {
         let files = files.remove(&(name.clone(), tree))?;
         let newest = newest(&files)?;
-        let of_version = files.iter().filter(|file| file.version == newest.version);
+        let version = Version::lenient(&newest.version);
+        let of_version = files.iter().filter(|file| Version::lenient(&file.version) == version);
         let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
         let name = ListedName {
             fold: name.clone(),
@@ -37,6 +39,26 @@ pub(in crate::serve) fn names(
         Some((name, tree))
     };
     Ok(owned.into_iter().filter_map(name).collect())
+}
+
+/// The facts of the version that installers prefer, for projects of a tree at a step, in their order: of each fact the
+/// first that a file of the version has.
+pub(in crate::serve) fn facts(
+    c: &mut dyn Conn,
+    (tree, seq): (TreeId, Seq),
+    projects: &[PackageId],
+) -> Result<Vec<FileFacts>, DbError> {
+    let projects = python_file::of_projects(c, tree, seq, projects)?;
+    Ok(projects.iter().map(|files| preferred_facts(files)).collect())
+}
+
+fn preferred_facts(files: &[ListedFile]) -> FileFacts {
+    let Some(newest) = newest(files) else { return FileFacts::default() };
+    let version = Version::lenient(&newest.version);
+    let mut files: Vec<&ListedFile> =
+        files.iter().filter(|file| Version::lenient(&file.version) == version).collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.into_iter().fold(FileFacts::default(), |facts, file| facts.or(FileFacts::read(&file.facts)))
 }
 
 /// A file of the version that installers prefer: the highest one that is not yanked and no pre-release, else the highest

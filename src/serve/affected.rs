@@ -34,20 +34,20 @@ pub async fn advised_packages(
     let language = python::language(&repositories.state, point);
     let query = repositories.state.db.read(move |c| {
         let mut packages = Vec::with_capacity(names.len());
-        for (name, package, tree) in names {
+        for (name, package, tree) in &names {
             let mut versions: Vec<String> = match language {
                 Language::R => {
-                    let releases = db::life::package_detail(c, tree.tree, tree.seq, &name)?;
+                    let releases = db::life::package_detail(c, tree.tree, tree.seq, name)?;
                     releases.into_iter().map(|release| release.version).collect()
                 }
                 Language::Python => {
-                    let files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+                    let files = python_file::of_project(c, tree.tree, tree.seq, *package)?;
                     files.into_iter().map(|file| file.version).collect()
                 }
             };
             versions.sort_unstable();
             versions.dedup();
-            packages.push(AdvisedPackage { source: tree.source, name, versions });
+            packages.push(AdvisedPackage { source: tree.source, name: name.clone(), versions });
         }
         Ok::<_, DbError>(packages)
     });

@@ -17,8 +17,8 @@ pub enum PythonPath {
     Root,
     /// `simple/{project}/`: the page of a project.
     Project(NormalName),
-    /// `simple`, the page of a project without the last slash, a document with one, or a path with another spelling of the
-    /// project: redirected to this path.
+    /// `simple`, the page of a project without the last slash, a document with one, or a path with another spelling of
+    /// the project: redirected to this path.
     Redirect(Box<PythonPath>),
     /// `packages/{id}/{file}`, or a file beside it.
     File {

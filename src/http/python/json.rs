@@ -1,8 +1,8 @@
 //! Answers requests for the documents of PyPI's JSON API at a snapshot: `pypi/{project}/json` and
 //! `pypi/{project}/{version}/json`.
 //!
-//! They contain absolute links and current advisories, so they are rendered for each request and not stored; their `ETag`
-//! is the digest of the bytes.
+//! They contain absolute links and current advisories, so they are rendered for each request and not stored; their
+//! `ETag` is the digest of the bytes.
 
 use bytes::Bytes;
 use http::header::HeaderValue;

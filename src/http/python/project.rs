@@ -150,6 +150,7 @@ pub(in crate::http) fn vulnerabilities(findings: &[Finding<'_>]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advisory::{Event, Range};
     use crate::model::ids::{SourceId, TreeId};
 
     fn detail() -> ProjectDetail {
@@ -187,6 +188,36 @@ mod tests {
         ] {
             assert_eq!(info[key], value, "{key}");
         }
+    }
+
+    #[test]
+    fn vulnerabilities_have_the_form_of_pypi() {
+        let range = |kind: &str, fixed: &[&str]| Range {
+            kind: kind.into(),
+            events: fixed
+                .iter()
+                .map(|version| Event { kind: EventKind::Fixed, version: (*version).into() })
+                .collect(),
+        };
+        let ranges =
+            [range("ECOSYSTEM", &["1.2", "2.0"]), range("GIT", &["0a1b"]), range("ECOSYSTEM", &["2.0"])];
+        let finding = Finding {
+            id: "PYSEC-1",
+            aliases: vec!["CVE-1"],
+            summary: Some("it is not safe"),
+            published: None,
+            modified: None,
+            severity: Vec::new(),
+            ranges: ranges.iter().collect(),
+        };
+        assert_eq!(
+            vulnerabilities(&[finding]),
+            json!([{
+                "aliases": ["CVE-1"], "details": "it is not safe", "fixed_in": ["1.2", "2.0"], "id": "PYSEC-1",
+                "link": "https://osv.dev/vulnerability/PYSEC-1", "source": "osv", "summary": "it is not safe",
+                "withdrawn": null
+            }])
+        );
     }
 
     #[test]

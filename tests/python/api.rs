@@ -140,6 +140,9 @@ fn equal_versions_are_one_version() {
     let explained = server.json("explain py odd-name --version=1.0.0");
     let files = explained["decisions"].as_array().expect("decisions").iter();
     assert_eq!(files.filter(|decision| decision["topic"] == "file").count(), 2);
+    let releases = server.get("/__api__/sources/team/packages/odd-name/releases").json();
+    let versions = releases.as_array().expect("releases").iter().map(|row| row["version"].clone());
+    assert_eq!(versions.collect::<Vec<_>>(), ["1.0.1", "1.0"]);
     let rows = filter(&server, &json!({"repo": "py", "names": ["odd-name==1.0.0"]}));
     assert_eq!(rows[0]["available_versions"], json!(["1.0.1", "1.0"]));
 }

@@ -178,7 +178,7 @@ fn rows() -> Vec<Row> {
         get("/sources/{source}/packages", "The listed packages of a source", LIST_PARAMETERS, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
-            "The listed and the archived versions of a package",
+            "The listed and the archived versions of a package; all versions of a Python package",
             &[],
             "[Release]",
         ),

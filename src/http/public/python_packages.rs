@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::vulnerabilities::wire;
-use crate::api::public::package::{Downloads, Package};
+use crate::api::public::package::{Downloads, Package, Release};
 use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -14,7 +14,8 @@ use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
 use crate::serve;
-use crate::serve::python::{detail, metadata};
+use crate::serve::python::detail::{self, ProjectRelease};
+use crate::serve::python::metadata;
 
 /// Completes a row of a list: `name` is the normal name of the project, `facts` are those of the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -73,4 +74,20 @@ pub(super) async fn package(
         info: Some(info),
         ..Package::default()
     })
+}
+
+/// Returns all versions of a project of a source, the highest first. Size and digest are those of the first file.
+pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
+    let detail = detail::project(&app.repositories, point, name, None).await?;
+    let wire = |release: &ProjectRelease| Release {
+        source_id: detail.source.0,
+        name: detail.display_name.clone(),
+        version: release.version.clone(),
+        is_archived: false,
+        date_publication: release.uploaded_at().map(|at| at.to_string()),
+        package_size: release.files.first().map_or(0, |file| file.size),
+        checksum: release.files.first().map(|file| file.sha256.to_string()).unwrap_or_default(),
+        blocked: false,
+    };
+    Ok(detail.releases.iter().map(wire).collect())
 }

@@ -64,7 +64,10 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             let address = raw.url.or(raw.path);
             let digest = raw.hashes.iter().find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha256"));
             locked.files.push(LockedFile {
-                name: raw.name.or_else(|| address.as_deref().and_then(file_name)),
+                name: raw
+                    .name
+                    .filter(|name| !name.is_empty())
+                    .or_else(|| address.as_deref().and_then(file_name)),
                 sha256: digest.map(|(_, hex)| sha256(&name, hex)).transpose()?,
                 size: raw.size,
             });

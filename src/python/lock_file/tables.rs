@@ -184,7 +184,10 @@ fn locked_package(raw: RawPackage) -> Result<LockedPackage, BadLockFile> {
     for entry in raw.sdist.into_iter().chain(raw.wheels).chain(raw.files) {
         let address = entry.url.or(entry.path);
         locked.files.push(LockedFile {
-            name: entry.file.or_else(|| address.as_deref().and_then(file_name)),
+            name: entry
+                .file
+                .filter(|name| !name.is_empty())
+                .or_else(|| address.as_deref().and_then(file_name)),
             sha256: entry.hash.map(|hash| digest(&raw.name, &hash)).transpose()?.flatten(),
             size: entry.size,
         });

@@ -49,13 +49,12 @@ impl FileFacts {
 
     /// Returns these facts, with those of another file where they are missing.
     #[must_use]
-    pub fn or(self, other: FileFacts) -> FileFacts {
-        FileFacts {
-            upload_time: self.upload_time.or(other.upload_time),
-            name: self.name.or(other.name),
-            requires_python: self.requires_python.or(other.requires_python),
-            summary: self.summary.or(other.summary),
-        }
+    pub fn or(mut self, other: FileFacts) -> FileFacts {
+        self.upload_time = self.upload_time.or(other.upload_time);
+        self.name = self.name.or(other.name);
+        self.requires_python = self.requires_python.or(other.requires_python);
+        self.summary = self.summary.or(other.summary);
+        self
     }
 
     /// The time of the upload.

@@ -80,7 +80,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
         licenses,
         license,
         package_date: release.uploaded_at().map(|at| at.day().to_string()),
-        package_size: release.files.first().map_or(0, |file| file.size),
+        package_size: release.files.first().map_or(0, |file| file.size.max(0)),
         available_versions: detail.releases.iter().map(|release| release.version.clone()).collect(),
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn package(
     let base = format!("{}/{repo}/latest", base_url::base_url(&app.site.load(), head));
     let info = project::info(&detail, metadata.as_deref(), &base);
     let text = |key: &str| info[key].as_str().map(str::to_owned);
-    let size = release.files.first().map_or(0, |file| file.size);
+    let size = release.files.first().map_or(0, |file| file.size.max(0));
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
     Ok(Package {
         source: catalog.source_by_id(detail.source).map(|source| source.name.to_string()).unwrap_or_default(),
@@ -85,7 +85,7 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         version: release.version.clone(),
         is_archived: false,
         date_publication: release.uploaded_at().map(|at| at.to_string()),
-        package_size: release.files.first().map_or(0, |file| file.size),
+        package_size: release.files.first().map_or(0, |file| file.size.max(0)),
         checksum: release.files.first().map(|file| file.sha256.to_string()).unwrap_or_default(),
         blocked: false,
     };

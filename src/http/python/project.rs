@@ -101,7 +101,7 @@ fn file(file: &ListedFile, base: &str) -> Value {
         "packagetype": name.as_ref().map(|name| name.kind().package_type()),
         "python_version": python,
         "requires_python": facts.requires_python,
-        "size": file.size,
+        "size": u64::try_from(file.size).ok(),
         // Without a fraction and the time zone, as on PyPI.
         "upload_time": uploaded_at.as_deref().and_then(|text| text.split(['.', 'Z']).next()),
         "upload_time_iso_8601": uploaded_at,

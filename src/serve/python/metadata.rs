@@ -72,31 +72,37 @@ pub async fn of_release(
     point: &Point,
     release: &ProjectRelease,
 ) -> Option<Arc<Metadata>> {
-    let (file, name) = metadata_file(release)?;
-    if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
-        return Some(metadata);
-    }
-    match read(repositories, point, file, &name).await {
-        Ok(metadata) => {
-            let metadata = Arc::new(metadata);
-            repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
-            Some(metadata)
+    for (file, name) in metadata_files(release) {
+        if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
+            return Some(metadata);
         }
-        Err(error) => {
-            tracing::info!(file = %file.name, %error, "could not read the metadata of a Python package");
-            None
+        match read(repositories, point, file, &name).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
+                return Some(metadata);
+            }
+            // A wheel without METADATA of its own.
+            Err(ReadError::Repo(RepoError::NotFound(_))) => {}
+            Err(error) => {
+                tracing::info!(file = %file.name, %error, "could not read the metadata of a Python package");
+                return None;
+            }
         }
     }
+    None
 }
 
-/// Returns the file whose metadata describes the release: the first wheel with METADATA, otherwise a source
-/// distribution.
-fn metadata_file(release: &ProjectRelease) -> Option<(&ListedFile, FileName)> {
+/// Returns the files whose metadata describes the release: a wheel, and a source distribution in case the wheel has no
+/// METADATA.
+fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
     let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
-    let is_small_sdist = |(file, name): &(&ListedFile, FileName)| {
-        name.kind() == FileKind::Sdist && u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST)
-    };
-    files().find(|(file, _)| file.metadata.is_some()).or_else(|| files().find(is_small_sdist))
+    let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST);
+    let wheel = files()
+        .find(|(file, _)| file.metadata.is_some())
+        .or_else(|| files().find(|(_, name)| name.kind() == FileKind::Wheel));
+    let sdist = files().find(|(file, name)| name.kind() == FileKind::Sdist && is_small(file));
+    wheel.into_iter().chain(sdist)
 }
 
 async fn read(
@@ -105,9 +111,9 @@ async fn read(
     file: &ListedFile,
     name: &FileName,
 ) -> Result<Metadata, ReadError> {
-    let has_metadata = file.metadata.is_some();
-    let located = locate(repositories, point, file.sha256, name, has_metadata).await?;
-    if has_metadata {
+    let is_wheel = name.kind() == FileKind::Wheel;
+    let located = locate(repositories, point, file.sha256, name, is_wheel).await?;
+    if is_wheel {
         let bytes = read_file(repositories, &located, MAX_METADATA).await?;
         return Ok(Metadata::parse(&bytes)?);
     }

@@ -45,20 +45,26 @@ pub(in crate::http) async fn answer(
     let detail = detail::project(&app.repositories, &point, project.as_str(), version).await?;
     let metadata = metadata::of_release(&app.repositories, &point, &detail.release).await;
     let advisories = serve::vulnerabilities::current(&app.state).await;
-    let findings = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
     let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
-    let mut document = json!({
-        "info": project::info(&detail, metadata.as_deref(), &base),
-        "last_serial": serial(detail.changed_at),
-        "urls": project::files(&detail.release, &base),
-        "vulnerabilities": project::vulnerabilities(&findings),
+    let has_releases = version.is_none();
+    // A project may have thousands of files.
+    let rendered = tokio::task::spawn_blocking(move || {
+        let findings = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
+        let mut document = json!({
+            "info": project::info(&detail, metadata.as_deref(), &base),
+            "last_serial": serial(detail.changed_at),
+            "urls": project::files(&detail.release, &base),
+            "vulnerabilities": project::vulnerabilities(&findings),
+        });
+        if has_releases {
+            document["releases"] = project::releases(&detail.releases, &base);
+        }
+        let bytes = Bytes::from(document.to_string());
+        (Sha256(sha2::Sha256::digest(&bytes).into()), bytes)
     });
-    if version.is_none() {
-        document["releases"] = project::releases(&detail.releases, &base);
-    }
-    let bytes = Bytes::from(document.to_string());
+    let (content, bytes) = rendered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
     let representation = Representation {
-        etag: Some(etag::of_content(Sha256(sha2::Sha256::digest(&bytes).into()), false)),
+        etag: Some(etag::of_content(content, false)),
         previous_etag: None,
         modified: None,
         vary: Vary::Nothing,

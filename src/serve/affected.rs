@@ -34,16 +34,19 @@ pub async fn advised_packages(
     let language = python::language(&repositories.state, point);
     let query = repositories.state.db.read(move |c| {
         let mut packages = Vec::with_capacity(names.len());
-        for (name, package, tree) in &names {
+        for (name, tree) in &names {
             let mut versions: Vec<String> = match language {
                 Language::R => {
                     let releases = db::life::package_detail(c, tree.tree, tree.seq, name)?;
                     releases.into_iter().map(|release| release.version).collect()
                 }
-                Language::Python => {
-                    let files = python_file::of_project(c, tree.tree, tree.seq, *package)?;
-                    files.into_iter().map(|file| file.version).collect()
-                }
+                Language::Python => match db::package::by_name(c, tree.source, name)? {
+                    Some(package) => {
+                        let files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+                        files.into_iter().map(|file| file.version).collect()
+                    }
+                    None => Vec::new(),
+                },
             };
             versions.sort_unstable();
             versions.dedup();

@@ -3,7 +3,7 @@
 
 use super::file::FileState;
 use super::life::ReleaseFile;
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError, Row, Value};
 use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
@@ -85,6 +85,19 @@ pub fn of_project(
 ) -> Result<Vec<ListedFile>, DbError> {
     const FIND: &str = listed!("AND l.package_id = $3");
     c.query(FIND, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
+/// Like [`of_project`], for several projects, in their order.
+pub fn of_projects(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    packages: &[PackageId],
+) -> Result<Vec<Vec<ListedFile>>, DbError> {
+    let params: Vec<Vec<Value>> =
+        packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
+    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
+    results.into_iter().map(|rows| rows.into_iter().map(decode).collect()).collect()
 }
 
 /// Returns all files that a tree lists at a step, in unspecified order.

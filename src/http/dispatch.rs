@@ -25,6 +25,7 @@ use super::target::Query;
 use super::{admin, login, pages, public, python, request_body};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::python::layout::PythonPath;
 use crate::r::bioconductor::PartName;
 use crate::r::layout::RPath;
 
@@ -106,6 +107,15 @@ pub(super) async fn read(
         }
         Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
+        Route::Repository {
+            repo,
+            snapshot,
+            path: RepoPath::Python(PythonPath::Json { project, version }),
+        } => {
+            let document = (&project, version.as_deref());
+            let response = python::json::answer(app, (repo.as_str(), snapshot), document, head);
+            answer_within_budget(app, head.peer, response).await
+        }
         Route::Repository { repo, snapshot, path: RepoPath::Python(python_path) } => {
             let address = python::Address { repo: &repo, snapshot, path: &python_path, raw: path };
             python::answer(app, &address, query, parts, received_at).await

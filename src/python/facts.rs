@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
+use super::name::normalize;
 use crate::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.
@@ -14,6 +15,9 @@ pub struct FileFacts {
     /// The time of the upload in microseconds since the epoch.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     upload_time: Option<i64>,
+    /// The name of the project as its owner writes it, if that is not the normal form.
+    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `Requires-Python`.
     #[serde(rename = "rp", skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
@@ -31,6 +35,7 @@ impl FileFacts {
         };
         FileFacts {
             upload_time: None,
+            name: (normalize(&metadata.name) != metadata.name).then(|| metadata.name.clone()),
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
         }
@@ -40,6 +45,16 @@ impl FileFacts {
     #[must_use]
     pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
+    }
+
+    /// Returns these facts, with those of another file where they are missing.
+    #[must_use]
+    pub fn or(mut self, other: FileFacts) -> FileFacts {
+        self.upload_time = self.upload_time.or(other.upload_time);
+        self.name = self.name.or(other.name);
+        self.requires_python = self.requires_python.or(other.requires_python);
+        self.summary = self.summary.or(other.summary);
+        self
     }
 
     /// The time of the upload.
@@ -73,5 +88,9 @@ mod tests {
         assert_eq!(FileFacts::read(&facts.write()), facts);
         assert_eq!(FileFacts::read(br#"{"u":7,"later":[1]}"#).upload_time(), Some(Timestamp(7)));
         assert_eq!(FileFacts::read(b"{"), FileFacts::default());
+        let named =
+            |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
+        assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);
+        assert_eq!(named("odd-name").name, None);
     }
 }

@@ -1,5 +1,6 @@
 //! The read side of repositories: points, owners, files, indexes, listings and explanations. Contains no HTTP types.
 
+pub mod affected;
 mod archive_details;
 pub mod binaries;
 pub mod binary_rows;
@@ -55,6 +56,7 @@ pub struct Repositories {
     name_lists: listing::Cache,
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
+    python_metadata: python::metadata::Cache,
     /// Held while an archive, or the READMEs of a bundle, are read.
     archive_lock: tokio::sync::Mutex<()>,
 }
@@ -74,6 +76,7 @@ impl Repositories {
             name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
+            python_metadata: python::metadata::cache(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,
             state,

@@ -15,7 +15,7 @@ use rstudio_pm::python::target::{Platform, PythonMinor, Target};
 use rstudio_pm::python::upload::multipart::{self, BadForm, Event, FormReader};
 use rstudio_pm::python::version::Version;
 use rstudio_pm::python::wheel_name::WheelName;
-use rstudio_pm::python::{layout, requirements_file};
+use rstudio_pm::python::{layout, lock_file, requirements_file};
 use rstudio_pm::r::archive::Limits;
 
 /// Small limits that are reached quickly.
@@ -122,6 +122,17 @@ fn check_page(format: SimpleFormat, data: &[u8]) {
             (&a.name, &a.url, &a.yanked, a.core_metadata),
             (&b.name, &b.url, &b.yanked, b.core_metadata)
         );
+    }
+}
+
+/// A lock file of any kind.
+pub fn lock(data: &[u8]) {
+    let Ok(lock) = lock_file::parse(data) else { return };
+    for package in &lock.packages {
+        assert!(!package.version.trim().is_empty());
+        for file in &package.files {
+            assert!(file.name.as_ref().is_none_or(|name| !name.is_empty()));
+        }
     }
 }
 

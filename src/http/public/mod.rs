@@ -6,9 +6,11 @@ mod bootstrap;
 mod build_log;
 mod download;
 mod filter;
+mod licenses;
 mod lookup;
 pub mod openapi;
 mod packages;
+mod python_filter;
 mod python_packages;
 mod swagger;
 mod sysreqs;
@@ -45,6 +47,7 @@ use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
@@ -124,6 +127,10 @@ pub async fn answer(
             }
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
+        PublicRoute::RepoVulnerabilities(name) => {
+            let point = newest_point(app, &catalog, name, query).await?;
+            ok(&vulnerabilities::of_repository(app, &point, query).await?)
+        }
         PublicRoute::PackageBinaries(name, package) => {
             let point = serve::point::resolve(
                 &app.repositories,
@@ -153,8 +160,12 @@ pub async fn answer(
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
-            let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
-            ok(&packages::releases(app, &point, package).await?)
+            let source = source(&catalog, name)?;
+            let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
+            match source.kind.language() {
+                Language::R => ok(&packages::releases(app, &point, package).await?),
+                Language::Python => ok(&python_packages::releases(app, &point, package).await?),
+            }
         }
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
         // A token that is not valid has been refused already.

@@ -6,7 +6,9 @@ use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
 use crate::api::binary::Binary;
 use crate::api::error::Error;
-use crate::api::public::{alert, bootstrap, filter, package, repo, source, status, sysreqs, url, usage};
+use crate::api::public::{
+    alert, bootstrap, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
+};
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST_PARAMETERS: &[(&str, &str)] = &[
@@ -15,7 +17,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("_sort", "name, version, date_publication or source"),
     ("_order", "asc or desc"),
     ("name", "exact package name"),
-    ("name_like", "part of the name, case-insensitive"),
+    ("name_like", "part of the name, case-insensitive; with % at the end only, its beginning"),
     ("name_search", "as name_like"),
     ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
@@ -52,7 +54,12 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_page", "page number, from 1"),
 ];
 const DOWNLOAD: &[(&str, &str)] = &[("os", "linux, darwin or windows")];
-const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
+const VULNERABILITIES: &[(&str, &str)] = &[
+    ("_limit", "rows per page, at most 1000"),
+    ("_page", "page number, from 1"),
+    ("bioc_version", "the version of a Bioconductor repository"),
+];
+const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
 fn get(
@@ -142,6 +149,12 @@ fn rows() -> Vec<Row> {
             lines,
         ),
         get(
+            "/repos/{repo}/vulns",
+            "Known vulnerabilities of the packages of a repository, by package",
+            VULNERABILITIES,
+            "[AffectedPackage]",
+        ),
+        get(
             "/repos/{repo}/transaction-dates",
             "The days on which a repository changed, newest first",
             DATES,
@@ -176,7 +189,7 @@ fn rows() -> Vec<Row> {
         get("/sources/{source}/packages", "The listed packages of a source", LIST_PARAMETERS, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
-            "The listed and the archived versions of a package",
+            "The listed and the archived versions of a package; all versions of a Python package",
             &[],
             "[Release]",
         ),
@@ -233,7 +246,8 @@ pub fn document() -> OpenApi {
         .with::<sysreqs::Requirements>()
         .with::<url::SnapshotQuery>()
         .with::<url::Snapshot>()
-        .with::<usage::PackageDownloads>();
+        .with::<usage::PackageDownloads>()
+        .with::<vulnerability::AffectedPackage>();
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
 }
 

@@ -111,6 +111,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::Sysreqs(repo)
             | PublicRoute::DescriptionSysreqs(repo)
             | PublicRoute::FilterRepo(repo)
+            | PublicRoute::RepoVulnerabilities(repo)
             | PublicRoute::TransactionDates(repo)
             | PublicRoute::FirstTransaction(repo) => read_repository(repo),
             PublicRoute::Source(name)

@@ -1,7 +1,7 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`] or
-//! [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`],
+//! [`web`] or [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
 //! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
 //! statuses.
 
@@ -25,7 +25,6 @@ pub mod limits;
 pub mod listener;
 mod metrics;
 mod openapi;
-mod pages;
 pub mod peer;
 mod permission;
 mod platforms;
@@ -47,6 +46,7 @@ pub mod summary;
 pub mod switch;
 pub mod target;
 pub mod tls;
+mod web;
 mod wire_binary;
 pub mod write_timeout;
 

@@ -115,6 +115,12 @@ pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 /// Points in the [`Cache`]; that of all of CRAN has some megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
 
+/// The numbers of packages of the points used last.
+pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
+
+/// Points in the [`CountCache`]: the home page shows the number of each repository.
+pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
+
 /// Returns a page of the packages listed at a point.
 ///
 /// # Errors
@@ -136,7 +142,12 @@ pub async fn packages(
 /// # Errors
 /// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
-    Ok(cached_names(repositories, point).await?.names.len())
+    if let Some(count) = repositories.package_counts.get(&point.trees) {
+        return Ok(count);
+    }
+    let count = cached_names(repositories, point).await?.names.len();
+    repositories.package_counts.insert(point.trees.clone(), count);
+    Ok(count)
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {

@@ -53,6 +53,7 @@ pub struct Repositories {
     binary_probes: remote_binaries::ProbeCache,
     dependency_graphs: dependency_graph::Cache,
     name_lists: listing::Cache,
+    package_counts: listing::CountCache,
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
     /// Held while an archive, or the READMEs of a bundle, are read.
@@ -72,6 +73,7 @@ impl Repositories {
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
             dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
             name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
+            package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
             archive_lock: tokio::sync::Mutex::default(),

@@ -179,7 +179,10 @@ mod tests {
         assert_eq!(weekday(day("2026-11-20")), 4, "a Friday");
         assert_eq!(weekday(day("1969-12-29")), 0, "a Monday");
         let january: Month = "2026-01".parse().expect("a month");
-        assert_eq!((january.previous().to_string(), january.next().to_string()), ("2025-12".into(), "2026-02".into()));
+        assert_eq!(
+            (january.previous().to_string(), january.next().to_string()),
+            ("2025-12".into(), "2026-02".into())
+        );
         for bad in ["", "2026", "2026-13", "2026-1", "x"] {
             assert_eq!(bad.parse::<Month>(), Err(BadMonth), "{bad}");
         }
@@ -198,7 +201,9 @@ mod tests {
         let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
         assert_eq!(html.matches("<a ").count(), 11, "{html}");
         assert_eq!(html.matches("with changes").count(), 2);
-        assert!(html.contains("href=\"../../prod/2026-11-17/\" aria-label=\"2026-11-17, with changes\" aria-current"));
+        assert!(html.contains(
+            "href=\"../../prod/2026-11-17/\" aria-label=\"2026-11-17, with changes\" aria-current"
+        ));
         assert!(!html.contains("?month="), "nothing before or after");
     }
 }

@@ -181,9 +181,15 @@ mod tests {
             json: None,
         };
         let html = list.render(Root::of_path("/prod/latest/web/packages/"));
-        assert!(!html.contains("<img") && html.contains("&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩"), "{html}");
+        assert!(
+            !html.contains("<img") && html.contains("&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩"),
+            "{html}"
+        );
         assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;page=5\""), "{html}");
         assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;order=desc\""), "{html}");
-        assert!(html.contains("aria-sort=\"ascending\"") && html.contains("aria-current=\"page\">4<"), "{html}");
+        assert!(
+            html.contains("aria-sort=\"ascending\"") && html.contains("aria-current=\"page\">4<"),
+            "{html}"
+        );
     }
 }

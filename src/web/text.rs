@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn numbers_and_sizes_are_grouped() {
-        for (value, text) in [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
+        for (value, text) in
+            [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
         {
             assert_eq!(number(value), text);
         }
@@ -165,16 +166,23 @@ mod tests {
         for good in ["https://a.example/x?y#z", "HTTP://a.example", "mailto:a@b.example"] {
             assert_eq!(external(good), Some(good));
         }
-        for bad in
-            ["javascript:alert(1)", "data:text/html,x", "https:x", "java\nscript:x", "//a.example", "x", "https://a b"]
-        {
+        for bad in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "https:x",
+            "java\nscript:x",
+            "//a.example",
+            "x",
+            "https://a b",
+        ] {
             assert_eq!(external(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn descriptions_are_escaped_and_their_references_are_links() {
-        let html = description("A <b>&\"x\" <doi:10.1/a b> <https://a.example> <javascript:alert(1)>").into_string();
+        let html =
+            description("A <b>&\"x\" <doi:10.1/a b> <https://a.example> <javascript:alert(1)>").into_string();
         assert!(html.contains("&lt;b&gt;&amp;&quot;x&quot;"), "{html}");
         assert!(html.contains("href=\"https://doi.org/10.1/a%20b\""), "{html}");
         assert!(html.contains("href=\"https://a.example\""), "{html}");

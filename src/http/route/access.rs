@@ -72,9 +72,12 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 #[must_use]
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
-        Route::Home | Route::Ping => server(Action::ReadPublic),
+        Route::Home | Route::Asset(_) | Route::Favicon | Route::Robots | Route::Ping => {
+            server(Action::ReadPublic)
+        }
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
+        | Route::Web { repo, .. }
         | Route::Repository { repo, .. }
         | Route::Versions { repo, .. } => read_repository(repo),
         Route::UploadPython { source: name } => source(Action::WriteSource, name),

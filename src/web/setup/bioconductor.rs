@@ -5,7 +5,8 @@ use super::{Client, Setup, r};
 pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let version = setup.bioconductor.as_deref().unwrap_or("release");
-    let options = format!("options(BioC_mirror = \"{url}\", BIOCONDUCTOR_CONFIG_FILE = \"{url}/config.yaml\")");
+    let options =
+        format!("options(BioC_mirror = \"{url}\", BIOCONDUCTOR_CONFIG_FILE = \"{url}/config.yaml\")");
     let software = format!("{url}/packages/{version}/bioc");
     vec![
         Client::new("biocmanager", "R, BiocManager")
@@ -18,7 +19,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
         Client::new("rstudio", "RStudio, Positron, VS Code")
             .remark("All start R, which reads ~/.Rprofile. One version of Bioconductor for all sessions:")
             .snippet("~/.Rprofile", options.clone())
-            .snippet("~/.Renviron", format!("R_BIOC_VERSION={version}\n# the mirror is {url}")),
+            .snippet("~/.Renviron", format!("R_BIOC_VERSION={version}")),
         Client::new("renv", "renv").snippet(
             "R",
             format!("{options}\nrenv::init(bioconductor = \"{version}\")"),

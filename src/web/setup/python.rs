@@ -6,7 +6,8 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let host = insecure_host(&url);
     let trusted = host.map(|host| format!("trusted-host = {host}\n")).unwrap_or_default();
-    let mut pip = Client::new("pip", "pip").snippet("Command line", format!("pip config set global.index-url {url}"));
+    let mut pip =
+        Client::new("pip", "pip").snippet("Command line", format!("pip config set global.index-url {url}"));
     if let Some(host) = host {
         pip = pip
             .remark("The address is not encrypted; pip accepts that only for hosts that it is told to trust:")
@@ -65,7 +66,9 @@ fn proof(setup: &Setup, url: &str, host: Option<&str>) -> String {
     let trusted = host.map(|host| format!(" --trusted-host {host}")).unwrap_or_default();
     match &setup.example {
         Some((package, version)) => {
-            format!("pip download --no-deps --dest . --index-url {url}{trusted} {package}\n# version {version}")
+            format!(
+                "pip download --no-deps --dest . --index-url {url}{trusted} {package}\n# version {version}"
+            )
         }
         None => format!("curl --fail {url}\n# an empty list"),
     }

@@ -52,7 +52,10 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     ];
     clients.push(
         Client::new("connect", "Connect, Workbench")
-            .snippet("/etc/rstudio-connect/rstudio-connect.gcfg", format!("[RPackageRepository \"CRAN\"]\nURL = {url}"))
+            .snippet(
+                "/etc/rstudio-connect/rstudio-connect.gcfg",
+                format!("[RPackageRepository \"CRAN\"]\nURL = {url}"),
+            )
             .snippet("/etc/rstudio/repos.conf", format!("CRAN={url}")),
     );
     clients
@@ -106,7 +109,9 @@ pub(super) fn proof(setup: &Setup, url: &str) -> String {
         Some((package, version)) => format!(
             "Rscript -e 'cat(available.packages(repos = \"{url}\")[\"{package}\", \"Version\"])'\n# prints {version}"
         ),
-        None => format!("Rscript -e 'cat(nrow(available.packages(repos = \"{url}\")))'\n# prints 0: it is empty"),
+        None => {
+            format!("Rscript -e 'cat(nrow(available.packages(repos = \"{url}\")))'\n# prints 0: it is empty")
+        }
     }
 }
 
@@ -115,7 +120,5 @@ fn rv(url: &str) -> String {
 }
 
 fn dockerfile(url: &str) -> String {
-    format!(
-        "RUN echo 'options(repos = c(CRAN = \"{url}\"))' >> \"$(R RHOME)/etc/Rprofile.site\""
-    )
+    format!("RUN echo 'options(repos = c(CRAN = \"{url}\"))' >> \"$(R RHOME)/etc/Rprofile.site\"")
 }

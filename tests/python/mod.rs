@@ -1,7 +1,7 @@
 //! Python packages: the formats of every page and file of a mirror, local sources, and clients that install from them.
 
 mod archives;
-mod clients;
+pub(crate) mod clients;
 pub(crate) mod form;
 mod history;
 mod local;

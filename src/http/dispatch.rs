@@ -110,7 +110,7 @@ pub(super) async fn read(
             answer_within_budget(app, head.peer, page).await
         }
         Route::Web { repo, snapshot, path } => {
-            let page = web::snapshot_page::answer(app, (&repo, snapshot), &path, query, head);
+            let page = web::snapshot_page::answer(app, (repo.as_str(), snapshot), &path, query, head);
             answer_within_budget(app, head.peer, page).await
         }
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,

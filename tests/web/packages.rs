@@ -87,12 +87,13 @@ fn texts_that_others_wrote_are_never_markup() {
     let package = Tarball::new("alpha", "1.0")
         .field(&format!("Maintainer: {hostile}"))
         .field("URL: javascript:alert(1), https://good.example/\"onclick=\"x, data:text/html,x")
+        .field("Encoding: UTF-8")
         .field("BugReports: JavaScript:alert(1)")
         .field("SystemRequirements: \u{202e}gnp <doi:10.1/\"><b>>")
         .with("README.md", "<script>alert(2)</script>\n[x](javascript:alert(1))\n<!-- -->\n");
     server.local_repository("team", &[package]);
     server.call("PATCH", "/repos/team", &serde_json::json!({ "description": hostile }));
-    let query = "%3Cscript%3Ealert(1)%3C/script%3E%22%27";
+    let query = "%3Cscript%3Ealert(1)%22%27%3E";
     for path in [
         "/".to_owned(),
         format!("/?q={query}"),

@@ -7,7 +7,7 @@ use crate::config::platforms::{self, Os, Platforms};
 use crate::http::error::Failure;
 use crate::http::target::Query;
 use crate::model::repository::RepoKind;
-use crate::r::bioconductor::{BadVersion, Part};
+use crate::r::bioconductor::{Part, Version};
 use crate::web::setup::{Distribution, System};
 
 /// Returns the system, and whether it is that of the browser. A parameter that names no known system is ignored, because
@@ -91,10 +91,9 @@ fn os_release_id(rules_name: &str) -> &str {
 /// 400.
 pub(super) fn part(repo: &Repository, query: &Query) -> Result<Option<Part>, Failure> {
     let requested = query.get("bioc").filter(|text| !text.is_empty() && repo.kind == RepoKind::Bioconductor);
-    let version = requested.map(|text| {
-        text.parse().map_err(|error: BadVersion| Failure::bad_request(format!("the parameter bioc: {error}")))
-    });
-    Ok(version.transpose()?.map(Part::whole))
+    let version = requested.map(str::parse::<Version>).transpose();
+    let version = version.map_err(|error| Failure::bad_request(format!("the parameter bioc: {error}")))?;
+    Ok(version.map(Part::whole))
 }
 
 #[cfg(test)]

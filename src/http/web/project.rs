@@ -29,24 +29,23 @@ const MAX_README: usize = 256 << 10;
 pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<PackageDetail, Failure> {
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let repositories = &context.app.repositories;
-    let error = match serve::info::package(repositories, context.point, package, version).await {
+    let message = match serve::info::package(repositories, context.point, package, version).await {
         Ok(detail) => return Ok(detail),
-        Err(error) => error,
+        Err(RepoError::NotFound(message)) => message,
+        Err(error) => return Err(error.into()),
     };
-    if let RepoError::NotFound(message) = &error {
-        let query = PackageQuery {
-            name_part: package.chars().take(128).collect(),
-            exact_first: true,
-            limit: 1,
-            ..PackageQuery::default()
-        };
-        let nearest = packages(repositories, context.point, query).await?.packages.pop();
-        let nearest = nearest.filter(|row| row.name != package && row.name.eq_ignore_ascii_case(package));
-        if let Some(row) = nearest {
-            return Err(Failure::not_found(format!("{message}; did you mean '{}'?", row.name)));
-        }
-    }
-    Err(error.into())
+    let query = PackageQuery {
+        name_part: package.chars().take(128).collect(),
+        exact_first: true,
+        limit: 1,
+        ..PackageQuery::default()
+    };
+    let nearest = packages(repositories, context.point, query).await?.packages.pop();
+    let nearest = nearest.filter(|row| row.name != package && row.name.eq_ignore_ascii_case(package));
+    Err(Failure::not_found(match nearest {
+        Some(row) => format!("{message}; did you mean '{}'?", row.name),
+        None => message,
+    }))
 }
 
 /// Returns the page of an R package; `base` is the URL of this server.

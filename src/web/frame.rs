@@ -10,50 +10,84 @@ use super::text::segment;
 /// Deepest page with relative links; the address of a deeper one has empty segments.
 const MAX_DEPTH: usize = 16;
 
-/// The root of the server as a page sees it: `./`, `../`, `../../`. Links are relative, because a proxy may have removed a
-/// prefix of the path.
+/// The root of the server as a page sees it: `./`, `../`, `../../`. Links are relative, because a proxy may have
+/// removed a prefix of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root(String);
+pub struct Root {
+    path: String,
+    /// The version of Bioconductor that the address of the page selects; links to pages of the repository keep it.
+    bioconductor: Option<String>,
+}
 
 impl Root {
     /// The root for a page at a raw path.
     #[must_use]
     pub fn of_path(path: &str) -> Root {
-        match path.matches('/').count().saturating_sub(1) {
-            0 => Root("./".to_owned()),
-            depth @ 1..=MAX_DEPTH => Root("../".repeat(depth)),
-            _ => Root("/".to_owned()),
-        }
+        let path = match path.matches('/').count().saturating_sub(1) {
+            0 => "./".to_owned(),
+            depth @ 1..=MAX_DEPTH => "../".repeat(depth),
+            _ => "/".to_owned(),
+        };
+        Root { path, bioconductor: None }
     }
 
-    /// The address of a snapshot of a repository, with a slash at the end.
+    /// Keeps the selected version of Bioconductor in links.
+    #[must_use]
+    pub fn selecting(self, bioconductor: Option<String>) -> Root {
+        Root { bioconductor, ..self }
+    }
+
+    /// The query of a page of a repository: these parameters, and the selected version of Bioconductor.
+    #[must_use]
+    pub fn query(&self, parameters: &[(&str, &str)]) -> String {
+        let version = self.bioconductor.as_deref().map(|version| ("bioc", version));
+        let all = parameters.iter().copied().chain(version);
+        let all: Vec<String> = all.map(|(name, value)| format!("{name}={}", segment(value))).collect();
+        if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
+    }
+
+    /// The folder of a snapshot of a repository, with a slash at the end.
+    #[must_use]
+    pub fn folder(&self, repo: &str, snapshot: &str) -> String {
+        format!("{self}{}/{}/", segment(repo), segment(snapshot))
+    }
+
+    /// The address of the page of a snapshot.
     #[must_use]
     pub fn snapshot(&self, repo: &str, snapshot: &str) -> String {
-        format!("{self}{}/{}/", segment(repo), segment(snapshot))
+        format!("{}{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// The address of the package list of a snapshot.
     #[must_use]
     pub fn packages(&self, repo: &str, snapshot: &str) -> String {
-        format!("{}web/packages/", self.snapshot(repo, snapshot))
+        format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The address of the page of a package.
+    /// The address of the page of a package, or of a page below it.
     #[must_use]
-    pub fn package(&self, repo: &str, snapshot: &str, package: &str) -> String {
-        format!("{}{}/", self.packages(repo, snapshot), segment(package))
+    pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
+        let folder = self.folder(&location.repo, &location.snapshot);
+        format!("{folder}web/packages/{}/{below}{}", segment(package), self.query(&[]))
+    }
+
+    /// The address of the page of a version of a package.
+    #[must_use]
+    pub fn version(&self, location: &Location, package: &str, version: &str) -> String {
+        let folder = self.folder(&location.repo, &location.snapshot);
+        format!("{folder}web/packages/{}/{}", segment(package), self.query(&[("version", version)]))
     }
 }
 
 impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.path)
     }
 }
 
 impl Render for Root {
     fn render_to(&self, buffer: &mut String) {
-        self.0.render_to(buffer);
+        self.path.render_to(buffer);
     }
 }
 
@@ -153,13 +187,16 @@ impl Frame {
             form role="search" method="get" action=(action) {
                 input type="search" name="q" value=(self.search) aria-label=(label) placeholder=(label)
                     maxlength="100" autocomplete="off" data-repository=[suggest] data-automation=(hook);
+                // A form replaces the query of its address.
+                @if let Some(version) = &self.root.bioconductor { input type="hidden" name="bioc" value=(version); }
                 button { "Search" }
             }
         }
     }
 
     fn navigation(&self) -> Markup {
-        let Some((Location { repo, snapshot }, section)) = &self.location else { return html! {} };
+        let Some((location, section)) = &self.location else { return html! {} };
+        let Location { repo, snapshot } = location;
         let overview = self.root.snapshot(repo, snapshot);
         let packages = self.root.packages(repo, snapshot);
         let current = |own: Section| (*section == own && self.package.is_none()).then_some("page");
@@ -170,7 +207,7 @@ impl Frame {
                     li { (repo) }
                     li { a href=(overview) { (snapshot) } }
                     @if let Some((package, page)) = &self.package {
-                        li { a href=(self.root.package(repo, snapshot, package)) { (package) } }
+                        li { a href=(self.root.package(location, package, "")) { (package) } }
                         @if let Some(page) = page { li { (page) } }
                     }
                 } }
@@ -200,6 +237,23 @@ mod tests {
             assert_eq!(Root::of_path(path).to_string(), root, "{path}");
         }
         assert_eq!(Root::of_path(&"/".repeat(4000)).to_string(), "/");
+    }
+
+    #[test]
+    fn links_keep_the_selected_version_of_bioconductor() {
+        let location = Location { repo: "bioc".to_owned(), snapshot: "latest".to_owned() };
+        let root = Root::of_path("/bioc/latest/");
+        assert_eq!(root.version(&location, "a", "1"), "../../bioc/latest/web/packages/a/?version=1");
+        let root = root.selecting(Some("3.20".to_owned()));
+        assert_eq!(
+            root.package(&location, "a", "versions/"),
+            "../../bioc/latest/web/packages/a/versions/?bioc=3.20"
+        );
+        assert_eq!(
+            root.version(&location, "a", "1"),
+            "../../bioc/latest/web/packages/a/?version=1&bioc=3.20"
+        );
+        assert_eq!(root.folder("bioc", "5"), "../../bioc/5/");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::frame::{Frame, Root};
+use super::frame::{Frame, Location, Root};
 use super::text::{self, count, visible};
 use crate::model::time::Day;
 
@@ -104,7 +104,7 @@ fn results(root: &Root, found: &Found) -> Markup {
                 th scope="col" { "Title" }
             } }
             tbody { @for package in &found.packages { tr {
-                td.name { a href=(root.package(&package.repo, "latest", &package.name)) { (visible(&package.name)) } }
+                td.name { a href=(root.package(&newest(&package.repo), &package.name, "")) { (visible(&package.name)) } }
                 td { (visible(&package.version)) }
                 td { (package.repo) }
                 td dir="auto" { (visible(&package.title)) }
@@ -118,4 +118,9 @@ fn results(root: &Root, found: &Found) -> Markup {
             } }
         }
     }
+}
+
+/// The newest snapshot of a repository.
+fn newest(repo: &str) -> Location {
+    Location { repo: repo.to_owned(), snapshot: "latest".to_owned() }
 }

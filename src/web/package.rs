@@ -92,11 +92,10 @@ impl Package {
                 format!("{} {}, {repo}, {snapshot}", visible(&self.name), visible(&self.version)),
             )
         };
-        let address = frame.root.package(repo, snapshot, &self.name);
         let language = self.language.clone().unwrap_or_default();
         frame.render(&html! {
             h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
-            (self.state(&address))
+            (self.state(&frame.root))
             @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (visible(&self.title)) } } }
             figure.snippet {
                 figcaption { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
@@ -115,12 +114,13 @@ impl Package {
                         pre.readme tabindex="0" lang="" dir="auto" { (visible(readme)) }
                     }
                 }
-                (self.facts(&address))
+                (self.facts(&frame.root))
             }
         })
     }
 
-    fn state(&self, address: &str) -> Markup {
+    fn state(&self, root: &Root) -> Markup {
+        let address = root.package(&self.location, &self.name, "");
         html! {
             @if !self.is_listed {
                 p.notice { "This snapshot lists another version: " a href=(address) { "the listed one" } "." }
@@ -148,7 +148,6 @@ impl Package {
     }
 
     fn dependencies(&self, root: &Root) -> Markup {
-        let Location { repo, snapshot } = &self.location;
         let (dependents, total) = &self.dependents;
         html! {
             @if !self.dependencies.is_empty() {
@@ -158,7 +157,7 @@ impl Package {
                         @for (at, dependency) in dependencies.iter().enumerate() {
                             @if at > 0 { ", " }
                             @if dependency.is_listed {
-                                a href=(root.package(repo, snapshot, &dependency.name)) { (visible(&dependency.name)) }
+                                a href=(root.package(&self.location, &dependency.name, "")) { (visible(&dependency.name)) }
                             } @else { (visible(&dependency.name)) }
                             @if !dependency.condition.is_empty() { " (" (visible(&dependency.condition)) ")" }
                         }
@@ -170,7 +169,7 @@ impl Package {
                 p {
                     @for (at, name) in dependents.iter().enumerate() {
                         @if at > 0 { ", " }
-                        a href=(root.package(repo, snapshot, name)) { (visible(name)) }
+                        a href=(root.package(&self.location, name, "")) { (visible(name)) }
                     }
                     @if *total > dependents.len() { " and " (number(total - dependents.len())) " more" }
                 }
@@ -178,7 +177,8 @@ impl Package {
         }
     }
 
-    fn facts(&self, address: &str) -> Markup {
+    fn facts(&self, root: &Root) -> Markup {
+        let below = |page: &str| root.package(&self.location, &self.name, page);
         html! {
             section aria-labelledby="facts" {
                 h2 id="facts" { "Facts" }
@@ -194,8 +194,8 @@ impl Package {
                     }
                 }
                 ul.links {
-                    li { a href={ (address) "versions/" } { (count(self.versions, "version", "versions")) } }
-                    @if self.has_description { li { a href={ (address) "DESCRIPTION" } { "DESCRIPTION" } } }
+                    li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
+                    @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }
         }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
-use super::text::{self, count, number, segment, visible};
+use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
 /// A package in the list.
@@ -34,7 +34,7 @@ pub struct List {
     pub location: Location,
     /// The requested part of the name; may be empty.
     pub query: String,
-    /// The sort key, a value of [`COLUMNS`].
+    /// The sort key: `name`, `version`, `published` or `source`.
     pub sort: String,
     /// Whether the order is reversed.
     pub descending: bool,
@@ -67,24 +67,23 @@ impl List {
                 (count(self.total, "package", "packages"))
                 @if !self.query.is_empty() {
                     " with “" (visible(&self.query)) "” in the name. "
-                    a href="?" { "All packages" }
+                    a href=(frame.root.packages(repo, snapshot)) { "All packages" }
                 }
             }
-            @if !self.rows.is_empty() { (self.table(&frame.root)) (self.pager()) }
+            @if !self.rows.is_empty() { (self.table(&frame.root)) (self.pager(&frame.root)) }
         })
     }
 
     fn table(&self, root: &Root) -> Markup {
-        let Location { repo, snapshot } = &self.location;
         html! {
             div.scroll tabindex="0" role="region" aria-label="Packages" { table {
                 thead { tr {
-                    @for (key, heading) in COLUMNS { (self.heading(key, heading)) }
+                    @for (key, heading) in COLUMNS { (self.heading(root, key, heading)) }
                     th scope="col" { "Title" }
                 } }
                 tbody { @for row in &self.rows { tr {
                     td.name {
-                        a href=(root.package(repo, snapshot, &row.name))
+                        a href=(root.package(&self.location, &row.name, ""))
                             data-automation={ "package-link-" (row.name) } { (visible(&row.name)) }
                     }
                     td {
@@ -103,7 +102,7 @@ impl List {
         }
     }
 
-    fn heading(&self, key: &str, heading: &str) -> Markup {
+    fn heading(&self, root: &Root, key: &str, heading: &str) -> Markup {
         let is_current = self.sort == key;
         let order = match (is_current, self.descending) {
             (false, _) => None,
@@ -113,32 +112,30 @@ impl List {
         let reverse = is_current && !self.descending;
         html! {
             th scope="col" aria-sort=[order] {
-                a href=(self.address(key, reverse, 1)) { (heading) }
+                a href=(self.address(root, key, reverse, 1)) { (heading) }
                 @if is_current { @if reverse { " ▲" } @else { " ▼" } }
             }
         }
     }
 
     /// The query of a page of this list.
-    fn address(&self, sort: &str, descending: bool, page: usize) -> String {
-        let mut query = vec![format!("q={}", segment(&self.query))];
-        if sort != "name" {
-            query.push(format!("sort={sort}"));
-        }
-        if descending {
-            query.push("order=desc".to_owned());
-        }
-        if page > 1 {
-            query.push(format!("page={page}"));
-        }
-        format!("?{}", query.join("&"))
+    fn address(&self, root: &Root, sort: &str, descending: bool, page: usize) -> String {
+        let page = page.to_string();
+        let parameters = [
+            (true, "q", self.query.as_str()),
+            (sort != "name", "sort", sort),
+            (descending, "order", "desc"),
+            (page != "1", "page", page.as_str()),
+        ];
+        let present = parameters.into_iter().filter(|(is_present, ..)| *is_present);
+        root.query(&present.map(|(_, name, value)| (name, value)).collect::<Vec<_>>())
     }
 
-    fn pager(&self) -> Markup {
+    fn pager(&self, root: &Root) -> Markup {
         if self.pages < 2 {
             return html! {};
         }
-        let link = |page: usize| self.address(&self.sort, self.descending, page);
+        let link = |page: usize| self.address(root, &self.sort, self.descending, page);
         let near = self.page.saturating_sub(2).max(1)..=self.page.saturating_add(2).min(self.pages);
         html! {
             nav aria-label="Pages" { ul.pages {

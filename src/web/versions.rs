@@ -44,7 +44,6 @@ pub fn page(root: Root, location: &Location, package: &str, versions: &[Version]
         package: Some((package.to_owned(), Some("Versions"))),
         ..Frame::new(root, format!("Versions of {}, {}", visible(package), location.repo))
     };
-    let address = frame.root.package(&location.repo, &location.snapshot, package);
     frame.render(&html! {
         h1 { "Versions of " (visible(package)) }
         p { (count(versions.len(), "version", "versions")) " in this snapshot." }
@@ -54,7 +53,7 @@ pub fn page(root: Root, location: &Location, package: &str, versions: &[Version]
                 th scope="col" { "Files" }
             } }
             tbody { @for version in versions { tr {
-                td.name { a href={ (address) "?version=" (text::segment(&version.version)) } {
+                td.name { a href=(frame.root.version(location, package, &version.version)) {
                     (visible(&version.version))
                 } }
                 td {

@@ -46,8 +46,8 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
     let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
     let (status, bytes) = match conditional::precondition(request, current) {
         Precondition::Proceed => (StatusCode::OK, compressed.unwrap_or(asset.content)),
-        Precondition::NotModified => (StatusCode::NOT_MODIFIED, &[][..]),
-        Precondition::Failed => (StatusCode::PRECONDITION_FAILED, &[][..]),
+        Precondition::NotModified => (StatusCode::NOT_MODIFIED, b"".as_slice()),
+        Precondition::Failed => (StatusCode::PRECONDITION_FAILED, b"".as_slice()),
     };
     let mut response = Response::new(Body::full(bytes));
     *response.status_mut() = status;

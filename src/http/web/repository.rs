@@ -150,7 +150,8 @@ pub(in crate::http) async fn answer(
             selected,
         },
     };
-    Ok(answer::page(head, overview.render(Root::of_path(head.path)), is_detected))
+    let root = Root::of_path(head.path).selecting(requested_part.map(|part| part.version.to_string()));
+    Ok(answer::page(head, overview.render(root), is_detected))
 }
 
 /// The sources of a snapshot, in order: those that are subscribed, or at an earlier time those that had packages.

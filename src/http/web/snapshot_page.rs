@@ -43,7 +43,7 @@ pub(in crate::http) async fn answer(
         repo,
         point: &point,
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
-        root: Root::of_path(head.path),
+        root: Root::of_path(head.path).selecting(part.map(|part| part.version.to_string())),
         query,
     };
     let package = match path {
@@ -54,7 +54,7 @@ pub(in crate::http) async fn answer(
         // A Python project has one address, as on the pages of the simple API.
         let normal = normalize(package);
         if is_valid(package) && normal != *package {
-            let target = context.root.package(&context.location.repo, &context.location.snapshot, &normal);
+            let target = context.root.package(&context.location, &normal, "");
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
     }

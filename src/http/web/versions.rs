@@ -19,7 +19,7 @@ use crate::web::versions::{File, Version, page};
 pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
-    let snapshot = context.root.snapshot(&context.location.repo, &context.location.snapshot);
+    let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
     let version = |release: &Release| {
         let (name, version) = (segment(&release.package), segment(&release.version));
         let folder = if release.archived { format!("Archive/{name}/") } else { String::new() };
@@ -54,7 +54,7 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
     let detail =
         serve::python::detail::project(&context.app.repositories, context.point, project, None).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
-    let snapshot = context.root.snapshot(&context.location.repo, &context.location.snapshot);
+    let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
     let mut versions: Vec<Version> = Vec::new();
     for listed in &detail.files {
         let facts = FileFacts::read(&listed.facts);

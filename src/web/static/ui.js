@@ -9,7 +9,8 @@
   const names = document.getElementById("repository-numbers");
   if (names && hash.startsWith("#/")) {
     const [path, query] = hash.slice(2).split("?");
-    const parts = path.split("/").filter(Boolean).map(decodeURIComponent);
+    const decode = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
+    const parts = path.split("/").filter(Boolean).map(decode);
     const parameters = new URLSearchParams(query);
     const target = () => {
       if (parts[0] !== "repos" || !parts[1]) return null;
@@ -33,8 +34,7 @@
       }
       return page;
     };
-    let to = null;
-    try { to = target(); } catch { /* not a link of the original */ }
+    const to = target();
     if (to) location.replace(to);
     else if (parts[0] === "repos") {
       const notice = document.createElement("p");

@@ -21,7 +21,7 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`, and `/client/…`, the addresses of the original: the page of all repositories.
+    /// `/`, and `/client/`, the address of the original: the page of all repositories.
     Home,
     /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
     Asset(String),
@@ -133,7 +133,7 @@ pub fn parse(
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
         // No repository has these names, which are reserved, except robots.txt, which may be the name of an old one.
-        ["client", ..] => Route::Home,
+        ["client"] | ["client", "" | "index.html"] => Route::Home,
         ["assets", file] => Route::Asset((*file).to_owned()),
         ["favicon.ico"] => Route::Favicon,
         ["robots.txt"] => Route::Robots,
@@ -299,7 +299,8 @@ mod tests {
             ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3")))),
             ("/cran/__linux__/noble/latest/web/packages/", web("cran", "latest", WebPath::Packages)),
             ("/client/", Route::Home),
-            ("/client/x/y", Route::Home),
+            ("/client", Route::Home),
+            ("/client/index.html", Route::Home),
             ("/assets/ui.css", Route::Asset(s("ui.css"))),
             ("/favicon.ico", Route::Favicon),
             ("/robots.txt", Route::Robots),
@@ -335,6 +336,7 @@ mod tests {
             "/cran/latest/src",
             "/cran/latest/web/checks/",
             "/cran/web/packages/a3/",
+            "/client/latest/src/contrib/PACKAGES",
             "/cran/latest/src/contrib/",
             "/cran/2024-13-01/x",
             "/__api__",

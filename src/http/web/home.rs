@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
 /// Longest part of a name that is searched for, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
-/// Answers `/` and `/client/…`.
+/// Answers `/` and `/client/`.
 ///
 /// # Errors
 /// Failures of the stores.

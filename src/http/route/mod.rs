@@ -336,7 +336,6 @@ mod tests {
             "/cran/latest/src",
             "/cran/latest/web/checks/",
             "/cran/web/packages/a3/",
-            "/client/latest/src/contrib/PACKAGES",
             "/cran/latest/src/contrib/",
             "/cran/2024-13-01/x",
             "/__api__",

@@ -28,12 +28,11 @@ impl WebPath {
             [before @ .., "" | "index.html"] => before,
             rest => rest,
         };
-        let name = |name: &str| name.to_owned();
         match rest {
             [] | ["packages"] => Ok(WebPath::Packages),
-            ["packages", package] => Ok(WebPath::Package(name(package))),
-            ["packages", package, "versions"] => Ok(WebPath::Versions(name(package))),
-            ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description(name(package))),
+            ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
+            ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
+            ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
             _ => Err(Failure::no_such_address()),
         }
     }

@@ -87,6 +87,8 @@ pub fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(c),
+            // Part of a line break.
+            '\r' => {}
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
             }
@@ -192,7 +194,7 @@ mod tests {
 
     #[test]
     fn characters_that_cannot_be_seen_are_named() {
-        assert_eq!(visible("a\u{202e}b\u{0}c\n"), "a⟨U+202E⟩b⟨U+0000⟩c\n");
+        assert_eq!(visible("a\u{202e}b\u{0}c\r\n"), "a⟨U+202E⟩b⟨U+0000⟩c\n");
     }
 
     #[test]

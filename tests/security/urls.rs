@@ -21,6 +21,8 @@ const PREFIXES: [&str; 12] = [
     "/team/latest/src/contrib/Archive/alpha",
     "/team/latest/src/contrib/Meta",
     "/team/latest/bin/windows/contrib/4.5",
+    "/team/latest/web/packages",
+    "/assets",
     "/__api__",
     "/__api__/repos/team/packages",
     "/%2F%2F",

@@ -129,7 +129,7 @@ pub(in crate::http) async fn answer(
         Snapshot::Latest | Snapshot::Transaction(_) => None,
     };
     let published = point.modified.map(|at| at.day());
-    let month = query.get("month").and_then(|text| text.parse().ok());
+    let month = query.get("month").and_then(|text| text.parse::<Month>().ok());
     let newest = selected.or(published).unwrap_or_else(|| now.day());
     let overview = Overview {
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },

@@ -11,7 +11,7 @@ use crate::support::tarball::Tarball;
 /// The content of files that no address may return.
 const CANARY: &str = "canary-3b1f0e6a";
 
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 14] = [
     "",
     "/",
     "/team",

@@ -162,17 +162,18 @@ fn sources(
     snapshot: Snapshot,
     head: &RequestHead<'_>,
 ) -> Vec<(SourceId, SourceKind, String)> {
-    let mut ids: Vec<SourceId> = Vec::new();
-    match snapshot {
-        Snapshot::Latest => ids = repo.sources(),
+    let ids = match snapshot {
+        Snapshot::Latest => repo.sources(),
         Snapshot::Date(_) | Snapshot::Transaction(_) => {
+            let mut ids: Vec<SourceId> = Vec::new();
             for tree in &point.trees {
                 if !ids.contains(&tree.source) {
                     ids.push(tree.source);
                 }
             }
+            ids
         }
-    }
+    };
     let sources = ids.iter().filter_map(|id| catalog.source_by_id(*id));
     // SECURITY: a source that was subscribed once may be private now.
     let readable = sources.filter(|source| head.principal.may_read_source(catalog, source));

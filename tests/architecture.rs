@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
     ("access", &["model"]),
+    ("web", &["model"]),
     ("metrics", &["model"]),
     ("builder", &[]),
     ("db", &["model", "config", "metrics"]),
@@ -81,7 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage",
+            "model", "config", "r", "python", "advisory", "access", "api", "web", "metrics", "db", "storage",
             "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve",
             "edit", "sync", "upkeep", "usage", "backup", "build",
         ],

@@ -22,7 +22,7 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{admin, login, pages, public, python, request_body};
+use super::{admin, login, public, python, request_body, web};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::layout::PythonPath;
@@ -81,6 +81,10 @@ pub(super) async fn read(
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let format = route.error_format();
+    let is_page = route.is_page();
+    let failed = |failure: &Failure| {
+        if is_page { web::answer::failure_page(head, failure) } else { response::failure(failure, format) }
+    };
     let is_restricted = match head.principal.require(&app.state.catalog.get(), access::route_access(&route)) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
@@ -92,20 +96,27 @@ pub(super) async fn read(
             }
             return match login::redirect_to_start(app, &route, head, &failure) {
                 Some(redirect) => redirect,
-                None => response::failure(&failure, format),
+                None => failed(&failure),
             };
         }
     };
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
-        Route::Home => {
-            let site = app.site.load_full();
-            Ok(pages::index_page(&app.state.catalog.get(), head.principal, site.address.as_deref()))
-        }
+        Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
+        Route::Asset(file) => web::asset::answer(&file, head),
+        Route::Favicon => Ok(web::asset::favicon(head)),
+        Route::Robots => Ok(web::asset::robots()),
         Route::Latest { repo, trailing_slash: slash } => {
-            pages::redirect_to_latest(&app.state.catalog.get(), &repo, slash)
+            web::repository::redirect(&app.state.catalog.get(), &repo, slash, query)
         }
-        Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
+        Route::RepositoryPage { repo, snapshot, linux } => {
+            let page = web::repository::answer(app, &repo, snapshot, linux.as_deref(), query, head);
+            answer_within_budget(app, head.peer, page).await
+        }
+        Route::Web { repo, snapshot, path } => {
+            let page = web::snapshot_page::answer(app, (repo.as_str(), snapshot), &path, query, head);
+            answer_within_budget(app, head.peer, page).await
+        }
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
         Route::Repository {
             repo,
@@ -165,7 +176,7 @@ pub(super) async fn read(
         },
         Route::Admin(_) => Err(Failure::no_such_address()),
     };
-    let mut response = result.unwrap_or_else(|failure| response::failure(&failure, format));
+    let mut response = result.unwrap_or_else(|failure| failed(&failure));
     if is_restricted {
         response::restrict_to_client(&mut response);
     }

@@ -1,7 +1,7 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`] or
-//! [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`],
+//! [`web`] or [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
 //! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
 //! statuses.
 
@@ -26,7 +26,6 @@ pub mod listener;
 mod login;
 mod metrics;
 mod openapi;
-mod pages;
 pub mod peer;
 mod permission;
 pub mod plain_text;
@@ -50,6 +49,7 @@ pub mod summary;
 pub mod switch;
 pub mod target;
 pub mod tls;
+mod web;
 mod wire_binary;
 pub mod write_timeout;
 

@@ -289,20 +289,6 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// An HTML page; `html` is complete and escaped. The policy allows no script, no foreign content and no frame.
-#[must_use]
-pub fn page(html: String) -> Response<Body> {
-    let size = html.len();
-    let mut response = new_response(StatusCode::OK, Body::full(html));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    headers.insert(header::CACHE_CONTROL, CACHE_OPEN);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    response
-}
-
 /// A redirect response.
 #[must_use]
 pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {

@@ -122,6 +122,12 @@ pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 /// Points in the [`Cache`]; that of all of CRAN has some megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
 
+/// The numbers of packages of the points used last.
+pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
+
+/// Points in the [`CountCache`]: the home page shows the number of each repository.
+pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
+
 /// Returns a page of the packages listed at a point.
 ///
 /// # Errors
@@ -151,10 +157,15 @@ pub async fn packages(
 /// # Errors
 /// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
-    Ok(match &*cached_names(repositories, point).await? {
+    if let Some(count) = repositories.package_counts.get(&point.trees) {
+        return Ok(count);
+    }
+    let count = match &*cached_names(repositories, point).await? {
         Names::R(names) => names.len(),
         Names::Python(names) => names.len(),
-    })
+    };
+    repositories.package_counts.insert(point.trees.clone(), count);
+    Ok(count)
 }
 
 /// Returns the listed names of a point that `is_requested` accepts, each with the tree that owns it.

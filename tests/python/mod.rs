@@ -3,7 +3,7 @@
 
 mod api;
 mod archives;
-mod clients;
+pub(crate) mod clients;
 pub(crate) mod form;
 mod history;
 mod local;

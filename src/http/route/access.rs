@@ -73,10 +73,17 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
         // Sign-in checks its own secrets.
-        Route::Home | Route::Ping | Route::Login(_) | Route::PublishingAudience => server(Action::ReadPublic),
+        Route::Home
+        | Route::Asset(_)
+        | Route::Favicon
+        | Route::Robots
+        | Route::Ping
+        | Route::Login(_)
+        | Route::PublishingAudience => server(Action::ReadPublic),
         Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
+        | Route::Web { repo, .. }
         | Route::Repository { repo, .. }
         | Route::Versions { repo, .. } => read_repository(repo),
         Route::UploadPython { source: name } => source(Action::WriteSource, name),

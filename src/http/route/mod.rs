@@ -6,12 +6,14 @@ pub mod login;
 pub mod public;
 pub mod repo_path;
 mod table;
+pub mod web;
 
 use admin::AdminRoute;
 use http::Method;
 use login::LoginRoute;
 use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
+use web::{WEB, WebPath};
 
 use super::error::Failure;
 use super::response::ErrorFormat;
@@ -21,8 +23,14 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`: a small HTML page.
+    /// `/`, and `/client/`, the address of the original: the page of all repositories.
     Home,
+    /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
+    Asset(String),
+    /// `/favicon.ico`.
+    Favicon,
+    /// `/robots.txt`.
+    Robots,
     /// `/__ping__`: the liveness check.
     Ping,
     /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
@@ -38,6 +46,17 @@ pub enum Route {
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
+        /// The segment after `__linux__`; may not exist.
+        linux: Option<String>,
+    },
+    /// `/{repo}/{snapshot}/web/…`: an HTML page about packages.
+    Web {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// The snapshot of the repository.
+        snapshot: Snapshot,
+        /// The page.
+        path: WebPath,
     },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
     /// `packages/`.
@@ -79,9 +98,13 @@ impl Route {
     pub fn error_format(&self) -> ErrorFormat {
         match self {
             Route::Home
+            | Route::Asset(_)
+            | Route::Favicon
+            | Route::Robots
             | Route::Ping
             | Route::Latest { .. }
             | Route::RepositoryPage { .. }
+            | Route::Web { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
@@ -92,6 +115,12 @@ impl Route {
             | Route::Public(_)
             | Route::Admin(_) => ErrorFormat::Json,
         }
+    }
+
+    /// Returns true if the answer is a page for people, so that an error is a page too.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        matches!(self, Route::Home | Route::RepositoryPage { .. } | Route::Web { .. })
     }
 }
 
@@ -119,6 +148,11 @@ pub fn parse(
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
+        // No repository has these names, which are reserved, except robots.txt, which may be the name of an old one.
+        ["client"] | ["client", "" | "index.html"] => Route::Home,
+        ["assets", file] => Route::Asset((*file).to_owned()),
+        ["favicon.ico"] => Route::Favicon,
+        ["robots.txt"] => Route::Robots,
         ["__api__", "admin", "v1", rest @ ..] => {
             return Ok((Route::Admin(admin::parse(method, rest)), query));
         }
@@ -169,11 +203,14 @@ pub fn parse(
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+    if let [WEB, rest @ ..] = rest {
+        return Ok(Route::Web { repo: repo.to_owned(), snapshot, path: WebPath::parse(rest)? });
+    }
     let path = RepoPath::parse(linux, rest)?;
     let repo = repo.to_owned();
     Ok(match path {
         Some(path) => Route::Repository { repo, snapshot, path },
-        None => Route::RepositoryPage { repo, snapshot },
+        None => Route::RepositoryPage { repo, snapshot, linux: linux.map(str::to_owned) },
     })
 }
 
@@ -209,7 +246,16 @@ mod tests {
     }
 
     fn page(repo: &str, snapshot: &str) -> Route {
-        Route::RepositoryPage { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot") }
+        linux_page(repo, snapshot, None)
+    }
+
+    fn linux_page(repo: &str, snapshot: &str, linux: Option<&str>) -> Route {
+        let snapshot = snapshot.parse().expect("a snapshot");
+        Route::RepositoryPage { repo: repo.to_owned(), snapshot, linux: linux.map(str::to_owned) }
+    }
+
+    fn web(repo: &str, snapshot: &str, path: WebPath) -> Route {
+        Route::Web { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot"), path }
     }
 
     #[test]
@@ -277,7 +323,15 @@ mod tests {
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", page("cran", "latest")),
             ("/cran/latest/", page("cran", "latest")),
-            ("/cran/__linux__/noble/latest/", page("cran", "latest")),
+            ("/cran/__linux__/noble/latest/", linux_page("cran", "latest", Some("noble"))),
+            ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3")))),
+            ("/cran/__linux__/noble/latest/web/packages/", web("cran", "latest", WebPath::Packages)),
+            ("/client/", Route::Home),
+            ("/client", Route::Home),
+            ("/client/index.html", Route::Home),
+            ("/assets/ui.css", Route::Asset(s("ui.css"))),
+            ("/favicon.ico", Route::Favicon),
+            ("/robots.txt", Route::Robots),
             ("/cran/latest/src/contrib/PACKAGES", repository("cran", None, "latest", "src/contrib/PACKAGES")),
             (
                 "/cran/2024-02-29/src/contrib/A_1.tar.gz",
@@ -308,6 +362,8 @@ mod tests {
         for path in [
             "/cran/newest/x",
             "/cran/latest/src",
+            "/cran/latest/web/checks/",
+            "/cran/web/packages/a3/",
             "/cran/latest/src/contrib/",
             "/cran/2024-13-01/x",
             "/__api__",

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::model::ids::{RepoId, SourceId};
 
@@ -95,10 +96,10 @@ impl FromStr for ScopeKind {
     }
 }
 
-/// The scopes of a token.
+/// The scopes of a token; clones share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    scopes: Box<[Scope]>,
+    scopes: Arc<[Scope]>,
 }
 
 impl Grant {

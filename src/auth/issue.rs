@@ -80,7 +80,7 @@ fn describe(row: &db::token::NewToken) -> String {
 /// # Errors
 /// The database fails.
 pub async fn list(state: &State) -> Result<Vec<(Row, Grant)>, DbError> {
-    let (rows, _) = state.db.read(|c| db::token::changed_since(c, i64::MIN)).await?;
+    let rows = state.db.read(db::token::list).await?;
     Ok(rows
         .into_iter()
         .map(|row| {

@@ -1,7 +1,9 @@
 //! In-memory table of the tokens that are not revoked. Requests are checked against this table only. A change of tokens
 //! raises `clock.catalog`, as a publish does, so that each server reads it when the catalog changes.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -34,6 +36,8 @@ const USE_INTERVAL: Duration = Duration::from_millis(500);
 const NEVER: i64 = i64::MIN;
 /// Minimum interval between reads that unknown tokens cause, in microseconds.
 const UNKNOWN_INTERVAL: i64 = SECOND;
+/// Maximum number of different grants that tokens share.
+const MAX_SHARED: usize = 4_096;
 
 /// The origin of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +116,39 @@ impl PartialEq for Token {
 
 impl Eq for Token {}
 
+/// A token in a set, where it is found by its digest.
+#[derive(Clone, Debug)]
+struct ByDigest(Arc<Token>);
+
+impl Borrow<Sha256> for ByDigest {
+    fn borrow(&self) -> &Sha256 {
+        &self.0.digest
+    }
+}
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest.hash(state);
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &ByDigest) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for ByDigest {}
+
 /// The tokens that are not revoked, and the newest revision that was read.
 #[derive(Clone, Debug, Default)]
 struct Table {
-    by_digest: HashMap<Sha256, Arc<Token>>,
+    tokens: HashSet<ByDigest>,
     /// The revision of the newest revocation of all that a user has.
     revoked_users: HashMap<String, i64>,
     revision: i64,
+    /// Grants by their rows: most tokens have the same few.
+    grants: HashMap<Vec<db::token::ScopeRow>, Grant>,
 }
 
 /// The tokens in memory; clones share them.
@@ -165,7 +195,8 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token = table.by_digest.get(digest).filter(|token| self.is_live(token, now))?;
+        let token =
+            table.tokens.get(digest).map(|ByDigest(token)| token).filter(|token| self.is_live(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
         // The first of several requests at a time records it.
         if token.used_on.load(Ordering::Relaxed) != today
@@ -200,7 +231,7 @@ impl Tokens {
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
         let table = self.0.table.load();
         let is_revoked = match token.kind {
-            TokenKind::Stored(_) => !table.by_digest.contains_key(&token.digest),
+            TokenKind::Stored(_) => !table.tokens.contains(&token.digest),
             TokenKind::Signed { revision } | TokenKind::Session { revision } => {
                 table.revoked_users.get(&*token.user).is_some_and(|revoked| revision < *revoked)
             }
@@ -251,17 +282,22 @@ impl Tokens {
     pub async fn refresh(&self) -> Result<(), DbError> {
         let _guard = self.0.read_lock.lock().await;
         let table = self.0.table.load_full();
-        let revision = table.revision;
+        // One read is one snapshot of the database.
         let read = self.0.db.read(move |c| {
-            let (rows, newest) = db::token::changed_since(c, revision)?;
-            Ok((rows, newest, db::session::revoked_since(c, revision)?))
+            let mut changed: Option<Table> = None;
+            let newest = db::token::changed_since(c, table.revision, &mut |row| {
+                changed.get_or_insert_with(|| Table::clone(&table)).apply(row);
+            })?;
+            let users = db::session::revoked_since(c, table.revision)?;
+            if changed.is_none() && users.is_empty() {
+                return Ok(None);
+            }
+            let mut changed = changed.unwrap_or_else(|| Table::clone(&table));
+            changed.revision = users.iter().map(|(_, revision)| *revision).fold(newest, i64::max);
+            changed.revoked_users.extend(users);
+            Ok(Some(changed))
         });
-        let (rows, newest, users) = read.await?;
-        if !rows.is_empty() || !users.is_empty() {
-            let mut table = Table::clone(&table);
-            rows.into_iter().for_each(|row| table.apply(row));
-            table.revision = users.iter().map(|(_, revision)| *revision).fold(newest, i64::max);
-            table.revoked_users.extend(users);
+        if let Some(table) = read.await? {
             self.0.table.store(Arc::new(table));
         }
         Ok(())
@@ -317,21 +353,34 @@ impl Tokens {
 }
 
 impl Table {
-    fn apply(&mut self, row: db::token::Token) {
+    fn apply(&mut self, row: db::token::ChangedToken) {
         if row.revoked_at.is_some() {
-            self.by_digest.remove(&row.digest);
+            self.tokens.remove(&row.digest);
             return;
         }
         let token = Token {
             guid: row.guid,
-            user: row.user.into(),
-            grant: grant(&row.scopes),
+            user: row.user,
+            grant: self.shared_grant(row.scopes),
             expires_at: row.expires_at,
             kind: TokenKind::Stored(row.id),
             digest: row.digest,
             used_on: AtomicI64::new(NEVER),
         };
-        self.by_digest.insert(row.digest, Arc::new(token));
+        self.tokens.replace(ByDigest(Arc::new(token)));
+    }
+
+    /// Returns the grant in the rows of a token: the same memory for the same rows, unless there are very many grants.
+    fn shared_grant(&mut self, rows: Vec<db::token::ScopeRow>) -> Grant {
+        if let Some(known) = self.grants.get(&rows) {
+            return known.clone();
+        }
+        if self.grants.len() >= MAX_SHARED {
+            self.grants.clear();
+        }
+        let new = grant(&rows);
+        self.grants.insert(rows, new.clone());
+        new
     }
 }
 
@@ -386,6 +435,41 @@ pub(super) fn rows(grant: &Grant) -> Vec<db::token::ScopeRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_with_the_same_scopes_share_their_grant() {
+        let scopes = |object| vec![db::token::ScopeRow { scope: "repos:read".to_owned(), object }];
+        let row = |number: u8, object, revoked_at| db::token::ChangedToken {
+            id: TokenId(i64::from(number)),
+            guid: Identity([number; 16]),
+            digest: Sha256([number; 32]),
+            user: "ann".into(),
+            expires_at: None,
+            revoked_at,
+            scopes: scopes(object),
+        };
+        let mut table = Table::default();
+        for (number, object) in [(1, 5), (2, 5), (3, 6)] {
+            table.apply(row(number, object, None));
+        }
+        let token = |table: &Table, number: u8| {
+            table.tokens.get(&Sha256([number; 32])).map(|found| Arc::clone(&found.0))
+        };
+        let first = token(&table, 1).expect("a token");
+        let address = |number| token(&table, number).expect("a token").grant.scopes().as_ptr();
+        assert_eq!(address(1), address(2));
+        assert_ne!(address(1), address(3));
+        // Many different grants do not stay in memory after their tokens.
+        for object in 10..=10 + i64::try_from(MAX_SHARED).expect("small") {
+            table.apply(row(4, object, None));
+        }
+        assert!(table.grants.len() <= MAX_SHARED);
+        let last = token(&table, 4).expect("a token");
+        assert_eq!(last.grant, grant(&scopes(10 + i64::try_from(MAX_SHARED).expect("small"))), "replaced");
+        table.apply(row(2, 5, Some(Timestamp(0))));
+        assert!(!table.tokens.contains(&Sha256([2; 32])));
+        assert_eq!(token(&table, 1), Some(first), "the others stay");
+    }
 
     #[test]
     fn a_grant_is_read_back_from_its_rows() {

@@ -1,5 +1,7 @@
 //! Access tokens: their digests, scopes and lifetimes. The tokens themselves are not stored.
 
+use std::collections::HashMap;
+
 use super::author::{Author, AuthorKind};
 use super::{Conn, DbError, Row, Value, audit, clock, ids};
 use crate::model::digest::Sha256;
@@ -9,6 +11,8 @@ use crate::model::time::{Day, SECOND, Timestamp};
 
 /// A day, in microseconds.
 const DAY: i64 = 86_400 * SECOND;
+/// Maximum number of tokens that one statement of [`changed_since`] returns.
+const PART: i64 = 2_000;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +43,27 @@ pub struct Token {
     pub scopes: Vec<ScopeRow>,
 }
 
-/// One scope, for one object.
+/// What a request needs of a token that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedToken {
+    /// As in [`Token`].
+    pub id: TokenId,
+    /// As in [`Token`].
+    pub guid: Identity,
+    /// As in [`Token`].
+    pub digest: Sha256,
+    /// As in [`Token`].
+    pub user: Box<str>,
+    /// As in [`Token`].
+    pub expires_at: Option<Timestamp>,
+    /// As in [`Token`].
+    pub revoked_at: Option<Timestamp>,
+    /// Its scopes, in the order of their words and objects.
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// One scope, for one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeRow {
     /// The word of the scope.
     pub scope: String,
@@ -118,24 +141,17 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     Ok(clock::get(c)?.catalog)
 }
 
-/// Returns the tokens that changed after a revision, by id, and the newest revision. Call it in a read, whose statements
-/// share one snapshot.
+/// Returns all tokens, in order of creation.
 ///
 /// # Errors
 /// Those of the database.
-pub fn changed_since(c: &mut dyn Conn, revision: i64) -> Result<(Vec<Token>, i64), DbError> {
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
     const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
-        t.expires_at, t.revoked_at, t.revision, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id \
-        WHERE t.revision > CAST($1 AS BIGINT) ORDER BY t.id";
-    const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
-        WHERE t.revision > CAST($1 AS BIGINT) ORDER BY s.token_id, s.scope, s.object";
-    let (mut tokens, mut newest) = (Vec::new(), revision);
-    for row in c.query(TOKENS, &[revision.into()])? {
-        newest = newest.max(row.int(10)?);
-        tokens.push(decode(row)?);
-    }
+        t.expires_at, t.revoked_at, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id ORDER BY t.id";
+    const SCOPES: &str = "SELECT token_id, scope, object FROM token_scope ORDER BY token_id, scope, object";
+    let mut tokens = c.query(TOKENS, &[])?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let mut index = 0;
-    for mut row in c.query(SCOPES, &[revision.into()])? {
+    for mut row in c.query(SCOPES, &[])? {
         let id = TokenId(row.int(0)?);
         while tokens.get(index).is_some_and(|token| token.id < id) {
             index += 1;
@@ -144,7 +160,70 @@ pub fn changed_since(c: &mut dyn Conn, revision: i64) -> Result<(Vec<Token>, i64
             token.scopes.push(ScopeRow { scope: row.text(1)?, object: row.int(2)? });
         }
     }
-    Ok((tokens, newest))
+    Ok(tokens)
+}
+
+/// Calls `apply` with each token that changed after a revision, in the order of revisions; returns the newest revision.
+/// Call it in a read, whose statements share one snapshot: each token comes once, in its last state.
+///
+/// # Errors
+/// Those of the database. Then only some of the tokens came.
+pub fn changed_since(
+    c: &mut dyn Conn,
+    revision: i64,
+    apply: &mut dyn FnMut(ChangedToken),
+) -> Result<i64, DbError> {
+    changed_in_parts(c, revision, PART, apply)
+}
+
+/// Like [`changed_since`], with at most `part` tokens in the result of each statement, so that the memory for rows does
+/// not grow with the number of tokens.
+///
+/// # Errors
+/// Those of the database. Then only some of the tokens came.
+pub fn changed_in_parts(
+    c: &mut dyn Conn,
+    revision: i64,
+    part: i64,
+    apply: &mut dyn FnMut(ChangedToken),
+) -> Result<i64, DbError> {
+    const TOKENS: &str = "SELECT id, guid, digest, user_name, expires_at, revoked_at, revision FROM token \
+        WHERE revision >= CAST($1 AS BIGINT) AND (revision > CAST($1 AS BIGINT) OR id > CAST($2 AS BIGINT)) \
+        ORDER BY revision, id LIMIT CAST($3 AS BIGINT)";
+    const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
+        WHERE t.revision >= CAST($1 AS BIGINT) AND (t.revision > CAST($1 AS BIGINT) OR t.id > CAST($2 AS BIGINT)) \
+        AND t.revision <= CAST($3 AS BIGINT) AND (t.revision < CAST($3 AS BIGINT) OR t.id <= CAST($4 AS BIGINT)) \
+        ORDER BY s.token_id, s.scope, s.object";
+    // The revision and id of the last token that was read: at first, after all tokens of `revision`.
+    let mut last = (revision, i64::MAX);
+    loop {
+        let (previous, mut tokens) = (last, Vec::new());
+        for mut row in c.query(TOKENS, &[previous.0.into(), previous.1.into(), part.into()])? {
+            last = (row.int(6)?, row.int(0)?);
+            tokens.push(ChangedToken {
+                id: TokenId(last.1),
+                guid: row.parse(1, "the identity of a token")?,
+                digest: row.parse(2, "a SHA-256")?,
+                user: row.text(3)?.into(),
+                expires_at: row.opt_time(4)?,
+                revoked_at: row.opt_time(5)?,
+                scopes: Vec::new(),
+            });
+        }
+        if tokens.is_empty() {
+            return Ok(last.0);
+        }
+        let mut scopes: HashMap<TokenId, Vec<ScopeRow>> = HashMap::new();
+        let range: [Value; 4] = [previous.0.into(), previous.1.into(), last.0.into(), last.1.into()];
+        for mut row in c.query(SCOPES, &range)? {
+            let scope = ScopeRow { scope: row.text(1)?, object: row.int(2)? };
+            scopes.entry(TokenId(row.int(0)?)).or_default().push(scope);
+        }
+        for token in tokens {
+            let scopes = scopes.remove(&token.id).unwrap_or_default();
+            apply(ChangedToken { scopes, ..token });
+        }
+    }
 }
 
 /// Records that a token was used on the day of `at`. The first use is recorded in the audit trail.
@@ -181,7 +260,7 @@ fn decode(mut row: Row) -> Result<Token, DbError> {
         created_at: row.time(7)?,
         expires_at: row.opt_time(8)?,
         revoked_at: row.opt_time(9)?,
-        used_on: row.opt_int(11)?.map(|day| Timestamp(day.saturating_mul(DAY)).day()),
+        used_on: row.opt_int(10)?.map(|day| Timestamp(day.saturating_mul(DAY)).day()),
         scopes: Vec::new(),
     })
 }

@@ -206,7 +206,8 @@ impl Sessions {
     pub async fn run_sweeps(&self, state: &State) {
         loop {
             let config = state.config.load_full();
-            let Authentication { session_lifetime, session_inactivity, session_sweep, .. } = config.authentication;
+            let Authentication { session_lifetime, session_inactivity, session_sweep, .. } =
+                config.authentication;
             let limits = SessionLimits { lifetime: session_lifetime, inactivity: session_inactivity };
             tokio::time::sleep(session_sweep).await;
             if let Err(error) = self.sweep(limits, (state.clock)()).await {

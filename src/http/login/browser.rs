@@ -178,7 +178,7 @@ async fn claims(
     let mut fields =
         vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri.as_str())];
     if settings.pkce {
-        fields.push(("code_verifier", &verifier));
+        fields.push(("code_verifier", verifier.as_str()));
     }
     let response = provider::post(app, settings, (&document, url), &fields).await?;
     let Some(token) = response.text("id_token").filter(|_| response.status.is_success()) else {
@@ -226,7 +226,7 @@ pub(super) async fn logout(
         (head.principal, cookie::find(&head.parts.headers, SESSION))
     {
         let client = app.site.load().client_address(head.peer, &head.parts.headers);
-        app.sessions.end(secret, (&session.user, client), head.received_at).await?;
+        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
     }
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {

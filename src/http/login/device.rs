@@ -215,10 +215,11 @@ async fn poll_provider(
         return Ok(error("access_denied", "the identity provider sent no id_token"));
     };
     match provider::verify(app, settings, token, head.received_at).await {
-        Ok(_) if app.device_logins.end(code).await? => {
-            Ok(response::json(StatusCode::OK, &json!({ "id_token": token })))
-        }
-        Ok(_) => Ok(error("expired_token", "the device code was used")),
+        Ok(_) => Ok(if app.device_logins.end(code).await? {
+            response::json(StatusCode::OK, &json!({ "id_token": token }))
+        } else {
+            error("expired_token", "the device code was used")
+        }),
         Err(VerifyError::Unavailable(error)) => Ok(pending(Problem::unavailable(error))),
         Err(VerifyError::Invalid(invalid)) => {
             Problem::refused(format!("the id token: {invalid}")).log();

@@ -28,6 +28,7 @@ mod schema;
 mod sqlite;
 mod statements;
 mod tables;
+mod sessions;
 mod uploads;
 mod usage;
 mod used_proofs;

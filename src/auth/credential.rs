@@ -48,8 +48,8 @@ impl fmt::Debug for SignedText {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCredential;
 
-/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because R
-/// takes a URL only, a Basic user name with an empty password.
+/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or,
+/// because R takes a URL only, a Basic user name with an empty password.
 ///
 /// # Errors
 /// There is more than one field: a proxy could use another one than this server.

@@ -1,5 +1,5 @@
-//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server reads a session again after a
-//! second, so that the end of a session reaches all of them.
+//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server reads a session again
+//! after a second, so that the end of a session reaches all of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

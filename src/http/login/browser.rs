@@ -274,7 +274,8 @@ fn set_cookies<const N: usize>(response: &mut Response<Body>, cookies: [HeaderVa
     }
 }
 
-/// Returns the path if it is one of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other servers.
+/// Returns the path if it is one of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other
+/// servers.
 fn return_path(path: &str) -> &str {
     let is_own = path.starts_with('/')
         && !path.starts_with("//")

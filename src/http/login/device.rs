@@ -1,5 +1,5 @@
-//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider has the codes if it supports
-//! devices, otherwise this server.
+//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider has the codes if it
+//! supports devices, otherwise this server.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider and of
-//! devices are exchanged here; those of other issuers by [`federated`].
+//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider
+//! and of devices are exchanged here; those of other issuers by [`federated`].
 
 use std::time::Duration;
 
@@ -174,7 +174,8 @@ async fn issue(
     Ok(answer(&token.text, properties.lifetime))
 }
 
-/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with `sed`.
+/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with
+/// `sed`.
 fn answer(token: &str, lifetime: Duration) -> Response<Body> {
     let body = json!({
         "access_token": token,

@@ -130,9 +130,14 @@ impl Sessions {
             return Ok(None);
         }
         if idle >= USE_INTERVAL {
-            self.0.db.write(move |c| db::session::touch(c, digest, now)).await?;
-            if let Some(cached) = self.0.cache.lock().get_mut(&digest) {
-                cached.seen_at = now;
+            // A session remains valid while the database accepts no writes.
+            match self.0.db.write(move |c| db::session::touch(c, digest, now)).await {
+                Err(error) => tracing::warn!("could not record the use of a session: {error}"),
+                Ok(()) => {
+                    if let Some(cached) = self.0.cache.lock().get_mut(&digest) {
+                        cached.seen_at = now;
+                    }
+                }
             }
         }
         Ok(Some((cached.token, cached.unique_id)))

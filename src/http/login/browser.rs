@@ -8,7 +8,7 @@ use url::form_urlencoded::Serializer;
 
 use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
-use crate::auth::provider::{Document, VerifyError};
+use crate::auth::provider::VerifyError;
 use crate::auth::{self, Claims, Invalid};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -191,17 +191,9 @@ async fn claims(
     if auth::digest(nonce) != auth::digest(&value(secret, "nonce")) {
         return Err(Problem::refused(Invalid::Value("nonce")));
     }
-    complete(app, provider, &document, (&mut claims, response.text("access_token"))).await?;
+    let access_token = response.text("access_token");
+    provider::complete(app, settings, &document, (&mut claims, access_token)).await?;
     Ok(claims)
-}
-
-async fn complete(
-    app: &App,
-    provider: &Provider,
-    document: &Document,
-    claims: (&mut Claims, Option<&str>),
-) -> Result<(), Problem> {
-    provider::complete(app, &provider.settings, document, claims).await
 }
 
 fn problem(error: VerifyError) -> Problem {

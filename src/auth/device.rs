@@ -1,5 +1,5 @@
-//! Sign-ins of devices (RFC 8628): a device shows a code, the user confirms it in a browser, and the device polls for the
-//! result.
+//! Sign-ins of devices (RFC 8628): a device shows a code, the user confirms it in a browser, and the device polls for
+//! the result.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ impl DeviceLogins {
         DeviceLogins(db.clone())
     }
 
-    /// Begins a sign-in and returns the code for the user, empty if the provider has it; `None` if too many are in progress.
+    /// Begins a sign-in and returns the code for the user, empty if the provider has it; `None` if too many are in
+    /// progress.
     ///
     /// # Errors
     /// The database fails.

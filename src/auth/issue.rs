@@ -114,8 +114,8 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     tokens.refresh().await
 }
 
-/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: at once on this server, on others when they
-/// read the change.
+/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: at once on this server, on others
+/// when they read the change.
 ///
 /// # Errors
 /// The database fails.

@@ -1,5 +1,5 @@
-//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server reads a session again after a
-//! second, so that the end of a session reaches all of them.
+//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server reads a session again
+//! after a second, so that the end of a session reaches all of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -130,9 +130,14 @@ impl Sessions {
             return Ok(None);
         }
         if idle >= USE_INTERVAL {
-            self.0.db.write(move |c| db::session::touch(c, digest, now)).await?;
-            if let Some(cached) = self.0.cache.lock().get_mut(&digest) {
-                cached.seen_at = now;
+            // A session remains valid while the database accepts no writes.
+            match self.0.db.write(move |c| db::session::touch(c, digest, now)).await {
+                Err(error) => tracing::warn!("could not record the use of a session: {error}"),
+                Ok(()) => {
+                    if let Some(cached) = self.0.cache.lock().get_mut(&digest) {
+                        cached.seen_at = now;
+                    }
+                }
             }
         }
         Ok(Some((cached.token, cached.unique_id)))
@@ -206,7 +211,8 @@ impl Sessions {
     pub async fn run_sweeps(&self, state: &State) {
         loop {
             let config = state.config.load_full();
-            let Authentication { session_lifetime, session_inactivity, session_sweep, .. } = config.authentication;
+            let Authentication { session_lifetime, session_inactivity, session_sweep, .. } =
+                config.authentication;
             let limits = SessionLimits { lifetime: session_lifetime, inactivity: session_inactivity };
             tokio::time::sleep(session_sweep).await;
             if let Err(error) = self.sweep(limits, (state.clock)()).await {

@@ -158,7 +158,7 @@ pub fn verify(
     claims.check_parties(issuer, &[purpose.audience().to_owned()])?;
     claims.check_times(now)?;
     let field = |name: &'static str| claims.text(name).ok_or(Invalid::Missing(name));
-    let guid = field("jti")?.parse().map_err(|_| Invalid::Type("jti"))?;
+    let guid = field("jti")?.parse::<Identity>().map_err(|_| Invalid::Type("jti"))?;
     let revision = claims.get("rev").and_then(Value::as_i64).ok_or(Invalid::Missing("rev"))?;
     let expires_at = claims.time("exp")?.ok_or(Invalid::Missing("exp"))?;
     let token = Token::without_row(

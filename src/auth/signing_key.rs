@@ -1,4 +1,5 @@
-//! The key of the tokens that this server signs, derived from its encryption key, which all servers of a database share.
+//! The key of the tokens that this server signs, derived from its encryption key, which all servers of a database
+//! share.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 

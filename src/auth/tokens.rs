@@ -208,8 +208,8 @@ impl Tokens {
         Some(Arc::clone(token))
     }
 
-    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another server may
-    /// have created the token.
+    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another
+    /// server may have created the token.
     pub async fn find(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         if let Some(token) = self.get(digest, now) {
             return Some(token);
@@ -384,7 +384,8 @@ impl Table {
     }
 }
 
-/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits nothing.
+/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits
+/// nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     let (mut repositories, mut sources, mut is_admin) = (None, None, false);
     for row in rows {

@@ -1,5 +1,5 @@
-//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it from
-//! the task that calls it to the thread that runs it.
+//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it
+//! from the task that calls it to the thread that runs it.
 
 use std::cell::RefCell;
 

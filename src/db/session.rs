@@ -1,5 +1,5 @@
-//! Sessions of browsers, sign-ins in progress, sign-ins of devices, and users whose tokens and sessions were revoked. The
-//! secrets of browsers and devices are not stored, only their digests.
+//! Sessions of browsers, sign-ins in progress, sign-ins of devices, and users whose tokens and sessions were revoked.
+//! The secrets of browsers and devices are not stored, only their digests.
 
 use super::{Conn, DbError, Row, audit, clock};
 use crate::model::digest::Sha256;
@@ -180,8 +180,8 @@ pub fn begin_login(
     Ok(true)
 }
 
-/// Ends a sign-in and returns the path to which the browser returns; `None` if there is none that is valid at `now`. Only
-/// the first call returns it.
+/// Ends a sign-in and returns the path to which the browser returns; `None` if there is none that is valid at `now`.
+/// Only the first call returns it.
 ///
 /// # Errors
 /// Those of the database.

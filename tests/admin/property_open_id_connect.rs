@@ -1,5 +1,5 @@
-//! `[OpenIDConnect]`, `[GroupToScopeMapping]` and the limits of sessions. The effects of the claims are tested with real
-//! providers in `tests/access/sign_in.rs`.
+//! `[OpenIDConnect]`, `[GroupToScopeMapping]` and the limits of sessions. The effects of the claims are tested with
+//! real providers in `tests/access/sign_in.rs`.
 
 use serde_json::json;
 

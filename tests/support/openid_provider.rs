@@ -1,5 +1,5 @@
-//! Real identity providers: `oidc-provider-mock` (Python, without device codes) and `oidc-provider` (Node, certified, with
-//! device codes).
+//! Real identity providers: `oidc-provider-mock` (Python, without device codes) and `oidc-provider` (Node, certified,
+//! with device codes).
 
 use std::net::TcpStream;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! JSON Web Tokens (RFC 7519): their parts, claims, and signatures by `ring`. No key and no address is taken from a token.
+//! JSON Web Tokens (RFC 7519): their parts, claims, and signatures by `ring`. No key and no address is taken from a
+//! token.
 
 mod claims;
 mod signature;

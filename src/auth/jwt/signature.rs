@@ -24,8 +24,10 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 /// Without a provider `jsonwebtoken` panics at the first signature.
 fn install() {
     static INSTALLED: Once = Once::new();
-    // Fails only if one is installed already.
-    INSTALLED.call_once(|| drop(PROVIDER.install_default()));
+    INSTALLED.call_once(|| {
+        // Fails only if one is installed already.
+        let _ = PROVIDER.install_default();
+    });
 }
 
 /// Returns true if `signature`, in base64url, is that of `message`. An algorithm that does not fit the key, and a

@@ -23,7 +23,8 @@ pub(in crate::auth) struct Unverified<'a> {
 
 impl<'a> Unverified<'a> {
     /// Splits a token. Base64url with padding or with other bits after the last byte is refused, and so is a type other
-    /// than `JWT`: tokens of other kinds, such as `at+jwt` and `logout+jwt`, have the same signature (RFC 8725 section 3.11).
+    /// than `JWT`: tokens of other kinds, such as `at+jwt` and `logout+jwt`, have the same signature (RFC 8725
+    /// section 3.11).
     ///
     /// # Errors
     /// It is not a token.

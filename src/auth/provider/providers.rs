@@ -70,7 +70,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Returns true if it was requested less than `limit` microseconds before `now`. A clock that was set back makes it old.
+    /// Returns true if it was requested less than `limit` microseconds before `now`. A clock that was set back makes
+    /// it old.
     fn is_younger(&self, limit: i64, now: Timestamp) -> bool {
         (0..limit).contains(&now.0.saturating_sub(self.at.0))
     }
@@ -99,8 +100,8 @@ impl Providers {
         Ok(Arc::clone(&self.load(issuer, MAX_AGE, now).await?.document))
     }
 
-    /// Verifies a token of `issuer`: algorithm, signature, `iss` byte for byte, one of `audience` in `aud`, `exp` (required),
-    /// `nbf` and `iat`, with a difference of 60 seconds between the clocks.
+    /// Verifies a token of `issuer`: algorithm, signature, `iss` byte for byte, one of `audience` in `aud`, `exp`
+    /// (required), `nbf` and `iat`, with a difference of 60 seconds between the clocks.
     ///
     /// # Errors
     /// The token is not valid, or the keys of the issuer are unavailable.

@@ -8,7 +8,7 @@ use url::form_urlencoded::Serializer;
 
 use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
-use crate::auth::provider::{Document, VerifyError};
+use crate::auth::provider::VerifyError;
 use crate::auth::{self, Claims, Invalid};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -178,7 +178,7 @@ async fn claims(
     let mut fields =
         vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri.as_str())];
     if settings.pkce {
-        fields.push(("code_verifier", &verifier));
+        fields.push(("code_verifier", verifier.as_str()));
     }
     let response = provider::post(app, settings, (&document, url), &fields).await?;
     let Some(token) = response.text("id_token").filter(|_| response.status.is_success()) else {
@@ -191,17 +191,9 @@ async fn claims(
     if auth::digest(nonce) != auth::digest(&value(secret, "nonce")) {
         return Err(Problem::refused(Invalid::Value("nonce")));
     }
-    complete(app, provider, &document, (&mut claims, response.text("access_token"))).await?;
+    let access_token = response.text("access_token");
+    provider::complete(app, settings, &document, (&mut claims, access_token)).await?;
     Ok(claims)
-}
-
-async fn complete(
-    app: &App,
-    provider: &Provider,
-    document: &Document,
-    claims: (&mut Claims, Option<&str>),
-) -> Result<(), Problem> {
-    provider::complete(app, &provider.settings, document, claims).await
 }
 
 fn problem(error: VerifyError) -> Problem {
@@ -226,7 +218,7 @@ pub(super) async fn logout(
         (head.principal, cookie::find(&head.parts.headers, SESSION))
     {
         let client = app.site.load().client_address(head.peer, &head.parts.headers);
-        app.sessions.end(secret, (&session.user, client), head.received_at).await?;
+        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
     }
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {
@@ -274,7 +266,8 @@ fn set_cookies<const N: usize>(response: &mut Response<Body>, cookies: [HeaderVa
     }
 }
 
-/// Returns the path if it is one of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other servers.
+/// Returns the path if it is one of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other
+/// servers.
 fn return_path(path: &str) -> &str {
     let is_own = path.starts_with('/')
         && !path.starts_with("//")

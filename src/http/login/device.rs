@@ -1,5 +1,5 @@
-//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider has the codes if it supports
-//! devices, otherwise this server.
+//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider has the codes if it
+//! supports devices, otherwise this server.
 
 use std::time::Duration;
 
@@ -14,10 +14,9 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::peer::client_network;
 use crate::http::permission::token_issuer;
-use crate::http::response;
 use crate::http::target::Query;
+use crate::http::{refused_proof, response};
 
 /// Validity of a code of this server, in seconds.
 const CODE_TIME: i64 = 600;
@@ -132,11 +131,11 @@ pub(super) async fn poll(
     let verifier = form.get("code_verifier").unwrap_or_default();
     let answer = match app.device_logins.poll(code, verifier, head.received_at).await? {
         DevicePoll::Expired => {
-            count_failure(app, head)?;
+            refused_proof::count(app, head)?;
             error("expired_token", "the device code is not valid any more; begin again")
         }
         DevicePoll::WrongVerifier => {
-            count_failure(app, head)?;
+            refused_proof::count(app, head)?;
             error("invalid_grant", "code_verifier is not that of the challenge")
         }
         DevicePoll::SlowDown => error("slow_down", "poll less often: 5 seconds more"),
@@ -215,27 +214,15 @@ async fn poll_provider(
         return Ok(error("access_denied", "the identity provider sent no id_token"));
     };
     match provider::verify(app, settings, token, head.received_at).await {
-        Ok(_) if app.device_logins.end(code).await? => {
-            Ok(response::json(StatusCode::OK, &json!({ "id_token": token })))
-        }
-        Ok(_) => Ok(error("expired_token", "the device code was used")),
+        Ok(_) => Ok(if app.device_logins.end(code).await? {
+            response::json(StatusCode::OK, &json!({ "id_token": token }))
+        } else {
+            error("expired_token", "the device code was used")
+        }),
         Err(VerifyError::Unavailable(error)) => Ok(pending(Problem::unavailable(error))),
         Err(VerifyError::Invalid(invalid)) => {
             Problem::refused(format!("the id token: {invalid}")).log();
             Ok(error("access_denied", "the token of the identity provider is not valid"))
         }
     }
-}
-
-/// Counts a request with a wrong code or token.
-///
-/// # Errors
-/// 429 after too many of the client.
-pub(super) fn count_failure(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
-    let site = app.site.load();
-    let address =
-        site.client_address(head.peer, &head.parts.headers).filter(|address| !site.is_shared(*address));
-    let Some(address) = address else { return Ok(()) };
-    let counted = app.tokens.count_failure(client_network(address), None, head.received_at);
-    counted.map_err(Failure::too_many_failures)
 }

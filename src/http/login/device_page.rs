@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 
 use super::cookie::{self, SESSION};
-use super::device::count_failure;
 use super::{Provider, page};
 use crate::auth::Token;
 use crate::http::app::App;
@@ -14,8 +13,8 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::pages::escape;
 use crate::http::permission::session_limits;
-use crate::http::response;
 use crate::http::target::Query;
+use crate::http::{refused_proof, response};
 
 /// Shows a form for the code, or the sign-in with a code.
 ///
@@ -41,7 +40,7 @@ pub(super) async fn show(
         return Ok(code_form(prefix, ""));
     }
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        count_failure(app, head)?;
+        refused_proof::count(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let (code, address, prefix) = (escape(code), escape(&device.address), escape(prefix));
@@ -77,7 +76,7 @@ pub(super) async fn decide(
     };
     let code = form.get("user_code").unwrap_or_default();
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        count_failure(app, head)?;
+        refused_proof::count(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);

@@ -1,5 +1,5 @@
-//! Sign-in with an identity provider: browsers (OpenID Connect, code flow with PKCE), devices (RFC 8628), and the exchange
-//! of tokens (RFC 8693).
+//! Sign-in with an identity provider: browsers (OpenID Connect, code flow with PKCE), devices (RFC 8628), and the
+//! exchange of tokens (RFC 8693).
 
 mod browser;
 pub(super) mod cookie;

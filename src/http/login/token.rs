@@ -1,12 +1,12 @@
-//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider and of
-//! devices are exchanged here; those of other issuers by [`federated`].
+//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider
+//! and of devices are exchanged here; those of other issuers by [`federated`].
 
 use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::device::{count_failure, error};
+use super::device::error;
 use super::{Problem, Provider, RETRY_AFTER, provider, unavailable_failure};
 use crate::auth::federation::{self, Exchange, ExchangeKind};
 use crate::auth::provider::VerifyError;
@@ -18,8 +18,8 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
-use crate::http::response;
 use crate::http::target::Query;
+use crate::http::{refused_proof, response};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
@@ -46,7 +46,7 @@ pub(super) async fn exchange(
     }
     let subject_token = form.get("subject_token").unwrap_or_default();
     let Some(issuer) = auth::unverified_issuer(subject_token) else {
-        count_failure(app, head)?;
+        refused_proof::count(app, head)?;
         return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
     };
     if issuer == token_issuer(app) {
@@ -85,7 +85,7 @@ async fn federated(
             Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
         }
         Err(refusal) => {
-            count_failure(app, head)?;
+            refused_proof::count(app, head)?;
             Ok(error("invalid_grant", &refusal.to_string()))
         }
     }
@@ -174,7 +174,8 @@ async fn issue(
     Ok(answer(&token.text, properties.lifetime))
 }
 
-/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with `sed`.
+/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with
+/// `sed`.
 fn answer(token: &str, lifetime: Duration) -> Response<Body> {
     let body = json!({
         "access_token": token,
@@ -193,7 +194,7 @@ fn refuse(app: &App, problem: &VerifyError, head: &RequestHead<'_>) -> Result<Re
         }
         VerifyError::Invalid(reason) => {
             Problem::refused(format!("subject_token: {reason}")).log();
-            count_failure(app, head)?;
+            refused_proof::count(app, head)?;
             Ok(error("invalid_grant", &format!("subject_token: {reason}")))
         }
     }

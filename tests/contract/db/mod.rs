@@ -25,6 +25,7 @@ mod nodes;
 mod postgres;
 mod samples;
 mod schema;
+mod sessions;
 mod sqlite;
 mod statements;
 mod tables;

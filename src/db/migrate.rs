@@ -122,6 +122,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0014_audit.sqlite.sql"),
         postgres: include_str!("migrations/0014_audit.postgres.sql"),
     },
+    Migration {
+        number: 18,
+        name: "pypi",
+        expand_only: true,
+        sqlite: include_str!("migrations/0018_pypi.sqlite.sql"),
+        postgres: include_str!("migrations/0018_pypi.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -164,6 +164,14 @@ pub const TABLES: &[Table] = &[
     ]).since(14),
     core("audit_head", 1, &[int("id"), int("last"), text("sha256")]).since(14),
     core("token_use", 1, &[int("token_id"), int("day")]).since(14),
+    core("project", 3, &[
+        int("source_id"), text("fold"), int("from_at"), int("to_at"), text("name"), int("serial"), int("changed_at"),
+    ]).since(18),
+    core("look", 2, &[
+        int("source_id"), int("package_id"), int("serial"), text("etag"), text("page_sha256"), int("fetched_at"),
+        int("valid_at"), text("status"), text("reason"),
+    ]).since(18),
+    core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]).since(18),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -33,6 +33,7 @@ mod parsed_file;
 pub mod platforms;
 pub mod problem;
 pub mod proxy;
+pub mod pypi;
 mod reader;
 pub mod reference;
 pub mod reload;
@@ -68,6 +69,7 @@ pub use metrics::{Metrics, StorageAlerts, StorageAudit};
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use proxy::Proxy;
+pub use pypi::Pypi;
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
@@ -110,6 +112,8 @@ pub struct Config {
     pub cran: Cran,
     /// `[Bioconductor]`.
     pub bioconductor: Bioconductor,
+    /// `[PyPI]`.
+    pub pypi: Pypi,
     /// `[LocalPython]`.
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.

@@ -9,8 +9,8 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Config, Cran, Database, Git, Loaded, LocalPython, Logging, Metrics,
-    Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig,
-    Vulnerabilities, decryption, environment, listen, locations,
+    Platforms, Postgres, Proxy, Pypi, Requirements, Server, Sqlite, StorageAlerts, StorageAudit,
+    StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -108,6 +108,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
+        pypi: Pypi::read(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
         platforms: Arc::new(Platforms::read(reader)),

@@ -254,7 +254,8 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     }
     c.execute_many(LOCATE, &locators)?;
     let releases = releases(c, target, &new_files)?;
-    let metadata_count = new_files.iter().filter(|(file, ..)| file.metadata.is_some()).count() + metadata.len();
+    let metadata_count =
+        new_files.iter().filter(|(file, ..)| file.metadata.is_some()).count() + metadata.len();
     let count = i64::try_from(new_files.len() + metadata_count).unwrap_or(i64::MAX);
     if count > 0 {
         let mut next = ids::reserve(c, ids::Sequence::File, count)?;

@@ -62,7 +62,8 @@ impl Known {
 
 /// Returns whether a source lists a project at a sequence number.
 pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<bool, DbError> {
-    const FIND: &str = "SELECT 1 FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
+    const FIND: &str =
+        "SELECT 1 FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
     Ok(!c.query(FIND, &[source.into(), fold.into(), seq.into()])?.is_empty())
 }
 
@@ -151,7 +152,8 @@ pub fn each_listed(
     source: SourceId,
     each: &mut dyn FnMut(String, i64, Option<i64>),
 ) -> Result<(), DbError> {
-    const LIST: &str = "SELECT fold, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY fold";
+    const LIST: &str =
+        "SELECT fold, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY fold";
     c.each(LIST, &[source.into(), Seq::OPEN.into()], &mut |mut row| {
         each(row.text(0)?, row.int(1)?, row.opt_int(2)?);
         Ok(())
@@ -253,8 +255,7 @@ pub fn apply(
 
 /// Moves the head of a tree whose sequence numbers are times; never back.
 pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbError> {
-    const MOVE: &str =
-        "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
+    const MOVE: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
     c.execute(MOVE, &[head.into(), tree.into()]).map(drop)
 }
 

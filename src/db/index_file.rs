@@ -33,6 +33,8 @@ pub struct KnownFile {
     pub life: Option<OpenLife>,
     /// The end of its newest life that has ended.
     pub last_end: Option<i64>,
+    /// The declared digest of its METADATA.
+    pub metadata: Option<Sha256>,
 }
 
 /// A life that has not ended.
@@ -155,6 +157,10 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
     const FACTS: &str = "SELECT v.file_id, v.variant, v.facts FROM release r \
         JOIN file f ON f.release_id = r.id AND f.role = 'python' JOIN file_fact v ON v.file_id = f.id \
         WHERE r.package_id = $1 AND r.origin_id = $2";
+    const METADATA_OF: &str = "SELECT f.id, m.sha256 FROM release r \
+        JOIN file f ON f.release_id = r.id AND f.role = 'python' \
+        JOIN file m ON m.release_id = r.id AND m.role = 'metadata' AND m.platform = '' AND m.build = f.build \
+        AND m.name = f.name WHERE r.package_id = $1 AND r.origin_id = $2";
     let mut lives: HashMap<i64, OpenLife> = HashMap::new();
     let mut ends: HashMap<i64, i64> = HashMap::new();
     for mut row in c.query(LIVES, &[target.tree.into(), target.package.into()])? {
@@ -175,6 +181,10 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
         let last = last_variants.entry(file).or_insert(variant);
         *last = variant.max(*last);
     }
+    let mut metadata: HashMap<i64, Sha256> = HashMap::new();
+    for mut row in c.query(METADATA_OF, &[target.package.into(), target.source.into()])? {
+        metadata.insert(row.int(0)?, row.parse(1, "a digest")?);
+    }
     let mut decode = |mut row: Row| {
         let file = row.int(1)?;
         let life = lives.remove(&file);
@@ -190,6 +200,7 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
             last_variant: last_variants.get(&file).copied().unwrap_or(0),
             facts: facts.remove(&(file, variant)).unwrap_or(first_facts),
             last_end: ends.get(&file).copied(),
+            metadata: metadata.get(&file).copied(),
             life,
         })
     };

@@ -56,6 +56,12 @@ impl FileFacts {
         }
     }
 
+    /// Removes the digest of METADATA.
+    #[must_use]
+    pub fn without_metadata(self) -> FileFacts {
+        FileFacts { metadata: None, ..self }
+    }
+
     /// The digest of METADATA that an index declares.
     #[must_use]
     pub fn metadata(&self) -> Option<Sha256> {

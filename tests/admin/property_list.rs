@@ -168,6 +168,7 @@ fn valid_value(kind: Kind) -> &'static str {
         Kind::Schedule => "0 0 * * *",
         Kind::Listen => "127.0.0.1:0",
         Kind::Network => "192.0.2.0/24",
+        Kind::Host => "files.example.org",
         Kind::Url(rstudio_pm::config::address::UrlPurpose::Postgres) => "postgres://u@h/d",
         Kind::Url(_) => "https://h.example",
         Kind::Choice(choices) => choices[0],

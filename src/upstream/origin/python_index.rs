@@ -9,10 +9,6 @@ use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 use crate::upstream::transport::page::{Page, PageAge, PageRequest, PageResponse};
 
-/// `Accept` of requests: JSON is preferred, because it states more.
-const ACCEPT: &str =
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
-
 /// The files of a page in a static mirror, in order of preference.
 const FILES: [(&str, &str); 3] = [
     ("index.v1_json", "application/vnd.pypi.simple.v1+json"),
@@ -47,14 +43,14 @@ impl PythonIndex {
         self.transport.address()
     }
 
-    /// Requests the list of projects.
+    /// Requests the list of projects; `accept` are the media types that the client can read.
     ///
     /// # Errors
     /// The index has none, or does not answer after all retries.
-    pub async fn root(&self) -> Result<Page, UpstreamError> {
+    pub async fn root(&self, accept: &'static str) -> Result<Page, UpstreamError> {
         let request = PageRequest {
             path: "simple",
-            accept: ACCEPT,
+            accept,
             etag: None,
             limit: MAX_ROOT,
             retries: true,
@@ -74,10 +70,15 @@ impl PythonIndex {
     ///
     /// # Errors
     /// The index does not have the page, or does not answer.
-    pub async fn project(&self, project: &str, etag: Option<&str>) -> Result<PageResponse, UpstreamError> {
+    pub async fn project(
+        &self,
+        project: &str,
+        accept: &'static str,
+        etag: Option<&str>,
+    ) -> Result<PageResponse, UpstreamError> {
         let path = format!("simple/{project}");
         let (limit, timeout) = (MAX_PAGE, PAGE_TIMEOUT);
-        self.get(PageRequest { path: &path, accept: ACCEPT, etag, limit, retries: false, timeout }).await
+        self.get(PageRequest { path: &path, accept, etag, limit, retries: false, timeout }).await
     }
 
     async fn get(&self, request: PageRequest<'_>) -> Result<PageResponse, UpstreamError> {

@@ -70,6 +70,8 @@ pub mod edit;
 pub mod fetch;
 /// Running jobs, their progress, and schedules.
 pub mod jobs;
+/// Looks at projects of an index of Python packages: reads a page when somebody asks for it, and writes what it states.
+pub mod look;
 /// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
 pub mod publish;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.

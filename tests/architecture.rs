@@ -35,11 +35,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
+    ("look", &["model", "config", "python", "db", "upstream", "state"]),
     (
         "serve",
         &[
             "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
-            "state", "fetch",
+            "state", "fetch", "look",
         ],
     ),
     (
@@ -53,8 +54,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "sync",
         &[
-            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
-            "jobs", "state", "publish",
+            "model", "config", "r", "python", "advisory", "bundle", "metrics", "db", "storage", "upstream",
+            "catalog", "jobs", "state", "publish", "look",
         ],
     ),
     (

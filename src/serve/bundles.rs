@@ -50,6 +50,10 @@ impl BundleOrigin {
 /// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
 /// served from storage.
 pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<(Mirror, Product)> {
+    // Files of a Python index are in no bundle.
+    if located.source() == SourceId::PYPI {
+        return None;
+    }
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }

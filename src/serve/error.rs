@@ -2,6 +2,7 @@
 
 use crate::catalog::resolve::Unresolved;
 use crate::db::DbError;
+use crate::look::LookError;
 use crate::model::digest::Sha256;
 use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
@@ -117,4 +118,14 @@ pub enum RepoError {
     /// The storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<LookError> for RepoError {
+    fn from(error: LookError) -> RepoError {
+        match error {
+            LookError::Missing(reason) => RepoError::NotFound(reason),
+            LookError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
+            LookError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
+        }
+    }
 }

@@ -35,6 +35,7 @@ pub use error::{ExistingFile, RepoError};
 use std::sync::Arc;
 
 use crate::fetch::Fetches;
+use crate::look::Looks;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
@@ -42,6 +43,7 @@ use crate::state::State;
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
+    looks: Arc<Looks>,
     /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
@@ -76,6 +78,7 @@ impl Repositories {
             readmes: readmes::ReadmeCache::default(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,
+            looks: Looks::new(Arc::clone(&state)),
             state,
         })
     }

@@ -78,7 +78,7 @@ fn a_new_file_never_changes_what_was_final() {
 fn a_file_that_is_gone_ends() {
     let file = row("a", Some(7));
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), LATER).changes, [end(7, 199)]);
-    assert_eq!(plan(vec![known(&file, None)], Vec::new(), LATER).changes, []);
+    assert!(plan(vec![known(&file, None)], Vec::new(), LATER).changes.is_empty());
     // One that is not visible yet ends where it begins.
     assert_eq!(plan(vec![known(&file, Some(500))], Vec::new(), LATER).changes, [end(500, 500)]);
 }

@@ -9,7 +9,7 @@ use super::{Repositories, upstream};
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::Config;
-use crate::model::ids::TreeId;
+use crate::model::ids::{SourceId, TreeId};
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream};
 

@@ -210,9 +210,8 @@ async fn follow(
             break;
         }
     }
-    Ok(format!("; {read_count} of {} that were requested before and changed read again", {
-        count_of(total, "page", "pages")
-    }))
+    let pages = count_of(total, "page", "pages");
+    Ok(format!("; read {read_count} of {pages} again that were requested before and changed"))
 }
 
 fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {

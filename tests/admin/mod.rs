@@ -15,6 +15,7 @@ mod property_local_python;
 mod property_logging;
 mod property_metrics;
 mod property_proxy;
+mod property_pypi;
 mod property_s3;
 mod property_server;
 mod property_storage;

@@ -8,8 +8,9 @@ use super::{
     property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
     property_database as database, property_git as git, property_listen as listen,
     property_local_python as local_python, property_logging as logging, property_metrics as metrics,
-    property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
-    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_proxy as proxy, property_pypi as pypi, property_s3 as s3, property_server as server,
+    property_storage as storage, property_sysreqs as sysreqs, property_usage as usage,
+    property_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Builder;
 
@@ -28,6 +29,7 @@ const SUPPORTED_SECTIONS: &[&str] = &[
     "CRAN",
     "SystemRequirements",
     "Bioconductor",
+    "PyPI",
     "LocalPython",
     "Vulnerabilities",
     "Metrics",
@@ -114,6 +116,11 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
     ("Bioconductor", "SyncSchedule",
         bioconductor::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
+    ("PyPI", "URL", pypi::url_is_the_index_with_or_without_simple),
+    ("PyPI", "FileHosts", pypi::file_hosts_may_send_files),
+    ("PyPI", "SyncSchedule", pypi::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
+    ("PyPI", "DelaySyncDuration", pypi::delay_sync_duration_hides_files_that_are_younger),
+    ("PyPI", "Follow", pypi::follow_reads_pages_that_were_requested_before),
     ("LocalPython", "MaxUploadSize", local_python::max_upload_size_limits_the_files_of_clients),
     ("LocalPython", "Strict", local_python::strict_refuses_what_installers_tolerate),
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_metrics_are_served),

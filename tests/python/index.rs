@@ -13,7 +13,7 @@ use crate::support::server::{Builder, Server};
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 /// Starts a server of an index with the repository `py`.
-fn start(pypi: &Pypi, gcfg: &str) -> Server {
+pub(crate) fn start(pypi: &Pypi, gcfg: &str) -> Server {
     let gcfg = format!("[PyPI]\nURL = {}\n{gcfg}", pypi.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     server.rspm_stdout("create repo --name=py --type=python");
@@ -21,7 +21,7 @@ fn start(pypi: &Pypi, gcfg: &str) -> Server {
     server
 }
 
-fn get(server: &Server, path: &str) -> Answer {
+pub(crate) fn get(server: &Server, path: &str) -> Answer {
     http::request("GET", &server.url(path), &[("Accept", JSON)], b"")
 }
 
@@ -39,7 +39,7 @@ fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<Stri
     )
 }
 
-fn names(server: &Server, snapshot: &str, project: &str) -> Vec<String> {
+pub(crate) fn names(server: &Server, snapshot: &str, project: &str) -> Vec<String> {
     files(server, snapshot, project).unwrap_or_default().into_keys().collect()
 }
 
@@ -293,8 +293,7 @@ fn pip_and_uv_install_from_a_dated_index() {
         pip.arg(&pip_target).args(["-i", &index, "app"]);
         let uv_target = server.dir().join(format!("uv-{snapshot}"));
         let mut uv = command(&server, &program("uv", "uv"), "home-uv");
-        uv.args(["pip", "install", "--no-cache", "--python"]).arg(program("pip-newest", "python"));
-        uv.arg("--target").arg(&uv_target).args(["--index-url", &index, "app"]);
+        uv.args(["pip", "install", "--target"]).arg(&uv_target).args(["--default-index", &index, "app"]);
         for (client, target) in [(pip, pip_target), (uv, uv_target)] {
             let output = run(client);
             assert!(output.status.success(), "{}", text(&output));

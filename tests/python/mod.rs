@@ -4,7 +4,7 @@ mod archives;
 mod clients;
 pub(crate) mod form;
 mod history;
-mod index;
+pub(crate) mod index;
 mod local;
 pub(crate) mod package;
 mod pages;

@@ -48,6 +48,7 @@ pub(super) fn candidates(
     Ok(match &located.platform {
         None if located.source() == SourceId::PYPI => {
             let address = locator::address(&located.row.locator, &config.pypi).map_err(|reason| {
+                tracing::warn!(file = %located.name, reason, "could not fetch a file of the index");
                 unavailable(UpstreamError::Refused { url: located.name.clone(), reason })
             })?;
             let mirror = upstream.mirror(&address.folder).map_err(unavailable)?;

@@ -70,10 +70,10 @@ pub mod edit;
 pub mod fetch;
 /// Running jobs, their progress, and schedules.
 pub mod jobs;
-/// Looks at projects of an index of Python packages: reads a page when somebody asks for it, and writes what it states.
-pub mod look;
 /// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
 pub mod publish;
+/// Pages of projects of an index of Python packages: requested when somebody asks for one, and written as rows.
+pub mod pypi;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.
 pub mod serve;
 /// Handles of the stores and of the other work rooms.

@@ -35,12 +35,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
-    ("look", &["model", "config", "python", "db", "upstream", "state"]),
+    ("pypi", &["model", "config", "python", "db", "upstream", "state"]),
     (
         "serve",
         &[
             "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
-            "state", "fetch", "look",
+            "state", "fetch", "pypi",
         ],
     ),
     (
@@ -55,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "sync",
         &[
             "model", "config", "r", "python", "advisory", "bundle", "metrics", "db", "storage", "upstream",
-            "catalog", "jobs", "state", "publish", "look",
+            "catalog", "jobs", "state", "publish", "pypi",
         ],
     ),
     (

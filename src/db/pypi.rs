@@ -19,7 +19,7 @@ pub struct Project {
 
 /// The page of a project that was read last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct PageState {
     /// The serial of the page; `None` if it has none.
     pub serial: Option<i64>,
     /// `ETag` of the page.
@@ -38,18 +38,18 @@ pub struct Look {
 
 /// What is known of a project: its newest row, and the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownProject {
     /// Its newest row.
     pub project: Project,
     /// The project, if it has a row in `package`.
     pub package: Option<PackageId>,
     /// The last look at it.
-    pub look: Option<Look>,
+    pub look: Option<PageState>,
     /// The head of the tree: the instant up to which the list of projects is known.
     pub head: i64,
 }
 
-impl Known {
+impl KnownProject {
     /// Returns the instant up to which the last look describes the project; `None` without one. If the list of projects
     /// states the serial of the look, nothing has changed up to the head.
     #[must_use]
@@ -80,7 +80,7 @@ pub fn names(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Vec<String>
 }
 
 /// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
-pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Known>, DbError> {
+pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
         LEFT JOIN package p ON p.language = s.language AND p.name = r.fold \
@@ -92,7 +92,7 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
         Some(package) => look(c, source, package)?,
         None => None,
     };
-    Ok(Some(Known { project, package, look, head: row.int(4)? }))
+    Ok(Some(KnownProject { project, package, look, head: row.int(4)? }))
 }
 
 /// Locks the rows of a project until the end of the transaction: two servers do not apply looks at it at the same time.
@@ -102,11 +102,11 @@ pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbErro
 }
 
 /// Returns the last look at a project.
-pub fn look(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<Option<Look>, DbError> {
+pub fn look(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<Option<PageState>, DbError> {
     const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM look \
         WHERE source_id = $1 AND package_id = $2";
     let decode = |mut row: Row| {
-        Ok(Look {
+        Ok(PageState {
             serial: row.opt_int(0)?,
             etag: row.opt_text(1)?,
             page: row.parse(2, "a digest")?,
@@ -124,7 +124,7 @@ pub fn put_look(
     c: &mut dyn Conn,
     source: SourceId,
     package: PackageId,
-    look: &Look,
+    look: &PageState,
 ) -> Result<bool, DbError> {
     const PUT: &str = "INSERT INTO look (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
         reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), \

@@ -2,8 +2,8 @@
 
 use crate::catalog::resolve::Unresolved;
 use crate::db::DbError;
-use crate::look::LookError;
 use crate::model::digest::Sha256;
+use crate::pypi::PageError;
 use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
@@ -120,12 +120,12 @@ pub enum RepoError {
     Storage(#[from] StorageError),
 }
 
-impl From<LookError> for RepoError {
-    fn from(error: LookError) -> RepoError {
+impl From<PageError> for RepoError {
+    fn from(error: PageError) -> RepoError {
         match error {
-            LookError::Missing(reason) => RepoError::NotFound(reason),
-            LookError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
-            LookError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
+            PageError::Missing(reason) => RepoError::NotFound(reason),
+            PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
+            PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use error::{ExistingFile, RepoError};
 use std::sync::Arc;
 
 use crate::fetch::Fetches;
-use crate::look::Looks;
+use crate::pypi::PageReads;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
@@ -43,7 +43,7 @@ use crate::state::State;
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
-    looks: Arc<Looks>,
+    page_reads: Arc<PageReads>,
     /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
@@ -78,7 +78,7 @@ impl Repositories {
             readmes: readmes::ReadmeCache::default(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,
-            looks: Looks::new(Arc::clone(&state)),
+            page_reads: PageReads::new(Arc::clone(&state)),
             state,
         })
     }

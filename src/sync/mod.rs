@@ -36,12 +36,12 @@ use crate::catalog::Tree;
 use crate::db::{tree, upstream};
 use crate::jobs::lease::{ClaimError, Lease};
 use crate::jobs::{Reporter, Started};
-use crate::look::Looks;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{Rows, abandon};
+use crate::pypi::PageReads;
 use crate::r::bioconductor::VersionName;
 use crate::state::State;
 use failures::{MeasuredSync, log_failure, log_success};
@@ -51,7 +51,7 @@ use task::{SourceLock, SyncTrigger, Task, TaskState};
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
-    looks: Arc<Looks>,
+    page_reads: Arc<PageReads>,
     /// Halted syncs with their trigger, to be resumed.
     halted_syncs: Arc<Mutex<Vec<HaltedSync>>>,
     /// In the order of [`Task::ALL`].
@@ -89,8 +89,8 @@ impl Sync {
     /// A `Sync` on the shared state.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        let looks = Looks::new(Arc::clone(&state));
-        Sync { state, looks, halted_syncs: Arc::default(), tasks: Arc::default() }
+        let page_reads = PageReads::new(Arc::clone(&state));
+        Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -307,7 +307,7 @@ impl Sync {
             }
             Task::Pypi => {
                 let _guard = self.source_lock(task).lock().await;
-                pypi::run(state, &self.looks, &trigger, report).await
+                pypi::run(state, &self.page_reads, &trigger, report).await
             }
             Task::Requirements => requirements::refresh(state, &trigger, report).await,
             Task::Advisories => advisories::refresh(state, &trigger, report).await,

@@ -15,12 +15,12 @@ use crate::db::upstream::{self, StoredValidators};
 use crate::db::{Conn, DbError, clock, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
-use crate::look::{Looks, MARGIN};
 use crate::model::change::Counts;
 use crate::model::count::count_of;
 use crate::model::ids::{SourceId, TxId};
 use crate::model::time::microseconds;
 use crate::publish::transaction::CHUNK;
+use crate::pypi::{MARGIN, PageReads};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
 use crate::state::State;
@@ -39,7 +39,7 @@ const CONCURRENT_LOOKS: usize = 4;
 /// Syncs the built-in source of PyPI. Returns a message for people.
 pub(super) async fn run(
     state: &Arc<State>,
-    looks: &Arc<Looks>,
+    page_reads: &Arc<PageReads>,
     trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
@@ -52,7 +52,7 @@ pub(super) async fn run(
     if !config.pypi.follow {
         return Ok(message);
     }
-    let followed = follow(state, looks, report, removed_at).await?;
+    let followed = follow(state, page_reads, report, removed_at).await?;
     Ok(format!("{message}{followed}"))
 }
 
@@ -185,7 +185,7 @@ async fn write(
 /// requested. Returns the part of the message for people.
 async fn follow(
     state: &Arc<State>,
-    looks: &Arc<Looks>,
+    page_reads: &Arc<PageReads>,
     report: &Reporter,
     removed_at: i64,
 ) -> Result<String, SyncError> {
@@ -197,8 +197,8 @@ async fn follow(
     let names = names.into_iter().filter_map(|name| name.parse::<NormalName>().ok());
     let mut reads = futures_util::stream::iter(names)
         .map(|name| {
-            let looks = Arc::clone(looks);
-            async move { looks.refresh(&name).await.is_ok() }
+            let page_reads = Arc::clone(page_reads);
+            async move { page_reads.refresh(&name).await.is_ok() }
         })
         .buffer_unordered(CONCURRENT_LOOKS);
     let (mut done_count, mut read_count) = (0, 0);

@@ -2,10 +2,10 @@
 
 use super::owner::{self, OwnedProject};
 use crate::db;
-use crate::look::Knowledge;
 use crate::model::digest::Sha256;
 use crate::model::ids::Seq;
 use crate::model::point::{Point, PointTree};
+use crate::pypi::Knowledge;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
@@ -78,7 +78,7 @@ async fn index_page(
     tree: PointTree,
     project: &NormalName,
 ) -> Result<LocatedPage, RepoError> {
-    let knowledge = repositories.looks.at(project, tree.seq).await?;
+    let knowledge = repositories.page_reads.at(project, tree.seq).await?;
     let name = project.clone();
     let tree = repositories.state.db.read(move |c| owner::index_page(c, tree, &name)).await?;
     let is_settled = knowledge == Knowledge::Complete;

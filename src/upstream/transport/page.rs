@@ -111,78 +111,79 @@ impl Page {
     }
 }
 
-impl HttpTransport {
-    /// Requests a page.
-    pub(super) async fn page(&self, request: &PageRequest<'_>) -> Result<PageResponse, UpstreamError> {
-        let mut target = self.target(request.path)?;
-        for text in [&mut target.url, &mut target.display_url] {
-            text.push('/');
-        }
-        if !request.retries {
-            return self.page_in_time(&target, request).await;
-        }
-        let activity = retry::LastActivity::new();
-        let work = || async {
-            activity.touch();
-            self.page_in_time(&target, request).await
-        };
-        retry::with_retries(self.limits(), &target.display_url, &activity, work).await
+/// Requests a page.
+pub(super) async fn page(
+    http: &HttpTransport,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut target = http.target(request.path)?;
+    for text in [&mut target.url, &mut target.display_url] {
+        text.push('/');
     }
+    if !request.retries {
+        return page_in_time(http, &target, request).await;
+    }
+    let activity = retry::LastActivity::new();
+    let work = || async {
+        activity.touch();
+        page_in_time(http, &target, request).await
+    };
+    retry::with_retries(http.limits(), &target.display_url, &activity, work).await
+}
 
-    async fn page_in_time(
-        &self,
-        target: &Target,
-        request: &PageRequest<'_>,
-    ) -> Result<PageResponse, UpstreamError> {
-        let work = self.page_once(target, request);
-        tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
-            Err(UpstreamError::Unavailable {
-                url: target.display_url.clone(),
-                reason: format!("not read within {} s", request.timeout.as_secs_f32()),
-                retry_after: None,
-            })
+async fn page_in_time(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let work = page_once(http, target, request);
+    tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
+        Err(UpstreamError::Unavailable {
+            url: target.display_url.clone(),
+            reason: format!("not read within {} s", request.timeout.as_secs_f32()),
+            retry_after: None,
         })
-    }
+    })
+}
 
-    async fn page_once(
-        &self,
-        target: &Target,
-        request: &PageRequest<'_>,
-    ) -> Result<PageResponse, UpstreamError> {
-        let mut get = self.client()?.get(&target.url).header(header::ACCEPT, request.accept);
-        get = get.header(header::ACCEPT_ENCODING, "gzip");
-        if let Some(etag) = request.etag {
-            get = get.header(header::IF_NONE_MATCH, etag);
-        }
-        let response = target.send(get).await?;
-        let age = age(response.headers());
-        if response.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
-            return Ok(PageResponse::Unchanged(age));
-        }
-        let response = target.accept(response)?;
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let is_gzip = match text(header::CONTENT_ENCODING).map(str::trim) {
-            None | Some("" | "identity") => false,
-            Some("gzip" | "x-gzip") => true,
-            Some(_) => return Err(target.refusal("has another content encoding than gzip".to_owned())),
-        };
-        let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
-        let etag = text(header::ETAG).map(str::to_owned);
-        let mut url = response.url().clone();
-        // SECURITY: links are resolved against it, and must not get user and password.
-        let _ = (url.set_username(""), url.set_password(None));
-        let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| target.request_error(error))?;
-            metrics::upstream_bytes_read(chunk.len());
-            if (bytes.len() + chunk.len()) as u64 > request.limit {
-                return Err(target.refusal(format!("exceeds the limit of {} bytes", request.limit)));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let page = Page { bytes: bytes.freeze(), is_gzip, media_type, etag, age, url };
-        Ok(PageResponse::Page(Box::new(page)))
+async fn page_once(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);
+    get = get.header(header::ACCEPT_ENCODING, "gzip");
+    if let Some(etag) = request.etag {
+        get = get.header(header::IF_NONE_MATCH, etag);
     }
+    let response = target.send(get).await?;
+    let age = age(response.headers());
+    if response.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
+        return Ok(PageResponse::Unchanged(age));
+    }
+    let response = target.accept(response)?;
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_gzip = match text(header::CONTENT_ENCODING).map(str::trim) {
+        None | Some("" | "identity") => false,
+        Some("gzip" | "x-gzip") => true,
+        Some(_) => return Err(target.refusal("has another content encoding than gzip".to_owned())),
+    };
+    let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
+    let etag = text(header::ETAG).map(str::to_owned);
+    let mut url = response.url().clone();
+    // SECURITY: links are resolved against it, and must not get user and password.
+    let _ = (url.set_username(""), url.set_password(None));
+    let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| target.request_error(error))?;
+        metrics::upstream_bytes_read(chunk.len());
+        if (bytes.len() + chunk.len()) as u64 > request.limit {
+            return Err(target.refusal(format!("exceeds the limit of {} bytes", request.limit)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let page = Page { bytes: bytes.freeze(), is_gzip, media_type, etag, age, url };
+    Ok(PageResponse::Page(Box::new(page)))
 }
 
 fn age(headers: &HeaderMap) -> PageAge {

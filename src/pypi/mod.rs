@@ -1,4 +1,4 @@
-//! Looks at projects of an index: reads the page of a project when somebody asks for it, and writes what it states. One
+//! Reads the page of a project of an index when somebody asks for it, and writes what it states. One
 //! request per project and server, however many clients wait.
 
 pub mod locator;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::db::pypi::{self, Known};
+use crate::db::pypi::{self, KnownProject};
 use crate::model::ids::{Seq, SourceId};
 use crate::model::time::SECOND;
 use crate::python::accept::{ACCEPT, SimpleFormat};
@@ -21,7 +21,7 @@ use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
 use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
-use store::ReadLook;
+use store::PageRead;
 
 /// Uploads become visible at PyPI up to ten minutes after their time: a page that was read at a time states all uploads that
 /// are this much older, in microseconds.
@@ -43,7 +43,7 @@ const PURGE_EVERY: usize = 256;
 
 /// The error of a look.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum LookError {
+pub enum PageError {
     /// The index does not have the page of a project that it lists.
     #[error("{0}")]
     Missing(String),
@@ -64,44 +64,44 @@ pub enum Knowledge {
     Outdated,
 }
 
-type LookResult = Result<(), LookError>;
-type Flight = watch::Receiver<Option<LookResult>>;
+type ReadResult = Result<(), PageError>;
+type RunningRead = watch::Receiver<Option<ReadResult>>;
 
-/// Running looks, and recent failures.
-pub struct Looks {
+/// Running requests for pages, and recent failures.
+pub struct PageReads {
     state: Arc<State>,
-    flights: Mutex<HashMap<NormalName, Flight>>,
-    failures: Mutex<HashMap<NormalName, (Instant, LookError)>>,
+    running: Mutex<HashMap<NormalName, RunningRead>>,
+    failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
     /// Set while the index does not answer.
     away: Mutex<Option<(Instant, UpstreamError)>>,
     permits: Semaphore,
 }
 
-impl Looks {
+impl PageReads {
     /// Creates the handle.
     #[must_use]
-    pub fn new(state: Arc<State>) -> Arc<Looks> {
-        Arc::new(Looks {
+    pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        Arc::new(PageReads {
             state,
-            flights: Mutex::default(),
+            running: Mutex::default(),
             failures: Mutex::default(),
             away: Mutex::default(),
             permits: Semaphore::new(MAX_REQUESTS),
         })
     }
 
-    /// Looks at a project unless it is known at a sequence number of the tree.
+    /// Reads the page of a project unless the project is known at a sequence number of the tree.
     ///
     /// # Errors
-    /// [`LookError`], if nothing is known of the project.
-    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Knowledge, LookError> {
+    /// [`PageError`], if nothing is known of the project.
+    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Knowledge, PageError> {
         let known = self.known(project).await?;
-        let is_complete = |known: &Known| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
+        let is_complete = |known: &KnownProject| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
         if is_complete(&known) {
             return Ok(Knowledge::Complete);
         }
         let now = (self.state.clock)();
-        let is_recent = |known: &Known| {
+        let is_recent = |known: &KnownProject| {
             known.look.as_ref().is_some_and(|look| now.0.saturating_sub(look.fetched_at.0) < MIN_INTERVAL)
         };
         // With serials, a newer page is requested at once.
@@ -123,46 +123,46 @@ impl Looks {
         }
     }
 
-    /// Looks at a project again if it changed since the last look; for the time after a sync.
+    /// Reads the page of a project again; for the time after a sync.
     ///
     /// # Errors
-    /// [`LookError`].
-    pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), LookError> {
+    /// [`PageError`].
+    pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
         self.join(project).await
     }
 
-    async fn known(&self, project: &NormalName) -> Result<Known, LookError> {
+    async fn known(&self, project: &NormalName) -> Result<KnownProject, PageError> {
         let name = project.clone();
         let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
-        let known = read.map_err(|error| LookError::Failed(error.to_string()))?;
-        known.ok_or_else(|| LookError::Missing(format!("the index does not list a project '{project}'")))
+        let known = read.map_err(|error| PageError::Failed(error.to_string()))?;
+        known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
     }
 
-    /// Joins the look at a project, or starts one.
-    async fn join(self: &Arc<Self>, project: &NormalName) -> LookResult {
-        let mut flight = {
-            let mut flights = self.flights.lock();
-            match flights.get(project) {
-                Some(flight) => flight.clone(),
+    /// Joins the request for a page, or starts one.
+    async fn join(self: &Arc<Self>, project: &NormalName) -> ReadResult {
+        let mut read = {
+            let mut running = self.running.lock();
+            match running.get(project) {
+                Some(read) => read.clone(),
                 None => {
                     self.check_failures(project)?;
                     let (sender, receiver) = watch::channel(None);
-                    flights.insert(project.clone(), receiver.clone());
-                    // In a separate task: a client that disconnects must not cancel a look that others wait for.
-                    tokio::spawn(fly(Arc::clone(self), project.clone(), sender));
+                    running.insert(project.clone(), receiver.clone());
+                    // In a separate task: a client that disconnects must not cancel a request that others wait for.
+                    tokio::spawn(run(Arc::clone(self), project.clone(), sender));
                     receiver
                 }
             }
         };
-        let stopped = || LookError::Failed("the server is stopping".to_owned());
-        match flight.wait_for(Option::is_some).await {
+        let stopped = || PageError::Failed("the server is stopping".to_owned());
+        match read.wait_for(Option::is_some).await {
             Ok(result) => result.clone().unwrap_or_else(|| Err(stopped())),
             Err(_) => Err(stopped()),
         }
     }
 
     /// Returns the error that a request would meet again.
-    fn check_failures(&self, project: &NormalName) -> LookResult {
+    fn check_failures(&self, project: &NormalName) -> ReadResult {
         if let Some((at, error)) = &*self.away.lock()
             && at.elapsed() < AWAY_TTL
         {
@@ -175,24 +175,24 @@ impl Looks {
         }
     }
 
-    fn record_failure(&self, project: &NormalName, error: &LookError) {
+    fn record_failure(&self, project: &NormalName, error: &PageError) {
         match error {
-            LookError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
+            PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
                 *self.away.lock() = Some((Instant::now(), error.clone()));
             }
-            LookError::Missing(_) | LookError::Upstream(_) => {
+            PageError::Missing(_) | PageError::Upstream(_) => {
                 let mut failures = self.failures.lock();
                 if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
                     failures.retain(|_, (at, _)| at.elapsed() < FAILURE_TTL);
                 }
                 failures.insert(project.clone(), (Instant::now(), error.clone()));
             }
-            LookError::Failed(_) => {}
+            PageError::Failed(_) => {}
         }
     }
 
     /// Requests the page of a project and writes what it states.
-    async fn look(&self, project: &NormalName) -> LookResult {
+    async fn read_page(&self, project: &NormalName) -> ReadResult {
         let _permit = self.permits.acquire().await.ok();
         let known = self.known(project).await?;
         let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
@@ -204,10 +204,10 @@ impl Looks {
             let response = index.project(project.as_str(), ACCEPT, etag).await;
             let response = response.map_err(|error| missing(project, error))?;
             let read = match response {
-                PageResponse::Unchanged(age) => ReadLook::unchanged(&known, age, requested_at),
+                PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
                 PageResponse::Page(page) => {
                     let (name, url) = (project.clone(), index.address());
-                    parse(*page, name, url).await?.into_look(requested_at)
+                    parse(*page, name, url).await?.into_page_read(requested_at)
                 }
             };
             if !read.is_older_than_list(&known) {
@@ -230,31 +230,31 @@ impl Looks {
     }
 }
 
-/// Runs a look to its end and publishes the result.
-async fn fly(looks: Arc<Looks>, project: NormalName, sender: watch::Sender<Option<LookResult>>) {
+/// Runs a request to its end and publishes the result.
+async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
     /// Removes the entry of the look, even after a panic: the next request starts a new one.
-    struct Entry<'a>(&'a Looks, &'a NormalName);
+    struct Entry<'a>(&'a PageReads, &'a NormalName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {
-            self.0.flights.lock().remove(self.1);
+            self.0.running.lock().remove(self.1);
         }
     }
-    let entry = Entry(&looks, &project);
-    let result = looks.look(&project).await;
+    let entry = Entry(&reads, &project);
+    let result = reads.read_page(&project).await;
     if let Err(error) = &result {
         tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
-        looks.record_failure(&project, error);
+        reads.record_failure(&project, error);
     }
     drop(entry);
     sender.send_replace(Some(result));
 }
 
-fn missing(project: &NormalName, error: UpstreamError) -> LookError {
+fn missing(project: &NormalName, error: UpstreamError) -> PageError {
     match error {
-        UpstreamError::Missing(url) => LookError::Missing(format!(
+        UpstreamError::Missing(url) => PageError::Missing(format!(
             "the index lists the project '{project}', but has no page of it: {url}"
         )),
-        error => LookError::Upstream(error),
+        error => PageError::Upstream(error),
     }
 }
 
@@ -267,7 +267,7 @@ struct ParsedPage {
 }
 
 /// Parses a page, which may take a second of CPU: not on an async thread.
-async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, LookError> {
+async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, PageError> {
     let address = format!("{index}/simple/{project}/");
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
     let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
@@ -288,15 +288,15 @@ async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedP
     match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => Ok(parsed?),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(LookError::Failed(error.to_string())),
+        Err(error) => Err(PageError::Failed(error.to_string())),
     }
 }
 
 impl ParsedPage {
-    fn into_look(self, requested_at: crate::model::time::Timestamp) -> ReadLook {
+    fn into_page_read(self, requested_at: crate::model::time::Timestamp) -> PageRead {
         let ParsedPage { read, etag, age, digest } = self;
         let serial = read.page.last_serial.and_then(|serial| i64::try_from(serial).ok());
-        ReadLook {
+        PageRead {
             serial: age.serial.or(serial),
             age: age.seconds,
             etag,

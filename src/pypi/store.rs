@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::plan::{self, Instants, PageRow};
-use super::{LookError, LookResult, MARGIN, locator};
+use super::{MARGIN, PageError, ReadResult, locator};
 use crate::db::index_file::{self, Target};
-use crate::db::pypi::{self, Known, Look};
+use crate::db::pypi::{self, KnownProject, PageState};
 use crate::db::{Conn, DbError, package, tree};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, SourceId};
@@ -21,7 +21,7 @@ const LARGE: usize = 2_000;
 
 /// A page that was read, or found unchanged.
 #[derive(Clone, Debug)]
-pub(super) struct ReadLook {
+pub(super) struct PageRead {
     /// Its serial.
     pub(super) serial: Option<i64>,
     /// For how many seconds a cache has had it.
@@ -42,12 +42,12 @@ pub(super) struct ReadLook {
     pub(super) page: Option<Arc<ReadPage>>,
 }
 
-impl ReadLook {
+impl PageRead {
     /// The look at a page that is unchanged since the last one.
-    pub(super) fn unchanged(known: &Known, age: PageAge, requested_at: Timestamp) -> ReadLook {
+    pub(super) fn unchanged(known: &KnownProject, age: PageAge, requested_at: Timestamp) -> PageRead {
         let last = known.look.as_ref();
         let status = last.map_or_else(String::new, |look| look.status.clone());
-        ReadLook {
+        PageRead {
             serial: age.serial.or(last.and_then(|look| look.serial)),
             age: age.seconds,
             etag: last.and_then(|look| look.etag.clone()),
@@ -61,12 +61,12 @@ impl ReadLook {
     }
 
     /// Whether the list of projects states a newer serial.
-    pub(super) fn is_older_than_list(&self, known: &Known) -> bool {
+    pub(super) fn is_older_than_list(&self, known: &KnownProject) -> bool {
         self.serial.zip(known.project.serial).is_some_and(|(page, listed)| page < listed)
     }
 
     /// The instant up to which the page describes the project.
-    fn valid_at(&self, known: &Known, rows: &[PageRow]) -> i64 {
+    fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
             // The page of an unknown time after its newest upload.
@@ -79,7 +79,7 @@ impl ReadLook {
 }
 
 /// Writes a look.
-pub(super) async fn store(state: &State, project: &NormalName, read: ReadLook) -> LookResult {
+pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
     let index = state.config.load().pypi.url.clone();
     let (rows, skipped) = match &read.page {
         Some(page) => plan::rows(&page.page, |url| locator::locator(url, &index)),
@@ -92,7 +92,7 @@ pub(super) async fn store(state: &State, project: &NormalName, read: ReadLook) -
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
     let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
-    let replaced = result.map_err(|error| LookError::Failed(error.to_string()))?;
+    let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
     for file in replaced {
         tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; lock files with the old digest are refused by clients");
     }
@@ -103,7 +103,7 @@ pub(super) async fn store(state: &State, project: &NormalName, read: ReadLook) -
 fn write(
     c: &mut dyn Conn,
     project: &NormalName,
-    read: &ReadLook,
+    read: &PageRead,
     rows: &[PageRow],
 ) -> Result<Vec<String>, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
@@ -118,7 +118,7 @@ fn write(
     };
     let seal = known.valid_at();
     let valid_at = read.valid_at(&known, rows).max(seal.unwrap_or(0));
-    let look = Look {
+    let look = PageState {
         serial: read.serial,
         etag: read.etag.clone(),
         page: read.digest,
@@ -127,7 +127,7 @@ fn write(
         status: read.status.clone(),
         reason: read.reason.clone(),
     };
-    let is_same = |last: &Look| last.page == read.digest && last.status == read.status;
+    let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = known.look.as_ref().is_some_and(is_same);
     if !pypi::put_look(c, SOURCE, package, &look)? || is_unchanged || read.page.is_none() {
         return Ok(Vec::new());
@@ -145,6 +145,6 @@ fn write(
     Ok(plan.replaced)
 }
 
-fn was_quarantined(known: &Known) -> bool {
+fn was_quarantined(known: &KnownProject) -> bool {
     known.look.as_ref().is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str())
 }

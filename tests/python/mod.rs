@@ -5,6 +5,7 @@ mod clients;
 pub(crate) mod form;
 mod history;
 pub(crate) mod index;
+mod index_history;
 mod local;
 pub(crate) mod package;
 mod pages;

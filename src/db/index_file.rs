@@ -1,5 +1,5 @@
-//! Files of projects of an index: their rows, and the changes that a look at a project causes. The lives are in a tree whose
-//! sequence numbers are times.
+//! Files of projects of an index: their rows, and the changes that a look at a project causes. The lives are in a tree
+//! whose sequence numbers are times.
 
 use std::collections::HashMap;
 

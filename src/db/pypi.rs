@@ -1,5 +1,5 @@
-//! The projects of an index, each with its serial, and the last look at each. Times are microseconds since the epoch, as the
-//! sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
+//! The projects of an index, each with its serial, and the last look at each. Times are microseconds since the epoch,
+//! as the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Sha256;
@@ -146,7 +146,8 @@ pub fn put_look(
     Ok(c.execute(PUT, &params)? > 0)
 }
 
-/// Calls `each` for the name, the beginning and the serial of every project that a source lists, in the order of the names.
+/// Calls `each` for the name, the beginning and the serial of every project that a source lists, in the order of the
+/// names.
 pub fn each_listed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -199,8 +200,8 @@ pub struct ListInstants {
     pub head: i64,
 }
 
-/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. The looks at
-/// changed and removed projects are valid up to the head before the sync from then on.
+/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. The
+/// looks at changed and removed projects are valid up to the head before the sync from then on.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -259,8 +260,8 @@ pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbE
     c.execute(MOVE, &[head.into(), tree.into()]).map(drop)
 }
 
-/// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to list
-/// them at `removed_at` or later. At most `limit`, those that were looked at last first.
+/// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to
+/// list them at `removed_at` or later. At most `limit`, those that were looked at last first.
 pub fn followed(
     c: &mut dyn Conn,
     source: SourceId,

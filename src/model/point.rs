@@ -10,8 +10,8 @@ pub struct PointTree {
     pub source: SourceId,
     /// The tree.
     pub tree: TreeId,
-    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time in
-    /// microseconds since the epoch.
+    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time
+    /// in microseconds since the epoch.
     pub seq: Seq,
 }
 

@@ -1,7 +1,7 @@
 //! Where the bytes of a file are: the location that a row stores, and the address of a request. Pure.
 //!
-//! The page of a project states addresses of files, which are therefore what the index wants them to be: they are checked
-//! before each request.
+//! The page of a project states addresses of files, which are therefore what the index wants them to be: they are
+//! checked before each request.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -27,8 +27,9 @@ pub fn base(index: &str) -> &str {
     index.strip_suffix("/simple").unwrap_or(index)
 }
 
-/// Returns the location to store for an address on a page: of an index in a directory, the path from its root; on the server
-/// of the index, the path with its first slash; otherwise the address. `None` for an address that cannot be requested.
+/// Returns the location to store for an address on a page: of an index in a directory, the path from its root; on the
+/// server of the index, the path with its first slash; otherwise the address. `None` for an address that cannot be
+/// requested.
 #[must_use]
 pub fn locator(file: &str, index: &str) -> Option<String> {
     let (file, index) = (Url::parse(file).ok()?, Url::parse(base(index)).ok()?);

@@ -23,8 +23,8 @@ use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
 use store::PageRead;
 
-/// Uploads become visible at PyPI up to ten minutes after their time: a page that was read at a time states all uploads that
-/// are this much older, in microseconds.
+/// Uploads become visible at PyPI up to ten minutes after their time: a page that was read at a time states all uploads
+/// that are this much older, in microseconds.
 pub const MARGIN: i64 = 900 * SECOND;
 
 /// Maximum number of concurrent requests for pages.

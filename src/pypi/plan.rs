@@ -1,7 +1,8 @@
 //! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
 //!
-//! A file exists from the time of its upload, so one look at a project gives all its past days. What was answered as final
-//! never changes: after the first look, nothing is written before the instant up to which the look before it is valid.
+//! A file exists from the time of its upload, so one look at a project gives all its past days. What was answered as
+//! final never changes: after the first look, nothing is written before the instant up to which the look before it is
+//! valid.
 
 use std::collections::HashMap;
 
@@ -51,7 +52,8 @@ pub struct Plan {
 }
 
 impl Instants {
-    /// The instant at which differences to the look before this one are written: the last one for which this look is valid.
+    /// The instant at which differences to the look before this one are written: the last one for which this look is
+    /// valid.
     fn change(self) -> i64 {
         self.seal.unwrap_or(0).max(self.valid_at - 1)
     }

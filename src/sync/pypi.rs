@@ -151,8 +151,8 @@ fn stored(c: &mut dyn Conn) -> Result<Vec<Stored>, DbError> {
     Ok(stored)
 }
 
-/// Writes the changes of the list in chunks. They are invisible until the head moves, and right if it never does: the next
-/// sync finds them.
+/// Writes the changes of the list in chunks. They are invisible until the head moves, and right if it never does: the
+/// next sync finds them.
 async fn write(
     state: &State,
     lease: &Lease,

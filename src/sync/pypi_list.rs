@@ -72,8 +72,8 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     })
 }
 
-/// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or its serials went
-/// back, as those of a restored copy or of another index.
+/// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or its serials
+/// went back, as those of a restored copy or of another index.
 pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
     let count = list.projects.len();
     if count == 0 {

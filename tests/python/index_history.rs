@@ -157,7 +157,7 @@ async fn a_mirror_in_a_directory_is_served_at_every_day() {
     let backend =
         Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = file://{}", web.display()) }).await;
     // Later than every upload of the mirror.
-    backend.advance_to_noon("2026-11-01");
+    backend.advance_to_noon("2027-01-01");
     subscribe(&backend).await;
     sync(&backend).await;
     let mut compared_count = 0;

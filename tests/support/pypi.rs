@@ -203,7 +203,7 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
             let serial = project.page_serial.unwrap_or(project.serial);
             let validator = format!("\"{serial}\"");
             let head = format!("{JSON}ETag: {validator}\r\nX-PyPI-Last-Serial: {serial}\r\n");
-            if etag == Some(&validator) {
+            if etag == Some(validator.as_str()) {
                 return (304, head, Vec::new());
             }
             (200, head, page(shared, name, project, serial).to_string().into_bytes())
@@ -233,7 +233,7 @@ fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {
 
 /// The files that the page offers.
 fn offered(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
-    project.files.iter().filter(|_| project.status.is_none())
+    project.files.iter().filter(move |_| project.status.is_none())
 }
 
 fn links(shared: &Shared, project: &Project) -> String {

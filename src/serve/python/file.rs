@@ -12,8 +12,8 @@ use crate::python::name::NormalName;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
 
-/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is equal
-/// on all days between two changes. The page of a project of an index is read if it was not read for that time.
+/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
+/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
@@ -87,8 +87,8 @@ async fn index_page(
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
-/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe any
-/// more, only the files of the snapshot are found.
+/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe
+/// any more, only the files of the snapshot are found.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.

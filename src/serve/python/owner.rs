@@ -2,8 +2,8 @@
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are never
-//! on one page.
+//! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are
+//! never on one page.
 
 use std::collections::HashSet;
 
@@ -50,8 +50,8 @@ pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
     tree.source == SourceId::PYPI
 }
 
-/// The state of a project of an index at the newest change up to a sequence number: equal on all days between two changes.
-/// A quarantined project has no files at any time.
+/// The state of a project of an index at the newest change up to a sequence number: equal on all days between two
+/// changes. A quarantined project has no files at any time.
 pub(in crate::serve) fn index_page(
     c: &mut dyn Conn,
     tree: PointTree,

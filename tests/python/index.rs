@@ -63,6 +63,9 @@ fn every_past_day_of_a_project_is_there_after_one_request() {
     assert_eq!(pypi.take_requests(), ["/simple/"], "a sync reads the list only");
     let root = get(&server, "/py/latest/simple/").json();
     assert_eq!(root["projects"].as_array().map(Vec::len), Some(2));
+    let info = server.json("info --source=pypi");
+    assert_eq!((&info["packages"], &info["index"]["read_projects"]), (&Value::from(2), &Value::from(0)));
+    assert!(info["index"]["state_at"].is_string(), "{info}");
 
     for (snapshot, expected) in [
         ("latest", vec![&first, &second]),

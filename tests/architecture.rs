@@ -36,11 +36,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
+    ("pypi", &["model", "config", "python", "db", "upstream", "state"]),
     (
         "serve",
         &[
             "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
-            "state", "fetch",
+            "state", "fetch", "pypi",
         ],
     ),
     (
@@ -54,8 +55,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "sync",
         &[
-            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
-            "jobs", "state", "publish",
+            "model", "config", "r", "python", "advisory", "bundle", "metrics", "db", "storage", "upstream",
+            "catalog", "jobs", "state", "publish", "pypi",
         ],
     ),
     (

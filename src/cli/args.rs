@@ -600,13 +600,16 @@ pub struct RemovePackage {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Data to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories
+    /// Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security advisories
     /// (vulns)
-    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "PyPI", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)
     #[arg(long)]
     pub version: Option<String>,
+    /// Accept a list of PyPI that has lost projects, or whose serials are lower than those of the last sync
+    #[arg(long)]
+    pub accept_serial: bool,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,

@@ -37,6 +37,7 @@ mod pattern;
 pub mod platforms;
 pub mod problem;
 pub mod proxy;
+pub mod pypi;
 mod reader;
 pub mod reference;
 pub mod reload;
@@ -76,6 +77,7 @@ pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use proxy::Proxy;
+pub use pypi::Pypi;
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
@@ -118,6 +120,8 @@ pub struct Config {
     pub cran: Cran,
     /// `[Bioconductor]`.
     pub bioconductor: Bioconductor,
+    /// `[PyPI]`.
+    pub pypi: Pypi,
     /// `[LocalPython]`.
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.

@@ -214,7 +214,7 @@ fn row(section: &str, name: &str) -> &'static Property {
 /// accepts it.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
-    let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
+    let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network | Kind::Host);
     if default.is_empty() || can_be_empty {
         Ok(())
     } else {

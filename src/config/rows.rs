@@ -6,6 +6,7 @@ mod federation;
 mod git;
 mod local_python;
 mod open_id_connect;
+mod pypi;
 
 use super::address::UrlPurpose;
 use super::table::Kind::*;
@@ -252,12 +253,7 @@ s("Bioconductor", Never, "The source `bioconductor`.", &[
     p("SyncSchedule", Schedule, "0 2 * * *",
       "Schedule of the sync with the mirror, which runs only while a repository serves Bioconductor.").reloadable(),
 ]),
-s("PyPI", Never, "The source `pypi`.", &[
-    p("SyncSchedule", Schedule, "0 1 * * *",
-      "Schedule of the sync with the index.").reloadable().not_yet(),
-    p("DelaySyncDuration", Duration, "0",
-      "Minimum age of a release before it is synced from the index.").not_yet(),
-]),
+s("PyPI", Never, "The source `pypi`.", pypi::PROPERTIES),
 s("LocalPython", Never, "Sources of type `local-python`.", local_python::PROPERTIES),
 s("Manifest", Never, "One location for all upstream data.", &[
     p("URL", Url(UrlPurpose::Mirror), "",

@@ -9,8 +9,8 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
-    Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts,
-    StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
+    Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Pypi, Requirements, Server, Sqlite,
+    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -109,6 +109,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
+        pypi: Pypi::read(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
         platforms: Arc::new(Platforms::read(reader)),

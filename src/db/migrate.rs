@@ -144,6 +144,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/0017_upload.postgres.sql"),
     },
     Migration {
+        number: 18,
+        name: "pypi",
+        expand_only: true,
+        sqlite: include_str!("migrations/0018_pypi.sqlite.sql"),
+        postgres: include_str!("migrations/0018_pypi.postgres.sql"),
+    },
+    Migration {
         number: 19,
         name: "builder",
         expand_only: true,

@@ -128,10 +128,8 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     let problem = match source.kind.supply() {
         Supply::Uploads | Supply::Builds => None,
-        Supply::Mirror | Supply::Unsupported { is_built_in: true } => {
-            Some(format!("is built in and filled by rspm sync --type={}", source.kind))
-        }
-        Supply::Unsupported { is_built_in: false } => Some(format!("is of type {}", source.kind)),
+        Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
+        Supply::Unsupported => Some(format!("is of type {}", source.kind)),
     };
     if let Some(problem) = problem {
         let name = &source.name;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
 use super::name::normalize;
+use super::simple::page::{MetadataFile, PageFile};
+use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.
@@ -24,6 +26,9 @@ pub struct FileFacts {
     /// `Summary`.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// The digest of METADATA that an index declares.
+    #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
 }
 
 impl FileFacts {
@@ -38,7 +43,34 @@ impl FileFacts {
             name: (normalize(&metadata.name) != metadata.name).then(|| metadata.name.clone()),
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
+            metadata: None,
         }
+    }
+
+    /// Returns what the page of an index states about a file.
+    #[must_use]
+    pub fn of_page(file: &PageFile) -> FileFacts {
+        FileFacts {
+            upload_time: file.upload_time.map(|time| time.0),
+            requires_python: file.requires_python.clone(),
+            summary: None,
+            metadata: match file.core_metadata {
+                MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
+                MetadataFile::None | MetadataFile::Unverified => None,
+            },
+        }
+    }
+
+    /// Removes the digest of METADATA.
+    #[must_use]
+    pub fn without_metadata(self) -> FileFacts {
+        FileFacts { metadata: None, ..self }
+    }
+
+    /// The digest of METADATA that an index declares.
+    #[must_use]
+    pub fn metadata(&self) -> Option<Sha256> {
+        self.metadata.as_ref()?.parse().ok()
     }
 
     /// Sets the time of the upload.

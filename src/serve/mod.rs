@@ -36,6 +36,7 @@ pub use error::{ExistingFile, RepoError};
 use std::sync::Arc;
 
 use crate::fetch::Fetches;
+use crate::pypi::PageReads;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
@@ -43,6 +44,7 @@ use crate::state::State;
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
+    page_reads: Arc<PageReads>,
     /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
@@ -81,6 +83,7 @@ impl Repositories {
             python_metadata: python::metadata::cache(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,
+            page_reads: PageReads::new(Arc::clone(&state)),
             state,
         })
     }

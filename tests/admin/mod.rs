@@ -16,6 +16,7 @@ mod property_logging;
 mod property_metrics;
 mod property_open_id_connect;
 mod property_proxy;
+mod property_pypi;
 mod property_s3;
 mod property_server;
 mod property_storage;

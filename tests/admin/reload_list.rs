@@ -5,7 +5,7 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    property_authentication as authentication, property_local_python as local_python,
+    property_authentication as authentication, property_local_python as local_python, property_pypi as pypi,
     reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
     reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
     reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
@@ -51,6 +51,10 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("MacOS", "Intel", platforms::directories_of_macos_are_reported),
     ("Bioconductor", "URL", bioconductor::url_is_the_mirror_of_the_next_sync),
     ("Bioconductor", "SyncSchedule", bioconductor::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("PyPI", "URL", pypi::url_is_the_index_of_the_next_sync),
+    ("PyPI", "FileHosts", pypi::file_hosts_apply_to_the_next_files),
+    ("PyPI", "SyncSchedule", pypi::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("PyPI", "Follow", pypi::follow_applies_to_the_next_sync),
     ("LocalPython", "MaxUploadSize", local_python::max_upload_size_applies_to_the_next_upload),
     ("LocalPython", "Strict", local_python::strict_applies_to_the_next_file),
     ("Logging", "SystemLog", logging::system_log_moves_to_its_new_destinations_between_two_lines),

@@ -6,6 +6,8 @@ mod archives;
 pub(crate) mod clients;
 pub(crate) mod form;
 mod history;
+pub(crate) mod index;
+mod index_history;
 mod local;
 pub(crate) mod package;
 mod pages;

@@ -30,6 +30,7 @@ pub(crate) mod postgres;
 pub(crate) mod postgres_proxy;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod pypi;
 pub(crate) mod recording_server;
 pub(crate) mod reload;
 pub(crate) mod rerun;

@@ -179,6 +179,14 @@ pub const TABLES: &[Table] = &[
         int("id"), text("owner"), text("kind"), text("sha256"), text("other_sha256"), int("size"), bytes("facts"),
         int("created_at"), int("expires_at"),
     ]).since(17),
+    core("project", 3, &[
+        int("source_id"), text("fold"), int("from_at"), int("to_at"), text("name"), int("serial"), int("changed_at"),
+    ]).since(18),
+    core("look", 2, &[
+        int("source_id"), int("package_id"), int("serial"), text("etag"), text("page_sha256"), int("fetched_at"),
+        int("valid_at"), text("status"), text("reason"),
+    ]).since(18),
+    core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]).since(18),
     core("git_vignettes", 1, &[int("builder_id")]).since(19),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[

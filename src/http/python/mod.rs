@@ -151,9 +151,12 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
     Ok(match address.path {
         PythonPath::Root => document(point, PythonDocument::Root(format)),
         PythonPath::Project(project) => {
-            let point = serve::python::file::locate_project(&app.repositories, &point, project).await?;
+            let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
             let project: NormalName = project.clone();
-            document(point, PythonDocument::Project(project, format))
+            let catalog = app.state.catalog.get();
+            let document = PythonDocument::Project(project, format);
+            let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
+            Resource::Document(Box::new(if page.is_settled { resolved } else { resolved.not_cacheable() }))
         }
         PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
             let metadata = match part {

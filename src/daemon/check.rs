@@ -14,7 +14,9 @@ use super::checked_server::CheckedServer;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::{bind, clock, encryption, federation_check, files, owners, report, sign_in_check, sockets, stores};
+use super::{
+    bind, clock, encryption, federation_check, files, owners, report, sign_in_check, sockets, stores,
+};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,

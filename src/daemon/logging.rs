@@ -17,7 +17,8 @@ use crate::control;
 use crate::logs::rotation::LogFile;
 use crate::logs::rotation::plan::Scheme;
 use crate::logs::{
-    AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink, SinkError,
+    AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink,
+    SinkError,
 };
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.

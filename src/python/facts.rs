@@ -52,6 +52,7 @@ impl FileFacts {
     pub fn of_page(file: &PageFile) -> FileFacts {
         FileFacts {
             upload_time: file.upload_time.map(|time| time.0),
+            name: None,
             requires_python: file.requires_python.clone(),
             summary: None,
             metadata: match file.core_metadata {

@@ -36,8 +36,8 @@ pub use error::{ExistingFile, RepoError};
 use std::sync::Arc;
 
 use crate::fetch::Fetches;
-use crate::pypi::PageReads;
 use crate::model::time::Timestamp;
+use crate::pypi::PageReads;
 use crate::state::State;
 
 /// Handle to all repositories, with the caches of the served content.

@@ -269,5 +269,9 @@ fn check_config_loads_the_keys_of_every_issuer() {
     let away = RecordingServer::with_answer(404, "").host();
     let output = check(&format!("http://{away}"));
     assert_eq!(output.code, 1, "{}", output.out);
-    assert!(output.out.contains("[FAIL] Identity federation") && output.out.contains(&away), "{}", output.out);
+    assert!(
+        output.out.contains("[FAIL] Identity federation") && output.out.contains(&away),
+        "{}",
+        output.out
+    );
 }

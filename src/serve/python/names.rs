@@ -34,7 +34,7 @@ pub(in crate::serve) struct ListedVersion {
 pub(in crate::serve) fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<ProjectNames, DbError> {
     let owned = owner::listed(c, trees)?;
     let mut files: HashMap<(String, PointTree), Vec<ListedFile>> = HashMap::new();
-    for tree in trees.iter().filter(|tree| !is_index(tree)) {
+    for tree in trees.iter().filter(|tree| !owner::is_index(tree)) {
         for file in python_file::all(c, tree.tree, tree.seq)? {
             files.entry((file.project.clone(), *tree)).or_default().push(file);
         }
@@ -46,7 +46,7 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<P
         versions: HashMap::new(),
     };
     for (name, tree) in owned {
-        if is_index(&tree) {
+        if owner::is_index(&tree) {
             names.push(&name, tree, None);
             continue;
         }
@@ -56,11 +56,6 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<P
         }
     }
     Ok(names)
-}
-
-/// Whether the projects of a tree are those of a public index, most of which nobody requests.
-fn is_index(tree: &PointTree) -> bool {
-    tree.source == SourceId::PYPI
 }
 
 fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {

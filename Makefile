@@ -167,7 +167,7 @@ rpm: portable
 sign:
 	@rpm/sign dist/*.deb dist/*.rpm dist/*.tar.gz
 
-## make deny    check licences, duplicates and origins of all crates with cargo-deny and deny.toml
+## make deny    check licenses, duplicates and origins of all crates with cargo-deny and deny.toml
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
 	cargo deny --locked check licenses bans sources

@@ -1,11 +1,13 @@
 //! Builds from git in bubblewrap: their effect on the response times of requests, and the processor time of polls.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::git_server;
 use super::report::{Report, median};
 use super::scrubbing::{add, p99};
 use super::server::Server;
@@ -20,7 +22,9 @@ pub(crate) fn run(report: &mut Report) {
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("our own folder");
     measure_requests(folder.path(), report);
-    measure_polls(folder.path(), report);
+    measure_polls(folder.path(), None, report);
+    let address = git_server::start(folder.path().to_owned());
+    measure_polls(folder.path(), Some(address), report);
 }
 
 fn gcfg(interval: &str) -> String {
@@ -90,14 +94,23 @@ fn measure_requests(folder: &Path, report: &mut Report) {
     server.stop();
 }
 
-/// The processor time of polls without news, with that of the sandbox and of git.
-fn measure_polls(folder: &Path, report: &mut Report) {
+/// The processor time of polls without news, with that of the sandbox and of git. `address` is that of a git server;
+/// without one, the repositories are local.
+fn measure_polls(folder: &Path, address: Option<SocketAddr>, report: &mut Report) {
     let server = Server::start(&gcfg("60s"));
     server.rspm(&["create", "source", "--name=dev", "--type=git"]);
+    let (kind, prefix) = match address {
+        Some(_) => ("over HTTP", "remote"),
+        None => ("of local repositories", "local"),
+    };
     for number in 0..BUILDERS {
-        let path = repository(folder, &format!("polled{number}"), None);
+        let name = format!("{prefix}{number}");
+        let path = repository(folder, &name, None);
         // There are no tags, so that nothing is built.
-        let url = format!("--url=file://{}", path.display());
+        let url = match address {
+            Some(address) => format!("--url=http://{address}/{name}/.git"),
+            None => format!("--url=file://{}", path.display()),
+        };
         server.rspm(&["create", "git-builder", "--source=dev", &url, "--build-trigger=tags", "--no-wait"]);
     }
     // The first interval of a builder is longer.
@@ -108,7 +121,7 @@ fn measure_polls(folder: &Path, report: &mut Report) {
     // Percent of one processor at the default interval.
     let percent = |seconds: f64| 100.0 * seconds / (2.0 * INTERVAL) * INTERVAL / DEFAULT_INTERVAL;
     report.row(
-        format!("polls of {BUILDERS} builders every 5 minutes, processor time"),
+        format!("polls of {BUILDERS} builders {kind} every 5 minutes, processor time"),
         format!("{:.2} % of one", percent(all)),
         format!("of it the server {:.2} %", percent(own)),
         "",

@@ -16,6 +16,7 @@ mod bundle;
 mod clustering;
 mod cpu;
 mod folder;
+mod git_server;
 mod importing;
 mod index;
 mod migrating;

@@ -12,9 +12,9 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `config` → `model`, `encryption` |
+//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `web` `config` | `r`, `api`, `encryption`, `web` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` `builder` | `model`, `config`; `db`, `storage`, `logs` → `metrics`; `builder` uses none |
-//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` `build` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `build` → `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
+//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `build` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `pypi` → `state`, `upstream`; `sync` → `publish`, `pypi` and those of `state`; `serve` → also `fetch`, `pypi`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `build` → `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -38,6 +38,8 @@ pub mod model;
 pub mod python;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
 pub mod r;
+/// HTML pages: components, the style sheet and the script, the setup text of clients.
+pub mod web;
 
 // ── stores: rooms with backends ──
 /// Builders of git repositories in sandboxes: the protocol, its client, and the program that runs inside.
@@ -72,6 +74,8 @@ pub mod fetch;
 pub mod jobs;
 /// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
 pub mod publish;
+/// Pages of projects of an index of Python packages: requested when somebody asks for one, and written as rows.
+pub mod pypi;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.
 pub mod serve;
 /// Handles of the stores and of the other work rooms.

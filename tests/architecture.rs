@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("encryption", &["model"]),
-    ("config", &["model", "encryption"]),
+    ("config", &["model", "encryption", "access"]),
     ("r", &["model"]),
     ("python", &["model", "r"]),
     ("bundle", &["model", "r"]),
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
     ("access", &["model"]),
+    ("web", &["model"]),
     ("metrics", &["model"]),
     ("builder", &[]),
     ("db", &["model", "config", "metrics"]),
@@ -33,13 +34,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
-    ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
+    ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
+    ("pypi", &["model", "config", "python", "db", "upstream", "state"]),
     (
         "serve",
         &[
             "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
-            "state", "fetch",
+            "state", "fetch", "pypi",
         ],
     ),
     (
@@ -53,8 +55,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "sync",
         &[
-            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
-            "jobs", "state", "publish",
+            "model", "config", "r", "python", "advisory", "bundle", "metrics", "db", "storage", "upstream",
+            "catalog", "jobs", "state", "publish", "pypi",
         ],
     ),
     (
@@ -81,7 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage",
+            "model", "config", "r", "python", "advisory", "access", "api", "web", "metrics", "db", "storage",
             "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve",
             "edit", "sync", "upkeep", "usage", "backup", "build",
         ],
@@ -261,15 +263,15 @@ const ALLOWED_CIRCLES: &[(&[&str], &str)] = &[(
     "the registry starts the task of a fetch, and the task removes itself from the registry",
 )];
 
-/// The modules of all files, and what their `mod.rs` pass on with `pub use`.
+/// The modules of all files, and what their `mod.rs` re-export with `pub use`.
 struct Modules<'a> {
     files: BTreeMap<String, &'a Source>,
-    passed_on: BTreeMap<(String, &'a str), Vec<&'a str>>,
+    reexports: BTreeMap<(String, &'a str), Vec<&'a str>>,
 }
 
 impl<'a> Modules<'a> {
     fn new(sources: &'a [Source], texts: &'a BTreeMap<String, String>) -> Modules<'a> {
-        let mut passed_on = BTreeMap::new();
+        let mut reexports = BTreeMap::new();
         for (module, text) in texts {
             for (at, found) in text.match_indices(" use ").filter(|(at, _)| {
                 let before = text[..*at].rsplit([';', '}']).next().unwrap_or_default().trim();
@@ -278,12 +280,12 @@ impl<'a> Modules<'a> {
                 let mut all = Vec::new();
                 path(&text[at + found.len()..], &[], &mut all);
                 for names in all {
-                    passed_on.insert((module.clone(), *names.last().expect("a path has names")), names);
+                    reexports.insert((module.clone(), *names.last().expect("a path has names")), names);
                 }
             }
         }
         let files = sources.iter().map(|source| (module(source), source)).collect();
-        Modules { files, passed_on }
+        Modules { files, reexports }
     }
 
     /// Returns the module of the file that a path in `within` names, or that defines what the path names.
@@ -303,7 +305,7 @@ impl<'a> Modules<'a> {
             let below = join(&at, name);
             if self.files.contains_key(&below) {
                 at = below;
-            } else if let Some(from) = self.passed_on.get(&(at.clone(), *name)).filter(|from| **from != path)
+            } else if let Some(from) = self.reexports.get(&(at.clone(), *name)).filter(|from| **from != path)
             {
                 return self.resolve(&at, from);
             } else {
@@ -320,7 +322,7 @@ fn module(source: &Source) -> String {
 }
 
 /// Files of a room that use each other in a circle. An edge is a path in the code (`crate::room::file`, `super::file`,
-/// `child::…`). `mod x;` is none, and what a `mod.rs` passes on with `pub use` counts for the file that defines it. An
+/// `child::…`). `mod x;` is none, and what a `mod.rs` re-exports with `pub use` counts for the file that defines it. An
 /// edge to a `mod.rs` above the file does not count: it has what the files of its folder share, and uses them. An edge
 /// to the `mod.rs` of another folder counts as one to any file.
 fn circles() -> BTreeSet<BTreeSet<String>> {

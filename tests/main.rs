@@ -25,3 +25,4 @@ mod repo;
 mod security;
 mod support;
 mod sync;
+mod web;

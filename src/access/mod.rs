@@ -1,7 +1,9 @@
 //! Authorization: scopes of tokens, and the decision [`permit`] about an actor, an action and an object. Pure.
 
+mod named_scope;
 mod permit;
 mod scope;
 
+pub use named_scope::{BadNamedScope, NamedScope, Names, named_scopes};
 pub use permit::{Action, Actor, Object, Refusal, SourceObject, permit};
 pub use scope::{BadScope, Grant, Scope, ScopeKind, Selection};

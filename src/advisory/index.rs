@@ -1,4 +1,4 @@
-//! The advisories by package: finds those in force that affect a version, and merges duplicates.
+//! The advisories by package: finds those that affect a version and are not withdrawn, and merges duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! Groups advisories about the same vulnerability: databases copy from each other under ids of their own.
+//! Groups advisories about the same vulnerability: databases copy from each other under their own ids.
 
 use std::collections::HashMap;
 

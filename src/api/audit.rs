@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 pub struct AuditRow {
     /// Its number, from 1, without gaps.
     pub id: i64,
-    /// When the change was asked for, RFC 3339.
+    /// Time of the request for the change, RFC 3339.
     pub time: String,
     /// `socket`, `token` or `job`.
     pub actor_kind: String,
-    /// Who asked for it.
+    /// The actor: a user, a token or the server itself.
     pub actor: String,
-    /// The address of the client; empty on the admin socket and for work of the server.
+    /// The address of the client; empty on the administration socket and for work of the server.
     pub address: String,
     /// What was done.
     pub action: String,

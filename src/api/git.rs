@@ -26,6 +26,12 @@ pub struct CreateGitBuilder {
     /// Levels of submodules to fetch.
     #[serde(default)]
     pub recurse_submodules: u32,
+    /// Build the vignettes of an R package.
+    #[serde(default)]
+    pub vignettes: bool,
+    /// Build all existing tags, not only the highest ones.
+    #[serde(default)]
+    pub all_tags: bool,
     /// Name of a credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
@@ -60,6 +66,9 @@ pub struct EditGitBuilder {
     /// Levels of submodules to fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recurse_submodules: Option<u32>,
+    /// Build the vignettes of an R package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vignettes: Option<bool>,
     /// Name of a credential; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
@@ -92,6 +101,9 @@ pub struct GitBuilder {
     pub clone_depth: u32,
     /// Levels of submodules that are fetched.
     pub recurse_submodules: u32,
+    /// Whether vignettes are built.
+    #[serde(default)]
+    pub vignettes: bool,
     /// Name of its credential.
     pub credential: Option<String>,
     /// Whether it accepts webhooks.

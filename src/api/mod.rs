@@ -28,3 +28,5 @@ pub const ADMIN_PREFIX: &str = "/__api__/admin/v1";
 /// The header with the state of the database (`clock.catalog`): in the response to a request on the network, the state
 /// that the response is based on; in a request, the state that the response must be based on at least.
 pub const CATALOG_HEADER: &str = "x-catalog";
+/// The header of a request of `rspm` on the network with its version; the server refuses another major or minor one.
+pub const VERSION_HEADER: &str = "x-rspm-version";

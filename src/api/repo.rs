@@ -26,6 +26,9 @@ pub struct Repo {
     pub sources: Vec<Subscription>,
     /// URL of the newest snapshot; without a host if `Server.Address` is not set.
     pub url: String,
+    /// What a change made readable for everyone, as sentences; only in the response to the change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One subscription.

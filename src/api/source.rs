@@ -21,6 +21,19 @@ pub struct Source {
     pub packages: i64,
     /// The newest transaction, if any.
     pub last_transaction: Option<Transaction>,
+    /// What is known of the index; only of the source `pypi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexState>,
+}
+
+/// What is known of an index of Python packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IndexState {
+    /// Number of projects whose page was read; the pages of the others are read when they are requested.
+    pub read_projects: i64,
+    /// The time of the newest state, `latest`, RFC 3339; absent before the first sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_at: Option<String>,
 }
 
 /// Summary of a transaction.

@@ -80,7 +80,7 @@ pub struct Token {
     pub revoked: Option<String>,
 }
 
-/// `POST /tokens/revoke`: exactly one of the two fields.
+/// `POST /tokens/revoke`: exactly one of the three fields.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RevokeToken {
     /// The identifier of the token.
@@ -89,6 +89,9 @@ pub struct RevokeToken {
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The user of whom all tokens are revoked and all sessions end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 // SECURITY: the token is not part of the output.
@@ -103,10 +106,10 @@ impl std::fmt::Debug for RevokeToken {
 pub struct Verification {
     /// Version of the server.
     pub version: String,
-    /// The user of the token; absent on the admin socket.
+    /// The user of the token; absent on the administration socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The scopes of the token; empty on the admin socket, where everything is permitted.
+    /// The scopes of the token; empty on the administration socket, where everything is permitted.
     pub scopes: Vec<Scope>,
     /// Expiration time of the token, RFC 3339; absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,11 @@
 //! The credentials of a request, from its `Authorization` header fields. Pure.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use http::header::{AUTHORIZATION, HeaderMap};
+use zeroize::Zeroizing;
 
 use super::secret::{self, Prefix};
 use crate::model::digest::Sha256;
@@ -11,14 +14,34 @@ use crate::model::digest::Sha256;
 const MAX_BYTES: usize = 16 << 10;
 
 /// The credentials that a request presents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// Nothing, or a user name without a password.
     None,
     /// The digest of a text with the form of a token, and its prefix.
     Token(Sha256, Prefix),
+    /// A text with the form of a signed token.
+    Signed(SignedText),
     /// A password, or a text without the form of a token of this server.
     Unusable,
+}
+
+/// The text of a signed token, which is not verified. `Debug` does not print it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedText(Zeroizing<String>);
+
+impl SignedText {
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SignedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignedText")
+    }
 }
 
 /// A request with more than one `Authorization` field.
@@ -26,7 +49,7 @@ pub enum Credential {
 pub struct BadCredential;
 
 /// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because R
-/// takes a URL only, a Basic user name with an empty password.
+/// accepts only a URL, a Basic user name with an empty password.
 ///
 /// # Errors
 /// There is more than one field: a proxy could use another one than this server.
@@ -64,8 +87,18 @@ fn parse_field(text: &str) -> Credential {
 fn classify(text: &str) -> Credential {
     match Prefix::of(text).filter(|_| secret::is_well_formed(text)) {
         Some(prefix) => Credential::Token(secret::digest(text), prefix),
+        None if is_signed(text) => Credential::Signed(SignedText(Zeroizing::new(text.to_owned()))),
         None => Credential::Unusable,
     }
+}
+
+/// Returns true for three parts of base64url, of which the first begins like a JSON object.
+fn is_signed(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
 #[cfg(test)]
@@ -104,6 +137,17 @@ mod tests {
         assert_eq!(read(&[]), Ok(Credential::None));
         assert_eq!(read(&[&basic(b"__token__:")]), Ok(Credential::None));
         assert_eq!(read(&[&basic(b":")]), Ok(Credential::None));
+    }
+
+    #[test]
+    fn a_signed_token_is_a_bearer_token_or_a_password() {
+        for field in [b"Bearer eyJh.eyJi.c-_1".to_vec(), basic(b"__token__:eyJh.eyJi.c-_1")] {
+            let Ok(Credential::Signed(text)) = read(&[&field]) else { panic!("not a signed token") };
+            assert_eq!((text.expose(), format!("{text:?}").as_str()), ("eyJh.eyJi.c-_1", "SignedText"));
+        }
+        for other in ["eyJh.eyJi", "eyJh.eyJi.", "eyJh.eyJi.c.d", "eyJh.eyJi.c=", "abcd.eyJi.c"] {
+            assert_eq!(read(&[format!("Bearer {other}").as_bytes()]), Ok(Credential::Unusable), "{other}");
+        }
     }
 
     #[test]

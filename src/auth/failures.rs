@@ -1,6 +1,6 @@
-//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so
-//! that nobody can guess tokens or overload the server with them. A valid token is never refused because of them. Also
-//! limits, for each valid token, how many of the changes that it does not permit are recorded.
+//! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing of
+//! tokens and overload of the server. A valid token is never refused because of these limits. Also limits, for each
+//! valid token, how many of the changes that it does not permit are recorded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use parking_lot::Mutex;
 
 use super::secret::Prefix;
-use crate::model::ids::TokenId;
+use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp};
 
-/// Number of failures that are accepted at once.
+/// Number of failures that are accepted as a burst.
 const BURST: i64 = 20;
 /// Interval in which one more failure is accepted, in microseconds.
 const FAILURE_INTERVAL: i64 = SECOND;
@@ -25,7 +25,7 @@ const CAPACITY: usize = 10_000;
 pub(super) struct Failures {
     by_address: Mutex<Buckets<IpAddr>>,
     by_prefix: Mutex<Buckets<Prefix>>,
-    refusals: Mutex<Buckets<TokenId>>,
+    refusals: Mutex<Buckets<Identity>>,
 }
 
 impl Failures {
@@ -38,7 +38,7 @@ impl Failures {
     }
 
     /// Returns whether a change that a token does not permit is recorded.
-    pub(super) fn records_refusal(&self, token: TokenId, now: Timestamp) -> bool {
+    pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
         self.refusals.lock().add(token, now.0).is_ok()
     }
 

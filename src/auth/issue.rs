@@ -113,3 +113,14 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     .await?;
     tokens.refresh().await
 }
+
+/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: at once on this server, on others
+/// when they read the change.
+///
+/// # Errors
+/// The database fails.
+pub async fn revoke_user(state: &State, tokens: &Tokens, user: &str) -> Result<(), DbError> {
+    let (now, user) = ((state.clock)(), user.to_owned());
+    apply_edit(state, move |c| db::session::revoke_user(c, &user, now)).await?;
+    tokens.refresh().await
+}

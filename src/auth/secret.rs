@@ -1,5 +1,5 @@
 //! The text of a token: `rspm_`, 30 random letters and digits, and 6 that are a checksum of these, so that secret
-//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a look-up.
+//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a lookup.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl Secret {
         while text.len() < PREFIX.len() + RANDOM_LENGTH {
             let mut bytes = Zeroizing::new([0; RANDOM_LENGTH]);
             SysRng.try_fill_bytes(&mut *bytes).map_err(std::io::Error::other)?;
-            // Bytes from 248 on are dropped: 248 is the largest multiple of 62.
+            // Bytes from 248 on are discarded: 248 is the largest multiple of 62.
             let digits = bytes.iter().filter(|byte| **byte < 248);
             let missing_length = PREFIX.len() + RANDOM_LENGTH - text.len();
             text.extend(
@@ -80,7 +80,8 @@ impl Prefix {
 }
 
 /// Returns the digest under which a token is stored.
-pub(super) fn digest(text: &str) -> Sha256 {
+#[must_use]
+pub fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 

@@ -14,10 +14,13 @@ use tokio::sync::Notify;
 
 use super::failures::Failures;
 use super::secret::Prefix;
+use super::signing_key::SigningKey;
 
 use crate::access::{Grant, Scope, ScopeKind, Selection};
 use crate::catalog::CatalogHandle;
+use crate::db::author::AuthorKind;
 use crate::db::{self, Db, DbError};
+use crate::encryption::key::Key;
 use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
 use crate::model::ids::{RepoId, SourceId, TokenId};
@@ -36,11 +39,29 @@ const UNKNOWN_INTERVAL: i64 = SECOND;
 /// Maximum number of different grants that tokens share.
 const MAX_SHARED: usize = 4_096;
 
-/// A valid token.
+/// The origin of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A row of the database with this id.
+    Stored(TokenId),
+    /// A token that this server signed. Like a session, it carries the revision of the newest change of tokens that the
+    /// server knew, so that the order of issue and revocation does not depend on clocks.
+    Signed {
+        /// The revision.
+        revision: i64,
+    },
+    /// The session of a browser.
+    Session {
+        /// As of a signed token.
+        revision: i64,
+    },
+}
+
+/// A valid token, or a session.
 #[derive(Debug)]
 pub struct Token {
-    /// Row id.
-    pub id: TokenId,
+    /// Its origin.
+    pub kind: TokenKind,
     /// Its identity in lists.
     pub guid: Identity,
     /// The person or service that uses it.
@@ -59,7 +80,31 @@ impl Token {
     /// Its user and identity, as in transactions and in the audit trail.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{} (token {})", self.user, self.guid)
+        match self.kind {
+            TokenKind::Stored(_) | TokenKind::Signed { .. } => format!("{} (token {})", self.user, self.guid),
+            TokenKind::Session { .. } => format!("{} (session {})", self.user, self.guid),
+        }
+    }
+
+    /// The kind of the author of its writes.
+    #[must_use]
+    pub fn author_kind(&self) -> AuthorKind {
+        match self.kind {
+            TokenKind::Stored(_) | TokenKind::Signed { .. } => AuthorKind::Token,
+            TokenKind::Session { .. } => AuthorKind::Session,
+        }
+    }
+
+    /// Returns a token that is not a row of the table of tokens.
+    pub(super) fn without_row(
+        kind: TokenKind,
+        (guid, digest): (Identity, Sha256),
+        user: &str,
+        grant: Grant,
+        expires_at: Timestamp,
+    ) -> Token {
+        let expires_at = Some(expires_at);
+        Token { kind, guid, user: user.into(), grant, expires_at, digest, used_on: AtomicI64::new(NEVER) }
     }
 }
 
@@ -99,6 +144,8 @@ impl Eq for ByDigest {}
 #[derive(Clone, Debug, Default)]
 struct Table {
     tokens: HashSet<ByDigest>,
+    /// The revision of the newest revocation of all that a user has.
+    revoked_users: HashMap<String, i64>,
     revision: i64,
     /// Grants by their rows: most tokens have the same few.
     grants: HashMap<Vec<db::token::ScopeRow>, Grant>,
@@ -120,14 +167,15 @@ struct Inner {
     /// Uses that are not written yet: at most one of each token and day.
     uses: parking_lot::Mutex<Vec<(Arc<Token>, Timestamp)>>,
     used: Notify,
+    signing_key: Option<SigningKey>,
 }
 
 impl Tokens {
-    /// Reads the tokens of the database.
+    /// Reads the tokens of the database. Without a key, no token can be signed.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn open(db: &Db, catalog: &CatalogHandle) -> Result<Tokens, DbError> {
+    pub async fn open(db: &Db, catalog: &CatalogHandle, key: Option<&Key>) -> Result<Tokens, DbError> {
         let tokens = Tokens(Arc::new(Inner {
             db: db.clone(),
             catalog: catalog.clone(),
@@ -137,6 +185,7 @@ impl Tokens {
             failures: Failures::new(),
             uses: parking_lot::Mutex::default(),
             used: Notify::new(),
+            signing_key: key.map(SigningKey::derive),
         }));
         tokens.refresh().await?;
         Ok(tokens)
@@ -146,11 +195,8 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token = table
-            .tokens
-            .get(digest)
-            .map(|ByDigest(token)| token)
-            .filter(|token| token.expires_at.is_none_or(|end| now < end))?;
+        let token =
+            table.tokens.get(digest).map(|ByDigest(token)| token).filter(|token| self.is_live(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
         // The first of several requests at a time records it.
         if token.used_on.load(Ordering::Relaxed) != today
@@ -162,8 +208,8 @@ impl Tokens {
         Some(Arc::clone(token))
     }
 
-    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another server may
-    /// have created the token.
+    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another
+    /// server may have created the token.
     pub async fn find(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         if let Some(token) = self.get(digest, now) {
             return Some(token);
@@ -183,7 +229,36 @@ impl Tokens {
     /// Whether a token that was valid before is still valid at `now`.
     #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
-        self.0.table.load().tokens.contains(&token.digest) && token.expires_at.is_none_or(|end| now < end)
+        let table = self.0.table.load();
+        let is_revoked = match token.kind {
+            TokenKind::Stored(_) => !table.tokens.contains(&token.digest),
+            TokenKind::Signed { revision } | TokenKind::Session { revision } => {
+                table.revoked_users.get(&*token.user).is_some_and(|revoked| revision < *revoked)
+            }
+        };
+        !is_revoked && self.is_live(token, now)
+    }
+
+    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired when
+    /// the newest transaction was published.
+    fn is_live(&self, token: &Token, now: Timestamp) -> bool {
+        let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
+        token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
+    }
+
+    /// The revision of the newest change of tokens that this server knows.
+    pub(super) fn revision(&self) -> i64 {
+        self.0.table.load().revision
+    }
+
+    /// The key of signed tokens.
+    pub(super) fn signing_key(&self) -> Option<&SigningKey> {
+        self.0.signing_key.as_ref()
+    }
+
+    /// The database.
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
     }
 
     /// Counts a request with credentials that are not valid.
@@ -197,7 +272,7 @@ impl Tokens {
     /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
-        self.0.failures.records_refusal(token.id, now)
+        self.0.failures.records_refusal(token.guid, now)
     }
 
     /// Reads the tokens that changed.
@@ -213,7 +288,14 @@ impl Tokens {
             let newest = db::token::changed_since(c, table.revision, &mut |row| {
                 changed.get_or_insert_with(|| Table::clone(&table)).apply(row);
             })?;
-            Ok(changed.map(|changed| Table { revision: newest, ..changed }))
+            let users = db::session::revoked_since(c, table.revision)?;
+            if changed.is_none() && users.is_empty() {
+                return Ok(None);
+            }
+            let mut changed = changed.unwrap_or_else(|| Table::clone(&table));
+            changed.revision = users.iter().map(|(_, revision)| *revision).fold(newest, i64::max);
+            changed.revoked_users.extend(users);
+            Ok(Some(changed))
         });
         if let Some(table) = read.await? {
             self.0.table.store(Arc::new(table));
@@ -228,8 +310,13 @@ impl Tokens {
             // Several uses are one write.
             tokio::time::sleep(USE_INTERVAL).await;
             let uses = std::mem::take(&mut *self.0.uses.lock());
-            let rows: Vec<_> =
-                uses.iter().map(|(token, at)| (token.id, token.guid, token.user.clone(), *at)).collect();
+            let rows: Vec<_> = uses
+                .iter()
+                .filter_map(|(token, at)| match token.kind {
+                    TokenKind::Stored(id) => Some((id, token.guid, token.user.clone(), *at)),
+                    TokenKind::Signed { .. } | TokenKind::Session { .. } => None,
+                })
+                .collect();
             let write = self.0.db.write(move |c| {
                 rows.iter()
                     .try_for_each(|(id, guid, user, at)| db::token::record_use(c, *id, (*guid, &**user), *at))
@@ -276,7 +363,7 @@ impl Table {
             user: row.user,
             grant: self.shared_grant(row.scopes),
             expires_at: row.expires_at,
-            id: row.id,
+            kind: TokenKind::Stored(row.id),
             digest: row.digest,
             used_on: AtomicI64::new(NEVER),
         };
@@ -297,7 +384,8 @@ impl Table {
     }
 }
 
-/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits nothing.
+/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits
+/// nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     let (mut repositories, mut sources, mut is_admin) = (None, None, false);
     for row in rows {

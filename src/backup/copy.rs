@@ -1,5 +1,5 @@
-//! Copies objects from storage into the folder of backups: hashes each while it is read, and names its file when its bytes
-//! are complete.
+//! Copies objects from storage into the folder of backups: hashes each while it is read; a file gets its name when its
+//! bytes are complete.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -111,7 +111,7 @@ impl Copier<'_> {
                 self.result.new_bytes += size;
                 Ok(None)
             }
-            // Errors of the folder are of another kind.
+            // Errors of the folder, in contrast, end the backup.
             Err(
                 BackupError::Storage(StorageError::NotFound(_) | StorageError::Io { .. })
                 | BackupError::Damaged { .. },

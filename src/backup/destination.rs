@@ -10,7 +10,7 @@ use crate::model::storage_class::StorageClass;
 /// Returns the place for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///
 /// # Errors
-/// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
+/// There is none, it is not below `Server.BackupPaths`, or it overlaps with the server's data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed_places = &config.server.backup_paths;
     let Some(place) = requested.or(allowed_places.first()) else {
@@ -22,8 +22,8 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
         BackupPlace::Bucket { .. } => place.clone(),
     };
     // SECURITY: the credentials of the server may be valid for buckets of other owners.
-    let is_free = allowed_places.is_empty() && resolved_place.directory().is_some();
-    if !is_free && !allowed_places.iter().any(|allowed_place| contains(allowed_place, &resolved_place)) {
+    let allows_any = allowed_places.is_empty() && resolved_place.directory().is_some();
+    if !allows_any && !allowed_places.iter().any(|allowed_place| contains(allowed_place, &resolved_place)) {
         let paths: Vec<String> = allowed_places.iter().map(ToString::to_string).collect();
         return Err(BackupError::Refused(match paths.is_empty() {
             true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
@@ -36,10 +36,10 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
     Ok(resolved_place)
 }
 
-/// Refuses a place that is among the server's own data.
+/// Refuses a place that overlaps with the server's data.
 ///
 /// # Errors
-/// The place is among the server's own data, or cannot be read.
+/// The place overlaps with the server's data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
     let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),

@@ -222,7 +222,7 @@ impl Manifest {
             if let Some(other) = others.find(is_other) {
                 return Err(BackupError::Refused(format!(
                     "{folder} contains backups of several databases, the newest of them of {} and {}: choose one with --at; \
-                     rspm backup list -o json shows which database each is of",
+                     rspm backup list -o json shows the database of each",
                     newest.created, other.created
                 )));
             }

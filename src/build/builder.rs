@@ -6,7 +6,8 @@ use super::credential::{self, check_key, encrypt, encryption_key};
 use super::failure::BuildFailure;
 use super::fetch::HostKeys;
 use super::log::BuildLog;
-use super::poll::{self, PollResult, References};
+use super::poll::{self, PollResult};
+use super::references::{self, References};
 use super::{Builds, description, fetch, ssh};
 use crate::builder::url::Scheme;
 use crate::config::HostKeyPolicy;
@@ -37,6 +38,10 @@ pub struct NewBuilder {
     pub clone_depth: u32,
     /// Levels of submodules to fetch.
     pub submodules: u32,
+    /// Whether vignettes are built.
+    pub vignettes: bool,
+    /// Whether all existing tags are built, not only the highest ones.
+    pub all_tags: bool,
     /// Name of a credential.
     pub credential: Option<String>,
     /// Secret of webhooks.
@@ -56,6 +61,8 @@ pub struct BuilderEdit {
     pub clone_depth: Option<u32>,
     /// Levels of submodules to fetch.
     pub submodules: Option<u32>,
+    /// Whether vignettes are built.
+    pub vignettes: Option<bool>,
     /// Name of a credential; empty for none.
     pub credential: Option<String>,
     /// Secret of webhooks; empty for none.
@@ -120,6 +127,11 @@ pub async fn create(
 ) -> Result<(GitBuilder, PollResult, Vec<String>), RepoError> {
     let (source, source_name) = source(builds, &new.source)?;
     let url = fetch::url(builds, &new.url)?;
+    let language = builds.state.catalog.get().source_by_id(source).map_or(Language::R, |s| s.kind.language());
+    check_vignettes(language, new.vignettes)?;
+    if new.all_tags && new.trigger != Trigger::Tags {
+        return Err(RepoError::Invalid("--all-tags: only with --build-trigger=tags".to_owned()));
+    }
     let credential = match &new.credential {
         Some(name) => Some(credential::find(builds, &url, name).await?),
         None => None,
@@ -136,7 +148,6 @@ pub async fn create(
         }
         None => None,
     };
-    let language = builds.state.catalog.get().source_by_id(source).map_or(Language::R, |s| s.kind.language());
     let name = match (language, &new.name) {
         (Language::R, name) => name.clone().unwrap_or_default(),
         (Language::Python, Some(name)) if is_valid(name) => normalize(name),
@@ -157,6 +168,7 @@ pub async fn create(
         sub_dir: directory(&new.sub_dir),
         clone_depth: new.clone_depth,
         submodules: new.submodules,
+        vignettes: new.vignettes,
         credential,
         webhook_secret,
         created_at: now,
@@ -179,13 +191,13 @@ pub async fn create(
     };
     if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
         return Err(RepoError::Invalid(format!(
-            "--name: the repository contains the package '{name}', not '{expected}'; leave the flag out"
+            "--name: the repository contains the package '{name}', not '{expected}'; omit the flag"
         )));
     }
     builder.name.clone_from(&name);
     builder.head = references.head.clone().unwrap_or_default();
     let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
-    let first_tags = builds.state.config.load().git.first_tags;
+    let first_tags = if new.all_tags { usize::MAX } else { builds.state.config.load().git.first_tags };
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
     let transaction = builds.state.db.write(move |c| {
         if let Some(key) = &key {
@@ -221,6 +233,14 @@ pub async fn create(
     Ok((builder, result, accepted))
 }
 
+/// Refuses vignettes of Python packages.
+fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError> {
+    if vignettes && language == Language::Python {
+        return Err(RepoError::Invalid("--vignettes: only R packages have vignettes".to_owned()));
+    }
+    Ok(())
+}
+
 /// Lists references, and records host keys that are accepted for the first time; returns their fingerprints.
 async fn list_accepting(
     builds: &Builds,
@@ -234,7 +254,7 @@ async fn list_accepting(
         let replaced = (host_keys == HostKeys::Replaced).then_some(host);
         credential::accept_host_keys(builds, id, lines, replaced).await?;
     }
-    Ok((poll::checked(builder, listing.references)?, fingerprints))
+    Ok((references::checked(builder, listing.references)?, fingerprints))
 }
 
 /// Fetches a commit and reads the name of its package.
@@ -258,7 +278,7 @@ async fn package_name(
     package.map_err(|error| BuildFailure::Temporary(error.to_string()))?
 }
 
-/// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.
+/// Removes a leading `./`, and slashes at both ends, from the path of a subdirectory.
 fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }
@@ -301,6 +321,8 @@ pub async fn edit(
     builder.sub_dir = edit.sub_dir.map_or(builder.sub_dir, |path| directory(&path));
     builder.clone_depth = edit.clone_depth.unwrap_or(builder.clone_depth);
     builder.submodules = edit.submodules.unwrap_or(builder.submodules);
+    builder.vignettes = edit.vignettes.unwrap_or(builder.vignettes);
+    check_vignettes(builds.language(&builder), builder.vignettes)?;
     let mut key = None;
     if let Some(secret) = edit.webhook_secret {
         builder.webhook_secret = None;

@@ -43,6 +43,8 @@ pub struct NewCredential {
 pub(super) struct Secrets {
     /// A sealed file with user name and password.
     pub(super) file: Option<OwnedFd>,
+    /// The same for a request of the server.
+    pub(super) login: Option<Credential>,
     /// The key of an SSH repository.
     pub(super) key: Option<Arc<PrivateKey>>,
     /// Accepted SSH host keys.
@@ -331,20 +333,21 @@ pub(super) async fn secrets(
         let imported = ssh::key::read(&secret, None)
             .map_err(|error| BuildFailure::Final(format!("the SSH key '{}': {error}", credential.name)))?;
         let (key, known_hosts) = (Some(Arc::new(imported.key)), credential.known_hosts);
-        return Ok(Secrets { file: None, key, known_hosts, hidden: Vec::new() });
+        return Ok(Secrets { key, known_hosts, ..Secrets::default() });
     }
-    let file = credential_file(&Credential {
+    let login = Credential {
         protocol: if url.scheme == Scheme::Http { "http" } else { "https" }.to_owned(),
         host: url.authority(),
         username: credential.username.clone(),
         password: secret.to_string(),
-    })?;
+    };
+    let file = credential_file(&login)?;
     let hidden = vec![
         secret.to_string(),
         STANDARD.encode(format!("{}:{}", credential.username, *secret)),
         utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string(),
     ];
-    Ok(Secrets { file: Some(file), hidden, ..Secrets::default() })
+    Ok(Secrets { file: Some(file), login: Some(login), hidden, ..Secrets::default() })
 }
 
 /// Adds host keys to a credential. With `replaced`, the earlier ones of that host are removed.

@@ -1,5 +1,7 @@
 //! Failures of fetches and builds.
 
+use std::time::Duration;
+
 use crate::builder::connection::JobError;
 use crate::builder::message::Failure;
 use crate::serve::RepoError;
@@ -11,6 +13,8 @@ pub(super) enum BuildFailure {
     Final(String),
     /// Another attempt may succeed.
     Temporary(String),
+    /// The git server asks not to be asked again for this time.
+    Later(String, Duration),
     /// The server stops, or another server has the build: nothing is recorded.
     Interrupted,
 }
@@ -19,8 +23,18 @@ impl BuildFailure {
     /// Returns the reason, one sentence.
     pub(super) fn reason(self) -> String {
         match self {
-            BuildFailure::Final(reason) | BuildFailure::Temporary(reason) => reason,
+            BuildFailure::Final(reason)
+            | BuildFailure::Temporary(reason)
+            | BuildFailure::Later(reason, _) => reason,
             BuildFailure::Interrupted => "the server is stopping".to_owned(),
+        }
+    }
+
+    /// Returns the time for which the git server asks not to be asked again.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        match self {
+            BuildFailure::Later(_, pause) => Some(*pause),
+            BuildFailure::Final(_) | BuildFailure::Temporary(_) | BuildFailure::Interrupted => None,
         }
     }
 
@@ -33,6 +47,7 @@ impl BuildFailure {
         match self {
             BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
             BuildFailure::Temporary(reason) => BuildFailure::Temporary(add(reason)),
+            BuildFailure::Later(reason, pause) => BuildFailure::Later(add(reason), pause),
             BuildFailure::Interrupted => BuildFailure::Interrupted,
         }
     }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Builds;
 use super::credential::{self, Secrets};
 use super::detection;
 use super::failure::BuildFailure;
@@ -15,10 +14,12 @@ use super::job::{self, Request};
 use super::log::BuildLog;
 use super::ssh::host_keys;
 use super::ssh::key::PrivateKey;
+use super::{Builds, proxy};
 use crate::builder::message::{FetchCommit, Job, ListReferences, Remote};
 use crate::builder::sandbox::Kind;
 use crate::builder::url::{GitUrl, Scheme};
 use crate::db::git_builder::{GitBuilder, Trigger};
+use crate::model::language::Language;
 use crate::serve::RepoError;
 
 /// Time limit of a poll.
@@ -70,14 +71,15 @@ async fn access(
     log: &BuildLog,
 ) -> Result<Access, BuildFailure> {
     let url = url(builds, &builder.url)?;
-    let Secrets { file, key, known_hosts, hidden } = credential::secrets(builds, builder, &url).await?;
+    let Secrets { file, login: _, key, known_hosts, hidden } =
+        credential::secrets(builds, builder, &url).await?;
     log.hide(hidden);
     let host = host_keys::host(&url);
     let known_hosts = match host_keys {
         HostKeys::Known | HostKeys::New => known_hosts,
         HostKeys::Replaced => host_keys::without(&known_hosts, &host),
     };
-    // SECURITY: ssh accepts a key of another type even if it knows one of the host.
+    // SECURITY: ssh accepts a key of another type even if it has one of the host.
     let accepts_new_host = url.scheme == Scheme::Ssh
         && match host_keys {
             HostKeys::Known => false,
@@ -95,13 +97,12 @@ async fn access(
     if let Some(missing_path) = missing_path {
         return Err(BuildFailure::Temporary(format!("there is no directory {missing_path}")));
     }
-    Ok(Access {
-        readable: local.iter().map(PathBuf::from).collect(),
-        remote: Remote { url: builder.url.clone(), local_paths: local, known_hosts, accepts_new_host },
-        credential: file,
-        key,
-        host,
-    })
+    let readable = local.iter().map(PathBuf::from).collect();
+    let url_text = builder.url.clone();
+    let mut remote =
+        Remote { url: url_text, local_paths: local, known_hosts, accepts_new_host, ..Remote::default() };
+    log.hide(proxy::set(&mut remote, &builds.state.config.load().proxy, url.scheme));
+    Ok(Access { readable, remote, credential: file, key, host })
 }
 
 /// What was listed.
@@ -183,6 +184,7 @@ pub(super) async fn commit(
         depth: builder.clone_depth,
         submodules: builder.submodules,
         submodule_hosts: config.git.submodule_hosts.clone(),
+        history: builds.language(builder) == Language::Python,
         directory: builder.sub_dir.clone(),
     });
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;

@@ -203,11 +203,26 @@ pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Resul
         (None, Some(tx)) => git_build::by_tx(c, TxId(tx)),
         (None, None) => Ok(None),
     });
+    build_row.await?.ok_or_else(|| unknown(build, tx))
+}
+
+/// Returns the error for a build that does not exist, or that the client may not see.
+#[must_use]
+pub fn unknown(build: Option<i64>, tx: Option<i64>) -> RepoError {
     let name = match (build, tx) {
         (Some(id), _) => format!("there is no build {id}"),
         (None, tx) => format!("the transaction {} is not that of a build", tx.unwrap_or_default()),
     };
-    build_row.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
+    RepoError::NotFound(format!("{name}; rspm list git-builds shows all"))
+}
+
+/// Returns the source of a build; `None` if its builder was deleted.
+///
+/// # Errors
+/// Database errors.
+pub async fn source(builds: &Builds, build: &GitBuild) -> Result<Option<SourceId>, RepoError> {
+    let id = build.builder;
+    Ok(builds.state.db.read(move |c| git_builder::get(c, id)).await?.map(|builder| builder.source))
 }
 
 /// Returns the name of the builder of a build.

@@ -13,8 +13,10 @@ mod fetch;
 mod job;
 pub mod log;
 pub mod poll;
+mod proxy;
 mod python;
 pub mod queue;
+mod references;
 mod run;
 pub mod schedule;
 mod ssh;
@@ -28,6 +30,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::log::BuildLog;
+use self::references::Remotes;
 use crate::builder::sandbox::Sandbox;
 use crate::db::git_builder::GitBuilder;
 use crate::edit::Uploads;
@@ -46,6 +49,8 @@ pub struct Builds {
     webhook_polls: Mutex<HashMap<i64, bool>>,
     /// Limits concurrent polls of webhooks.
     hook_slots: tokio::sync::Semaphore,
+    /// What polls remember about remote repositories.
+    remotes: Remotes,
     /// Wakes the schedule.
     wake: Notify,
     /// The program of the builder, if it is not where the package installs it.
@@ -63,6 +68,7 @@ impl Builds {
             running: Mutex::default(),
             webhook_polls: Mutex::default(),
             hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
+            remotes: Remotes::default(),
             wake: Notify::new(),
             program: detection::program(),
         })

@@ -1,23 +1,17 @@
 //! Polls: lists the references of a remote repository, in one request, and puts new commits and tags in the queue.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::failure::BuildFailure;
-use super::fetch::HostKeys;
-use super::{Builds, fetch};
+use super::Builds;
+use super::references::{self, References};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{Conn, DbError};
 use crate::model::time::{SECOND, Timestamp, microseconds};
-use crate::r::version;
 use crate::serve::RepoError;
 
 /// Maximum time between polls that fail, in microseconds.
 const MAX_BACK_OFF: i64 = 3600 * SECOND;
-/// Maximum number of tags of a repository that are considered: the highest ones.
-const MAX_TAGS: usize = 5_000;
-/// Maximum length of a tag in bytes.
-const MAX_TAG: usize = 1000;
 /// Number of digits of a commit in messages.
 const SHORT: usize = 7;
 
@@ -30,71 +24,12 @@ pub struct PollResult {
     pub message: String,
 }
 
-/// References of a remote repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct References {
-    /// The commit of the branch.
-    pub(super) head: Option<String>,
-    /// Tags and the commits that they name, the lowest version first.
-    pub(super) tags: Vec<(String, String)>,
-}
-
-impl References {
-    /// Converts the list of git: an annotated tag has a second line, with the commit.
-    pub(super) fn new(listed: Vec<(String, String)>) -> References {
-        let (mut head, mut tags) = (None, BTreeMap::new());
-        for (object, name) in listed {
-            match name.strip_prefix("refs/tags/") {
-                Some(tag) => {
-                    let (tag, is_peeled) = match tag.strip_suffix("^{}") {
-                        Some(tag) => (tag, true),
-                        None => (tag, false),
-                    };
-                    // git does not check the names that a server sends; an empty one would stand for the branch.
-                    let is_valid =
-                        !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
-                    if is_valid && (is_peeled || !tags.contains_key(tag)) {
-                        tags.insert(tag.to_owned(), object);
-                    }
-                }
-                None => head = Some(object),
-            }
-        }
-        let mut tags: Vec<(String, String)> = tags.into_iter().collect();
-        let number = |tag: &str| tag.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned();
-        tags.sort_by(|(a, _), (b, _)| version::compare(&number(a), &number(b)).then_with(|| a.cmp(b)));
-        tags.drain(..tags.len().saturating_sub(MAX_TAGS));
-        References { head, tags }
-    }
-}
-
-/// Lists the references of a builder.
-pub(super) async fn references(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
-    let listing = fetch::references(builds, builder, HostKeys::Known).await?;
-    checked(builder, listing.references)
-}
-
-/// The references of a list; without those that the builder needs, a failure.
-pub(super) fn checked(
-    builder: &GitBuilder,
-    listed: Vec<(String, String)>,
-) -> Result<References, BuildFailure> {
-    let references = References::new(listed);
-    if references.head.is_none() && builder.trigger == Trigger::Commits {
-        return Err(BuildFailure::Temporary(match builder.branch.as_str() {
-            "" => "the repository has no commit".to_owned(),
-            branch => format!("the repository has no branch '{branch}'"),
-        }));
-    }
-    Ok(references)
-}
-
 /// Polls the remote repository of a builder, and puts new commits and tags in the queue.
 ///
 /// # Errors
 /// The repository cannot be reached; the reason is also recorded, and the next poll is later.
 pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<PollResult, RepoError> {
-    match references(builds, builder).await {
+    match references::list(builds, builder).await {
         Ok(references) => {
             let (builder, actor) = (builder.clone(), actor.to_owned());
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
@@ -121,10 +56,11 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             Ok(result)
         }
         Err(failure) => {
+            let requested = failure.pause().map_or(0, microseconds);
             let reason = failure.reason();
             let interval = interval(builds);
             let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
-            let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval));
+            let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested);
             let due_at = Timestamp((builds.state.clock)().0.saturating_add(pause));
             let (id, text) = (builder.id, reason.clone());
             builds.state.db.write(move |c| git_builder::record_poll_failure(c, id, &text, due_at)).await?;
@@ -176,7 +112,7 @@ pub(super) fn record(
                 }
                 return Ok(PollResult { queued: Vec::new(), message });
             }
-            git_build::supersede(c, builder.id, now)?;
+            git_build::supersede(c, builder.id, &builder.head, now)?;
             let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;
             Ok(PollResult { queued: vec![id], message: format!("New commit {}", short(commit)) })
         }
@@ -262,23 +198,4 @@ fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
 #[must_use]
 pub fn short(commit: &str) -> &str {
     commit.get(..SHORT).unwrap_or(commit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn annotated_tags_name_commits_and_tags_are_in_the_order_of_versions() {
-        let pair = |object: &str, name: &str| (object.to_owned(), name.to_owned());
-        let references = References::new(vec![
-            pair("aa", "HEAD"),
-            pair("b1", "refs/tags/v1.10"),
-            pair("b2", "refs/tags/v1.9"),
-            pair("c2", "refs/tags/v1.9^{}"),
-            pair("d1", "refs/tags/0.1"),
-        ]);
-        assert_eq!(references.head.as_deref(), Some("aa"));
-        assert_eq!(references.tags, [pair("0.1", "d1"), pair("v1.9", "c2"), pair("v1.10", "b1")]);
-    }
 }

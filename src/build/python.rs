@@ -1,4 +1,4 @@
-//! What is particular about builds of Python packages: their version and time, the files that they write, and why one fails.
+//! The parts of a build that are specific to Python packages: version, time, written files, reason of a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -29,10 +29,13 @@ pub(super) fn version_of_tag(tag: &str) -> Option<String> {
 
 /// Reads the files of a build, with their names. What they contain is checked as for uploads.
 pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(String, File)>, BuildFailure> {
-    let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<(String, File)>> {
+    let read = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Vec<(String, File)>>> {
         archive.rewind()?;
         let mut files = Vec::new();
-        for entry in tar::Archive::new(archive).entries()?.take(MAX_FILES) {
+        for entry in tar::Archive::new(archive).entries()? {
+            if files.len() == MAX_FILES {
+                return Ok(None);
+            }
             let mut entry = entry?;
             let name = entry.path()?.to_string_lossy().into_owned();
             let mut file = tempfile::tempfile_in(&temp_dir)?;
@@ -41,9 +44,13 @@ pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(S
             file.rewind()?;
             files.push((name, file));
         }
-        Ok(files)
+        Ok(Some(files))
     });
     let files = read.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??;
+    let Some(files) = files else {
+        let reason = "the build wrote more than a source distribution and a wheel".to_owned();
+        return Err(BuildFailure::Final(reason));
+    };
     if files.is_empty() {
         return Err(BuildFailure::Final("the build wrote no file".to_owned()));
     }
@@ -90,6 +97,20 @@ mod tests {
         let reason = explain(failed(), "ERROR Backend 'flit_core.buildapi' is not available.").reason();
         assert!(reason.contains("flit_core.buildapi;"), "{reason}");
         assert_eq!(explain(failed(), "SyntaxError").reason(), "python -m build --sdist failed");
+    }
+
+    #[tokio::test]
+    async fn a_build_has_a_source_distribution_and_one_wheel() {
+        for (count, is_accepted) in [(0, false), (1, true), (2, true), (3, false)] {
+            let mut archive = tar::Builder::new(tempfile::tempfile().unwrap());
+            for number in 0..count {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(1);
+                archive.append_data(&mut header, format!("{number}.whl"), &b"x"[..]).unwrap();
+            }
+            let files = files(archive.into_inner().unwrap(), std::env::temp_dir()).await;
+            assert_eq!(files.is_ok(), is_accepted, "{count}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Builds;
 use super::builder::{self, get};
 use super::poll::{self, queued};
+use super::references;
 use crate::db::audit;
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder};
@@ -82,7 +83,7 @@ async fn find(
             .ok_or_else(|| not_found(format!("'{}' has no build", builder.name))),
         Revision::Tag(tag) => {
             // The tag may have been moved since.
-            let references = poll::references(builds, builder).await?;
+            let references = references::list(builds, builder).await?;
             let reference = references.tags.into_iter().find(|(name, _)| *name == tag);
             reference.ok_or_else(|| not_found(format!("the repository has no tag '{tag}'")))
         }
@@ -94,7 +95,7 @@ async fn find(
                 Some(build) => Ok((build.tag, build.commit)),
                 None if is_commit && matches!(digits.len(), 40 | 64) => Ok((String::new(), digits)),
                 None => Err(not_found(format!(
-                    "no build has the commit '{}'; write all digits for another one",
+                    "no build has the commit '{}'; give all digits to build another commit",
                     digits.chars().take(64).collect::<String>()
                 ))),
             }

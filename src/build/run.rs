@@ -144,7 +144,9 @@ impl Attempt<'_> {
                     |()| "interrupted; the build is in the queue again".to_owned(),
                 ));
             }
-            BuildFailure::Temporary(reason) => (reason, build.attempt >= retries),
+            BuildFailure::Temporary(reason) | BuildFailure::Later(reason, _) => {
+                (reason, build.attempt >= retries)
+            }
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("== Failed: {reason}"));
@@ -272,7 +274,7 @@ impl Attempt<'_> {
         let job = Job::BuildRPackage(BuildRPackage {
             r: config.git.r.as_ref().and_then(text),
             library: config.git.r_library.as_ref().and_then(text),
-            vignettes: false,
+            vignettes: self.builder.vignettes,
         });
         let request = Request {
             job,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use ring::hmac;
+use zeroize::Zeroizing;
 
 use super::credential::{decrypt, encryption_key};
 use super::{Builds, poll};
-use crate::db::git_builder;
+use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
 /// Maximum number of concurrent polls of webhooks: a git server sends a webhook for every push, and a request can be
@@ -25,76 +26,111 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Returns true if one of them is that of the body. Takes the same time for every wrong one.
-    fn verify(&self, secret: &str, body: &[u8]) -> bool {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        let is_signed =
-            |digits: &str| hex::decode(digits).is_ok_and(|tag| hmac::verify(&key, body, &tag).is_ok());
-        // Compares digests with a secret key, so that the time does not depend on the token.
-        let is_secret = |token: &str| {
-            let tag = hmac::sign(&key, secret.as_bytes());
-            hmac::verify(&key, token.as_bytes(), tag.as_ref()).is_ok()
+    /// Returns true if one of them is `tag`, that of the body, or the secret. Takes the same time for every wrong one.
+    fn verify(&self, key: &hmac::Key, secret: &str, tag: &hmac::Tag) -> bool {
+        // Compares digests with a secret key, so that the time does not depend on the values.
+        let is_equal = |expected: &[u8], sent: &[u8]| {
+            hmac::verify(key, sent, hmac::sign(key, expected).as_ref()).is_ok()
         };
+        let is_signed = |digits: &str| hex::decode(digits).is_ok_and(|sent| is_equal(tag.as_ref(), &sent));
         self.hub.and_then(|text| text.strip_prefix("sha256=")).is_some_and(is_signed)
             || self.gitea.is_some_and(is_signed)
-            || self.gitlab.is_some_and(is_secret)
+            || self.gitlab.is_some_and(|token| is_equal(secret.as_bytes(), token.as_bytes()))
     }
 }
 
-/// What may authorize a request.
-pub struct Authorization<'a> {
-    /// Signatures of the body with the builder's secret.
-    pub signatures: Signatures<'a>,
-    /// The body.
-    pub body: &'a [u8],
-    /// Whether the client has a token with which it may change the source of this name.
-    pub may_write: &'a (dyn Fn(&str) -> bool + std::marker::Sync),
+/// The verification of a request while its body is read, which is not stored.
+pub struct Verification {
+    /// `None` if there is no such builder.
+    builder: Option<GitBuilder>,
+    /// The key and the secret of a builder that accepts signatures.
+    secret: Option<(hmac::Key, Zeroizing<String>)>,
+    context: hmac::Context,
 }
 
-/// Starts a poll of the builder with this number, if the request is signed with its secret or has a token for its source.
-/// Returns false otherwise; an unknown builder and one without a secret cannot be distinguished from a wrong signature.
+/// Begins the verification of a request for the builder with this number.
 ///
 /// # Errors
 /// Database errors.
-pub async fn receive(
-    builds: &Arc<Builds>,
-    builder: i64,
-    authorization: Authorization<'_>,
-) -> Result<bool, RepoError> {
+pub async fn begin(builds: &Builds, builder: i64) -> Result<Verification, RepoError> {
     let builder = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
-    let Some(builder) = builder else { return Ok(false) };
-    let secret = match (&builder.webhook_secret, encryption_key(builds)) {
-        (Some(encrypted), Ok(key)) => decrypt(&key, encrypted),
+    let encrypted = builder.as_ref().and_then(|builder| builder.webhook_secret.clone());
+    let secret = match (encrypted, encryption_key(builds)) {
+        (Some(encrypted), Ok(key)) => decrypt(&key, &encrypted),
         _ => None,
     };
-    let Authorization { signatures, body, may_write } = authorization;
-    let is_signed = secret.is_some_and(|secret| signatures.verify(&secret, body));
-    let has_token = || {
-        let catalog = builds.state.catalog.get();
-        catalog.source_by_id(builder.source).is_some_and(|source| may_write(source.name.as_str()))
+    let secret = secret.map(|secret| (hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), secret));
+    // As much work as for a builder with a secret.
+    let context = match &secret {
+        Some((key, _)) => hmac::Context::with_key(key),
+        None => hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
     };
-    if !is_signed && !has_token() {
-        return Ok(false);
+    Ok(Verification { builder, secret, context })
+}
+
+impl Verification {
+    /// Adds a part of the body.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.context.update(bytes);
     }
-    if !begin(builds, builder.id) {
-        return Ok(true);
-    }
-    let builds = Arc::clone(builds);
-    tokio::spawn(async move {
-        let _slot = builds.hook_slots.acquire().await;
-        loop {
-            // `poll` logs and records errors.
-            let _ = poll::poll(&builds, &builder, "webhook").await;
-            if !is_repeated(&builds, builder.id) {
-                return;
-            }
+
+    /// Starts a poll of the builder if the request is signed with its secret, or has a token with which the client may
+    /// change the source of a name (`may_write`). Returns false otherwise; an unknown builder and one without a secret
+    /// cannot be distinguished from a wrong signature.
+    #[must_use]
+    pub fn finish(
+        self,
+        builds: &Arc<Builds>,
+        signatures: &Signatures<'_>,
+        may_write: impl Fn(&str) -> bool,
+    ) -> bool {
+        let Verification { builder, secret, context } = self;
+        let tag = context.sign();
+        let Some(builder) = builder else { return false };
+        let is_signed = secret.is_some_and(|(key, secret)| signatures.verify(&key, &secret, &tag));
+        let has_token = || {
+            let catalog = builds.state.catalog.get();
+            catalog.source_by_id(builder.source).is_some_and(|source| may_write(source.name.as_str()))
+        };
+        if !is_signed && !has_token() {
+            return false;
         }
-    });
-    Ok(true)
+        if begin_poll(builds, builder.id) {
+            tokio::spawn(poll_repeatedly(Arc::clone(builds), builder));
+        }
+        true
+    }
+}
+
+/// Polls until no further webhook has arrived.
+async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
+    let _entry = Entry { builds: &builds, builder: builder.id };
+    let _slot = builds.hook_slots.acquire().await;
+    loop {
+        // `poll` logs and records errors.
+        let _ = poll::poll(&builds, &builder, "webhook").await;
+        if !is_repeated(&builds, builder.id) {
+            return;
+        }
+    }
+}
+
+/// Removes the entry of a poll that panics, so that later webhooks start another one.
+struct Entry<'a> {
+    builds: &'a Builds,
+    builder: i64,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.builds.webhook_polls.lock().remove(&self.builder);
+        }
+    }
 }
 
 /// Returns true if a poll is to be started; otherwise the running one is repeated when it has ended.
-fn begin(builds: &Builds, builder: i64) -> bool {
+fn begin_poll(builds: &Builds, builder: i64) -> bool {
     let mut polls = builds.webhook_polls.lock();
     let is_polled = polls.contains_key(&builder);
     polls.insert(builder, is_polled);
@@ -126,10 +162,14 @@ mod tests {
         // The example of GitHub's documentation.
         let digits = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let (hub, wrong) = (format!("sha256={digits}"), format!("sha256={}", digits.replace('7', "8")));
+        let verify = |signatures: Signatures<'_>, body: &[u8]| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+            signatures.verify(&key, secret, &hmac::sign(&key, body))
+        };
         let none = Signatures::default();
-        assert!(Signatures { hub: Some(&hub), ..none }.verify(secret, body));
-        assert!(Signatures { gitea: Some(digits), ..none }.verify(secret, body));
-        assert!(Signatures { gitlab: Some(secret), ..none }.verify(secret, body));
+        assert!(verify(Signatures { hub: Some(&hub), ..none }, body));
+        assert!(verify(Signatures { gitea: Some(digits), ..none }, body));
+        assert!(verify(Signatures { gitlab: Some(secret), ..none }, body));
         for bad in [
             none,
             Signatures { hub: Some(&wrong), ..none },
@@ -139,8 +179,8 @@ mod tests {
             Signatures { gitlab: Some("It's a secret to everybody"), ..none },
             Signatures { gitlab: Some(""), ..none },
         ] {
-            assert!(!bad.verify(secret, body), "{bad:?}");
+            assert!(!verify(bad, body), "{bad:?}");
         }
-        assert!(!Signatures { hub: Some(&hub), ..none }.verify(secret, b"Hello, World"));
+        assert!(!verify(Signatures { hub: Some(&hub), ..none }, b"Hello, World"));
     }
 }

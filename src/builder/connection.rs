@@ -56,7 +56,7 @@ pub struct Connection {
     // First in the order of dropping: a builder ends when its connection is closed.
     socket: Option<OwnedFd>,
     child: Option<Child>,
-    // The directory of a builder without a file system of its own.
+    // The directory of a builder that has no separate file system.
     _workspace: Option<tempfile::TempDir>,
     has_started: bool,
     deadline: Instant,
@@ -180,7 +180,7 @@ impl Drop for Connection {
     }
 }
 
-/// Returns a sealed memory file with a credential; nobody can change it any more.
+/// Returns a memory file with a credential, sealed against changes.
 ///
 /// # Errors
 /// The kernel has no memory.

@@ -80,6 +80,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Number of processes of the user; only for a user or a user namespace of the job's own.
     pub processes: Option<u64>,
+    /// Whether commands run only when no other process wants the processor.
+    pub idle: bool,
 }
 
 impl Default for Limits {
@@ -91,6 +93,7 @@ impl Default for Limits {
             file_size: 2 << 30,
             memory: None,
             processes: None,
+            idle: false,
         }
     }
 }
@@ -107,6 +110,21 @@ pub struct Remote {
     pub known_hosts: String,
     /// Whether the key of a host that has none there is accepted, and reported.
     pub accepts_new_host: bool,
+    /// The proxy for HTTPS and HTTP; empty for none.
+    pub proxy: ProxyUrl,
+    /// Hosts that are reached without the proxy, as in the variable `NO_PROXY`.
+    pub no_proxy: String,
+}
+
+/// The URL of a proxy. It may contain a password, so its `Debug` form does not show it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyUrl(pub String);
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Which references to list.
@@ -137,6 +155,9 @@ pub struct FetchCommit {
     /// Other hosts from which submodules may be fetched.
     #[serde(default)]
     pub submodule_hosts: Vec<String>,
+    /// Whether a Python project that takes its version from git gets the history, as `.git`.
+    #[serde(default)]
+    pub history: bool,
     /// Relative path of the only directory that is needed; empty for the whole tree.
     #[serde(default)]
     pub directory: String,
@@ -482,6 +503,14 @@ fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     if remote.known_hosts.len() > MAX_TEXT || remote.known_hosts.contains('\0') {
         return Err(invalid("known_hosts", "too long, or a NUL character"));
     }
+    // It becomes a value in the configuration of git.
+    let proxy = &remote.proxy.0;
+    if proxy.len() > MAX_TEXT || !proxy.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
+        return Err(invalid("proxy", "not a URL"));
+    }
+    if remote.no_proxy.len() > MAX_TEXT || remote.no_proxy.chars().any(char::is_control) {
+        return Err(invalid("no_proxy", "too long, or a control character"));
+    }
     Ok(())
 }
 
@@ -549,6 +578,7 @@ mod tests {
             depth: 1,
             submodules: 0,
             submodule_hosts: Vec::new(),
+            history: false,
             directory: "r/package".to_owned(),
         };
         change(&mut job);

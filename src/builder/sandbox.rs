@@ -199,7 +199,7 @@ impl Sandbox {
         }
     }
 
-    /// The limits of a job of this kind: units have limits of their own, and users of their own.
+    /// The limits of a job of this kind: units have their own limits and users.
     #[must_use]
     pub fn limits(&self, limits: Limits) -> Limits {
         match self.kind {

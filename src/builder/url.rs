@@ -118,7 +118,7 @@ impl GitUrl {
         Err(error(format!("{} is not below one of the directories of Git.LocalPaths", self.path)))
     }
 
-    /// Host and port as git asks a credential helper for them.
+    /// Host and port in the form that git passes to a credential helper.
     #[must_use]
     pub fn authority(&self) -> String {
         match self.port {

@@ -24,7 +24,7 @@ pub const READMES: &str = "doc";
 /// The file with the versions of Bioconductor.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 
-/// A part of a bundle with a head, segments and objects of its own.
+/// A part of a bundle with its own head, segments and objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Product {
     /// Source packages of CRAN.

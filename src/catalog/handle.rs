@@ -12,6 +12,7 @@ use super::{Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, T
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
+use crate::model::time::Timestamp;
 use crate::r::bioconductor::config::Config;
 
 /// Pauses between attempts to read the catalog after a publish.
@@ -220,14 +221,19 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
         }
         // A back-fill publishes steps below the known ones.
         steps.sort_unstable_by_key(|step| step.seq);
-        if !spans(&steps, row.first, row.head) {
+        let time_head = match row.axis {
+            db::tree::Axis::Time => row.head.map(|head| Timestamp(head.0)),
+            db::tree::Axis::Step => None,
+        };
+        if row.axis == db::tree::Axis::Step && !spans(&steps, row.first, row.head) {
             steps = read_steps(c, row.id)?;
         }
         let role = match row.role {
             db::tree::Role::Source => super::SOURCE_PACKAGE_ROLE,
             db::tree::Role::Binary => super::BINARY_ROLE,
         };
-        trees.push(Tree { id: row.id, source: row.source, label: row.label, role: role.to_owned(), steps });
+        let (label, role) = (row.label, role.to_owned());
+        trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head });
     }
     Ok(trees)
 }

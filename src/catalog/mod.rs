@@ -85,8 +85,11 @@ pub struct Tree {
     pub label: String,
     /// `source` or `binary`.
     pub role: String,
-    /// Steps in order of `seq`.
+    /// Steps in order of `seq`; none if the sequence numbers are times.
     pub steps: Vec<Step>,
+    /// Of a tree whose sequence numbers are times: the instant up to which its state is known; `None` before the first
+    /// sync, and for a tree of steps.
+    pub time_head: Option<Timestamp>,
 }
 
 /// One published state of a tree.
@@ -139,8 +142,8 @@ pub struct RepoStep {
 pub struct Subscription {
     /// The source.
     pub source: SourceId,
-    /// For Bioconductor, the version that is subscribed. For another source in a repository of Bioconductor, the version
-    /// of the repository that contains its packages. `None` means all versions.
+    /// For Bioconductor, the version that is subscribed. For another source in a repository of Bioconductor, the
+    /// version of the repository that contains its packages. `None` means all versions.
     pub version: Option<Version>,
 }
 
@@ -299,6 +302,16 @@ impl Repository {
 }
 
 impl Tree {
+    /// Returns the sequence number of the newest state; `None` before the first publish. If the numbers are times, it
+    /// is the last one before the head.
+    #[must_use]
+    pub fn newest(&self) -> Option<Seq> {
+        match self.time_head {
+            Some(head) => Some(Seq(head.0 - 1)),
+            None => self.steps.last().map(|step| step.seq),
+        }
+    }
+
     /// Returns the part of Bioconductor that the tree lists; `None` for other sources.
     #[must_use]
     pub fn part(&self) -> Option<Part> {

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
+use crate::model::ids::Seq;
 use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
@@ -80,7 +81,7 @@ pub fn resolve(
         return if is_now { Ok(empty_point(repo)) } else { Err(Unresolved::Empty) };
     };
     let states = states(catalog, &list.step.list, part, end);
-    let Some(newest_at) = states.iter().map(|(_, step)| step.at).max() else {
+    let Some(newest_at) = states.iter().map(|state| state.at).max() else {
         let is_empty = is_now && part.is_none();
         return if is_empty {
             Ok(empty_point(repo))
@@ -88,11 +89,14 @@ pub fn resolve(
             Err(unresolved_reason(catalog, repo, part, snapshot, end))
         };
     };
+    // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
+    let has_times = states.iter().any(|state| state.known_until.is_some());
+    let is_known = |state: &State| state.known_until.is_none_or(|head| head >= end);
     Ok(Point {
         repo: repo.id,
-        open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end),
-        modified: Some(newest_at.max(list.step.at)),
-        trees: states.into_iter().map(|(tree, _)| tree).collect(),
+        open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end) || !states.iter().all(is_known),
+        modified: (!has_times).then(|| newest_at.max(list.step.at)),
+        trees: states.into_iter().map(|state| state.tree).collect(),
     })
 }
 
@@ -157,20 +161,31 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
     Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, list_end })
 }
 
+/// The state of a tree at the end of a snapshot.
+struct State {
+    tree: PointTree,
+    /// When it was published; if the sequence numbers are times, its own time.
+    at: Timestamp,
+    /// If the sequence numbers are times, the instant up to which the tree is known.
+    known_until: Option<Timestamp>,
+}
+
 /// Returns the last state of each source's trees that was published before `end`.
-fn states(
-    catalog: &Catalog,
-    list: &[Subscription],
-    part: Option<Part>,
-    end: Timestamp,
-) -> Vec<(PointTree, Step)> {
+fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Timestamp) -> Vec<State> {
     let mut states = Vec::with_capacity(list.len());
     for entry in list {
         for tree in catalog.subscribed_trees(*entry, part) {
+            if let Some(head) = tree.time_head {
+                let at = Timestamp(head.min(end).0 - 1);
+                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0) };
+                states.push(State { tree: point_tree, at, known_until: Some(head) });
+                continue;
+            }
             let index = tree.steps.partition_point(|step| step.at < end);
             let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
             if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
-                states.push((PointTree { source: entry.source, tree: tree.id, seq: step.seq }, *step));
+                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: step.seq };
+                states.push(State { tree: point_tree, at: step.at, known_until: None });
             }
         }
     }

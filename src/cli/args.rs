@@ -30,7 +30,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Configuration file (used to locate the admin socket)
+    /// Configuration file (used to locate the administration socket)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -38,7 +38,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of the server; a server on another machine requires PACKAGEMANAGER_TOKEN
+    /// Address of the server; a server on another machine requires rspm login or PACKAGEMANAGER_TOKEN
     #[arg(
         short,
         long,
@@ -88,6 +88,13 @@ pub enum Command {
     Audit(AuditCommand),
     /// Check that the server responds, and show the user and scopes of the token
     Verify,
+    /// Check a token of a server, and store it for later commands of this user
+    Login(super::login::Login),
+    /// Remove the stored token of a server
+    Logout,
+    /// Create the first token of a server with its bootstrap key
+    #[command(subcommand)]
+    Bootstrap(super::bootstrap::BootstrapCommand),
     /// Show one source or repository
     Info(Info),
     /// Explain which file a client gets for a package, and why
@@ -593,13 +600,16 @@ pub struct RemovePackage {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Data to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories
+    /// Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security advisories
     /// (vulns)
-    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "PyPI", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)
     #[arg(long)]
     pub version: Option<String>,
+    /// Accept a list of PyPI that has lost projects, or whose serials are lower than those of the last sync
+    #[arg(long)]
+    pub accept_serial: bool,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,

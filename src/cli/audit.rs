@@ -69,7 +69,7 @@ pub struct ListAudit {
 /// Flags of `audit verify`.
 #[derive(Debug, Args)]
 pub struct VerifyAudit {
-    /// Number of a row that was noted outside this server
+    /// Number of a row that was recorded on another system
     #[arg(long, requires = "sha256")]
     pub row: Option<i64>,
     /// Digest of that row

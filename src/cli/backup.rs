@@ -56,7 +56,7 @@ pub struct CreateBackup {
     /// Continue in a folder whose newest backup is of another copy of the database, which a restore made
     #[arg(long)]
     pub adopt: bool,
-    /// Wait for another program that uses the folder: seconds, or 90s, 5m, 1h
+    /// Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
     pub lock_timeout: u64,
     /// Wait and progress flags.
@@ -70,7 +70,7 @@ pub struct SourceFolder {
     /// The folder with the backups, a directory or s3://bucket/prefix (default: the first of Server.BackupPaths)
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
-    /// Wait for another program that uses the folder: seconds, or 90s, 5m, 1h
+    /// Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
     pub lock_timeout: u64,
 }

@@ -12,6 +12,7 @@ use hyper::body::Frame;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use indicatif::{ProgressBar, ProgressStyle};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,9 @@ use super::error::CliError;
 use super::remote::Remote;
 use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use crate::config::{self, Config};
+
+/// Minimum size of a file whose upload shows its progress, in bytes.
+const MIN_PROGRESS: u64 = 4 << 20;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -149,7 +153,7 @@ impl Client {
         self.call(Method::DELETE, path, empty()).await
     }
 
-    /// Uploads a package file: `kind` is `source` or `binary`.
+    /// Uploads a package file: `kind` is `source` or `binary`. A terminal shows the progress of a large one.
     ///
     /// # Errors
     /// The file cannot be read, or the server refuses it.
@@ -157,22 +161,29 @@ impl Client {
         let local_error = |e| CliError::Local { operation: format!("reading {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
-        if handle.metadata().await.map_err(local_error)?.is_dir() {
+        let metadata = handle.metadata().await.map_err(local_error)?;
+        if metadata.is_dir() {
             return Err(local_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
         let path = format!("/uploads?type={kind}&file={}", segment(&name));
-        let body = |file| {
-            let frames = ReaderStream::with_capacity(file, 256 << 10).map_ok(Frame::data);
-            BodyExt::boxed(StreamBody::new(frames))
+        let bar = upload_bar(&name, metadata.len());
+        let body = |file: tokio::fs::File| {
+            let bar = bar.clone();
+            bar.reset();
+            let pieces = ReaderStream::with_capacity(file, 256 << 10);
+            let pieces = pieces.inspect_ok(move |piece: &Bytes| bar.inc(piece.len() as u64));
+            BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)))
         };
-        match self.call(Method::POST, &path, body(handle)).await {
+        let result = match self.call(Method::POST, &path, body(handle)).await {
             // The upload may be repeated: the server drops uploads that are not used.
             Err(CliError::Interrupted { .. }) => {
                 let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
                 self.call(Method::POST, &path, body(handle)).await
             }
             result => result,
-        }
+        };
+        bar.finish_and_clear();
+        result
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
@@ -196,6 +207,18 @@ impl Client {
             Err(_) => Err(CliError::refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
         }
     }
+}
+
+/// Returns the progress bar of an upload, on standard error; hidden for a small file, and if that is not a terminal.
+fn upload_bar(name: &str, size: u64) -> ProgressBar {
+    if size < MIN_PROGRESS {
+        return ProgressBar::hidden();
+    }
+    // The template is a constant that indicatif accepts; its default style is the fallback.
+    let style = ProgressStyle::with_template("{msg}  [{bar:30}] {bytes}/{total_bytes}  {eta} left");
+    let bar = ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // The name of a file may have characters that control a terminal.
+    bar.with_message(name.chars().filter(|c| !c.is_control()).collect::<String>())
 }
 
 impl Socket {

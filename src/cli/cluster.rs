@@ -21,7 +21,7 @@ const REPORT_TIME: Duration = Duration::from_secs(10);
 /// `rspm cluster …`
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
-    /// List the servers, and what differs between them
+    /// List the servers, and the differences between them
     Nodes(ClusterNodes),
     /// Drain servers and stop serving on them (503)
     Offline(ClusterOffline),

@@ -42,8 +42,8 @@ pub enum CliError {
     },
     /// The caller named the server of another machine, but has no token.
     #[error(
-        "--address {0} is not the address of this machine's server, and other servers require a token: set \
-         PACKAGEMANAGER_TOKEN\nTo create a token, on the server: rspm create token\nSee {page}",
+        "--address {0} is not the address of this machine's server, and other servers require a token: run \
+         rspm login, or set PACKAGEMANAGER_TOKEN\nTo create a token, on the server: rspm create token\nSee {page}",
         page = Page::ACCESS
     )]
     NoToken(String),
@@ -60,8 +60,8 @@ pub enum CliError {
     },
     /// The connection broke between a request that changes something and its response.
     #[error(
-        "the connection to {} broke before the response: {reason}\nThe command may have been carried out: check with \
-         rspm list before you repeat it",
+        "the connection to {} was lost before the response: {reason}\nThe command may have been carried out: check \
+         with rspm list before you repeat it",
         .path.display()
     )]
     Interrupted {

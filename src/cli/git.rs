@@ -33,6 +33,9 @@ fn describe(builder: &GitBuilder) -> String {
     if !builder.sub_dir.is_empty() {
         lines.push(format!("    Directory: {}", builder.sub_dir));
     }
+    if builder.vignettes {
+        lines.push("    Vignettes: yes".to_owned());
+    }
     if builder.webhook {
         lines.push(format!("    Webhook: POST /__api__/git-builders/{}/poll", builder.id));
     }
@@ -82,6 +85,8 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
         sub_dir: args.sub_dir,
         clone_depth: args.clone_depth,
         recurse_submodules: args.recurse_submodules,
+        vignettes: args.vignettes,
+        all_tags: args.all_tags,
         credential: args.credential,
         webhook_secret: secret(args.webhook_secret_path.as_deref())?,
     };
@@ -107,6 +112,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
         sub_dir: new_value(args.remove_sub_dir, args.new_sub_dir),
         clone_depth: args.clone_depth,
         recurse_submodules: args.recurse_submodules,
+        vignettes: (args.vignettes || args.no_vignettes).then_some(args.vignettes),
         credential: new_value(args.remove_credential, args.new_credential),
         webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
         accept_host_key: args.accept_host_key,

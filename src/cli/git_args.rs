@@ -55,6 +55,9 @@ pub struct CreateGitBuilder {
     /// Objects to build: the newest commit of the branch, or all tags
     #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
     pub build_trigger: String,
+    /// Build all existing tags, not only the highest ones (Git.FirstTags)
+    #[arg(long)]
+    pub all_tags: bool,
     /// Directory of the package in the repository
     #[arg(long, default_value = "", value_name = "DIR")]
     pub sub_dir: String,
@@ -64,6 +67,9 @@ pub struct CreateGitBuilder {
     /// Levels of submodules to fetch
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
     pub recurse_submodules: u32,
+    /// Build the vignettes of an R package; what they need must be in the library Git.RLibrary
+    #[arg(long)]
+    pub vignettes: bool,
     /// Name of an SSH key or an HTTPS credential
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
@@ -82,7 +88,7 @@ pub struct CreateGitBuilder {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
     "new_url", "new_branch", "new_credential", "new_sub_dir", "remove_credential", "remove_sub_dir",
-    "recurse_submodules", "clone_depth", "webhook_secret_path", "remove_webhook_secret",
+    "recurse_submodules", "clone_depth", "vignettes", "no_vignettes", "webhook_secret_path", "remove_webhook_secret",
     "accept_host_key",
 ]))]
 pub struct EditGitBuilder {
@@ -116,6 +122,12 @@ pub struct EditGitBuilder {
     /// Number of commits to fetch; 0 for the full history
     #[arg(long, value_name = "N")]
     pub clone_depth: Option<u32>,
+    /// Build vignettes
+    #[arg(long, conflicts_with = "no_vignettes")]
+    pub vignettes: bool,
+    /// Build no vignettes (the default)
+    #[arg(long)]
+    pub no_vignettes: bool,
     /// File with a secret; webhooks that are signed with it trigger a poll
     #[arg(long, value_name = "FILE", conflicts_with = "remove_webhook_secret")]
     pub webhook_secret_path: Option<PathBuf>,
@@ -213,7 +225,7 @@ pub struct ImportHttpsCredential {
     /// input)
     #[arg(long, hide_env_values = true)]
     pub password: Option<String>,
-    /// The only host for which it is used, such as git.example.com or git.example.com:8443
+    /// The only host for which the credential is used, such as git.example.com or git.example.com:8443
     #[arg(long)]
     pub host: Option<String>,
     /// Succeed when a credential of this name exists, and leave it unchanged
@@ -233,7 +245,7 @@ pub struct EditHttpsCredential {
     /// New password or token (without a value: prompt or standard input)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub password: Option<String>,
-    /// The only host for which it is used; empty for any
+    /// The only host for which the credential is used; empty for any
     #[arg(long)]
     pub host: Option<String>,
 }
@@ -250,7 +262,7 @@ pub struct ImportSshKey {
     /// File with the passphrase of the key, which is not stored
     #[arg(long, value_name = "FILE")]
     pub passphrase_path: Option<PathBuf>,
-    /// Use it for this host only, such as git.example.com or git.example.com:2222
+    /// Use the key for this host only, such as git.example.com or git.example.com:2222
     #[arg(long)]
     pub host: Option<String>,
     /// File with host keys of git servers, as ssh-keyscan writes it
@@ -274,7 +286,7 @@ pub struct EditSshKey {
     /// File with the passphrase of the new key
     #[arg(long, value_name = "FILE", requires = "path")]
     pub passphrase_path: Option<PathBuf>,
-    /// Use it for this host only; empty for any
+    /// Use the key for this host only; empty for any
     #[arg(long)]
     pub host: Option<String>,
     /// File with host keys of git servers, which replace the recorded ones

@@ -33,7 +33,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "repair",
         ],
     ),
-    ("Access", &["verify", "revoke", "audit"]),
+    ("Access", &["login", "logout", "verify", "revoke", "audit", "bootstrap"]),
     ("Other", &["license", "completion", "help"]),
 ];
 

@@ -191,6 +191,8 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
                 )
             },
         );
+        let index = source.index.as_ref();
+        let state_at = index.and_then(|index| index.state_at.as_deref());
         fields(&[
             ("Source", source.name.clone()),
             ("Type", source.type_label.clone()),
@@ -199,6 +201,8 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
                 if is_built_in { "with the server".to_owned() } else { format_time(&source.created) },
             ),
             ("Packages", format_count(source.packages)),
+            ("Pages read", index.map(|index| format_count(index.read_projects)).unwrap_or_default()),
+            ("State of", state_at.map(format_time).unwrap_or_default()),
             ("Last transaction", last_transaction),
         ])
     })

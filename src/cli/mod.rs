@@ -5,6 +5,7 @@ pub mod args;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod bootstrap;
 pub mod check;
 pub mod client;
 pub mod cluster;
@@ -20,6 +21,7 @@ mod job;
 pub mod license;
 pub mod list;
 mod local_address;
+pub mod login;
 pub mod logs;
 pub mod migrate;
 pub mod output;
@@ -32,10 +34,12 @@ pub mod repair;
 pub mod repo;
 pub mod scrub;
 pub mod source;
+mod sso;
 pub mod storage;
 mod suggested_values;
 pub mod sync;
 pub mod token;
+mod tokens_file;
 mod units;
 mod unsupported;
 pub mod yank;
@@ -49,6 +53,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
+use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
 use error::CliError;
@@ -116,6 +121,29 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         {
             return result;
         }
+        Command::Login(args) => {
+            let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
+            warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
+            runtime()?.block_on(login::login(&server, &output, args))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Logout => {
+            let server = server_of_login(cli.address, false)?;
+            return login::logout(&server, &output).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Bootstrap(command) => {
+            match command {
+                BootstrapCommand::Keys(args) => bootstrap::keys(&output, &args)?,
+                BootstrapCommand::Signature(args) => bootstrap::signature(&output, &args)?,
+                BootstrapCommand::Token(args) => {
+                    let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
+                    warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
+                    let (address, verifies_tls) = (&server.address, server.verifies_tls);
+                    runtime()?.block_on(bootstrap::token(address, verifies_tls, &output, &args))?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -135,11 +163,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_target(false);
         log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::Local { operation: "starting the runtime".to_owned(), source: e })?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let client = match remote {
             Some(client) => client,
             None => Client::connect(cli.config.as_deref(), parse_mode(&command)).await?,
@@ -149,25 +173,26 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`. Without a token, returns `None`
-/// if the address is that of this machine's server, which is reached over its socket; otherwise an error.
-fn remote_client(
-    address: &str,
-    config: Option<&Path>,
-    skips_verification: bool,
-) -> Result<Option<Client>, CliError> {
-    let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
-    let token = Zeroizing::new(token.trim().to_owned());
-    if token.is_empty() {
-        let config = server_config(config, ParseMode::Lenient)?;
-        let host_name = nix::unistd::gethostname().unwrap_or_default();
-        return match is_local(address, &config, &host_name.to_string_lossy()) {
-            true => Ok(None),
-            false => Err(CliError::NoToken(address.to_owned())),
-        };
-    }
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| CliError::Local { operation: "starting the runtime".to_owned(), source: e })
+}
+
+/// Returns the server that `login` and `logout` are about.
+fn server_of_login(address: Option<String>, skips_verification: bool) -> Result<login::Server, CliError> {
+    let address = address.map(|address| address.trim().to_owned()).filter(|address| !address.is_empty());
+    let address = address.ok_or_else(|| {
+        CliError::refused(
+            "name the server: --address=https://packages.example.org, or PACKAGEMANAGER_ADDRESS",
+        )
+    })?;
+    Ok(login::Server { address, verifies_tls: !skips_verification })
+}
+
+/// Warns about a connection on which others can read the token.
+fn warn_about_connection(address: &str, skips_verification: bool) {
+    // A failed write to stderr cannot be reported.
     if skips_verification {
-        // A failed write to stderr cannot be reported.
         let _ = writeln!(
             anstream::stderr(),
             "Warning: the certificate of the server is not verified; anyone on the network path can read the token."
@@ -179,6 +204,33 @@ fn remote_client(
             "Warning: the connection is not encrypted; anyone on the network path can read the token: use https."
         );
     }
+}
+
+/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the one that
+/// `rspm login` stored. Without a token, returns `None` if the address is that of this machine's server, which is reached
+/// over its socket; otherwise an error.
+fn remote_client(
+    address: &str,
+    config: Option<&Path>,
+    skips_verification: bool,
+) -> Result<Option<Client>, CliError> {
+    let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
+    let mut token = Zeroizing::new(token.trim().to_owned());
+    if token.is_empty()
+        && let Some(path) = tokens_file::path()
+        && let Some(stored) = tokens_file::find(&path, address.trim())?
+    {
+        token = stored;
+    }
+    if token.is_empty() {
+        let config = server_config(config, ParseMode::Lenient)?;
+        let host_name = nix::unistd::gethostname().unwrap_or_default();
+        return match is_local(address, &config, &host_name.to_string_lossy()) {
+            true => Ok(None),
+            false => Err(CliError::NoToken(address.to_owned())),
+        };
+    }
+    warn_about_connection(address, skips_verification);
     Client::of_address(address, token, !skips_verification).map(Some)
 }
 
@@ -270,12 +322,15 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
             cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
         }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
-        // Handled in `run`, without a server.
+        // Handled in `run`, without a server or before it is known.
         Command::CheckConfig
+        | Command::Login(_)
+        | Command::Logout
         | Command::Encrypt(_)
         | Command::License(_)
         | Command::Migrate(_)
         | Command::Backup(_)
+        | Command::Bootstrap(_)
         | Command::Completion { .. } => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use super::error::CliError;
 pub(super) fn name_and_scope<'a>(text: &'a str, verb: &str) -> Result<(&'a str, &'a str), CliError> {
     text.split_once('@').filter(|(name, scope)| !name.is_empty() && !scope.is_empty()).ok_or_else(|| {
         CliError::refused(format!(
-            "'{0}' does not say what to {verb}: use {0}@current, {0}@all or {0}@<version>",
+            "'{0}' does not select what to {verb}: use {0}@current, {0}@all or {0}@<version>",
             text.trim_end_matches('@')
         ))
     })

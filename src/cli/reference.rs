@@ -41,7 +41,7 @@ fn globals(root: &Command, page: &mut String) {
 fn commands(command: &Command, path: &str, page: &mut String) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name());
-        // A command with optional subcommands, such as `add`, has a section of its own too.
+        // A command with optional subcommands, such as `add`, has its own section, too.
         if !sub.is_subcommand_required_set() {
             section(sub, &path, page);
         }

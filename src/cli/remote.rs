@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use crate::api::{ADMIN_PREFIX, CATALOG_HEADER};
+use crate::api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
 use crate::model::error_chain::error_chain;
 
 /// Timeout of a connection attempt.
@@ -53,43 +53,51 @@ pub(super) fn is_unencrypted(address: &str) -> bool {
     parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
 }
 
+/// Returns an HTTP client of the server at an address, and the address as a URL without a slash at the end.
+///
+/// # Errors
+/// The address is not that of a server.
+pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest::Client, String), CliError> {
+    let Some((full_address, url)) = parse(address) else {
+        // SECURITY: the part before an @ may be a token.
+        let host = address.rsplit('@').next().unwrap_or_default();
+        return Err(CliError::BadAddress(host.to_owned()));
+    };
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        // SECURITY: a redirect would send the token to another server.
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(!verifies_tls);
+    // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
+    let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+    let client = builder
+        .build()
+        .map_err(|error| CliError::Unreachable { address: address.to_owned(), reason: error.to_string() })?;
+    Ok((client, full_address.trim_end_matches('/').to_owned()))
+}
+
 impl Remote {
     /// Returns a client of the server at an address; connects with the first request.
     ///
     /// # Errors
-    /// The address is not a URL, or there is no token.
+    /// The address is not a URL, or the token contains characters that a token cannot have.
     pub(super) fn new(
         address: &str,
         token: Zeroizing<String>,
         verifies_tls: bool,
     ) -> Result<Remote, CliError> {
-        let Some((full_address, url)) = parse(address) else {
-            // SECURITY: the part before an @ may be a token.
-            let host = address.rsplit('@').next().unwrap_or_default();
-            return Err(CliError::BadAddress(host.to_owned()));
-        };
         if reqwest::header::HeaderValue::from_str(&token).is_err() {
             return Err(CliError::refused(
-                "PACKAGEMANAGER_TOKEN is not a token: it contains characters that a token cannot have",
+                "the token (PACKAGEMANAGER_TOKEN, or that of rspm login) is not a token: it contains characters that a token \
+                 cannot have",
             ));
         }
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // An error means that another thread installed it.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // SECURITY: a redirect would send the token to another server.
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(!verifies_tls);
-        // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
-        let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
-        let client = builder.build().map_err(|error| CliError::Unreachable {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        })?;
-        let address = full_address.trim_end_matches('/').to_owned();
+        let (client, address) = http_client(address, verifies_tls)?;
         Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
     }
 
@@ -122,6 +130,7 @@ impl Remote {
             .client
             .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
             .bearer_auth(self.token.as_str())
+            .header(VERSION_HEADER, env!("CARGO_PKG_VERSION"))
             .body(body);
         let catalog = self.catalog.load(Ordering::Relaxed);
         if catalog > 0 {

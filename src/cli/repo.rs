@@ -1,5 +1,7 @@
 //! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
 
+use std::io::Write;
+
 use hyper::Method;
 
 use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
@@ -28,6 +30,14 @@ pub fn describe_sources(repo: &Repo) -> String {
         .map(|s| format!("--{}{} ({})\n", s.name, version_suffix(s), s.type_label))
         .collect();
     format!("Repository: {}\nSources:\n{list}", repo.name)
+}
+
+/// Prints the warnings of a change on standard error.
+fn print_warnings(repo: &Repo) {
+    for warning in &repo.warnings {
+        // A failed write to stderr cannot be reported; the change is made.
+        let _ = writeln!(anstream::stderr(), "Warning: {warning}");
+    }
 }
 
 fn path(name: &str) -> String {
@@ -63,6 +73,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<()
         authenticated: args.authenticated,
     };
     let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
+    print_warnings(&repo);
     output.print(&repo, || describe(&repo))
 }
 
@@ -85,6 +96,7 @@ pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Res
     let Subscribe { repo, source, version, succeed_on_existing } = args;
     let body = repo::Subscribe { source, version, succeed_on_existing };
     let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&repo)), &body).await?;
+    print_warnings(&repo);
     output.print(&repo, || describe_sources(&repo))
 }
 

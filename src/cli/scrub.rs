@@ -55,7 +55,7 @@ pub struct ScrubArgs {
     /// Store bad objects again: packages from their mirror, READMEs from their packages
     #[arg(long)]
     pub repair: bool,
-    /// Store them from a backup, if it has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
+    /// Take bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
     #[arg(long, requires = "repair", value_name = "PLACE")]
     pub from: Option<String>,
     /// Examine the database instead of the stored objects
@@ -83,7 +83,7 @@ impl FromStr for Subset {
             Some((number, total)) if number >= 1 && number <= total && total <= 256 => {
                 Ok(Subset { number, total })
             }
-            _ => Err("give n/t with n from 1 to t, and t up to 256: 3/8".to_owned()),
+            _ => Err("give N/T, such as 3/8, with N from 1 to T, and T up to 256".to_owned()),
         }
     }
 }
@@ -141,7 +141,8 @@ fn describe(scrub: &Scrub) -> String {
         text += "\nThis scrub continued an interrupted one, whose objects were not read again.";
     }
     if !scrub.complete {
-        text += "\nThe maximum duration ended before everything was read; the next scrub reads the rest.";
+        text +=
+            "\nThe maximum duration was reached before everything was read; the next scrub reads the rest.";
     }
     if scrub.unknown > 0 {
         text += &format!("\nObjects without a row, which the sweep removes: {}", scrub.unknown);

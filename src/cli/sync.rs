@@ -14,7 +14,11 @@ use crate::api::job::{Job, StartSync};
 /// # Errors
 /// The server refuses, or the sync fails.
 pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), CliError> {
-    let body = StartSync { kind: args.kind.clone(), version: args.version.clone() };
+    let body = StartSync {
+        kind: args.kind.clone(),
+        version: args.version.clone(),
+        accept_serial: args.accept_serial,
+    };
     let job: Job = client.send(Method::POST, "/sync", &body).await?;
     job::follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.kind)).await
 }

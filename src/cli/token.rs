@@ -74,7 +74,7 @@ impl YesNo {
 
 /// Flags of `revoke token`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token"]))]
+#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token", "user"]))]
 pub struct RevokeToken {
     /// GUID of the token, from `rspm list tokens`
     #[arg(long)]
@@ -82,6 +82,9 @@ pub struct RevokeToken {
     /// The token itself; - reads it from standard input
     #[arg(long)]
     pub token: Option<String>,
+    /// User of whom all tokens are revoked, and all sessions of browsers end
+    #[arg(long)]
+    pub user: Option<String>,
 }
 
 /// The note of Posit Package Manager after the creation of a token.
@@ -171,11 +174,23 @@ fn describe_scopes(scopes: &[Scope]) -> String {
 /// # Errors
 /// There is no such token, or the server refuses.
 pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Result<(), CliError> {
-    let body = token::RevokeToken { guid: args.guid, token: args.token.map(read_token).transpose()? };
+    let body = token::RevokeToken {
+        guid: args.guid,
+        token: args.token.map(read_token).transpose()?,
+        user: args.user,
+    };
     let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
     output.print(&answer, || {
+        if let Some(user) = answer["revoked_user"].as_str() {
+            return format!(
+                "Revoked all tokens of {user} and ended the sessions. Every server refuses them within a second (30 seconds \
+                 behind a pooler)."
+            );
+        }
         let guid = answer["revoked"].as_str().unwrap_or_default();
-        format!("Revoked token {guid}. Every server refuses it within a second (30 seconds behind a pooler).")
+        format!(
+            "Revoked token {guid}. Every server refuses it within a second (two behind a connection pooler)."
+        )
     })
 }
 

@@ -27,8 +27,6 @@ const BLOCKING: &str =
 const LICENSES: &str =
     "there are no license rules in this version; POST /__api__/filter/packages selects packages by license";
 const METADATA: &str = "packages have no custom metadata in this version";
-const LOGIN: &str =
-    "there is no login in this version; set PACKAGEMANAGER_TOKEN to a token of rspm create token";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
@@ -80,8 +78,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["create", "bulk-metadata"], METADATA, Page::COMPATIBILITY),
     command(&["list", "metadata"], METADATA, Page::COMPATIBILITY),
     command(&["delete", "metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["login"], LOGIN, Page::ACCESS),
-    command(&["bootstrap"], LOGIN, Page::ACCESS),
     command(&["config", "debug"], AREAS, Page::LOGGING),
     command(&["evict"], EVICT, Page::OPERATIONS),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),

@@ -71,7 +71,7 @@ fn own_row(cluster: &Cluster) -> NodeRow {
     NodeRow { beat, started_at, beat_at: now, clock_ahead: 0, mode_at, request: None }
 }
 
-/// Returns the entry of this server, without what only the database knows.
+/// Returns the entry of this server, without the data that only the database has.
 fn own_node(row: NodeRow) -> ListedNode {
     ListedNode {
         name: row.beat.name.clone(),
@@ -103,7 +103,7 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
     nodes
 }
 
-/// Gives each server a name of its own: the host name, with a number if an earlier server has it. Servers that are gone
+/// Gives each server a unique name: the host name, with a number if an earlier server has it. Servers that are gone
 /// come last.
 pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeRow)> {
     rows.sort_by_key(|row| (row.is_gone(now), row.started_at));

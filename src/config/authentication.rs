@@ -1,5 +1,7 @@
 //! `[Authentication]`.
 
+use std::time::Duration;
+
 use super::reader::Reader;
 use super::value;
 
@@ -10,6 +12,14 @@ pub struct Authentication {
     pub api_token_auth: bool,
     /// Whether a new repository requires a token unless the request that creates it states otherwise.
     pub new_repos_auth_by_default: bool,
+    /// Maximum duration of a session of a browser.
+    pub session_lifetime: Duration,
+    /// Time without a request after which a session ends.
+    pub session_inactivity: Duration,
+    /// Interval between removals of ended sessions; at least a second.
+    pub session_sweep: Duration,
+    /// Maximum lifetime of a new token; `None` for no limit.
+    pub max_token_lifetime: Option<Duration>,
 }
 
 impl Authentication {
@@ -21,6 +31,12 @@ impl Authentication {
                 "NewReposAuthByDefault",
                 value::boolean,
             ),
+            session_lifetime: reader.value("Authentication", "Lifetime", value::duration),
+            session_inactivity: reader.value("Authentication", "Inactivity", value::duration),
+            session_sweep: reader
+                .value("Authentication", "CookieSweepDuration", value::duration)
+                .max(Duration::from_secs(1)),
+            max_token_lifetime: reader.optional("Authentication", "MaxTokenLifetime", value::duration),
         }
     }
 }

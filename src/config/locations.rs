@@ -120,7 +120,7 @@ fn report_missing_bucket(reader: &mut Reader<'_>, uses_s3: [bool; CLASS_COUNT]) 
 fn report_unused(reader: &mut Reader<'_>, uses_s3: [bool; CLASS_COUNT]) {
     for class in StorageClass::ALL {
         let sub = class.as_str();
-        // A class without a location of its own may use that of `packages`.
+        // A class without a separate location may use that of `packages`.
         let is_used = |s3: bool| {
             StorageClass::ALL
                 .into_iter()

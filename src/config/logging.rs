@@ -1,5 +1,7 @@
 //! `[Logging]`.
 
+use std::path::PathBuf;
+
 use super::reader::Reader;
 use super::value::{self, LogDestination};
 
@@ -12,6 +14,8 @@ pub struct Logging {
     pub level: LogLevel,
     /// `Logging.SystemLogFormat`, default TEXT.
     pub format: LogFormat,
+    /// `Logging.AuditLog`; `None` for no file.
+    pub audit_log: Option<PathBuf>,
 }
 
 /// Lowest severity that is logged.
@@ -44,6 +48,7 @@ impl Logging {
                     _ => LogFormat::Text,
                 })
             }),
+            audit_log: reader.optional("Logging", "AuditLog", value::path),
         }
     }
 }

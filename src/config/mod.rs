@@ -3,13 +3,14 @@
 //! The three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
 //! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`] and
-//! [`key_file`]; uses only `model` and `encryption`.
+//! [`key_file`]; uses only `model`, `encryption` and `access`.
 
 pub mod address;
 pub mod authentication;
 pub mod backup_place;
 pub mod binaries;
 pub mod bioconductor;
+pub mod bootstrap;
 pub mod check;
 pub mod cran;
 mod credentials;
@@ -18,6 +19,7 @@ mod decryption;
 pub mod defaults;
 mod environment;
 mod example;
+pub mod federation;
 pub mod file;
 pub mod git;
 pub mod key_file;
@@ -29,10 +31,13 @@ pub mod logging;
 mod lookup;
 pub mod merged;
 pub mod metrics;
+pub mod open_id_connect;
 mod parsed_file;
+mod pattern;
 pub mod platforms;
 pub mod problem;
 pub mod proxy;
+pub mod pypi;
 mod reader;
 pub mod reference;
 pub mod reload;
@@ -54,9 +59,11 @@ pub use authentication::Authentication;
 pub use backup_place::BackupPlace;
 pub use binaries::{BinaryStyle, BinaryUrl};
 pub use bioconductor::Bioconductor;
+pub use bootstrap::Bootstrap;
 pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
+pub use federation::{Claim, Federation};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
 pub use git::{Git, HostKeyPolicy, SandboxChoice};
 pub use key_file::{EncryptionKey, KeySource};
@@ -65,9 +72,12 @@ pub use local_python::LocalPython;
 pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{EffectiveProperty, Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
+pub use open_id_connect::{GroupScopes, OpenIdConnect};
+pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use proxy::Proxy;
+pub use pypi::Pypi;
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
@@ -110,6 +120,8 @@ pub struct Config {
     pub cran: Cran,
     /// `[Bioconductor]`.
     pub bioconductor: Bioconductor,
+    /// `[PyPI]`.
+    pub pypi: Pypi,
     /// `[LocalPython]`.
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
@@ -128,6 +140,12 @@ pub struct Config {
     pub storage_alerts: StorageAlerts,
     /// `[Authentication]`.
     pub authentication: Authentication,
+    /// `[IdentityFederation "…"]`, in the order of the file.
+    pub federations: Arc<[Federation]>,
+    /// `[Bootstrap]`.
+    pub bootstrap: Bootstrap,
+    /// `[OpenIDConnect]` and `[GroupToScopeMapping "…"]`, if a provider is configured.
+    pub open_id_connect: Option<Arc<OpenIdConnect>>,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

@@ -112,6 +112,43 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns the names of a section's subsections that have settings, each once, in the order of the file.
+    pub(super) fn subsections(&self, section: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for setting in self.settings.iter().filter(|setting| setting.section.name == section) {
+            if let Some(sub) = setting.sub.as_ref().filter(|sub| !names.contains(sub)) {
+                names.push(sub.clone());
+            }
+        }
+        names
+    }
+
+    /// Returns the effective value of a property of a subsection, as [`Reader::value`] does.
+    pub(super) fn value_in<T>(
+        &self,
+        (section, sub): (&str, &str),
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let property = row(section, name);
+        let text = self.settings.effective(section, Some(sub), property);
+        parse(&text)
+            .or_else(|_| parse(&lookup::plain_default(property, sub)))
+            .expect("the defaults of the table are of their types")
+    }
+
+    /// Returns the non-empty texts that a property of a subsection is set to.
+    pub(super) fn texts_in(&self, (section, sub): (&str, &str), name: &str) -> Vec<String> {
+        let setting = self.settings.get(section, Some(sub), name);
+        let values = setting.map(|setting| setting.values.as_slice()).unwrap_or_default();
+        values.iter().map(|value| value.text.clone()).filter(|text| !text.is_empty()).collect()
+    }
+
+    /// Returns the last non-empty text that a property of a subsection is set to.
+    pub(super) fn text_in(&self, section: (&str, &str), name: &str) -> Option<String> {
+        self.texts_in(section, name).pop()
+    }
+
     /// Returns true if a property is set, even to an empty value.
     pub(super) fn is_present(&self, section: &str, name: &str) -> bool {
         self.settings.get(section, None, name).is_some()
@@ -177,7 +214,7 @@ fn row(section: &str, name: &str) -> &'static Property {
 /// accepts it.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
-    let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
+    let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network | Kind::Host);
     if default.is_empty() || can_be_empty {
         Ok(())
     } else {

@@ -81,6 +81,7 @@ fn kind(kind: Kind) -> String {
         Kind::Schedule => "schedule".to_owned(),
         Kind::Listen => "address".to_owned(),
         Kind::Network => "IP address or network".to_owned(),
+        Kind::Host => "host or host:port".to_owned(),
         Kind::Url(UrlPurpose::Proxy) => "`host:port` or URL".to_owned(),
         Kind::Url(
             UrlPurpose::Server

@@ -112,7 +112,7 @@ impl Server {
         };
         if server.temp_dir.starts_with(&server.data_dir) {
             let message = format!(
-                "{} must not lie inside Server.DataDir, {}",
+                "{} must not be inside Server.DataDir, {}",
                 server.temp_dir.display(),
                 server.data_dir.display()
             );

@@ -67,7 +67,7 @@ pub enum Effect {
     /// The property is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
     /// The property restricts access, which this version does not support. A configuration that turns the property on
-    /// is refused, because the server would make content public that the administrator wants to protect.
+    /// is refused, because the server would make content public that the administrator intends to protect.
     Refused,
 }
 
@@ -98,6 +98,8 @@ pub enum Kind {
     Listen,
     /// An IP address or network: `10.0.0.0/8`.
     Network,
+    /// A host, or a host with a port: `files.example.org:8080`.
+    Host,
     /// A URL.
     Url(UrlPurpose),
     /// One of these words, ignoring case.
@@ -127,6 +129,7 @@ impl Kind {
             Kind::Schedule => value::cron(text).map(drop),
             Kind::Listen => value::listen(text).map(drop),
             Kind::Network => value::network(text).map(drop),
+            Kind::Host => value::host(text).map(drop),
             Kind::Url(UrlPurpose::Binaries) => binaries::parse(text).map(drop),
             Kind::Url(purpose) => address::url(text, purpose).map(drop),
             Kind::Choice(words) => value::choice(text, words).map(drop),
@@ -151,6 +154,7 @@ impl Kind {
             | Kind::Schedule
             | Kind::Listen
             | Kind::Network
+            | Kind::Host
             | Kind::Choice(_)
             | Kind::LogDestination => text.to_owned(),
         }

@@ -8,9 +8,9 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Config, Cran, Database, Git, Loaded, LocalPython, Logging, Metrics,
-    Platforms, Postgres, Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig,
-    Vulnerabilities, decryption, environment, listen, locations,
+    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
+    Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Pypi, Requirements, Server, Sqlite,
+    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -91,6 +91,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
     let metrics = Metrics::read(reader, &http, &https, &http_redirect);
     let database = Database::read(reader);
     let cran = Cran::read(reader);
+    let open_id_connect = OpenIdConnect::read(reader, server.address.as_deref());
     Config {
         storage: StorageConfig {
             locations: locations::read(reader),
@@ -108,6 +109,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
+        pypi: Pypi::read(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
         platforms: Arc::new(Platforms::read(reader)),
@@ -115,6 +117,9 @@ fn config(reader: &mut Reader<'_>) -> Config {
         storage_audit: StorageAudit::read(reader),
         storage_alerts: StorageAlerts::read(reader),
         authentication: Authentication::read(reader),
+        open_id_connect: open_id_connect.map(Arc::new),
+        federations: Federation::read_all(reader).into(),
+        bootstrap: Bootstrap::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
         file: None,
@@ -330,7 +335,7 @@ mod tests {
     fn a_temp_dir_inside_the_data_dir_is_an_error() {
         let line = only_error("[Server]\nDataDir = /d\nTempDir = /d/x/../tmp\n");
         assert!(line.starts_with("f:3:11: [Server] TempDir"), "{line}");
-        assert!(line.contains("must not lie inside Server.DataDir, /d"), "{line}");
+        assert!(line.contains("must not be inside Server.DataDir, /d"), "{line}");
         parse_valid("[Server]\nDataDir = /tmp/d\nTempDir = /tmp\n");
         parse_valid("[Server]\nDataDir = /d\nTempDir = /data\n");
     }

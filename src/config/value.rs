@@ -69,6 +69,19 @@ pub(super) fn decimal(text: &str) -> Result<f64, String> {
 
 const INVALID_DURATION: &str = "is not a duration; write for example 500ms, 1m15s, 72h or 30d";
 
+/// Checks a host, optionally with a port; returns it in lower case.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let host = text.trim().to_ascii_lowercase();
+    let parsed = url::Url::parse(&format!("https://{host}/")).map_err(|error| error.to_string());
+    let is_plain = |url: &url::Url| {
+        url.path() == "/" && url.username().is_empty() && url.password().is_none() && url.query().is_none()
+    };
+    match parsed {
+        Ok(url) if is_plain(&url) && !host.contains(['/', '@', '?', '#']) => Ok(host),
+        Ok(_) | Err(_) => Err("must be a host such as files.example.org, or host:port".to_owned()),
+    }
+}
+
 /// Parses Go's durations (`1h15m30.5s`; ns us µs ms s m h) and days (`30d`); a bare whole number is nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
@@ -278,6 +291,20 @@ mod tests {
         }
         for text in ["", ".", "inf", "NaN", "1e5", "1,5"] {
             assert!(decimal(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_have_a_port() {
+        for (good, expected) in [
+            ("files.example.org", "files.example.org"),
+            ("Files.Example.org:8080", "files.example.org:8080"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(host(good).as_deref(), Ok(expected));
+        }
+        for bad in ["", "https://h", "h/x", "me@h", "h:port", "a b"] {
+            assert!(host(bad).is_err(), "{bad}");
         }
     }
 

@@ -23,13 +23,13 @@ pub enum SocketError {
         address: String,
         /// The error text of the system.
         reason: String,
-        /// How to fix it: a sentence on a line of its own, or empty.
+        /// How to fix it: a sentence on a separate line, or empty.
         remedy: String,
         /// The error kind.
         kind: ErrorKind,
     },
     /// The admin socket.
-    #[error("Could not initialize the admin socket {}: {reason}", path.display())]
+    #[error("Could not initialize the administration socket {}: {reason}", path.display())]
     Admin {
         /// Path of the socket.
         path: PathBuf,

@@ -14,7 +14,9 @@ use super::checked_server::CheckedServer;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::{bind, clock, encryption, files, owners, report, sockets, stores};
+use super::{
+    bind, clock, encryption, federation_check, files, owners, report, sign_in_check, sockets, stores,
+};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
@@ -63,6 +65,10 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
+            results.extend(server.user.run(|| sign_in_check::provider(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| federation_check::issuers(&loaded.config)).ok().flatten());
+            results
+                .extend(server.user.run(|| federation_check::bootstrap_key(&loaded.config)).ok().flatten());
         }
         Err(error) => {
             let findings_of = |category| {
@@ -169,6 +175,7 @@ fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String
     }
     let mut logs = vec![(("Server", None, "AccessLog"), config.server.access_log.as_path())];
     logs.extend(config.server.service_log.as_deref().map(|path| (("Server", None, "ServiceLog"), path)));
+    logs.extend(config.logging.audit_log.as_deref().map(|path| (("Logging", None, "AuditLog"), path)));
     for destination in &config.logging.system_log {
         match destination {
             LogDestination::File(path) => logs.push((("Logging", None, "SystemLog"), path)),

@@ -6,8 +6,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::handover::incoming::Predecessor;
+use crate::auth::Sessions;
 use crate::build::{self, Builds};
 use crate::http::App;
+use crate::state::State;
 use crate::sync::Sync;
 use crate::sync::task::Task;
 use crate::upkeep::{Upkeep, maintenance};
@@ -20,18 +22,22 @@ pub(super) struct LeaderTasks {
     upkeep: Arc<Upkeep>,
     usage: Usage,
     builds: Arc<Builds>,
+    sessions: Sessions,
+    state: Arc<State>,
     predecessor: Predecessor,
 }
 
 impl LeaderTasks {
     /// Creates the tasks of an app.
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
-        let App { sync, upkeep, usage, builds, .. } = app;
+        let App { sync, upkeep, usage, builds, sessions, state, .. } = app;
         LeaderTasks {
             sync: sync.clone(),
             upkeep: Arc::clone(upkeep),
             usage: usage.clone(),
             builds: Arc::clone(builds),
+            sessions: sessions.clone(),
+            state: Arc::clone(state),
             predecessor,
         }
     }
@@ -62,6 +68,8 @@ impl LeaderTasks {
         tasks.spawn(async move { sync.run_backfills().await });
         let usage = self.usage.clone();
         tasks.spawn(async move { usage.run_schedule().await });
+        let (sessions, state) = (self.sessions.clone(), Arc::clone(&self.state));
+        tasks.spawn(async move { sessions.run_sweeps(&state).await });
         let builds = Arc::clone(&self.builds);
         tasks.spawn(async move { build::schedule::run(&builds).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());

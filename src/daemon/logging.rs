@@ -17,7 +17,8 @@ use crate::control;
 use crate::logs::rotation::LogFile;
 use crate::logs::rotation::plan::Scheme;
 use crate::logs::{
-    AccessLog, AccessLogSettings, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink, SinkError,
+    AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink,
+    SinkError,
 };
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
@@ -29,6 +30,8 @@ pub(super) struct Logs {
     pub(super) access: AccessLog,
     /// `Server.ServiceLog`.
     pub(super) service: ServiceLog,
+    /// `Logging.AuditLog`.
+    pub(super) audit: OptionalLog,
     /// Older processes that still write to the files.
     pub(super) predecessors: Predecessors,
     /// Notified of each change of the set of files.
@@ -46,6 +49,8 @@ pub(super) struct LogSettings {
     access: Option<AccessLogSettings>,
     /// `Some(None)` turns the service log off.
     service: Option<Option<Sink>>,
+    /// `Some(None)` turns the file of the audit trail off.
+    audit: Option<Option<Sink>>,
     /// Errors of files that cannot be opened; a start continues without them, a reload is refused.
     pub(super) errors: Vec<SinkError>,
 }
@@ -75,6 +80,7 @@ impl Logs {
             server,
             access: AccessLog::disabled(),
             service: ServiceLog::default(),
+            audit: OptionalLog::default(),
             predecessors: Predecessors::default(),
             change: Arc::default(),
             reopen_lock: Arc::default(),
@@ -102,7 +108,8 @@ impl Logs {
         let access = access.map_err(&mut keep_error).ok();
         let service =
             self.service.prepare(server_config.service_log.as_deref()).map_err(&mut keep_error).ok();
-        LogSettings { server, access, service, errors }
+        let audit = self.audit.prepare(config.logging.audit_log.as_deref()).map_err(&mut keep_error).ok();
+        LogSettings { server, access, service, audit, errors }
     }
 
     /// Switches to the destinations, formats and level; no line is lost.
@@ -115,6 +122,9 @@ impl Logs {
         }
         if let Some(settings) = settings.service {
             self.service.switch(settings);
+        }
+        if let Some(settings) = settings.audit {
+            self.audit.switch(settings);
         }
         self.change.notify_one();
     }
@@ -129,7 +139,8 @@ impl Logs {
         let file = |scheme: Scheme| move |sink: Sink| LogFile { path: sink.path().to_owned(), scheme };
         let server = self.server.iter().flat_map(ServerLog::sinks).map(file(Scheme::AllButNewest));
         let access = self.access.sink().map(file(Scheme::All));
-        server.chain(access).chain(self.service.sink().map(file(Scheme::AllButNewest))).collect()
+        let others = self.service.sink().into_iter().chain(self.audit.sink());
+        server.chain(access).chain(others.map(file(Scheme::AllButNewest))).collect()
     }
 
     /// Applies the configuration at start. A file that cannot be opened is reported and left out.
@@ -145,7 +156,7 @@ impl Logs {
     /// The open log files.
     fn sinks(&self) -> Vec<Sink> {
         let server = self.server.iter().flat_map(ServerLog::sinks);
-        server.chain(self.access.sink()).chain(self.service.sink()).collect()
+        server.chain(self.access.sink()).chain(self.service.sink()).chain(self.audit.sink()).collect()
     }
 
     /// Writes the queued lines.

@@ -4,6 +4,7 @@
 
 pub mod args;
 mod audit;
+mod audit_file;
 mod backup;
 pub mod bind;
 pub mod check;
@@ -13,6 +14,7 @@ mod configuration;
 mod context;
 mod encryption;
 pub mod error;
+mod federation_check;
 pub mod files;
 pub mod generator;
 pub mod handover;
@@ -40,6 +42,7 @@ mod service_unit;
 mod service_user;
 mod services;
 mod shell_words;
+mod sign_in_check;
 mod signals;
 pub mod sockets;
 pub mod start;

@@ -139,6 +139,7 @@ impl Process {
             site: Arc::new(ArcSwap::from_pointee(SiteSettings::new(config))),
             access_log: logs.access.clone(),
             service_log: logs.service.clone(),
+            audit_log: logs.audit.clone(),
             limits: limits.clone(),
             clock,
             remark: ArcSwapOption::empty(),

@@ -152,8 +152,10 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    let files =
-        system.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    let files = system
+        .chain([config.server.access_log.as_path()])
+        .chain(config.server.service_log.as_deref())
+        .chain(config.logging.audit_log.as_deref());
     files.filter(|path| !path.starts_with("/dev"))
 }
 

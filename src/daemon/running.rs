@@ -7,10 +7,11 @@ use tokio::task::JoinHandle;
 
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
-use super::{clock, rewind};
+use super::{audit_file, clock, rewind};
 use crate::backup::results;
 use crate::control::Control;
-use crate::http::{App, ServerContext};
+use crate::http::{App, ServerContext, plain_text};
+use crate::logs::OptionalLog;
 use crate::storage::space;
 use crate::upkeep;
 
@@ -21,14 +22,19 @@ pub(super) struct RunningApp {
     predecessor: Predecessor,
     leadership: watch::Receiver<bool>,
     control: Control,
+    audit_log: OptionalLog,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl RunningApp {
     /// Wraps an app and starts its background tasks.
     pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
+        if let Some(warning) = plain_text::warning(&app.state.config.load(), &app.state.catalog.get()) {
+            tracing::warn!("{warning}");
+        }
         let (leadership, control) = (context.cluster.leadership(), context.control.clone());
-        let mut running = RunningApp { app, predecessor, leadership, control, tasks: Vec::new() };
+        let audit_log = context.audit_log.clone();
+        let mut running = RunningApp { app, predecessor, leadership, control, audit_log, tasks: Vec::new() };
         running.run();
         running
     }
@@ -39,7 +45,8 @@ impl RunningApp {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
         let (tokens, used_tokens) = (self.app.tokens.clone(), self.app.tokens.clone());
-        let backups_db = state.db.clone();
+        let (backups_db, audit_db) = (state.db.clone(), state.db.clone());
+        let (audit_log, audit_predecessor) = (self.audit_log.clone(), self.predecessor.clone());
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
@@ -53,6 +60,11 @@ impl RunningApp {
             tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
             tokio::spawn(async move { results::follow(&backups_db).await }),
+            tokio::spawn(async move {
+                // Only one process at a time writes to the file.
+                audit_predecessor.wait_handed_over().await;
+                audit_file::follow(&audit_db, &audit_log).await;
+            }),
             tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),

@@ -225,7 +225,7 @@ pub(super) fn bind_all(
                 let consequence =
                     if closes_others { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
                 warnings.push(format!(
-                    "systemd listens on {address} for {section}, the configuration says {configured_address}; {consequence}"
+                    "systemd listens on {address} for {section}, the configuration has {configured_address}; {consequence}"
                 ));
             }
             if !closes_others {
@@ -310,7 +310,7 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let real_path = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     (real_path(inherited_path) != real_path(&configured_path)).then(|| {
         format!(
-            "systemd listens on {} for administrators, the configuration says {}; run: {APPLY_COMMANDS}",
+            "systemd listens on {} for administrators, but the configuration has {}; run: {APPLY_COMMANDS}",
             inherited_path.display(),
             configured_path.display()
         )
@@ -471,7 +471,7 @@ mod tests {
             (1, false, [].as_slice())
         );
         // If a valid configuration has no HTTP listener, the socket is wrong.
-        assert!(bind(true).warnings.iter().any(|warning| warning.contains("the configuration says nothing")));
+        assert!(bind(true).warnings.iter().any(|warning| warning.contains("the configuration has nothing")));
     }
     use std::os::unix::fs::PermissionsExt;
 

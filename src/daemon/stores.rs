@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
-use crate::auth::Tokens;
+use crate::auth::provider::Providers;
+use crate::auth::{DeviceLogins, Sessions, Tokens};
 use crate::backup::results;
 use crate::build::Builds;
 use crate::catalog::CatalogHandle;
@@ -99,7 +100,9 @@ async fn build_app(
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
-    let tokens = Tokens::open(&state.db, &state.catalog).await?;
+    let key = config.encryption_key.as_ref().map(|key| &key.key);
+    let tokens = Tokens::open(&state.db, &state.catalog, key).await?;
+    let providers = Providers::new(&config.proxy)?;
     let fetches = Fetches::new(Arc::clone(&state));
     let repositories = Repositories::new(Arc::clone(&fetches), Arc::clone(&state));
     let uploads = Uploads::new(Arc::clone(&fetches), Arc::clone(&state));
@@ -117,6 +120,9 @@ async fn build_app(
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
         tokens,
+        sessions: Sessions::new(&state.db),
+        device_logins: DeviceLogins::new(&state.db),
+        providers,
         builds: Builds::new(Arc::clone(&uploads), Arc::clone(&state)),
         fetches,
         repositories,

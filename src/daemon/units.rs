@@ -213,7 +213,7 @@ fn paths(config: &Config) -> Paths {
     if !paths.writable.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
         paths.add_readable(&server.encryption_key_path);
     }
-    let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
+    let mirrors = [&config.cran.url, &config.bioconductor.url, &config.pypi.url, &config.requirements.url];
     let mirrors = mirrors.into_iter().chain(config.cran.binaries.iter().map(|url| &url.base));
     let mirrors = mirrors.chain(&config.vulnerabilities.urls);
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
@@ -229,7 +229,10 @@ fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
         LogDestination::File(path) => Some(path),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    system.chain([&config.server.access_log]).chain(&config.server.service_log)
+    system
+        .chain([&config.server.access_log])
+        .chain(&config.server.service_log)
+        .chain(&config.logging.audit_log)
 }
 
 /// The configured paths that are bound into the sandbox, because it hides the directories above them.

@@ -20,14 +20,14 @@ const MAX_TEXT: usize = 2_000;
 /// Maximum number of problems in the result of a verification.
 const MAX_PROBLEMS: usize = 100;
 
-/// A row. The digests are as in the table, where somebody may have changed them.
+/// A row. The digests are those in the table, which may have been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
     /// Its number, from 1, without gaps.
     pub id: i64,
-    /// When the change was asked for.
+    /// Time of the request for the change.
     pub at: Timestamp,
-    /// How the server knows the author: `socket`, `token`, `job`.
+    /// How the server identified the author: `socket`, `token`, `session`, `job`.
     pub actor_kind: String,
     /// The author.
     pub actor: String,
@@ -231,7 +231,7 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Verifies the digests of all rows. `known` is the number and the digest of a row that somebody noted elsewhere: without
+/// Verifies the digests of all rows. `known` is the number and the digest of a row that was recorded elsewhere: without
 /// it, an attacker who can write the database could replace the whole trail.
 ///
 /// # Errors
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(row.digest(), "8caf99d8f8f6439eb9950f7bdca73d95041240adbe662adb31058194ba23157c");
         let moved = AuditRow { id: 2, ..row.clone() };
         assert_ne!(moved.digest(), row.digest());
-        // The lengths keep apart what is beside each other.
+        // The lengths separate adjacent columns.
         let shifted = AuditRow { object_kind: "sourcet".to_owned(), object: "eam".to_owned(), ..row.clone() };
         assert_ne!(shifted.digest(), row.digest());
     }

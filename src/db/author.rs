@@ -1,5 +1,5 @@
-//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it from
-//! the task that calls it to the thread that runs it.
+//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it
+//! from the task that calls it to the thread that runs it.
 
 use std::cell::RefCell;
 
@@ -8,23 +8,25 @@ use crate::model::time::Timestamp;
 /// Who causes a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// How the server knows it.
+    /// How the server identified the author.
     pub kind: AuthorKind,
     /// As in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
     pub name: String,
     /// The address of the client; empty on the admin socket, and for work of the server.
     pub address: String,
-    /// When it asked for the change.
+    /// Time of the request for the change.
     pub at: Timestamp,
 }
 
-/// How the server knows an author.
+/// How the server identified an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorKind {
     /// By the user of the machine at the other end of the admin socket.
     Socket,
     /// By a token.
     Token,
+    /// By the session of a browser, or by a sign-in with an identity provider.
+    Session,
     /// The server itself, on a schedule or as the continuation of a request.
     Job,
 }
@@ -36,6 +38,7 @@ impl AuthorKind {
         match self {
             AuthorKind::Socket => "socket",
             AuthorKind::Token => "token",
+            AuthorKind::Session => "session",
             AuthorKind::Job => "job",
         }
     }

@@ -75,7 +75,7 @@ pub struct LiveRelease {
     pub variant: i64,
 }
 
-/// Returns the releases with a life in a tree at a step, except those listed in a sub-directory.
+/// Returns the releases with a life in a tree at a step, except those listed in a subdirectory.
 pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
     const SELECT: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND from_seq <= $2 AND to_seq > $2 AND path = ''";

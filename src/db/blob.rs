@@ -70,6 +70,8 @@ pub fn unreferenced(
         "WHERE created_at < $1 AND sha256 > $2 \
          AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
          AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
+         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = blob.sha256) \
+         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = blob.sha256) \
          ORDER BY sha256 LIMIT $3"
     );
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
@@ -81,6 +83,8 @@ pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(St
     const COUNT: &str = "SELECT class, count(*) FROM blob WHERE created_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
          AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
+         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = blob.sha256) \
+         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = blob.sha256) \
          GROUP BY class";
     let rows = c.query(COUNT, &[before.into()])?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
@@ -131,6 +135,8 @@ pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
 pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 \
         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \
-        AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1)";
+        AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1) \
+        AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = $1) \
+        AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = $1)";
     Ok(c.execute(DELETE, &[sha256.to_string().into(), before.into()])? == 1)
 }

@@ -50,7 +50,7 @@ pub struct ReleaseWithoutDetail {
     pub release: ReleaseId,
 }
 
-/// Returns the releases without details that a tree lists at a step, except those in a sub-directory.
+/// Returns the releases without details that a tree lists at a step, except those in a subdirectory.
 pub fn without_detail(
     c: &mut dyn Conn,
     tree: TreeId,

@@ -228,7 +228,8 @@ pub enum DbError {
     },
     /// `SQLite.Dir` is on a file system with unreliable locks.
     #[error(
-        "SQLite.Dir {path} is on {kind}, where file locks can corrupt a database; use a local disk, or PostgreSQL"
+        "SQLite.Dir {path} is on {kind}, where unreliable file locks can corrupt a database; use a local disk, or \
+         PostgreSQL"
     )]
     RemoteFileSystem {
         /// The directory.

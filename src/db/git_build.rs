@@ -233,14 +233,14 @@ pub fn page(
     Ok(builds.into_iter().skip(offset).take(limit).collect())
 }
 
-/// Ends the queued builds of earlier commits of a branch: only the newest commit is built. One that an administrator
-/// requested remains.
-pub fn supersede(c: &mut dyn Conn, builder: i64, now: Timestamp) -> Result<(), DbError> {
+/// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that someone
+/// requested remain.
+pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
-        AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
+        AND commit_sha = $3 AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
         AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id)";
-    c.execute(SKIP, &[now.into(), builder.into()]).map(drop)
+    c.execute(SKIP, &[now.into(), builder.into(), head.into()]).map(drop)
 }
 
 /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
@@ -371,7 +371,7 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
 
 /// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and deletes
 /// skipped commits of branches from before. Returns the number of removed logs; the sweep removes their objects. The rows of
-/// other builds remain: they say which commits and tags were built.
+/// other builds remain: they record which commits and tags were built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \

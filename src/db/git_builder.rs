@@ -52,6 +52,8 @@ pub struct GitBuilder {
     pub clone_depth: u32,
     /// Levels of submodules to fetch.
     pub submodules: u32,
+    /// Whether vignettes are built.
+    pub vignettes: bool,
     /// The credential.
     pub credential: Option<i64>,
     /// Secret of webhooks, encrypted.
@@ -74,7 +76,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, submodules, credential_id, \
-             webhook_secret, created_at, polled_at, due_at, failures, head, error FROM git_builder ",
+             webhook_secret, created_at, polled_at, due_at, failures, head, error, (SELECT count(*) FROM git_vignettes v \
+             WHERE v.builder_id = git_builder.id) FROM git_builder ",
             $rest
         )
     };
@@ -94,6 +97,7 @@ fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
         sub_dir: row.text(6)?,
         clone_depth: number(row.int(7)?),
         submodules: number(row.int(8)?),
+        vignettes: row.int(17)? > 0,
         credential: row.opt_int(9)?,
         webhook_secret: row.opt_text(10)?,
         created_at: row.time(11)?,
@@ -183,7 +187,17 @@ pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
         builder.head.as_str().into(),
     ];
     c.execute(INSERT, &params)?;
+    set_vignettes(c, id, builder.vignettes)?;
     Ok(id)
+}
+
+/// Records whether a builder builds vignettes.
+fn set_vignettes(c: &mut dyn Conn, id: i64, vignettes: bool) -> Result<(), DbError> {
+    c.execute("DELETE FROM git_vignettes WHERE builder_id = $1", &[id.into()])?;
+    if vignettes {
+        c.execute("INSERT INTO git_vignettes (builder_id) VALUES (CAST($1 AS BIGINT))", &[id.into()])?;
+    }
+    Ok(())
 }
 
 /// Replaces the settings of a builder, which is polled at `due_at`. Returns false if it does not exist.
@@ -202,6 +216,7 @@ pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
         builder.due_at.into(),
         builder.id.into(),
     ];
+    set_vignettes(c, builder.id, builder.vignettes)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 

@@ -30,7 +30,7 @@ const RULES: &[Rule] = &[
         violation: "the first or the newest step of a tree is not the one in its row",
         columns: &["tree", "first", "newest", "first step", "newest step"],
         sql: "SELECT t.id, coalesce(t.first, 0), coalesce(t.head, 0), coalesce(min(s.seq), 0), coalesce(max(s.seq), 0) \
-            FROM tree t LEFT JOIN step s ON s.tree_id = t.id GROUP BY t.id, t.first, t.head \
+            FROM tree t LEFT JOIN step s ON s.tree_id = t.id WHERE t.axis = 'step' GROUP BY t.id, t.first, t.head \
             HAVING coalesce(t.head, 0) <> coalesce(max(s.seq), 0) OR coalesce(t.first, 0) <> coalesce(min(s.seq), 0) \
             OR count(t.head) <> count(s.seq) AND (count(t.head) = 0 OR count(s.seq) = 0) ORDER BY t.id LIMIT $1",
     },
@@ -93,6 +93,19 @@ const RULES: &[Rule] = &[
         columns: &["metadata", "name"],
         sql: "SELECT m.id, m.name FROM file m WHERE m.role = 'metadata' AND NOT EXISTS (SELECT 1 FROM file f \
             WHERE f.release_id = m.release_id AND f.role = 'python' AND f.build = m.build AND f.name = m.name) LIMIT $1",
+    },
+    Rule {
+        violation: "two rows of a project of an index overlap",
+        columns: &["source", "project", "from", "and from"],
+        sql: "SELECT a.source_id, a.fold, a.from_at, b.from_at FROM project a JOIN project b ON b.source_id = a.source_id \
+            AND b.fold = a.fold AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
+    },
+    Rule {
+        violation: "a life has facts that no row contains",
+        columns: &["tree", "file", "variant"],
+        sql: "SELECT l.tree_id, l.file_id, l.variant FROM tree t JOIN life l ON l.tree_id = t.id AND l.variant <> 0 \
+            WHERE t.axis = 'time' AND NOT EXISTS \
+            (SELECT 1 FROM file_fact v WHERE v.file_id = l.file_id AND v.variant = l.variant) LIMIT $1",
     },
     Rule {
         violation: "a life has no release",

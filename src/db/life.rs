@@ -16,7 +16,7 @@ pub struct ListedRelease {
     pub name: String,
     /// The name in lower case.
     pub fold: String,
-    /// Field `Path` of the record: a sub-directory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
+    /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
     pub path: String,
     /// The package.
     pub package: PackageId,
@@ -315,7 +315,7 @@ pub fn archived_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Fi
     files(c, files!("AND l.state = 1"), tree, seq)
 }
 
-/// Returns the listed files of a tree at a step, except those in a sub-directory, in the order of [`FileInfo::order`].
+/// Returns the listed files of a tree at a step, except those in a subdirectory, in the order of [`FileInfo::order`].
 pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
 }

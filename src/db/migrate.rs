@@ -122,6 +122,41 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0014_audit.sqlite.sql"),
         postgres: include_str!("migrations/0014_audit.postgres.sql"),
     },
+    Migration {
+        number: 15,
+        name: "session",
+        expand_only: true,
+        sqlite: include_str!("migrations/0015_session.sqlite.sql"),
+        postgres: include_str!("migrations/0015_session.postgres.sql"),
+    },
+    Migration {
+        number: 16,
+        name: "federation",
+        expand_only: true,
+        sqlite: include_str!("migrations/0016_federation.sqlite.sql"),
+        postgres: include_str!("migrations/0016_federation.postgres.sql"),
+    },
+    Migration {
+        number: 17,
+        name: "upload",
+        expand_only: true,
+        sqlite: include_str!("migrations/0017_upload.sqlite.sql"),
+        postgres: include_str!("migrations/0017_upload.postgres.sql"),
+    },
+    Migration {
+        number: 18,
+        name: "pypi",
+        expand_only: true,
+        sqlite: include_str!("migrations/0018_pypi.sqlite.sql"),
+        postgres: include_str!("migrations/0018_pypi.postgres.sql"),
+    },
+    Migration {
+        number: 19,
+        name: "builder",
+        expand_only: true,
+        sqlite: include_str!("migrations/0019_builder.sqlite.sql"),
+        postgres: include_str!("migrations/0019_builder.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -73,7 +73,7 @@ impl PgConn {
         self.pooled_settings.is_some()
     }
 
-    /// Runs queries outside of the caller's transactions; with a pooler, in a transaction of their own.
+    /// Runs queries outside of the caller's transactions; with a pooler, in a separate transaction.
     pub(super) fn run_outside<T>(
         &mut self,
         f: impl FnOnce(&mut PgConn) -> Result<T, DbError>,

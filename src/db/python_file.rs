@@ -3,7 +3,7 @@
 
 use super::file::FileState;
 use super::life::ReleaseFile;
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError, Row, Value};
 use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
@@ -26,7 +26,7 @@ pub struct ListedFile {
     pub revision: i64,
     /// The file name.
     pub name: String,
-    /// Size in bytes.
+    /// Size in bytes; -1 if the index does not state it.
     pub size: i64,
     /// Digest of its bytes.
     pub sha256: Sha256,
@@ -34,7 +34,7 @@ pub struct ListedFile {
     pub facts: Vec<u8>,
     /// The reason for which it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
-    /// Digest of the METADATA of a wheel.
+    /// Digest of the METADATA of an uploaded wheel; that of a wheel of an index is one of its facts.
     pub metadata: Option<Sha256>,
 }
 
@@ -42,10 +42,11 @@ macro_rules! listed {
     ($rest:literal) => {
         concat!(
             "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, f.build, f.name, \
-             f.size, f.sha256, f.facts, m.sha256 FROM life l JOIN package p ON p.id = l.package_id \
+             f.size, f.sha256, coalesce(v.facts, f.facts), m.sha256 FROM life l JOIN package p ON p.id = l.package_id \
              JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
+             LEFT JOIN file_fact v ON v.file_id = l.file_id AND v.variant = l.variant \
              LEFT JOIN file m ON m.release_id = f.release_id AND m.role = 'metadata' AND m.platform = '' \
-             AND m.build = f.build AND m.name = f.name \
+             AND m.build = f.build AND m.name = f.name AND m.locator = '' \
              WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
             $rest
         )
@@ -69,7 +70,7 @@ fn decode(mut row: Row) -> Result<ListedFile, DbError> {
         version: row.text(7)?,
         revision: row.int(8)?,
         name: row.text(9)?,
-        size: row.int(10)?,
+        size: row.opt_int(10)?.unwrap_or(-1),
         sha256: row.parse(11, "a digest")?,
         facts: row.opt_bytes(12)?.unwrap_or_default(),
         metadata: row.opt_parse(13, "a digest")?,
@@ -85,6 +86,19 @@ pub fn of_project(
 ) -> Result<Vec<ListedFile>, DbError> {
     const FIND: &str = listed!("AND l.package_id = $3");
     c.query(FIND, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
+/// Like [`of_project`], for several projects, in their order.
+pub fn of_projects(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    packages: &[PackageId],
+) -> Result<Vec<Vec<ListedFile>>, DbError> {
+    let params: Vec<Vec<Value>> =
+        packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
+    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
+    results.into_iter().map(|rows| rows.into_iter().map(decode).collect()).collect()
 }
 
 /// Returns all files that a tree lists at a step, in unspecified order.
@@ -169,7 +183,7 @@ pub fn find(
     step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
-        g.size, g.sha256, g.state, b.class FROM file f JOIN release r ON r.id = f.release_id \
+        g.size, g.sha256, g.state, b.class, g.locator FROM file f JOIN release r ON r.id = f.release_id \
         JOIN package p ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 \
         AND g.platform = '' AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
         WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
@@ -193,7 +207,7 @@ pub fn find(
                 published_at: row.opt_time(6)?,
                 file: FileId(row.int(7)?),
                 name: row.text(8)?,
-                locator: String::new(),
+                locator: row.text(13)?,
                 size: row.opt_int(9)?,
                 md5: None,
                 sha256: row.opt_parse(10, "a digest")?,

@@ -7,20 +7,29 @@ use crate::model::time::Timestamp;
 
 /// The migration that creates the audit trail: a restored database may have an older schema.
 const AUDIT_MIGRATION: i64 = 14;
+/// The migration that creates the table of uploads.
+const UPLOAD_MIGRATION: i64 = 17;
 
-/// Removes the data about running servers: nodes, leases and holds.
+/// Removes the data about running servers, their leases and holds, and uploads, whose clients have given up.
 pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("DELETE FROM node", &[])?;
     c.execute("DELETE FROM lease", &[])?;
+    if level(c)? >= UPLOAD_MIGRATION {
+        c.execute("DELETE FROM upload", &[])?;
+    }
     c.execute("DELETE FROM hold", &[]).map(drop)
+}
+
+/// Returns the newest migration of the database.
+fn level(c: &mut dyn Conn) -> Result<i64, DbError> {
+    c.query("SELECT MAX(number) FROM migration", &[])?.first().map_or(Ok(0), |row| row.int(0))
 }
 
 /// Begins a new history of transactions, and records that the markers of all storage classes are unconfirmed.
 pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError> {
     c.execute("UPDATE storage_class SET marked = 0", &[])?;
     c.execute("UPDATE clock SET history = $1 WHERE id = 1", &[history.to_string().into()])?;
-    let level = c.query("SELECT MAX(number) FROM migration", &[])?.first().map_or(Ok(0), |row| row.int(0))?;
-    if level < AUDIT_MIGRATION {
+    if level(c)? < AUDIT_MIGRATION {
         return Ok(());
     }
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());

@@ -16,8 +16,8 @@ pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
 pub enum Skew {
     /// The machine's clock is behind the clock row: a transaction or a closed day would be in the future.
     #[error(
-        "nothing can be published, because this machine's clock says {now} and the database has transactions or closed \
-         days up to {row}"
+        "nothing can be published, because this machine's clock shows {now} and the database has transactions or \
+         closed days up to {row}"
     )]
     Behind {
         /// The machine's clock.
@@ -28,8 +28,8 @@ pub enum Skew {
     /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row
     /// permanently.
     #[error(
-        "nothing can be published, because this machine's clock says {now}, over a month after the last publish or closed \
-         day ({row})"
+        "nothing can be published, because this machine's clock shows {now}, over a month after the last publish or \
+         closed day ({row})"
     )]
     Ahead {
         /// The machine's clock.

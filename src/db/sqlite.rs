@@ -27,7 +27,7 @@ pub(super) struct Sqlite {
     checkpointer: Checkpointer,
     /// Held while the database is open, or until another process takes it over, so that only one process uses it. Usage
     /// data has no lock: it is written by the process that holds the lock of the database of packages, and for some
-    /// time after a handover also by the previous process.
+    /// time after a hand-over also by the previous process.
     lock: Mutex<Option<std::fs::File>>,
     file: PathBuf,
     wait: Duration,

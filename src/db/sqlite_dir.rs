@@ -72,7 +72,7 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
     }
 }
 
-/// Moves the files of the databases into a new sub-directory `replaced-…` and returns its path; `None` if there are no
+/// Moves the files of the databases into a new subdirectory `replaced-…` and returns its path; `None` if there are no
 /// files. The caller holds the lock of the directory, so that no server starts meanwhile.
 ///
 /// # Errors
@@ -93,7 +93,7 @@ pub(super) fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     Ok(Some(target))
 }
 
-/// Moves the files in a sub-directory of [`move_aside`] back, after `error`, and removes it. Returns `error`, with the
+/// Moves the files in a subdirectory of [`move_aside`] back, after `error`, and removes it. Returns `error`, with the
 /// location of the files if they cannot be moved.
 pub(super) fn move_back(dir: &Path, aside: &Path, error: DbError) -> DbError {
     let mut files = FILES.into_iter().filter(|name| aside.join(name).exists());

@@ -81,7 +81,7 @@ pub(super) struct Target {
 }
 
 /// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
-/// URL of its own, usage data is in the database of the packages.
+/// separate URL, usage data is in the database of the packages.
 fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secret>, &'static str) {
     let Postgres { url, password, usage_data_url, usage_data_password, listen_url: _ } = postgres;
     let password = password.as_ref();

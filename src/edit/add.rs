@@ -17,7 +17,6 @@ use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
-use crate::storage::Key;
 
 /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
 /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
@@ -44,7 +43,7 @@ pub async fn add(
         )));
     }
     let tree = local_tree(&uploads.state.catalog.get(), &source)?;
-    let staged = uploads.get(ids, now)?;
+    let staged = uploads.get(ids, &actor.0, now).await?;
     if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
         return Err(RepoError::Invalid(format!(
             "'{}' is a binary package; add it with rspm add binary",
@@ -62,14 +61,18 @@ pub async fn add(
     }
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
-    let input = staged.clone();
-    let result = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await?;
+    let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
+    let consumption_of_write = consumption.clone();
+    let result =
+        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
+    let result = result.await;
+    consumption.end(matches!(result, Ok(Ok(_))));
+    let result = result?;
     if let Err(RepoError::Storage(_)) = &result {
         // The objects were not stored, so the files must be uploaded again.
         uploads.remove(ids);
     }
     let (tx, statuses) = result?;
-    uploads.remove(ids);
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect()))
 }
 
@@ -98,7 +101,7 @@ where
             upload.package
         )));
     }
-    let staged = uploads.get(&[upload.id], now)?;
+    let staged = uploads.get(&[upload.id], &actor.0, now).await?;
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
     let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
@@ -125,10 +128,8 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     let problem = match source.kind.supply() {
         Supply::Uploads | Supply::Builds => None,
-        Supply::Mirror | Supply::Unsupported { is_built_in: true } => {
-            Some(format!("is built in and filled by rspm sync --type={}", source.kind))
-        }
-        Supply::Unsupported { is_built_in: false } => Some(format!("is of type {}", source.kind)),
+        Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
+        Supply::Unsupported => Some(format!("is of type {}", source.kind)),
     };
     if let Some(problem) = problem {
         let name = &source.name;
@@ -351,14 +352,9 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
     })
 }
 
-/// Inserts the rows of the stored objects: the archive, its README, which is stored in a directory of its own, and
-/// METADATA of a wheel.
+/// Inserts the rows of the stored objects.
 pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
-    let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
-    let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
-    let metadata = staged.python.as_ref().and_then(|python| python.metadata);
-    let metadata = metadata.map(|(sha256, size)| (Key::Package(staged.class(), sha256), size));
-    for (key, size) in [Some(archive), readme, metadata].into_iter().flatten() {
+    for (key, size) in staged.objects() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let class = key.directory().to_owned();
         db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;

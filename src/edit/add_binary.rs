@@ -53,16 +53,20 @@ pub async fn add(
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());
-    for upload in uploads.get(ids, now)? {
+    for upload in uploads.get(ids, &actor.0, now).await? {
         binaries.push(BinaryUpload::new(upload, &distribution)?);
     }
     let files: Vec<&str> = binaries.iter().map(|binary| binary.staged.upload.file.as_str()).collect();
     let subject = format!("{} for {}", files.join(", "), distribution.name);
     let publish = Publish { source: Some(source.id), subject, ..publish(TxKind::Add, now, actor) };
     let transaction = AddBinaryTransaction { source, source_tree, existing, publish };
-    let input = binaries.clone();
-    let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
-    uploads.remove(ids);
+    let (input, consumption) = (binaries.clone(), uploads.consumption(ids, &actor.0, now));
+    let consumption_of_write = consumption.clone();
+    let result =
+        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
+    let result = result.await;
+    consumption.end(matches!(result, Ok(Ok(_))));
+    let (tx, outcomes) = result??;
     let results = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
         arch: binary.arch,

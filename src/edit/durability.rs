@@ -1,5 +1,5 @@
-//! Makes an uploaded object durable in the background, after its client was answered. Uploads are in memory and lost on a
-//! restart; only the row that refers to an object must not be written before the object is durable.
+//! Makes an uploaded object durable in the background, after its client was answered. Until then the upload is in memory,
+//! and lost on a crash; a row that refers to an object must not be written before the object is durable.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl PendingWriteGuard {
 impl Drop for PendingWriteGuard {
     fn drop(&mut self) {
         let mut result = self.0.0.result.lock();
-        result.get_or_insert_with(|| Err(StorageError::Other("the server is shutting down".to_owned())));
+        result.get_or_insert_with(|| Err(StorageError::Other("the server is stopping".to_owned())));
         self.0.0.completed.notify_all();
     }
 }
@@ -91,8 +91,6 @@ mod tests {
         }
         let (pending_write, writer) = PendingWrite::begin();
         drop(writer);
-        assert!(
-            pending_write.wait().expect_err("the guard was dropped").to_string().contains("shutting down")
-        );
+        assert!(pending_write.wait().expect_err("the guard was dropped").to_string().contains("stopping"));
     }
 }

@@ -17,7 +17,8 @@ fn language(state: &State, source: &str) -> Result<Language, RepoError> {
     Ok(find::source(&state.catalog.get(), source)?.kind.language())
 }
 
-/// Receives a package from a stream of bytes: validates and stores it.
+/// Receives a package from a stream of bytes for a client: validates and stores it. Every server can add it to a source,
+/// for `actor` only.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when it is not a valid package of this kind, with the reason.
@@ -26,11 +27,14 @@ pub async fn receive(
     file: &str,
     body: BoxStream<'static, Result<Bytes, io::Error>>,
     kind: UploadKind,
+    actor: &Actor,
 ) -> Result<Upload, RepoError> {
-    match kind {
-        UploadKind::Source | UploadKind::Binary => upload::receive(uploads, file, body, kind).await,
-        UploadKind::Python => python::receive::receive(uploads, file, body).await,
-    }
+    let upload = match kind {
+        UploadKind::Source | UploadKind::Binary => upload::receive(uploads, file, body, kind).await?,
+        UploadKind::Python => python::receive::receive(uploads, file, body).await?,
+    };
+    uploads.share(upload.id, &actor.0).await?;
+    Ok(upload)
 }
 
 /// Adds uploads to a local source in one transaction, visible when this returns.

@@ -115,9 +115,9 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
         Supply::Mirror => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
-        Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
+        Supply::Unsupported => Err(RepoError::Invalid(format!(
             "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, and the \
-             built-in cran and bioconductor ({} lists what is missing)",
+             built-in cran, bioconductor and pypi ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),
     }

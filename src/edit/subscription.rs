@@ -168,11 +168,11 @@ fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
     )))
 }
 
-/// Refuses a source that can never have packages in this version: the built-in source of PyPI.
+/// Refuses a source that can never have packages in this version.
 fn check_supply(source: &Source) -> Result<(), RepoError> {
     match source.kind.supply() {
         Supply::Mirror | Supply::Uploads | Supply::Builds => Ok(()),
-        Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
+        Supply::Unsupported => Err(RepoError::Invalid(format!(
             "this version cannot serve '{}', a source of type {}; add files to a source of type {} ({} lists what is \
              missing)",
             source.name,

@@ -116,7 +116,7 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database, because other servers do not know the uploads in this one's memory.
+/// Reserves the blobs of an upload in the database, because the sweep of another server does not know what this one receives.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,

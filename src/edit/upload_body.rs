@@ -201,5 +201,5 @@ impl SpooledUpload {
 
 /// Returns the error of a task that the shutdown of the server cancelled.
 pub(super) fn shutting_down() -> StorageError {
-    StorageError::Other("the server is shutting down".to_owned())
+    StorageError::Other("the server is stopping".to_owned())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ring::hkdf::{HKDF_SHA256, Salt};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -68,6 +69,17 @@ impl Key {
         Fingerprint(digest::Sha256(Sha256::digest(self.0.as_slice()).into()))
     }
 
+    /// Derives 32 bytes for one purpose (HKDF-SHA256, RFC 5869).
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let secret = Salt::new(HKDF_SHA256, b"rstudio-pm").extract(self.0.as_slice());
+        let info = [purpose.as_bytes()];
+        let material = secret.expand(&info, HKDF_SHA256).expect("32 bytes are allowed");
+        material.fill(&mut *bytes).expect("that many bytes were requested");
+        bytes
+    }
+
     /// Returns the 32 bytes that the ciphers use.
     pub(super) fn cipher_key(&self) -> &[u8; 32] {
         self.0.first_chunk().expect("a key is longer")
@@ -126,6 +138,14 @@ mod tests {
         assert_eq!(error(&"ab".repeat(513)), KeyError::Length(513));
         assert_eq!(error("no key\0"), KeyError::Encoding);
         assert!(error("0123").to_string().contains("2 bytes"));
+    }
+
+    #[test]
+    fn derived_bytes_differ_by_key_and_purpose() {
+        let (one, two) = (Key::new(&[1; LENGTH]), Key::new(&[2; LENGTH]));
+        assert_eq!(one.derive("a"), Key::new(&[1; LENGTH]).derive("a"));
+        assert_ne!(one.derive("a"), one.derive("b"));
+        assert_ne!(one.derive("a"), two.derive("a"));
     }
 
     proptest! {

@@ -15,7 +15,7 @@ pub struct FetchLimits {
     pub failure_ttl: Duration,
     /// Base of the retry delay: the delay after the first failure is twice this, and doubles with each further one.
     pub retry_delay: Duration,
-    /// How long upstream may send nothing, over all tries, before a fetch fails: R gives up after a minute.
+    /// Maximum time without data from upstream, over all tries, before a fetch fails: R times out after a minute.
     pub max_inactivity: Duration,
     /// Maximum accepted file size when neither the index nor the response declares a size, in bytes.
     pub max_unsized: u64,

@@ -43,7 +43,7 @@ async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, 
     let current = progress
         .wait_for(|p| p.released_bytes() > range.start || p.outcome.is_some())
         .await
-        .map_err(|_| FetchError::Storage("the server is shutting down".to_owned()))?
+        .map_err(|_| FetchError::Storage("the server is stopping".to_owned()))?
         .clone();
     if current.released_bytes() <= range.start {
         return match current.failure() {

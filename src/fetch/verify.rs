@@ -13,7 +13,7 @@ use crate::r::{archive, binary};
 /// The expected kind of file.
 #[derive(Clone, Debug)]
 pub enum PackageForm {
-    /// A source package.
+    /// A source package, or a file of a Python package, whose digest is known.
     Source,
     /// A binary for a platform.
     Binary(Platform),

@@ -10,7 +10,8 @@ use super::limits::Limits;
 use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
 use super::site::SiteSettings;
-use crate::auth::Tokens;
+use crate::auth::provider::Providers;
+use crate::auth::{DeviceLogins, Sessions, Tokens};
 use crate::build::Builds;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
@@ -26,6 +27,12 @@ pub struct App {
     pub state: Arc<State>,
     /// The valid tokens.
     pub tokens: Tokens,
+    /// The sessions of browsers.
+    pub sessions: Sessions,
+    /// The sign-ins of devices.
+    pub device_logins: DeviceLogins,
+    /// The identity providers.
+    pub providers: Providers,
     /// Running fetches of package files.
     pub fetches: Arc<Fetches>,
     /// The read side of repositories.

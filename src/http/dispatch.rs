@@ -22,9 +22,10 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{admin, pages, public, python, request_body};
+use super::{admin, login, public, python, request_body, web};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::python::layout::PythonPath;
 use crate::r::bioconductor::PartName;
 use crate::r::layout::RPath;
 
@@ -80,6 +81,10 @@ pub(super) async fn read(
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let format = route.error_format();
+    let is_page = route.is_page();
+    let failed = |failure: &Failure| {
+        if is_page { web::answer::failure_page(head, failure) } else { response::failure(failure, format) }
+    };
     let is_restricted = match head.principal.require(&app.state.catalog.get(), access::route_access(&route)) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
@@ -89,20 +94,39 @@ pub(super) async fn read(
                 let request = format!("{} {path}", parts.method);
                 admin::record_refusal(app, (token, address), &request, &failure).await;
             }
-            return response::failure(&failure, format);
+            return match login::redirect_to_start(app, &route, head, &failure) {
+                Some(redirect) => redirect,
+                None => failed(&failure),
+            };
         }
     };
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
-        Route::Home => {
-            let site = app.site.load_full();
-            Ok(pages::index_page(&app.state.catalog.get(), head.principal, site.address.as_deref()))
-        }
+        Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
+        Route::Asset(file) => web::asset::answer(&file, head),
+        Route::Favicon => Ok(web::asset::favicon(head)),
+        Route::Robots => Ok(web::asset::robots()),
         Route::Latest { repo, trailing_slash: slash } => {
-            pages::redirect_to_latest(&app.state.catalog.get(), &repo, slash)
+            web::repository::redirect(&app.state.catalog.get(), &repo, slash, query)
         }
-        Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
+        Route::RepositoryPage { repo, snapshot, linux } => {
+            let page = web::repository::answer(app, &repo, snapshot, linux.as_deref(), query, head);
+            answer_within_budget(app, head.peer, page).await
+        }
+        Route::Web { repo, snapshot, path } => {
+            let page = web::snapshot_page::answer(app, (repo.as_str(), snapshot), &path, query, head);
+            answer_within_budget(app, head.peer, page).await
+        }
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
+        Route::Repository {
+            repo,
+            snapshot,
+            path: RepoPath::Python(PythonPath::Json { project, version }),
+        } => {
+            let document = (&project, version.as_deref());
+            let response = python::json::answer(app, (repo.as_str(), snapshot), document, head);
+            answer_within_budget(app, head.peer, response).await
+        }
         Route::Repository { repo, snapshot, path: RepoPath::Python(python_path) } => {
             let address = python::Address { repo: &repo, snapshot, path: &python_path, raw: path };
             python::answer(app, &address, query, parts, received_at).await
@@ -140,8 +164,11 @@ pub(super) async fn read(
             }
         }
         Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
+        Route::Login(route) => login::answer(app, route, query, head, body).await,
+        Route::PublishingAudience => python::trusted_publishing::audience(app),
+        Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
         // The budget of responses is not used while a client sends its request.
-        Route::Public(route) => match public::request_body(app, &parts.method, body).await {
+        Route::Public(route) => match public::request_body(app, &route, &parts.method, body).await {
             Ok(body) => {
                 answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
             }
@@ -149,7 +176,7 @@ pub(super) async fn read(
         },
         Route::Admin(_) => Err(Failure::no_such_address()),
     };
-    let mut response = result.unwrap_or_else(|failure| response::failure(&failure, format));
+    let mut response = result.unwrap_or_else(|failure| failed(&failure));
     if is_restricted {
         response::restrict_to_client(&mut response);
     }

@@ -128,7 +128,7 @@ impl Drain {
 
     /// Waits until the server is at `phase` or beyond.
     pub async fn wait_for(&self, phase: Phase) {
-        // The sender lives in `self`, so the channel cannot close meanwhile.
+        // The sender is a field of `self`, so the channel cannot close meanwhile.
         let _ = self.0.phase.subscribe().wait_for(|current| *current >= phase).await;
     }
 

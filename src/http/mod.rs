@@ -1,7 +1,7 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`] or
-//! [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`],
+//! [`web`] or [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
 //! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
 //! statuses.
 
@@ -23,17 +23,19 @@ mod host_header;
 mod http2;
 pub mod limits;
 pub mod listener;
+mod login;
 mod metrics;
 mod openapi;
-mod pages;
 pub mod peer;
 mod permission;
+pub mod plain_text;
 mod platforms;
 pub mod public;
 mod python;
 mod r;
 pub mod read_body;
 pub mod redirect;
+mod refused_proof;
 pub mod request_body;
 mod request_log;
 pub mod resolve_cache;
@@ -47,6 +49,7 @@ pub mod summary;
 pub mod switch;
 pub mod target;
 pub mod tls;
+mod web;
 mod wire_binary;
 pub mod write_timeout;
 

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::app::App;
 use super::error::Failure;
+use super::login::{cookie, origin};
 use super::peer::{Peer, client_network};
 use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
-use crate::auth::{self, BadCredential, Credential, Token};
+use crate::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
 use crate::catalog::{Catalog, Repository, Source};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
@@ -41,11 +42,17 @@ impl Principal {
     pub(super) async fn from_request(
         app: &App,
         peer: Peer,
-        headers: &HeaderMap,
+        (parts, path): (&Parts, &str),
         now: Timestamp,
     ) -> Result<Principal, Failure> {
+        let headers = &parts.headers;
         let (token, prefix) = match auth::credential(headers) {
-            Ok(Credential::None) => return Ok(Principal::Anonymous),
+            Ok(Credential::None) => return from_session(app, parts, path, now).await,
+            Ok(Credential::Signed(text)) => {
+                let issuer = token_issuer(app);
+                let verified = auth::verify(&app.tokens, &issuer, (text.expose(), Purpose::Access), now);
+                (verified.ok().map(|verified| verified.token), None)
+            }
             Ok(Credential::Unusable) => (None, None),
             Ok(Credential::Token(digest, prefix)) => (app.tokens.find(&digest, now).await, Some(prefix)),
             Err(BadCredential) => {
@@ -161,6 +168,39 @@ impl Principal {
     }
 }
 
+/// Determines the client from the session of a browser. A session that has ended is no error: browsers keep cookies.
+///
+/// # Errors
+/// 403 for a change that a page of another site requests.
+async fn from_session(app: &App, parts: &Parts, path: &str, now: Timestamp) -> Result<Principal, Failure> {
+    let Some(secret) = cookie::find(&parts.headers, cookie::SESSION) else { return Ok(Principal::Anonymous) };
+    if app.state.config.load().open_id_connect.is_none() {
+        return Ok(Principal::Anonymous);
+    }
+    match app.sessions.find(&app.tokens, secret, session_limits(app), now).await? {
+        None => Ok(Principal::Anonymous),
+        Some((session, _)) => {
+            origin::require_own(app.site.load().address.as_deref(), parts, path)?;
+            Ok(Principal::Token(session))
+        }
+    }
+}
+
+/// Returns the limits of sessions.
+pub(super) fn session_limits(app: &App) -> SessionLimits {
+    let config = app.state.config.load();
+    SessionLimits {
+        lifetime: config.authentication.session_lifetime,
+        inactivity: config.authentication.session_inactivity,
+    }
+}
+
+/// Returns the issuer of the tokens that this server signs: `Server.Address`, so that all servers of a database have the
+/// same one.
+pub(super) fn token_issuer(app: &App) -> String {
+    app.site.load().address.clone().unwrap_or_else(|| "rstudio-pm".to_owned())
+}
+
 /// Returns the data that decides who may read the repository with this name or number.
 pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     let catalog = app.state.catalog.get();
@@ -205,7 +245,7 @@ fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> 
             | Object::Source(_)
             | Object::UnknownRepository
             | Object::UnknownSource => Failure::unauthorized(
-                "the admin API requires a token; create one on the server: rspm create token",
+                "this address requires a token; create one on the server: rspm create token",
                 REALM,
             ),
         },

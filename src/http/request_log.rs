@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Method, Response, Version};
+use http::{Method, Response, Uri, Version};
 
 use super::body::Body;
 use super::peer::Peer;
@@ -61,7 +61,7 @@ impl<'a> LoggedRequest<'a> {
         LoggedRequest {
             method: parts.method.clone(),
             version: parts.version,
-            target: parts.uri.path_and_query().map_or("*", |target| target.as_str()).into(),
+            target: target(&parts.uri).into(),
             referer: field(http::header::REFERER),
             user_agent: field(http::header::USER_AGENT),
         }
@@ -80,6 +80,14 @@ impl<'a> LoggedRequest<'a> {
             user_agent: self.user_agent.map(copy),
         }
     }
+}
+
+/// Returns the target of a request for the log. SECURITY: without the query at addresses of sign-in, whose query has codes.
+fn target(uri: &Uri) -> &str {
+    if uri.path().contains("/__login__") {
+        return uri.path();
+    }
+    uri.path_and_query().map_or("*", |target| target.as_str())
 }
 
 fn write_line(
@@ -123,5 +131,12 @@ mod tests {
         let logged = LoggedRequest::of(&parts).into_truncated();
         assert_eq!((&*logged.target, logged.referer), ("/x?y=1", None));
         assert_eq!(logged.user_agent.expect("sent").len(), MAX_FIELD + 1);
+    }
+
+    #[test]
+    fn codes_of_a_sign_in_are_not_logged() {
+        let request = http::Request::get("/rspm/__login__/callback?code=secret&state=secret");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        assert_eq!(LoggedRequest::of(&parts).target, "/rspm/__login__/callback");
     }
 }

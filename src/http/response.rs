@@ -265,6 +265,18 @@ pub fn json_lines(body: Body) -> Response<Body> {
     response
 }
 
+/// A file that a client saves under `name`, never cached. `name` consists of letters and dots.
+#[must_use]
+pub fn attachment(name: &str, size: u64, body: Body) -> Response<Body> {
+    let mut response = new_response(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(header::CONTENT_DISPOSITION, header_value(format!("attachment; filename=\"{name}\"")));
+    headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
+    response
+}
+
 /// A text response of a media type, never cached.
 #[must_use]
 pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
@@ -274,20 +286,6 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
-    response
-}
-
-/// An HTML page; `html` is complete and escaped. The policy allows no script, no foreign content and no frame.
-#[must_use]
-pub fn page(html: String) -> Response<Body> {
-    let size = html.len();
-    let mut response = new_response(StatusCode::OK, Body::full(html));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    headers.insert(header::CACHE_CONTROL, CACHE_OPEN);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 

@@ -11,7 +11,7 @@ use super::permission::Principal;
 use super::site::SiteSettings;
 use crate::cluster::Cluster;
 use crate::control::{Control, Mode};
-use crate::logs::{AccessLog, ServiceLog};
+use crate::logs::{AccessLog, OptionalLog, ServiceLog};
 use crate::model::time::Clock;
 
 /// `Retry-After` in seconds while the server starts, which is short.
@@ -33,6 +33,8 @@ pub struct ServerContext {
     pub access_log: AccessLog,
     /// The service log, of requests for packages.
     pub service_log: ServiceLog,
+    /// `Logging.AuditLog`.
+    pub audit_log: OptionalLog,
     /// Request limits.
     pub limits: Limits,
     /// The clock.

@@ -316,7 +316,7 @@ mod tests {
 
     fn logging(files: &[&Path], format: LogFormat) -> Logging {
         let system_log = files.iter().map(|path| LogDestination::File(path.to_path_buf())).collect();
-        Logging { system_log, level: LogLevel::Info, format }
+        Logging { system_log, level: LogLevel::Info, format, audit_log: None }
     }
 
     fn read(path: &Path) -> String {

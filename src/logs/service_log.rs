@@ -4,14 +4,12 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 
 use super::access::MAX_FIELD;
 use super::event::redact_urls;
 use super::open::SinkError;
-use super::sink::{OnFull, Sink};
+use super::optional_log::OptionalLog;
+use super::sink::Sink;
 
 /// The entry of a request for a package file. Texts are unmodified; the formatter escapes and truncates them.
 #[derive(Clone, Debug)]
@@ -164,50 +162,44 @@ thread_local! {
 /// The service log; cloning shares it, and [`ServiceLog::switch`] affects all clones.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceLog {
-    sink: Arc<ArcSwapOption<Sink>>,
+    log: OptionalLog,
 }
 
 impl ServiceLog {
-    /// Opens the file for [`ServiceLog::switch`], creating it with mode 0600; reuses the current one if the path is the
-    /// same. Returns `None` without a path.
+    /// As [`OptionalLog::prepare`].
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
     pub fn prepare(&self, path: Option<&Path>) -> Result<Option<Sink>, SinkError> {
-        let Some(path) = path else { return Ok(None) };
-        let current_sink = self.sink().filter(|sink| sink.path() == path);
-        current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok).map(Some)
+        self.log.prepare(path)
     }
 
     /// Switches to a file, or off. The old file is flushed and closed.
     pub fn switch(&self, next: Option<Sink>) {
-        let old_sink = self.sink.swap(next.map(Arc::new));
-        if let Some(old_sink) = old_sink {
-            old_sink.flush();
-        }
+        self.log.switch(next);
     }
 
     /// The file, if the log is on.
     #[must_use]
     pub fn sink(&self) -> Option<Sink> {
-        self.sink.load().as_deref().cloned()
+        self.log.sink()
     }
 
     /// Whether the log is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.sink.load().is_some()
+        self.log.is_on()
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
     /// counted.
     pub fn log(&self, entry: &ServiceEntry<'_>) {
-        let sink = self.sink.load();
-        let Some(sink) = sink.as_deref() else { return };
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            render(line, entry);
-            sink.write(line);
+        self.log.write_with(|sink| {
+            LINE.with_borrow_mut(|line| {
+                line.clear();
+                render(line, entry);
+                sink.write(line);
+            });
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Prometheus metrics: one function per series.
 //!
-//! An update costs nanoseconds: the children of labelled series that requests update are looked up once, at creation.
+//! An update costs nanoseconds: the children of labeled series that requests update are looked up once, at creation.
 //! Statistics of the process are read on each scrape.
 
 mod process;

@@ -10,7 +10,8 @@ pub struct PointTree {
     pub source: SourceId,
     /// The tree.
     pub tree: TreeId,
-    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived.
+    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time
+    /// in microseconds since the epoch.
     pub seq: Seq,
 }
 
@@ -24,6 +25,6 @@ pub struct Point {
     /// Whether the point may still change: `latest`, today, a day that is not closed yet.
     pub open: bool,
     /// When the newest of the steps and of the subscription list was published: the point's `Last-Modified`. `None` if
-    /// nothing is published.
+    /// nothing is published, or if sequence numbers of a tree are times.
     pub modified: Option<Timestamp>,
 }

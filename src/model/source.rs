@@ -60,10 +60,7 @@ pub enum Supply {
     /// From builds of git repositories.
     Builds,
     /// In a way that this version does not support.
-    Unsupported {
-        /// Whether a source of this kind exists in every database.
-        is_built_in: bool,
-    },
+    Unsupported,
 }
 
 impl SourceKind {
@@ -84,8 +81,7 @@ impl SourceKind {
     fn properties(self) -> Properties {
         use Language::{Python, R};
         use StorageClass::{Bioconductor, Cran, Packages, Pypi};
-        const UNSUPPORTED: Supply = Supply::Unsupported { is_built_in: false };
-        const UNSUPPORTED_BUILT_IN: Supply = Supply::Unsupported { is_built_in: true };
+        const UNSUPPORTED: Supply = Supply::Unsupported;
         let (name, label, language, storage_class, supply) = match self {
             SourceKind::Cran => ("cran", "CRAN", R, Cran, Supply::Mirror),
             SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, UNSUPPORTED),
@@ -93,7 +89,7 @@ impl SourceKind {
             SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
             SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
             SourceKind::Git => ("git", "Git", R, Packages, Supply::Builds),
-            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED_BUILT_IN),
+            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, Supply::Mirror),
             SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
             SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),
             SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, Supply::Builds),
@@ -134,7 +130,7 @@ impl SourceKind {
     /// Returns whether there is one source of this kind, in every database.
     #[must_use]
     pub fn is_built_in(self) -> bool {
-        matches!(self.supply(), Supply::Mirror | Supply::Unsupported { is_built_in: true })
+        self.supply() == Supply::Mirror
     }
 }
 

@@ -30,7 +30,7 @@ impl Run<'_> {
 pub(super) fn restore(destination: &Destination, product: &Product) -> Result<Vec<String>, OfflineError> {
     let path = destination.path(&product.head_path());
     let bytes = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
-    // Reads the file itself: a head that is joined with its bases looks complete. A damaged head is reported when the
+    // Reads the file itself: a head that is joined with its bases seems complete. A damaged head is reported when the
     // bundle is opened.
     let Ok(head) = Head::read(&bytes, product) else { return Ok(Vec::new()) };
     let copy = head.dated_path(product);

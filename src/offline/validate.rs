@@ -181,7 +181,7 @@ impl<'a> Check<'a> {
             }
             existing_heads.insert(file);
         }
-        // Reads the file itself: a head that is joined with its bases looks complete.
+        // Reads the file itself: a head that is joined with its bases seems complete.
         let newest_bytes = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
         let newest_copy = Head::read(&newest_bytes, product)
             .map_or_else(|_| product.head_path(), |head| head.dated_path(product));

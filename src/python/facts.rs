@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
+use super::name::normalize;
+use super::simple::page::{MetadataFile, PageFile};
+use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.
@@ -14,12 +17,18 @@ pub struct FileFacts {
     /// The time of the upload in microseconds since the epoch.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     upload_time: Option<i64>,
+    /// The name of the project as its owner writes it, if that is not the normal form.
+    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `Requires-Python`.
     #[serde(rename = "rp", skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
     /// `Summary`.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// The digest of METADATA that an index declares.
+    #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
 }
 
 impl FileFacts {
@@ -31,15 +40,54 @@ impl FileFacts {
         };
         FileFacts {
             upload_time: None,
+            name: (normalize(&metadata.name) != metadata.name).then(|| metadata.name.clone()),
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
+            metadata: None,
         }
+    }
+
+    /// Returns what the page of an index states about a file.
+    #[must_use]
+    pub fn of_page(file: &PageFile) -> FileFacts {
+        FileFacts {
+            upload_time: file.upload_time.map(|time| time.0),
+            name: None,
+            requires_python: file.requires_python.clone(),
+            summary: None,
+            metadata: match file.core_metadata {
+                MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
+                MetadataFile::None | MetadataFile::Unverified => None,
+            },
+        }
+    }
+
+    /// Removes the digest of METADATA.
+    #[must_use]
+    pub fn without_metadata(self) -> FileFacts {
+        FileFacts { metadata: None, ..self }
+    }
+
+    /// The digest of METADATA that an index declares.
+    #[must_use]
+    pub fn metadata(&self) -> Option<Sha256> {
+        self.metadata.as_ref()?.parse().ok()
     }
 
     /// Sets the time of the upload.
     #[must_use]
     pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
+    }
+
+    /// Returns these facts, with those of another file where they are missing.
+    #[must_use]
+    pub fn or(mut self, other: FileFacts) -> FileFacts {
+        self.upload_time = self.upload_time.or(other.upload_time);
+        self.name = self.name.or(other.name);
+        self.requires_python = self.requires_python.or(other.requires_python);
+        self.summary = self.summary.or(other.summary);
+        self
     }
 
     /// The time of the upload.
@@ -73,5 +121,9 @@ mod tests {
         assert_eq!(FileFacts::read(&facts.write()), facts);
         assert_eq!(FileFacts::read(br#"{"u":7,"later":[1]}"#).upload_time(), Some(Timestamp(7)));
         assert_eq!(FileFacts::read(b"{"), FileFacts::default());
+        let named =
+            |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
+        assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);
+        assert_eq!(named("odd-name").name, None);
     }
 }

@@ -6,6 +6,10 @@ use super::file_name::FileName;
 use super::name::NormalName;
 use crate::model::digest::Sha256;
 
+/// Characters besides letters and digits that are not encoded in links.
+const UNENCODED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
+
 /// The parsed form of a path under the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PythonPath {
@@ -13,7 +17,8 @@ pub enum PythonPath {
     Root,
     /// `simple/{project}/`: the page of a project.
     Project(NormalName),
-    /// `simple`, or the page of a project without the last slash or in another spelling: redirected to this path.
+    /// `simple`, the page of a project without the last slash, a document with one, or a path with another spelling of
+    /// the project: redirected to this path.
     Redirect(Box<PythonPath>),
     /// `packages/{id}/{file}`, or a file beside it.
     File {
@@ -23,6 +28,13 @@ pub enum PythonPath {
         file: FileName,
         /// The distribution, or a file beside it.
         part: FilePart,
+    },
+    /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
+    Json {
+        /// The project.
+        project: NormalName,
+        /// The version, as in the address; `None` for the version that installers prefer.
+        version: Option<Box<str>>,
     },
 }
 
@@ -60,6 +72,9 @@ pub enum BadPath {
     /// A segment that is not a digest.
     #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
     Id(String),
+    /// A segment that cannot be a version.
+    #[error("'{0}' is not a version; expected pypi/{{project}}/{{version}}/json")]
+    Version(String),
     /// Any other path.
     #[error(
         "'{0}' is not a path of a Python repository; expected simple/, simple/{{project}}/ or packages/…/{{file}}"
@@ -108,8 +123,25 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
             let id = parse_id(id).ok_or_else(|| BadPath::Id(id.chars().take(80).collect()))?;
             Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
         }
+        ["pypi", name, "json"] => parse_json(name, None, true),
+        ["pypi", name, "json", ""] => parse_json(name, None, false),
+        ["pypi", name, version, "json"] => parse_json(name, Some(version), true),
+        ["pypi", name, version, "json", ""] => parse_json(name, Some(version), false),
         _ => Err(BadPath::Unknown(path.chars().take(120).collect())),
     }
+}
+
+/// Parses the address of a document of the JSON API; `is_exact` unless it ends with a slash.
+fn parse_json(name: &str, version: Option<&str>, is_exact: bool) -> Result<PythonPath, BadPath> {
+    let project: NormalName = name.parse()?;
+    let is_version =
+        |text: &str| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if let Some(text) = version.filter(|text| !is_version(text)) {
+        return Err(BadPath::Version(text.escape_debug().take(120).collect()));
+    }
+    let is_exact = is_exact && project.as_str() == name;
+    let path = PythonPath::Json { project, version: version.map(Into::into) };
+    Ok(if is_exact { path } else { PythonPath::Redirect(Box::new(path)) })
 }
 
 /// Parses a digest in lower case, or a number without leading zeros, so that every file has one address.
@@ -126,10 +158,19 @@ fn parse_id(text: &str) -> Option<FileId> {
 /// below every prefix. Characters other than letters, digits and `-._~!` are encoded.
 #[must_use]
 pub fn link(id: FileId, file: &FileName) -> String {
-    const UNENCODED: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
-    let file = percent_encoding::utf8_percent_encode(file.as_str(), &UNENCODED);
+    let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
     format!("../../packages/{id}/{file}")
+}
+
+/// Returns the address of a document of the JSON API relative to the directory `pypi/` of the snapshot.
+#[must_use]
+pub fn json_link(project: &NormalName, version: Option<&str>) -> String {
+    match version {
+        None => format!("{project}/json"),
+        Some(version) => {
+            format!("{project}/{}/json", percent_encoding::utf8_percent_encode(version, UNENCODED))
+        }
+    }
 }
 
 impl fmt::Display for FileId {
@@ -149,6 +190,10 @@ impl fmt::Display for PythonPath {
             PythonPath::Project(name) => write!(f, "simple/{name}/"),
             PythonPath::Redirect(target) => target.fmt(f),
             PythonPath::File { id, file, part } => write!(f, "packages/{id}/{file}{}", part.suffix()),
+            PythonPath::Json { project, version: None } => write!(f, "pypi/{project}/json"),
+            PythonPath::Json { project, version: Some(version) } => {
+                write!(f, "pypi/{project}/{version}/json")
+            }
         }
     }
 }
@@ -168,6 +213,9 @@ mod tests {
             format!("packages/{hex}/odd-1.0-py3-none-any.whl.metadata"),
             format!("packages/{hex}/odd-1.0.tar.gz.asc"),
             "packages/17/odd-1.0.tar.gz.provenance".to_owned(),
+            "pypi/odd-name/json".to_owned(),
+            "pypi/odd/1!1.0+x/json".to_owned(),
+            "pypi/json/json/json".to_owned(),
         ] {
             let layout_path = parse(&path).expect(&path);
             assert!(!matches!(layout_path, PythonPath::Redirect(_)), "{path}");
@@ -178,6 +226,9 @@ mod tests {
             ("simple/odd", "simple/odd/"),
             ("simple/Odd.Name/", "simple/odd-name/"),
             ("simple/Odd__Name", "simple/odd-name/"),
+            ("pypi/Odd.Name/json", "pypi/odd-name/json"),
+            ("pypi/odd/json/", "pypi/odd/json"),
+            ("pypi/Odd/V1.0/json/", "pypi/odd/V1.0/json"),
         ] {
             let PythonPath::Redirect(parsed) = parse(path).expect(path) else { panic!("{path}") };
             assert_eq!(parsed.to_string(), target);
@@ -203,6 +254,13 @@ mod tests {
             "simples/",
             &format!("packages/{hex}/a-1.whl"),
             "src/contrib",
+            "pypi",
+            "pypi/odd",
+            "pypi/odd/",
+            "pypi/-/json",
+            "pypi/odd//json",
+            "pypi/odd/1 0/json",
+            "pypi/odd/1/2/json",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -212,11 +270,14 @@ mod tests {
     fn links_are_relative_and_encoded() {
         let file = FileName::parse("odd-1!1.0+x y.tar.gz").expect("a file");
         assert_eq!(link(FileId::Row(7), &file), "../../packages/7/odd-1!1.0%2Bx%20y.tar.gz");
+        let project: NormalName = "Odd.Name".parse().expect("a name");
+        assert_eq!(json_link(&project, None), "odd-name/json");
+        assert_eq!(json_link(&project, Some("1.0+x?#/")), "odd-name/1.0%2Bx%3F%23%2F/json");
     }
 
     proptest! {
         #[test]
-        fn parsed_paths_are_rendered_unchanged(path in "(simple|packages|/|a|A|-|1|\\.whl|\\.metadata|é|0){0,8}") {
+        fn parsed_paths_are_rendered_unchanged(path in "(simple|packages|pypi|json|/|a|A|-|1|\\.whl|\\.metadata|é|0){0,8}") {
             if let Ok(parsed) = parse(&path) {
                 let is_redirect = matches!(parsed, PythonPath::Redirect(_));
                 prop_assert_eq!(parsed.to_string() == path, !is_redirect);

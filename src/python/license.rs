@@ -1,4 +1,4 @@
-//! Licence expressions: SPDX, with identifiers in any case (PEP 639). Identifiers and exceptions are those of the crate
+//! License expressions: SPDX, with identifiers in any case (PEP 639). Identifiers and exceptions are those of the crate
 //! `spdx`; the grammar is own code because the crate accepts identifiers in their exact case only.
 
 use std::fmt;
@@ -18,19 +18,19 @@ pub struct LicenseExpression {
     ids: Vec<Box<str>>,
 }
 
-/// A text that is not a licence expression.
+/// A text that is not a license expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLicense {
     /// A word is not an identifier.
-    #[error("'{0}' is not a licence identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
+    #[error("'{0}' is not a license identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
     Identifier(String),
     /// The text does not follow the grammar of expressions.
-    #[error("'{0}' is not a licence expression; write for example MIT OR Apache-2.0")]
+    #[error("'{0}' is not a license expression; write for example MIT OR Apache-2.0")]
     Form(String),
 }
 
 impl LicenseExpression {
-    /// Returns the licences that occur in it, without exceptions and `+`, in canonical form.
+    /// Returns the licenses that occur in it, without exceptions and `+`, in canonical form.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(|id| &**id)
     }
@@ -56,7 +56,7 @@ impl FromStr for LicenseExpression {
         let mut canonical_text = String::with_capacity(text.len());
         let mut depth = 0_u32;
         loop {
-            // A licence, after any number of opening parentheses.
+            // A license, after any number of opening parentheses.
             let mut word = words.next().ok_or_else(form_error)?;
             while word == "(" {
                 canonical_text.push('(');
@@ -99,7 +99,7 @@ fn canonical_license(word: &str) -> Result<String, BadLicense> {
         return if is_valid { Ok(format!("LicenseRef-{reference}")) } else { Err(unknown_identifier()) };
     }
     let (id, plus) = word.strip_suffix('+').map_or((word, ""), |id| (id, "+"));
-    // The list of the crate has two words that are not licences.
+    // The list of the crate has two words that are not licenses.
     let is_license = |name: &str| !matches!(name, "NOASSERTION" | "NONE");
     let find = |id: &str| {
         LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(id) && is_license(license.name))

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod file_name;
 pub mod layout;
 pub mod license;
+pub mod lock_file;
 pub mod marker;
 pub mod metadata;
 pub mod name;

@@ -85,8 +85,8 @@ pub enum BinaryError {
     },
     /// A library for another platform.
     #[error(
-        "the library '{path}' is built for {platform}, but DESCRIPTION says the package {built}; build it again with \
-         R CMD INSTALL --build"
+        "the library '{path}' is built for {platform}, but according to DESCRIPTION the package {built}; build it \
+         again with R CMD INSTALL --build"
     )]
     Library {
         /// The path of the library within the archive.

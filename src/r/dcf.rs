@@ -480,7 +480,7 @@ mod tests {
             let mut out = Vec::new();
             write_field(&mut out, "Title", &value).expect("writing to a Vec succeeds");
             let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            // A lone dot that folding puts on a line of its own reads as an empty line, in R and here.
+            // A lone dot that folding puts on a separate line reads as an empty line, in R and here.
             prop_assume!(!value.split_whitespace().any(|w| w == "."));
             prop_assert_eq!(words(&fold_field(&out, "Title")), words(&value));
         }

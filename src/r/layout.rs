@@ -28,7 +28,7 @@ pub enum BadPath {
     Unknown(String),
 }
 
-/// A directory of a repository with an index of its own; unlike a tree of the catalog, a part of a path.
+/// A directory of a repository with its own index; unlike a tree of the catalog, a part of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tree {
     /// `src/contrib`
@@ -79,7 +79,7 @@ pub enum RPath {
         /// The file name.
         file: FileName,
     },
-    /// A file in a sub-directory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
+    /// A file in a subdirectory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
         dir: SubDir,

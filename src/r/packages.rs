@@ -84,7 +84,7 @@ pub enum IndexError {
     Binary,
     /// The compressed stream is truncated.
     #[error(
-        "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer was interrupted"
+        "the compressed PACKAGES index is truncated; the mirror is being updated or the transfer was interrupted"
     )]
     Truncated,
     /// The compressed stream is damaged.
@@ -155,7 +155,7 @@ pub struct IndexRecord<'a> {
     pub package: &'a str,
     /// `Version`: one that is allowed in a file name.
     pub version: &'a str,
-    /// `Path`: the sub-directory, relative and clean.
+    /// `Path`: the subdirectory, relative and clean.
     pub path: Option<&'a str>,
     /// `File`: a file name other than the default.
     pub file: Option<&'a str>,

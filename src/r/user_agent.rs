@@ -129,7 +129,7 @@ fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
         (false, ..) | (true, None, _) => UserAgent::NotR,
         (true, Some(_), None) => UserAgent::Unsupported,
         (true, Some(r), Some(system)) => {
-            // The architecture is a word of its own; the triplet before it also begins with it.
+            // The architecture is a separate word; the triplet before it also begins with it.
             let rest = words.get(1..).unwrap_or_default();
             let arch_word = rest.iter().rev().find_map(|word| parse_arch(word));
             let arch = arch_word

@@ -9,7 +9,7 @@ use super::{Repositories, upstream};
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::Config;
-use crate::model::ids::TreeId;
+use crate::model::ids::{SourceId, TreeId};
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream};
 
@@ -50,6 +50,10 @@ impl BundleOrigin {
 /// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
 /// served from storage.
 pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<(Mirror, Product)> {
+    // Files of a Python index are in no bundle.
+    if located.source() == SourceId::PYPI {
+        return None;
+    }
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }

@@ -3,6 +3,7 @@
 use crate::catalog::resolve::Unresolved;
 use crate::db::DbError;
 use crate::model::digest::Sha256;
+use crate::pypi::PageError;
 use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
@@ -117,4 +118,14 @@ pub enum RepoError {
     /// The storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<PageError> for RepoError {
+    fn from(error: PageError) -> RepoError {
+        match error {
+            PageError::Missing(reason) => RepoError::NotFound(reason),
+            PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
+            PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::db;
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::model::change::LifeState;
+use crate::model::ids::SourceId;
 use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
@@ -99,10 +100,12 @@ pub async fn open(
     }
     let subscriber = join_fetch(repositories, located)?;
     let mut progress = subscriber.fetch.progress.clone();
+    // Clients of Python packages read metadata by ranges, and refuse a response with the whole file.
+    let waits_for_end = range.is_some() && located.source() == SourceId::PYPI;
     let current_progress = progress
-        .wait_for(|p| p.can_answer())
+        .wait_for(|p| if waits_for_end { p.outcome.is_some() } else { p.can_answer() })
         .await
-        .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
+        .map_err(|_| RepoError::Storage(StorageError::Other("the server is stopping".to_owned())))?
         .clone();
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),

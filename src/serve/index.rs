@@ -159,7 +159,7 @@ pub async fn document(
     match tokio::spawn(async move { cached_document(&task_repositories, &task_request).await }).await {
         Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
     }
 }
 
@@ -328,7 +328,7 @@ where
         Ok(Ok(encoded)) => Ok(encoded),
         Ok(Err(error)) => Err(StorageError::Other(format!("could not render a document: {error}")).into()),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
     }
 }
 

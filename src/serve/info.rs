@@ -18,6 +18,7 @@ use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
+use crate::model::source::SourceKind;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{Day, Timestamp};
 use crate::state::State;
@@ -72,6 +73,17 @@ pub struct SourceInfo {
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,
+    /// What is known of the index, if the source is one.
+    pub index: Option<IndexInfo>,
+}
+
+/// What is known of an index of Python packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexInfo {
+    /// The number of projects whose page was read.
+    pub read_projects: i64,
+    /// The instant up to which the list of projects is known; `None` before the first sync.
+    pub head: Option<Timestamp>,
 }
 
 /// Returns the details of a package at a point: of its listed version, or of `version`.
@@ -158,13 +170,21 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let catalog = repositories.state.catalog.get();
     let source = find::source(&catalog, name)?.clone();
     let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
-    let packages = listing::package_count(repositories, &point).await?;
+    let (packages, index) = if source.kind == SourceKind::Pypi {
+        let counts = repositories.state.db.read(move |c| db::pypi::counts(c, id)).await?;
+        let head = catalog.source_package_trees(id).find_map(|tree| tree.time_head);
+        let index = IndexInfo { read_projects: counts.looks, head };
+        (usize::try_from(counts.projects).unwrap_or(0), Some(index))
+    } else {
+        (listing::package_count(repositories, &point).await?, None)
+    };
     let last_transaction = repositories.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
     let subscribers = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
     Ok(SourceInfo {
         packages,
         last_transaction,
         repos: subscribers.map(|repo| repo.name.to_string()).collect(),
+        index,
         source,
     })
 }

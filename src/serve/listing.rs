@@ -1,11 +1,12 @@
 //! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are kept in memory;
 //! other details are read for the requested page.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::python::names::{PreferredVersion, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
@@ -13,6 +14,7 @@ use crate::model::ids::{PackageId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
+use crate::python::facts::FileFacts;
 use crate::python::name::normalize;
 use crate::python::version::Version;
 use crate::r::version;
@@ -22,6 +24,8 @@ use crate::r::version;
 pub struct PackageQuery {
     /// A part of the name, ignoring case; empty for all packages.
     pub name_part: String,
+    /// Whether the name begins with `name_part`.
+    pub is_prefix: bool,
     /// The exact name of the only package, if set.
     pub name: Option<String>,
     /// The sort key.
@@ -91,20 +95,23 @@ pub struct PackageRow {
     pub tree: TreeId,
     /// Publication time of that version, if known.
     pub published_at: Option<Timestamp>,
-    /// Its DESCRIPTION if known, else its index record; in DCF.
+    /// Its DESCRIPTION if known, else its index record; in DCF. Empty for a Python project.
     pub description: Vec<u8>,
+    /// The facts of the listed version of a Python project.
+    pub facts: Option<FileFacts>,
 }
 
 /// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
-pub(super) struct Names {
-    names: Vec<OwnedName>,
-    /// The language of all trees of the point.
-    language: Language,
+pub(super) enum Names {
+    /// R packages.
+    R(Vec<OwnedName>),
+    /// Python projects.
+    Python(ProjectNames),
 }
 
 /// A listed name and the tree that owns it.
 #[derive(Clone)]
-struct OwnedName {
+pub(super) struct OwnedName {
     name: ListedName,
     tree: PointTree,
 }
@@ -114,6 +121,12 @@ pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 
 /// Points in the [`Cache`]; that of all of CRAN has some megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
+
+/// The numbers of packages of the points used last.
+pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
+
+/// Points in the [`CountCache`]: the home page shows the number of each repository.
+pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
 
 /// Returns a page of the packages listed at a point.
 ///
@@ -125,9 +138,17 @@ pub async fn packages(
     query: PackageQuery,
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
-    let (total, page_names) = names.page(&query, &point.trees);
     let trees = point.trees.clone();
-    let packages = repositories.state.db.read(move |c| rows(c, &trees, &page_names)).await?;
+    let (total, packages) = match &*names {
+        Names::R(names) => {
+            let (total, page_names) = page(names, &query, &point.trees);
+            (total, repositories.state.db.read(move |c| rows(c, &trees, &page_names)).await?)
+        }
+        Names::Python(names) => {
+            let (total, page_names) = python_page(names, &query);
+            (total, repositories.state.db.read(move |c| python_rows(c, &trees, &page_names)).await?)
+        }
+    };
     Ok(PackagePage { total, packages })
 }
 
@@ -136,56 +157,138 @@ pub async fn packages(
 /// # Errors
 /// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
-    Ok(cached_names(repositories, point).await?.names.len())
+    if let Some(count) = repositories.package_counts.get(&point.trees) {
+        return Ok(count);
+    }
+    let count = match &*cached_names(repositories, point).await? {
+        Names::R(names) => names.len(),
+        Names::Python(names) => names.len(),
+    };
+    repositories.package_counts.insert(point.trees.clone(), count);
+    Ok(count)
+}
+
+/// Returns the listed names of a point that `is_requested` accepts, each with the tree that owns it.
+pub(super) async fn owned_names(
+    repositories: &Repositories,
+    point: &Point,
+    is_requested: impl Fn(&str, SourceId) -> bool,
+) -> Result<Vec<(String, PointTree)>, RepoError> {
+    Ok(match &*cached_names(repositories, point).await? {
+        Names::R(names) => {
+            let requested = names.iter().filter(|entry| is_requested(&entry.name.name, entry.tree.source));
+            requested.map(|entry| (entry.name.name.clone(), entry.tree)).collect()
+        }
+        Names::Python(names) => {
+            let requested = names.find(|name, tree| is_requested(name, tree.source)).into_iter();
+            let owned = |position| Some((names.name(position).to_owned(), *names.tree(position)?));
+            requested.filter_map(owned).collect()
+        }
+    })
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
         let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
         let names = repositories.state.db.read(move |c| match language {
-            Language::R => names(c, &trees),
-            Language::Python => python_names(c, &trees),
+            Language::R => names(c, &trees).map(Names::R),
+            Language::Python => python::names::names(c, &trees).map(Names::Python),
         });
-        Ok::<_, RepoError>(Arc::new(Names { names: names.await?, language }))
+        Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
 }
 
-impl Names {
-    /// Returns the number of matching packages, and those of the page.
-    fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
-        // Names of Python projects are compared in their normal form.
-        let (part, name) = match self.language {
-            Language::R => (query.name_part.to_lowercase(), query.name.clone()),
-            Language::Python => (normalize(&query.name_part), query.name.as_deref().map(normalize)),
-        };
-        let is_match = |entry: &&OwnedName| {
-            entry.name.fold.contains(&part) && name.as_ref().is_none_or(|name| *name == entry.name.name)
-        };
-        let mut matches: Vec<&OwnedName> = self.names.iter().filter(is_match).collect();
-        match (query.sort, query.descending) {
-            (SortBy::Name, false) => {}
-            (SortBy::Name, true) => matches.reverse(),
-            (sort, false) => matches.sort_by(|a, b| sort.compare(a, b, trees, self.language)),
-            (sort, true) => matches.sort_by(|a, b| sort.compare(b, a, trees, self.language)),
-        }
-        if query.exact_first {
-            matches.sort_by_key(|entry| entry.name.fold != part);
-        }
-        let page = matches.iter().skip(query.offset).take(query.limit);
-        (matches.len(), page.map(|entry| (*entry).clone()).collect())
+impl PackageQuery {
+    /// Whether a name in lower case, or a normal name, has the requested part.
+    fn has_part(&self, name: &str, part: &str) -> bool {
+        if self.is_prefix { name.starts_with(part) } else { name.contains(part) }
     }
 }
 
+/// Returns the number of matching R packages, and those of the page.
+fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
+    let part = query.name_part.to_lowercase();
+    let is_match = |entry: &&OwnedName| {
+        query.has_part(&entry.name.fold, &part)
+            && query.name.as_ref().is_none_or(|name| *name == entry.name.name)
+    };
+    let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
+    match (query.sort, query.descending) {
+        (SortBy::Name, false) => {}
+        (SortBy::Name, true) => matches.reverse(),
+        (sort, false) => matches.sort_by(|a, b| sort.compare(a, b, trees)),
+        (sort, true) => matches.sort_by(|a, b| sort.compare(b, a, trees)),
+    }
+    if query.exact_first {
+        matches.sort_by_key(|entry| entry.name.fold != part);
+    }
+    let page = matches.iter().skip(query.offset).take(query.limit);
+    (matches.len(), page.map(|entry| (*entry).clone()).collect())
+}
+
+/// Returns the number of matching projects, and those of the page. Names are compared in their normal form. Versions of
+/// an index are not known here: they are sorted before all others.
+fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<ProjectName>) {
+    let (part, requested) = (normalize(&query.name_part), query.name.as_deref().map(normalize));
+    let is_match = |name: &str, _: &PointTree| {
+        query.has_part(name, &part) && requested.as_ref().is_none_or(|requested| requested == name)
+    };
+    let mut matches = names.find(is_match);
+    match query.sort {
+        SortBy::Name if query.descending => matches.reverse(),
+        SortBy::Name => {}
+        SortBy::Version => {
+            let version = |position| names.version(position).map(|listed| Version::lenient(&listed.version));
+            sort_positions(&mut matches, query.descending, version);
+        }
+        SortBy::Published => {
+            let published = |position| names.version(position).and_then(|listed| listed.published_at);
+            sort_positions(&mut matches, query.descending, published);
+        }
+        SortBy::Source => {
+            sort_positions(&mut matches, query.descending, |position| names.tree_position(position));
+        }
+    }
+    if query.exact_first {
+        matches.sort_by_key(|position| names.name(*position) != part);
+    }
+    let project = |position: &usize| {
+        Some(ProjectName {
+            name: names.name(*position).to_owned(),
+            tree: *names.tree(*position)?,
+            package: names.version(*position).map(|listed| listed.package),
+            published_at: names.version(*position).and_then(|listed| listed.published_at),
+        })
+    };
+    let page = matches.iter().skip(query.offset).take(query.limit);
+    (matches.len(), page.filter_map(project).collect())
+}
+
+/// Sorts positions by a key; those with equal keys keep their order.
+fn sort_positions<K: Ord>(positions: &mut [usize], descending: bool, key: impl Fn(usize) -> K) {
+    if descending {
+        positions.sort_by_cached_key(|position| Reverse(key(*position)));
+    } else {
+        positions.sort_by_cached_key(|position| key(*position));
+    }
+}
+
+/// A project of a page.
+struct ProjectName {
+    name: String,
+    tree: PointTree,
+    /// `None` for a project of an index, which may have no row.
+    package: Option<PackageId>,
+    published_at: Option<Timestamp>,
+}
+
 impl SortBy {
-    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree], language: Language) -> Ordering {
+    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
         let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
         match self {
             SortBy::Name => (&a.name.fold, &a.name.name).cmp(&(&b.name.fold, &b.name.name)),
-            SortBy::Version => match language {
-                Language::R => version::compare(&a.name.version, &b.name.version),
-                Language::Python => Version::lenient(&a.name.version).cmp(&Version::lenient(&b.name.version)),
-            },
+            SortBy::Version => version::compare(&a.name.version, &b.name.version),
             SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
             SortBy::Source => index(a).cmp(&index(b)),
         }
@@ -201,13 +304,8 @@ fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbErro
             names.into_iter().filter(|name| trees.len() == 1 || names_so_far.insert(name.name.clone()));
         entries.extend(new_names.map(|name| OwnedName { name, tree: *tree }));
     }
-    entries.sort_by(|a, b| SortBy::Name.compare(a, b, trees, Language::R));
+    entries.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
     Ok(entries)
-}
-
-fn python_names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
-    let names = python::names::names(c, trees)?;
-    Ok(names.into_iter().map(|(name, tree)| OwnedName { name, tree }).collect())
 }
 
 fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
@@ -227,11 +325,47 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Ve
     }
     let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
         description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
+        facts: None,
         name: listed.name.clone(),
         version: listed.version.clone(),
         source: tree.source,
         tree: tree.tree,
         published_at: listed.published_at,
+    };
+    Ok(names.iter().map(row).collect())
+}
+
+fn python_rows(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    names: &[ProjectName],
+) -> Result<Vec<PackageRow>, DbError> {
+    let mut preferred: HashMap<(TreeId, &str), PreferredVersion> = HashMap::with_capacity(names.len());
+    for tree in trees {
+        let (mut of_tree, mut packages) = (Vec::new(), Vec::new());
+        for project in names.iter().filter(|project| project.tree == *tree) {
+            let package = match project.package {
+                Some(package) => Some(package),
+                None => db::package::by_name(c, tree.source, &project.name)?,
+            };
+            if let Some(package) = package {
+                of_tree.push((tree.tree, project.name.as_str()));
+                packages.push(package);
+            }
+        }
+        preferred.extend(of_tree.into_iter().zip(python::names::preferred_versions(c, tree, &packages)?));
+    }
+    let row = |project: &ProjectName| {
+        let listed = preferred.remove(&(project.tree.tree, project.name.as_str())).unwrap_or_default();
+        PackageRow {
+            name: project.name.clone(),
+            version: listed.version,
+            source: project.tree.source,
+            tree: project.tree.tree,
+            published_at: project.published_at.or_else(|| listed.facts.upload_time()),
+            description: Vec::new(),
+            facts: Some(listed.facts),
+        }
     };
     Ok(names.iter().map(row).collect())
 }
@@ -263,8 +397,7 @@ mod tests {
             entry("shinyBS", "0.1", Some(1), 2),
             entry("xshiny", "2.0", Some(2), 1),
         ];
-        let names = Names { names, language: Language::R };
-        let (total, page) = names.page(query, &[tree(2), tree(1)]);
+        let (total, page) = page(&names, query, &[tree(2), tree(1)]);
         (total, page.iter().map(|entry| entry.name.name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
@@ -288,6 +421,8 @@ mod tests {
         assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
         let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
         assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
+        let prefix = PackageQuery { is_prefix: true, ..search.clone() };
+        assert_eq!(page_text(&prefix), (2, "Shiny shinyBS".to_owned()));
         let exact = PackageQuery { exact_first: true, descending: true, ..search };
         assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
         let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };

@@ -1,5 +1,6 @@
 //! The read side of repositories: points, owners, files, indexes, listings and explanations. Contains no HTTP types.
 
+pub mod affected;
 mod archive_details;
 pub mod binaries;
 pub mod binary_rows;
@@ -36,12 +37,14 @@ use std::sync::Arc;
 
 use crate::fetch::Fetches;
 use crate::model::time::Timestamp;
+use crate::pypi::PageReads;
 use crate::state::State;
 
 /// Handle to all repositories, with the caches of the served content.
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
+    page_reads: Arc<PageReads>,
     /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
@@ -53,8 +56,10 @@ pub struct Repositories {
     binary_probes: remote_binaries::ProbeCache,
     dependency_graphs: dependency_graph::Cache,
     name_lists: listing::Cache,
+    package_counts: listing::CountCache,
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
+    python_metadata: python::metadata::Cache,
     /// Held while an archive, or the READMEs of a bundle, are read.
     archive_lock: tokio::sync::Mutex<()>,
 }
@@ -72,10 +77,13 @@ impl Repositories {
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
             dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
             name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
+            package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
+            python_metadata: python::metadata::cache(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,
+            page_reads: PageReads::new(Arc::clone(&state)),
             state,
         })
     }

@@ -66,15 +66,16 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
         return Err(Unresolved::NoPart(part).into());
     }
     let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
-    let heads = trees.filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
+    let heads =
+        trees.filter_map(|tree| Some((tree.id, tree.newest()?, tree.steps.last().map(|step| step.at))));
     let heads: Vec<_> = heads.collect();
     Ok(Point {
         repo: RepoId(0),
         open: true,
-        modified: heads.iter().map(|(_, step)| step.at).max(),
+        modified: heads.iter().filter_map(|(_, _, at)| *at).max(),
         trees: heads
             .iter()
-            .map(|(tree, step)| PointTree { source: source.id, tree: *tree, seq: step.seq })
+            .map(|(tree, seq, _)| PointTree { source: source.id, tree: *tree, seq: *seq })
             .collect(),
     })
 }

@@ -68,7 +68,7 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
             Err(NotStoredAgain::Failed("it could not be stored".to_owned()))
         }
         Some(FetchOutcome::Failed(error)) => Err(error.into()),
-        None => Err(NotStoredAgain::Failed("the server is shutting down".to_owned())),
+        None => Err(NotStoredAgain::Failed("the server is stopping".to_owned())),
     }
 }
 

@@ -9,9 +9,11 @@ use crate::fetch::candidates::{self, MirrorPath};
 use crate::model::ids::SourceId;
 use crate::model::source::Supply;
 use crate::model::storage_class::StorageClass;
+use crate::pypi::locator;
 use crate::r::bioconductor;
 use crate::state::State;
 use crate::storage::StorageError;
+use crate::upstream::UpstreamError;
 
 /// The error for a file that is neither in storage nor on a mirror.
 pub(super) fn no_upstream(located: &LocatedFile) -> RepoError {
@@ -44,6 +46,16 @@ pub(super) fn candidates(
     };
     let catalog = state.catalog.get();
     Ok(match &located.platform {
+        None if located.source() == SourceId::PYPI => {
+            let address = locator::address(&located.row.locator, &config.pypi).map_err(|reason| {
+                tracing::warn!(file = %located.name, reason, "could not fetch a file of the index");
+                unavailable(UpstreamError::Refused { url: located.name.clone(), reason })
+            })?;
+            let mirror = upstream.mirror(&address.folder).map_err(unavailable)?;
+            // The digest that the index declares proves the bytes.
+            let paths = vec![MirrorPath { mirror, path: address.path }];
+            (paths, StorageClass::Pypi, PackageForm::Source)
+        }
         None => {
             let source = catalog.source_by_id(located.source()).ok_or_else(|| no_upstream(located))?;
             let (root, url, product) = match catalog.tree(located.tree.tree).and_then(Tree::part) {

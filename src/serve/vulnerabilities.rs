@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::advisory::{Ecosystem, Finding, Index};
+use crate::advisory::{Ecosystem, Finding, Index, PackageAdvisories};
 use crate::catalog::Catalog;
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
@@ -27,13 +27,20 @@ impl Vulnerabilities {
     /// The vulnerabilities of a version of a package from a source, newest first.
     #[must_use]
     pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
-        let kind = self.catalog.source_by_id(source).map(|source| source.kind);
-        let package_advisories = kind.and_then(ecosystem).zip(self.index.as_ref());
-        let package_advisories =
-            package_advisories.and_then(|(ecosystem, index)| index.package(ecosystem, package));
-        package_advisories
+        self.package(source, package)
             .map(|package_advisories| package_advisories.vulnerabilities(version, self.now))
             .unwrap_or_default()
+    }
+
+    /// Returns true if there are advisories about versions of a package from a source.
+    #[must_use]
+    pub fn has_package(&self, source: SourceId, package: &str) -> bool {
+        self.package(source, package).is_some()
+    }
+
+    fn package(&self, source: SourceId, package: &str) -> Option<PackageAdvisories<'_>> {
+        let kind = self.catalog.source_by_id(source)?.kind;
+        self.index.as_ref()?.package(ecosystem(kind)?, package)
     }
 }
 

@@ -35,7 +35,7 @@ const BUFFER_SIZE: usize = 256 << 10;
 const DROP_INTERVAL: u64 = 8 << 20;
 /// The lowest CPU priority.
 const LOWEST_PRIORITY: i32 = 19;
-/// Objects of a bucket that are read at the same time.
+/// Number of objects of a bucket that are read at the same time.
 const PARALLEL_READS: usize = 4;
 
 /// The result of reading an object.
@@ -67,7 +67,7 @@ impl BackgroundReader {
         BackgroundReader::with(rate, DutyCycle::default())
     }
 
-    /// Starts a thread that yields to nothing, for an object that others wait for.
+    /// Starts a thread that does not yield to requests, for an object that a request waits for.
     ///
     /// # Errors
     /// As [`BackgroundReader::start`].
@@ -329,7 +329,7 @@ mod tests {
             });
             demand.add();
             let used_bytes = used_buffer(&demand);
-            // Before the comparison, whose failure would wait for the thread.
+            // Set before the assertion: a failed assertion waits for the end of the thread.
             is_finished.store(true, Ordering::Relaxed);
             assert_eq!(used_bytes, BUSY_READ_SIZE);
         });

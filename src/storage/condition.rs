@@ -205,7 +205,7 @@ impl Condition {
         );
         add_warning(
             &|ownership| matches!(ownership, Ownership::Unknown(_)),
-            "could not be compared with the database: nothing is swept there; the server's log says why",
+            "could not be compared with the database: nothing is swept there; the server log has the reason",
         );
         if !self.full_classes.is_empty() {
             let classes: Vec<&str> = self.full_classes.iter().map(|class| class.as_str()).collect();

@@ -52,7 +52,7 @@ pub enum StorageError {
     Credentials {
         /// The bucket.
         bucket: String,
-        /// The error of the standard chain.
+        /// The error of the standard credential chain.
         reason: String,
     },
     /// The number of bytes differs from the declared length.

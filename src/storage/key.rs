@@ -135,7 +135,7 @@ pub enum Area {
     Live,
     /// Removed by the sweep: restored if a row refers to it, deleted after a grace period.
     Trash,
-    /// Moved aside, because the bytes do not have the digest: never served.
+    /// Quarantined, because the bytes do not have the digest: never served.
     Damaged,
 }
 

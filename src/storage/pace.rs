@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The longest sleep, so that a stop is noticed.
+/// Maximum duration of a sleep, after which a stop is checked for.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
 
 /// A limit of the average rate.

@@ -164,7 +164,7 @@ async fn refresh_all(
     let count = state.advisories.get().map_or(0, |index| index.len());
     let message = match (count, any_replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
-        (count, true) => format!("{count} advisories about packages are in force now"),
+        (count, true) => format!("{count} advisories about packages are in use now"),
         (count, false) => format!("the {count} advisories about packages are up to date"),
     };
     Ok(match total_skipped_count {

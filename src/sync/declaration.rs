@@ -34,7 +34,7 @@ pub(super) type CurrentFiles<'a> = HashMap<&'a str, FileStat>;
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredLife<'a> {
     pub(super) state: LifeState,
-    /// `Path` of the index record: a sub-directory of `src/contrib`; empty for most records and for archived files.
+    /// `Path` of the index record: a subdirectory of `src/contrib`; empty for most records and for archived files.
     pub(super) path: &'a str,
     pub(super) version: &'a str,
     /// Name of the file, without a directory.

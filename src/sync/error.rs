@@ -24,7 +24,7 @@ pub enum SyncError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The kind of source cannot be synced.
-    #[error("this version cannot sync sources of type {0}; it supports cran and bioconductor")]
+    #[error("this version cannot sync sources of type {0}; it supports cran, bioconductor and pypi")]
     NotSynced(crate::model::source::SourceKind),
     /// The kind of source cannot be back-filled.
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]

@@ -57,7 +57,7 @@ pub struct ExistingRelease {
 pub struct OpenLife {
     /// Whether it is listed or archived.
     pub state: LifeState,
-    /// `Path` of the index record: a sub-directory such as `4.6.0/Recommended`; empty for most records and for archived
+    /// `Path` of the index record: a subdirectory such as `4.6.0/Recommended`; empty for most records and for archived
     /// releases.
     pub path: Box<str>,
     /// The package file; 0 for the release's own source package.

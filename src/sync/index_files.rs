@@ -16,7 +16,7 @@ use crate::upstream::origin::mirror_view::MirrorView;
 /// How to treat a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShrinkPolicy {
-    /// Refuse it: an incomplete mirror looks like that.
+    /// Refuse it: the mirror is probably incomplete.
     Refuse,
     /// Accept it: an administrator repeats the sync after the refusal, and the mirror still has the same bytes.
     Accept,

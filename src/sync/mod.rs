@@ -17,6 +17,8 @@ mod fetch;
 mod index_files;
 mod package;
 pub mod plan;
+mod pypi;
+mod pypi_list;
 mod requirements;
 mod run;
 mod schedule;
@@ -39,6 +41,7 @@ use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{Rows, abandon};
+use crate::pypi::PageReads;
 use crate::r::bioconductor::VersionName;
 use crate::state::State;
 use failures::{MeasuredSync, log_failure, log_success};
@@ -48,6 +51,7 @@ use task::{SourceLock, SyncTrigger, Task, TaskState};
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
+    page_reads: Arc<PageReads>,
     /// Halted syncs with their trigger, to be resumed.
     halted_syncs: Arc<Mutex<Vec<HaltedSync>>>,
     /// In the order of [`Task::ALL`].
@@ -75,7 +79,7 @@ impl HaltedSync {
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
         match &self.trigger {
-            SyncTrigger::Administrator(actor) => Some(actor),
+            SyncTrigger::Administrator(actor) | SyncTrigger::Confirmed(actor) => Some(actor),
             SyncTrigger::Schedule | SyncTrigger::Mismatch => None,
         }
     }
@@ -85,7 +89,8 @@ impl Sync {
     /// A `Sync` on the shared state.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state, halted_syncs: Arc::default(), tasks: Arc::default() }
+        let page_reads = PageReads::new(Arc::clone(&state));
+        Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -112,6 +117,12 @@ impl Sync {
             ));
         }
         Ok(self.begin(task, version, trigger))
+    }
+
+    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials went back.
+    #[must_use]
+    pub fn start_confirmed(&self, actor: &str) -> Started {
+        self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
     }
 
     /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,
@@ -229,6 +240,10 @@ impl Sync {
         self.state.catalog.get().repos.iter().any(|repo| repo.subscribes_to(SourceId::BIOCONDUCTOR))
     }
 
+    fn is_pypi_offered(&self) -> bool {
+        self.state.catalog.get().repos.iter().any(|repo| repo.subscribes_to(SourceId::PYPI))
+    }
+
     /// Takes the syncs that were halted since the last call.
     #[must_use]
     pub fn take_halted(&self) -> Vec<HaltedSync> {
@@ -287,6 +302,13 @@ impl Sync {
             Task::Bioconductor => {
                 bioconductor::run(state, &trigger, version, self.source_lock(task), report).await
             }
+            Task::Pypi if trigger == SyncTrigger::Schedule && !self.is_pypi_offered() => {
+                return Ok("no repository offers PyPI; nothing to sync".to_owned());
+            }
+            Task::Pypi => {
+                let _guard = self.source_lock(task).lock().await;
+                pypi::run(state, &self.page_reads, &trigger, report).await
+            }
             Task::Requirements => requirements::refresh(state, &trigger, report).await,
             Task::Advisories => advisories::refresh(state, &trigger, report).await,
         };
@@ -296,7 +318,7 @@ impl Sync {
         }
         match task {
             Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, result),
-            Task::Cran | Task::Bioconductor | Task::Requirements => {
+            Task::Cran | Task::Bioconductor | Task::Pypi | Task::Requirements => {
                 result.map(|message| log_success(name, message)).map_err(|error| log_failure(name, &error))
             }
         }

@@ -144,7 +144,7 @@ fn compare(
         };
         let begin = plan.changes.len();
         let mut result = comparison.compare(&mut plan.changes);
-        // Delayed packages count too: a copied mirror looks like one with only young releases.
+        // Delayed packages count, too: all releases of a copied mirror seem to be young.
         other_time_count += result.other_time_count;
         if plan.changes[begin..].iter().any(|change| by_package.is_too_young(change)) {
             plan.delayed_count += 1;

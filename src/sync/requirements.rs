@@ -75,7 +75,7 @@ pub(super) async fn refresh(
     state.db.write(move |c| upstream::put(c, &Task::Requirements.success_key(), &row)).await?;
     let message = match result {
         RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
-        RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
+        RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in use now"),
     };
     Ok(match descriptions {
         DescriptionsUpdate::Packages(0) => message,

@@ -79,7 +79,11 @@ impl Sync {
 
     /// Returns whether scheduled runs of a task do nothing: no repository offers its source.
     fn is_idle(&self, task: Task) -> bool {
-        task == Task::Bioconductor && !self.is_bioconductor_offered()
+        match task {
+            Task::Bioconductor => !self.is_bioconductor_offered(),
+            Task::Pypi => !self.is_pypi_offered(),
+            Task::Cran | Task::Requirements | Task::Advisories => false,
+        }
     }
 
     fn schedule(&self, task: Task) -> Option<Schedule> {

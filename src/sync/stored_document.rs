@@ -43,10 +43,10 @@ impl DocumentKind {
         address: &str,
     ) -> Result<(), SyncError> {
         match trigger {
-            SyncTrigger::Administrator(_) => Ok(()),
+            SyncTrigger::Administrator(_) | SyncTrigger::Confirmed(_) => Ok(()),
             SyncTrigger::Schedule | SyncTrigger::Mismatch if new_count * 2 >= old_count => Ok(()),
             SyncTrigger::Schedule | SyncTrigger::Mismatch => Err(SyncError::Refused(format!(
-                "{address} has {new_count} {} where {old_count} are in force; if that is correct, accept it with \
+                "{address} has {new_count} {} where {old_count} are in use; if that is correct, accept it with \
                  rspm sync --type={}",
                 self.counted_noun, self.sync_type
             ))),

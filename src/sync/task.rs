@@ -14,6 +14,8 @@ pub enum Task {
     Cran,
     /// The sync of Bioconductor.
     Bioconductor,
+    /// The sync of PyPI.
+    Pypi,
     /// The refresh of the rules of system requirements and of the package database.
     Requirements,
     /// The refresh of the package advisories.
@@ -34,7 +36,8 @@ struct TaskRow {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Task; 4] = [Task::Cran, Task::Bioconductor, Task::Requirements, Task::Advisories];
+    pub const ALL: [Task; 5] =
+        [Task::Cran, Task::Bioconductor, Task::Pypi, Task::Requirements, Task::Advisories];
 
     fn row(self) -> TaskRow {
         match self {
@@ -49,6 +52,12 @@ impl Task {
                 property: "Bioconductor.SyncSchedule",
                 schedule: |config| &config.bioconductor.sync_schedule,
                 source: Some((SourceKind::Bioconductor, SourceId::BIOCONDUCTOR)),
+            },
+            Task::Pypi => TaskRow {
+                name: "pypi",
+                property: "PyPI.SyncSchedule",
+                schedule: |config| &config.pypi.sync_schedule,
+                source: Some((SourceKind::Pypi, SourceId::PYPI)),
             },
             Task::Requirements => TaskRow {
                 name: "sysreqs",
@@ -115,6 +124,8 @@ pub(super) enum SyncTrigger {
     Mismatch,
     /// An administrator, under the name that the transaction records.
     Administrator(String),
+    /// As [`SyncTrigger::Administrator`], who accepts a list of PyPI that has lost projects or whose serials went back.
+    Confirmed(String),
 }
 
 impl SyncTrigger {
@@ -122,7 +133,7 @@ impl SyncTrigger {
         match self {
             SyncTrigger::Schedule => "schedule",
             SyncTrigger::Mismatch => "a package that differs from the index",
-            SyncTrigger::Administrator(actor) => actor,
+            SyncTrigger::Administrator(actor) | SyncTrigger::Confirmed(actor) => actor,
         }
     }
 }

@@ -15,7 +15,8 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     let now = (state.clock)();
     if now.day() != today {
         return Err(RepoError::Invalid(format!(
-            "this machine's clock says {now}, not {today}: correct the clock first (timedatectl), or give the day in UTC"
+            "this machine's clock shows {now}, not {today}: correct the clock first (timedatectl), or give the day in \
+             UTC"
         )));
     }
     let repair = apply(state, now, dry_run).await?;

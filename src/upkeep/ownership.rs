@@ -299,8 +299,8 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
         Ownership::Foreign(owner) => tracing::warn!(
             class,
             %owner,
-            "the storage class belongs to another database; nothing is removed from it or stored in it; put that database \
-             back, or make this one the owner with: rspm storage adopt --class={class}"
+            "the storage class belongs to another database; nothing is removed from it or stored in it; restore \
+             that database, or make this one the owner with: rspm storage adopt --class={class}"
         ),
         Ownership::Contested => tracing::warn!(
             class,
@@ -323,7 +323,7 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
             objects,
             named,
             "the storage class has no owner, and objects that this database does not name; nothing is removed from it or \
-             stored in it; put the database back, or make this one the owner with: rspm storage adopt --class={class}"
+             stored in it; restore the database, or make this one the owner with: rspm storage adopt --class={class}"
         ),
         Ownership::Unknown(error) => tracing::warn!(
             class,

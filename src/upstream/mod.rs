@@ -1,5 +1,5 @@
 //! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads bytes over
-//! HTTP or from a directory; `origin` knows what a mirror, a bundle or a binary server declares. Uses no store.
+//! HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server declares. Uses no store.
 
 pub mod advisories;
 pub mod error;
@@ -9,9 +9,11 @@ pub mod transport;
 
 pub use error::UpstreamError;
 pub use origin::mirror::Mirror;
-pub use transport::client::Limits;
+pub use origin::python_index::PythonIndex;
+pub use transport::client::{Limits, reqwest_proxy};
 pub use transport::download::ByteSink;
 pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
+pub use transport::page::{Page, PageAge, PageResponse};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -55,6 +57,12 @@ impl Upstream {
     /// Returns the mirror or the bundle at `url`; HTTP is not accessed: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
         Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
+    }
+
+    /// Returns the index of Python packages at `url`, with or without `/simple` at its end, without accessing it.
+    pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
+        let url = url.trim_end_matches('/');
+        self.transport(url.strip_suffix("/simple").unwrap_or(url)).map(PythonIndex::at)
     }
 
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.

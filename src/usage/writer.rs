@@ -11,7 +11,7 @@ use crate::metrics;
 
 /// Interval of the writes; a killed process loses at most the downloads of this time.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Delay of the first write, which opens the database, because the start has more urgent work.
+/// Delay of the first write, which opens the database, so that it does not slow down the start.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Rows per transaction.
 const CHUNK: usize = 1000;

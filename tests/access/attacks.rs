@@ -116,7 +116,7 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
     let revoked = bearer(&revoked);
     let statuses: Vec<u16> = (0..60).map(|n| from(&format!("198.51.100.{n}"), &revoked).status).collect();
     assert_eq!((statuses[0], statuses.contains(&429)), (401, true), "{statuses:?}");
-    // A proxy that names no client has many clients.
+    // Without X-Forwarded-For, the clients of a proxy cannot be distinguished, and are not limited.
     for _ in 0..60 {
         assert_eq!(get(&server, INDEX, Some("Bearer wrong")).status, 401);
     }
@@ -145,4 +145,34 @@ fn a_request_whose_token_is_revoked_before_the_end_of_its_body_changes_nothing()
     let answer = http::read(&mut stream, "POST");
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert!(!server.rspm_stdout("list sources").contains("revoked-source"), "nothing was created");
+}
+
+#[test]
+fn pages_of_other_sites_change_nothing() {
+    let server = Server::start();
+    let admin = bearer(&token(&server, "--scope=global:admin"));
+    let create = |name: &str, fields: &[(&str, &str)]| {
+        let mut all = vec![("Authorization", admin.as_str())];
+        all.extend(fields);
+        let body = format!("{{\"name\": \"{name}\"}}");
+        http::request("POST", &server.url("/__api__/admin/v1/repos"), &all, body.as_bytes()).status
+    };
+    for (number, fields) in [
+        &[("Sec-Fetch-Site", "cross-site")][..],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Sec-Fetch-Site", "")],
+        &[("Origin", "https://evil.example")],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "cross-site"), ("Origin", "https://evil.example")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(create("evil", fields), 403, "case {number}");
+    }
+    assert_eq!(create("typed", &[("Sec-Fetch-Site", "none")]), 201);
+    assert_eq!(create("own", &[("Sec-Fetch-Site", "same-origin"), ("Origin", "http://localhost")]), 201);
+    assert_eq!(create("program", &[]), 201);
+    let repos = server.json("list repos");
+    assert_eq!(repos.as_array().map(Vec::len), Some(3), "{repos}");
 }

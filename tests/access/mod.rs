@@ -2,13 +2,19 @@
 
 mod attacks;
 mod audit;
+mod bootstrap;
 mod clients;
+mod federation;
+mod login;
 mod matrix;
+mod provider_tokens;
 mod remote;
 mod repositories;
 mod secrets;
 mod servers;
+mod sign_in;
 mod tokens;
+mod uploads;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

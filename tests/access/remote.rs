@@ -1,6 +1,7 @@
 //! `rspm` on another machine: over HTTP and HTTPS with a token.
 
-use super::token;
+use super::{bearer, get, token};
+use crate::support::http;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -116,4 +117,54 @@ fn a_certificate_is_verified_unless_a_flag_disables_it() {
     let output = remote(&server, &address, &admin, "verify --insecure-ssl-skip-verify");
     assert_eq!(output.code, 0, "{}", output.err);
     assert!(output.err.contains("the certificate of the server is not verified"), "{}", output.err);
+}
+
+#[test]
+fn the_program_is_downloaded_with_any_token() {
+    let server = Server::start();
+    let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
+    let download = |os: &str| get(&server, &format!("/__api__/download{os}"), Some(&reader));
+    let answer = download("?os=linux");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"rspm\""));
+    assert_eq!(answer.header("cache-control").map(|value| value.contains("no-store")), Some(true));
+    let own = std::fs::read(env!("CARGO_BIN_EXE_rspm")).expect("the program");
+    assert!(answer.body == own, "{} of {} bytes", answer.body.len(), own.len());
+    assert_eq!(get(&server, "/__api__/download?os=linux", None).status, 401);
+    for (os, status, words) in [
+        ("?os=darwin", 404, "rspm-darwin to the directory programs"),
+        ("?os=windows", 404, "rspm-windows.exe"),
+        ("?os=beos", 400, "linux, darwin or windows"),
+        ("?os=../../etc/passwd", 400, "linux, darwin or windows"),
+        ("", 400, "linux, darwin or windows"),
+    ] {
+        let answer = download(os);
+        assert_eq!(answer.status, status, "{os}");
+        assert!(answer.text().contains(words), "{os}: {}", answer.text());
+    }
+    let programs = server.dir().join("data/programs");
+    std::fs::create_dir_all(&programs).expect("a writable directory");
+    std::fs::write(programs.join("rspm-windows.exe"), "MZ").expect("written");
+    let answer = download("?os=windows");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"MZ".as_slice()));
+    assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"rspm.exe\""));
+}
+
+#[test]
+fn a_program_of_another_version_is_refused_and_told_where_the_right_one_is() {
+    let server = Server::start();
+    let admin = bearer(&token(&server, "--scope=global:admin"));
+    let verify = |version: &str| {
+        let fields = [("Authorization", admin.as_str()), ("X-RSPM-Version", version)];
+        http::request("GET", &server.url("/__api__/admin/v1/verify"), &fields, b"")
+    };
+    let own = env!("CARGO_PKG_VERSION");
+    let (release, _) = own.rsplit_once('.').expect("three numbers");
+    for version in [own, &format!("{release}.999"), "", "x", "1", "-1.2.3"] {
+        assert_eq!(verify(version).status, 200, "'{version}'");
+    }
+    let answer = verify("97.98.99");
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    let words = ["rspm 97.98", own, "/__api__/download?os=linux"];
+    assert!(words.iter().all(|word| answer.text().contains(word)), "{}", answer.text());
 }

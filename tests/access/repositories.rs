@@ -95,7 +95,8 @@ fn authentication_is_switched_on_and_off_and_applies_to_cached_addresses() {
     assert_eq!(server.json("list repos")[0]["authenticated"], true);
     server.rspm_stdout("edit repo --name=team --new-name=crew");
     assert_eq!(get(&server, "/crew/latest/src/contrib/PACKAGES", None).status, 401);
-    assert_eq!(server.rspm_stdout("edit repo --name=crew --authenticated=false"), "Repository: crew - R\n");
+    let opened = server.rspm("edit repo --name=crew --authenticated=false");
+    assert_eq!((opened.code, opened.out.as_str()), (0, "Repository: crew - R\n"));
     let answer = get(&server, "/crew/latest/src/contrib/PACKAGES", None);
     assert_eq!((answer.status, answer.header("vary")), (200, None));
 }
@@ -125,6 +126,10 @@ fn private_names_are_in_no_response_to_others() {
     assert_eq!(get(&server, FILE, Some(&bearer(&reader))).status, 200);
     let paths = [
         "/",
+        "/?q=secret",
+        "/?q=hidden",
+        "/client/",
+        "/robots.txt",
         "/__ping__",
         "/__api__/status",
         "/__api__/repos",
@@ -149,6 +154,9 @@ fn private_names_are_in_no_response_to_others() {
         "/open/latest/src/contrib/PACKAGES",
         "/open/latest/src/contrib/secretpkg_1.0.tar.gz",
         "/open/latest/",
+        "/open/latest/web/packages/",
+        "/open/latest/web/packages/?q=secret",
+        "/secretrep/latest/web/packages/",
         "/__api__/repos/open/packages/secretpkg",
         "/__api__/repos/open/sources",
         "/__api__/repos/open/packages",
@@ -208,7 +216,7 @@ fn private_names_are_in_no_response_to_others() {
 fn a_source_of_an_open_and_an_authenticated_repository_is_open() {
     let server = start();
     assert_eq!(get(&server, "/__api__/sources/secretrepo", None).status, 401);
-    server.rspm_stdout("subscribe --repo=open --source=secretrepo");
+    assert_eq!(server.rspm("subscribe --repo=open --source=secretrepo").code, 0);
     assert_eq!(get(&server, "/__api__/sources/secretrepo/packages", None).status, 200);
     server.rspm_stdout("unsubscribe --repo=open --source=secretrepo");
     assert_eq!(get(&server, "/__api__/sources/secretrepo/packages", None).status, 401);
@@ -245,6 +253,11 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
             "/latest/src/contrib/nothing_1.0.tar.gz",
             "/latest/packages/3.20/bioc/src/contrib/PACKAGES",
             "/latest/packages/release/bioc/src/contrib/PACKAGES",
+            "/latest/web/packages/",
+            "/latest/web/packages/alpha/",
+            "/latest/web/packages/alpha/versions/",
+            "/latest/web/packages/nothing/",
+            "/?day=2020-01-01",
             "/latest/simple/",
             "/latest/simple/nothing",
             "/2020-01-01/",
@@ -261,4 +274,43 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
     }
     assert!(pages > 0, "some are served");
     assert!(get(&server, "/hiddenr/latest/", None).text().contains("for hiddenr"), "by its name");
+}
+
+#[test]
+fn a_source_that_is_opened_to_everybody_is_warned_about() {
+    let server = Server::start();
+    private_repository(&server, "team", "alpha");
+    server.rspm_stdout("create repo --name=open");
+    let output = server.rspm("subscribe --repo=open --source=team");
+    assert_eq!(output.code, 0, "{}", output.err);
+    let words =
+        ["everyone who reaches the server", "source 'team'", "'open' requires no token", "repository 'team'"];
+    assert!(words.iter().all(|word| output.err.contains(word)), "{}", output.err);
+    let output = server.rspm("edit repo --name=team --authenticated=false");
+    assert!(output.code == 0 && output.err.contains("can read the repository 'team'"), "{}", output.err);
+    for line in ["edit repo --name=team --authenticated=false", "edit repo --name=team --description=x"] {
+        assert_eq!(server.rspm(line).err, "", "{line}: nothing is opened");
+    }
+    server.rspm_stdout("edit repo --name=team --authenticated");
+    server.rspm_stdout("create repo --name=closed --authenticated");
+    assert_eq!(server.rspm("subscribe --repo=closed --source=team").err, "");
+}
+
+#[test]
+fn unencrypted_authenticated_repositories_are_a_warning_of_the_status() {
+    let warns = |gcfg: &str| {
+        let mut server = Builder::default().gcfg(gcfg).start();
+        server.rspm_stdout("create repo --name=team --authenticated");
+        let status = server.rspm_stdout("status -o json");
+        server.restart();
+        let words = "'team', are served without encryption";
+        let warns = status.contains(words);
+        if warns {
+            server.wait_for_log(words);
+        }
+        warns
+    };
+    assert!(!warns(""), "a loopback address");
+    assert!(warns("[HTTP]\nListen = 0.0.0.0:0"));
+    assert!(!warns("[HTTP]\nListen = 0.0.0.0:0\n[Server]\nAddress = https://packages.example.org"));
 }

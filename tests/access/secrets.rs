@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{basic, bearer, get, private_repository, send, token};
+use crate::support::fixtures::until;
+use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 /// The files below a directory that contain `text`.
 fn files_with(directory: &Path, text: &[u8]) -> Vec<String> {
@@ -24,7 +27,7 @@ fn files_with(directory: &Path, text: &[u8]) -> Vec<String> {
 #[test]
 fn tokens_are_in_no_log_database_or_backup() {
     let server: Server = Builder::default()
-        .gcfg("[Server]\nServiceLog = {dir}/service.log\nBackupPaths = {dir}/backups\n[Logging]\nSystemLogLevel = TRACE")
+        .gcfg("[Server]\nServiceLog = {dir}/service.log\nBackupPaths = {dir}/backups\n[Logging]\nSystemLogLevel = TRACE\nAuditLog = {dir}/audit.log")
         .start();
     private_repository(&server, "team", "alpha");
     let reader = token(&server, "--scope=repos:read --repos=team");
@@ -38,12 +41,26 @@ fn tokens_are_in_no_log_database_or_backup() {
     let third = response["token"].as_str().expect("a token").to_owned();
     server.rspm_stdout(&format!("revoke token --token={reader}"));
     assert_eq!(get(&server, file, Some(&bearer(&reader))).status, 401);
+    // An upload that nobody adds, credentials that are not valid, and a token in the place of an address or a name.
+    let package = Tarball::new("beta", "1.0");
+    let path = format!("/__api__/admin/v1/uploads?file={}&type=source", package.file());
+    let uploaded =
+        http::request("POST", &server.url(&path), &[("Authorization", &bearer(&admin))], &package.bytes());
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    let (wrong, password) = (format!("rspm_{}", "Zq7".repeat(12)), "hunter2-is-a-password".to_owned());
+    for authorization in [bearer(&wrong), basic("ann", &password), format!("{} x", bearer(&wrong))] {
+        assert_eq!(get(&server, "/", Some(&authorization)).status, 401);
+    }
+    assert_eq!(server.rspm(&format!("revoke token --token={wrong}")).code, 1);
+    server.rspm_stdout("config log --level=TRACE");
+    until("the trail is copied", || !files_with(server.dir(), b"\"action\":\"set log level\"").is_empty());
     let backups = server.dir().join("backups");
     std::fs::create_dir(&backups).expect("a writable directory");
     server.rspm_stdout(&format!("backup create --to={}", backups.display()));
     let log = server.log_lines().join("\n");
-    let encoded = basic("__token__", &reader);
-    for secret in [&reader, &admin, &third, &encoded["Basic ".len()..].to_owned()] {
+    let encoded = |user: &str, password: &str| basic(user, password)["Basic ".len()..].to_owned();
+    let (valid_pair, wrong_pair) = (encoded("__token__", &reader), encoded("ann", &password));
+    for secret in [&reader, &admin, &third, &wrong, &password, &valid_pair, &wrong_pair] {
         assert_eq!(files_with(server.dir(), secret.as_bytes()), [""; 0]);
         assert!(!log.contains(secret.as_str()), "the log has a token");
     }

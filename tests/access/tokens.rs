@@ -1,6 +1,11 @@
 //! `rspm create|list|revoke token`: output, scopes, lifetimes, and refusals.
 
+use rstudio_pm::access::Grant;
+use rstudio_pm::auth::{self, NewToken, Tokens};
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
 use super::{bearer, get, private_repository, send, token};
+use crate::support::backend::Backend;
 use crate::support::fixtures::until;
 use crate::support::server::Server;
 
@@ -135,4 +140,30 @@ fn only_an_administrator_token_creates_tokens() {
     assert_eq!(response.status, 201, "{}", response.text());
     let creator = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
     assert!(creator.starts_with("ops (token "), "{creator}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_revives_no_token() {
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    let tokens = Tokens::open(&backend.state.db, &backend.state.catalog).await.expect("the database");
+    let now = (backend.state.clock)();
+    let create = |expires_at: Option<Timestamp>| {
+        let properties = NewToken {
+            user: String::new(),
+            description: "test".to_owned(),
+            created_by: "test".to_owned(),
+            grant: Grant::default(),
+            expires_at,
+        };
+        auth::create(&backend.state, &tokens, properties)
+    };
+    let (short, _) = create(Some(Timestamp(now.0 + 3600 * SECOND))).await.expect("a token");
+    let (permanent, _) = create(None).await.expect("a token");
+    assert!(tokens.get(&short.digest(), now).is_some());
+    backend.advance_to_noon("2024-03-02");
+    assert!(tokens.get(&short.digest(), (backend.state.clock)()).is_none(), "expired");
+    backend.add("team", "alpha", "1.0").await;
+    assert!(tokens.get(&short.digest(), now).is_none(), "the clock is set back, after a publish");
+    assert!(tokens.get(&permanent.digest(), now).is_some());
 }

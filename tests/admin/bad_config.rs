@@ -211,7 +211,7 @@ fn a_temp_dir_inside_the_data_dir_is_refused() {
         gcfg,
         "/srv/d/tmp",
         r#"[Server] TempDir = "/srv/d/tmp""#,
-        "/srv/d/tmp must not lie inside",
+        "/srv/d/tmp must not be inside",
     );
 }
 

@@ -114,18 +114,22 @@ fn sections_of_later_features_and_of_older_versions() {
          ServerUser = rstudio-pm\nAdminGroup = rstudio-pm\n[Git]\nPollInterval = 5m\nBuildRetries = 3\n\
          AllowUnsandboxedGitBuilds = true\n[Metrics]\nEnabled = true\nListen = :2112\n[Debug]\nLog = git\nLog = sync\n\
          [Authentication]\nAPITokenAuth = true\nLifetime = 30d\n[OpenIDConnect]\nCustomScope = a\nCustomScope = b\n\
-         [IdentityFederation \"k8s\"]\nScope = repos:read:*\n[Repos]\nCRAN = cran\n\
+         [IdentityFederation \"k8s\"]\nIssuer = https://kube\nAudience = sts.amazonaws.com\n\
+         Subject = \"system:serviceaccount:ns:.*-connect\"\nScope = repos:read:*\nUniqueIdClaim = sub\n\
+         UsernameClaim = sub\nTokenLifetime = 1h\n[Repos]\nCRAN = cran\n\
          [Server]\nRVersion = /opt/R/4.2\nRVersion = /opt/R/4.3\nLauncherDir = /x\nUsageDataEnabled = off\n\
          [StorageAlerts]\nUIMessageType = none\n[StorageAudit]\nEnabled = no\n[Bootstrap]\nPublicKey = /run/key.pub\n",
     );
 }
 
 #[test]
-fn logins_of_an_identity_provider_are_read_and_refused() {
-    let text = "[OpenIDConnect]\nIssuer = https://id.example/realm?a=b\nClientId = x\n[IdentityFederation \"k8s\"]\n\
-                Issuer = https://kube\nSubject = \"system:serviceaccount:ns:.*-connect\"\n";
-    let error = parse("rstudio-pm.gcfg", text.as_bytes(), []).expect_err("logins are not supported");
-    let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines.iter().all(|line| line.contains("this version lacks this restriction")), "{lines:#?}");
+fn an_identity_provider_and_the_issuer_of_a_cluster() {
+    let text = "[Server]\nAddress = https://packages.example\n[OpenIDConnect]\nIssuer = https://id.example/realm?a=b\n\
+                ClientId = x\nScope = repos:read:*\n[IdentityFederation \"k8s\"]\nIssuer = https://kube\n\
+                Audience = sts.amazonaws.com\nSubject = \"system:serviceaccount:ns:.*-connect\"\n\
+                Scope = repos:read:*\n";
+    let config = parse_clean(text).config;
+    let subject = config.federations[0].subject.as_ref().expect("set");
+    assert!(subject.matches("system:serviceaccount:ns:main-connect"));
+    assert!(!subject.matches("system:serviceaccount:other:main-connect"));
 }

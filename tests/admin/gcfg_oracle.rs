@@ -52,7 +52,7 @@ fn reference_values(text: &str) -> Option<Values> {
 }
 
 /// Whether all names are known. If a comment ends with a backslash, the next line, which was generated as the rest
-/// of a value, is a property of its own with an unknown name.
+/// of a value, is a separate property with an unknown name.
 fn knows_all_names(text: &str) -> bool {
     let unknown = |loaded: Loaded| loaded.warnings.iter().any(|w| w.category == ProblemCategory::Name);
     !rstudio_pm::config::parse("f", text.as_bytes(), []).is_ok_and(unknown)

@@ -5,7 +5,13 @@ use crate::support::server::{Builder, Server};
 
 /// Returns the status of the admin API on the network, with a token of an administrator.
 fn network_status(server: &Server) -> u16 {
-    let token = server.rspm_stdout("create token --description=test --scope=global:admin --quiet");
+    network_status_with_token(server, "")
+}
+
+/// As [`network_status`], with a token that these flags create.
+fn network_status_with_token(server: &Server, flags: &str) -> u16 {
+    let command = format!("create token --description=test --scope=global:admin --quiet {flags}");
+    let token = server.rspm_stdout(&command);
     let authorization = format!("Bearer {}", token.trim());
     let path = "/__api__/admin/v1/status";
     http::request("GET", &server.url(path), &[("Authorization", authorization.as_str())], b"").status
@@ -51,4 +57,37 @@ pub(super) fn new_repos_auth_by_default_applies_to_the_next_repository() {
     );
     server.rspm_stdout("create repo --name=after");
     assert_eq!((index_status(&server, "before"), index_status(&server, "after")), (200, 401));
+}
+
+/// Returns the exit code and the error of the creation of a token with these flags.
+fn created(server: &Server, flags: &str) -> (i32, String) {
+    let output =
+        server.rspm(&format!("create token --description=test --scope=global:admin --quiet {flags}"));
+    (output.code, output.err)
+}
+
+#[test]
+pub(super) fn max_token_lifetime_limits_new_tokens() {
+    let server = Builder::default().gcfg("[Authentication]\nMaxTokenLifetime = 48h").start();
+    for flags in ["", "--expires=never", "--expires=49h", "--expires=3d"] {
+        let (code, error) = created(&server, flags);
+        assert!(
+            code == 1 && error.contains("at most 2d") && error.contains("--expires=2d"),
+            "{flags}: {error}"
+        );
+    }
+    for flags in ["--expires=2d", "--expires=1h"] {
+        assert_eq!(created(&server, flags), (0, String::new()), "{flags}");
+    }
+}
+
+#[test]
+pub(super) fn max_token_lifetime_applies_to_the_next_token() {
+    let server = Server::start();
+    assert_eq!(created(&server, "--expires=10d").0, 0);
+    let output = server.hup("[Authentication]\nMaxTokenLifetime = 90m").join("\n");
+    assert!(output.contains("configuration reloaded; 1 applied"), "{output}");
+    let (code, error) = created(&server, "--expires=10d");
+    assert!(code == 1 && error.contains("at most 90m"), "{error}");
+    assert_eq!(network_status_with_token(&server, "--expires=1h"), 200);
 }

@@ -1,4 +1,8 @@
-//! `Server.RVersion` and `Server.PythonVersion`, the R and the Python that build packages from git.
+//! `[Git]`, and `Server.RVersion` and `Server.PythonVersion`, the R and the Python that build packages from git.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::builder::repository::Repository;
 use crate::support::rscript;
@@ -49,4 +53,151 @@ pub(super) fn python_version_is_the_installation_that_builds() {
     // A directory without Python.
     let refused = server("/usr/share").rspm(&line);
     assert!(refused.code == 1 && refused.err.contains("/usr/share"), "{}", refused.err);
+}
+
+/// A server with these properties of `[Git]`, and sources for R packages.
+fn server(gcfg: &str) -> Server {
+    let server = Builder::default().gcfg(&format!("[Git]\n{gcfg}\n")).start();
+    for name in ["dev", "other"] {
+        server.rspm_stdout(&format!("create source --name={name} --type=git"));
+    }
+    server
+}
+
+const BUBBLEWRAP: &str = "Sandbox = bubblewrap\nLocalPaths = /tmp\n";
+
+fn repository() -> Repository {
+    let repository = Repository::new();
+    repository.package("", "1.0");
+    repository.commit();
+    repository
+}
+
+fn create(repository: &Repository, flags: &str) -> String {
+    format!("create git-builder --source=dev --url={} {flags}", repository.url()).trim_end().to_owned()
+}
+
+/// Waits until the builds of the server satisfy the condition.
+fn wait_for_builds(server: &Server, condition: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let until = Instant::now() + Duration::from_secs(200);
+    loop {
+        let builds = server.json("list git-builds").as_array().expect("a list").clone();
+        if condition(&builds) {
+            return builds;
+        }
+        assert!(Instant::now() < until, "{builds:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+pub(super) fn poll_interval_is_the_time_between_polls() {
+    let repository = repository();
+    let server = server(&format!("{BUBBLEWRAP}PollInterval = 1s"));
+    server.rspm_stdout(&create(&repository, "--no-wait"));
+    repository.package("", "1.1");
+    let commit = repository.commit();
+    // With the default this would take five minutes.
+    wait_for_builds(&server, |builds| builds.iter().any(|build| build["commit"] == commit.as_str()));
+}
+
+#[test]
+pub(super) fn build_retries_is_the_number_of_attempts() {
+    let repository = repository();
+    let server = server(&format!("{BUBBLEWRAP}BuildRetries = 1"));
+    server.rspm_stdout(&create(&repository, ""));
+    // The repository does not have the commit: another attempt may find it, but there is only one.
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let rerun = server.rspm(&format!("rerun git-builder --source=dev --name=tested --commit-sha={commit}"));
+    assert_eq!(rerun.code, 1, "{}", rerun.out);
+    let builds = wait_for_builds(&server, |builds| builds[0]["state"] == "failed");
+    assert_eq!((builds[0]["commit"].as_str(), builds[0]["attempt"].as_i64()), (Some(commit), Some(1)));
+}
+
+#[test]
+pub(super) fn allow_unsandboxed_git_builds_permits_builds_without_a_sandbox() {
+    let repository = repository();
+    let without_sandbox = "Sandbox = none\nLocalPaths = /tmp\n";
+    let refused = server(without_sandbox).rspm(&create(&repository, ""));
+    assert!(refused.code == 1 && refused.err.contains("AllowUnsandboxedGitBuilds"), "{}", refused.err);
+    let permitted = server(&format!("{without_sandbox}AllowUnsandboxedGitBuilds = true"));
+    let created = permitted.rspm(&create(&repository, ""));
+    assert_eq!(created.code, 0, "{}", created.err);
+}
+
+#[test]
+pub(super) fn sandbox_is_the_only_one_that_is_tried() {
+    let repository = repository();
+    let refused = server("Sandbox = systemd\nLocalPaths = /tmp").rspm(&create(&repository, ""));
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.err.contains("systemd: ") && !refused.err.contains("bubblewrap: "), "{}", refused.err);
+}
+
+#[test]
+pub(super) fn build_concurrency_is_the_number_of_simultaneous_builds() {
+    let repository = repository();
+    repository.run_in_build("sleep 1000");
+    repository.commit();
+    for (concurrency, expected) in [(1, ["building", "queued"]), (2, ["building", "building"])] {
+        let server = server(&format!("{BUBBLEWRAP}BuildConcurrency = {concurrency}"));
+        for source in ["dev", "other"] {
+            let line =
+                create(&repository, "--no-wait").replace("--source=dev", &format!("--source={source}"));
+            server.rspm_stdout(&line);
+        }
+        wait_for_builds(&server, |builds| {
+            let mut states: Vec<_> = builds.iter().filter_map(|build| build["state"].as_str()).collect();
+            states.sort_unstable();
+            states == expected
+        });
+    }
+}
+
+#[test]
+pub(super) fn build_timeout_ends_a_build() {
+    let repository = repository();
+    repository.run_in_build("sleep 1000");
+    repository.commit();
+    let server = server(&format!("{BUBBLEWRAP}BuildTimeout = 10s"));
+    let created = server.rspm(&create(&repository, ""));
+    assert!(created.code == 1 && created.err.contains("time limit of 10 seconds"), "{}", created.err);
+}
+
+#[test]
+pub(super) fn first_tags_is_the_number_of_existing_tags_that_are_built() {
+    let repository = repository();
+    for tag in ["v1", "v2", "v3"] {
+        repository.git(&["tag", tag]);
+    }
+    let server = server(&format!("{BUBBLEWRAP}FirstTags = 1"));
+    server.rspm_stdout(&create(&repository, "--build-trigger=tags --no-wait"));
+    let builds = server.json("list git-builds");
+    let skipped = builds.as_array().expect("a list").iter().filter(|build| build["state"] == "skipped");
+    assert_eq!(skipped.count(), 2, "{builds}");
+}
+
+#[test]
+pub(super) fn local_paths_are_the_only_directories_of_repositories() {
+    let repository = repository();
+    let server = server("Sandbox = bubblewrap\nLocalPaths = /srv/git");
+    let refused = server.rspm(&create(&repository, ""));
+    assert!(refused.code == 1 && refused.err.contains("Git.LocalPaths"), "{}", refused.err);
+}
+
+#[test]
+pub(super) fn submodule_hosts_may_be_asked_for_submodules() {
+    let repository = repository();
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    let modules = "[submodule \"sub\"]\n\tpath = sub\n\turl = http://127.0.0.1:1/sub.git\n";
+    repository.write(".gitmodules", modules);
+    repository.git(&["add", ".gitmodules"]);
+    repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},sub")]);
+    repository.git(&["commit", "--quiet", "--message=x"]);
+    let line = create(&repository, "--recurse-submodules=1");
+    for (property, is_refused) in [("", true), ("SubmoduleHosts = 127.0.0.1", false)] {
+        let created = server(&format!("{BUBBLEWRAP}{property}")).rspm(&line);
+        // Nothing listens there.
+        assert_eq!(created.code, 1, "{}", created.out);
+        assert_eq!(created.err.contains("Git.SubmoduleHosts"), is_refused, "{}", created.err);
+    }
 }

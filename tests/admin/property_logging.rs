@@ -102,3 +102,37 @@ pub(super) fn system_log_format_is_text_or_json() {
     until("the server is ready", || running.read("log").contains("is ready after"));
     assert!(running.read("log").lines().all(|line| !line.starts_with('{')));
 }
+
+/// The numbers and actions of the rows in a copy of the audit trail.
+pub(super) fn audit_rows(path: &std::path::Path) -> Vec<(i64, String)> {
+    let row = |line: &str| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        (row["id"].as_i64().expect("a number"), row["action"].as_str().expect("a text").to_owned())
+    };
+    text(path).lines().map(row).collect()
+}
+
+#[test]
+pub(super) fn audit_log_is_a_copy_of_the_audit_trail() {
+    let mut server = Builder::default().gcfg("[Logging]\nAuditLog = {dir}/logs/audit.log").start();
+    let file = server.dir().join("logs/audit.log");
+    until("the file is followed", || {
+        server.rspm_stdout("create source --name=first --succeed-on-existing");
+        server.rspm_stdout("edit source --name=first --new-name=second");
+        server.rspm_stdout("edit source --name=second --new-name=first");
+        !audit_rows(&file).is_empty()
+    });
+    server.rspm_stdout("create source --name=third");
+    until("the row is in the file", || text(&file).contains("\"object\":\"third\""));
+    // A restart neither repeats nor omits rows.
+    server.restart();
+    server.rspm_stdout("create source --name=fourth");
+    until("the row is in the file", || text(&file).contains("\"object\":\"fourth\""));
+    let rows = audit_rows(&file);
+    let numbers: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{rows:?}");
+    let exported = server.rspm_stdout("audit export");
+    for line in text(&file).lines() {
+        assert!(exported.lines().any(|other| other == line), "{line}\n{exported}");
+    }
+}

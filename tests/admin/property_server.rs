@@ -42,8 +42,7 @@ pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
 /// Returns the address of the server in one of its pages, for a request through a proxy with these header fields.
 pub(super) fn address_through_a_proxy(server: &Server, fields: &[(&str, &str)]) -> String {
     let page = http::request("GET", &server.url("/r/latest/"), fields, b"").text();
-    let (_, url) =
-        page.split_once("c(r = &quot;").or_else(|| page.split_once("c(r = \"")).expect("its address");
+    let (_, url) = page.split_once("c(CRAN = &quot;").expect("its address");
     url.split_once("/r/latest").expect("its address").0.to_owned()
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use super::property_logging::audit_rows;
 use super::property_server::text;
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -79,4 +80,24 @@ pub(super) fn system_log_format_changes_between_two_lines() {
         output.last().is_some_and(|line| line.ends_with(" INFO configuration reloaded; 1 applied")),
         "{output:?}"
     );
+}
+
+#[test]
+pub(super) fn audit_log_moves_without_losing_a_row() {
+    let server = Server::start();
+    let (one, two) = (server.dir().join("logs/one.log"), server.dir().join("logs/two.log"));
+    let output = server.hup("[Logging]\nAuditLog = {dir}/logs/one.log").join("\n");
+    assert!(output.contains("configuration reloaded; 1 applied"), "{output}");
+    until("the file is followed", || {
+        server.rspm_stdout("create source --name=first --succeed-on-existing");
+        server.rspm_stdout("edit source --name=first --new-name=second");
+        server.rspm_stdout("edit source --name=second --new-name=first");
+        !audit_rows(&one).is_empty()
+    });
+    let gcfg = text(&server.config_file()).replace("logs/one.log", "logs/two.log");
+    server.hup_with(&gcfg);
+    server.rspm_stdout("create source --name=last");
+    until("the row is in the second file", || text(&two).contains("\"object\":\"last\""));
+    let rows = [audit_rows(&one), audit_rows(&two)].concat();
+    assert!(rows.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{rows:?}");
 }

@@ -22,7 +22,7 @@ async fn files_of_other_content_are_refused() {
     let records = [record("RSEC-1", "CRAN", "a", "1.0")];
     let page = b"<!doctype html><title>Sign in</title>".to_vec();
     assert_refused(&mirror, "a.tar.gz", page.clone(), "not a package archive").await;
-    assert_refused(&mirror, "b.tar.gz", archive(&records)[..90].to_vec(), "cut short").await;
+    assert_refused(&mirror, "b.tar.gz", archive(&records)[..90].to_vec(), "truncated").await;
     assert_refused(&mirror, "c.tar.gz", Tarball::new("a", "1").bytes(), "no advisory about packages of CRAN")
         .await;
     assert_refused(&mirror, "a.zip", page.clone(), "zip file").await;

@@ -55,7 +55,7 @@ fn package_details_lists_and_archived_versions_have_vulnerabilities() {
     assert_eq!(detail("png")["vulns"], json!([]), "advisories are not synced yet");
     let message = server.sync_of("vulns").expect("advisories");
     let published = data::advisories();
-    assert_eq!(message, format!("{} advisories about packages are in force now", published.len() + 1));
+    assert_eq!(message, format!("{} advisories about packages are in use now", published.len() + 1));
 
     let png = detail("png");
     let vuln = &png["vulns"][0];
@@ -92,6 +92,28 @@ fn package_details_lists_and_archived_versions_have_vulnerabilities() {
     let list = server.get("/__api__/repos/prod/packages").json();
     let vulns: Vec<String> = list.as_array().expect("a list").iter().map(|row| ids(&row["vulns"])).collect();
     assert_eq!(vulns, ["RSEC-2026-1", "", ""], "png, readxl, safe");
+}
+
+#[test]
+fn the_vulnerabilities_of_a_repository_are_listed_with_the_affected_versions() {
+    let (_mirror, server) = server();
+    let list = |query: &str| server.get(&format!("/__api__/repos/prod/vulns{query}")).json();
+    assert_eq!(list(""), json!([]), "advisories are not synced yet");
+    server.sync_of("vulns").expect("advisories");
+    let rows = list("");
+    let texts: Vec<String> = rows
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| format!("{} {} {}", row["name"], row["id"], row["versions"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        texts,
+        ["png RSEC-2026-1 [0.1-8]", "readxl RSEC-2023-0 [1.0.0]", "readxl RSEC-2023-1 [1.0.0]"]
+    );
+    assert_eq!((&rows[0]["fixed_in"], &rows[0]["source"]), (&json!(["0.1-9"]), &json!("cran")));
+    assert_eq!(list("?_limit=1&_page=2"), json!([rows[1]]));
+    assert_eq!(list("?_limit=1&_page=9"), json!([]));
 }
 
 #[test]

@@ -171,7 +171,9 @@ fn answers_404_name_no_command_of_an_administrator() {
     for path in [
         "/nothing",
         "/nothing/",
-        "/favicon.ico",
+        "/assets/nothing",
+        "/nothing/latest/web/packages/",
+        "/team/latest/web/packages/beta/",
         "/nothing/latest/",
         "/nothing/latest/src/contrib/PACKAGES",
         "/team/latest/src/contrib/beta_1.0.tar.gz",

@@ -50,7 +50,7 @@ fn without_rules_the_answer_names_the_command() {
     assert_eq!(server.job_alerts()[0]["name"], "sync:sysreqs");
     folder(&server.dir().join("no-mirror/sysreqs"), &["zlib"]);
     assert!(
-        server.sync_of("sysreqs").expect("rules").starts_with("1 rules of system requirements are in force")
+        server.sync_of("sysreqs").expect("rules").starts_with("1 rules of system requirements are in use")
     );
     assert_eq!(required_packages(&server), "zlib");
     assert_eq!(server.job_alerts(), json!([]));

@@ -99,7 +99,7 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     wrong.files.push(("libs/beta.so".to_owned(), elf(183)));
     assert_refused(
         &add(&file(&server, &wrong), "noble"),
-        "is built for Linux on arm64, but DESCRIPTION says the package is built for",
+        "is built for Linux on arm64, but according to DESCRIPTION the package is built for",
     );
     for (built, expected) in [
         ("junk", "Built has 'junk', which is not a version of R"),

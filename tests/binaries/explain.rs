@@ -1,4 +1,4 @@
-//! `rspm explain`: every step, and that its answer is the one a client receives.
+//! `rspm explain`: each decision, and that its result is what a client receives.
 
 use serde_json::Value;
 

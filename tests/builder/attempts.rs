@@ -162,7 +162,7 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt> {
             NETWORK,
         ),
         attack(
-            "send a DNS question",
+            "send a DNS query",
             perl("socket(S, PF_INET, SOCK_DGRAM, 0); send(S, \"x\" x 20, 0, pack_sockaddr_in(53, inet_aton(\"192.0.2.1\"))) or die \"$!\\n\""),
             NETWORK,
         ),

@@ -96,12 +96,14 @@ pub(super) fn fetch(url: &str) -> FetchCommit {
             local_paths: vec!["/srv/git".to_owned(), "/tmp".to_owned()],
             known_hosts: String::new(),
             accepts_new_host: false,
+            ..Remote::default()
         },
         reference: "refs/heads/main".to_owned(),
         commit: None,
         depth: 1,
         submodules: 0,
         submodule_hosts: Vec::new(),
+        history: false,
         directory: String::new(),
     }
 }

@@ -43,14 +43,14 @@ fn back_filled_snapshots_are_served_to_all_clients() {
     let output = server.rspm_stdout("backfill --source=cran --since=2025-10-01 --dry-run");
     assert_eq!(
         output,
-        "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be filled in; 3 archives have to be read, \
+        "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be added; 3 archives have to be read, \
          which at 8 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB\n"
     );
     assert_eq!(index(&server, "2025-10-12").0, 404, "a dry run changes nothing");
     let job = server.json("backfill --since=2025-10-01 --rate=1000");
     let message = job["message"].as_str().unwrap_or_default();
     assert!(
-        message.starts_with("5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, were filled in"),
+        message.starts_with("5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, were added"),
         "{job}"
     );
     assert_eq!((&job["status"], &job["key"]), (&"done".into(), &"backfill:cran".into()));
@@ -173,7 +173,7 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     // The snapshots are visible shortly before the job ends.
     let output = server.rspm_stdout("backfill --stop");
     assert!(
-        output.contains("were filled in") || output.contains("No back-fill of cran is under way"),
+        output.contains("were added") || output.contains("No back-fill of cran is under way"),
         "{output}"
     );
     assert_eq!(server.rspm_stdout("backfill --stop"), "No back-fill of cran is under way.\n");

@@ -191,7 +191,7 @@ fn a_truncated_archive() {
     let bytes = Tarball::new("alpha", "1.0").with("R/big.R", &"x <- 1\n".repeat(5000)).bytes();
     assert_eq!(
         refusal("alpha_1.0.tar.gz", &bytes[..bytes.len() - 20]),
-        "the archive is cut short; copy or download the file again"
+        "the archive is truncated; copy or download the file again"
     );
 }
 
@@ -199,7 +199,7 @@ fn a_truncated_archive() {
 fn an_empty_file() {
     let message = refusal("alpha_1.0.tar.gz", b"");
     assert!(
-        message.starts_with("this is not a package archive") || message.contains("cut short"),
+        message.starts_with("this is not a package archive") || message.contains("truncated"),
         "{message}"
     );
 }

@@ -35,8 +35,8 @@ fn unknown_names_are_reported_with_the_nearest_name() {
     }
     assert_eq!(server.refused("info --source=xyz"), "there is no source 'xyz'; rspm list sources shows all");
     for (name, expected) in [
-        ("alpha", "'alpha' does not say what to remove: use alpha@current, alpha@all or alpha@<version>"),
-        ("alpha@", "'alpha' does not say what to remove: use alpha@current, alpha@all or alpha@<version>"),
+        ("alpha", "'alpha' does not select what to remove: use alpha@current, alpha@all or alpha@<version>"),
+        ("alpha@", "'alpha' does not select what to remove: use alpha@current, alpha@all or alpha@<version>"),
         ("alpha@9.9", "the source 'team' has no alpha 9.9; it has 1.1, 1.0"),
         ("alhpa@all", "the source 'team' has no package 'alhpa'; rspm list packages --source=team shows all"),
     ] {
@@ -94,16 +94,16 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
     assert_eq!(
         server.refused("create source --name=x --type=curated-cran"),
-        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, and the built-in cran and bioconductor \
+        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, and the built-in cran, bioconductor and pypi \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let error = server.refused("create source --name=x --type=pypi");
-    assert!(error.starts_with("this version cannot create sources of type pypi; "), "{error}");
+    assert!(error.starts_with("the source of type pypi is built in: there is one, named 'pypi'"), "{error}");
     let error = server.refused("create source --name=x --type=locl");
     assert!(error.starts_with("'locl' is not a source type; known types are cran, "), "{error}");
     assert_eq!(
-        server.refused("sync --type=pypi"),
-        "this version cannot sync sources of type pypi; it supports cran and bioconductor"
+        server.refused("sync --type=local"),
+        "this version cannot sync sources of type local; it supports cran, bioconductor and pypi"
     );
     server.rspm_stdout("subscribe --repo=prod --source=cran");
     assert_eq!(

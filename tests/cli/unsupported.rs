@@ -15,8 +15,6 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
         ("list license-types --current", "filter/packages", "README.md"),
         ("create metadata --key=a --value=b", "no custom metadata", "compatibility.md"),
         ("delete metadata --id=2", "no custom metadata", "compatibility.md"),
-        ("login sso", "PACKAGEMANAGER_TOKEN", "access.md"),
-        ("bootstrap keys -q", "PACKAGEMANAGER_TOKEN", "access.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
         ("evict --type=sweep", "every night", "operations.md"),
         (

@@ -11,7 +11,7 @@ fn r_installs_the_version_of_a_day_before_the_first_sync() {
     server.rspm_stdout("sync");
     repository(&server, "prod", &["cran"]);
     let message = server.rspm_stdout("backfill --source=cran --since=2015-01-01");
-    assert!(message.contains("were filled in") && !message.contains("left out"), "{message}");
+    assert!(message.contains("were added") && !message.contains("left out"), "{message}");
     let now = data::cran().version("R6").to_owned();
     // R6 2.5.1 was published on 2021-08-19, its successor in 2025.
     let code = "now <- available.packages(repos = args[[2]])

@@ -1,4 +1,4 @@
-//! Several servers on one PostgreSQL database with shared storage, each with a host name of its own.
+//! Several servers on one PostgreSQL database with shared storage, each with its own host name.
 
 mod balancers;
 mod fail_over;

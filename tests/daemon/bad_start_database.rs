@@ -105,7 +105,10 @@ fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
         let remote = server.dir().join("remote");
         std::fs::create_dir(&remote).expect("a directory");
         let library = statfs::build_type_library(server.dir(), &remote, magic);
-        let text = format!("SQLite.Dir {}/db is on {kind}, where file locks can corrupt", remote.display());
+        let text = format!(
+            "SQLite.Dir {}/db is on {kind}, where unreliable file locks can corrupt",
+            remote.display()
+        );
         let output = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library));
         assert!(output.code == Some(1) && output.err.contains(&text), "{kind}: {output:?}");
         let output = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
@@ -126,7 +129,7 @@ fn a_sqlite_dir_on_a_mounted_fuse_is_refused() {
     assert_refused(
         &server,
         &dir,
-        &format!("SQLite.Dir {dir} is on FUSE, where file locks can corrupt a database"),
+        &format!("SQLite.Dir {dir} is on FUSE, where unreliable file locks can corrupt a database"),
     );
 }
 

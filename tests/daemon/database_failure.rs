@@ -5,7 +5,7 @@ use crate::support::postgres::DedicatedServer;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// A daemon on a PostgreSQL server of its own, with one package in a repository.
+/// A daemon on a separate PostgreSQL server, with one package in a repository.
 fn start_on(postgres: &DedicatedServer) -> Server {
     let gcfg = format!(
         "[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {}\n",

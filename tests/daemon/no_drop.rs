@@ -40,7 +40,7 @@ pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Dur
 }
 
 /// Generates load on a server that another program starts, stops and upgrades, until the file `RSPM_LOAD_UNTIL`
-/// exists; not a test of its own. `tests/packaging/run` runs it inside the network of a booted system.
+/// exists; not a test by itself. `tests/packaging/run` runs it inside the network of a booted system.
 #[test]
 #[ignore = "a load for a server that runs elsewhere"]
 fn load_from_outside() {

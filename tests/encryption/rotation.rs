@@ -65,6 +65,8 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
         server.log_lines()
     );
     assert_eq!(server.json("status")["encryption_key"], format!("{} ({new})", path.display()));
+    let trail = server.rspm_stdout("audit export --action=rotate~encryption~key");
+    assert!(trail.contains("rspm encrypt rotate") && trail.contains(&new.to_string()), "{trail}");
     let (result, findings) = server.check_result("Encryption key");
     assert!(result == "info" && findings[1].starts_with(&place), "{findings:?}");
     // The value is needed until it is encrypted again: the next rotation would lose the key.

@@ -19,6 +19,15 @@ pub(super) struct GitServer {
 impl GitServer {
     /// Serves the repositories of a directory to one user.
     pub(super) fn start(root: PathBuf, user: &str, password: &str) -> GitServer {
+        GitServer::start_with(root, user, password, true)
+    }
+
+    /// The same without version 2 of git's protocol.
+    pub(super) fn start_old(root: PathBuf, user: &str, password: &str) -> GitServer {
+        GitServer::start_with(root, user, password, false)
+    }
+
+    fn start_with(root: PathBuf, user: &str, password: &str, has_version_2: bool) -> GitServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -28,7 +37,9 @@ impl GitServer {
             for client in listener.incoming().flatten() {
                 let (root, authorization, log) = (root.clone(), authorization.clone(), Arc::clone(&log));
                 // A client that disconnects is no failure of the server.
-                std::thread::spawn(move || drop(answer(client, &root, &authorization, &log)));
+                std::thread::spawn(move || {
+                    drop(answer(client, &root, &authorization, (&log, has_version_2)))
+                });
             }
         });
         GitServer { port, requests }
@@ -43,7 +54,7 @@ fn answer(
     client: TcpStream,
     root: &std::path::Path,
     authorization: &str,
-    log: &Mutex<Vec<String>>,
+    (log, has_version_2): (&Mutex<Vec<String>>, bool),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();
@@ -88,7 +99,7 @@ fn answer(
         ("CONTENT_TYPE", header("content-type").unwrap_or_default()),
         ("CONTENT_LENGTH", length),
         ("HTTP_CONTENT_ENCODING", header("content-encoding").unwrap_or_default()),
-        ("GIT_PROTOCOL", header("git-protocol").unwrap_or_default()),
+        ("GIT_PROTOCOL", header("git-protocol").filter(|_| has_version_2).unwrap_or_default()),
         ("REMOTE_USER", "user".to_owned()),
     ] {
         command.env(name, value);

@@ -10,7 +10,7 @@ use crate::builder::repository::Repository;
 use crate::support::kills;
 use crate::support::server::Server;
 
-/// Number of simultaneous builds, each of a source of its own.
+/// Number of simultaneous builds, each of a separate source.
 const BUILDERS: usize = 4;
 
 /// Creates a source with a builder; its build takes `tenths` of a second longer than others.
@@ -129,7 +129,7 @@ fn builds_of_a_server_that_is_killed_at_any_time_are_published_once() {
 fn builds_whose_programs_are_killed_are_repeated_or_fail_with_the_reason() {
     let server = server("PollInterval = 1h\nBuildConcurrency = 4\nBuildRetries = 3");
     let sources: Vec<_> = (0..BUILDERS).map(|number| create(&server, number)).collect();
-    // A commit that could not be fetched by its name is fetched once more by that of its branch: git is killed for two seconds.
+    // A commit that could not be fetched by its name is fetched again by that of its branch: git is killed for two seconds.
     let patterns = [("/usr/bin/bwrap", 0), ("git ", 2), ("/usr/lib/R/bin/exec/R", 0)];
     for (round, (pattern, seconds)) in patterns.into_iter().enumerate() {
         let version = format!("1.{}", round + 1);

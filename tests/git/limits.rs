@@ -70,7 +70,7 @@ fn time_processes_and_what_is_left_behind_are_limited() {
 
 #[test]
 fn memory_and_disk_space_are_limited() {
-    let server = server("PollInterval = 1h\nBuildTimeout = 2m");
+    let server = server("PollInterval = 1h\nBuildTimeout = 10m");
     let (reason, _) =
         failure(&server, "for n in 1 2 3 4; do head -c 1000000000 /dev/zero > \"$HOME/$n\"; done");
     assert!(reason.contains("the disk space of the sandbox was exhausted"), "{reason}");
@@ -87,7 +87,7 @@ fn memory_and_disk_space_are_limited() {
 
 #[test]
 fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
-    let server = server("PollInterval = 1h\nBuildTimeout = 3m");
+    let server = server("PollInterval = 1h\nBuildTimeout = 10m");
     server.rspm_stdout("create source --name=py --type=git-python");
     let (reason, log) =
         python_failure(&server, "import sys\nwhile True:\n    sys.stdout.write('x' * 200 + '\\n')\n");
@@ -101,4 +101,13 @@ fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
     let (reason, _) = python_failure(&server, "import sys\nwhile True:\n    sys.stdout.write('x' * 65536)\n");
     assert_eq!(reason, "it wrote more than 100 MB to its log");
     builds_again(&server);
+}
+
+#[test]
+fn a_build_runs_when_no_other_process_wants_the_processor() {
+    let server = server("PollInterval = 1h");
+    // Field 41 of proc(5) is the scheduling policy; 5 is SCHED_IDLE. No command can choose another one.
+    let script = "chrt --other --pid 0 $$; echo policy $(cut -d ' ' -f 41 /proc/$$/stat); exit 1";
+    let (_, log) = failure(&server, script);
+    assert!(log.contains("policy 5\n"), "{log}");
 }

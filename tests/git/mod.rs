@@ -10,9 +10,10 @@ mod limits;
 mod python;
 mod refusals;
 mod remote;
-mod ssh;
+pub(crate) mod ssh;
 mod ssh_server;
 mod tags;
+pub(crate) mod vignettes;
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ use serde_json::Value;
 use crate::builder::repository::Repository;
 use crate::support::server::{Builder, Server};
 
-/// Time limit of a condition, generous for a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Time limit of a condition, generous for a loaded machine: builds get only the time that nothing else wants.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Calls `condition` until it returns a value.
 fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {

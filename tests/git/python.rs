@@ -155,3 +155,34 @@ fn other_files_of_a_version_are_replaced_with_it_and_by_tags_only_on_request() {
     let way_out = "rspm rerun git-builder --source=tags --name=tested-package --tag=again-3.0 --replace";
     assert!(refused.err.contains(way_out), "{}", refused.err);
 }
+
+#[test]
+fn a_version_from_git_is_that_of_the_history_and_not_of_the_only_fetched_commit() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    let setup = r#"
+# As versioneer does.
+import subprocess
+from setuptools import setup
+
+def describe():
+    command = ["git", "describe", "--tags", "--long", "--dirty"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+tag, distance, commit = describe().split("-")
+setup(name="tested-package", version=tag[1:] + ".post" + distance, py_modules=[])
+"#;
+    repository.write("setup.py", setup);
+    repository.commit();
+    repository.git(&["tag", "v1.2"]);
+    for text in ["one", "two"] {
+        repository.write("README", text);
+        repository.commit();
+    }
+    let line = format!("create git-builder --source=py --name=tested-package --url={}", repository.url());
+    let created = server.rspm(&line);
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    assert!(created.out.contains("Published tested-package 1.2.post2"), "{}", created.out);
+    let listed = files(&server);
+    assert_eq!(listed.len(), 2, "both files have the same version: {listed:?}");
+}

@@ -1,12 +1,14 @@
 //! A repository behind a password, and webhooks.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use ring::hmac;
 
 use super::git_server::GitServer;
-use super::{builds, installed, is_anywhere, listed, repository, server, wait_for};
+use super::{builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for};
+use crate::support::http;
 use crate::support::server::Server;
 
 const PASSWORD: &str = "correct-horse-8d1f";
@@ -80,6 +82,11 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
 
+    // Git servers send some megabytes after a push of many commits.
+    let large = "x".repeat(3 << 20);
+    let signature = format!("sha256={}", hex::encode(hmac::sign(&key, large.as_bytes())));
+    assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], &large), 202);
+
     // A token for the source does instead of a signature.
     let token = |source: &str| {
         let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");
@@ -89,6 +96,10 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     for (source, status) in [("other", 404), ("dev", 202)] {
         let bearer = format!("Bearer {}", token(source));
         assert_eq!(webhook(&server, id, &[("Authorization", &bearer)], ""), status, "{source}");
+        // Who may start a build may follow it.
+        let path = format!("/__api__/admin/v1/git-builds/{}/log", builds(&server)[0]["id"]);
+        let log = http::request("GET", &server.url(&path), &[("Authorization", bearer.as_str())], b"");
+        assert_eq!(log.status, if source == "dev" { 200 } else { 404 }, "{source}: {}", log.text());
     }
     wait_for("the poll of the token has ended", || {
         let polled = || server.json("list git-builders")[0]["polled"].clone();
@@ -98,8 +109,9 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     });
     let before = git.requests.lock().unwrap().len();
     server.rspm_stdout("run git-builder --source=dev --name=tested");
-    // The first request learns that a password is needed, the third one lists the references.
-    assert!(git.requests.lock().unwrap().len() - before <= 3, "a poll without news is small");
+    let requests = git.requests.lock().unwrap()[before..].to_vec();
+    assert_eq!(requests.len(), 1, "a poll without news is one request: {requests:?}");
+    assert!(requests[0].contains("/git-upload-pack "), "only the references are listed: {requests:?}");
 
     let listed = server.rspm_stdout("list git-credentials");
     assert!(listed.contains("ci") && listed.contains("tested"), "{listed}");
@@ -110,4 +122,97 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
         assert!(!server.log_lines().iter().any(|line| line.contains(secret)), "{secret} is in the log");
         assert!(!is_anywhere(server.dir(), secret), "{secret} is in a file");
     }
+}
+
+/// A server that redirects every request to another one; returns its address.
+fn redirect_to(target: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/x", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let (mut path, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+                    break;
+                }
+                if path.is_empty() {
+                    path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches("/x").to_owned();
+                } else if let Some(number) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = number.trim().parse().unwrap_or(0);
+                }
+            }
+            let _ = reader.read_exact(&mut vec![0; length]);
+            let head = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\nConnection: close"
+            );
+            let _ = (&client).write_all(format!("{head}\r\n\r\n").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let root = repository.path().parent().unwrap().to_owned();
+    let (new, old) =
+        (GitServer::start(root.clone(), "ci", PASSWORD), GitServer::start_old(root, "ci", PASSWORD));
+    let path = format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap());
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    let url = new.url(&path);
+    server.rspm_stdout(&format!(
+        "create git-builder --source=dev --url={url} --credential=ci --build-trigger=tags"
+    ));
+    repository.git(&["tag", "--annotate", "v1", "--message=x"]);
+    let edit = |url: &str| {
+        server.rspm_stdout(&format!("edit git-builder --source=dev --name=tested --new-url={url}"));
+    };
+    let run = || server.rspm("run git-builder --source=dev --name=tested --no-wait");
+    edit(&old.url(&path));
+    // The edited builder is due, so either the schedule or this command finds the tag.
+    assert_eq!(run().code, 0);
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    super::wait_for_build(&server, "commit", &commit, "published");
+    let requests = old.requests.lock().unwrap().clone();
+    let is_list =
+        |head: &&String| head.starts_with("GET ") && head.contains("/info/refs?service=git-upload-pack ");
+    assert!(requests.iter().any(|head| is_list(&head) && !head.to_lowercase().contains("git-protocol")));
+
+    let before = new.requests.lock().unwrap().len();
+    edit(&redirect_to(url));
+    let refused = run();
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(!refused.err.contains(PASSWORD), "{}", refused.err);
+    for head in &new.requests.lock().unwrap()[before..] {
+        assert!(!head.to_lowercase().contains("authorization"), "{head}");
+    }
+}
+
+#[test]
+fn repositories_over_http_are_reached_through_the_proxy() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let (sender, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&client).read_line(&mut line);
+            let _ = sender.send(line);
+            let _ = (&client)
+                .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let section = format!("[Proxy]\nURL = {proxy}\nUser = team\nPassword = proxy-word-51d2");
+    let gcfg = format!("PollInterval = 1h\n{section}");
+    let server = configured(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
+    create(&server);
+    let refused = server.rspm("create git-builder --source=dev --url=http://git.example.invalid/x");
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let line = requests.recv_timeout(std::time::Duration::from_secs(60)).expect("a request to the proxy");
+    assert!(line.starts_with("GET http://git.example.invalid/x/info/refs?"), "{line}");
+    assert!(!refused.err.contains("proxy-word-51d2"), "{}", refused.err);
+    assert!(!server.log_lines().iter().any(|line| line.contains("proxy-word-51d2")));
 }

@@ -109,7 +109,7 @@ fn a_changed_host_key_is_refused_until_an_administrator_accepts_it() {
 }
 
 #[test]
-fn a_strict_policy_needs_imported_host_keys_and_a_key_is_for_its_host() {
+pub(crate) fn a_strict_policy_needs_imported_host_keys_and_a_key_is_for_its_host() {
     let server = server("PollInterval = 1h\nHostKeyPolicy = strict");
     let keys = tempfile::tempdir().unwrap();
     let key = key(keys.path(), "ecdsa", "");

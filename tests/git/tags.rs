@@ -3,6 +3,23 @@
 use super::{builds, listed, repository, server, wait_for_build};
 
 #[test]
+fn all_existing_tags_are_built_on_request() {
+    let server = server("PollInterval = 1h\nFirstTags = 1");
+    let repository = repository("1.0");
+    repository.git(&["tag", "v1.0"]);
+    repository.package("", "1.1");
+    repository.commit();
+    repository.git(&["tag", "v1.1"]);
+    let line = format!("create git-builder --source=dev --url={} --all-tags", repository.url());
+    let refused = server.rspm(&line);
+    assert!(refused.code == 1 && refused.err.contains("--build-trigger=tags"), "{}", refused.err);
+    server.rspm_stdout(&format!("{line} --build-trigger=tags"));
+    let states: Vec<_> = builds(&server).iter().map(|build| build["state"].to_string()).collect();
+    assert_eq!(states, ["\"published\"", "\"published\""]);
+    assert_eq!(server.get("/dev/latest/src/contrib/Archive/tested/tested_1.0.tar.gz").status, 200);
+}
+
+#[test]
 fn new_tags_are_built_and_moved_ones_are_not() {
     let server = server("PollInterval = 1h\nFirstTags = 1");
     let repository = repository("1.0");

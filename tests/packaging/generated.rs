@@ -234,7 +234,10 @@ fn man_page_of_rspm() {
                     "rspm backup prune --from=/srv/backups --keep-daily=7",
                 ],
             ),
-            ("Stop all changes for a backup:", &["rspm offline --timeout=5m", "rspm online"]),
+            (
+                "Stop serving, for example to move the files of the server, and continue:",
+                &["rspm offline --timeout=5m", "rspm online"],
+            ),
         ],
     );
     page.push_str(FILES);
@@ -288,7 +291,7 @@ fn man_page_of_the_downloader() {
 #[test]
 fn man_page_of_the_server() {
     let command = daemon::args::Args::command();
-    let mut page = title("rstudio-pm", "8", "package server for R and Bioconductor");
+    let mut page = title("rstudio-pm", "8", "package server for R, Bioconductor and Python");
     page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
     page.push_str(
         ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens the sockets that \

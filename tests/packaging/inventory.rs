@@ -1,4 +1,4 @@
-//! The licence texts and the SBOM in the packages, compared with `Cargo.lock` and `cargo tree`.
+//! The license texts and the SBOM in the packages, compared with `Cargo.lock` and `cargo tree`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -131,7 +131,7 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
         (
             "Odd-1.0.dist-info/METADATA",
             Some("Metadata-Version: 2.4\nName: odd\nVersion: 1\nLicense-Expression: free\n"),
-            "the metadata has the field License-Expression: 'free' is not a licence identifier",
+            "the metadata has the field License-Expression: 'free' is not a license identifier",
         ),
     ] {
         let result = read_wheel(&[(name, text)]);

@@ -10,7 +10,7 @@ use super::package::{Package, add, repository, transaction, write};
 use crate::support::server::Server;
 
 /// Returns the path of a program of a client that `tests/setup` installed.
-pub(super) fn program(client: &str, name: &str) -> PathBuf {
+pub(crate) fn program(client: &str, name: &str) -> PathBuf {
     let folder =
         std::env::var("RSPM_TEST_PYTHON_CLIENTS").expect("tests/setup has set it; source tests/setup.env");
     let path = Path::new(&folder).join(client).join("bin").join(name);
@@ -19,7 +19,7 @@ pub(super) fn program(client: &str, name: &str) -> PathBuf {
 }
 
 /// Returns a command with a minimal environment, in a new subdirectory of the server's directory.
-pub(super) fn command(server: &Server, path: &Path, folder: &str) -> Command {
+pub(crate) fn command(server: &Server, path: &Path, folder: &str) -> Command {
     let home = server.dir().join(folder);
     std::fs::create_dir_all(&home).expect("a folder");
     let mut command = Command::new(path);
@@ -32,11 +32,11 @@ pub(super) fn command(server: &Server, path: &Path, folder: &str) -> Command {
     command
 }
 
-pub(super) fn run(mut command: Command) -> Output {
+pub(crate) fn run(mut command: Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-pub(super) fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

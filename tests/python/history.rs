@@ -27,7 +27,8 @@ const PROJECT: &str = "one";
 
 async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
     let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
-    let upload = edit::package::receive(&backend.uploads, name, body, UploadKind::Python).await.unwrap();
+    let upload =
+        edit::package::receive(&backend.uploads, name, body, UploadKind::Python, &actor()).await.unwrap();
     edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 
@@ -166,8 +167,8 @@ async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8]
     serve::python::file::locate(&backend.repositories, &point, sha256, &file, false).await.is_ok()
 }
 
-/// A repository that does not subscribe to a source any more gives only the files of its snapshots: the source may have
-/// become private.
+/// A repository that no longer subscribes to a source serves only the files of its snapshots: the source may have become
+/// private.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_snapshot_has_no_other_files_of_a_source_that_was_unsubscribed() {
     let backend = Backend::with_stores(StoresConfig { gcfg: String::new() }).await;

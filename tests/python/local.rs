@@ -310,7 +310,7 @@ fn files_that_are_no_packages_are_refused() {
     let refusal = server.refused("subscribe --repo=py --source=r");
     assert!(refusal.contains("'r'"), "{refusal}");
     for (line, reason) in [
-        ("yank --source=team --name=one", "'one' does not say what to yank"),
+        ("yank --source=team --name=one", "'one' does not select what to yank"),
         ("yank --source=team --name=one@1.0", "the source 'team' has no package 'one'"),
         ("yank --source=r --name=one@1.0", "only files of Python packages can be yanked"),
         ("yank --source=team --name=-@1.0", "'-' is not the name of a Python project"),
@@ -376,15 +376,19 @@ fn the_public_api_has_the_files_of_all_versions() {
     let newest = detail("");
     assert_eq!(
         (&newest["name"], &newest["version"], &newest["repo_type"]),
-        (&"odd-name".into(), &"1.0".into(), &"Python".into())
+        (&"Odd.Name".into(), &"1.0".into(), &"Python".into())
     );
-    assert_eq!(
-        newest["info"],
-        serde_json::json!({
-            "name": "odd-name", "version": "1.0", "summary": "A <test> & more", "requires_python": ">=3.7",
-            "yanked": false, "yanked_reason": null
-        })
-    );
+    for (key, value) in [
+        ("name", "Odd.Name".into()),
+        ("version", "1.0".into()),
+        ("summary", "A <test> & more".into()),
+        ("description", "Text.\n".into()),
+        ("requires_python", ">=3.7".into()),
+        ("yanked", false.into()),
+        ("yanked_reason", serde_json::Value::Null),
+    ] {
+        assert_eq!(newest["info"][key], value, "{key}");
+    }
     let types = |version: &str| {
         let files = newest["releases"][version].as_array().expect("files").iter();
         files.map(|file| (file["packagetype"].clone(), file["python_version"].clone())).collect::<Vec<_>>()

@@ -1,9 +1,13 @@
-//! Python packages: the formats of every page and file of a mirror, local sources, and clients that install from them.
+//! Python packages: the formats of every page and file of a mirror, local sources, the public API, and clients that
+//! install from them.
 
+mod api;
 mod archives;
-mod clients;
+pub(crate) mod clients;
 pub(crate) mod form;
 mod history;
+pub(crate) mod index;
+mod index_history;
 mod local;
 pub(crate) mod package;
 mod pages;

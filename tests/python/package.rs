@@ -15,6 +15,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) requires: Vec<String>,
+    /// Further lines of the metadata.
+    pub(crate) fields: String,
     /// The text of the module.
     pub(crate) code: String,
 }
@@ -22,11 +24,19 @@ pub(crate) struct Package {
 impl Package {
     pub(crate) fn new(name: &str, version: &str) -> Package {
         let code = format!("version = '{version}'\n");
-        Package { name: name.to_owned(), version: version.to_owned(), requires: Vec::new(), code }
+        let (name, version) = (name.to_owned(), version.to_owned());
+        Package { name, version, requires: Vec::new(), fields: String::new(), code }
     }
 
     pub(crate) fn requires(mut self, requirement: &str) -> Package {
         self.requires.push(requirement.to_owned());
+        self
+    }
+
+    /// Adds a line to the metadata.
+    pub(crate) fn field(mut self, line: &str) -> Package {
+        self.fields.push_str(line);
+        self.fields.push('\n');
         self
     }
 
@@ -50,8 +60,8 @@ impl Package {
     pub(crate) fn metadata(&self) -> String {
         let requires: String = self.requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
         format!(
-            "Metadata-Version: 2.2\nName: {}\nVersion: {}\nSummary: A <test> & more\nRequires-Python: >=3.7\n{requires}\nText.\n",
-            self.name, self.version
+            "Metadata-Version: 2.2\nName: {}\nVersion: {}\nSummary: A <test> & more\nRequires-Python: >=3.7\n{requires}{}\nText.\n",
+            self.name, self.version, self.fields
         )
     }
 

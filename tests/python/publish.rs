@@ -4,11 +4,15 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::clients::{command, installed_version, program, run, text};
 use super::form::{publisher, token};
 use super::local::files;
 use super::package::{Package, add, repository, write};
-use crate::support::server::Server;
+use crate::support::issuer::Issuer;
+use crate::support::server::{Builder, Server};
+use crate::support::tls::Pair;
 
 const UPLOAD: &str = "/upload/pypi/team";
 
@@ -280,4 +284,37 @@ fn an_authenticated_repository_is_installed_from_with_a_token_in_url_and_netrc()
             assert!(!output.contains(&reader), "{folder} prints the token: {output}");
         }
     }
+}
+
+#[test]
+fn uv_publishes_from_a_job_of_github_without_a_password() {
+    let issuer = Issuer::start();
+    let gcfg = format!(
+        "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {{dir}}/server.crt\nKey = {{dir}}/server.key\n\
+         [IdentityFederation \"ci\"]\nIssuer = {}\nAudience = packages\nSubject = repo:org/name:.*\n\
+         Scope = sources:write:team",
+        issuer.url()
+    );
+    let builder = Builder::default().env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512)).gcfg(&gcfg);
+    let mut server = builder.prepare();
+    Pair::new().write(server.dir());
+    server.launch();
+    repository(&server);
+    let url = format!("{}{UPLOAD}/", server.urls()[1]);
+    let job = |version: &str, subject: &str| {
+        let claims = json!({"aud": "packages", "sub": subject, "jti": version});
+        issuer.write("token?api=2&audience=packages", &json!({"value": issuer.token(&claims)}));
+        let files = dist(&server, version, &Package::new("uv-made", version));
+        let mut uv = command(&server, &program("uv", "uv"), version);
+        uv.env("SSL_CERT_FILE", server.dir().join("server.crt")).env("NO_PROXY", "*");
+        uv.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t");
+        uv.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/token?api=2", issuer.url()));
+        uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url]).args(files);
+        uv
+    };
+    publish(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
+    installs(&server, "uv-made", "1.0");
+    let output = publish(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
+    assert!(output.contains("[IdentityFederation]"), "{output}");
+    assert_eq!(count(&server, "uv-made"), 2);
 }

@@ -56,7 +56,7 @@ fn two_servers_give_the_same_bytes_of_what_either_published() {
     publish(&two, Form::sdist(&Package::new("one", "1.0")));
     publish(&two, Form::wheel(&Package::new("two", "1.0").requires("one")));
     one.rspm_stdout("yank --source=team --name=one@1.0 --reason=broken");
-    // At the same time on both: one wins.
+    // At the same time on both: one of the requests succeeds.
     let package = Package::new("one", "1.1");
     let (first, second) = (Form::wheel(&package), Form::wheel(&package.clone().code("other = 1\n")));
     let statuses = std::thread::scope(|scope| {

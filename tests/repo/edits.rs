@@ -24,7 +24,7 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
             error,
             format!(
                 "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, and \
-                 the built-in cran and bioconductor (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
+                 the built-in cran, bioconductor and pypi (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
             )
         );
     }

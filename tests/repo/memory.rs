@@ -15,7 +15,7 @@ use rstudio_pm::http::download_log::DownloadRecorder;
 use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
-use rstudio_pm::logs::{AccessLog, ServiceLog};
+use rstudio_pm::logs::{AccessLog, OptionalLog, ServiceLog};
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::r::document::RDocument;
@@ -56,13 +56,17 @@ async fn serve(backend: &Backend) -> String {
         site: Arc::clone(&site),
         access_log: AccessLog::disabled(),
         service_log: ServiceLog::default(),
+        audit_log: OptionalLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),
     });
-    let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
+    let tokens = Tokens::open(&state.db, &state.catalog, None).await.expect("the database");
     let app = App {
         tokens,
+        sessions: rstudio_pm::auth::Sessions::new(&state.db),
+        device_logins: rstudio_pm::auth::DeviceLogins::new(&state.db),
+        providers: rstudio_pm::auth::provider::Providers::new(&state.config.load().proxy).expect("no proxy"),
         builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),

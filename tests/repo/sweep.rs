@@ -124,7 +124,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
         let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
-        assert!(result.expect("rules").contains("are in force now"));
+        assert!(result.expect("rules").contains("are in use now"));
     }
     let backend = check_sweep_of_documents(backend).await;
     Sync::new(backend.state.clone()).load_rules().await;
@@ -139,7 +139,7 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
         let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
-        assert!(result.expect("advisories").contains("are in force now"));
+        assert!(result.expect("advisories").contains("are in use now"));
     }
     let backend = check_sweep_of_documents(backend).await;
     Sync::new(backend.state.clone()).load_advisories().await;

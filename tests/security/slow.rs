@@ -57,7 +57,7 @@ pub(super) fn limits() -> Limits {
 /// Timeout of each wait: far above the limits of [`limits`], and far below those that a test must not reach.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server on a port of its own, in a runtime that lives as long as the value.
+/// A server on a separate port, in a runtime that lives as long as the value.
 pub(super) struct RunningServer {
     pub(super) address: SocketAddr,
     http: HttpServer,

@@ -11,7 +11,7 @@ use crate::support::tarball::Tarball;
 /// The content of files that no address may return.
 const CANARY: &str = "canary-3b1f0e6a";
 
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 14] = [
     "",
     "/",
     "/team",
@@ -21,6 +21,8 @@ const PREFIXES: [&str; 12] = [
     "/team/latest/src/contrib/Archive/alpha",
     "/team/latest/src/contrib/Meta",
     "/team/latest/bin/windows/contrib/4.5",
+    "/team/latest/web/packages",
+    "/assets",
     "/__api__",
     "/__api__/repos/team/packages",
     "/%2F%2F",

@@ -28,7 +28,7 @@ fn id(record: &Value) -> &str {
     record["id"].as_str().expect("an id")
 }
 
-/// Writes each record as a file of its own; existing files stay.
+/// Writes each record as a separate file; existing files stay.
 pub(crate) fn folder(root: &Path, records: &[Value]) {
     std::fs::create_dir_all(root.join("vulns/x")).expect("a directory");
     for record in records {

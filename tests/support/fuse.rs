@@ -1,4 +1,4 @@
-//! An empty, really mounted FUSE file system, as far as statfs(2) and path look-ups need one.
+//! An empty, really mounted FUSE file system, as far as statfs(2) and path lookups need one.
 
 use std::fs::File;
 use std::io::{Read, Write};

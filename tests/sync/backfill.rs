@@ -167,7 +167,7 @@ on_both_databases! {
         let message = backfill(&server, day(0)).await.expect("the other releases are valid");
         assert!(message.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{message}");
         assert!(message.contains("gone_1.0.tar.gz this is not a package archive"), "{message}");
-        assert!(message.contains("gone_1.1.tar.gz has 22 bytes, and Meta/ of the mirror says"), "{message}");
+        assert!(message.contains("gone_1.1.tar.gz has 22 bytes, but"), "{message}");
         assert_eq!(listed_packages(&server, 3).await, ["Beta 0.1"]);
         assert_eq!(listed_packages(&server, 5).await, ["alpha 2.0", "Beta 0.1"]);
         let old_state = state(&server, day(4)).await.expect("a state");
@@ -344,7 +344,7 @@ on_both_databases! {
         let message = job.job().wait_end().await.expect("a good mirror");
         assert_eq!(
             message,
-            "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be filled in; 5 archives have to be \
+            "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be added; 5 archives have to be \
              read, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
         );
         assert_eq!((server.transactions().await, stored_descriptions(&server).await.len()), (1, 0));
@@ -390,7 +390,7 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
         "CREATE TRIGGER refuse BEFORE UPDATE OF sha256 ON file BEGIN SELECT RAISE(FAIL, 'refused'); END";
     server.state.db.write(move |c| c.execute(refuse, &[])).await.unwrap_or_else(|e| panic!("{e}"));
     let message = backfill(&server, day(0)).await.expect("the back-fill is published");
-    assert!(message.contains("were filled in (transactions"), "{message}");
+    assert!(message.contains("were added (transactions"), "{message}");
     assert_history_of_cran(&server).await;
     assert!(releases_without_digest(&server).await > 0);
     assert!(

@@ -95,7 +95,7 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     assert!(match_count >= 200, "{match_count} right: {mismatches:#?}");
     check_2018(&server).await;
     // `Date/Publication` is written when a package is accepted, the file time when it is put in place: midnight may be
-    // between them, and before 2024 the date was local time labelled UTC.
+    // between them, and before 2024 the date was local time labeled UTC.
     assert!(mismatches.len() * 50 <= match_count, "{mismatches:#?}");
 }
 

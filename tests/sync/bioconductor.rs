@@ -113,7 +113,7 @@ on_both_databases! {
         let mut package_count = PACKAGES;
         for (fault, words) in [
             (Fault::Html, "HTML page"),
-            (Fault::Truncate(20), "cut short"),
+            (Fault::Truncate(20), "truncated"),
             (Fault::Status(503, ""), "503"),
         ] {
             package_count += 1;

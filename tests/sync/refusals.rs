@@ -41,7 +41,7 @@ async fn a_compressed_index_that_is_cut_short_is_refused() {
     let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.always(INDEX, Fault::Truncate(300));
-    assert_refused(&server, "cut short").await;
+    assert_refused(&server, "truncated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +147,7 @@ async fn an_unreadable_rds_index_is_refused() {
     cut.truncate(cut.len() / 2);
     mirror.put("src/contrib/PACKAGES.rds", cut);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    let error = server.sync().await.expect_err("cut short");
+    let error = server.sync().await.expect_err("truncated");
     assert!(error.contains("PACKAGES.rds"), "{error}");
     assert_eq!(server.transactions().await, 0);
 }

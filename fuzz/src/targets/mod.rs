@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layout", run: text::layout },
     Target { name: "packages", run: index::packages },
     Target { name: "python_archive", run: python::archive },
+    Target { name: "python_lock", run: python::lock },
     Target { name: "python_metadata", run: python::metadata },
     Target { name: "python_page_html", run: python::page_html },
     Target { name: "python_page_json", run: python::page_json },

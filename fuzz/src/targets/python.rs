@@ -15,7 +15,7 @@ use rstudio_pm::python::target::{Platform, PythonMinor, Target};
 use rstudio_pm::python::upload::multipart::{self, BadForm, Event, FormReader};
 use rstudio_pm::python::version::Version;
 use rstudio_pm::python::wheel_name::WheelName;
-use rstudio_pm::python::{layout, requirements_file};
+use rstudio_pm::python::{layout, lock_file, requirements_file};
 use rstudio_pm::r::archive::Limits;
 
 /// Small limits that are reached quickly.
@@ -125,7 +125,18 @@ fn check_page(format: SimpleFormat, data: &[u8]) {
     }
 }
 
-/// A requirements file, and the lines of it as requirements, versions, specifiers and licences.
+/// A lock file of any kind.
+pub fn lock(data: &[u8]) {
+    let Ok(lock) = lock_file::parse(data) else { return };
+    for package in &lock.packages {
+        assert!(!package.version.trim().is_empty());
+        for file in &package.files {
+            assert!(file.name.as_ref().is_none_or(|name| !name.is_empty()));
+        }
+    }
+}
+
+/// A requirements file, and the lines of it as requirements, versions, specifiers and licenses.
 pub fn requirements(data: &[u8]) {
     let _ = requirements_file::parse(data);
     let text = String::from_utf8_lossy(data);

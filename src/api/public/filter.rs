@@ -15,7 +15,8 @@ pub struct Filter {
     /// The snapshot: a day, a transaction or `latest`; `latest` if absent.
     #[serde(default)]
     pub snapshot: Option<String>,
-    /// `ggplot2`, or `ggplot2==3.5.2` for a version, listed or archived.
+    /// `ggplot2`, or `ggplot2==3.5.2` for a version, listed or archived; a Python package may have extras:
+    /// `flask[async]==3.0`.
     #[serde(default)]
     pub names: Vec<String>,
     /// Include metadata of administrators; there is none yet.
@@ -61,7 +62,7 @@ pub struct FilterResult {
 /// The fields that [`Filter::omit_package_details`] omits. `null` if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Details {
-    /// `Title`
+    /// `Title`; the summary of a Python package.
     pub summary: Option<String>,
     /// `License`
     pub license: Option<String>,
@@ -77,7 +78,8 @@ pub struct Details {
     pub available_versions: Vec<String>,
 }
 
-/// [`FilterResult::dependencies`]: names and version requirements in the form of DESCRIPTION.
+/// [`FilterResult::dependencies`]: names and version requirements in the form of DESCRIPTION. Those of a Python package
+/// are its requirements as written: in `suggests` those of an extra, in `imports` all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependencies {
     /// `Depends`

@@ -1,6 +1,7 @@
 //! Wire types of the public read API, in the form that clients of Posit Package Manager expect.
 
 pub mod alert;
+pub mod bootstrap;
 pub mod filter;
 pub mod package;
 pub mod repo;

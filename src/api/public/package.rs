@@ -75,7 +75,7 @@ pub struct Package {
     pub os_type: Option<String>,
     /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// Sub-directory in the index record.
+    /// Subdirectory in the index record.
     pub path: Option<String>,
     /// `RemoteSha`
     pub remote_sha: Option<String>,
@@ -95,7 +95,7 @@ pub struct Package {
     pub occurred: Option<String>,
     /// The files of each version of a Python package, as in PyPI's JSON API; `null` for R packages and in lists.
     pub releases: Option<serde_json::Value>,
-    /// Name, version, summary, `requires_python` and yank of a Python package; in the detail only.
+    /// The metadata of a Python package with the keys of PyPI's JSON API; in lists its name and summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<serde_json::Value>,
     /// Always 0: for Python packages only.

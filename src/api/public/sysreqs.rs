@@ -38,7 +38,7 @@ pub struct Needs {
 pub struct Requirement {
     /// The R package.
     pub name: String,
-    /// Its own requirements; its dependencies have entries of their own.
+    /// Its own requirements; its dependencies have separate entries.
     pub requirements: Needs,
 }
 

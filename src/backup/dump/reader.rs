@@ -164,7 +164,7 @@ impl<R: Read> DumpReader<R> {
 /// Reads a frame into `content` and returns its tag.
 fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpError> {
     let cut_off = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => DumpError::damaged("it is cut off"),
+        std::io::ErrorKind::UnexpectedEof => DumpError::damaged("it is truncated"),
         _ => DumpError::Io(error),
     };
     let mut header = [0; 5];
@@ -181,7 +181,7 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
     content.clear();
     // Grows with the bytes that were read, so that a damaged length allocates no memory.
     let size = input.take(length.into()).read_to_end(content)?;
-    if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is cut off")) }
+    if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is truncated")) }
 }
 
 /// The unread content of a frame.
@@ -202,7 +202,7 @@ impl<'a> Content<'a> {
     fn name(&mut self) -> Result<&'a str, DumpError> {
         let length = self.byte()?.into();
         let (name, rest) =
-            self.0.split_at_checked(length).ok_or_else(|| DumpError::damaged("a name is cut off"))?;
+            self.0.split_at_checked(length).ok_or_else(|| DumpError::damaged("a name is truncated"))?;
         self.0 = rest;
         std::str::from_utf8(name).map_err(|_| DumpError::damaged("a name is not UTF-8"))
     }

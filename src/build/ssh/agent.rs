@@ -10,7 +10,7 @@ use super::wire::{Reader, put_string};
 
 /// Maximum length of a message in bytes, as in OpenSSH.
 const MAX_MESSAGE: u32 = 256 << 10;
-/// Maximum number of signatures for one job: git logs in a few times, once more for each submodule.
+/// Maximum number of signatures for one job: git logs in a few times, and again for each submodule.
 const MAX_SIGNATURES: u32 = 1000;
 
 /// Numbers of messages.

@@ -87,7 +87,7 @@ pub(in crate::build) fn check(text: &str) -> Result<String, String> {
     }
     if checked.len() > MAX_LENGTH {
         return Err(format!(
-            "--known-hosts: the file has more than {MAX_LENGTH} bytes; leave out the hosts that are not git servers"
+            "--known-hosts: the file has more than {MAX_LENGTH} bytes; remove the hosts that are not git servers"
         ));
     }
     Ok(checked)
@@ -121,7 +121,7 @@ pub(in crate::build) fn accepted(
             if known.len() + lines.len() + line.len() >= MAX_LENGTH {
                 return Err(format!(
                     "the key of {host} cannot be recorded, because the host keys of the credential would have more than \
-                     {MAX_LENGTH} bytes; leave out those of other hosts: rspm edit ssh-key --known-hosts=FILE"
+                     {MAX_LENGTH} bytes; remove those of other hosts: rspm edit ssh-key --known-hosts=FILE"
                 ));
             }
             lines += line;

@@ -85,8 +85,11 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     // No process of the same user may read the memory and the descriptors of the builder.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Some(getpid()))?;
-    // Requests to the server come first. A unit has a weight instead, and may not change it.
+    // Requests to the server come first. A unit has a weight and a policy instead, and may not change them.
     let _ = nice(19);
+    if limits.idle {
+        let _ = run_when_idle();
+    }
     lower(Resource::Core, 0)?;
     lower(Resource::Fsize, limits.file_size)?;
     lower(Resource::Nofile, 4096)?;
@@ -97,6 +100,19 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
         lower(Resource::Nproc, processes)?;
     }
     landlock(workspace, readable_paths).map_err(|error| Error::other(format!("Landlock: {error}")))
+}
+
+/// Gives this process and its commands the scheduling policy `SCHED_IDLE` (sched(7)): they run when no other process
+/// of the same control group and session wants the processor, and never delay one that wakes up, as a low priority does.
+/// The low priority prevents that they choose another policy.
+#[allow(unsafe_code, reason = "neither rustix nor nix has this system call")]
+fn run_when_idle() -> Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to an initialized structure, which the call only reads; 0 is the calling process.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
 }
 
 /// Lowers a limit; one that is lower already stays.

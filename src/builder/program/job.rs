@@ -74,7 +74,7 @@ impl Job {
         self.send(&Event::Phase { name: name.to_owned() })
     }
 
-    /// Writes a line to the log. A log that nobody reads is no error.
+    /// Writes a line to the log. A log without a reader is not an error.
     pub(super) fn write_log(&self, line: &str) {
         let _ = (&self.log).write_all(format!("{line}\n").as_bytes());
     }
@@ -212,7 +212,7 @@ impl Job {
 /// Maximum length of a line passed to `handle_line` of [`Job::lines`]; longer ones are passed in pieces.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Starts a command in a process group of its own, with no standard input.
+/// Starts a command in a new process group, with no standard input.
 fn spawn(name: &str, command: &mut Command) -> Result<Child, Stop> {
     command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
         let reason = format!("could not run {name} ({}): {error}", command.get_program().display());

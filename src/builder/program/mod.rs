@@ -89,9 +89,8 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
     };
     // Determined before the restrictions, which may prevent it.
     let program = std::env::current_exe()?;
-    if let Err(error) =
-        confinement::confine(&workspace, &readable_paths(&request.job, &program), &request.limits)
-    {
+    let readable = readable_paths(&request.job, &program);
+    if let Err(error) = confinement::confine(&workspace, &readable, &request.limits) {
         return refuse(format!("could not restrict the builder: {error}"));
     }
     let deadline = start + Duration::from_secs(request.limits.seconds.min(86_400));

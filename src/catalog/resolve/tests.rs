@@ -36,7 +36,15 @@ impl CatalogBuilder {
             let (id, created_at) = (SourceId(id), Timestamp(0));
             catalog.sources.push(Source { id, name: name.parse().expect("a name"), kind, created_at });
             let (label, role) = ("src/contrib".to_owned(), "source".to_owned());
-            catalog.trees.push(Tree { id: TreeId(id.0 * 10), source: id, label, role, steps: Vec::new() });
+            let id_of_tree = TreeId(id.0 * 10);
+            catalog.trees.push(Tree {
+                id: id_of_tree,
+                source: id,
+                label,
+                role,
+                steps: Vec::new(),
+                time_head: None,
+            });
         }
         catalog.repos.push(Repository {
             id: RepoId(1),

@@ -59,7 +59,7 @@ pub(in crate::daemon) enum KeyCommandError {
     /// Servers on other machines use the database.
     #[error(
         "servers on this database are running: {}; each would continue with the old key: stop them first, or set them \
-         offline, and copy the new key to them; one that was killed counts for 30 seconds",
+         offline, and copy the new key to them; a server that was killed counts as running for 30 seconds",
         .0.join(", ")
     )]
     OtherServers(Vec<String>),

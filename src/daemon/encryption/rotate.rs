@@ -14,8 +14,10 @@ use super::error::KeyCommandError;
 use crate::config::{EncryptionKey, Loaded, ValueForm, key_file};
 use crate::daemon::service_user::ServiceUser;
 use crate::daemon::{configuration, sockets};
-use crate::db::{Db, DbError, encryption_key, node};
+use crate::db::author::Author;
+use crate::db::{Db, DbError, audit, encryption_key, node};
 use crate::encryption::value;
+use crate::model::time::Timestamp;
 
 /// Replaces the key by that in `new_key_file`. With `key_lost`, the key of the database is lost, and the values
 /// encrypted with it are deleted.
@@ -48,7 +50,7 @@ async fn rotate(
     new_key: EncryptionKey,
     key_lost: bool,
 ) -> Result<String, KeyCommandError> {
-    // They keep their key in memory, and would encrypt with it.
+    // Running servers have the old key in memory, and would encrypt with it.
     let serving = db.read(node::serving_names).await?;
     if !serving.is_empty() {
         return Err(KeyCommandError::OtherServers(serving));
@@ -135,7 +137,8 @@ async fn replace_in_database(
     new_key: Arc<EncryptionKey>,
     key_lost: bool,
 ) -> Result<usize, KeyCommandError> {
-    let fingerprint = new_key.key.fingerprint();
+    let (fingerprint, action) =
+        (new_key.key.fingerprint(), if key_lost { "deleted" } else { "re-encrypted" });
     let replacement = db.write(move |c| {
         let encrypt = |text: &str| {
             let Some(current) = current.as_ref().filter(|_| !key_lost) else { return Ok(None) };
@@ -143,7 +146,11 @@ async fn replace_in_database(
             let plain = value::decrypt(&current.key, text).ok_or_else(undecryptable)?;
             key_file::encrypt(&new_key.key, &plain).map(Some).map_err(DbError::refuse)
         };
-        encryption_key::replace(c, encryption_key::COLUMNS, fingerprint, &encrypt)
+        let count = encryption_key::replace(c, encryption_key::COLUMNS, fingerprint, &encrypt)?;
+        let author = Author::job("rspm encrypt rotate", Timestamp(jiff::Timestamp::now().as_microsecond()));
+        let detail = format!("new key {fingerprint}, {count} values {action}");
+        audit::record_by(c, &author, "rotate encryption key", ("server", ""), (audit::SUCCESS, &detail))?;
+        Ok(count)
     });
     replacement.await.map_err(KeyCommandError::from)
 }

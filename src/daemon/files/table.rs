@@ -177,8 +177,10 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    let files =
-        server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    let files = server
+        .chain([config.server.access_log.as_path()])
+        .chain(config.server.service_log.as_deref())
+        .chain(config.logging.audit_log.as_deref());
     // `/dev/stdout` is a stream that the process inherited.
     files.filter(|path| !path.starts_with("/dev"))
 }

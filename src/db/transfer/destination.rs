@@ -35,7 +35,7 @@ pub struct Destination {
 pub enum ExistingFiles {
     /// Existing files are an error.
     Refused,
-    /// Existing files are moved to a sub-directory at the end.
+    /// Existing files are moved to a subdirectory at the end.
     Replaced,
 }
 

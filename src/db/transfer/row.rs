@@ -38,7 +38,7 @@ impl Field<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedRows {
     /// The bytes end within a value.
-    #[error("a value is cut off")]
+    #[error("a value is truncated")]
     CutOff,
     /// An unknown type byte.
     #[error("a value has the unknown type {0}")]

@@ -164,6 +164,30 @@ pub const TABLES: &[Table] = &[
     ]).since(14),
     core("audit_head", 1, &[int("id"), int("last"), text("sha256")]).since(14),
     core("token_use", 1, &[int("token_id"), int("day")]).since(14),
+    core("session", 1, &[
+        text("digest"), text("guid"), text("user_name"), text("unique_id"), text("scopes"), int("revision"),
+        int("created_at"), int("seen_at"), int("expires_at"),
+    ]).since(15),
+    core("login", 1, &[text("digest"), text("return_to"), int("expires_at")]).since(15),
+    core("device_login", 1, &[
+        text("digest"), text("user_code"), text("challenge"), text("address"), text("state"), text("user_name"),
+        text("unique_id"), text("scopes"), int("pause"), int("polled_at"), int("expires_at"),
+    ]).since(15),
+    core("revoked_user", 1, &[text("user_name"), int("revoked_at"), int("revision")]).since(15),
+    core("used_proof", 1, &[text("sha256"), int("expires_at")]).since(16),
+    core("upload", 1, &[
+        int("id"), text("owner"), text("kind"), text("sha256"), text("other_sha256"), int("size"), bytes("facts"),
+        int("created_at"), int("expires_at"),
+    ]).since(17),
+    core("project", 3, &[
+        int("source_id"), text("fold"), int("from_at"), int("to_at"), text("name"), int("serial"), int("changed_at"),
+    ]).since(18),
+    core("look", 2, &[
+        int("source_id"), int("package_id"), int("serial"), text("etag"), text("page_sha256"), int("fetched_at"),
+        int("valid_at"), text("status"), text("reason"),
+    ]).since(18),
+    core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]).since(18),
+    core("git_vignettes", 1, &[int("builder_id")]).since(19),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

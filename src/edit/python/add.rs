@@ -37,7 +37,7 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?;
     let tree = upload_tree(&catalog, source)?;
-    let staged = uploads.get(ids, now)?;
+    let staged = uploads.get(ids, &actor.0, now).await?;
     if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
         return Err(RepoError::Invalid(format!(
             "'{}' is an R package; the source '{}' is of type {}",
@@ -47,9 +47,13 @@ pub async fn add(
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, existing, replaces_versions: false, publish };
-    let input = staged.clone();
-    let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
-    uploads.remove(ids);
+    let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
+    let consumption_of_write = consumption.clone();
+    let result =
+        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
+    let result = result.await;
+    consumption.end(matches!(result, Ok(Ok(_))));
+    let (tx, outcomes) = result??;
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
@@ -97,7 +101,7 @@ where
         )));
     }
     let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
-    let staged = uploads.get(&ids, now)?;
+    let staged = uploads.get(&ids, &actor.0, now).await?;
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let replaces_versions = existing == OnExisting::Replace;

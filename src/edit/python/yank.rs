@@ -56,7 +56,7 @@ pub async fn set(
     let reason = reason.map(check_reason).transpose()?;
     let subject = match &reason {
         Some(_) => scope.of(&name),
-        None => format!("{}, not yanked any more", scope.of(&name)),
+        None => format!("{}, no longer yanked", scope.of(&name)),
     };
     let selection = Selection::from(scope);
     let publish = Publish {

@@ -1,6 +1,7 @@
 //! The audit trail: list rows, verify their digests.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::audit::{AuditRow, AuditVerification};
@@ -14,6 +15,8 @@ use crate::serve::RepoError;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;
+/// Timeout of the row of an act on the process, which must be possible while the database does not answer.
+const ACT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
@@ -41,7 +44,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     ok(&rows.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-fn wire(row: audit::AuditRow) -> AuditRow {
+/// Returns a row as the API and the file of the audit trail have it.
+pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
     AuditRow {
         id: row.id,
         time: row.at.to_string(),
@@ -81,7 +85,7 @@ pub(in crate::http) async fn record_refusal(
         return;
     }
     let author = Author {
-        kind: AuthorKind::Token,
+        kind: token.author_kind(),
         name: token.name(),
         address: address.map(|address| address.to_string()).unwrap_or_default(),
         at: now,
@@ -92,6 +96,24 @@ pub(in crate::http) async fn record_refusal(
     });
     if let Err(error) = write.await {
         tracing::warn!("could not record a refused request in the audit trail: {error}");
+    }
+}
+
+/// Records an act that is no write of its own, of the author of this task, after it. A row that cannot be written is
+/// logged, because the act cannot be undone.
+pub(super) async fn record_act(
+    app: &App,
+    action: &'static str,
+    (object_kind, object): (&'static str, String),
+    detail: String,
+) {
+    let write = app.state.db.write(move |c| audit::record(c, action, (object_kind, &object), &detail));
+    match tokio::time::timeout(ACT_TIMEOUT, write).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not record in the audit trail: {action}"),
+        Err(_) => {
+            tracing::warn!("could not record in the audit trail: {action}: the database does not answer");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use http::StatusCode;
 use std::time::Duration;
 
+use super::audit;
 use super::call::{AdminResult, json, ok};
 use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 use crate::api::error::Code;
@@ -33,6 +34,11 @@ pub(super) async fn change(switch: &Switch, online: bool, actor: &str, body: Inc
     let change = ModeChange { names: nodes, online, timeout, actor: actor.to_owned() };
     let recorded =
         mode_request::set(&switch.context().cluster, change).await.map_err(|error| failure(&error))?;
+    if let Some(app) = switch.app() {
+        let action = if online { "request online" } else { "request offline" };
+        let names: Vec<&str> = recorded.nodes.iter().map(|(_, name)| name.as_str()).collect();
+        audit::record_act(&app, action, ("server", names.join(", ")), String::new()).await;
+    }
     let nodes = recorded.nodes.into_iter().map(|(id, name)| NodeName { id: id.to_string(), name });
     ok(&RecordedRequest { at: recorded.at.to_string(), nodes: nodes.collect() })
 }

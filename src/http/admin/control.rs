@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::call::{AdminResult, json, ok};
-use super::{cluster, log};
+use super::{audit, cluster, log};
 use crate::api::backup::LastBackupResult;
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::backup::results::{self, BackupProblem};
@@ -13,6 +13,7 @@ use crate::db;
 use crate::db::backup::{BackupResult, RecordedCommand};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::plain_text;
 use crate::http::request_body::Incoming;
 use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
@@ -61,6 +62,10 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, actor: &str, bo
             let level = control
                 .set_log_level(&request.level)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
+            if let Some(app) = switch.app() {
+                let node = switch.context().cluster.name().to_owned();
+                audit::record_act(&app, "set log level", ("server", node), level.clone()).await;
+            }
             ok(&LogLevel { level })
         }
         ControlRoute::ReopenLogs => log::reopen(control).await,
@@ -110,7 +115,15 @@ async fn node(switch: &Switch) -> Node {
             let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
             let problems = results::problems(&backups, (app.state.clock)());
-            (jobs, warnings.chain(warning).chain(problems.into_iter().map(backup_warning)).collect())
+            let plain_text = plain_text::warning(&app.state.config.load(), &app.state.catalog.get());
+            (
+                jobs,
+                warnings
+                    .chain(warning)
+                    .chain(plain_text)
+                    .chain(problems.into_iter().map(backup_warning))
+                    .collect(),
+            )
         }
         None => (work.jobs, Vec::new()),
     };

@@ -3,7 +3,9 @@
 use http::StatusCode;
 use zeroize::Zeroizing;
 
+use super::audit;
 use super::call::{AdminResult, Call, ok};
+use crate::access::Action;
 use crate::api::git;
 use crate::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
 use crate::build::credential::{self, NewCredential};
@@ -14,7 +16,9 @@ use crate::db::git_builder::{GitBuilder, Trigger};
 use crate::db::git_credential::{CredentialKind, GitCredential};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::response;
+use crate::http::route::access::{Access, Target, write_source};
 
 /// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;
@@ -50,6 +54,7 @@ fn wire(info: BuilderInfo) -> git::GitBuilder {
         sub_dir: builder.sub_dir,
         clone_depth: builder.clone_depth,
         recurse_submodules: builder.submodules,
+        vignettes: builder.vignettes,
         credential,
         webhook: builder.webhook_secret.is_some(),
         polled: builder.polled_at.map(|at| at.to_string()),
@@ -85,6 +90,8 @@ pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
         sub_dir: body.sub_dir,
         clone_depth: body.clone_depth,
         submodules: body.recurse_submodules,
+        vignettes: body.vignettes,
+        all_tags: body.all_tags,
         credential: body.credential,
         webhook_secret: body.webhook_secret,
     };
@@ -104,6 +111,7 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResul
         sub_dir: body.sub_dir,
         clone_depth: body.clone_depth,
         submodules: body.recurse_submodules,
+        vignettes: body.vignettes,
         credential: body.credential,
         webhook_secret: body.webhook_secret,
         accepts_host_key: body.accept_host_key,
@@ -123,6 +131,7 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
     let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
+    audit::record_act(app, "run git builder", ("git builder", name.to_owned()), String::new()).await;
     let builder = show(app, source, &builder).await?;
     ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
 }
@@ -155,22 +164,42 @@ fn number(text: &str) -> Result<i64, Failure> {
     text.parse().map_err(|_| Failure::bad_request("the id of a build or a transaction must be a number"))
 }
 
+/// Returns a build by its number or its transaction. Whoever may start builds of a source may see those of this source;
+/// others, except administrators, get the answer for an unknown build.
+async fn visible_build(
+    app: &App,
+    principal: &Principal,
+    (id, tx): (Option<i64>, Option<i64>),
+) -> Result<GitBuild, Failure> {
+    let build = log::find(&app.builds, id, tx).await?;
+    let source = log::source(&app.builds, &build).await?;
+    let catalog = app.state.catalog.get();
+    let access = match source.and_then(|id| catalog.source_by_id(id)) {
+        Some(source) => write_source(source.name.as_str()),
+        None => Access { action: Action::Administer, target: Target::Server },
+    };
+    match principal.require(&catalog, access) {
+        Ok(_) => Ok(build),
+        Err(_) => Err(log::unknown(id, tx).into()),
+    }
+}
+
 /// `GET /git-builds/{id}`.
 pub(super) async fn build(call: Call<'_>, id: &str) -> AdminResult {
-    let build = log::find(&call.app.builds, Some(number(id)?), None).await?;
+    let build = visible_build(call.app, call.principal, (Some(number(id)?), None)).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
 /// `GET /transactions/{id}/git-build`.
 pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResult {
-    let build = log::find(&call.app.builds, None, Some(number(id)?)).await?;
+    let build = visible_build(call.app, call.principal, (None, Some(number(id)?))).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
 /// `GET /git-builds/{id}/log?offset=`.
 pub(super) async fn build_log(call: Call<'_>, id: &str) -> AdminResult {
     let offset = call.query.number("offset", usize::MAX)?.unwrap_or(0) as u64;
-    let build = log::find(&call.app.builds, Some(number(id)?), None).await?;
+    let build = visible_build(call.app, call.principal, (Some(number(id)?), None)).await?;
     let page = log::page(&call.app.builds, &build, offset).await?;
     ok(&git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
 }

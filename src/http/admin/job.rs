@@ -68,6 +68,11 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),
         "vulns" => app.sync.start_advisories("rspm sync"),
+        "pypi" if body.accept_serial => app.sync.start_confirmed("rspm sync"),
+        _ if body.accept_serial => {
+            let text = "--accept-serial is about the list of PyPI; it requires --type=pypi";
+            return Err(Failure::bad_request(text.to_owned()));
+        }
         kind => {
             let kind = kind.parse().map_err(|e: UnknownSourceKind| {
                 Failure::bad_request(format!(

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use audit::record_refusal;
+pub(crate) use audit::wire as audit_row;
 use call::{AdminResult, Call, ok};
 use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
@@ -47,8 +48,8 @@ use super::route::admin::{AdminRoute, DataRoute};
 use super::route::{self, Route, access};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
-use crate::api::ADMIN_PREFIX;
 use crate::api::error::Code;
+use crate::api::{ADMIN_PREFIX, VERSION_HEADER};
 use crate::db::author::{self, Author, AuthorKind};
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
@@ -133,6 +134,18 @@ pub(super) async fn answer_on_network(
     }
     let received_at = (switch.context().clock)();
     let head = RequestHead { peer, parts, path, received_at, principal: &principal };
+    if let Some((major, minor)) = other_version(&parts.headers) {
+        let base = base_url::base_url(&app.site.load(), &head);
+        return refuse(Failure::new(
+            StatusCode::CONFLICT,
+            Code::Conflict,
+            format!(
+                "rspm {major}.{minor} cannot be used with this server, whose version is {}; download its rspm from \
+                 {base}/__api__/download?os=linux",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ));
+    }
     let is_confidential = match peer {
         Peer::Unix { .. } => true,
         Peer::Tcp { address, tls } => {
@@ -152,6 +165,17 @@ pub(super) async fn answer_on_network(
         state_of_client::set(&app, &mut response);
     }
     response
+}
+
+/// Returns the version of `rspm` in a request, major and minor, if it is another one than that of this server. Other
+/// clients send none.
+fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
+    let release = |text: &str| -> Option<(u32, u32)> {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    let version = release(headers.get(VERSION_HEADER)?.to_str().ok()?)?;
+    (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }
 
 /// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was
@@ -185,9 +209,7 @@ pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<B
     match tokio::spawn(async move { respond(&switch, request).await }).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => {
-            response::failure(&Failure::unavailable("the server is shutting down", 5), ErrorFormat::Json)
-        }
+        Err(_) => response::failure(&Failure::unavailable("the server is stopping", 5), ErrorFormat::Json),
     }
 }
 
@@ -313,7 +335,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {
     Author {
         kind: match principal {
-            Principal::Token(_) => AuthorKind::Token,
+            Principal::Token(token) => token.author_kind(),
             Principal::Anonymous | Principal::Administrator => AuthorKind::Socket,
         },
         name: actor.0.clone(),
@@ -325,7 +347,7 @@ pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAdd
 /// Returns the user who makes a change, as recorded in its transaction.
 pub(super) async fn actor(principal: &Principal, peer: Peer) -> Actor {
     Actor(match principal {
-        Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
+        Principal::Token(token) => token.name(),
         Principal::Anonymous | Principal::Administrator => user_of(peer).await,
     })
 }

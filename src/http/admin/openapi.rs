@@ -304,7 +304,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/audit/verify",
-        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are a row that was noted elsewhere",
+        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are of a row recorded elsewhere",
         None,
         Some("AuditVerification"),
     ),

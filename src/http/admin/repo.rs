@@ -32,6 +32,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         created: repo.created_at.to_string(),
         sources: repo.subscriptions().iter().filter_map(subscription).collect(),
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
+        warnings: Vec::new(),
     }
 }
 
@@ -98,8 +99,16 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
         hidden: body.hidden,
         authenticated: body.authenticated,
     };
+    let was_authenticated =
+        serve::find::repo(&app.state.catalog.get(), old).is_ok_and(|repo| repo.authenticated);
     edit::repo::edit(&app.state, old, edit).await?;
-    ok(&show(app, &current_name)?)
+    let mut repo = show(app, &current_name)?;
+    if was_authenticated && !repo.authenticated {
+        repo.warnings.push(format!(
+            "everyone who reaches the server can read the repository '{current_name}' and its packages now"
+        ));
+    }
+    ok(&repo)
 }
 
 /// `DELETE /repos/{name}`.
@@ -115,7 +124,23 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let version = body.version.as_deref().map(version).transpose()?;
     let existing = on_existing(body.succeed_on_existing);
     edit::subscription::subscribe(&app.state, name, &body.source, version, existing, &actor).await?;
-    ok(&show(app, name)?)
+    let mut repo = show(app, name)?;
+    let warning = opened_source(app, &repo, &body.source);
+    repo.warnings.extend(warning);
+    ok(&repo)
+}
+
+/// Returns a warning if an open repository offers a source of an authenticated one: its packages are readable for everyone.
+fn opened_source(app: &App, repo: &Repo, source: &str) -> Option<String> {
+    let catalog = app.state.catalog.get();
+    let id = serve::find::source(&catalog, source).ok()?.id;
+    let private = catalog.repos.iter().find(|other| other.authenticated && other.subscribes_to(id));
+    let private = private.filter(|_| !repo.authenticated)?;
+    Some(format!(
+        "everyone who reaches the server can read the packages of the source '{source}' now, because '{}' requires no token; \
+         the authenticated repository '{}' subscribes to it too",
+        repo.name, private.name
+    ))
 }
 
 /// `DELETE /repos/{name}/sources/{source}?version=`.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing};
-use crate::api::source::{CreateSource, EditSource, Source, Transaction};
+use crate::api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use crate::catalog;
 use crate::edit;
 use crate::http::app::App;
@@ -33,6 +33,10 @@ fn wire(info: SourceInfo) -> Source {
             updated: tx.counts.updated,
             archived: tx.counts.archived,
             removed: tx.counts.removed,
+        }),
+        index: info.index.map(|index| IndexState {
+            read_projects: index.read_projects,
+            state_at: index.head.map(|head| head.to_string()),
         }),
     }
 }

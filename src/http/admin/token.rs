@@ -1,5 +1,7 @@
 //! Access tokens: create, list, revoke, verify.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
@@ -39,6 +41,14 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     }
     let user = text(&body.user, "user", MAX_USER)?;
     let now = (app.state.clock)();
+    if let Some(max) = app.state.config.load().authentication.max_token_lifetime
+        && body.expires_in.is_none_or(|seconds| u64::try_from(seconds).is_ok_and(|s| s > max.as_secs()))
+    {
+        let max = lifetime(max);
+        return Err(Failure::bad_request(format!(
+            "tokens of this server live at most {max} ([Authentication] MaxTokenLifetime): --expires={max}"
+        )));
+    }
     let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
     let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
     let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
@@ -86,10 +96,19 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (RevokeToken, _) = call.json().await?;
-    let name = match (&body.guid, &body.token) {
-        (Some(name), None) | (None, Some(name)) => name.trim(),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Failure::bad_request("name the token to revoke by exactly one of guid and token"));
+    let name = match (&body.guid, &body.token, &body.user) {
+        (Some(name), None, None) | (None, Some(name), None) => name.trim(),
+        (None, None, Some(user)) => {
+            let user = text(user, "user", MAX_USER)?;
+            if user.is_empty() {
+                return Err(Failure::bad_request("the name of the user is empty"));
+            }
+            // Tokens that this server signed are in no list, so an unknown name is no error.
+            auth::revoke_user(&app.state, &app.tokens, &user).await?;
+            return ok(&serde_json::json!({ "revoked_user": user }));
+        }
+        _ => {
+            return Err(Failure::bad_request("name what to revoke by exactly one of guid, token and user"));
         }
     };
     let Some(row) = auth::find(&app.state, name).await? else {
@@ -124,6 +143,17 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
             Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
         }
     }
+}
+
+/// Writes a lifetime as `--expires` expects it.
+fn lifetime(length: Duration) -> String {
+    let seconds = length.as_secs();
+    for (unit, name) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {
+        if seconds > 0 && seconds % unit == 0 {
+            return format!("{}{name}", seconds / unit);
+        }
+    }
+    format!("{seconds}s")
 }
 
 /// Trims a text and checks that it is one line of at most `limit` characters.

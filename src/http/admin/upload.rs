@@ -1,5 +1,5 @@
-//! Uploads of package archives. An upload is checked and written before the response, but durable only once it is added
-//! to a source.
+//! Uploads of package archives. An upload is checked and written before the response. Only the client that sent it can add
+//! it to a source, on any server of the database.
 
 use http::StatusCode;
 
@@ -24,7 +24,7 @@ pub(super) async fn receive(call: Call<'_>) -> AdminResult {
         Some("python") => UploadKind::Python,
         Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
     };
-    let upload = edit::package::receive(&call.app.uploads, file, body, kind).await?;
+    let upload = edit::package::receive(&call.app.uploads, file, body, kind, &call.actor).await?;
     Ok(response::json(
         StatusCode::CREATED,
         &Upload {

@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::lookup::repository;
-use super::vulnerabilities;
+use super::{licenses, python_filter, vulnerabilities};
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
 use crate::http::app::App;
@@ -24,14 +24,15 @@ use crate::http::error::Failure;
 use crate::http::peer::Client;
 use crate::http::response;
 use crate::http::route::access::read_repository;
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::name;
-use crate::serve;
 use crate::serve::info::PackageDetail;
 use crate::serve::vulnerabilities::Vulnerabilities;
+use crate::serve::{self, Repositories};
 use crate::state::State;
 use crate::usage::Usage;
 
@@ -57,8 +58,10 @@ type Specification = (String, Option<String>);
 
 /// The part of a response that is not produced yet.
 struct PendingRows {
+    repositories: Arc<Repositories>,
     state: Arc<State>,
     usage: Usage,
+    language: Language,
     point: Point,
     filter: Arc<Filter>,
     vulnerabilities: Option<Arc<Vulnerabilities>>,
@@ -89,14 +92,21 @@ pub(super) async fn answer(
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let catalog = app.state.catalog.get();
     head.principal.require(&catalog, read_repository(repo))?;
-    let name = repository(&catalog, repo)?.name.clone();
+    let repo = repository(&catalog, repo)?;
+    let (name, language) = (repo.name.clone(), repo.kind.language());
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
     let advisories =
         if filter.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
-    let names = distinct(&std::mem::take(&mut filter.names));
+    let parse: fn(&str) -> Result<Specification, String> = match language {
+        Language::R => specification,
+        Language::Python => python_filter::specification,
+    };
+    let names = distinct(&std::mem::take(&mut filter.names), parse);
     let mut rows = PendingRows {
+        repositories: Arc::clone(&app.repositories),
         state: Arc::clone(&app.state),
         usage: app.usage.clone(),
+        language,
         point,
         filter: Arc::new(filter),
         vulnerabilities: advisories,
@@ -117,9 +127,12 @@ pub(super) async fn answer(
 }
 
 /// Returns each specification once, in the order of the request, and an error for each invalid name.
-fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
+fn distinct(
+    names: &[String],
+    parse: fn(&str) -> Result<Specification, String>,
+) -> Vec<Result<Specification, String>> {
     let mut unique = HashSet::with_capacity(names.len());
-    let specifications = names.iter().map(|text| specification(text));
+    let specifications = names.iter().map(|text| parse(text));
     specifications.filter(|result| unique.insert(result.clone())).collect()
 }
 
@@ -130,8 +143,6 @@ impl PendingRows {
         if chunk.is_empty() {
             return Ok(None);
         }
-        // The semaphore is never closed.
-        let _permit = CHUNK_PERMITS.acquire().await.ok();
         let (mut requests, mut lines) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
         for result in chunk {
             match result {
@@ -139,6 +150,15 @@ impl PendingRows {
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
+        if self.language == Language::Python {
+            let handles = (&*self.repositories, &self.usage);
+            let (filter, advisories) = (&self.filter, self.vulnerabilities.as_deref());
+            let rows = python_filter::rows(handles, &self.point, &requests, filter, advisories).await?;
+            lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
+            return encode(&lines).map(Some).map_err(|error| not_serialized(&error));
+        }
+        // The semaphore is never closed.
+        let _permit = CHUNK_PERMITS.acquire().await.ok();
         let packages = serve::info::packages(&self.state, &self.point, requests).await?;
         let packages: Vec<PackageDetail> = packages.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
@@ -157,10 +177,7 @@ impl PendingRows {
             encode(&lines)
         });
         let encoded = encoded.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
-        encoded.map(Some).map_err(|error| {
-            tracing::error!("could not serialize an API response as JSON: {error}");
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal error")
-        })
+        encoded.map(Some).map_err(|error| not_serialized(&error))
     }
 
     /// Produces the next chunk in the budget of responses; `None` at the end.
@@ -197,6 +214,11 @@ fn encode(lines: &[Line]) -> Result<Bytes, serde_json::Error> {
         text.push(b'\n');
     }
     Ok(text.into())
+}
+
+fn not_serialized(error: &serde_json::Error) -> Failure {
+    tracing::error!("could not serialize an API response as JSON: {error}");
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal error")
 }
 
 /// Parses `ggplot2`, `ggplot2==3.5.2` or `ggplot2@3.5.2`.
@@ -240,18 +262,15 @@ fn filter_package(
 fn details(detail: &PackageDetail, description: Option<&Description>) -> Details {
     let field = |tag: &str| description.and_then(|description| description.non_empty(tag)).map(str::to_owned);
     let license = field("License");
-    let licenses = license.as_deref().map(alternatives).unwrap_or_default();
-    let mut families: Vec<String> = licenses.iter().map(|license| family(license)).collect();
-    families.sort_unstable();
-    families.dedup();
+    let licenses = license.as_deref().map(licenses::alternatives).unwrap_or_default();
     let releases = std::iter::once(&detail.release).chain(&detail.others);
     // If the requested version is archived, the listed one is among the others.
     let mut versions: Vec<_> = releases.collect();
     versions.sort_by_key(|release| (release.archived, std::cmp::Reverse(release.published_at)));
     Details {
         summary: field("Title"),
+        license_types: licenses::families(&licenses),
         licenses,
-        license_types: families,
         license,
         package_date: field("Date").or_else(|| detail.release.published_at.map(|at| at.day().to_string())),
         package_size: detail.release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
@@ -271,21 +290,6 @@ fn dependencies(description: &Description) -> Dependencies {
         suggests: list(DependencyKind::Suggests),
         enhances: list(DependencyKind::Enhances),
     }
-}
-
-/// Returns the alternative licenses of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`;
-/// `+ file LICENSE` belongs to the license before it.
-fn alternatives(license: &str) -> Vec<String> {
-    let parts = license.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
-    parts.filter(|part| !part.is_empty()).collect()
-}
-
-/// Returns the family of a license, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of
-/// `MIT + file LICENSE`.
-fn family(license: &str) -> String {
-    let first = license.split([' ', '(', '+']).next().unwrap_or_default();
-    let numbered = first.rsplit_once('-').filter(|(_, end)| end.starts_with(|c: char| c.is_ascii_digit()));
-    numbered.map_or(first, |(family, _)| family).to_owned()
 }
 
 #[cfg(test)]
@@ -309,7 +313,7 @@ mod tests {
     #[test]
     fn a_repeated_name_is_answered_once() {
         let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
-        let specifications = distinct(&names);
+        let specifications = distinct(&names, specification);
         let good: Vec<_> = specifications
             .iter()
             .flatten()
@@ -317,25 +321,5 @@ mod tests {
             .collect();
         assert_eq!(good, [("a1", Some("1")), ("b1", None), ("a1", None)]);
         assert_eq!(specifications.len(), 4, "one error");
-    }
-
-    #[test]
-    fn licenses_are_listed_individually_and_by_family() {
-        let parsed = |text| {
-            let licenses = alternatives(text);
-            (licenses.join("; "), licenses.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))
-        };
-        let assert_parsed = |text, licenses: &str, families: &str| {
-            assert_eq!(parsed(text), (licenses.to_owned(), families.to_owned()), "{text}");
-        };
-        assert_parsed("GPL-2 | GPL-3", "GPL-2; GPL-3", "GPL; GPL");
-        assert_parsed("GPL (>= 2)", "GPL (>= 2)", "GPL");
-        assert_parsed("MIT + file LICENSE", "MIT + file LICENSE", "MIT");
-        assert_parsed(
-            "Apache License (== 2.0)|BSD_3_clause +  file LICENSE",
-            "Apache License (== 2.0); BSD_3_clause + file LICENSE",
-            "Apache; BSD_3_clause",
-        );
-        assert_parsed("CC BY-SA 4.0", "CC BY-SA 4.0", "CC");
     }
 }

@@ -1,12 +1,16 @@
 //! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
-//! that need more code have a file of their own; `docs/api/public.json` (OpenAPI) describes the addresses.
+//! that need more code have a separate file; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
+mod bootstrap;
 mod build_log;
+mod download;
 mod filter;
+mod licenses;
 mod lookup;
 pub mod openapi;
 mod packages;
+mod python_filter;
 mod python_packages;
 mod swagger;
 mod sysreqs;
@@ -38,10 +42,12 @@ use super::wire_binary;
 use crate::api::public::repo::{Repo, TransactionDate};
 use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
+use crate::build::webhook::Verification;
 use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
@@ -64,8 +70,9 @@ pub async fn answer(
     route: &PublicRoute,
     query: &Query,
     head: &RequestHead<'_>,
-    body: Bytes,
+    body: RequestBody,
 ) -> Result<Response<Body>, Failure> {
+    let RequestBody { bytes: body, verification } = body;
     let catalog = app.state.catalog.get();
     Ok(match route {
         PublicRoute::Status => {
@@ -120,6 +127,10 @@ pub async fn answer(
             }
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
+        PublicRoute::RepoVulnerabilities(name) => {
+            let point = newest_point(app, &catalog, name, query).await?;
+            ok(&vulnerabilities::of_repository(app, &point, query).await?)
+        }
         PublicRoute::PackageBinaries(name, package) => {
             let point = serve::point::resolve(
                 &app.repositories,
@@ -149,13 +160,18 @@ pub async fn answer(
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
-            let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
-            ok(&packages::releases(app, &point, package).await?)
+            let source = source(&catalog, name)?;
+            let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
+            match source.kind.language() {
+                Language::R => ok(&packages::releases(app, &point, package).await?),
+                Language::Python => ok(&python_packages::releases(app, &point, package).await?),
+            }
         }
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
         // A token that is not valid has been refused already.
         PublicRoute::VerifyAuth => ok(&serde_json::json!({})),
-        PublicRoute::Swagger => swagger::page(),
+        PublicRoute::Download => download::answer(app, query).await?,
+        PublicRoute::Swagger => swagger::page(head),
         PublicRoute::OpenApi => ok(&openapi::document_with_base(base_url::base_url(&app.site.load(), head))),
         PublicRoute::SourceTransactions(name) => {
             let source = source(&catalog, name)?.id;
@@ -169,22 +185,47 @@ pub async fn answer(
         PublicRoute::DescriptionSysreqs(repo) => ok(&sysreqs::of_description(app, repo, query, &body).await?),
         PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
-        PublicRoute::GitWebhook(builder) => {
-            webhook::receive(app, builder, head.principal, (&head.parts.headers, &body)).await?
+        PublicRoute::GitWebhook(_) => {
+            // Another method than POST has none.
+            let verification = verification.ok_or_else(Failure::no_such_address)?;
+            webhook::receive(app, head.principal, &head.parts.headers, verification)?
         }
+        PublicRoute::Bootstrap => bootstrap::answer(app, head, json(&body)?).await?,
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
+}
+
+/// The body of a request.
+#[derive(Default)]
+pub struct RequestBody {
+    /// Its bytes; empty for a webhook.
+    bytes: Bytes,
+    /// The signature of the body of a webhook.
+    verification: Option<Verification>,
 }
 
 /// Reads the body of a POST. The body of any other request is dropped unread.
 ///
 /// # Errors
 /// 408, 413.
-pub async fn request_body(app: &App, method: &Method, body: Incoming) -> Result<Bytes, Failure> {
+pub async fn request_body(
+    app: &App,
+    route: &PublicRoute,
+    method: &Method,
+    body: Incoming,
+) -> Result<RequestBody, Failure> {
     if method != Method::POST {
-        return Ok(Bytes::new());
+        return Ok(RequestBody::default());
     }
-    let read = read_body::read(body, MAX_BODY_BYTES, app.limits.body_timeout);
+    let timeout = app.limits.body_timeout;
+    let read = async {
+        if let PublicRoute::GitWebhook(builder) = route {
+            let verification = webhook::read(app, builder, body, timeout).await?;
+            return Ok(RequestBody { bytes: Bytes::new(), verification: Some(verification) });
+        }
+        let bytes = read_body::read(body, MAX_BODY_BYTES, timeout).await?;
+        Ok::<RequestBody, Failure>(RequestBody { bytes, verification: None })
+    };
     tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,
         ..Failure::bad_request("the request body timed out")

@@ -6,7 +6,9 @@ use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
 use crate::api::binary::Binary;
 use crate::api::error::Error;
-use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url, usage};
+use crate::api::public::{
+    alert, bootstrap, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
+};
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST_PARAMETERS: &[(&str, &str)] = &[
@@ -15,7 +17,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("_sort", "name, version, date_publication or source"),
     ("_order", "asc or desc"),
     ("name", "exact package name"),
-    ("name_like", "part of the name, case-insensitive"),
+    ("name_like", "part of the name, case-insensitive; with % at the end only, its beginning"),
     ("name_search", "as name_like"),
     ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
@@ -51,7 +53,13 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
 ];
-const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
+const DOWNLOAD: &[(&str, &str)] = &[("os", "linux, darwin or windows")];
+const VULNERABILITIES: &[(&str, &str)] = &[
+    ("_limit", "rows per page, at most 1000"),
+    ("_page", "page number, from 1"),
+    ("bioc_version", "the version of a Bioconductor repository"),
+];
+const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
 fn get(
@@ -78,6 +86,14 @@ fn rows() -> Vec<Row> {
     vec![
         get("/status", "Features of the server, and the platforms it has binaries for", &[], "Status"),
         get("/verify-auth", "Whether the token of the request is valid; 200 without one", &[], ""),
+        Row {
+            method: HttpMethod::Get,
+            path: "/download",
+            summary: "The command-line program rspm; requires a token",
+            query: DOWNLOAD,
+            body: None,
+            response: Some(("application/octet-stream", "")),
+        },
         get("/alerts", "Current problems that need an administrator", &[], "[Alert]"),
         get("/repos", "Repositories that are not hidden", KIND, "[Repo]"),
         get(
@@ -102,7 +118,7 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/repos/{repo}/packages/{name}/binaries/logs",
-            "The log of a build: always 404, with the origin of the binary; this server builds none",
+            "The last build of a package from git and the end of its log; for others 404 with the origin of the binary",
             BUILD_LOG_PARAMETERS,
             "",
         ),
@@ -131,6 +147,12 @@ fn rows() -> Vec<Row> {
             &[],
             (JSON, "Filter"),
             lines,
+        ),
+        get(
+            "/repos/{repo}/vulns",
+            "Known vulnerabilities of the packages of a repository, by package",
+            VULNERABILITIES,
+            "[AffectedPackage]",
         ),
         get(
             "/repos/{repo}/transaction-dates",
@@ -167,7 +189,7 @@ fn rows() -> Vec<Row> {
         get("/sources/{source}/packages", "The listed packages of a source", LIST_PARAMETERS, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
-            "The listed and the archived versions of a package",
+            "The listed and the archived versions of a package; all versions of a Python package",
             &[],
             "[Release]",
         ),
@@ -185,6 +207,13 @@ fn rows() -> Vec<Row> {
             body: Some((JSON, "")),
             response: None,
         },
+        post(
+            "/bootstrap",
+            "A token with the scope global:admin for the owner of the key in Bootstrap.PublicKey",
+            &[],
+            (JSON, "BootstrapRequest"),
+            (JSON, "BootstrapToken"),
+        ),
         post("/url", "The snapshot at a given time", &[], (JSON, "SnapshotQuery"), (JSON, "Snapshot")),
     ]
 }
@@ -201,6 +230,8 @@ pub fn document() -> OpenApi {
         .with::<Error>()
         .with::<Binary>()
         .with::<alert::Alert>()
+        .with::<bootstrap::BootstrapRequest>()
+        .with::<bootstrap::BootstrapToken>()
         .with::<filter::Filter>()
         .with::<filter::FilterResult>()
         .with::<package::Package>()
@@ -215,7 +246,8 @@ pub fn document() -> OpenApi {
         .with::<sysreqs::Requirements>()
         .with::<url::SnapshotQuery>()
         .with::<url::Snapshot>()
-        .with::<usage::PackageDownloads>();
+        .with::<usage::PackageDownloads>()
+        .with::<vulnerability::AffectedPackage>();
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
 }
 

@@ -1,5 +1,6 @@
 //! Packages in the form of the public API: converts index records and DESCRIPTIONs to rows.
 
+use super::python_packages;
 use super::vulnerabilities::{self, wire};
 use crate::api::public::package::{ArchivedRelease, Downloads, Link, Package, Release as WireRelease};
 use crate::catalog::{Catalog, Tree};
@@ -37,8 +38,9 @@ pub(super) async fn list(
     let sort = sort.map(str::parse).transpose();
     let name_part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
     let package_query = PackageQuery {
-        // Old clients write "contains" with SQL wildcards at both ends.
+        // Old clients write "contains" with SQL wildcards at both ends; one at the end only means a prefix.
         name_part: name_part.trim_matches('%').to_owned(),
+        is_prefix: name_part.ends_with('%') && !name_part.starts_with('%'),
         name: query.get("name").map(ToOwned::to_owned),
         sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
         descending: query.descending()? == Some(true),
@@ -51,7 +53,10 @@ pub(super) async fn list(
     let rows = listing.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
         let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
-        Package { name: row.name, version: row.version, vulns, ..package }
+        match row.facts {
+            Some(facts) => python_packages::row(row.name, row.version, facts, Package { vulns, ..package }),
+            None => Package { name: row.name, version: row.version, vulns, ..package },
+        }
     });
     Ok(rows.collect())
 }

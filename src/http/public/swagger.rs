@@ -1,41 +1,42 @@
-//! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. It has no scripts and no
+//! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. It has no
 //! external content.
 
-use std::fmt::Write as _;
-
 use http::Response;
+use maud::{Markup, html};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{PathItem, RefOr, Schema};
 
 use super::openapi;
+use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
-use crate::http::pages::{escape, html_page};
-use crate::http::response;
+use crate::http::web::answer;
+use crate::web::frame::{Frame, Root};
 
 /// The API page.
-pub(super) fn page() -> Response<Body> {
-    response::page(html_page("Public API", &text()))
+pub(super) fn page(head: &RequestHead<'_>) -> Response<Body> {
+    let frame = Frame::new(Root::of_path(head.path), "Public API");
+    let html = frame.render(&content(&frame.root));
+    answer::page(head, html, false)
 }
 
-fn text() -> String {
+fn content(root: &Root) -> Markup {
     let document = openapi::document();
-    let mut text = format!(
-        "<p>{} OpenAPI document: <a href=\"doc.json\">doc.json</a> (version {}). A repository or a source is named \
-         by its number or its name. Errors are <code>{{\"code\", \"error\", \"payload\"}}</code>.</p>",
-        escape(document.info.description.as_deref().unwrap_or_default()),
-        escape(&document.info.version),
-    );
-    for (path, item) in &document.paths.paths {
-        for (method, operation) in operations(item) {
-            operation_text(&mut text, method, path, operation);
-        }
-    }
     let schemas = document.components.map(|components| components.schemas).unwrap_or_default();
-    text.push_str("<h2>Schemas</h2>");
-    for (name, schema) in &schemas {
-        schema_text(&mut text, name, schema);
+    html! {
+        h1 { "Public API" }
+        p.prose {
+            (document.info.description.as_deref().unwrap_or_default())
+            " OpenAPI document: " a href={ (root) "__api__/swagger/doc.json" } { "doc.json" }
+            " (version " (document.info.version) "). A repository or a source is named by its number or its name. \
+             Errors are "
+            code { "{\"code\", \"error\", \"payload\"}" } "."
+        }
+        @for (path, item) in &document.paths.paths {
+            @for (method, operation) in operations(item) { (self::operation(method, path, operation)) }
+        }
+        h2 { "Schemas" }
+        @for (name, schema) in &schemas { (self::schema(name, schema)) }
     }
-    text
 }
 
 fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
@@ -43,45 +44,41 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
     get.into_iter().chain(item.post.as_ref().map(|operation| ("POST", operation)))
 }
 
-fn operation_text(text: &mut String, method: &str, path: &str, operation: &Operation) {
-    let summary = operation.summary.as_deref().unwrap_or_default();
-    let _ = write!(text, "<h3><code>{method} {}</code></h3><p>{}.</p>", escape(path), escape(summary));
-    let parameters = operation
-        .parameters
-        .iter()
-        .flatten()
-        .filter(|parameter| parameter.parameter_in == ParameterIn::Query);
-    let items: String = parameters
-        .map(|parameter| {
-            let description = parameter.description.as_deref().unwrap_or_default();
-            format!("<li><code>{}</code>: {}</li>", escape(&parameter.name), escape(description))
-        })
-        .collect();
-    if !items.is_empty() {
-        let _ = write!(text, "<ul>{items}</ul>");
+fn operation(method: &str, path: &str, operation: &Operation) -> Markup {
+    let is_in_query =
+        |parameter: &&utoipa::openapi::path::Parameter| parameter.parameter_in == ParameterIn::Query;
+    let parameters: Vec<_> = operation.parameters.iter().flatten().filter(is_in_query).collect();
+    html! {
+        h3 { code { (method) " " (path) } }
+        p.prose { (operation.summary.as_deref().unwrap_or_default()) "." }
+        @if !parameters.is_empty() { ul { @for parameter in parameters {
+            li { code { (parameter.name) } ": " (parameter.description.as_deref().unwrap_or_default()) }
+        } } }
     }
 }
 
-fn schema_text(text: &mut String, name: &str, schema: &RefOr<Schema>) {
-    let RefOr::T(Schema::Object(object)) = schema else { return };
-    let description = object.description.as_deref().unwrap_or_default();
-    let _ = write!(text, "<h3 id=\"{0}\">{0}</h3><p>{1}</p><ul>", escape(name), escape(description));
-    for (field, property) in &object.properties {
-        let description = match property {
-            RefOr::T(Schema::Object(object)) => object.description.as_deref().unwrap_or_default(),
-            RefOr::T(Schema::Array(array)) => array.description.as_deref().unwrap_or_default(),
-            RefOr::T(_) | RefOr::Ref(_) => "",
-        };
-        let _ = write!(text, "<li><code>{}</code> {}</li>", escape(field), escape(description));
+fn schema(name: &str, schema: &RefOr<Schema>) -> Markup {
+    let RefOr::T(Schema::Object(object)) = schema else { return html! {} };
+    html! {
+        h3 id=(name) { (name) }
+        p.prose { (object.description.as_deref().unwrap_or_default()) }
+        ul { @for (field, property) in &object.properties { li { code { (field) } " " (description(property)) } } }
     }
-    text.push_str("</ul>");
+}
+
+fn description(property: &RefOr<Schema>) -> &str {
+    match property {
+        RefOr::T(Schema::Object(object)) => object.description.as_deref().unwrap_or_default(),
+        RefOr::T(Schema::Array(array)) => array.description.as_deref().unwrap_or_default(),
+        RefOr::T(_) | RefOr::Ref(_) => "",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_page_has_every_address_and_loads_nothing() {
-        let text = super::text();
+        let text = super::content(&super::Root::of_path("/__api__/swagger/")).into_string();
         for part in ["GET /__api__/status", "POST /__api__/filter/packages", "pkgname", "SystemRequirements"]
         {
             assert!(text.contains(part), "{part}");

@@ -1,10 +1,95 @@
 //! Known vulnerabilities in the form of the public API.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use crate::advisory::{self, EventKind, Finding, base_score};
 use crate::api::public::vulnerability::{
-    ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
+    AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
 };
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::python::project::fixed_in;
+use crate::http::target::Query;
+use crate::model::language::Language;
+use crate::model::point::Point;
 use crate::model::time::Timestamp;
+use crate::python::version::Version;
+use crate::r;
+use crate::serve;
+use crate::serve::affected::AdvisedPackage;
+use crate::serve::vulnerabilities::Vulnerabilities;
+
+/// Maximum number of rows in a response.
+const MAX_ROWS: usize = 1000;
+/// Maximum page number; later pages are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
+/// Returns the vulnerabilities of the packages of a repository, by name and id. Parameters: `_limit`, `_page`.
+pub(super) async fn of_repository(
+    app: &App,
+    point: &Point,
+    query: &Query,
+) -> Result<Vec<AffectedPackage>, Failure> {
+    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
+    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let advisories = serve::vulnerabilities::current(&app.state).await;
+    let packages = serve::affected::advised_packages(&app.repositories, point, &advisories).await?;
+    let catalog = app.state.catalog.get();
+    // Thousands of versions are compared.
+    let rows = tokio::task::spawn_blocking(move || {
+        let rows = packages.iter().flat_map(|package| {
+            let source = catalog.source_by_id(package.source);
+            let language = source.map_or(Language::R, |source| source.kind.language());
+            let source = source.map(|source| source.name.to_string()).unwrap_or_default();
+            affected(package, language, &source, &advisories)
+        });
+        rows.skip(limit * (page - 1)).take(limit).collect()
+    });
+    rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
+}
+
+/// Returns the vulnerabilities of a package by id.
+fn affected(
+    package: &AdvisedPackage,
+    language: Language,
+    source: &str,
+    advisories: &Vulnerabilities,
+) -> Vec<AffectedPackage> {
+    let mut rows: BTreeMap<String, AffectedPackage> = BTreeMap::new();
+    for version in sorted(&package.versions, language) {
+        for finding in advisories.of(package.source, &package.name, version) {
+            let row = rows.entry(finding.id.to_owned()).or_insert_with(|| {
+                let Vulnerability { id, aliases, summary, published, modified, severity, ranges: _ } =
+                    wire(&finding);
+                AffectedPackage {
+                    id,
+                    name: package.name.clone(),
+                    source: source.to_owned(),
+                    versions: Vec::new(),
+                    aliases,
+                    summary,
+                    published,
+                    modified,
+                    severity,
+                    fixed_in: fixed_in(&finding),
+                }
+            });
+            row.versions.push(version.clone());
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// Returns versions in the order of their language, the highest first.
+fn sorted(versions: &[String], language: Language) -> Vec<&String> {
+    let mut versions: Vec<&String> = versions.iter().collect();
+    match language {
+        Language::R => versions.sort_by(|a, b| r::version::compare(b, a)),
+        Language::Python => versions.sort_by_cached_key(|text| Reverse(Version::lenient(text))),
+    }
+    versions
+}
 
 /// Converts a finding to the full record.
 pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {

@@ -1,25 +1,50 @@
 //! `POST /git-builders/{id}/poll`: a request that a git server signs, or that has a token for the source, triggers a poll.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::access::Action;
-use crate::build::webhook::{self, Authorization, Signatures};
+use crate::build::webhook::{self, Signatures, Verification};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
-use crate::http::response;
+use crate::http::request_body::Incoming;
 use crate::http::route::access::{Access, Target};
+use crate::http::{read_body, response};
 
-/// Handles a webhook. The response does not contain the result of the poll.
+/// Maximum size of a body in bytes: that of GitHub.
+const MAX_BODY: u64 = 25 << 20;
+
+/// Reads the body of a webhook, of which only the signature is computed.
+///
+/// # Errors
+/// 408, 413.
+pub(super) async fn read(
+    app: &App,
+    builder: &str,
+    body: Incoming,
+    timeout: Duration,
+) -> Result<Verification, Failure> {
+    let mut verification = webhook::begin(&app.builds, builder.parse().unwrap_or(0)).await?;
+    let mut pieces = read_body::stream(body, MAX_BODY, timeout);
+    while let Some(piece) = pieces.next().await {
+        verification.update(&piece.map_err(|error| read_body::body_failure(&error, MAX_BODY))?);
+    }
+    Ok(verification)
+}
+
+/// Handles a webhook whose body has been read. The response does not contain the result of the poll.
 ///
 /// # Errors
 /// 404 for a wrong signature and for a token that may not change the source, as for an unknown builder.
-pub(super) async fn receive(
+pub(super) fn receive(
     app: &App,
-    builder: &str,
     principal: &Principal,
-    (headers, body): (&HeaderMap, &[u8]),
+    headers: &HeaderMap,
+    verification: Verification,
 ) -> Result<Response<Body>, Failure> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signatures = Signatures {
@@ -27,14 +52,13 @@ pub(super) async fn receive(
         gitea: header("x-gitea-signature").or_else(|| header("x-forgejo-signature")),
         gitlab: header("x-gitlab-token"),
     };
-    let id = builder.parse().unwrap_or(0);
     let catalog = app.state.catalog.get();
     let may_write = |source: &str| {
         let access = Access { action: Action::WriteSource, target: Target::Source(source) };
-        principal.require(&catalog, access).is_ok()
+        // The token may have been revoked while the body was read.
+        principal.require(&catalog, access).is_ok() && principal.require_valid(app).is_ok()
     };
-    let authorization = Authorization { signatures, body, may_write: &may_write };
-    if webhook::receive(&app.builds, id, authorization).await? {
+    if verification.finish(&app.builds, &signatures, may_write) {
         Ok(response::json(StatusCode::ACCEPTED, &serde_json::json!({ "polling": true })))
     } else {
         Err(Failure::not_found(

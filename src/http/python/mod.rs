@@ -1,5 +1,9 @@
-//! Responses at the addresses of a Python repository: pages of the simple API, files and redirects.
+//! Responses at the addresses of a Python repository: pages of the simple API, files, documents of the JSON API and
+//! redirects.
 
+pub(super) mod json;
+pub(super) mod project;
+pub(super) mod trusted_publishing;
 pub(super) mod upload;
 
 use http::header::ACCEPT;
@@ -21,7 +25,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::accept::{self, SimpleFormat};
-use crate::python::layout::{FileId, FilePart, PythonPath};
+use crate::python::layout::{FileId, FilePart, PythonPath, json_link};
 use crate::python::name::NormalName;
 use crate::serve;
 use crate::serve::python::document::PythonDocument;
@@ -46,19 +50,11 @@ pub(super) async fn answer(
     parts: &Parts,
     received_at: Timestamp,
 ) -> Result<Response<Body>, Failure> {
-    let kind = serve::find::repo(&app.state.catalog.get(), address.repo)?.kind;
-    if kind != RepoKind::Python {
-        return Err(Failure::not_found(format!(
-            "the repository '{}' is of type {}; those of type {} have simple/",
-            address.repo,
-            kind.label(),
-            RepoKind::Python.label()
-        )));
-    }
+    require_python(app, address.repo)?;
     let format = match address.path {
         PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
         PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
-        PythonPath::File { .. } => None,
+        PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
     let key = match format {
         // A raw path has no space. A key with a + would not be cached.
@@ -78,6 +74,22 @@ pub(super) async fn answer(
         }
     };
     Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
+}
+
+/// Refuses a path of a Python repository in a repository of another language.
+///
+/// # Errors
+/// 404 that names both languages.
+fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
+    let kind = serve::find::repo(&app.state.catalog.get(), repo)?.kind;
+    if kind == RepoKind::Python {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "the repository '{repo}' is of type {}; those of type {} have simple/",
+        kind.label(),
+        RepoKind::Python.label()
+    )))
 }
 
 /// Refuses a path of an R repository in a Python repository.
@@ -110,7 +122,15 @@ fn format(query: &Query, parts: &Parts) -> SimpleFormat {
 /// relative, because a proxy may have removed a prefix of the path.
 fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
     let last = address.raw.rsplit('/').next().unwrap_or_default();
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let name = match target {
+        PythonPath::Json { project, version } => {
+            // The segments below /{repository}/{snapshot}/pypi/.
+            let depth = address.raw.split('/').count().saturating_sub(5);
+            let location =
+                format!("{}{}{query}", "../".repeat(depth), json_link(project, version.as_deref()));
+            return response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(location));
+        }
         PythonPath::Project(name) => name.as_str(),
         PythonPath::Root | PythonPath::Redirect(_) | PythonPath::File { .. } => "simple",
     };
@@ -119,7 +139,6 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
         last if last == name => ("", StatusCode::PERMANENT_REDIRECT),
         _ => ("", StatusCode::MOVED_PERMANENTLY),
     };
-    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     response::redirect(status, header_value(format!("{prefix}{name}/{query}")))
 }
 
@@ -132,9 +151,12 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
     Ok(match address.path {
         PythonPath::Root => document(point, PythonDocument::Root(format)),
         PythonPath::Project(project) => {
-            let point = serve::python::file::locate_project(&app.repositories, &point, project).await?;
+            let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
             let project: NormalName = project.clone();
-            document(point, PythonDocument::Project(project, format))
+            let catalog = app.state.catalog.get();
+            let document = PythonDocument::Project(project, format);
+            let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
+            Resource::Document(Box::new(if page.is_settled { resolved } else { resolved.not_cacheable() }))
         }
         PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
             let metadata = match part {
@@ -151,7 +173,8 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
                 serve::python::file::locate(&app.repositories, &point, *sha256, file, metadata).await?;
             Resource::File(Box::new(ResolvedFile::of_python(located, metadata)))
         }
-        PythonPath::File { id: FileId::Row(_), .. } | PythonPath::Redirect(_) => {
+        // Documents of the JSON API are not resolved to a resource: `json` answers them.
+        PythonPath::File { id: FileId::Row(_), .. } | PythonPath::Redirect(_) | PythonPath::Json { .. } => {
             return Err(Failure::no_such_address());
         }
     })

@@ -72,7 +72,7 @@ pub(in crate::http) async fn answer(
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
-    // In a task of its own, which continues when the client disconnects: after the commit the result must still be
+    // In a separate task, which continues when the client disconnects: after the commit the result must still be
     // installed.
     let task = tokio::spawn(author::scope(author, async move {
         let published = upload::publish(&app.uploads, &source_name, form, file, &actor).await;
@@ -84,7 +84,7 @@ pub(in crate::http) async fn answer(
     let (upload, _) = match task.await {
         Ok(published) => published.map_err(failure)?,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(Failure::unavailable("the server is shutting down", RETRY_AFTER)),
+        Err(_) => return Err(Failure::unavailable("the server is stopping", RETRY_AFTER)),
     };
     let notices: String = upload.notices.iter().map(|notice| format!("{notice}\n")).collect();
     Ok(response::text("text/plain; charset=utf-8", notices.into_bytes()))

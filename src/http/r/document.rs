@@ -19,6 +19,8 @@ pub struct ResolvedDocument {
     /// Seconds since the epoch.
     pub(super) modified: Option<i64>,
     representation: OnceLock<Representation>,
+    /// Whether resolving the address again gives the same document until the next publish.
+    is_settled: bool,
 }
 
 impl ResolvedDocument {
@@ -34,12 +36,18 @@ impl ResolvedDocument {
             document: DocumentRequest::new(point, document),
             modified,
             representation: OnceLock::new(),
+            is_settled: true,
         }
     }
 
-    /// Returns false for package details, which are added without a publish.
+    /// Marks the document as one that may change without a publish.
+    pub(in crate::http) fn not_cacheable(self) -> ResolvedDocument {
+        ResolvedDocument { is_settled: false, ..self }
+    }
+
+    /// Returns false for what may change without a publish, such as package details.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
-        !self.document.document().has_details()
+        self.is_settled && !self.document.document().has_details()
     }
 
     /// Returns the headers for the digest of the decoded content.

@@ -49,6 +49,7 @@ impl ResolvedFile {
         };
         let (etag, previous_etag) = etag::of_file(&located);
         let modified = located.modified.map(Timestamp::seconds);
+        let is_cacheable = located.stored;
         let representation = Representation {
             etag,
             previous_etag,
@@ -68,7 +69,7 @@ impl ResolvedFile {
             platform: None,
             fallback: None,
             missing_binary: None,
-            is_cacheable: true,
+            is_cacheable,
             is_download: !metadata,
         }
     }

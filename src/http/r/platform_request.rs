@@ -1,4 +1,4 @@
-//! The platform that a request wants binaries for.
+//! The platform for which a request selects binaries.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::r::user_agent::RVersion;
 use crate::r::version::RMinor;
 use crate::serve::negotiate::{MatchFailure, PlatformChoice};
 
-/// The binaries that a request wants in place of source packages.
+/// The binaries that a request selects in place of source packages.
 #[derive(Clone, Debug)]
 pub enum PlatformRequest<'a> {
     /// None: source packages, or an index.

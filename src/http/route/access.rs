@@ -72,9 +72,18 @@ const fn source(action: Action, name: &str) -> Access<'_> {
 #[must_use]
 pub fn route_access(route: &Route) -> Access<'_> {
     match route {
-        Route::Home | Route::Ping => server(Action::ReadPublic),
+        // Sign-in checks its own secrets.
+        Route::Home
+        | Route::Asset(_)
+        | Route::Favicon
+        | Route::Robots
+        | Route::Ping
+        | Route::Login(_)
+        | Route::PublishingAudience => server(Action::ReadPublic),
+        Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
+        | Route::Web { repo, .. }
         | Route::Repository { repo, .. }
         | Route::Versions { repo, .. } => read_repository(repo),
         Route::UploadPython { source: name } => source(Action::WriteSource, name),
@@ -97,7 +106,8 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             // The body names the repository.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
-            PublicRoute::GitWebhook(_) => server(Action::Notify),
+            PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
+            PublicRoute::Download => server(Action::Inspect),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)
@@ -108,6 +118,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::Sysreqs(repo)
             | PublicRoute::DescriptionSysreqs(repo)
             | PublicRoute::FilterRepo(repo)
+            | PublicRoute::RepoVulnerabilities(repo)
             | PublicRoute::TransactionDates(repo)
             | PublicRoute::FirstTransaction(repo) => read_repository(repo),
             PublicRoute::Source(name)
@@ -149,7 +160,11 @@ fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Verify
         | DataRoute::OpenApi => server(Action::Inspect),
         DataRoute::CreateSource => server(Action::CreateSource),
-        DataRoute::Upload => server(Action::Upload),
+        // Of these the handler finds the source.
+        DataRoute::Upload
+        | DataRoute::GitBuild(_)
+        | DataRoute::GitBuildLog(_)
+        | DataRoute::TransactionGitBuild(_) => server(Action::Upload),
         DataRoute::Source(name) | DataRoute::SourcePackages(name) | DataRoute::SourceBinaries(name) => {
             inspect_source(name)
         }
@@ -185,9 +200,6 @@ fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::EditGitBuilder(_, _)
         | DataRoute::DeleteGitBuilder(_, _)
         | DataRoute::GitBuilds
-        | DataRoute::GitBuild(_)
-        | DataRoute::GitBuildLog(_)
-        | DataRoute::TransactionGitBuild(_)
         | DataRoute::GitCredentials
         | DataRoute::ImportGitCredential
         | DataRoute::EditGitCredential(_, _)

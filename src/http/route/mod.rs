@@ -2,14 +2,18 @@
 
 pub mod access;
 pub mod admin;
+pub mod login;
 pub mod public;
 pub mod repo_path;
 mod table;
+pub mod web;
 
 use admin::AdminRoute;
 use http::Method;
+use login::LoginRoute;
 use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
+use web::{WEB, WebPath};
 
 use super::error::Failure;
 use super::response::ErrorFormat;
@@ -19,8 +23,14 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`: a small HTML page.
+    /// `/`, and `/client/`, the address of the original: the page of all repositories.
     Home,
+    /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
+    Asset(String),
+    /// `/favicon.ico`.
+    Favicon,
+    /// `/robots.txt`.
+    Robots,
     /// `/__ping__`: the liveness check.
     Ping,
     /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
@@ -36,6 +46,17 @@ pub enum Route {
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
+        /// The segment after `__linux__`; may not exist.
+        linux: Option<String>,
+    },
+    /// `/{repo}/{snapshot}/web/…`: an HTML page about packages.
+    Web {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// The snapshot of the repository.
+        snapshot: Snapshot,
+        /// The page.
+        path: WebPath,
     },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
     /// `packages/`.
@@ -59,6 +80,12 @@ pub enum Route {
         /// As in the URL; may not exist.
         source: String,
     },
+    /// Sign-in with an identity provider.
+    Login(LoginRoute),
+    /// `GET /_/oidc/audience`: the audience of tokens for trusted publishing.
+    PublishingAudience,
+    /// `POST /_/oidc/mint-token`: exchanges the token of a job for one that uploads Python packages.
+    MintToken,
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -71,14 +98,29 @@ impl Route {
     pub fn error_format(&self) -> ErrorFormat {
         match self {
             Route::Home
+            | Route::Asset(_)
+            | Route::Favicon
+            | Route::Robots
             | Route::Ping
             | Route::Latest { .. }
             | Route::RepositoryPage { .. }
+            | Route::Web { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::UploadPython { .. } => ErrorFormat::Text,
-            Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+            Route::Login(route) if !route.is_api() => ErrorFormat::Text,
+            Route::Login(_)
+            | Route::PublishingAudience
+            | Route::MintToken
+            | Route::Public(_)
+            | Route::Admin(_) => ErrorFormat::Json,
         }
+    }
+
+    /// Returns true if the answer is a page for people, so that an error is a page too.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        matches!(self, Route::Home | Route::RepositoryPage { .. } | Route::Web { .. })
     }
 }
 
@@ -100,13 +142,29 @@ pub fn parse(
     let decoded = segments(method, path, limit)?;
     let query = Query::parse(query, limit)?;
     let names: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    if let Some(route) = login::parse(method, &names)? {
+        return Ok((Route::Login(route), query));
+    }
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
+        // No repository has these names, which are reserved, except robots.txt, which may be the name of an old one.
+        ["client"] | ["client", "" | "index.html"] => Route::Home,
+        ["assets", file] => Route::Asset((*file).to_owned()),
+        ["favicon.ico"] => Route::Favicon,
+        ["robots.txt"] => Route::Robots,
         ["__api__", "admin", "v1", rest @ ..] => {
             return Ok((Route::Admin(admin::parse(method, rest)), query));
         }
         ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
+        // No repository has the name `_`: names begin with a letter or a digit.
+        ["_", "oidc", "audience"] => Route::PublishingAudience,
+        ["_", "oidc", "mint-token"] => {
+            if *method != Method::POST {
+                return Err(Failure::method_not_allowed(Method::POST.as_str()));
+            }
+            return Ok((Route::MintToken, query));
+        }
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.
         ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
@@ -145,11 +203,14 @@ pub fn parse(
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+    if let [WEB, rest @ ..] = rest {
+        return Ok(Route::Web { repo: repo.to_owned(), snapshot, path: WebPath::parse(rest)? });
+    }
     let path = RepoPath::parse(linux, rest)?;
     let repo = repo.to_owned();
     Ok(match path {
         Some(path) => Route::Repository { repo, snapshot, path },
-        None => Route::RepositoryPage { repo, snapshot },
+        None => Route::RepositoryPage { repo, snapshot, linux: linux.map(str::to_owned) },
     })
 }
 
@@ -185,7 +246,16 @@ mod tests {
     }
 
     fn page(repo: &str, snapshot: &str) -> Route {
-        Route::RepositoryPage { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot") }
+        linux_page(repo, snapshot, None)
+    }
+
+    fn linux_page(repo: &str, snapshot: &str, linux: Option<&str>) -> Route {
+        let snapshot = snapshot.parse().expect("a snapshot");
+        Route::RepositoryPage { repo: repo.to_owned(), snapshot, linux: linux.map(str::to_owned) }
+    }
+
+    fn web(repo: &str, snapshot: &str, path: WebPath) -> Route {
+        Route::Web { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot"), path }
     }
 
     #[test]
@@ -244,12 +314,24 @@ mod tests {
         let file = format!("/py/5/packages/{}/a-1.0-py3-none-any.whl.metadata", "0a".repeat(32));
         let table = [
             ("/", Route::Home),
+            ("/__login__", Route::Login(LoginRoute::Start)),
+            ("/__login__/callback", Route::Login(LoginRoute::Callback)),
+            ("/__login__/device", Route::Login(LoginRoute::DevicePage)),
             ("/__ping__", Route::Ping),
+            ("/_/oidc/audience", Route::PublishingAudience),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", page("cran", "latest")),
             ("/cran/latest/", page("cran", "latest")),
-            ("/cran/__linux__/noble/latest/", page("cran", "latest")),
+            ("/cran/__linux__/noble/latest/", linux_page("cran", "latest", Some("noble"))),
+            ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3")))),
+            ("/cran/__linux__/noble/latest/web/packages/", web("cran", "latest", WebPath::Packages)),
+            ("/client/", Route::Home),
+            ("/client", Route::Home),
+            ("/client/index.html", Route::Home),
+            ("/assets/ui.css", Route::Asset(s("ui.css"))),
+            ("/favicon.ico", Route::Favicon),
+            ("/robots.txt", Route::Robots),
             ("/cran/latest/src/contrib/PACKAGES", repository("cran", None, "latest", "src/contrib/PACKAGES")),
             (
                 "/cran/2024-02-29/src/contrib/A_1.tar.gz",
@@ -280,6 +362,8 @@ mod tests {
         for path in [
             "/cran/newest/x",
             "/cran/latest/src",
+            "/cran/latest/web/checks/",
+            "/cran/web/packages/a3/",
             "/cran/latest/src/contrib/",
             "/cran/2024-13-01/x",
             "/__api__",

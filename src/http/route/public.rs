@@ -6,8 +6,8 @@ use super::table::{self, routes};
 use crate::http::error::Failure;
 
 routes! {
-    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST changes nothing:
-    /// its body holds the query.
+    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST holds
+    /// the query in its body, and changes nothing, except those with a signature.
     PublicRoute {
         GET ["status"] => Status,
         GET ["repos"] => Repos,
@@ -22,6 +22,7 @@ routes! {
         POST ["repos", repo, "sysreqs"] => DescriptionSysreqs(repo),
         POST ["repos", repo, "filter", "packages"] => FilterRepo(repo),
         POST ["filter", "packages"] => Filter,
+        GET ["repos", repo, "vulns"] => RepoVulnerabilities(repo),
         GET ["repos", repo, "transaction-dates"] => TransactionDates(repo),
         GET ["repos", repo, "first-transaction"] => FirstTransaction(repo),
         GET ["sources"] => Sources,
@@ -31,9 +32,11 @@ routes! {
         GET ["sources", source, "packages", name, "releases"] => SourceReleases(source, name),
         GET ["metrics", "packages"] => MetricsPackages,
         POST ["url"] => Url,
+        POST ["bootstrap"] => Bootstrap,
         POST ["git-builders", id, "poll"] => GitWebhook(id),
         GET ["alerts"] => Alerts,
         GET ["verify-auth"] => VerifyAuth,
+        GET ["download"] => Download,
         GET ["swagger"] | ["swagger", "index.html"] => Swagger,
         GET ["swagger", "doc.json"] => OpenApi,
     }
@@ -75,6 +78,7 @@ mod tests {
             ("POST", "repos/1/sysreqs", PublicRoute::DescriptionSysreqs(s("1"))),
             ("POST", "repos/cran/filter/packages", PublicRoute::FilterRepo(s("cran"))),
             ("POST", "filter/packages", PublicRoute::Filter),
+            ("GET", "repos/py/vulns", PublicRoute::RepoVulnerabilities(s("py"))),
             ("GET", "repos/1/transaction-dates", PublicRoute::TransactionDates(s("1"))),
             ("GET", "repos/1/first-transaction", PublicRoute::FirstTransaction(s("1"))),
             ("GET", "sources", PublicRoute::Sources),
@@ -85,8 +89,10 @@ mod tests {
             ("GET", "metrics/packages", PublicRoute::MetricsPackages),
             ("POST", "git-builders/7/poll", PublicRoute::GitWebhook(s("7"))),
             ("POST", "url", PublicRoute::Url),
+            ("POST", "bootstrap", PublicRoute::Bootstrap),
             ("GET", "alerts", PublicRoute::Alerts),
             ("GET", "verify-auth", PublicRoute::VerifyAuth),
+            ("GET", "download", PublicRoute::Download),
             ("GET", "swagger/", PublicRoute::Swagger),
             ("GET", "swagger/index.html", PublicRoute::Swagger),
             ("GET", "swagger/doc.json", PublicRoute::OpenApi),

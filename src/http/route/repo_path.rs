@@ -11,6 +11,9 @@ pub(super) const PACKAGES: &str = "packages";
 /// The directory of the pages of Python projects.
 pub(super) const SIMPLE: &str = "simple";
 
+/// The directory of the documents of PyPI's JSON API.
+const JSON_API: &str = "pypi";
+
 /// The parsed rest of an address in a repository. Its first segments alone determine the layout; whether
 /// the repository has that layout is checked when the address is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +73,11 @@ impl RepoPath {
     }
 }
 
-/// Returns true if the first segments are those of a Python repository: `simple`, or `packages` and a digest, in the
-/// place of a Bioconductor version.
+/// Returns true if the first segments are those of a Python repository: `simple`, `pypi`, or `packages` and a digest, in
+/// the place of a Bioconductor version.
 fn is_python(rest: &[&str]) -> bool {
     match rest {
-        [SIMPLE, ..] => true,
+        [SIMPLE | JSON_API, ..] => true,
         [PACKAGES, id, _] => id.len() == 64,
         _ => false,
     }

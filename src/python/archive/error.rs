@@ -32,7 +32,7 @@ pub enum PackageError {
     /// The version is not one of PEP 440.
     #[error(transparent)]
     Version(#[from] BadVersion),
-    /// The licence expression is malformed.
+    /// The license expression is malformed.
     #[error("the metadata has the field License-Expression: {0}")]
     License(#[from] BadLicense),
     /// A member whose path leaves the archive or is ambiguous.

@@ -206,7 +206,7 @@ impl Metadata {
         self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
     }
 
-    /// Returns the licence for rules and display: the canonical expression, otherwise the licences of the classifiers,
+    /// Returns the license for rules and display: the canonical expression, otherwise the licenses of the classifiers,
     /// otherwise the first line of `License`.
     #[must_use]
     pub fn license_summary(&self) -> Option<String> {

@@ -339,7 +339,7 @@ mod tests {
         for (changes, words) in table {
             let error = check(&form(changes), wheel).expect_err("refused");
             assert!(error.starts_with(words), "{changes:?}: {error}");
-            // Poetry registers a project at the first words, and takes a file for an existing one at the second.
+            // On the first text Poetry registers a project; on the second it treats the file as existing.
             assert!(!error.contains("was ever registered") && !error.contains("already exist"), "{error}");
         }
         let form = form(&[("filetype", "sdist"), ("pyversion", "py3")]);

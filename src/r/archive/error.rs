@@ -30,7 +30,7 @@ pub enum ArchiveError {
     #[error("this is not a package archive (gzip, bzip2, xz or zstd); build the package with R CMD build")]
     NotAnArchive,
     /// The compressed stream, or the archive in it, is truncated.
-    #[error("the archive is cut short; copy or download the file again")]
+    #[error("the archive is truncated; copy or download the file again")]
     Truncated,
     /// The compressed stream is damaged, or its checksum is wrong.
     #[error("the compressed data is damaged; copy or download the file again")]

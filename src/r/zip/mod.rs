@@ -98,7 +98,7 @@ impl Zip {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
         let end::EndRecord { directory_end, count, size, start } = end::find(file, length, format)?;
         if start.checked_add(size) != Some(directory_end) || size > MAX_DIRECTORY {
-            return Err(format_error(directory_end, "the directory is not right before the end record"));
+            return Err(format_error(directory_end, "the directory is not directly before the end record"));
         }
         if count > limits.members {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
@@ -213,7 +213,7 @@ fn read_central(
     offset: u64,
     format: ZipFormat,
 ) -> Result<(ZipMember, usize), ArchiveError> {
-    let truncated_error = || format_error(offset, "the directory is cut short");
+    let truncated_error = || format_error(offset, "the directory is truncated");
     let record = directory
         .get(position..)
         .filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL)

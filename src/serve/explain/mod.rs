@@ -54,7 +54,7 @@ pub enum Topic {
     File,
 }
 
-/// One decision on the way from a request to a file.
+/// One decision between a request and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Its topic.

@@ -95,8 +95,9 @@ pub(super) async fn explain_project(
             }
         });
     };
+    let selected_version = Version::lenient(&selected.version);
     let mut of_version: Vec<&ListedFile> =
-        files.iter().filter(|file| file.version == selected.version).collect();
+        files.iter().filter(|file| Version::lenient(&file.version) == selected_version).collect();
     of_version.sort_by(|a, b| a.name.cmp(&b.name));
     decisions.extend(of_version.iter().map(|file| file_decision(file)));
     let advisories = vulnerabilities::current(&repositories.state).await;

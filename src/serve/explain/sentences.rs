@@ -162,7 +162,7 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
 /// The rule by which the version of R matches.
 pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     match version_match {
-        RVersionMatch::Exact => "the version of R is the distribution's own",
+        RVersionMatch::Exact => "the version of R is that of the distribution",
         RVersionMatch::Best => "binaries for a minor version of R serve all its patch versions",
         RVersionMatch::Forced => "it has the minor version that the distribution is forced to",
     }

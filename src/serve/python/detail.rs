@@ -1,4 +1,4 @@
-//! The files of a project, for the details of a package in the public API.
+//! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
 use super::file::locate_project;
 use super::names::newest;
@@ -6,6 +6,8 @@ use crate::db;
 use crate::db::python_file::{self, ListedFile};
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::Point;
+use crate::model::time::Timestamp;
+use crate::python::facts::FileFacts;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::{RepoError, Repositories};
@@ -15,17 +17,52 @@ use crate::serve::{RepoError, Repositories};
 pub struct ProjectDetail {
     /// The project.
     pub project: NormalName,
+    /// The name as the owner writes it.
+    pub display_name: String,
     /// The source that owns it.
     pub source: SourceId,
     /// The package list of the source.
     pub tree: TreeId,
-    /// The requested version, or the one that installers prefer.
+    /// When the project was changed last, if known.
+    pub changed_at: Option<Timestamp>,
+    /// The requested release, or the one that installers prefer.
+    pub release: ProjectRelease,
+    /// All releases, the highest version first.
+    pub releases: Vec<ProjectRelease>,
+}
+
+/// The files of one version: `1.0` and `1.0.0` are one version.
+#[derive(Clone, Debug)]
+pub struct ProjectRelease {
+    /// The version as its first file declares it.
     pub version: String,
-    /// The files of all versions, the highest version first.
+    /// The files by name.
     pub files: Vec<ListedFile>,
 }
 
-/// Returns the files of a project at a point; `name` and `version` in any spelling.
+impl ProjectRelease {
+    /// Returns the reason of the yank, which may be empty; `None` unless all files are yanked.
+    #[must_use]
+    pub fn yanked(&self) -> Option<&str> {
+        if self.files.iter().any(|file| file.yanked.is_none()) {
+            return None;
+        }
+        self.files.iter().find_map(|file| file.yanked.as_deref())
+    }
+
+    /// Returns the time of the first upload, if known.
+    #[must_use]
+    pub fn uploaded_at(&self) -> Option<Timestamp> {
+        self.facts().filter_map(|facts| facts.upload_time()).min()
+    }
+
+    /// Returns the facts of each file.
+    pub fn facts(&self) -> impl Iterator<Item = FileFacts> {
+        self.files.iter().map(|file| FileFacts::read(&file.facts))
+    }
+}
+
+/// Returns the releases of a project at a point; `name` and `version` in any spelling.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown project or version; database errors.
@@ -46,19 +83,94 @@ pub async fn project(
             Some(package) => python_file::of_project(c, tree.tree, tree.seq, package),
             None => Ok(Vec::new()),
         });
-    let mut files: Vec<(Version, ListedFile)> =
-        files.await?.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
-    files.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.name.cmp(&y.name)));
-    let found = version.map(Version::lenient);
-    let requested = found.as_ref().and_then(|version| files.iter().find(|(other, _)| other == version));
-    let requested = requested.map(|(_, file)| file.version.clone());
-    let files: Vec<ListedFile> = files.into_iter().map(|(_, file)| file).collect();
-    let version = match version {
-        Some(text) => requested.ok_or_else(|| {
-            let text: String = text.escape_debug().take(128).collect();
-            RepoError::NotFound(format!("the project '{project}' has no version '{text}'"))
-        })?,
-        None => newest(&files).map(|file| file.version.clone()).ok_or_else(unknown)?,
+    let files = files.await?;
+    let requested = match version {
+        Some(text) => Version::lenient(text),
+        None => newest(&files).map(|file| Version::lenient(&file.version)).ok_or_else(unknown)?,
     };
-    Ok(ProjectDetail { source: tree.source, tree: tree.tree, version, files, project })
+    let releases = releases(files);
+    let release = releases.iter().find(|release| Version::lenient(&release.version) == requested).cloned();
+    let release = release.ok_or_else(|| {
+        let text: String = requested.as_str().escape_debug().take(128).collect();
+        RepoError::NotFound(format!("the project '{project}' has no version '{text}'"))
+    })?;
+    let catalog = repositories.state.catalog.get();
+    let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
+    let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
+    Ok(ProjectDetail {
+        display_name: release.facts().find_map(|facts| facts.name).unwrap_or_else(|| project.to_string()),
+        source: tree.source,
+        tree: tree.tree,
+        changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
+        release,
+        releases,
+        project,
+    })
+}
+
+/// Groups the files of a project by version, the highest first.
+fn releases(files: Vec<ListedFile>) -> Vec<ProjectRelease> {
+    let mut files: Vec<(Version, ListedFile)> =
+        files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
+    files.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| (&x.name, x.key.file).cmp(&(&y.name, y.key.file))));
+    let mut releases: Vec<(Version, Vec<ListedFile>)> = Vec::new();
+    for (version, file) in files {
+        match releases.last_mut() {
+            Some((last, files)) if *last == version => files.push(file),
+            Some(_) | None => releases.push((version, vec![file])),
+        }
+    }
+    let release = |(version, files): (Version, Vec<ListedFile>)| {
+        let first =
+            files.iter().min_by_key(|file| (FileFacts::read(&file.facts).upload_time(), file.key.file));
+        let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());
+        ProjectRelease { version, files }
+    };
+    releases.into_iter().map(release).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::change::{LifeKey, LifeState};
+    use crate::model::digest::Sha256;
+    use crate::model::ids::{FileId, PackageId, ReleaseId};
+
+    fn file(id: i64, version: &str, name: &str, yanked: Option<&str>) -> ListedFile {
+        ListedFile {
+            key: LifeKey {
+                state: LifeState::Listed,
+                package: PackageId(1),
+                path: String::new(),
+                release: ReleaseId(id),
+                file: FileId(id),
+                from_seq: 1,
+            },
+            project: "odd".to_owned(),
+            version: version.to_owned(),
+            revision: 0,
+            name: name.to_owned(),
+            size: 1,
+            sha256: Sha256([0; 32]),
+            facts: FileFacts::default().uploaded_at(Timestamp(id)).write(),
+            yanked: yanked.map(str::to_owned),
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn equal_versions_are_one_release_with_the_spelling_of_the_first_upload() {
+        let releases = releases(vec![
+            file(2, "1.0", "odd-1.0.tar.gz", None),
+            file(1, "1.0.0", "odd-1.0.0-py3-none-any.whl", Some("bad")),
+            file(3, "2004d", "odd-2004d.tar.gz", None),
+            file(4, "1.1rc1", "odd-1.1rc1.tar.gz", Some("")),
+        ]);
+        let texts: Vec<_> =
+            releases.iter().map(|release| (release.version.as_str(), release.files.len())).collect();
+        assert_eq!(texts, [("1.1rc1", 1), ("1.0.0", 2), ("2004d", 1)]);
+        assert_eq!(releases[0].yanked(), Some(""));
+        assert_eq!(releases[1].yanked(), None, "one file is not yanked");
+        assert_eq!(releases[1].uploaded_at(), Some(Timestamp(1)));
+    }
 }

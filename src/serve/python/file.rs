@@ -5,32 +5,60 @@ use crate::db;
 use crate::model::digest::Sha256;
 use crate::model::ids::Seq;
 use crate::model::point::{Point, PointTree};
+use crate::pypi::Knowledge;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
 
-/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is equal
-/// on all days between two changes.
+/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
+/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
 pub async fn locate_project(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,
 ) -> Result<Point, RepoError> {
+    Ok(locate_page(repositories, point, project).await?.point)
+}
+
+/// The page of a project at a point.
+#[derive(Clone, Debug)]
+pub struct LocatedPage {
+    /// The point, reduced to the owner.
+    pub point: Point,
+    /// Whether locating it again under the same catalog gives the same page.
+    pub is_settled: bool,
+}
+
+/// As [`locate_project`], with whether the page may change without a publish.
+///
+/// # Errors
+/// As [`locate_project`].
+pub async fn locate_page(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+) -> Result<LocatedPage, RepoError> {
     let (trees, name) = (point.trees.clone(), project.clone());
     let query = repositories.state.db.read(move |c| {
         let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
         let OwnedProject { package, tree } = owned;
-        let presence = db::life::presence(c, tree.tree, tree.seq, package)?;
+        let presence = match package {
+            Some(package) if !owner::is_index(&tree) => db::life::presence(c, tree.tree, tree.seq, package)?,
+            Some(_) | None => None,
+        };
         Ok(Some((tree, presence.is_some())))
     });
     let Some((tree, has_files)) = query.await? else {
         return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
     };
+    if owner::is_index(&tree) {
+        return index_page(repositories, point, tree, project).await;
+    }
     if !has_files {
         let catalog = repositories.state.catalog.get();
         let source = catalog.source_by_id(tree.source).map(|source| source.name.to_string());
@@ -40,12 +68,27 @@ pub async fn locate_project(
             source.unwrap_or_default()
         )));
     }
-    Ok(Point { trees: vec![tree], ..point.clone() })
+    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true })
+}
+
+/// Returns the page of a project that an index lists, after a look at the project if that is needed.
+async fn index_page(
+    repositories: &Repositories,
+    point: &Point,
+    tree: PointTree,
+    project: &NormalName,
+) -> Result<LocatedPage, RepoError> {
+    let knowledge = repositories.page_reads.at(project, tree.seq).await?;
+    let name = project.clone();
+    let tree = repositories.state.db.read(move |c| owner::index_page(c, tree, &name)).await?;
+    let is_settled = knowledge == Knowledge::Complete;
+    let open = point.open || !is_settled;
+    Ok(LocatedPage { point: Point { trees: vec![tree], open, ..point.clone() }, is_settled })
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
-/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe any
-/// more, only the files of the snapshot are found.
+/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe
+/// any more, only the files of the snapshot are found.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.
@@ -71,7 +114,8 @@ pub async fn locate(
                 Some(owner) => Some(owner),
                 None => owner::owner(c, &at_head(&trees), &project)?,
             };
-            if owner.is_some_and(|owner| owner.tree.tree == tree.tree) {
+            // A file of a project that its index removed is served as long as no other source has the name.
+            if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
                 return Ok(Some((*tree, found)));
             }
         }

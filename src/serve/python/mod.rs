@@ -3,6 +3,7 @@
 pub mod detail;
 pub mod document;
 pub mod file;
+pub mod metadata;
 pub mod names;
 pub mod owner;
 pub(super) mod render;

@@ -2,20 +2,22 @@
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! take the place of a private one. Files of two sources are never on one page.
+//! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are
+//! never on one page.
 
 use std::collections::HashSet;
 
 use crate::db::{self, Conn, DbError};
-use crate::model::ids::PackageId;
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::PointTree;
 use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
 
 /// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct OwnedProject {
-    /// The project.
-    pub(in crate::serve) package: PackageId,
+    /// The project; `None` if nobody asked for it yet: it is on the list of an index.
+    pub(in crate::serve) package: Option<PackageId>,
     /// The tree that owns it, at the newest step up to the point that changed the project.
     pub(in crate::serve) tree: PointTree,
 }
@@ -27,14 +29,49 @@ pub(in crate::serve) fn owner(
     project: &NormalName,
 ) -> Result<Option<OwnedProject>, DbError> {
     let Some(first) = trees.first() else { return Ok(None) };
-    let Some(package) = db::package::by_name(c, first.source, project.as_str())? else { return Ok(None) };
+    let package = db::package::by_name(c, first.source, project.as_str())?;
     for tree in trees {
-        if let Some(seq) = db::python_file::last_change(c, tree.tree, tree.seq, package)? {
+        if is_index(tree) {
+            if db::pypi::is_listed(c, tree.source, project.as_str(), tree.seq)? {
+                return Ok(Some(OwnedProject { package, tree: *tree }));
+            }
+            continue;
+        }
+        let Some(id) = package else { continue };
+        if let Some(seq) = db::python_file::last_change(c, tree.tree, tree.seq, id)? {
             return Ok(Some(OwnedProject { package, tree: PointTree { seq, ..*tree } }));
         }
     }
     Ok(None)
 }
+
+/// Whether the projects of a tree are those of an index, which are known before their files.
+pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
+    tree.source == SourceId::PYPI
+}
+
+/// The state of a project of an index at the newest change up to a sequence number: equal on all days between two
+/// changes. A quarantined project has no files at any time.
+pub(in crate::serve) fn index_page(
+    c: &mut dyn Conn,
+    tree: PointTree,
+    project: &NormalName,
+) -> Result<PointTree, DbError> {
+    let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
+        return Ok(PointTree { seq: NO_FILES, ..tree });
+    };
+    let look = db::pypi::look(c, tree.source, package)?;
+    if look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()) {
+        return Ok(PointTree { seq: QUARANTINED, ..tree });
+    }
+    let seq = db::python_file::last_change(c, tree.tree, tree.seq, package)?.unwrap_or(NO_FILES);
+    Ok(PointTree { seq, ..tree })
+}
+
+/// A sequence number before all files.
+const NO_FILES: Seq = Seq(-1);
+/// As [`NO_FILES`], for the page of a quarantined project.
+pub(in crate::serve) const QUARANTINED: Seq = Seq(-2);
 
 /// The listed projects of a point in the order of their names, each with its owner.
 pub(in crate::serve) fn listed(
@@ -44,6 +81,12 @@ pub(in crate::serve) fn listed(
     let mut owned: HashSet<String> = HashSet::new();
     let mut projects = Vec::new();
     for tree in trees {
+        if is_index(tree) {
+            let names = db::pypi::names(c, tree.source, tree.seq)?;
+            let new_names = names.into_iter().filter(|name| owned.insert(name.clone()));
+            projects.extend(new_names.map(|name| (name, *tree)));
+            continue;
+        }
         for (name, is_listed) in db::python_file::projects(c, tree.tree, tree.seq)? {
             if owned.insert(name.clone()) && is_listed {
                 projects.push((name, *tree));

@@ -12,7 +12,7 @@ use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::layout::{FileId, link};
 use crate::python::name::NormalName;
-use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, Yank};
+use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
 use crate::python::simple::{root, write};
 use crate::python::version::Version;
 use crate::serve::encoding::{EncodedDocument, digest};
@@ -20,7 +20,7 @@ use crate::serve::encoding::{EncodedDocument, digest};
 /// The rows of a document.
 pub(in crate::serve) enum Rows {
     Names(Vec<String>),
-    Files(NormalName, Vec<ListedFile>),
+    Files(NormalName, ProjectStatus, Vec<ListedFile>),
 }
 
 /// Reads the rows of a document.
@@ -40,7 +40,9 @@ pub(in crate::serve) fn rows(
             {
                 files = python_file::of_project(c, tree.tree, tree.seq, package)?;
             }
-            Ok(Rows::Files(project.clone(), files))
+            let is_quarantined = trees.first().is_some_and(|tree| tree.seq == owner::QUARANTINED);
+            let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
+            Ok(Rows::Files(project.clone(), status, files))
         }
     }
 }
@@ -49,8 +51,8 @@ pub(in crate::serve) fn rows(
 pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Result<EncodedDocument> {
     let bytes = match rows {
         Rows::Names(names) => encode_root(document.format(), &names)?,
-        Rows::Files(project, files) => {
-            let page = page(project, files);
+        Rows::Files(project, status, files) => {
+            let page = ProjectPage { status, ..page(project, files) };
             match document.format() {
                 SimpleFormat::Json => write::json(&page)?,
                 SimpleFormat::Html | SimpleFormat::TextHtml => write::html(&page).into_bytes(),
@@ -94,7 +96,7 @@ fn page_file(file: ListedFile) -> Option<PageFile> {
     Some(PageFile {
         hashes: [("sha256".to_owned(), file.sha256.to_string())].into(),
         requires_python: facts.requires_python.clone(),
-        core_metadata: file.metadata.map_or(MetadataFile::None, MetadataFile::Sha256),
+        core_metadata: file.metadata.or(facts.metadata()).map_or(MetadataFile::None, MetadataFile::Sha256),
         yanked: file.yanked.map(|reason| Yank { reason }),
         size: u64::try_from(file.size).ok(),
         upload_time: facts.upload_time(),

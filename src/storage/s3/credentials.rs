@@ -1,4 +1,4 @@
-//! AWS credentials and region by the standard chain, cached until shortly before they expire.
+//! AWS credentials and region by the standard credential chain, cached until shortly before they expire.
 
 use crate::config::S3Location;
 use crate::model::error_chain::error_chain;
@@ -112,7 +112,7 @@ impl Credentials {
                 .load()
                 .await
                 .credentials_provider()
-                .ok_or_else(|| NoCredentials("the standard chain is empty".into()))?,
+                .ok_or_else(|| NoCredentials("the standard credential chain has no provider".into()))?,
         };
         let credentials = provider.provide_credentials().await.map_err(|e| to_error(&e))?;
         let credential = AwsCredential {
@@ -163,7 +163,9 @@ impl CredentialProvider for Credentials {
             return Ok(Arc::clone(&credentials.credential));
         }
         let result = tokio::time::timeout(CHAIN_TIMEOUT, self.load()).await.unwrap_or_else(|_| {
-            Err(NoCredentials(format!("no answer from the standard chain within {CHAIN_TIMEOUT:?}")))
+            Err(NoCredentials(format!(
+                "no answer from the standard credential chain within {CHAIN_TIMEOUT:?}"
+            )))
         });
         match (result, cache.as_ref()) {
             (Ok(new), _) => Ok(Arc::clone(&cache.insert(new).credential)),

@@ -135,7 +135,7 @@ impl DescriptionFetcher<'_> {
             };
             if part.size.is_some_and(|size| size != pending.row.size) {
                 return Ok(Err(format!(
-                    "has {} bytes, and Meta/ of the mirror says {}",
+                    "has {} bytes, but {} according to Meta/ of the mirror",
                     part.size.unwrap_or_default(),
                     pending.row.size
                 )));
@@ -177,7 +177,7 @@ fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, Archi
     let (_, raw) = archive::read_description(beginning, Limits::default())?;
     let description = Description::from_bytes(&raw)?;
     let Some(name) = PackageFile::parse(file) else {
-        return Ok(Err("is not named like a package".to_owned()));
+        return Ok(Err("does not have the name of a package file".to_owned()));
     };
     let name_and_version =
         (description.package().unwrap_or_default(), description.version().unwrap_or_default());

@@ -55,7 +55,7 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// Counts the archived files that the mirror's table no longer has: a loss of a fifth looks like an incomplete mirror.
+/// Counts the archived files that the mirror's table no longer has: if a fifth is lost, the mirror is incomplete.
 pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
@@ -69,7 +69,8 @@ pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     loss
 }
 
-/// Merges the tables and the database. Times of the database win: a copied mirror has other times for known files.
+/// Merges the tables and the database. Times of the database take precedence: a copied mirror has other times for known
+/// files.
 pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
     let mut collector =
         FileCollector { source, is_claimed: vec![false; source.releases.len()], rows: Vec::new() };
@@ -162,8 +163,8 @@ impl FileCollector<'_> {
         Some(index)
     }
 
-    /// Adds releases that live at the first step and that the mirror no longer has. A listed package of unknown time
-    /// counts as listed since the first step.
+    /// Adds releases with a life at the first step that the mirror no longer has. A listed package of unknown time counts
+    /// as listed since the first step.
     fn add_releases_without_file(&mut self) {
         let indexes: HashMap<ReleaseId, usize> = self
             .source

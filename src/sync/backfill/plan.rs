@@ -27,7 +27,7 @@ pub(super) struct CranState {
 /// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum PlanOutcome {
-    /// The mirror has no older history; why.
+    /// The mirror has no older history, for this reason.
     Nothing(String),
     Plan(BackfillPlan),
 }
@@ -88,7 +88,7 @@ pub(super) fn plan(
     if loss.is_suspicious() {
         return Err(format!(
             "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what an incomplete \
-             mirror looks like; nothing was filled in. Try again when the mirror is complete",
+             mirror looks like; nothing was added. Try again when the mirror is complete",
             loss.lost_count, loss.known_count
         ));
     }

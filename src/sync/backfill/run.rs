@@ -96,7 +96,7 @@ impl BackfillRun<'_> {
             target: "sync",
             source = "cran",
             %error,
-            "could not store the digests of the releases that were filled in; retrying within ten minutes"
+            "could not store the digests of the releases that were added; retrying within ten minutes"
         );
         false
     }
@@ -303,7 +303,7 @@ impl fmt::Display for BackfillSummary {
         match self {
             BackfillSummary::Nothing(reason) => f.write_str(reason),
             BackfillSummary::DryRun(size, rate) => {
-                write!(f, "{size} would be filled in; ")?;
+                write!(f, "{size} would be added; ")?;
                 match (size.archives, rate) {
                     (0, _) => f.write_str("nothing more has to be read from the mirror"),
                     (archives, None) => write!(f, "{archives} archives have to be read"),
@@ -322,7 +322,7 @@ impl fmt::Display for BackfillSummary {
                 }
             }
             BackfillSummary::Published { size, transactions: (first, last), unlisted_files } => {
-                write!(f, "{size} were filled in (transactions {first} to {last})")?;
+                write!(f, "{size} were added (transactions {first} to {last})")?;
                 if unlisted_files.is_empty() {
                     return Ok(());
                 }

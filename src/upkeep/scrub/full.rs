@@ -18,7 +18,7 @@ use crate::upkeep::Upkeep;
 
 /// The maximum number of objects read in one step.
 const MAX_OBJECTS: i64 = 500;
-/// The maximum number of bytes read in one step; a larger object is a step of its own.
+/// The maximum number of bytes read in one step; a larger object is a separate step.
 const MAX_BYTES: u64 = 64 << 20;
 /// Interval at which the progress is recorded.
 const RECORD_AFTER: Duration = Duration::from_secs(2);
@@ -90,7 +90,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Reads a range; returns false if the maximum duration ended before.
+    /// Reads a range; returns false if the maximum duration was reached before its end.
     async fn range(&mut self, Range { directory, mut row }: Range) -> Result<bool, RepoError> {
         if row.position.is_none() {
             (row.objects, row.bad) = (0, 0);

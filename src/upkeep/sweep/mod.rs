@@ -108,7 +108,15 @@ async fn sweep_under_lease(
     lease: &Lease,
 ) -> Result<SweepResult, RepoError> {
     let today = day_of(SystemTime::now());
-    upkeep.state.db.write(move |c| db::sweep::record_day(c, today)).await?;
+    let now = (upkeep.state.clock)();
+    upkeep
+        .state
+        .db
+        .write(move |c| {
+            db::upload::remove_expired(c, now)?;
+            db::sweep::record_day(c, today)
+        })
+        .await?;
     let days = upkeep.state.db.read(db::sweep::days).await?;
     let run = SweepRun { options, lease, grace: GracePeriod::new(options.grace, days) };
     let mut result = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };
@@ -154,8 +162,8 @@ async fn sweep_class(
         }
         let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
         let (mut remaining, previous_count, has_more) = (limit, result.objects, scan.has_more());
-        // Recorded before the first object is removed: after a killed sweep, the next one must not have its allowance
-        // again.
+        // Recorded before the first object is removed: after a killed sweep, the next one must not have the full
+        // allowance.
         if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }

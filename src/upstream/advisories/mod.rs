@@ -23,7 +23,7 @@ const MAX_FETCHED_SIZE: u64 = 256 << 20;
 const UNPACK_LIMITS: UnpackLimits =
     UnpackLimits { total_size: 512 << 20, file_size: crate::advisory::MAX_FILE_SIZE, file_count: 500_000 };
 
-/// A file or folder of advisories with validators of its own.
+/// A file or folder of advisories with its own validators.
 #[derive(Clone, Debug)]
 pub struct Feed {
     /// May contain user and password.

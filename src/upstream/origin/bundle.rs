@@ -64,7 +64,7 @@ pub enum BundleError {
     },
     /// An incremental bundle without its base.
     #[error(
-        "{address} holds only what came after {snapshot} of {product}: copy it over the bundle whose snapshot is \
+        "{address} has only the changes after {snapshot} of {product}: copy it over the bundle whose snapshot is \
          {snapshot} or later (looked for {file} and the heads of the days after it)"
     )]
     NoBase {

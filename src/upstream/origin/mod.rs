@@ -9,4 +9,5 @@ pub mod mirror;
 mod mirror_dir;
 pub mod mirror_view;
 mod probe;
+pub mod python_index;
 mod readmes;

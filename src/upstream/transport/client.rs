@@ -134,7 +134,10 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Converts `[Proxy]` for reqwest. `NO_PROXY` of the environment always applies.
-fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
+///
+/// # Errors
+/// `Proxy.URL` is not the address of a proxy.
+pub fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     let Some(configured_url) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty())
     else {
         return Ok(None);

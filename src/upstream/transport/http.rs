@@ -43,9 +43,9 @@ pub(in crate::upstream) struct ClientIdentity {
 }
 
 /// The URL of a request, and its form for messages.
-struct Target {
-    url: String,
-    display_url: String,
+pub(super) struct Target {
+    pub(super) url: String,
+    pub(super) display_url: String,
 }
 
 impl HttpTransport {
@@ -85,7 +85,12 @@ impl HttpTransport {
         &self.http.limits
     }
 
-    fn target(&self, path: &str) -> Result<Target, UpstreamError> {
+    /// Returns the client.
+    pub(super) fn client(&self) -> Result<reqwest::Client, UpstreamError> {
+        self.http.client()
+    }
+
+    pub(super) fn target(&self, path: &str) -> Result<Target, UpstreamError> {
         let mut target = Target { url: self.base.clone(), display_url: self.display_url.clone() };
         for segment in segments(path)? {
             for text in [&mut target.url, &mut target.display_url] {
@@ -253,7 +258,7 @@ impl HttpTransport {
 }
 
 impl Target {
-    async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
         let response = request.send().await;
         metrics::upstream_request_ended(response.as_ref().ok().map(|response| response.status().as_u16()));
         response.map_err(|e| self.request_error(e))
@@ -276,7 +281,7 @@ impl Target {
     }
 
     /// Returns a response with status 200; converts any other into an error.
-    fn accept(&self, response: Response) -> Result<Response, UpstreamError> {
+    pub(super) fn accept(&self, response: Response) -> Result<Response, UpstreamError> {
         let status = response.status();
         if status == StatusCode::OK {
             return Ok(response);
@@ -303,12 +308,12 @@ impl Target {
         }
     }
 
-    fn refusal(&self, reason: String) -> UpstreamError {
+    pub(super) fn refusal(&self, reason: String) -> UpstreamError {
         UpstreamError::Refused { url: self.display_url.clone(), reason }
     }
 
     /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
-    fn request_error(&self, error: reqwest::Error) -> UpstreamError {
+    pub(super) fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
         let reason = error_chain(&error);
         if is_certificate_error(&error) {

@@ -8,6 +8,7 @@ pub mod dir;
 pub(super) mod download;
 pub mod file;
 pub(super) mod http;
+pub mod page;
 pub mod retry;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use client::{HttpClient, Limits};
 use dir::{DirTransport, InPlaceFile};
 use file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
 use http::{ClientIdentity, HttpTransport};
+use page::{PageRequest, PageResponse};
 
 /// Access to the files below an address; cloning is cheap.
 #[derive(Clone)]
@@ -112,6 +114,14 @@ impl Transport {
         match &self.backend {
             Backend::Http(http) => http.fetch(&request).await,
             Backend::Dir(dir) => dir.fetch(&request).await,
+        }
+    }
+
+    /// Requests a page, which a directory does not have.
+    pub(super) async fn page(&self, request: PageRequest<'_>) -> Result<PageResponse, UpstreamError> {
+        match &self.backend {
+            Backend::Http(http) => page::page(http, &request).await,
+            Backend::Dir(_) => Err(UpstreamError::Missing(format!("{}/{}/", self.address(), request.path))),
         }
     }
 

@@ -55,12 +55,15 @@ fn a_newer_commit_supersedes_only_builds_that_were_not_requested(db: &mut TestDb
             // Requested: the commit was built before, or the version is to be replaced.
             build("published", BuildState::Queued),
             NewBuild { replaces: true, ..build("other", BuildState::Queued) },
+            // Requested: a commit that was never the newest.
+            build("older", BuildState::Queued),
         ] {
             git_build::insert(c, &new, now)?;
         }
-        git_build::supersede(c, 1, now)?;
+        git_build::supersede(c, 1, "waiting", now)?;
         git_build::of_builder(c, 1)
     });
     let states: Vec<_> = states.iter().map(|build| build.state).collect();
-    assert_eq!(states, [BuildState::Queued, BuildState::Queued, BuildState::Skipped, BuildState::Published]);
+    let queued = BuildState::Queued;
+    assert_eq!(states, [queued, queued, queued, BuildState::Skipped, BuildState::Published]);
 }

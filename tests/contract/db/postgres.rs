@@ -215,7 +215,7 @@ fn required_tls_is_an_error_on_a_server_without_tls() {
     assert!(matches!(error, DbError::Tls { mode: "require", .. }), "{error:?}");
 }
 
-/// Ends all other sessions with an application name, as an administrator or a failover does.
+/// Ends all other sessions with an application name, as an administrator or a fail-over does.
 const END_OTHERS: &str = "SELECT CAST(count(pg_terminate_backend(pid)) AS BIGINT) FROM pg_stat_activity \
     WHERE application_name = $1 AND pid <> pg_backend_pid()";
 

@@ -80,7 +80,7 @@ fn migrations_are_numbered_from_one_and_each_is_a_pair() {
         for (number, migration) in (1..).zip(all) {
             assert_eq!(migration.number, number, "{}", migration.name);
             assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
-            // Two processes write usage data during a handover.
+            // Two processes write usage data during a hand-over.
             assert!(schema == Schema::Core || migration.expand_only, "{}", migration.name);
         }
         let files = std::fs::read_dir(folder).expect("migrations").flatten();

@@ -83,7 +83,7 @@ fn any(_: &str) -> bool {
     true
 }
 
-/// Tests that run with credentials of their own.
+/// Tests that run with separate credentials.
 macro_rules! faults {
     ($($name:ident)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

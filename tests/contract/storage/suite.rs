@@ -9,7 +9,7 @@ use rstudio_pm::storage::{Content, Key, Storage, StorageError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// A storage of its own for each test.
+/// A separate storage for each test.
 pub(super) struct Fixture {
     storage: Storage,
     config: StorageConfig,

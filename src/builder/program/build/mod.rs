@@ -46,7 +46,7 @@ pub(super) fn build_r_package(
         command.env("R_LIBS_SITE", library);
     }
     job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result()))?;
-    // They could have changed the result at any time.
+    // Remaining processes could have changed the result at any time.
     if job.has_leftovers() {
         let reason = "R CMD build left processes behind, which were ended: a build must end what it starts";
         return Err(Failure::new(Cause::Command, reason).into());

@@ -149,6 +149,8 @@ impl Python {
             .env("PYTHONNOUSERSITE", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PIP_NO_INDEX", "1")
+            // Programs that read the version from git: the configuration of the system cannot be read.
+            .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         command
     }

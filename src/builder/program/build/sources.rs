@@ -62,7 +62,7 @@ pub(super) fn unpack(file: File, target_directory: &Path, limits: &Limits) -> Re
             EntryType::Symlink => {
                 let link = entry.link_name().map_err(read_error())?.unwrap_or_default();
                 if !stays_inside(&path, &link) {
-                    return Err(refusal("that is a link to the outside"));
+                    return Err(refusal("that is a link to a path outside of the package"));
                 }
                 symlink(&link, &target).map_err(write_error())?;
             }
@@ -126,8 +126,8 @@ mod tests {
             (&[(Regular, "/x", "", "")], "invalid path"),
             (&[(Regular, "a/x", "", "")], "invalid path"),
             (&[(Symlink, "a", "b", ""), (Regular, "a/x", "", "")], "invalid path"),
-            (&[(Symlink, "a", "/etc", "")], "link to the outside"),
-            (&[(Symlink, "a", "../x", "")], "link to the outside"),
+            (&[(Symlink, "a", "/etc", "")], "outside of the package"),
+            (&[(Symlink, "a", "../x", "")], "outside of the package"),
             (&[(Symlink, "a", "b", ""), (Regular, "a", "", "x")], "could not write a"),
             (&[(Regular, "a", "", "x"), (Regular, "a", "", "x")], "could not write a"),
             (&[(Directory, "a", "", ""), (Link, "a/b", "/etc/passwd", "")], "neither a file"),

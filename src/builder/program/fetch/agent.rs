@@ -28,7 +28,7 @@ pub(super) fn listen(directory: &Path, upstream: OwnedFd) -> Result<PathBuf> {
 fn relay(mut client: UnixStream, upstream: &mut UnixStream) -> Result<()> {
     while let Some(request) = message(&mut client)? {
         upstream.write_all(&request)?;
-        let Some(response) = message(upstream)? else { return Err(Error::other("the agent is gone")) };
+        let Some(response) = message(upstream)? else { return Err(Error::other("the SSH agent has ended")) };
         client.write_all(&response)?;
     }
     Ok(())

@@ -69,6 +69,7 @@ pub(super) struct Git<'a> {
     pub(super) url: GitUrl,
     config: PathBuf,
     ssh: String,
+    no_proxy: String,
     agent: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
     // Inherited by the commands.
@@ -101,6 +102,9 @@ impl<'a> Git<'a> {
             let path = url.path.trim_end_matches('/');
             let _ = writeln!(config, "[safe]\n\tdirectory = \"{path}\"\n\tdirectory = \"{path}/.git\"");
         }
+        if !remote.proxy.0.is_empty() {
+            let _ = writeln!(config, "[http]\n\tproxy = \"{}\"", remote.proxy.0);
+        }
         let file = job.workspace.home().join("gitconfig");
         fs::write(&file, config).map_err(write_error())?;
         let known_hosts = job.workspace.home().join("known_hosts");
@@ -118,7 +122,16 @@ impl<'a> Git<'a> {
             known_hosts.display()
         );
         let reported = remote.accepts_new_host.then_some(known_hosts);
-        Ok(Git { job, url, config: file, ssh, agent, known_hosts: reported, _credential: credential })
+        Ok(Git {
+            job,
+            url,
+            config: file,
+            ssh,
+            no_proxy: remote.no_proxy.clone(),
+            agent,
+            known_hosts: reported,
+            _credential: credential,
+        })
     }
 
     /// The host keys after a command that was to accept a new one; `None` if they are too long for a message.
@@ -150,6 +163,9 @@ impl<'a> Git<'a> {
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_SSH_VARIANT", "ssh")
             .env("GIT_SSH_COMMAND", &self.ssh);
+        if !self.no_proxy.is_empty() {
+            command.env("no_proxy", &self.no_proxy);
+        }
         if let Some(agent) = &self.agent {
             command.env("SSH_AUTH_SOCK", agent);
         }

@@ -3,6 +3,7 @@
 mod agent;
 pub(super) mod credential;
 mod git;
+mod history;
 mod submodules;
 pub(super) mod tree;
 
@@ -70,7 +71,8 @@ pub(super) fn fetch_commit(
     }
     let time = git.output(&["show", "--no-patch", "--format=%ct", &commit])?;
     let time = time.parse().map_err(|_| Failure::new(Cause::Content, "the commit has no time"))?;
-    let (result, lfs_pointers) = tree::write(&directory, result, time, job.limits.files)?;
+    let history = history::collect(job, &git, request, &commit)?;
+    let (result, lfs_pointers) = tree::write(&directory, result, time, job.limits.files, history.as_deref())?;
     if lfs_pointers > 0 {
         job.write_log(&format!("{lfs_pointers} files are Git LFS pointers; Git LFS is not supported"));
     }
@@ -85,7 +87,7 @@ fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
     job.send(&Event::Started { v: VERSION, program: format!("git {program}") })
 }
 
-/// Creates the repository. Of a directory's siblings no content is fetched.
+/// Creates the repository. If only a directory is requested, content outside of it is not fetched.
 fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     git.run(&["init", "--quiet", "--template=", "--initial-branch=main"])?;
     git.run(&["config", "remote.origin.url", &request.remote.url])?;

@@ -23,22 +23,36 @@ const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 struct TreeWriter {
     tar: Builder<ResultFile>,
     root: PathBuf,
+    /// The directory of the tar file.
+    prefix: PathBuf,
     mtime: u64,
     remaining_files: u64,
     lfs_pointers: u64,
 }
 
-/// Writes the tree at `root` with this modification time; returns the file and the number of Git LFS pointers.
+/// Writes the tree at `root` with this modification time, and `history` as its directory `.git`; returns the file and the
+/// number of Git LFS pointers.
 pub(super) fn write(
     root: &Path,
     out: ResultFile,
     mtime: u64,
     max_files: u64,
+    history: Option<&Path>,
 ) -> Result<(ResultFile, u64), Stop> {
-    let tar = Builder::new(out);
-    let mut tree =
-        TreeWriter { tar, root: root.to_owned(), mtime, remaining_files: max_files, lfs_pointers: 0 };
+    let mut tree = TreeWriter {
+        tar: Builder::new(out),
+        root: root.to_owned(),
+        prefix: PathBuf::new(),
+        mtime,
+        remaining_files: max_files,
+        lfs_pointers: 0,
+    };
     tree.directory(Path::new(""), 0, max_files)?;
+    if let Some(history) = history {
+        tree.entry(Path::new(".git"), EntryType::Directory, 0o755, 0, &[][..])?;
+        (tree.root, tree.prefix) = (history.to_owned(), PathBuf::from(".git"));
+        tree.directory(Path::new(""), 0, max_files)?;
+    }
     let out = tree.tar.into_inner().map_err(io_failure("could not write the tree"))?;
     Ok((out, tree.lfs_pointers))
 }
@@ -99,7 +113,8 @@ impl TreeWriter {
         data: impl Read,
     ) -> Result<(), Stop> {
         let mut header = header(kind, mode, size, self.mtime);
-        self.tar.append_data(&mut header, path, data.take(size)).map_err(write_error(path))
+        let written = self.tar.append_data(&mut header, self.prefix.join(path), data.take(size));
+        written.map_err(write_error(path))
     }
 
     fn link(&mut self, path: &Path) -> Result<(), Stop> {
@@ -113,7 +128,8 @@ impl TreeWriter {
             return Err(failure(Cause::Content, reason));
         }
         let mut header = header(EntryType::Symlink, 0o777, 0, self.mtime);
-        self.tar.append_link(&mut header, path, &target).map_err(write_error(path))
+        let written = self.tar.append_link(&mut header, self.prefix.join(path), &target);
+        written.map_err(write_error(path))
     }
 }
 
@@ -166,7 +182,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         create(root.path());
         let file = tempfile::NamedTempFile::new().unwrap();
-        match write(root.path(), ResultFile::new(file.reopen().unwrap(), 100_000), 1, 20) {
+        match write(root.path(), ResultFile::new(file.reopen().unwrap(), 100_000), 1, 20, None) {
             Err(Stop::Failed(failure)) => Err(failure.reason),
             Err(other) => panic!("{other:?}"),
             Ok((_, pointers)) => {

@@ -1,0 +1,158 @@
+//! The token for the owner of the key in `Bootstrap.PublicKey`: the first one of a server to whose machine nobody has
+//! access.
+
+use std::path::{Path, PathBuf};
+
+use sha2::Digest;
+
+use super::issue::{self, NewToken};
+use super::tokens::Tokens;
+use crate::access::{Grant, Scope};
+use crate::db::author::{self, Author, AuthorKind};
+use crate::db::{DbError, used_proof};
+use crate::encryption::bootstrap::{BootstrapError, PublicKey, Statement};
+use crate::model::digest::Sha256;
+use crate::model::identity::Identity;
+use crate::model::time::{SECOND, Timestamp};
+use crate::state::State;
+
+/// Maximum difference between the time of a request and that of the server, in microseconds.
+const WINDOW: i64 = 600 * SECOND;
+/// Maximum length of the file with the key, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+/// Lengths of a nonce.
+const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
+/// The author of the token in the audit trail and in lists.
+const AUTHOR: &str = "bootstrap key";
+
+/// Why no token is created. The texts are for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapRefusal {
+    /// `Bootstrap.PublicKey` is not set.
+    #[error("this server has no bootstrap key ([Bootstrap] PublicKey)")]
+    Off,
+    /// The key cannot be read or is not a key.
+    #[error("the bootstrap key of this server cannot be used; the server log has the reason")]
+    Key(#[source] KeyProblem),
+    /// The time is too far from that of the server.
+    #[error(
+        "the time of the request differs by more than 10 minutes from that of the server; compare the clocks"
+    )]
+    Time,
+    /// The nonce has another form.
+    #[error("the nonce has 16 to 128 letters, digits, - and _")]
+    Nonce,
+    /// The signature is not that of the key.
+    #[error("the request is not signed with the private key of this server's bootstrap key")]
+    Signature,
+    /// The same request was used before.
+    #[error("the request was used before; sign a new one")]
+    Used,
+    /// The database fails.
+    #[error("the database is unavailable")]
+    Database(#[from] DbError),
+}
+
+/// Why the key in the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyProblem {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// It is not a key.
+    #[error("{0}")]
+    Form(#[from] BootstrapError),
+}
+
+/// A request of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct BootstrapRequest<'a> {
+    /// Its time as signed.
+    pub time_text: &'a str,
+    /// Its time.
+    pub time: Timestamp,
+    /// A random text.
+    pub nonce: &'a str,
+    /// The lifetime of the token as signed: seconds, or `never`.
+    pub lifetime: &'a str,
+    /// The end of the token's validity.
+    pub expires_at: Option<Timestamp>,
+    /// The signature.
+    pub signature: &'a [u8],
+    /// The address of the client, for the audit trail.
+    pub address: &'a str,
+}
+
+/// Reads the key in `Bootstrap.PublicKey`: its text, or the file at an absolute path.
+///
+/// # Errors
+/// The file cannot be read, or the text is not an RSA public key.
+pub fn public_key(value: &str) -> Result<PublicKey, KeyProblem> {
+    if !value.starts_with('/') {
+        return Ok(PublicKey::parse(value)?);
+    }
+    let path = Path::new(value);
+    let error = |source| KeyProblem::File { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(error)?;
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_FILE), &mut text).map_err(error)?;
+    Ok(PublicKey::parse(&text)?)
+}
+
+/// Creates a token with the scope `global:admin` and returns it, encrypted for the owner of the key, with its identity.
+/// `key` is `Bootstrap.PublicKey`. A request can be used once, on all servers of the database.
+///
+/// # Errors
+/// See [`BootstrapRefusal`].
+pub async fn create_first_token(
+    state: &State,
+    tokens: &Tokens,
+    key: Option<String>,
+    request: BootstrapRequest<'_>,
+) -> Result<(Vec<u8>, Identity), BootstrapRefusal> {
+    let key = key.ok_or(BootstrapRefusal::Off)?;
+    let read = tokio::task::spawn_blocking(move || public_key(&key)).await;
+    let key = match read {
+        Ok(key) => key.map_err(BootstrapRefusal::Key)?,
+        Err(error) => return Err(DbError::Lost(error.into()).into()),
+    };
+    let BootstrapRequest { time_text, nonce, lifetime, .. } = request;
+    let is_plain = nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if !is_plain || !NONCE_LENGTHS.contains(&nonce.len()) {
+        return Err(BootstrapRefusal::Nonce);
+    }
+    let statement = Statement { time: time_text, nonce, lifetime };
+    key.verify(statement, request.signature).map_err(|_| BootstrapRefusal::Signature)?;
+    let now = (state.clock)();
+    if now.0.saturating_sub(request.time.0).saturating_abs() > WINDOW {
+        return Err(BootstrapRefusal::Time);
+    }
+    let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
+    // After this time the request is refused as too old.
+    let forgotten_at = Timestamp(request.time.0.saturating_add(2 * WINDOW));
+    let is_new = state.db.write(move |c| used_proof::record(c, &proof, forgotten_at, now)).await?;
+    if !is_new {
+        return Err(BootstrapRefusal::Used);
+    }
+    let author = Author {
+        kind: AuthorKind::Token,
+        name: AUTHOR.to_owned(),
+        address: request.address.to_owned(),
+        at: now,
+    };
+    let properties = NewToken {
+        user: AUTHOR.to_owned(),
+        description: "created with the bootstrap key".to_owned(),
+        created_by: AUTHOR.to_owned(),
+        grant: Grant::new(vec![Scope::GlobalAdmin]),
+        expires_at: request.expires_at,
+    };
+    let (secret, guid) = author::scope(author, issue::create(state, tokens, properties)).await?;
+    let encrypted = key.encrypt(secret.expose()).map_err(|error| BootstrapRefusal::Key(error.into()))?;
+    Ok((encrypted, guid))
+}

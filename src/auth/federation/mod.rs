@@ -1,0 +1,7 @@
+//! Identity federation: tokens of other issuers, such as CI systems and clusters, are exchanged for tokens of this server.
+
+mod exchange;
+mod matching;
+
+pub use exchange::{Exchange, ExchangeError, ExchangeKind, ExchangedToken, exchange};
+pub use matching::{Match, NoMatch, matching};

@@ -1,0 +1,57 @@
+//! The grant of scopes with names of objects.
+
+use crate::access::{Grant, NamedScope, Names, Scope, ScopeKind, Selection};
+use crate::catalog::Catalog;
+
+/// Returns the grant of scopes at this moment, and the names that no repository or source has. A scope of a name refers
+/// to the object that has it now: an object that gets the name later is not in the grant.
+#[must_use]
+pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<String>) {
+    let (mut repositories, mut sources, mut is_admin) = (None, None, false);
+    let mut unknown_names = Vec::new();
+    for NamedScope { kind, objects } in scopes {
+        match kind {
+            ScopeKind::GlobalAdmin => is_admin = true,
+            ScopeKind::ReposRead => {
+                let find = |name: &str| catalog.repo(name).map(|repo| repo.id);
+                add(&mut repositories, objects, find, &mut unknown_names);
+            }
+            ScopeKind::SourcesWrite => {
+                let find = |name: &str| catalog.source(name).map(|source| source.id);
+                add(&mut sources, objects, find, &mut unknown_names);
+            }
+        }
+    }
+    let scopes = [
+        repositories.map(Scope::ReposRead),
+        sources.map(Scope::SourcesWrite),
+        is_admin.then_some(Scope::GlobalAdmin),
+    ];
+    (Grant::new(scopes.into_iter().flatten().collect()), unknown_names)
+}
+
+/// Adds the objects with these names to a selection.
+fn add<T: PartialEq>(
+    selection: &mut Option<Selection<T>>,
+    names: &Names,
+    find: impl Fn(&str) -> Option<T>,
+    unknown_names: &mut Vec<String>,
+) {
+    let names = match names {
+        Names::All => {
+            *selection = Some(Selection::All);
+            return;
+        }
+        Names::Only(names) => names,
+    };
+    for name in names {
+        let Some(object) = find(name) else {
+            unknown_names.push(name.clone());
+            continue;
+        };
+        match selection.get_or_insert_with(|| Selection::Only(Vec::new())) {
+            Selection::Only(objects) if !objects.contains(&object) => objects.push(object),
+            Selection::Only(_) | Selection::All => {}
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The discovery document of a provider (OpenID Connect Discovery 1.0 section 3). Pure.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Host, Url};
+
+use super::client::ProviderError;
+
+/// The fields of a discovery document that this server uses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Document {
+    /// The issuer, equal to the configured one.
+    pub issuer: String,
+    /// Where browsers sign in.
+    pub authorization_endpoint: Option<String>,
+    /// Where codes are exchanged.
+    pub token_endpoint: Option<String>,
+    /// Where further claims are.
+    pub userinfo_endpoint: Option<String>,
+    /// Where the keys are.
+    pub jwks_uri: String,
+    /// Where browsers sign out.
+    pub end_session_endpoint: Option<String>,
+    /// Where devices sign in (RFC 8628).
+    pub device_authorization_endpoint: Option<String>,
+    /// How clients authenticate; `client_secret_basic` if absent.
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Document {
+    /// Returns the address of the document of an issuer.
+    #[must_use]
+    pub fn address(issuer: &str) -> String {
+        format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
+    }
+
+    /// Reads the document of `issuer` from its address.
+    ///
+    /// # Errors
+    /// A field is missing, the issuer is another one, or an address is neither `https` nor that of this machine.
+    pub fn parse(issuer: &str, fields: Map<String, Value>) -> Result<Document, ProviderError> {
+        let error = |reason: String| ProviderError::new(&Document::address(issuer), reason);
+        let document: Document = serde_json::from_value(Value::Object(fields))
+            .map_err(|problem| error(format!("not a discovery document: {problem}")))?;
+        if document.issuer != issuer {
+            let named: String = document.issuer.chars().take(200).collect();
+            return Err(error(format!(
+                "the document names the issuer '{named}', and the configuration '{issuer}'; both must be equal, \
+                 including a slash at the end"
+            )));
+        }
+        let addresses = [
+            ("jwks_uri", Some(&document.jwks_uri)),
+            ("authorization_endpoint", document.authorization_endpoint.as_ref()),
+            ("token_endpoint", document.token_endpoint.as_ref()),
+            ("userinfo_endpoint", document.userinfo_endpoint.as_ref()),
+            ("end_session_endpoint", document.end_session_endpoint.as_ref()),
+            ("device_authorization_endpoint", document.device_authorization_endpoint.as_ref()),
+        ];
+        match addresses.into_iter().find(|(_, address)| address.is_some_and(|address| !is_secure(address))) {
+            Some((name, _)) => {
+                Err(error(format!("{name} must begin with https:// (http:// only on this machine)")))
+            }
+            None => Ok(document),
+        }
+    }
+
+    /// Returns true if a client may send its secret in the header field `Authorization`.
+    #[must_use]
+    pub fn accepts_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_ref();
+        methods.is_none_or(|methods| {
+            methods.iter().any(|method| method == "client_secret_basic")
+                || !methods.iter().any(|method| method == "client_secret_post")
+        })
+    }
+}
+
+/// Returns true for an `https` address, and for an `http` address of this machine.
+#[must_use]
+pub(super) fn is_secure(address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else { return false };
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: &Value) -> Result<Document, ProviderError> {
+        Document::parse("https://i/t", value.as_object().expect("an object").clone())
+    }
+
+    #[test]
+    fn the_issuer_of_a_document_equals_the_configured_one() {
+        assert_eq!(Document::address("https://i/t/"), "https://i/t/.well-known/openid-configuration");
+        let document = parse(&json!({"issuer": "https://i/t", "jwks_uri": "https://i/k"})).expect("valid");
+        assert!(document.accepts_basic() && document.token_endpoint.is_none());
+        let error =
+            parse(&json!({"issuer": "https://i/t/", "jwks_uri": "https://i/k"})).expect_err("another");
+        assert!(error.reason.contains("'https://i/t/'") && error.reason.contains("'https://i/t'"), "{error}");
+        assert!(parse(&json!({"issuer": "https://i/t"})).is_err());
+    }
+
+    #[test]
+    fn addresses_are_https_or_on_this_machine() {
+        for (address, expected) in [
+            ("https://k", true),
+            ("http://127.0.0.1:8/k", true),
+            ("http://[::1]/k", true),
+            ("http://localhost/k", true),
+            ("http://k", false),
+            ("http://localhost.example/k", false),
+            ("file:///etc/passwd", false),
+            ("k", false),
+        ] {
+            assert_eq!(is_secure(address), expected, "{address}");
+            let document = parse(&json!({"issuer": "https://i/t", "jwks_uri": address}));
+            assert_eq!(document.is_ok(), expected, "{address}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Tokens that this server signs (JWT, HS256): pak and others read `exp`, `iat`, `iss`, `sub` and `aud` of the access
+//! token that they get for a sign-in. They are not stored; [`revoke_user`](super::revoke_user) revokes all of a user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::jwt::{Claims, Invalid, Unverified};
+use super::secret;
+use super::tokens::{self, Token, TokenKind, Tokens};
+use crate::access::Grant;
+use crate::db;
+use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
+
+/// The audience of access tokens.
+const ACCESS: &str = "packagemanager";
+/// The audience of the tokens that a device exchanges for an access token.
+const DEVICE: &str = "packagemanager-device";
+
+/// How the user of a signed token proved an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInKind {
+    /// With the company's provider.
+    OpenIdConnect,
+    /// With a token of a federated issuer.
+    Federation,
+}
+
+impl SignInKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            SignInKind::OpenIdConnect => "oidc",
+            SignInKind::Federation => "federation",
+        }
+    }
+}
+
+/// The use of a signed token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A credential of requests.
+    Access,
+    /// Proof of a device's sign-in, which only `POST /__api__/token` accepts.
+    Device,
+}
+
+impl Purpose {
+    fn audience(self) -> &'static str {
+        match self {
+            Purpose::Access => ACCESS,
+            Purpose::Device => DEVICE,
+        }
+    }
+}
+
+/// The properties of a token to sign.
+#[derive(Clone, Debug)]
+pub struct NewSignedToken {
+    /// The user, as displayed and in the audit trail.
+    pub user: String,
+    /// The identity of the user at the issuer: claim `sub`.
+    pub unique_id: String,
+    /// The scopes.
+    pub grant: Grant,
+    /// How the user proved the identity.
+    pub kind: SignInKind,
+    /// The validity.
+    pub lifetime: Duration,
+    /// The use.
+    pub purpose: Purpose,
+}
+
+/// A signed token. `Debug` does not print it.
+pub struct SignedToken {
+    /// The text.
+    pub text: Zeroizing<String>,
+    /// Its identity, claim `jti`.
+    pub guid: Identity,
+}
+
+impl std::fmt::Debug for SignedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedToken").field("guid", &self.guid).finish_non_exhaustive()
+    }
+}
+
+/// A verified token.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The token.
+    pub token: Arc<Token>,
+    /// The identity of the user at the issuer.
+    pub unique_id: String,
+}
+
+/// A server without an encryption key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server has no encryption key, and tokens are signed with it; create one: rspm encrypt")]
+pub struct NoKey;
+
+/// Signs a token. `issuer` is `Server.Address`.
+///
+/// # Errors
+/// The server has no encryption key.
+pub fn issue(
+    tokens: &Tokens,
+    issuer: &str,
+    properties: &NewSignedToken,
+    now: Timestamp,
+) -> Result<SignedToken, NoKey> {
+    let guid = Identity(rand::random());
+    let issued_at = now.seconds();
+    let lifetime = i64::try_from(properties.lifetime.as_secs()).unwrap_or(i64::MAX);
+    let mut scopes = Map::new();
+    for row in tokens::rows(&properties.grant) {
+        let objects = scopes.entry(row.scope).or_insert_with(|| json!([]));
+        if let Some(objects) = objects.as_array_mut() {
+            objects.push(row.object.into());
+        }
+    }
+    let claims = json!({
+        "iss": issuer,
+        "sub": properties.unique_id,
+        "aud": properties.purpose.audience(),
+        "exp": issued_at.saturating_add(lifetime),
+        "iat": issued_at,
+        "jti": guid.to_string(),
+        "name": properties.user,
+        "kind": properties.kind.as_str(),
+        "rev": tokens.revision(),
+        "scopes": scopes,
+    });
+    let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    let text = tokens.signing_key().and_then(|key| key.sign(&payload)).ok_or(NoKey)?;
+    Ok(SignedToken { text: Zeroizing::new(text), guid })
+}
+
+/// Verifies a token that this server, or another one with the same key and address, signed for `purpose`.
+///
+/// # Errors
+/// It is not valid at `now`, was made for another purpose or address, or is revoked.
+pub fn verify(
+    tokens: &Tokens,
+    issuer: &str,
+    (text, purpose): (&str, Purpose),
+    now: Timestamp,
+) -> Result<Verified, Invalid> {
+    let unverified = Unverified::parse(text)?;
+    if !tokens.signing_key().is_some_and(|key| key.verifies(&unverified)) {
+        return Err(Invalid::Signature);
+    }
+    let claims = unverified.claims;
+    claims.check_parties(issuer, &[purpose.audience().to_owned()])?;
+    claims.check_times(now)?;
+    let field = |name: &'static str| claims.text(name).ok_or(Invalid::Missing(name));
+    let guid = field("jti")?.parse::<Identity>().map_err(|_| Invalid::Type("jti"))?;
+    let revision = claims.get("rev").and_then(Value::as_i64).ok_or(Invalid::Missing("rev"))?;
+    let expires_at = claims.time("exp")?.ok_or(Invalid::Missing("exp"))?;
+    let token = Token::without_row(
+        TokenKind::Signed { revision },
+        (guid, secret::digest(text)),
+        field("name")?,
+        grant(&claims)?,
+        expires_at,
+    );
+    // The leeway of other clocks does not extend it: the clocks of servers on one database are compared.
+    if !tokens.is_valid(&token, now) {
+        return Err(Invalid::Expired);
+    }
+    Ok(Verified { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
+}
+
+fn grant(claims: &Claims) -> Result<Grant, Invalid> {
+    let scopes = claims.get("scopes").and_then(Value::as_object).ok_or(Invalid::Missing("scopes"))?;
+    let mut rows = Vec::new();
+    for (scope, objects) in scopes {
+        for object in objects.as_array().ok_or(Invalid::Type("scopes"))? {
+            let object = object.as_i64().ok_or(Invalid::Type("scopes"))?;
+            rows.push(db::token::ScopeRow { scope: scope.clone(), object });
+        }
+    }
+    Ok(tokens::grant(&rows))
+}

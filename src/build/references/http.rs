@@ -1,0 +1,306 @@
+//! Lists references over HTTP without git, in one request: the command `ls-refs` of version 2 of git's protocol
+//! (gitprotocol-v2(5)) or, where a server does not have it, the advertisement of version 0 (gitprotocol-http(5)). What is
+//! not an ordinary answer is left to git in its sandbox: redirects to other hosts, refused logins, errors.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::{StatusCode, header};
+use parking_lot::Mutex;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, RequestBuilder, Response};
+
+use super::packets::{self, Reference};
+use crate::build::credential;
+use crate::build::failure::BuildFailure;
+use crate::build::{Builds, detection, proxy};
+use crate::builder::message::Credential;
+use crate::builder::sandbox::Kind;
+use crate::builder::url::GitUrl;
+use crate::db::git_builder::GitBuilder;
+
+/// The user agent: some servers answer only clients whose name begins with that of git.
+const USER_AGENT: &str = concat!("git/2 (rstudio-pm/", env!("CARGO_PKG_VERSION"), ")");
+/// Timeout of a connection with its TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum length of a response in bytes. git lists longer ones.
+const MAX_RESPONSE: usize = 8 << 20;
+/// Maximum number of redirects on the same server.
+const MAX_REDIRECTS: usize = 3;
+/// Maximum number of servers that are remembered.
+const MAX_SERVERS: usize = 10_000;
+/// Maximum pause that a server may request.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
+/// The clients, built for the first request, and what is known about servers.
+#[derive(Default)]
+pub(in crate::build) struct HttpClients {
+    /// By whether they connect only to the addresses that the unit of git can connect to.
+    clients: Mutex<HashMap<bool, Client>>,
+    /// Servers without version 2 of the protocol.
+    old_servers: Mutex<HashSet<String>>,
+}
+
+/// An answer of a git server.
+enum Answer {
+    /// A list of references.
+    List(Vec<Reference>),
+    /// Something else. Another version of the protocol may succeed.
+    Other,
+    /// An answer that another version of the protocol would get too, such as a refused login.
+    Refusal,
+}
+
+/// Lists references; `None` if git has to list them.
+pub(super) async fn list(
+    builds: &Builds,
+    builder: &GitBuilder,
+    url: &GitUrl,
+    prefixes: &[String],
+) -> Result<Option<Vec<Reference>>, BuildFailure> {
+    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
+    let is_restricted = sandbox.kind == Kind::Systemd;
+    let address = url.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if is_restricted && address.is_ok_and(|address| !is_allowed(address)) {
+        return Ok(None);
+    }
+    // The proxy of git may need another way to log in than Basic.
+    if proxy::url(&builds.state.config.load().proxy).is_some() {
+        return Ok(None);
+    }
+    let http = &builds.remotes.http;
+    let Some(client) = http.client(is_restricted) else { return Ok(None) };
+    let login = credential::secrets(builds, builder, url).await?.login;
+    let (base, server) = (builder.url.trim_end_matches('/'), url.authority());
+    if !http.old_servers.lock().contains(&server) {
+        match command(&client, base, login.as_ref(), prefixes).await? {
+            Answer::List(references) => return Ok(Some(references)),
+            Answer::Refusal => return Ok(None),
+            Answer::Other => {}
+        }
+    }
+    match advertisement(&client, base, login.as_ref()).await? {
+        Answer::List(references) => {
+            let mut old_servers = http.old_servers.lock();
+            if old_servers.len() >= MAX_SERVERS {
+                old_servers.clear();
+            }
+            old_servers.insert(server);
+            Ok(Some(references))
+        }
+        Answer::Other | Answer::Refusal => Ok(None),
+    }
+}
+
+impl HttpClients {
+    /// Returns a client; `None` if it cannot be created, as without certificates of authorities.
+    fn client(&self, is_restricted: bool) -> Option<Client> {
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(&is_restricted) {
+            return Some(client.clone());
+        }
+        // Without a TLS provider reqwest would panic.
+        rustls::crypto::CryptoProvider::get_default()?;
+        let builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_secs(10))
+            .referer(false)
+            // As git in its sandbox, which does not read the environment.
+            .no_proxy()
+            // A login must not reach another server.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd();
+        let builder = if is_restricted { builder.dns_resolver(AllowedAddresses) } else { builder };
+        let client = builder.build().ok()?;
+        clients.insert(is_restricted, client.clone());
+        Some(client)
+    }
+}
+
+/// Resolves names to the addresses that the unit of git can connect to: a name may be that of a service of this machine.
+struct AllowedAddresses;
+
+impl Resolve for AllowedAddresses {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = addresses.filter(|address| is_allowed(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err("the host has no address that git may connect to".into());
+            }
+            let addresses: Addrs = Box::new(allowed.into_iter());
+            Ok::<Addrs, Box<dyn std::error::Error + Send + Sync>>(addresses)
+        })
+    }
+}
+
+/// Whether the unit `rstudio-pm-fetch@.service` may connect to an address: not to loopback, link-local and multicast ones.
+fn is_allowed(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            !v4.is_loopback() && !v4.is_link_local() && !v4.is_multicast() && !v4.is_unspecified()
+        }
+        IpAddr::V6(v6) => {
+            !v6.is_loopback() && !v6.is_multicast() && !v6.is_unspecified() && !v6.is_unicast_link_local()
+        }
+    }
+}
+
+fn with_login(request: RequestBuilder, login: Option<&Credential>) -> RequestBuilder {
+    match login {
+        Some(Credential { username, password, .. }) => request.basic_auth(username, Some(password)),
+        None => request,
+    }
+}
+
+/// Runs the command `ls-refs`.
+async fn command(
+    client: &Client,
+    base: &str,
+    login: Option<&Credential>,
+    prefixes: &[String],
+) -> Result<Answer, BuildFailure> {
+    let request = client
+        .post(format!("{base}/git-upload-pack"))
+        .header("Git-Protocol", "version=2")
+        .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
+        .header(header::ACCEPT, "application/x-git-upload-pack-result")
+        .body(packets::command(prefixes));
+    let Some(response) = send(with_login(request, login)).await? else { return Ok(Answer::Refusal) };
+    if let Some(refusal) = refusal(&response)? {
+        return Ok(refusal);
+    }
+    let body = body(response, "application/x-git-upload-pack-result").await?;
+    Ok(body.and_then(|body| packets::command_response(&body)).map_or(Answer::Other, Answer::List))
+}
+
+/// Reads the advertisement of all references.
+async fn advertisement(
+    client: &Client,
+    base: &str,
+    login: Option<&Credential>,
+) -> Result<Answer, BuildFailure> {
+    let Ok(mut url) = reqwest::Url::parse(&format!("{base}/info/refs?service=git-upload-pack")) else {
+        return Ok(Answer::Refusal);
+    };
+    for _ in 0..=MAX_REDIRECTS {
+        let request = client.get(url.clone()).header(header::ACCEPT, "*/*");
+        let Some(response) = send(with_login(request, login)).await? else { return Ok(Answer::Refusal) };
+        if response.status().is_redirection() {
+            let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let Some(target) = location.and_then(|location| url.join(location).ok()) else { break };
+            // Another server would get the login; git asks for one that is for it.
+            if target.origin() != url.origin() {
+                break;
+            }
+            url = target;
+            continue;
+        }
+        if let Some(refusal) = refusal(&response)? {
+            return Ok(refusal);
+        }
+        let body = body(response, "application/x-git-upload-pack-advertisement").await?;
+        return Ok(body.and_then(|body| packets::advertisement(&body)).map_or(Answer::Other, Answer::List));
+    }
+    Ok(Answer::Refusal)
+}
+
+/// Sends a request; `None` if the server cannot be reached, which git explains.
+async fn send(request: RequestBuilder) -> Result<Option<Response>, BuildFailure> {
+    match request.send().await {
+        Ok(response) => Ok(Some(response)),
+        Err(error) if error.is_timeout() && !error.is_connect() => Err(no_answer()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn no_answer() -> BuildFailure {
+    BuildFailure::Temporary(format!("the git server did not answer in {} seconds", TIMEOUT.as_secs()))
+}
+
+/// Returns what a status other than 200 means.
+fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
+    let status = response.status();
+    let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let pause = value.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    match status {
+        StatusCode::OK => Ok(None),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => match pause {
+            Some(pause) => {
+                let pause = pause.min(MAX_PAUSE);
+                let reason = format!(
+                    "the git server answered {status} and asks for a pause of {} seconds",
+                    pause.as_secs()
+                );
+                Err(BuildFailure::Later(reason, pause))
+            }
+            None => Ok(Some(Answer::Refusal)),
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Ok(Some(Answer::Refusal))
+        }
+        _ => Ok(Some(Answer::Other)),
+    }
+}
+
+/// Reads a response of this type; `None` if it has another type or is too long.
+async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>, BuildFailure> {
+    let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if value.is_none_or(|value| value.split(';').next().unwrap_or_default().trim() != content_type) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let Ok(chunk) = chunk else { return Err(no_answer()) };
+        if bytes.len() + chunk.len() > MAX_RESPONSE {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_ask_for_a_pause() {
+        let answer = |status: u16, retry_after: &str| {
+            let response = http::Response::builder().status(status).header("retry-after", retry_after);
+            refusal(&Response::from(response.body("").unwrap()))
+        };
+        for (status, value, expected) in [(503, "120", 120), (429, " 5 ", 5), (429, "1000000", 3600)] {
+            let pause = answer(status, value).err().and_then(|failure| failure.pause());
+            assert_eq!(pause, Some(Duration::from_secs(expected)), "{status} {value}");
+        }
+        assert!(matches!(answer(200, "1"), Ok(None)));
+        assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(Answer::Refusal))));
+        assert!(matches!(answer(401, "1"), Ok(Some(Answer::Refusal))));
+        assert!(matches!(answer(404, "1"), Ok(Some(Answer::Other))));
+    }
+
+    #[test]
+    fn addresses_of_this_machine_and_of_its_links_are_not_connected_to() {
+        for address in
+            ["127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "::", "fe80::1", "ff02::1"]
+        {
+            assert!(!is_allowed(address.parse().unwrap()), "{address}");
+        }
+        assert!(!is_allowed("::ffff:127.0.0.1".parse().unwrap()));
+        for address in ["10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1"] {
+            assert!(is_allowed(address.parse().unwrap()), "{address}");
+        }
+    }
+}

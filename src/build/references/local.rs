@@ -1,0 +1,186 @@
+//! Local repositories: git lists their references only if a file that contains references has changed since it did.
+//! Nothing of these files is interpreted, shown or logged: they are only compared.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use parking_lot::Mutex;
+use ring::digest::{Context, SHA256};
+
+use super::References;
+
+/// Maximum size of a file in bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Maximum number of files and directories below `refs`.
+const MAX_ENTRIES: usize = 20_000;
+/// Maximum depth of directories below `refs`.
+const MAX_DEPTH: usize = 32;
+/// Maximum number of repositories that are remembered.
+const MAX_REPOSITORIES: usize = 10_000;
+
+/// The lists of git, by the number of the builder, with the digest of the files before.
+#[derive(Default)]
+pub(in crate::build) struct LocalListings(Mutex<HashMap<i64, (Vec<u8>, References)>>);
+
+impl LocalListings {
+    /// Returns the list of a builder if its files are the same.
+    pub(super) fn get(&self, builder: i64, digest: &[u8]) -> Option<References> {
+        let listings = self.0.lock();
+        let (known, references) = listings.get(&builder)?;
+        (known == digest).then(|| references.clone())
+    }
+
+    /// Remembers a list. `digest` is that of the files before git read them.
+    pub(super) fn insert(&self, builder: i64, digest: Vec<u8>, references: References) {
+        let mut listings = self.0.lock();
+        if listings.len() >= MAX_REPOSITORIES {
+            listings.clear();
+        }
+        listings.insert(builder, (digest, references));
+    }
+}
+
+/// Returns a digest of the files of a repository that contain references, and of `definition`; `None` if they cannot be
+/// read, or the repository is not an ordinary one.
+pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
+    let inner = repository.join(".git");
+    let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let directory = if is_directory(&inner) { inner } else { repository.to_owned() };
+    // References of a linked worktree are elsewhere.
+    if fs::symlink_metadata(directory.join("commondir")).is_ok() {
+        return None;
+    }
+    let mut context = Context::new(&SHA256);
+    add(&mut context, definition.as_bytes());
+    if !file(&mut context, &directory.join("HEAD"))? {
+        return None;
+    }
+    for name in ["config", "packed-refs", "reftable/tables.list"] {
+        file(&mut context, &directory.join(name))?;
+    }
+    let mut count = 0;
+    walk(&mut context, &directory.join("refs"), &mut count, 0)?;
+    Some(context.finish().as_ref().to_vec())
+}
+
+fn add(context: &mut Context, bytes: &[u8]) {
+    context.update(&bytes.len().to_be_bytes());
+    context.update(bytes);
+}
+
+/// Adds a file; returns whether it exists, and `None` if it cannot be read or is not a regular file.
+fn file(context: &mut Context, path: &Path) -> Option<bool> {
+    // Another user may write to the repository: no link is followed, and no pipe blocks.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            context.update(b"-");
+            return Some(false);
+        }
+        Err(_) => return None,
+    };
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > MAX_FILE {
+        return None;
+    }
+    add(context, &bytes);
+    Some(true)
+}
+
+/// Adds the files below a directory, in the order of their names.
+fn walk(context: &mut Context, directory: &Path, count: &mut usize, depth: usize) -> Option<()> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(directory).ok()? {
+        let entry = entry.ok()?;
+        *count += 1;
+        if *count > MAX_ENTRIES {
+            return None;
+        }
+        entries.push((entry.file_name(), entry.file_type().ok()?));
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, kind) in entries {
+        add(context, name.as_encoded_bytes());
+        let path = directory.join(&name);
+        if kind.is_dir() {
+            context.update(b"(");
+            walk(context, &path, count, depth + 1)?;
+            context.update(b")");
+        } else if !file(context, &path)? {
+            // It was deleted since; the next poll sees what there is then.
+            return None;
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("refs/heads")).unwrap();
+        fs::write(directory.path().join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(directory.path().join("refs/heads/main"), "aa\n").unwrap();
+        directory
+    }
+
+    #[test]
+    fn every_change_of_a_reference_changes_the_digest() {
+        let directory = repository();
+        let path = directory.path();
+        let mut digests = vec![digest(path, "x").unwrap()];
+        assert_eq!(digest(path, "x").unwrap(), digests[0]);
+        digests.push(digest(path, "y").unwrap());
+        let write = |name: &str, text: &str| fs::write(path.join(name), text).unwrap();
+        for (name, text) in [
+            ("refs/heads/main", "bb\n"),
+            ("HEAD", "ref: refs/heads/other\n"),
+            ("packed-refs", "cc refs/tags/v1\n"),
+            ("refs/heads/new", "dd\n"),
+            ("config", "[uploadpack]\n"),
+        ] {
+            write(name, text);
+            digests.push(digest(path, "x").unwrap());
+        }
+        fs::remove_file(path.join("refs/heads/main")).unwrap();
+        digests.push(digest(path, "x").unwrap());
+        let count = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+
+    #[test]
+    fn a_repository_with_links_or_pipes_is_left_to_git() {
+        type Change = fn(&Path);
+        let changes: [Change; 5] = [
+            |path| fs::remove_file(path.join("HEAD")).unwrap(),
+            |path| std::os::unix::fs::symlink("/etc/passwd", path.join("packed-refs")).unwrap(),
+            |path| std::os::unix::fs::symlink("/etc", path.join("refs/tags")).unwrap(),
+            |path| {
+                let pipe = std::process::Command::new("mkfifo").arg(path.join("refs/heads/pipe")).status();
+                assert!(pipe.unwrap().success());
+            },
+            |path| fs::write(path.join("commondir"), "..").unwrap(),
+        ];
+        for change in changes {
+            let directory = repository();
+            change(directory.path());
+            assert_eq!(digest(directory.path(), "x"), None);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `[PyPI]`.
+
+use std::time::Duration;
+
+use super::address::{self, UrlPurpose, without_userinfo};
+use super::reader::Reader;
+use super::value;
+
+/// `[PyPI]`.
+#[derive(Clone)]
+pub struct Pypi {
+    /// `https://`, `http://` or `file:///` of an index, with or without `/simple`, no trailing slash; may contain user
+    /// and password.
+    pub url: String,
+    /// Hosts, with a port or without, that files may come from besides that of `url` and PyPI's file host.
+    pub file_hosts: Vec<String>,
+    /// Cron, five fields, UTC; default `0 1 * * *`.
+    pub sync_schedule: String,
+    /// Minimum age of a file before it is listed; zero lists all.
+    pub delay: Duration,
+    /// Whether the pages of projects that were requested before and changed are read after a sync.
+    pub follow: bool,
+}
+
+impl Pypi {
+    pub(super) fn read(reader: &Reader<'_>) -> Pypi {
+        Pypi {
+            url: reader.value("PyPI", "URL", |text| address::url(text, UrlPurpose::Mirror)),
+            file_hosts: reader.values("PyPI", "FileHosts", value::host),
+            sync_schedule: reader.value("PyPI", "SyncSchedule", value::cron),
+            delay: reader.value("PyPI", "DelaySyncDuration", value::duration),
+            follow: reader.value("PyPI", "Follow", value::boolean),
+        }
+    }
+}
+
+// SECURITY: user and password of the URL are left out.
+impl std::fmt::Debug for Pypi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pypi")
+            .field("url", &without_userinfo(&self.url))
+            .field("file_hosts", &self.file_hosts)
+            .field("sync_schedule", &self.sync_schedule)
+            .field("delay", &self.delay)
+            .field("follow", &self.follow)
+            .finish()
+    }
+}

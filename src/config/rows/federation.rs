@@ -1,0 +1,43 @@
+//! The rows of `[IdentityFederation "…"]`.
+
+use super::p;
+use crate::config::address::UrlPurpose;
+use crate::config::table::Kind::*;
+use crate::config::table::Property;
+
+/// The properties, in the order of the reference page.
+#[rustfmt::skip]
+pub(super) const PROPERTIES: &[Property] = &[
+    p("Issuer", Url(UrlPurpose::Web), "",
+      "URL of the issuer, exactly as in the claim `iss`; required. Its keys are found through `/.well-known/openid-configuration` below it. It may be an address inside the organization; only that of loopback may be `http://`.").reloadable(),
+    p("Audience", Text, "",
+      "Required audience of its tokens; required, because tokens for other services would be accepted otherwise.").reloadable(),
+    p("Subject", Text, "",
+      "Required subject: a regular expression for the whole claim `sub`, such as `repo:org/name:ref:refs/heads/main`. If unset, every subject is accepted.").reloadable(),
+    p("AuthorizedParty", Text, "",
+      "Required authorized party: the claim `azp`, or `appid` in its absence.").reloadable(),
+    p("Claim", Text, "",
+      "Another required claim: `name = regular expression` for the whole text, in quotes: `\"ref_protected = true\"`. A list has to contain a value that matches.").multi().reloadable(),
+    p("Scope", Text, "",
+      "Permission granted: `repos:read:name`, `sources:write:name` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
+    p("UniqueIdClaim", Text, "sub",
+      "Claim that identifies the client, together with the issuer.").reloadable(),
+    p("UsernameClaim", Text, "sub",
+      "Claim with the client's name, for the audit trail and lists of tokens; that of `UniqueIdClaim` in its absence.").reloadable(),
+    p("TokenLifetime", Duration, "1h",
+      "Lifetime of a token issued by an exchange, from one second to 30 days; it does not depend on that of the issuer's token.").reloadable(),
+    p("Logging", Boolean, "false",
+      "Whether the log has a line about each exchange: the section, the subject, and the reason of each section that did not match.").reloadable(),
+    p("CustomScope", Text, "",
+      "Additional permissions.").multi().not_yet(),
+    p("NoAutoGroupsScope", Boolean, "false",
+      "Whether the groups scope is omitted from requests.").not_yet(),
+    p("GroupsClaim", Text, "",
+      "Claim with the groups.").not_yet(),
+    p("GroupsSeparator", Text, "",
+      "Separator of groups in the claim.").not_yet(),
+    p("RoleClaim", Text, "",
+      "Claim with the roles.").not_yet(),
+    p("RolesSeparator", Text, "",
+      "Separator of roles in the claim.").not_yet(),
+];

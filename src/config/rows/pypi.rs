@@ -1,0 +1,21 @@
+//! The rows of `[PyPI]`.
+
+use super::p;
+use crate::config::address::UrlPurpose;
+use crate::config::table::Kind::{Boolean, Duration, Host, Schedule, Url};
+use crate::config::table::Property;
+
+/// The properties, in the order of the reference page.
+#[rustfmt::skip]
+pub(super) const PROPERTIES: &[Property] = &[
+    p("URL", Url(UrlPurpose::Mirror), "https://pypi.org",
+      "An index of Python packages, with or without `/simple` at its end: `https://`, `http://` or `file:///` of a directory that contains `simple/`.").reloadable(),
+    p("FileHosts", Host, "",
+      "A host that files of the index may come from, with a port or without, besides the host of `URL` and PyPI's file host.").multi().reloadable(),
+    p("SyncSchedule", Schedule, "0 1 * * *",
+      "Schedule of the sync with the index, which runs only while a repository serves PyPI. `latest` is the state of the last sync; a day is complete once a sync ran 15 minutes after its end.").reloadable(),
+    p("DelaySyncDuration", Duration, "0",
+      "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
+    p("Follow", Boolean, "true",
+      "Whether the pages of projects that were requested before and changed are read after a sync, so that the next request does not wait for the index.").reloadable(),
+];

@@ -1,0 +1,63 @@
+//! The part of `--check-config` about `[OpenIDConnect]`.
+
+use super::stores;
+use crate::auth::provider::Providers;
+use crate::config::{Check, Config, Verdict};
+
+/// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
+/// configured. A provider that cannot be reached does not prevent a start: until it can be, sign-in is unavailable.
+pub(super) fn provider(config: &Config) -> Option<Check> {
+    const TITLE: &str = "Sign-in";
+    let settings = config.open_id_connect.as_ref()?;
+    crate::storage::install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (runtime, providers) = match (runtime, Providers::new(&config.proxy)) {
+        (Ok(runtime), Ok(providers)) => (runtime, providers),
+        (Err(error), _) => return Some(Check::from_findings(TITLE, vec![error.to_string()])),
+        (_, Err(error)) => return Some(Check::from_findings(TITLE, vec![error.to_string()])),
+    };
+    let mut findings = Vec::new();
+    let mut device_codes = "of this server";
+    match runtime.block_on(providers.document(&settings.issuer, stores::system_clock()())) {
+        Err(error) => findings.push(format!(
+            "the provider {} cannot be used: {error}; check OpenIDConnect.Issuer and the network",
+            settings.issuer
+        )),
+        Ok(document) => {
+            let endpoints = [
+                ("authorization_endpoint", &document.authorization_endpoint),
+                ("token_endpoint", &document.token_endpoint),
+            ];
+            for (name, endpoint) in endpoints {
+                if endpoint.is_none() {
+                    findings.push(format!("the provider {} has no {name}", settings.issuer));
+                }
+            }
+            if document.device_authorization_endpoint.is_some() {
+                device_codes = "of the provider";
+            }
+        }
+    }
+    if let Some(path) = settings.client_secret_file.as_ref().filter(|_| settings.client_secret.is_none())
+        && let Err(error) = std::fs::File::open(path)
+    {
+        findings.push(format!("OpenIDConnect.ClientSecretFile {} cannot be read: {error}", path.display()));
+    }
+    if config.encryption_key.is_none() {
+        findings.push(
+            "there is no encryption key, with which tokens of devices are signed; create one: rspm encrypt"
+                .to_owned(),
+        );
+    }
+    if !findings.is_empty() {
+        return Some(Check::from_findings(TITLE, findings));
+    }
+    let mut findings =
+        vec![format!("the provider {} responds; devices use codes {device_codes}", settings.issuer)];
+    for mapping in &settings.groups {
+        let scopes: Vec<String> = mapping.scopes.iter().map(ToString::to_string).collect();
+        let scopes = if scopes.is_empty() { "nothing".to_owned() } else { scopes.join(" ") };
+        findings.push(format!("the group '{}' gets {scopes}", mapping.group));
+    }
+    Some(Check { title: TITLE, verdict: Verdict::Pass, findings })
+}

@@ -1,0 +1,2 @@
+-- Builders that build the vignettes of their package. Expand-only.
+CREATE TABLE git_vignettes (builder_id BIGINT PRIMARY KEY);

@@ -1,0 +1,297 @@
+//! The projects of an index, each with its serial, and the last look at each. Times are microseconds since the epoch,
+//! as the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
+
+use super::{Conn, DbError, Row, Value};
+use crate::model::digest::Sha256;
+use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
+use crate::model::time::Timestamp;
+
+/// A project that the index lists or listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// When the index began to list it; 0 if that was before the first sync.
+    pub from_at: i64,
+    /// When the index ceased to list it; [`Seq::OPEN`] if it lists it.
+    pub to_at: i64,
+    /// The serial of its last change; `None` for an index without serials.
+    pub serial: Option<i64>,
+}
+
+/// The page of a project that was read last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageState {
+    /// The serial of the page; `None` if it has none.
+    pub serial: Option<i64>,
+    /// `ETag` of the page.
+    pub etag: Option<String>,
+    /// Digest of the page.
+    pub page: Sha256,
+    /// When it was read.
+    pub fetched_at: Timestamp,
+    /// The instant up to which it describes the project, not counting what the list of projects states.
+    pub valid_at: i64,
+    /// The status of the project, such as `active` or `quarantined`.
+    pub status: String,
+    /// The reason for the status.
+    pub reason: Option<String>,
+}
+
+/// What is known of a project: its newest row, and the last look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownProject {
+    /// Its newest row.
+    pub project: Project,
+    /// The project, if it has a row in `package`.
+    pub package: Option<PackageId>,
+    /// The last look at it.
+    pub look: Option<PageState>,
+    /// The head of the tree: the instant up to which the list of projects is known.
+    pub head: i64,
+}
+
+impl KnownProject {
+    /// Returns the instant up to which the last look describes the project; `None` without one. If the list of projects
+    /// states the serial of the look, nothing has changed up to the head.
+    #[must_use]
+    pub fn valid_at(&self) -> Option<i64> {
+        let look = self.look.as_ref()?;
+        let is_current = look.serial.zip(self.project.serial).is_some_and(|(look, listed)| look >= listed);
+        Some(if is_current { look.valid_at.max(self.head.min(self.project.to_at)) } else { look.valid_at })
+    }
+}
+
+/// Returns whether a source lists a project at a sequence number.
+pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<bool, DbError> {
+    const FIND: &str =
+        "SELECT 1 FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
+    Ok(!c.query(FIND, &[source.into(), fold.into(), seq.into()])?.is_empty())
+}
+
+/// Returns the names that a source lists at a sequence number, in the order of the names.
+pub fn names(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Vec<String>, DbError> {
+    const LIST: &str =
+        "SELECT fold FROM project WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
+    let mut names = Vec::new();
+    c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
+        names.push(row.text(0)?);
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
+pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
+    const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
+        JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
+        LEFT JOIN package p ON p.language = s.language AND p.name = r.fold \
+        WHERE r.source_id = $1 AND r.fold = $2 ORDER BY r.from_at DESC LIMIT 1";
+    let Some(row) = c.query(FIND, &[source.into(), fold.into()])?.into_iter().next() else { return Ok(None) };
+    let project = Project { from_at: row.int(0)?, to_at: row.int(1)?, serial: row.opt_int(2)? };
+    let package = row.opt_int(3)?.map(PackageId);
+    let look = match package {
+        Some(package) => look(c, source, package)?,
+        None => None,
+    };
+    Ok(Some(KnownProject { project, package, look, head: row.int(4)? }))
+}
+
+/// Locks the rows of a project until the end of the transaction: two servers do not apply looks at it at the same time.
+pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbError> {
+    const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
+    c.execute(LOCK, &[source.into(), fold.into()]).map(drop)
+}
+
+/// Returns the last look at a project.
+pub fn look(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<Option<PageState>, DbError> {
+    const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM look \
+        WHERE source_id = $1 AND package_id = $2";
+    let decode = |mut row: Row| {
+        Ok(PageState {
+            serial: row.opt_int(0)?,
+            etag: row.opt_text(1)?,
+            page: row.parse(2, "a digest")?,
+            fetched_at: row.time(3)?,
+            valid_at: row.int(4)?,
+            status: row.text(5)?,
+            reason: row.opt_text(6)?,
+        })
+    };
+    c.query(FIND, &[source.into(), package.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Writes a look. Returns false, and writes nothing, if a later one is stored.
+pub fn put_look(
+    c: &mut dyn Conn,
+    source: SourceId,
+    package: PackageId,
+    look: &PageState,
+) -> Result<bool, DbError> {
+    const PUT: &str = "INSERT INTO look (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
+        reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), \
+        CAST($7 AS BIGINT), $8, $9) ON CONFLICT (source_id, package_id) DO UPDATE SET serial = excluded.serial, \
+        etag = excluded.etag, page_sha256 = excluded.page_sha256, fetched_at = excluded.fetched_at, \
+        valid_at = excluded.valid_at, status = excluded.status, reason = excluded.reason \
+        WHERE look.fetched_at < excluded.fetched_at";
+    let params = [
+        source.into(),
+        package.into(),
+        look.serial.into(),
+        Value::opt_text(look.etag.as_deref()),
+        look.page.to_string().into(),
+        look.fetched_at.into(),
+        look.valid_at.into(),
+        look.status.as_str().into(),
+        Value::opt_text(look.reason.as_deref()),
+    ];
+    Ok(c.execute(PUT, &params)? > 0)
+}
+
+/// Calls `each` for the name, the beginning and the serial of every project that a source lists, in the order of the
+/// names.
+pub fn each_listed(
+    c: &mut dyn Conn,
+    source: SourceId,
+    each: &mut dyn FnMut(String, i64, Option<i64>),
+) -> Result<(), DbError> {
+    const LIST: &str =
+        "SELECT fold, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY fold";
+    c.each(LIST, &[source.into(), Seq::OPEN.into()], &mut |mut row| {
+        each(row.text(0)?, row.int(1)?, row.opt_int(2)?);
+        Ok(())
+    })
+}
+
+/// A change of the list of projects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListChange {
+    /// A project that the source did not list.
+    Added {
+        /// Its normal name.
+        fold: String,
+        /// The name as its owner writes it, if it differs.
+        name: Option<String>,
+        /// Its serial.
+        serial: Option<i64>,
+    },
+    /// Another serial.
+    Changed {
+        /// The normal name.
+        fold: String,
+        /// The beginning of its row.
+        from_at: i64,
+        /// Its serial.
+        serial: Option<i64>,
+    },
+    /// A project that the index no longer lists.
+    Removed {
+        /// The normal name.
+        fold: String,
+        /// The beginning of its row.
+        from_at: i64,
+    },
+}
+
+/// The instants of a sync of the list of projects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListInstants {
+    /// The head before the sync; 0 before the first one.
+    pub old_head: i64,
+    /// The head after it.
+    pub head: i64,
+}
+
+/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. The
+/// looks at changed and removed projects are valid up to the head before the sync from then on.
+pub fn apply(
+    c: &mut dyn Conn,
+    source: SourceId,
+    instants: ListInstants,
+    changes: &[ListChange],
+) -> Result<(), DbError> {
+    const LIMIT: &str = "UPDATE look SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at < $1 \
+        AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
+        WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
+        AND r.from_at = $4)";
+    const CHANGE: &str = "UPDATE project SET serial = CAST($1 AS BIGINT), changed_at = CAST($2 AS BIGINT) \
+        WHERE source_id = $3 AND fold = $4 AND from_at = $5";
+    const REMOVE: &str =
+        "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND fold = $3 AND from_at = $4";
+    const COLUMNS: [&str; 7] = ["source_id", "fold", "from_at", "to_at", "name", "serial", "changed_at"];
+    let ListInstants { old_head, head } = instants;
+    let (mut limits, mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            ListChange::Added { fold, name, serial } => added.push(vec![
+                source.into(),
+                fold.as_str().into(),
+                old_head.into(),
+                Seq::OPEN.into(),
+                Value::opt_text(name.as_deref()),
+                (*serial).into(),
+                head.into(),
+            ]),
+            ListChange::Changed { fold, from_at, serial } => {
+                limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+                changed.push(vec![
+                    (*serial).into(),
+                    head.into(),
+                    source.into(),
+                    fold.as_str().into(),
+                    (*from_at).into(),
+                ]);
+            }
+            ListChange::Removed { fold, from_at } => {
+                limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+                // The newest point, which is one microsecond before the head, does not list it.
+                let end = (head - 1).max(*from_at);
+                removed.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+            }
+        }
+    }
+    c.execute_many(LIMIT, &limits)?;
+    c.execute_many(CHANGE, &changed)?;
+    c.execute_many(REMOVE, &removed)?;
+    c.batch_insert("project", &COLUMNS, &added)
+}
+
+/// Moves the head of a tree whose sequence numbers are times; never back.
+pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbError> {
+    const MOVE: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
+    c.execute(MOVE, &[head.into(), tree.into()]).map(drop)
+}
+
+/// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to
+/// list them at `removed_at` or later. At most `limit`, those that were looked at last first.
+pub fn followed(
+    c: &mut dyn Conn,
+    source: SourceId,
+    removed_at: i64,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
+        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name \
+        WHERE k.source_id = $1 AND (r.to_at = $2 AND (r.serial > k.serial OR r.serial IS NOT NULL AND k.serial IS NULL) \
+        OR r.to_at >= $3 AND r.to_at < $2) ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
+    let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+/// Numbers about a source of an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexCounts {
+    /// Projects that the index lists.
+    pub projects: i64,
+    /// Projects that were looked at.
+    pub looks: i64,
+    /// The highest serial.
+    pub serial: Option<i64>,
+}
+
+/// Counts the projects and the looks of a source.
+pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError> {
+    const COUNT: &str = "SELECT count(*), max(serial), (SELECT count(*) FROM look WHERE source_id = $1) FROM project \
+        WHERE source_id = $1 AND to_at = $2";
+    let rows = c.query(COUNT, &[source.into(), Seq::OPEN.into()])?;
+    let Some(row) = rows.first() else { return Ok(IndexCounts::default()) };
+    Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, looks: row.int(2)? })
+}

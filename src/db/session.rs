@@ -1,0 +1,336 @@
+//! Sessions of browsers, sign-ins in progress, sign-ins of devices, and users whose tokens and sessions were revoked.
+//! The secrets of browsers and devices are not stored, only their digests.
+
+use super::{Conn, DbError, Row, audit, clock};
+use crate::model::digest::Sha256;
+use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The digest of the cookie.
+    pub digest: Sha256,
+    /// The public identifier.
+    pub guid: Identity,
+    /// The user, as displayed.
+    pub user: String,
+    /// The identity of the user at the provider.
+    pub unique_id: String,
+    /// The scopes, in the form of the column.
+    pub scopes: String,
+    /// The newest change of tokens that the server knew when it created the session.
+    pub revision: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last used, with a precision of minutes.
+    pub seen_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// The state of a device's sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// The user has not decided.
+    Pending,
+    /// The user allowed it.
+    Allowed,
+    /// The user denied it.
+    Denied,
+}
+
+impl DeviceState {
+    fn as_str(self) -> &'static str {
+        match self {
+            DeviceState::Pending => "pending",
+            DeviceState::Allowed => "allowed",
+            DeviceState::Denied => "denied",
+        }
+    }
+}
+
+/// A device's sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceLogin {
+    /// The digest of the device code.
+    pub digest: Sha256,
+    /// The code that the user enters; `None` if it is the provider's.
+    pub user_code: Option<String>,
+    /// The PKCE challenge (S256); empty without one.
+    pub challenge: String,
+    /// The address of the device.
+    pub address: String,
+    /// The decision of the user.
+    pub state: DeviceState,
+    /// The user who allowed it.
+    pub user: String,
+    /// The identity of the user at the provider.
+    pub unique_id: String,
+    /// The scopes of the user, in the form of the column.
+    pub scopes: String,
+    /// The minimum interval between polls, in microseconds.
+    pub pause: i64,
+    /// When the device polled last.
+    pub polled_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Creates a session.
+///
+/// # Errors
+/// Those of the database.
+pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
+    const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
+        expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
+        CAST($9 AS BIGINT))";
+    let Session { digest, guid, user, unique_id, scopes, revision, created_at, seen_at, expires_at } =
+        session;
+    c.execute(
+        CREATE,
+        &[
+            digest.to_string().into(),
+            guid.to_string().into(),
+            user.as_str().into(),
+            unique_id.as_str().into(),
+            scopes.as_str().into(),
+            (*revision).into(),
+            (*created_at).into(),
+            (*seen_at).into(),
+            (*expires_at).into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Returns a session, expired or not.
+///
+/// # Errors
+/// Those of the database.
+pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError> {
+    const FIND: &str = "SELECT guid, user_name, unique_id, scopes, revision, created_at, seen_at, expires_at \
+        FROM session WHERE digest = $1";
+    let rows = c.query(FIND, &[digest.to_string().into()])?;
+    rows.into_iter().next().map(|row| decode(digest, row)).transpose()
+}
+
+fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
+    Ok(Session {
+        digest,
+        guid: row.parse(0, "the identity of a session")?,
+        user: row.text(1)?,
+        unique_id: row.text(2)?,
+        scopes: row.text(3)?,
+        revision: row.int(4)?,
+        created_at: row.time(5)?,
+        seen_at: row.time(6)?,
+        expires_at: row.time(7)?,
+    })
+}
+
+/// Records that a session was used.
+///
+/// # Errors
+/// Those of the database.
+pub fn touch(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
+    const TOUCH: &str =
+        "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
+    c.execute(TOUCH, &[at.into(), digest.to_string().into()]).map(drop)
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// Those of the database.
+pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
+    c.execute("DELETE FROM session WHERE digest = $1", &[digest.to_string().into()]).map(drop)
+}
+
+/// Removes what is expired at `now`, and sessions that were not used since `unused_since`.
+///
+/// # Errors
+/// Those of the database.
+pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Result<(), DbError> {
+    const SESSIONS: &str =
+        "DELETE FROM session WHERE expires_at <= CAST($1 AS BIGINT) OR seen_at <= CAST($2 AS BIGINT)";
+    c.execute(SESSIONS, &[now.into(), unused_since.into()])?;
+    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()]).map(drop)
+}
+
+/// Begins a sign-in, unless `limit` are in progress at `now`; returns false then. `digest` is that of the cookie.
+///
+/// # Errors
+/// Those of the database.
+pub fn begin_login(
+    c: &mut dyn Conn,
+    (digest, return_to): (Sha256, &str),
+    now: Timestamp,
+    (expires_at, limit): (Timestamp, i64),
+) -> Result<bool, DbError> {
+    const BEGIN: &str =
+        "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, CAST($3 AS BIGINT))";
+    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    let mut rows = c.query("SELECT COUNT(*) FROM login", &[])?;
+    if rows.first_mut().map_or(Ok(0), |row| row.int(0))? >= limit {
+        return Ok(false);
+    }
+    c.execute(BEGIN, &[digest.to_string().into(), return_to.into(), expires_at.into()])?;
+    Ok(true)
+}
+
+/// Ends a sign-in and returns the path to which the browser returns; `None` if there is none that is valid at `now`.
+/// Only the first call returns it.
+///
+/// # Errors
+/// Those of the database.
+pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Option<String>, DbError> {
+    const END: &str = "DELETE FROM login WHERE digest = $1 RETURNING return_to, expires_at";
+    let mut rows = c.query(END, &[digest.to_string().into()])?;
+    let Some(row) = rows.first_mut() else { return Ok(None) };
+    Ok((row.time(1)? > now).then_some(row.text(0)?))
+}
+
+/// Begins the sign-in of a device, unless `limit` are in progress at `now`; returns false then.
+///
+/// # Errors
+/// [`DbError::Conflict`] if another one has the same user code.
+pub fn begin_device(
+    c: &mut dyn Conn,
+    login: &DeviceLogin,
+    (now, limit): (Timestamp, i64),
+) -> Result<bool, DbError> {
+    const BEGIN: &str = "INSERT INTO device_login (digest, user_code, challenge, address, state, user_name, unique_id, \
+        scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), \
+        CAST($10 AS BIGINT), CAST($11 AS BIGINT))";
+    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    let mut rows = c.query("SELECT COUNT(*) FROM device_login", &[])?;
+    let count = rows.first_mut().map_or(Ok(0), |row| row.int(0))?;
+    if count >= limit {
+        return Ok(false);
+    }
+    c.execute(
+        BEGIN,
+        &[
+            login.digest.to_string().into(),
+            login.user_code.as_deref().into(),
+            login.challenge.as_str().into(),
+            login.address.as_str().into(),
+            login.state.as_str().into(),
+            login.user.as_str().into(),
+            login.unique_id.as_str().into(),
+            login.scopes.as_str().into(),
+            login.pause.into(),
+            login.polled_at.into(),
+            login.expires_at.into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Returns the sign-in of a device by its device code.
+///
+/// # Errors
+/// Those of the database.
+pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, DbError> {
+    const BY_DIGEST: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
+        polled_at, expires_at FROM device_login WHERE digest = $1";
+    let rows = c.query(BY_DIGEST, &[digest.to_string().into()])?;
+    rows.into_iter().next().map(decode_device).transpose()
+}
+
+/// Returns the sign-in of a device by its user code.
+///
+/// # Errors
+/// Those of the database.
+pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<DeviceLogin>, DbError> {
+    const BY_CODE: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
+        polled_at, expires_at FROM device_login WHERE user_code = $1";
+    let rows = c.query(BY_CODE, &[user_code.into()])?;
+    rows.into_iter().next().map(decode_device).transpose()
+}
+
+fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
+    let state = match row.text(4)?.as_str() {
+        "pending" => DeviceState::Pending,
+        "allowed" => DeviceState::Allowed,
+        _ => DeviceState::Denied,
+    };
+    Ok(DeviceLogin {
+        digest: row.parse(0, "a SHA-256")?,
+        user_code: row.opt_text(1)?,
+        challenge: row.text(2)?,
+        address: row.text(3)?,
+        state,
+        user: row.text(5)?,
+        unique_id: row.text(6)?,
+        scopes: row.text(7)?,
+        pause: row.int(8)?,
+        polled_at: row.time(9)?,
+        expires_at: row.time(10)?,
+    })
+}
+
+/// Records that a device polled, and its new minimum interval.
+///
+/// # Errors
+/// Those of the database.
+pub fn polled(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
+    const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
+    c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
+}
+
+/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more.
+///
+/// # Errors
+/// Those of the database.
+pub fn decide(
+    c: &mut dyn Conn,
+    digest: Sha256,
+    state: DeviceState,
+    (user, unique_id, scopes): (&str, &str, &str),
+) -> Result<bool, DbError> {
+    const DECIDE: &str = "UPDATE device_login SET state = $1, user_name = $2, unique_id = $3, scopes = $4 \
+        WHERE digest = $5 AND state = 'pending'";
+    let digest = digest.to_string();
+    let params = [state.as_str().into(), user.into(), unique_id.into(), scopes.into(), digest.into()];
+    Ok(c.execute(DECIDE, &params)? > 0)
+}
+
+/// Removes the sign-in of a device; returns true for the call that removed it.
+///
+/// # Errors
+/// Those of the database.
+pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
+    Ok(c.execute("DELETE FROM device_login WHERE digest = $1", &[digest.to_string().into()])? > 0)
+}
+
+/// Revokes all tokens of a user, ends the sessions, and bumps the catalog, so that every server reads the change.
+///
+/// # Errors
+/// Those of the database.
+pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<(), DbError> {
+    const TOKENS: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
+        WHERE user_name = $3 AND revoked_at IS NULL";
+    const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
+        CAST($3 AS BIGINT)) ON CONFLICT (user_name) DO UPDATE SET revoked_at = excluded.revoked_at, \
+        revision = excluded.revision";
+    clock::bump_catalog(c)?;
+    let revision = clock::get(c)?.catalog;
+    c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
+    c.execute(USER, &[user.into(), now.into(), revision.into()])?;
+    c.execute("DELETE FROM session WHERE user_name = $1", &[user.into()])?;
+    c.execute("DELETE FROM device_login WHERE user_name = $1", &[user.into()])?;
+    audit::record(c, "revoke all tokens", ("user", user), "")
+}
+
+/// Returns the users whose tokens and sessions were revoked after a revision, with the revision of each.
+///
+/// # Errors
+/// Those of the database.
+pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<(String, i64)>, DbError> {
+    const REVOKED: &str = "SELECT user_name, revision FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
+    let rows = c.query(REVOKED, &[revision.into()])?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
+}

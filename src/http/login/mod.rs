@@ -1,0 +1,138 @@
+//! Sign-in with an identity provider: browsers (OpenID Connect, code flow with PKCE), devices (RFC 8628), and the
+//! exchange of tokens (RFC 8693).
+
+mod browser;
+pub(super) mod cookie;
+mod device;
+mod device_page;
+pub(super) mod origin;
+mod page;
+mod provider;
+mod token;
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode, header};
+
+use super::app::App;
+use super::base_url::RequestHead;
+use super::body::Body;
+use super::error::Failure;
+use super::read_body;
+use super::request_body::{self, Incoming};
+use super::response;
+use super::route::Route;
+use super::route::login::LoginRoute;
+use super::target::Query;
+use crate::config::OpenIdConnect;
+
+/// Maximum length of a form, in bytes.
+const FORM_LIMIT: usize = 64 << 10;
+/// `Retry-After` while the provider cannot be reached, in seconds.
+const RETRY_AFTER: u64 = 10;
+
+/// Why a sign-in did not succeed. The reason is logged; clients get a general text.
+pub(super) struct Problem {
+    /// Whether the provider, and not the user, is the cause.
+    pub(super) is_unavailable: bool,
+    reason: String,
+}
+
+impl Problem {
+    pub(super) fn unavailable(reason: impl ToString) -> Problem {
+        Problem { is_unavailable: true, reason: reason.to_string() }
+    }
+
+    pub(super) fn refused(reason: impl ToString) -> Problem {
+        Problem { is_unavailable: false, reason: reason.to_string() }
+    }
+
+    /// Writes the reason to the log.
+    pub(super) fn log(&self) {
+        if self.is_unavailable {
+            tracing::error!("could not sign in a user: {}", self.reason);
+        } else {
+            tracing::warn!("refused a sign-in: {}", self.reason);
+        }
+    }
+}
+
+/// The settings of the provider and the address of this server.
+pub(super) struct Provider {
+    pub(super) settings: Arc<OpenIdConnect>,
+    /// `Server.Address`.
+    pub(super) address: String,
+}
+
+impl Provider {
+    fn configured(app: &App) -> Option<Provider> {
+        let settings = app.state.config.load().open_id_connect.clone()?;
+        let address = app.site.load().address.clone()?;
+        Some(Provider { settings, address })
+    }
+}
+
+/// Handles a route of sign-in.
+///
+/// # Errors
+/// 404 without a configured provider, except for the exchange of tokens; those of the body.
+pub(super) async fn answer(
+    app: &App,
+    route: LoginRoute,
+    query: &Query,
+    head: &RequestHead<'_>,
+    body: Incoming,
+) -> Result<Response<Body>, Failure> {
+    let provider = match (Provider::configured(app), route) {
+        (Some(provider), _) => Some(provider),
+        (None, LoginRoute::Token) => None,
+        (None, _) => {
+            request_body::discard(body, &head.parts.headers);
+            return Err(Failure::not_found("sign-in is not configured on this server ([OpenIDConnect])"));
+        }
+    };
+    let form = if head.parts.method == Method::POST { form(app, body).await? } else { Query::default() };
+    match (route, provider) {
+        (LoginRoute::Token, provider) => token::exchange(app, provider.as_ref(), &form, head).await,
+        (LoginRoute::Start, Some(provider)) => browser::start(app, &provider, query, head).await,
+        (LoginRoute::Callback, Some(provider)) => browser::callback(app, &provider, query, head).await,
+        (LoginRoute::Logout, Some(provider)) => browser::logout(app, &provider, head).await,
+        (LoginRoute::DevicePage, Some(provider)) => device_page::show(app, &provider, query, head).await,
+        (LoginRoute::DecideDevice, Some(provider)) => device_page::decide(app, &provider, &form, head).await,
+        (LoginRoute::Device, Some(provider)) => device::begin(app, &provider, &form, head).await,
+        (LoginRoute::DeviceAccess, Some(provider)) => device::poll(app, &provider, &form, head).await,
+        (_, None) => Err(Failure::no_such_address()),
+    }
+}
+
+async fn form(app: &App, body: Incoming) -> Result<Query, Failure> {
+    let bytes = read_body::read(body, FORM_LIMIT, app.limits.body_timeout).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::bad_request("the form is not UTF-8"))?;
+    Query::parse(Some(text), FORM_LIMIT)
+}
+
+/// Returns a redirect to the sign-in for a page that a browser requests without a session.
+pub(super) fn redirect_to_start(
+    app: &App,
+    route: &Route,
+    head: &RequestHead<'_>,
+    failure: &Failure,
+) -> Option<Response<Body>> {
+    let is_page = matches!(route, Route::Home | Route::Latest { .. } | Route::RepositoryPage { .. });
+    let accepts = head.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let is_browser = accepts.is_some_and(|accepts| accepts.contains("text/html"));
+    if failure.status != StatusCode::UNAUTHORIZED || !is_page || !is_browser {
+        return None;
+    }
+    let provider = Provider::configured(app)?;
+    let path: String = url::form_urlencoded::byte_serialize(head.path.as_bytes()).collect();
+    let target = format!("{}/__login__?return={path}", cookie::prefix(&provider.address));
+    let mut redirect = response::redirect(StatusCode::FOUND, response::header_value(target));
+    page::protect(&mut redirect);
+    Some(redirect)
+}
+
+/// Returns a 503 without details; the reason is in the log.
+fn unavailable_failure() -> Failure {
+    Failure::unavailable("the identity provider is unavailable; the server log has the reason", RETRY_AFTER)
+}

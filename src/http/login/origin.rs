@@ -1,0 +1,87 @@
+//! Requests with the session of a browser that change something must come from a page of this server: a page of another
+//! site can make the browser send them too (cross-site request forgery). Pure.
+
+use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use crate::api::error::Code;
+use crate::http::error::Failure;
+
+/// Checks a request with a session. `address` is `Server.Address`.
+///
+/// # Errors
+/// 403 for a change that another site requests, and for one with a body that a form of another site could send.
+pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &str) -> Result<(), Failure> {
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let refuse = |phrase: &str| Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
+    if !is_own(address, &parts.headers) {
+        return refuse("changes with a browser's session must come from a page of this server");
+    }
+    let is_form_page = path.starts_with("/__login__") || path.starts_with("/__logout__");
+    let media_type = field(&parts.headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    let is_json =
+        media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    if !is_form_page && !is_json {
+        return refuse(
+            "changes with a browser's session need Content-Type: application/json; use a token for uploads",
+        );
+    }
+    Ok(())
+}
+
+fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
+    match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => {
+            address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
+        }
+        (None, None) => false,
+    }
+}
+
+fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Returns scheme, host and port of a URL.
+pub(super) fn origin_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    url[start..].find('/').map_or(url, |end| &url[..start + end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: Method, path: &str, fields: &[(&str, &str)]) -> bool {
+        let mut request = http::Request::builder().method(method);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        require_own(Some("https://h.example/rspm"), &parts, path).is_ok()
+    }
+
+    #[test]
+    fn changes_come_from_this_server_as_json() {
+        let json = ("content-type", "application/json; charset=utf-8");
+        let own = ("sec-fetch-site", "same-origin");
+        let api = "/__api__/admin/v1/tokens";
+        assert!(check(Method::GET, "/", &[]));
+        assert!(check(Method::POST, api, &[json, own]));
+        assert!(check(Method::POST, api, &[json, ("origin", "https://h.example")]));
+        assert!(check(Method::POST, "/__logout__", &[own]));
+        assert!(!check(Method::POST, api, &[json]));
+        assert!(!check(Method::POST, api, &[own]));
+        assert!(!check(Method::POST, api, &[own, ("content-type", "text/plain")]));
+        assert!(!check(Method::POST, api, &[json, ("origin", "https://h.example.evil.example")]));
+        assert!(!check(Method::POST, api, &[json, ("origin", "null")]));
+        for site in ["cross-site", "same-site", "none"] {
+            let fields = [json, ("sec-fetch-site", site), ("origin", "https://h.example")];
+            assert!(!check(Method::DELETE, api, &fields), "{site}");
+        }
+    }
+}

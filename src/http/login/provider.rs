@@ -1,0 +1,129 @@
+//! Requests to the configured provider: codes are exchanged for tokens, and tokens become users.
+
+use zeroize::Zeroizing;
+
+use super::Problem;
+use crate::auth::provider::{Authentication, Document, Response, VerifyError};
+use crate::auth::{Claims, Invalid, SignedIn};
+use crate::config::OpenIdConnect;
+use crate::http::app::App;
+use crate::model::time::{SECOND, Timestamp, microseconds};
+
+/// Maximum length of a file with a client secret, in bytes.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// Accepted difference between the clocks, in microseconds.
+const LEEWAY: i64 = 60 * SECOND;
+
+/// Sends a form to the token endpoint, or to that of device codes, with the client's identity.
+///
+/// # Errors
+/// The provider cannot be reached, or the file with the secret cannot be read.
+pub(super) async fn post(
+    app: &App,
+    settings: &OpenIdConnect,
+    (document, url): (&Document, &str),
+    fields: &[(&str, &str)],
+) -> Result<Response, Problem> {
+    let secret = client_secret(settings).await?;
+    let id = settings.client_id.as_str();
+    let authentication = match &secret {
+        None => Authentication::Public(id),
+        Some(secret) if document.accepts_basic() => Authentication::Basic(id, secret),
+        Some(secret) => Authentication::Post(id, secret),
+    };
+    app.providers.post(url, fields, &authentication).await.map_err(Problem::unavailable)
+}
+
+async fn client_secret(settings: &OpenIdConnect) -> Result<Option<Zeroizing<String>>, Problem> {
+    if let Some(secret) = &settings.client_secret {
+        return Ok(Some(Zeroizing::new(secret.0.clone())));
+    }
+    let Some(path) = &settings.client_secret_file else { return Ok(None) };
+    let problem = |reason: String| {
+        Problem::unavailable(format!("OpenIDConnect.ClientSecretFile {}: {reason}", path.display()))
+    };
+    let size = tokio::fs::metadata(path).await.map_err(|error| problem(error.to_string()))?.len();
+    if size > MAX_SECRET {
+        return Err(problem("the file is larger than 64 kB".to_owned()));
+    }
+    let text = tokio::fs::read_to_string(path).await.map(Zeroizing::new);
+    let text = text.map_err(|error| problem(error.to_string()))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+/// Verifies an id token of the provider (OpenID Connect Core 1.0 section 3.1.3.7), except its nonce.
+///
+/// # Errors
+/// The token is not valid, or the keys are unavailable.
+pub(super) async fn verify(
+    app: &App,
+    settings: &OpenIdConnect,
+    token: &str,
+    now: Timestamp,
+) -> Result<Claims, VerifyError> {
+    let audience = [settings.client_id.clone()];
+    let claims = app.providers.verify(&settings.issuer, &audience, token, now).await?;
+    let has_party = claims.get("azp").is_some() || claims.texts("aud").len() > 1;
+    if has_party && claims.text("azp") != Some(settings.client_id.as_str()) {
+        return Err(Invalid::Value("azp").into());
+    }
+    if let Some(limit) = settings.max_authentication_age {
+        let at = claims.time("auth_time")?.ok_or(Invalid::Missing("auth_time"))?;
+        let limit = microseconds(limit).saturating_add(LEEWAY);
+        if now.0.saturating_sub(at.0) > limit {
+            return Err(Invalid::Value("auth_time").into());
+        }
+    }
+    Ok(claims)
+}
+
+/// Adds the claims of the userinfo endpoint if the token lacks the name or the groups of the user.
+///
+/// # Errors
+/// The endpoint fails, or describes another user.
+pub(super) async fn complete(
+    app: &App,
+    settings: &OpenIdConnect,
+    document: &Document,
+    (claims, access_token): (&mut Claims, Option<&str>),
+) -> Result<(), Problem> {
+    let wanted = [Some(&settings.username_claim), Some(&settings.groups_claim), settings.role_claim.as_ref()];
+    let is_complete = wanted.into_iter().flatten().all(|claim| claims.get(claim).is_some());
+    let (false, Some(url), Some(token)) = (is_complete, &document.userinfo_endpoint, access_token) else {
+        return Ok(());
+    };
+    let more = app.providers.user_info(url, token).await.map_err(Problem::unavailable)?;
+    if more.text("sub").is_none() || more.text("sub") != claims.text("sub") {
+        return Err(Problem::refused("the userinfo endpoint of the provider described another user"));
+    }
+    claims.complete(more);
+    Ok(())
+}
+
+/// Returns the user of verified claims, and logs what an administrator needs to know.
+///
+/// # Errors
+/// The claims do not identify a user.
+pub(super) fn user(app: &App, settings: &OpenIdConnect, claims: &Claims) -> Result<SignedIn, Invalid> {
+    let user = SignedIn::new(settings, &app.state.catalog.get(), claims)?;
+    if user.are_groups_omitted {
+        tracing::warn!(
+            "the provider left out the groups of {}, because there are too many; have it send only groups that are \
+             assigned to this application",
+            user.user
+        );
+    }
+    if !user.unknown_names.is_empty() {
+        tracing::warn!(
+            "scopes of {} name no repository or source: {}",
+            user.user,
+            user.unknown_names.join(", ")
+        );
+    }
+    if settings.logging {
+        let groups = user.groups.join(", ");
+        tracing::info!("sign-in of {}: groups [{groups}], scopes {:?}", user.user, user.grant.scopes());
+    }
+    Ok(user)
+}

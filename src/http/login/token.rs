@@ -1,0 +1,201 @@
+//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider
+//! and of devices are exchanged here; those of other issuers by [`federated`].
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::device::error;
+use super::{Problem, Provider, RETRY_AFTER, provider, unavailable_failure};
+use crate::auth::federation::{self, Exchange, ExchangeKind};
+use crate::auth::provider::VerifyError;
+use crate::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
+use crate::db::author::{Author, AuthorKind};
+use crate::db::{audit, used_proof};
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::permission::token_issuer;
+use crate::http::target::Query;
+use crate::http::{refused_proof, response};
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// Lifetime of an access token without `[OpenIDConnect]`.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// Exchanges a token.
+///
+/// # Errors
+/// 429 after too many tokens that are not valid, 503 if the keys of an issuer are unavailable; the database fails.
+pub(super) async fn exchange(
+    app: &App,
+    provider: Option<&Provider>,
+    form: &Query,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    if form.get("grant_type") != Some(GRANT) {
+        return Ok(error("unsupported_grant_type", &format!("grant_type must be {GRANT}")));
+    }
+    if !matches!(form.get("subject_token_type"), Some(ID_TOKEN | JWT)) {
+        return Ok(error("invalid_request", &format!("subject_token_type must be {ID_TOKEN}")));
+    }
+    let subject_token = form.get("subject_token").unwrap_or_default();
+    let Some(issuer) = auth::unverified_issuer(subject_token) else {
+        refused_proof::count(app, head)?;
+        return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
+    };
+    if issuer == token_issuer(app) {
+        return of_device(app, provider, subject_token, head).await;
+    }
+    if let Some(provider) = provider.filter(|provider| provider.settings.issuer == issuer) {
+        match provider::verify(app, &provider.settings, subject_token, head.received_at).await {
+            Ok(claims) => return of_user(app, provider, &claims, head).await,
+            // The same issuer may also be federated, with another audience.
+            Err(VerifyError::Invalid(Invalid::Audience)) => {}
+            Err(problem) => return refuse(app, &problem, head),
+        }
+    }
+    federated(app, subject_token, head).await
+}
+
+/// Exchanges a token of an issuer of `[IdentityFederation]`.
+async fn federated(
+    app: &App,
+    subject_token: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let config = app.state.config.load_full();
+    let client = app.site.load().client_address(head.peer, &head.parts.headers);
+    let server = Exchange {
+        state: &app.state,
+        tokens: &app.tokens,
+        providers: &app.providers,
+        issuer: &token_issuer(app),
+        address: &client.map(|address| address.to_string()).unwrap_or_default(),
+    };
+    match federation::exchange(server, &config.federations, subject_token, ExchangeKind::Access).await {
+        Ok(exchanged) => Ok(answer(&exchanged.token.text, exchanged.lifetime)),
+        Err(error) if error.is_failure_of_server() => {
+            tracing::error!("could not exchange a token: {error}");
+            Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
+        }
+        Err(refusal) => {
+            refused_proof::count(app, head)?;
+            Ok(error("invalid_grant", &refusal.to_string()))
+        }
+    }
+}
+
+/// Exchanges the token that proves the sign-in of a device. It can be used once.
+async fn of_device(
+    app: &App,
+    provider: Option<&Provider>,
+    subject_token: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let now = head.received_at;
+    let verified = auth::verify(&app.tokens, &token_issuer(app), (subject_token, Purpose::Device), now);
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(invalid) => return refuse(app, &VerifyError::Invalid(invalid), head),
+    };
+    let (digest, end) = (auth::digest(subject_token), verified.token.expires_at.unwrap_or(now));
+    if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
+        return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
+    }
+    let properties = NewSignedToken {
+        user: verified.token.user.to_string(),
+        unique_id: verified.unique_id,
+        grant: verified.token.grant.clone(),
+        kind: SignInKind::OpenIdConnect,
+        lifetime: provider.map_or(LIFETIME, |provider| provider.settings.token_lifetime),
+        purpose: Purpose::Access,
+    };
+    issue(app, &properties, head).await
+}
+
+/// Exchanges an id token of the company's provider.
+async fn of_user(
+    app: &App,
+    provider: &Provider,
+    claims: &auth::Claims,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let settings = &provider.settings;
+    let user = match provider::user(app, settings, claims) {
+        Ok(user) => user,
+        Err(_) => return refuse(app, &VerifyError::Invalid(Invalid::Missing("UniqueIdClaim")), head),
+    };
+    if user.has_no_scope() {
+        let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(" ") };
+        Problem::refused(format!("{} has no scope; groups: {groups}", user.user)).log();
+        return Ok(error("access_denied", "no group of the user has access to this server"));
+    }
+    let properties = NewSignedToken {
+        user: user.user,
+        unique_id: user.unique_id,
+        grant: user.grant,
+        kind: SignInKind::OpenIdConnect,
+        lifetime: settings.token_lifetime,
+        purpose: Purpose::Access,
+    };
+    issue(app, &properties, head).await
+}
+
+/// Signs an access token and records it in the audit trail.
+///
+/// # Errors
+/// 503 without an encryption key; the database fails.
+async fn issue(
+    app: &App,
+    properties: &NewSignedToken,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let now = head.received_at;
+    let token = auth::issue(&app.tokens, &token_issuer(app), properties, now)
+        .map_err(|error| Failure::unavailable(error.to_string(), 300))?;
+    let client = app.site.load().client_address(head.peer, &head.parts.headers);
+    let author = Author {
+        kind: AuthorKind::Session,
+        name: properties.user.clone(),
+        address: client.map(|address| address.to_string()).unwrap_or_default(),
+        at: now,
+    };
+    let (guid, detail) = (token.guid.to_string(), format!("for {}", properties.user));
+    let write = app.state.db.write(move |c| {
+        audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
+    });
+    write.await?;
+    Ok(answer(&token.text, properties.lifetime))
+}
+
+/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with
+/// `sed`.
+fn answer(token: &str, lifetime: Duration) -> Response<Body> {
+    let body = json!({
+        "access_token": token,
+        "issued_token_type": ACCESS_TOKEN,
+        "token_type": "Bearer",
+        "expires_in": lifetime.as_secs(),
+    });
+    response::json(StatusCode::OK, &body)
+}
+
+fn refuse(app: &App, problem: &VerifyError, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
+    match problem {
+        VerifyError::Unavailable(reason) => {
+            Problem::unavailable(reason).log();
+            Err(unavailable_failure())
+        }
+        VerifyError::Invalid(reason) => {
+            Problem::refused(format!("subject_token: {reason}")).log();
+            refused_proof::count(app, head)?;
+            Ok(error("invalid_grant", &format!("subject_token: {reason}")))
+        }
+    }
+}

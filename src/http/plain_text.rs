@@ -1,0 +1,27 @@
+//! The warning that tokens of authenticated repositories cross the network unencrypted.
+
+use std::net::IpAddr;
+
+use crate::catalog::Catalog;
+use crate::config::{Config, Listen};
+
+/// Returns the warning, if an authenticated repository exists, a listener of the network has no TLS, and `Server.Address`
+/// does not state that a proxy encrypts.
+#[must_use]
+pub fn warning(config: &Config, catalog: &Catalog) -> Option<String> {
+    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;
+    let is_https = config.server.address.as_deref().is_some_and(|address| {
+        address.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+    });
+    let repo = catalog.repos.iter().find(|repo| repo.authenticated).filter(|_| !is_https)?;
+    Some(format!(
+        "authenticated repositories, such as '{}', are served without encryption on {listen}: anyone on the network path can \
+         read their tokens. Configure [HTTPS], or name the https address of a proxy in Server.Address and listen on a \
+         loopback address",
+        repo.name
+    ))
+}
+
+fn is_loopback(listen: &Listen) -> bool {
+    listen.host == "localhost" || listen.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}

@@ -1,0 +1,100 @@
+//! `POST /bootstrap`: a token for the owner of the key in `Bootstrap.PublicKey`.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{Response, StatusCode};
+
+use crate::api::error::Code;
+use crate::api::public::bootstrap::{BootstrapRequest, BootstrapToken};
+use crate::auth::{self, BootstrapRefusal};
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::refused_proof;
+use crate::http::response;
+use crate::model::time::{SECOND, Timestamp};
+
+/// The end of the year 9999: later times have no RFC 3339 form.
+const LAST: i64 = 253_402_300_800 * SECOND;
+
+/// Handles a request. SECURITY: the response is encrypted, so that whoever repeats the request learns nothing.
+///
+/// # Errors
+/// 400 for another form or time, 403 for another signature, 404 without a key, 429 after too many.
+pub(super) async fn answer(
+    app: &App,
+    head: &RequestHead<'_>,
+    request: BootstrapRequest,
+) -> Result<Response<Body>, Failure> {
+    let config = app.state.config.load_full();
+    if !config.authentication.api_token_auth {
+        return Err(refusal(&BootstrapRefusal::Off));
+    }
+    let time: jiff::Timestamp = request
+        .time
+        .parse()
+        .map_err(|_| Failure::bad_request("the time is not of the form 2026-11-23T12:00:00Z (RFC 3339)"))?;
+    let signature = BASE64_STANDARD
+        .decode(&request.signature)
+        .map_err(|_| Failure::bad_request("the signature is not base64"))?;
+    let now = (app.state.clock)();
+    let expires_at = request.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
+    let lifetime = request.expires_in.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
+    let address = app.site.load().client_address(head.peer, &head.parts.headers);
+    let address = address.map(|address| address.to_string()).unwrap_or_default();
+    let proof = auth::BootstrapRequest {
+        time_text: &request.time,
+        nonce: &request.nonce,
+        lifetime: &lifetime,
+        time: Timestamp(time.as_microsecond()),
+        expires_at,
+        signature: &signature,
+        address: &address,
+    };
+    let key = config.bootstrap.public_key.clone();
+    match auth::create_first_token(&app.state, &app.tokens, key, proof).await {
+        Ok((token, guid)) => {
+            tracing::warn!(%address, "created token {guid} with the scope global:admin: bootstrap key");
+            let created = BootstrapToken {
+                guid: guid.to_string(),
+                token: BASE64_STANDARD.encode(token),
+                expires: expires_at.map(|at| at.to_string()),
+            };
+            Ok(response::json(StatusCode::CREATED, &created))
+        }
+        Err(error) => {
+            tracing::warn!(%address, "refused a request with the bootstrap key: {error}");
+            if matches!(error, BootstrapRefusal::Signature | BootstrapRefusal::Used) {
+                refused_proof::count(app, head)?;
+            }
+            Err(refusal(&error))
+        }
+    }
+}
+
+fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
+    let at = seconds.checked_mul(SECOND).and_then(|micros| now.0.checked_add(micros));
+    at.filter(|at| seconds > 0 && *at < LAST).map(Timestamp).ok_or_else(|| {
+        Failure::bad_request("a token expires after at least one second, before the year 10000")
+    })
+}
+
+fn refusal(error: &BootstrapRefusal) -> Failure {
+    let text = error.to_string();
+    match error {
+        BootstrapRefusal::Off => Failure::not_found(text),
+        BootstrapRefusal::Key(problem) => {
+            tracing::error!("[Bootstrap] PublicKey: {problem}");
+            Failure::unavailable(text, 300)
+        }
+        BootstrapRefusal::Time | BootstrapRefusal::Nonce => Failure::bad_request(text),
+        BootstrapRefusal::Signature | BootstrapRefusal::Used => {
+            Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text)
+        }
+        BootstrapRefusal::Database(error) => {
+            tracing::error!("could not create a token with the bootstrap key: {error}");
+            Failure::unavailable(text, 5)
+        }
+    }
+}

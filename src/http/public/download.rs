@@ -1,0 +1,88 @@
+//! `GET /__api__/download?os=`: the command-line program `rspm`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt, TryStreamExt};
+use http::Response;
+use tokio::fs::File;
+use tokio_util::io::ReaderStream;
+
+use crate::config::Config;
+use crate::http::app::App;
+use crate::http::body::{Body, BodyError};
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::http::target::Query;
+
+/// Size of a piece of the body, in bytes.
+const PIECE: usize = 256 << 10;
+
+/// An operating system, with the name of its program in the directory that an administrator fills, and on the client.
+struct System {
+    word: &'static str,
+    file: &'static str,
+    saved_as: &'static str,
+}
+
+const SYSTEMS: [System; 3] = [
+    System { word: "linux", file: "rspm-linux", saved_as: "rspm" },
+    System { word: "darwin", file: "rspm-darwin", saved_as: "rspm" },
+    System { word: "windows", file: "rspm-windows.exe", saved_as: "rspm.exe" },
+];
+
+/// Returns the program for the operating system of the parameter `os`.
+///
+/// # Errors
+/// 400 for another system, 404 if the server has no program for it.
+pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, Failure> {
+    let system = query.get("os").and_then(|word| SYSTEMS.iter().find(|system| system.word == word));
+    let system =
+        system.ok_or_else(|| Failure::bad_request("the parameter os must be linux, darwin or windows"))?;
+    let paths = candidates(&app.state.config.load(), system);
+    for path in paths {
+        match open(&path).await {
+            Ok(Some((file, size))) => {
+                let pieces = ReaderStream::with_capacity(file, PIECE).map_err(BodyError::from);
+                return Ok(response::attachment(
+                    system.saved_as,
+                    size,
+                    Body::stream(pieces.boxed(), Some(size)),
+                ));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!("could not read {}: {error}", path.display());
+                return Err(Failure::unavailable("the program cannot be read", 60));
+            }
+        }
+    }
+    Err(Failure::not_found(format!(
+        "this server has no rspm for {}; an administrator can add it as {} to the directory programs of Server.DataDir",
+        system.word, system.file
+    )))
+}
+
+/// The files to try: that of the administrator, then the one beside the server's own program, which is for Linux.
+fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
+    let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
+    if system.word == "linux" {
+        // The directory is right also while the program itself is being replaced.
+        let own = std::env::current_exe().ok();
+        paths.extend(own.as_deref().and_then(Path::parent).map(|directory| directory.join("rspm")));
+    }
+    paths
+}
+
+/// Opens a regular file, and returns its size in bytes; `None` if there is none.
+async fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let file = match File::open(path).await {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata().await?;
+    Ok(metadata.is_file().then(|| (file, metadata.len())))
+}

@@ -1,0 +1,161 @@
+//! Rows of `POST /filter/packages` for Python packages.
+
+use super::licenses;
+use super::vulnerabilities::wire;
+use crate::api::public::filter::{Dependencies, Details, Filter, FilterResult};
+use crate::http::error::Failure;
+use crate::model::point::Point;
+use crate::python::license::LicenseExpression;
+use crate::python::metadata::Metadata;
+use crate::python::name;
+use crate::python::requirement::Requirement;
+use crate::serve::python::detail::{self, ProjectDetail};
+use crate::serve::python::metadata;
+use crate::serve::vulnerabilities::Vulnerabilities;
+use crate::serve::{RepoError, Repositories};
+use crate::usage::Usage;
+
+/// Parses `flask`, `flask==3.0`, `flask[async]==3.0` or `flask@3.0`; a marker after `;` has no effect.
+pub(super) fn specification(text: &str) -> Result<(String, Option<String>), String> {
+    let requirement = text.split(';').next().unwrap_or_default();
+    let (name, version) = match requirement.split_once("==").or_else(|| requirement.split_once('@')) {
+        Some((name, version)) => (name, Some(version.trim_start_matches('=').trim())),
+        None => (requirement, None),
+    };
+    let name = name.split('[').next().unwrap_or_default().trim();
+    if !name::is_valid(name) || version.is_some_and(str::is_empty) {
+        let excerpt: String = text.chars().take(80).collect();
+        return Err(format!("'{excerpt}' is not a package specification: write name or name==version"));
+    }
+    Ok((name.to_owned(), version.map(str::to_owned)))
+}
+
+/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted.
+pub(super) async fn rows(
+    (repositories, usage): (&Repositories, &Usage),
+    point: &Point,
+    requested: &[(String, Option<String>)],
+    filter: &Filter,
+    advisories: Option<&Vulnerabilities>,
+) -> Result<Vec<FilterResult>, Failure> {
+    let mut rows = Vec::with_capacity(requested.len());
+    for (name, version) in requested {
+        let detail = match detail::project(repositories, point, name, version.as_deref()).await {
+            Ok(detail) => detail,
+            Err(RepoError::NotFound(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let project = detail.project.as_str();
+        let mut row = FilterResult {
+            name: detail.display_name.clone(),
+            version: detail.release.version.clone(),
+            ..FilterResult::default()
+        };
+        if !filter.omit_package_details {
+            let metadata = metadata::of_release(repositories, point, &detail.release).await;
+            row.details = Some(details(&detail, metadata.as_deref()));
+            if !filter.omit_dependencies {
+                row.dependencies = Some(metadata.as_deref().map(dependencies).unwrap_or_default());
+            }
+            if !filter.omit_downloads {
+                row.downloads = usage.totals(&[(detail.source, project)]).await.first().copied();
+            }
+        }
+        if let Some(advisories) = advisories {
+            let findings = advisories.of(detail.source, project, &detail.release.version);
+            row.vulns = findings.iter().map(wire).collect();
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
+    let release = &detail.release;
+    let license = metadata.and_then(Metadata::license_summary);
+    let licenses = license.as_deref().map(alternatives).unwrap_or_default();
+    Details {
+        summary: release.facts().find_map(|facts| facts.summary),
+        license_types: licenses::families(&licenses),
+        licenses,
+        license,
+        package_date: release.uploaded_at().map(|at| at.day().to_string()),
+        package_size: release.files.first().map_or(0, |file| file.size.max(0)),
+        available_versions: detail.releases.iter().map(|release| release.version.clone()).collect(),
+    }
+}
+
+/// Returns the licenses of an expression; any other text is one license.
+fn alternatives(license: &str) -> Vec<String> {
+    match license.parse::<LicenseExpression>() {
+        Ok(expression) => expression.ids().map(str::to_owned).collect(),
+        Err(_) => vec![license.to_owned()],
+    }
+}
+
+/// Returns the requirements as written: those of an extra are suggested packages.
+fn dependencies(metadata: &Metadata) -> Dependencies {
+    let is_of_extra = |text: &&String| {
+        Requirement::parse(text).is_ok()
+            && text.split_once(';').is_some_and(|(_, marker)| names_extra(marker))
+    };
+    let (suggests, imports) = metadata.requires_dist.iter().partition::<Vec<&String>, _>(is_of_extra);
+    Dependencies {
+        imports: imports.into_iter().cloned().collect(),
+        suggests: suggests.into_iter().cloned().collect(),
+        ..Dependencies::default()
+    }
+}
+
+/// Returns true if a marker has the variable `extra`.
+fn names_extra(marker: &str) -> bool {
+    let mut words = marker.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
+    words.any(|word| word == "extra")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_have_extras_and_a_version() {
+        let assert_parsed = |text, name: &str, version: Option<&str>| {
+            assert_eq!(specification(text), Ok((name.to_owned(), version.map(str::to_owned))), "{text}");
+        };
+        assert_parsed("Odd.Name", "Odd.Name", None);
+        assert_parsed("odd==1.0", "odd", Some("1.0"));
+        assert_parsed(" odd[a,b] === 1.0+x ", "odd", Some("1.0+x"));
+        assert_parsed("odd == 1 ; python_version > '3'", "odd", Some("1"));
+        assert_parsed("odd@1!1.0", "odd", Some("1!1.0"));
+        for bad in ["", "==1", "a b==1", "../x", "a==", "-a", "a/b", "[x]"] {
+            assert!(specification(bad).expect_err(bad).contains("name==version"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn requirements_of_extras_are_suggested_packages() {
+        let requires_dist = [
+            "even>=1",
+            "test; extra == 'x'",
+            "other; python_version > '3' and \"y\" == extra",
+            "extra>=1; os_name == 'extra'",
+            "not a requirement; extra ==",
+        ];
+        let requires_dist: Vec<String> = requires_dist.map(str::to_owned).into();
+        let dependencies = dependencies(&Metadata { requires_dist, ..Metadata::default() });
+        assert_eq!(
+            dependencies.imports,
+            ["even>=1", "extra>=1; os_name == 'extra'", "not a requirement; extra =="]
+        );
+        assert_eq!(
+            dependencies.suggests,
+            ["test; extra == 'x'", "other; python_version > '3' and \"y\" == extra"]
+        );
+    }
+
+    #[test]
+    fn an_expression_is_a_list_of_licenses() {
+        assert_eq!(alternatives("MIT OR Apache-2.0"), ["MIT", "Apache-2.0"]);
+        assert_eq!(alternatives("MIT License"), ["MIT License"]);
+    }
+}

@@ -1,0 +1,88 @@
+//! Answers requests for the documents of PyPI's JSON API at a snapshot: `pypi/{project}/json` and
+//! `pypi/{project}/{version}/json`.
+//!
+//! They contain absolute links and current advisories, so they are rendered for each request and not stored; their
+//! `ETag` is the digest of the bytes.
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{Method, Response};
+use serde_json::json;
+use sha2::Digest;
+
+use super::project;
+use crate::http::app::App;
+use crate::http::base_url::{self, RequestHead};
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::model::digest::Sha256;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::python::name::NormalName;
+use crate::serve;
+use crate::serve::python::{detail, metadata};
+
+/// 2000-01-01 in seconds since the epoch: serials are seconds since then.
+const SERIAL_EPOCH: i64 = 946_684_800;
+
+/// Answers a GET or HEAD of the document of a project, or of one of its versions, in any spelling.
+///
+/// # Errors
+/// 404 if the repository has another language, or for an unknown project or version; a failure of the stores.
+pub(in crate::http) async fn answer(
+    app: &App,
+    (repo, snapshot): (&str, Snapshot),
+    (project, version): (&NormalName, Option<&str>),
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    if !matches!(head.parts.method, Method::GET | Method::HEAD) {
+        return Err(Failure::method_not_allowed("GET, HEAD"));
+    }
+    super::require_python(app, repo)?;
+    let point = serve::point::resolve(&app.repositories, repo, snapshot).await?;
+    let detail = detail::project(&app.repositories, &point, project.as_str(), version).await?;
+    let metadata = metadata::of_release(&app.repositories, &point, &detail.release).await;
+    let advisories = serve::vulnerabilities::current(&app.state).await;
+    let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
+    let has_releases = version.is_none();
+    // A project may have thousands of files.
+    let rendered = tokio::task::spawn_blocking(move || {
+        let findings = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
+        let mut document = json!({
+            "info": project::info(&detail, metadata.as_deref(), &base),
+            "last_serial": serial(detail.changed_at),
+            "urls": project::files(&detail.release, &base),
+            "vulnerabilities": project::vulnerabilities(&findings),
+        });
+        if has_releases {
+            document["releases"] = project::releases(&detail.releases, &base);
+        }
+        let bytes = Bytes::from(document.to_string());
+        (Sha256(sha2::Sha256::digest(&bytes).into()), bytes)
+    });
+    let (content, bytes) = rendered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
+    let representation = Representation {
+        etag: Some(etag::of_content(content, false)),
+        previous_etag: None,
+        modified: None,
+        vary: Vary::Nothing,
+        kind: RepresentationKind::Document {
+            media_type: HeaderValue::from_static("application/json"),
+            open: point.open,
+            accept_ranges: false,
+        },
+    };
+    if let Some(response) = response::check_preconditions(&representation, None, head.parts) {
+        return Ok(response);
+    }
+    let size = bytes.len() as u64;
+    let body = if head.parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
+    Ok(response::whole(&representation, Some(size), body))
+}
+
+/// Returns the serial of the last change: it grows with every change, as PyPI's does. 0 if the time is not known.
+fn serial(changed_at: Option<Timestamp>) -> i64 {
+    changed_at.map_or(0, |at| at.seconds().saturating_sub(SERIAL_EPOCH).max(0))
+}

@@ -1,0 +1,89 @@
+//! The routes of sign-in. No I/O.
+
+use http::Method;
+
+use crate::http::error::Failure;
+
+/// A route of sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginRoute {
+    /// `GET /__login__?return=`: redirects to the provider.
+    Start,
+    /// `GET /__login__/callback`: the browser comes back from the provider.
+    Callback,
+    /// `POST /__logout__`: ends the session.
+    Logout,
+    /// `GET /__login__/device?user_code=`: asks whether a device may sign in.
+    DevicePage,
+    /// `POST /__login__/device`: the answer.
+    DecideDevice,
+    /// `POST /__api__/device`: a device begins a sign-in.
+    Device,
+    /// `POST /__api__/device_access`: a device polls.
+    DeviceAccess,
+    /// `POST /__api__/token`: exchanges a token of another issuer, or of a device's sign-in.
+    Token,
+}
+
+impl LoginRoute {
+    /// Returns true for routes that programs use.
+    #[must_use]
+    pub fn is_api(self) -> bool {
+        match self {
+            LoginRoute::Device | LoginRoute::DeviceAccess | LoginRoute::Token => true,
+            LoginRoute::Start
+            | LoginRoute::Callback
+            | LoginRoute::Logout
+            | LoginRoute::DevicePage
+            | LoginRoute::DecideDevice => false,
+        }
+    }
+}
+
+/// Returns the route of a path; `None` if it is not one of sign-in.
+///
+/// # Errors
+/// 405.
+pub(super) fn parse(method: &Method, names: &[&str]) -> Result<Option<LoginRoute>, Failure> {
+    let (read, write) = match names {
+        ["__login__"] => (Some(LoginRoute::Start), None),
+        ["__login__", "callback"] => (Some(LoginRoute::Callback), None),
+        ["__login__", "device"] => (Some(LoginRoute::DevicePage), Some(LoginRoute::DecideDevice)),
+        ["__logout__"] => (None, Some(LoginRoute::Logout)),
+        ["__api__", "device"] => (None, Some(LoginRoute::Device)),
+        ["__api__", "device_access"] => (None, Some(LoginRoute::DeviceAccess)),
+        ["__api__", "token"] => (None, Some(LoginRoute::Token)),
+        _ => return Ok(None),
+    };
+    // A HEAD request would begin or end a sign-in without a page.
+    let route = match *method {
+        Method::GET => read,
+        Method::POST => write,
+        _ => None,
+    };
+    let allow = match (read, write) {
+        (Some(_), Some(_)) => "GET, POST",
+        (Some(_), None) => "GET",
+        (None, _) => "POST",
+    };
+    route.map(Some).ok_or_else(|| Failure::method_not_allowed(allow))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_has_its_method() {
+        let route = |method: Method, names: &[&str]| {
+            parse(&method, names).map_err(|failure| (failure.status.as_u16(), failure.allow))
+        };
+        assert_eq!(route(Method::POST, &["__logout__"]), Ok(Some(LoginRoute::Logout)));
+        assert_eq!(route(Method::GET, &["__logout__"]), Err((405, Some("POST".into()))));
+        assert_eq!(route(Method::HEAD, &["__login__"]), Err((405, Some("GET".into()))));
+        assert_eq!(route(Method::PUT, &["__login__", "device"]), Err((405, Some("GET, POST".into()))));
+        assert_eq!(route(Method::POST, &["__api__", "token"]), Ok(Some(LoginRoute::Token)));
+        assert_eq!(route(Method::GET, &["__login__", "other"]), Ok(None));
+        assert_eq!(route(Method::GET, &["cran"]), Ok(None));
+    }
+}

@@ -1,0 +1,65 @@
+//! The addresses of pages below `web/`, as on CRAN: `web/packages/{name}/`. No I/O.
+
+use crate::http::error::Failure;
+
+/// The folder of the pages of a snapshot.
+pub(super) const WEB: &str = "web";
+
+/// A page below `/{repo}/{snapshot}/web/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebPath {
+    /// `packages/`: the package list.
+    Packages,
+    /// `packages/{name}/`: a package.
+    Package(String),
+    /// `packages/{name}/versions/`: the versions of a package.
+    Versions(String),
+    /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
+    Description(String),
+}
+
+impl WebPath {
+    /// Parses the segments after `web`. A slash at the end is optional, and `index.html` stands for it, as on CRAN.
+    ///
+    /// # Errors
+    /// 404.
+    pub(super) fn parse(rest: &[&str]) -> Result<WebPath, Failure> {
+        let rest = match rest {
+            [before @ .., "" | "index.html"] => before,
+            rest => rest,
+        };
+        match rest {
+            [] | ["packages"] => Ok(WebPath::Packages),
+            ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
+            ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
+            ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
+            _ => Err(Failure::no_such_address()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_one_address_with_and_without_a_slash() {
+        let package = || "ggplot2".to_owned();
+        for (path, expected) in [
+            ("", Some(WebPath::Packages)),
+            ("packages", Some(WebPath::Packages)),
+            ("packages/", Some(WebPath::Packages)),
+            ("packages/index.html", Some(WebPath::Packages)),
+            ("packages/ggplot2", Some(WebPath::Package(package()))),
+            ("packages/ggplot2/", Some(WebPath::Package(package()))),
+            ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),
+            ("packages/ggplot2/versions/", Some(WebPath::Versions(package()))),
+            ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
+            ("packages/ggplot2/other", None),
+            ("checks/", None),
+        ] {
+            let segments: Vec<&str> = path.split('/').collect();
+            assert_eq!(WebPath::parse(&segments).ok(), expected, "{path}");
+        }
+    }
+}

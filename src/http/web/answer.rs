@@ -1,0 +1,137 @@
+//! Responses with pages: the headers of all pages, compression, conditional requests.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use sha2::Digest as _;
+
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::conditional::{self, Precondition, Validators};
+use crate::http::error::Failure;
+use crate::http::etag;
+use crate::http::response::{self, ErrorFormat, header_value};
+use crate::model::digest::Sha256;
+use crate::web::assets;
+use crate::web::failure;
+use crate::web::frame::Root;
+
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Pages of fewer bytes are not compressed.
+const SMALLEST_COMPRESSED: usize = 1024;
+/// The level of compression: about a millisecond for 100 kB.
+const LEVEL: i32 = 6;
+
+/// A page. The `ETag` is the digest of its text, so that only a page that looks different is sent again.
+/// `depends_on_browser` states that another browser gets another page at the same address.
+#[must_use]
+pub(in crate::http) fn page(
+    head: &RequestHead<'_>,
+    html: String,
+    depends_on_browser: bool,
+) -> Response<Body> {
+    let etag = etag::of_content(Sha256(sha2::Sha256::digest(html.as_bytes()).into()), true);
+    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
+    let mut response = match conditional::precondition(&head.parts.headers, current) {
+        Precondition::Proceed => with_content(&head.parts.headers, StatusCode::OK, html),
+        Precondition::NotModified => without_content(StatusCode::NOT_MODIFIED),
+        Precondition::Failed => without_content(StatusCode::PRECONDITION_FAILED),
+    };
+    response.headers_mut().insert(header::ETAG, etag);
+    if depends_on_browser {
+        let vary = HeaderValue::from_static("Accept-Encoding, User-Agent, Sec-CH-UA-Platform");
+        response.headers_mut().insert(header::VARY, vary);
+    }
+    response
+}
+
+/// The page of a failure, with the headers that the failure has in every format.
+#[must_use]
+pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
+    let plain = response::failure(failure, ErrorFormat::Text);
+    let reason = failure.status.canonical_reason().unwrap_or_default();
+    let root = Root::of_path(head.path);
+    let html = failure::page(root, failure.status.as_u16(), reason, &failure.phrase);
+    let mut response = with_content(&head.parts.headers, failure.status, html);
+    for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
+        for value in plain.headers().get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
+    if failure.challenge.is_some() {
+        response::restrict_to_client(&mut response);
+    }
+    response
+}
+
+fn with_content(request: &HeaderMap, status: StatusCode, html: String) -> Response<Body> {
+    let bytes = html.into_bytes();
+    let compressed = if bytes.len() >= SMALLEST_COMPRESSED && accepts_gzip(request) {
+        assets::gzip(&bytes, LEVEL)
+    } else {
+        None
+    };
+    let is_compressed = compressed.is_some();
+    let bytes = compressed.unwrap_or(bytes);
+    let size = bytes.len();
+    let mut response = Response::new(Body::full(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    if is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    set_page_headers(headers);
+    response
+}
+
+fn without_content(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    set_page_headers(response.headers_mut());
+    response
+}
+
+/// Sets the headers that all pages have, whatever `Server.ContentTypeSniffing` says.
+fn set_page_headers(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_SECURITY_POLICY, header_value(assets::policy()));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // `no-referrer` makes browsers send `Origin: null` with forms.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
+/// Whether the client accepts gzip (RFC 9110, 12.5.3). The wildcard is not taken for it.
+#[must_use]
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = fields.flat_map(|field| field.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.to_ascii_lowercase().strip_prefix("q=")?.parse::<f32>().ok());
+        is_gzip && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_only_to_those_who_accept_it() {
+        let accepts = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            accepts_gzip(&headers)
+        };
+        for yes in ["gzip", "br, GZIP;q=0.5", "deflate, gzip ; q=1"] {
+            assert!(accepts(yes), "{yes}");
+        }
+        for no in ["", "br", "*", "gzip;q=0", "gzip; Q=0.000", "x-gzipped"] {
+            assert!(!accepts(no), "{no}");
+        }
+    }
+}

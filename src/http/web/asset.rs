@@ -1,0 +1,71 @@
+//! Responses at `/assets/…`, `/favicon.ico` and `/robots.txt`.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::answer::accepts_gzip;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::conditional::{self, Precondition, Validators};
+use crate::http::error::Failure;
+use crate::http::response::{self, header_value};
+use crate::web::assets::{self, Asset, assets};
+
+/// The content below a name never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
+
+/// Robots that follow links would request every day of every package.
+const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+
+/// Answers a request for a file of the pages.
+///
+/// # Errors
+/// 404.
+pub(in crate::http) fn answer(file: &str, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
+    let (asset, is_current) = assets::find(file).ok_or_else(Failure::no_such_address)?;
+    Ok(content(asset, is_current, head))
+}
+
+/// The icon that browsers request at a fixed address.
+#[must_use]
+pub(in crate::http) fn favicon(head: &RequestHead<'_>) -> Response<Body> {
+    content(&assets().favicon, false, head)
+}
+
+/// The rules for robots.
+#[must_use]
+pub(in crate::http) fn robots() -> Response<Body> {
+    response::text("text/plain; charset=utf-8", ROBOTS.as_bytes().to_vec())
+}
+
+fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> Response<Body> {
+    let request = &head.parts.headers;
+    let compressed = asset.compressed.as_deref().filter(|_| accepts_gzip(request));
+    let suffix = if compressed.is_some() { "-gzip" } else { "" };
+    let etag = header_value(format!("\"{}{suffix}\"", hex::encode(&asset.digest[..16])));
+    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
+    let (status, bytes) = match conditional::precondition(request, current) {
+        Precondition::Proceed => (StatusCode::OK, compressed.unwrap_or(asset.content)),
+        Precondition::NotModified => (StatusCode::NOT_MODIFIED, b"".as_slice()),
+        Precondition::Failed => (StatusCode::PRECONDITION_FAILED, b"".as_slice()),
+    };
+    let mut response = Response::new(Body::full(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    // A page of another version names other digits; the content may differ when that version answers.
+    headers.insert(
+        header::CACHE_CONTROL,
+        if is_current { IMMUTABLE } else { HeaderValue::from_static("no-cache") },
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if status == StatusCode::OK {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        if compressed.is_some() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+    }
+    response
+}

@@ -1,0 +1,97 @@
+//! The home page: the repositories that the client may read, and a search in all of them.
+
+use http::Response;
+
+use super::answer;
+use crate::catalog::Repository;
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::target::Query;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::r::description::Description;
+use crate::serve::listing::{PackageQuery, packages};
+use crate::serve::{self, RepoError};
+use crate::web::frame::Root;
+use crate::web::home::{self, Found, FoundPackage, RepositoryCard};
+
+/// Packages that a search shows of each repository.
+const SHOWN: usize = 20;
+/// Longest part of a name that is searched for, in characters.
+pub(super) const MAX_QUERY: usize = 100;
+
+/// Answers `/` and `/client/`.
+///
+/// # Errors
+/// Failures of the stores.
+pub(in crate::http) async fn answer(
+    app: &App,
+    query: &Query,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let catalog = app.state.catalog.get();
+    let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
+    let mut cards = Vec::new();
+    let mut found = Found { query: searched, packages: Vec::new(), more: Vec::new() };
+    // SECURITY: a repository that the client may not read is in no list, count or search; a hidden one in none at all.
+    for repo in catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)) {
+        let point = newest_point(app, repo).await?;
+        let count = match &point {
+            Some(point) => Some(serve::listing::package_count(&app.repositories, point).await?),
+            None => None,
+        };
+        cards.push(RepositoryCard {
+            id: repo.id.0,
+            name: repo.name.to_string(),
+            kind: repo.kind.label(),
+            description: repo.description.clone(),
+            packages: count,
+            changed: point.as_ref().and_then(|point| point.modified).map(|at| at.day()),
+        });
+        if let Some(point) = point.filter(|_| !found.query.is_empty()) {
+            search(app, repo, &point, &mut found).await?;
+        }
+    }
+    let found = Some(found).filter(|found| !found.query.is_empty());
+    Ok(answer::page(head, home::page(Root::of_path(head.path), &cards, found.as_ref()), false))
+}
+
+/// The newest state of a repository; `None` before its first one.
+async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Failure> {
+    match serve::point::resolve(&app.repositories, repo.name.as_str(), Snapshot::Latest).await {
+        Ok(point) => Ok(Some(point)),
+        Err(RepoError::Unresolved(_) | RepoError::NotFound(_) | RepoError::Unknown { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn search(app: &App, repo: &Repository, point: &Point, found: &mut Found) -> Result<(), Failure> {
+    let query = PackageQuery {
+        name_part: found.query.clone(),
+        exact_first: true,
+        limit: SHOWN,
+        ..PackageQuery::default()
+    };
+    let page = packages(&app.repositories, point, query).await?;
+    let shown = page.packages.len();
+    found.packages.extend(page.packages.into_iter().map(|row| FoundPackage {
+        repo: repo.name.to_string(),
+        title: title(&row.description),
+        name: row.name,
+        version: row.version,
+    }));
+    if page.total > shown {
+        found.more.push((repo.name.to_string(), page.total));
+    }
+    Ok(())
+}
+
+/// The title in a DESCRIPTION or an index record, in one line.
+#[must_use]
+pub(super) fn title(description: &[u8]) -> String {
+    let description = Description::from_bytes(description).ok();
+    let title = description.as_ref().and_then(|description| description.non_empty("Title"));
+    title.map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+}

@@ -1,0 +1,12 @@
+//! Pages for people: reads what a page shows, and answers with the HTML of [`crate::web`].
+
+pub(super) mod answer;
+pub(super) mod asset;
+mod choice;
+mod context;
+pub(super) mod home;
+mod packages;
+mod project;
+pub(super) mod repository;
+pub(super) mod snapshot_page;
+mod versions;

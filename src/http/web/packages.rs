@@ -1,0 +1,64 @@
+//! The package list of a snapshot: search by a part of the name, sorted, page by page.
+
+use super::context::Context;
+use super::home::{MAX_QUERY, title};
+use crate::http::error::Failure;
+use crate::serve;
+use crate::serve::listing::{PackageQuery, SortBy};
+use crate::web::packages::{List, Row};
+use crate::web::text::segment;
+
+/// Packages on a page.
+const PER_PAGE: usize = 100;
+/// Highest number of a page; later ones are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
+/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`.
+///
+/// # Errors
+/// 400 for a page that is no number, failures of the stores.
+pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
+    let Context { app, catalog, point, query, .. } = context;
+    let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
+    let (key, sort) = match query.get("sort") {
+        Some("version") => ("version", SortBy::Version),
+        Some("published") => ("published", SortBy::Published),
+        Some("source") => ("source", SortBy::Source),
+        _ => ("name", SortBy::Name),
+    };
+    let descending = query.get("order") == Some("desc");
+    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let package_query = PackageQuery {
+        name_part: searched.clone(),
+        name: None,
+        sort,
+        descending,
+        exact_first: true,
+        limit: PER_PAGE,
+        offset: PER_PAGE * (page - 1),
+    };
+    let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
+    let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
+    let source = |id| catalog.source_by_id(id).map(|source| source.name.to_string()).unwrap_or_default();
+    let rows = listing.packages.into_iter().map(|row| Row {
+        vulnerabilities: vulnerabilities.of(row.source, &row.name, &row.version).len(),
+        published: row.published_at.map(|at| at.day()),
+        source: source(row.source),
+        title: title(&row.description),
+        name: row.name,
+        version: row.version,
+    });
+    let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
+    let list = List {
+        rows: rows.collect(),
+        json: context.api(&json),
+        location: context.location,
+        query: searched,
+        sort: key.to_owned(),
+        descending,
+        page,
+        pages: listing.total.div_ceil(PER_PAGE),
+        total: listing.total,
+    };
+    Ok(list.render(context.root))
+}

@@ -1,0 +1,207 @@
+//! The page of a package.
+
+use std::collections::BTreeSet;
+
+use super::context::Context;
+use crate::http::error::Failure;
+use crate::model::ids::SourceId;
+use crate::model::repository::RepoKind;
+use crate::python::facts::FileFacts;
+use crate::r::dependency::DependencyKind;
+use crate::r::description::Description;
+use crate::serve::dependency_graph::DependencyGraph;
+use crate::serve::info::PackageDetail;
+use crate::serve::listing::{PackageQuery, packages};
+use crate::serve::vulnerabilities::Vulnerabilities;
+use crate::serve::{self, RepoError};
+use crate::web::package::{Dependency, Fact, Package, Vulnerability};
+use crate::web::text::{segment, size};
+
+/// Dependents on the page; their number is always shown.
+const MAX_DEPENDENTS: usize = 20;
+/// Longest README that is shown, in bytes.
+const MAX_README: usize = 256 << 10;
+
+/// Reads an R package, in the version of the parameter `version` if there is one.
+///
+/// # Errors
+/// 404, with the spelling of the package if only the case differs; failures of the stores.
+pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<PackageDetail, Failure> {
+    let version = context.query.get("version").filter(|version| !version.is_empty());
+    let repositories = &context.app.repositories;
+    let message = match serve::info::package(repositories, context.point, package, version).await {
+        Ok(detail) => return Ok(detail),
+        Err(RepoError::NotFound(message)) => message,
+        Err(error) => return Err(error.into()),
+    };
+    let query = PackageQuery {
+        name_part: package.chars().take(128).collect(),
+        exact_first: true,
+        limit: 1,
+        ..PackageQuery::default()
+    };
+    let nearest = packages(repositories, context.point, query).await?.packages.pop();
+    let nearest = nearest.filter(|row| row.name != package && row.name.eq_ignore_ascii_case(package));
+    Err(Failure::not_found(match nearest {
+        Some(row) => format!("{message}; did you mean '{}'?", row.name),
+        None => message,
+    }))
+}
+
+/// Returns the page of an R package; `base` is the URL of this server.
+///
+/// # Errors
+/// 404, failures of the stores.
+pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
+    let app = context.app;
+    let detail = detail(&context, package).await?;
+    let release = &detail.release;
+    let description = Description::from_bytes(&detail.description).ok();
+    let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(str::to_owned);
+    let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
+    let found = serve::vulnerabilities::current(&app.state).await;
+    let readme = detail
+        .readme
+        .as_deref()
+        .map(|text| String::from_utf8_lossy(text.get(..MAX_README).unwrap_or(text)).into_owned());
+    let install = match (context.repo.kind, release.archived) {
+        (RepoKind::Bioconductor, _) => format!("BiocManager::install(\"{}\")", release.package),
+        (_, false) => format!("install.packages(\"{}\")", release.package),
+        (_, true) => format!(
+            "install.packages(\"{base}/{}/{}/src/contrib/Archive/{3}/{3}_{2}.tar.gz\", repos = NULL)",
+            segment(&context.location.repo),
+            context.location.snapshot,
+            segment(&release.version),
+            segment(&release.package),
+        ),
+    };
+    let page = Package {
+        name: release.package.clone(),
+        version: release.version.clone(),
+        is_listed: !release.archived,
+        yanked: None,
+        title: field("Title").unwrap_or_default(),
+        description: field("Description").unwrap_or_default(),
+        language: field("Language").filter(|tag| is_language(tag)),
+        install,
+        vulnerabilities: vulnerabilities(&found, detail.source, &release.package, &release.version),
+        facts: facts(&context, &detail, field),
+        dependencies: description.as_ref().map(|d| dependencies(d, &graph)).unwrap_or_default(),
+        dependents: dependents(&graph, &release.package),
+        readme,
+        versions: detail.others.len() + 1,
+        json: context.api(&format!("packages/{}", segment(&release.package))),
+        has_description: !detail.description.is_empty(),
+        location: context.location,
+    };
+    Ok(page.render(context.root))
+}
+
+/// Whether a text can be the tag of a language (BCP 47).
+fn is_language(tag: &str) -> bool {
+    (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn facts(
+    context: &Context<'_>,
+    detail: &PackageDetail,
+    field: impl Fn(&str) -> Option<String>,
+) -> Vec<(&'static str, Fact)> {
+    let release = &detail.release;
+    let source = context.catalog.source_by_id(detail.source).map(|source| source.name.to_string());
+    let text = |tag: &str| field(tag).map(Fact::Text);
+    let facts = [
+        ("Published", release.published_at.map(|at| Fact::Day(at.day()))),
+        ("Source", source.map(Fact::Text)),
+        ("Licence", text("License")),
+        ("Maintainer", text("Maintainer")),
+        ("Author", text("Author")),
+        ("URL", field("URL").map(Fact::Links)),
+        ("Bug reports", field("BugReports").map(Fact::Links)),
+        ("Compilation", text("NeedsCompilation")),
+        ("System requirements", text("SystemRequirements")),
+        ("Size", release.size.map(|bytes| Fact::Text(size(bytes)))),
+        ("SHA-256", release.sha256.map(|digest| Fact::Code(digest.to_string()))),
+    ];
+    facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect()
+}
+
+fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'static str, Vec<Dependency>)> {
+    let of_kind = |kind: DependencyKind| {
+        let dependencies = description.dependencies(kind).map(|dependency| Dependency {
+            name: dependency.name.to_owned(),
+            condition: dependency
+                .requirement
+                .map(|r| format!("{} {}", r.operator.as_str(), r.version))
+                .unwrap_or_default(),
+            is_listed: graph.lists(dependency.name),
+        });
+        (kind.field(), dependencies.collect::<Vec<_>>())
+    };
+    let kinds = DependencyKind::ALL.into_iter().map(of_kind);
+    kinds.filter(|(_, dependencies)| !dependencies.is_empty()).collect()
+}
+
+/// The first listed packages that need this one, and the number of all.
+fn dependents(graph: &DependencyGraph, package: &str) -> (Vec<String>, usize) {
+    let names: BTreeSet<&str> = graph.reverse_dependencies(package).map(|dependent| dependent.name).collect();
+    (names.iter().take(MAX_DEPENDENTS).map(|name| (*name).to_owned()).collect(), names.len())
+}
+
+fn vulnerabilities(
+    found: &Vulnerabilities,
+    source: SourceId,
+    package: &str,
+    version: &str,
+) -> Vec<Vulnerability> {
+    let findings = found.of(source, package, version);
+    let findings = findings.iter().map(|finding| Vulnerability {
+        id: finding.id.to_owned(),
+        summary: finding.summary.unwrap_or_default().to_owned(),
+    });
+    findings.collect()
+}
+
+/// Returns the page of a Python project.
+///
+/// # Errors
+/// 404, failures of the stores.
+pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String, Failure> {
+    let app = context.app;
+    let version = context.query.get("version").filter(|version| !version.is_empty());
+    let detail = serve::python::detail::project(&app.repositories, context.point, project, version).await?;
+    let name = detail.project.as_str();
+    let files: Vec<_> = detail.files.iter().filter(|file| file.version == detail.version).collect();
+    let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
+    let versions: BTreeSet<&str> = detail.files.iter().map(|file| file.version.as_str()).collect();
+    let found = serve::vulnerabilities::current(&app.state).await;
+    let source = context.catalog.source_by_id(detail.source).map(|source| source.name.to_string());
+    let published = of_files.iter().filter_map(FileFacts::upload_time).min();
+    let requires = of_files.iter().find_map(|facts| facts.requires_python.clone());
+    let facts = [
+        ("Published", published.map(|at| Fact::Day(at.day()))),
+        ("Source", source.map(Fact::Text)),
+        ("Python", requires.map(Fact::Text)),
+        ("Files", Some(Fact::Text(files.len().to_string()))),
+    ];
+    let page = Package {
+        name: name.to_owned(),
+        version: detail.version.clone(),
+        is_listed: true,
+        yanked: files.first().and_then(|file| file.yanked.clone()),
+        title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
+        description: String::new(),
+        language: None,
+        install: format!("pip install {name}=={}", detail.version),
+        vulnerabilities: vulnerabilities(&found, detail.source, name, &detail.version),
+        facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
+        dependencies: Vec::new(),
+        dependents: (Vec::new(), 0),
+        readme: None,
+        versions: versions.len(),
+        json: context.api(&format!("packages/{}", segment(name))),
+        has_description: false,
+        location: context.location,
+    };
+    Ok(page.render(context.root))
+}

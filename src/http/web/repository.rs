@@ -1,0 +1,210 @@
+//! The page of a repository at a snapshot, and the redirects to it.
+
+use std::collections::BTreeSet;
+
+use http::{Response, StatusCode};
+
+use super::{answer, choice};
+use crate::catalog::resolve::today;
+use crate::catalog::{Catalog, Repository};
+use crate::db::tx::Tx;
+use crate::http::app::App;
+use crate::http::base_url::{self, RequestHead};
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::response::{self, header_value};
+use crate::http::target::Query;
+use crate::model::ids::SourceId;
+use crate::model::point::Point;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
+use crate::model::time::Day;
+use crate::serve;
+use crate::serve::listing::PackageQuery;
+use crate::web::calendar::{Calendar, Month};
+use crate::web::frame::{Location, Root};
+use crate::web::repository::{Change, Overview};
+use crate::web::setup::Setup;
+use crate::web::text::{number, segment};
+
+/// Changes on the page.
+const MAX_CHANGES: usize = 5;
+
+/// `/{repo}` and `/{repo}/`: redirects to the newest snapshot, or to the day in the parameter `day`.
+///
+/// # Errors
+/// 404 if there is no such repository, 400 for a text that is no day.
+pub(in crate::http) fn redirect(
+    catalog: &Catalog,
+    name: &str,
+    trailing_slash: bool,
+    query: &Query,
+) -> Result<Response<Body>, Failure> {
+    if catalog.repo_by_name_or_id(name).is_none() {
+        return Err(Failure::not_found(
+            "there is no such repository; the URL of a repository ends in a snapshot: /{repository}/latest, a date \
+             (YYYY-MM-DD) or a transaction id",
+        ));
+    }
+    let day = query.get("day").filter(|text| !text.is_empty());
+    let day: Option<Day> = day
+        .map(|text| {
+            text.parse().map_err(|_| Failure::bad_request("the parameter day must be a date, YYYY-MM-DD"))
+        })
+        .transpose()?;
+    let snapshot = day.map_or_else(|| "latest".to_owned(), |day| day.to_string());
+    let kept = ["platform", "bioc"].into_iter().filter_map(|parameter| {
+        let value = query.get(parameter).filter(|value| !value.is_empty())?;
+        Some(format!("{parameter}={}", segment(value)))
+    });
+    let parameters = kept.collect::<Vec<_>>().join("&");
+    let parameters = if parameters.is_empty() { parameters } else { format!("?{parameters}") };
+    // A form was sent: its result is another page.
+    let is_form = query.get("day").is_some() || !parameters.is_empty();
+    let status = if is_form { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
+    // Relative: a proxy may have removed a prefix of the path.
+    let prefix = if trailing_slash { String::new() } else { format!("{}/", segment(name)) };
+    Ok(response::redirect(status, header_value(format!("{prefix}{snapshot}/{parameters}"))))
+}
+
+/// The name that pages show. SECURITY: a number does not disclose the name of a hidden repository, nor its description.
+#[must_use]
+pub(super) fn shown_name<'a>(repo: &'a Repository, requested: &'a str) -> (&'a str, &'a str) {
+    if repo.hidden && repo.name.as_str() != requested {
+        (requested, "")
+    } else {
+        (repo.name.as_str(), repo.description.as_str())
+    }
+}
+
+/// The page of a repository; `linux` is the distribution in the address.
+///
+/// # Errors
+/// 404 if there is no such repository or snapshot, 400 for parameters that are not valid, failures of the stores.
+pub(in crate::http) async fn answer(
+    app: &App,
+    requested: &str,
+    snapshot: Snapshot,
+    linux: Option<&str>,
+    query: &Query,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let requested_part = choice::part(serve::find::repo(&app.state.catalog.get(), requested)?, query)?;
+    let point = serve::point::resolve_part(&app.repositories, requested, requested_part, snapshot).await?;
+    let catalog = app.state.catalog.get();
+    let repo =
+        catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
+    let (name, description) = shown_name(repo, requested);
+    let platforms = app.state.config.load().platforms.clone();
+    let (system, is_detected) = choice::system(&platforms, linux, query, &head.parts.headers);
+    let base = base_url::base_url(&app.site.load(), head);
+    let first = PackageQuery { limit: 1, ..PackageQuery::default() };
+    let first = serve::listing::packages(&app.repositories, &point, first).await?;
+    let versions: Vec<String> = match repo.kind {
+        RepoKind::Bioconductor => catalog.bioconductor_versions().iter().map(ToString::to_string).collect(),
+        RepoKind::R | RepoKind::Python => Vec::new(),
+    };
+    let chosen = requested_part.map(|part| part.version.to_string());
+    let chosen = chosen.or_else(|| catalog.default_bioconductor_version().map(|version| version.to_string()));
+    let sources = sources(&catalog, repo, &point, snapshot, head);
+    let setup = Setup {
+        kind: repo.kind,
+        repository: format!("{base}/{}", segment(name)),
+        snapshot: snapshot.to_string(),
+        system,
+        distributions: choice::distributions(&platforms),
+        bioconductor: chosen.filter(|_| repo.kind == RepoKind::Bioconductor),
+        example: first.packages.first().map(|row| (row.name.clone(), row.version.clone())),
+        uploads: sources
+            .iter()
+            .filter(|(_, kind, _)| *kind == SourceKind::LocalPython)
+            .map(|(_, _, source)| format!("{base}/upload/pypi/{source}"))
+            .collect(),
+    };
+    let days: BTreeSet<Day> = serve::info::repository_days(&app.state, requested)?.into_iter().collect();
+    let now = (app.state.clock)();
+    let selected = match snapshot {
+        Snapshot::Date(day) => Some(day),
+        Snapshot::Latest | Snapshot::Transaction(_) => None,
+    };
+    let published = point.modified.map(|at| at.day());
+    let month = query.get("month").and_then(|text| text.parse::<Month>().ok());
+    let newest = selected.or(published).unwrap_or_else(|| now.day());
+    let overview = Overview {
+        location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
+        description: description.to_owned(),
+        setup,
+        is_detected,
+        is_open: point.open,
+        published,
+        packages: first.total,
+        changes: if snapshot == Snapshot::Latest { changes(app, &sources).await? } else { Vec::new() },
+        sources: sources.iter().map(|(_, _, name)| name.clone()).collect(),
+        bioconductor: versions,
+        calendar: Calendar {
+            repo: name,
+            month: month.unwrap_or_else(|| Month::of(newest)),
+            changes: &days,
+            today: today(&catalog, now),
+            selected,
+        },
+    };
+    let root = Root::of_path(head.path).selecting(requested_part.map(|part| part.version.to_string()));
+    Ok(answer::page(head, overview.render(root), is_detected))
+}
+
+/// The sources of a snapshot, in order: those that are subscribed, or at an earlier time those that had packages.
+fn sources(
+    catalog: &Catalog,
+    repo: &Repository,
+    point: &Point,
+    snapshot: Snapshot,
+    head: &RequestHead<'_>,
+) -> Vec<(SourceId, SourceKind, String)> {
+    let ids = match snapshot {
+        Snapshot::Latest => repo.sources(),
+        Snapshot::Date(_) | Snapshot::Transaction(_) => {
+            let mut ids: Vec<SourceId> = Vec::new();
+            for tree in &point.trees {
+                if !ids.contains(&tree.source) {
+                    ids.push(tree.source);
+                }
+            }
+            ids
+        }
+    };
+    let sources = ids.iter().filter_map(|id| catalog.source_by_id(*id));
+    // SECURITY: a source that was subscribed once may be private now.
+    let readable = sources.filter(|source| head.principal.may_read_source(catalog, source));
+    readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
+}
+
+/// The newest changes of the sources.
+async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Result<Vec<Change>, Failure> {
+    let mut all: Vec<(Tx, &str)> = Vec::new();
+    for (id, _, name) in sources {
+        let transactions = serve::info::source_transactions(&app.state, *id, MAX_CHANGES).await?;
+        all.extend(transactions.into_iter().map(|tx| (tx, name.as_str())));
+    }
+    all.sort_by_key(|(tx, _)| std::cmp::Reverse((tx.at, tx.id)));
+    let changes = all.iter().take(MAX_CHANGES).map(|(tx, source)| Change {
+        day: tx.at.day(),
+        source: (*source).to_owned(),
+        summary: summary(tx),
+    });
+    Ok(changes.collect())
+}
+
+/// What a transaction changed: `3 new, 41 updated`.
+fn summary(tx: &Tx) -> String {
+    let counts = [
+        (tx.counts.added, "new"),
+        (tx.counts.updated, "updated"),
+        (tx.counts.archived, "archived"),
+        (tx.counts.removed, "removed"),
+    ];
+    let parts = counts.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, what)| format!("{} {what}", number(*count))).collect();
+    if parts.is_empty() { tx.kind.as_str().to_owned() } else { parts.join(", ") }
+}

@@ -1,0 +1,83 @@
+//! Pages below `/{repo}/{snapshot}/web/`: the package list, packages, their versions and DESCRIPTION files.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::context::Context;
+use super::repository::shown_name;
+use super::{answer, choice, packages, project, versions};
+use crate::http::app::App;
+use crate::http::base_url::{self, RequestHead};
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::response::{self, header_value};
+use crate::http::route::web::WebPath;
+use crate::http::target::Query;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::python::name::{is_valid, normalize};
+use crate::serve;
+use crate::web::frame::{Location, Root};
+
+/// Answers a request.
+///
+/// # Errors
+/// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of the
+/// stores.
+pub(in crate::http) async fn answer(
+    app: &App,
+    (requested, snapshot): (&str, Snapshot),
+    path: &WebPath,
+    query: &Query,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let part = choice::part(serve::find::repo(&app.state.catalog.get(), requested)?, query)?;
+    let point = serve::point::resolve_part(&app.repositories, requested, part, snapshot).await?;
+    let catalog = app.state.catalog.get();
+    let repo =
+        catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
+    let (name, _) = shown_name(repo, requested);
+    let context = Context {
+        app,
+        catalog: &catalog,
+        repo,
+        point: &point,
+        location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
+        root: Root::of_path(head.path).selecting(part.map(|part| part.version.to_string())),
+        query,
+    };
+    let package = match path {
+        WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
+        WebPath::Package(package) | WebPath::Versions(package) | WebPath::Description(package) => package,
+    };
+    if repo.kind == RepoKind::Python {
+        // A Python project has one address, as on the pages of the simple API.
+        let normal = normalize(package);
+        if is_valid(package) && normal != *package {
+            let target = context.root.package(&context.location, &normal, "");
+            return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
+        }
+    }
+    let base = base_url::base_url(&app.site.load(), head);
+    let html = match (path, repo.kind) {
+        (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
+        (WebPath::Versions(_), _) => versions::of_package(context, package).await?,
+        (WebPath::Description(_), RepoKind::Python) => {
+            return Err(Failure::not_found("Python packages have no DESCRIPTION"));
+        }
+        (WebPath::Description(_), _) => return description(&context, package).await,
+        (_, RepoKind::Python) => project::python(context, package).await?,
+        (_, _) => project::r(context, package, &base).await?,
+    };
+    Ok(answer::page(head, html, false))
+}
+
+/// The DESCRIPTION of a package as text. Where the archive was never read, it is the record of the index.
+async fn description(context: &Context<'_>, package: &str) -> Result<Response<Body>, Failure> {
+    let detail = project::detail(context, package).await?;
+    let mut response = response::text("text/plain; charset=utf-8", detail.description);
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}

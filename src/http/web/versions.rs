@@ -1,0 +1,87 @@
+//! The page of the versions of a package.
+
+use super::context::Context;
+use super::project;
+use crate::http::error::Failure;
+use crate::model::repository::RepoKind;
+use crate::python::facts::FileFacts;
+use crate::python::file_name::FileName;
+use crate::python::layout::{FileId, link};
+use crate::serve;
+use crate::serve::info::Release;
+use crate::web::text::segment;
+use crate::web::versions::{File, Version, page};
+
+/// The versions of an R package: the listed one, then those in the archive, newest first.
+///
+/// # Errors
+/// 404, failures of the stores.
+pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
+    let detail = project::detail(&context, package).await?;
+    let found = serve::vulnerabilities::current(&context.app.state).await;
+    let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
+    let version = |release: &Release| {
+        let (name, version) = (segment(&release.package), segment(&release.version));
+        let folder = if release.archived { format!("Archive/{name}/") } else { String::new() };
+        let address = format!("{snapshot}src/contrib/{folder}{name}_{version}.tar.gz");
+        Version {
+            version: release.version.clone(),
+            state: if release.archived { "archived" } else { "listed" },
+            published: release.published_at.map(|at| at.day()),
+            vulnerabilities: found.of(detail.source, &release.package, &release.version).len(),
+            files: vec![File {
+                name: format!("{}_{}.tar.gz", release.package, release.version),
+                // In a Bioconductor repository, the address depends on the repository of the package.
+                address: Some(address).filter(|_| context.repo.kind == RepoKind::R),
+                size: release.size,
+                sha256: release.sha256.map(|digest| digest.to_string()),
+                remark: String::new(),
+            }],
+        }
+    };
+    // A requested version comes first in the detail; the listed one comes first on the page.
+    let releases = std::iter::once(&detail.release).chain(&detail.others);
+    let (archived, listed): (Vec<&Release>, Vec<&Release>) = releases.partition(|release| release.archived);
+    let versions: Vec<Version> = listed.into_iter().chain(archived).map(version).collect();
+    Ok(page(context.root.clone(), &context.location, &detail.release.package, &versions))
+}
+
+/// The versions of a Python project with all their files, the highest version first.
+///
+/// # Errors
+/// 404, failures of the stores.
+pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
+    let detail =
+        serve::python::detail::project(&context.app.repositories, context.point, project, None).await?;
+    let found = serve::vulnerabilities::current(&context.app.state).await;
+    let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
+    let mut versions: Vec<Version> = Vec::new();
+    for listed in &detail.files {
+        let facts = FileFacts::read(&listed.facts);
+        let name = FileName::parse(&listed.name).ok();
+        let address = name.map(|name| link(FileId::Sha256(listed.sha256), &name));
+        let yanked = listed.yanked.as_deref().map(|reason| match reason {
+            "" => "yanked".to_owned(),
+            reason => format!("yanked: {reason}"),
+        });
+        let python = facts.requires_python.as_deref().map(|versions| format!("Python {versions}"));
+        let file = File {
+            name: listed.name.clone(),
+            address: address.map(|address| address.replacen("../../", &snapshot, 1)),
+            size: u64::try_from(listed.size).ok(),
+            sha256: Some(listed.sha256.to_string()),
+            remark: [python, yanked].into_iter().flatten().collect::<Vec<_>>().join("; "),
+        };
+        match versions.last_mut().filter(|version| version.version == listed.version) {
+            Some(version) => version.files.push(file),
+            None => versions.push(Version {
+                version: listed.version.clone(),
+                state: if listed.yanked.is_some() { "yanked" } else { "listed" },
+                published: facts.upload_time().map(|at| at.day()),
+                vulnerabilities: found.of(detail.source, detail.project.as_str(), &listed.version).len(),
+                files: vec![file],
+            }),
+        }
+    }
+    Ok(page(context.root.clone(), &context.location, detail.project.as_str(), &versions))
+}

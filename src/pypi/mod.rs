@@ -1,0 +1,311 @@
+//! Reads the page of a project of an index when somebody asks for it, and writes what it states. One
+//! request per project and server, however many clients wait.
+
+pub mod locator;
+pub mod plan;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use crate::db::pypi::{self, KnownProject};
+use crate::model::ids::{Seq, SourceId};
+use crate::model::time::SECOND;
+use crate::python::accept::{ACCEPT, SimpleFormat};
+use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
+use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
+use crate::state::State;
+use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
+use store::PageRead;
+
+/// Uploads become visible at PyPI up to ten minutes after their time: a page that was read at a time states all uploads
+/// that are this much older, in microseconds.
+pub const MARGIN: i64 = 900 * SECOND;
+
+/// Maximum number of concurrent requests for pages.
+const MAX_REQUESTS: usize = 8;
+/// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
+/// updated yet.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// How long a project whose page could not be read is not requested again.
+const FAILURE_TTL: Duration = Duration::from_secs(60);
+/// How long an index that did not answer gets no request.
+const AWAY_TTL: Duration = Duration::from_secs(5);
+/// How long a page that was read is not requested again, although it is older than requested, in microseconds.
+const MIN_INTERVAL: i64 = 60 * SECOND;
+/// Expired failures are removed whenever this many were recorded.
+const PURGE_EVERY: usize = 256;
+
+/// The error of a look.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PageError {
+    /// The index does not have the page of a project that it lists.
+    #[error("{0}")]
+    Missing(String),
+    /// The index does not answer, or its page cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The database failed, or the server is stopping.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How much is known of a project at the requested time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// Everything: answers up to then are final.
+    Complete,
+    /// The state of an earlier look, because the index does not answer.
+    Outdated,
+}
+
+type ReadResult = Result<(), PageError>;
+type RunningRead = watch::Receiver<Option<ReadResult>>;
+
+/// Running requests for pages, and recent failures.
+pub struct PageReads {
+    state: Arc<State>,
+    running: Mutex<HashMap<NormalName, RunningRead>>,
+    failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
+    /// Set while the index does not answer.
+    away: Mutex<Option<(Instant, UpstreamError)>>,
+    permits: Semaphore,
+}
+
+impl PageReads {
+    /// Creates the handle.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        Arc::new(PageReads {
+            state,
+            running: Mutex::default(),
+            failures: Mutex::default(),
+            away: Mutex::default(),
+            permits: Semaphore::new(MAX_REQUESTS),
+        })
+    }
+
+    /// Reads the page of a project unless the project is known at a sequence number of the tree.
+    ///
+    /// # Errors
+    /// [`PageError`], if nothing is known of the project.
+    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Knowledge, PageError> {
+        let known = self.known(project).await?;
+        let is_complete = |known: &KnownProject| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
+        if is_complete(&known) {
+            return Ok(Knowledge::Complete);
+        }
+        let now = (self.state.clock)();
+        let is_recent = |known: &KnownProject| {
+            known.look.as_ref().is_some_and(|look| now.0.saturating_sub(look.fetched_at.0) < MIN_INTERVAL)
+        };
+        // With serials, a newer page is requested at once.
+        if is_recent(&known) && known.project.serial.is_none() {
+            return Ok(Knowledge::Outdated);
+        }
+        match self.join(project).await {
+            Ok(()) => {
+                let known = self.known(project).await?;
+                Ok(if is_complete(&known) { Knowledge::Complete } else { Knowledge::Outdated })
+            }
+            Err(error) => {
+                if known.look.is_none() && self.known(project).await?.look.is_none() {
+                    return Err(error);
+                }
+                tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
+                Ok(Knowledge::Outdated)
+            }
+        }
+    }
+
+    /// Reads the page of a project again; for the time after a sync.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
+        self.join(project).await
+    }
+
+    async fn known(&self, project: &NormalName) -> Result<KnownProject, PageError> {
+        let name = project.clone();
+        let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
+        let known = read.map_err(|error| PageError::Failed(error.to_string()))?;
+        known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
+    }
+
+    /// Joins the request for a page, or starts one.
+    async fn join(self: &Arc<Self>, project: &NormalName) -> ReadResult {
+        let mut read = {
+            let mut running = self.running.lock();
+            match running.get(project) {
+                Some(read) => read.clone(),
+                None => {
+                    self.check_failures(project)?;
+                    let (sender, receiver) = watch::channel(None);
+                    running.insert(project.clone(), receiver.clone());
+                    // In a separate task: a client that disconnects must not cancel a request that others wait for.
+                    tokio::spawn(run(Arc::clone(self), project.clone(), sender));
+                    receiver
+                }
+            }
+        };
+        let stopped = || PageError::Failed("the server is stopping".to_owned());
+        match read.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or_else(|| Err(stopped())),
+            Err(_) => Err(stopped()),
+        }
+    }
+
+    /// Returns the error that a request would meet again.
+    fn check_failures(&self, project: &NormalName) -> ReadResult {
+        if let Some((at, error)) = &*self.away.lock()
+            && at.elapsed() < AWAY_TTL
+        {
+            return Err(error.clone().into());
+        }
+        let failures = self.failures.lock();
+        match failures.get(project) {
+            Some((at, error)) if at.elapsed() < FAILURE_TTL => Err(error.clone()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn record_failure(&self, project: &NormalName, error: &PageError) {
+        match error {
+            PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
+                *self.away.lock() = Some((Instant::now(), error.clone()));
+            }
+            PageError::Missing(_) | PageError::Upstream(_) => {
+                let mut failures = self.failures.lock();
+                if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
+                    failures.retain(|_, (at, _)| at.elapsed() < FAILURE_TTL);
+                }
+                failures.insert(project.clone(), (Instant::now(), error.clone()));
+            }
+            PageError::Failed(_) => {}
+        }
+    }
+
+    /// Requests the page of a project and writes what it states.
+    async fn read_page(&self, project: &NormalName) -> ReadResult {
+        let _permit = self.permits.acquire().await.ok();
+        let known = self.known(project).await?;
+        let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
+        let index = upstream.python_index(&config.pypi.url)?;
+        let mut etag = known.look.as_ref().and_then(|look| look.etag.as_deref());
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let requested_at = (self.state.clock)();
+            let response = index.project(project.as_str(), ACCEPT, etag).await;
+            let response = response.map_err(|error| missing(project, error))?;
+            let read = match response {
+                PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
+                PageResponse::Page(page) => {
+                    let (name, url) = (project.clone(), index.address());
+                    parse(*page, name, url).await?.into_page_read(requested_at)
+                }
+            };
+            if !read.is_older_than_list(&known) {
+                return store::store(&self.state, project, read).await;
+            }
+            // A response 304 may lack the serial.
+            etag = None;
+            if let Some(pause) = pauses.next() {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            if known.look.is_none() {
+                // The first page is better than none; a later one would hide what is known.
+                store::store(&self.state, project, read).await?;
+            }
+            let reason = "the page is older than the list of projects".to_owned();
+            let url = format!("{}/simple/{project}/", index.address());
+            return Err(UpstreamError::Refused { url, reason }.into());
+        }
+    }
+}
+
+/// Runs a request to its end and publishes the result.
+async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
+    /// Removes the entry of the look, even after a panic: the next request starts a new one.
+    struct Entry<'a>(&'a PageReads, &'a NormalName);
+    impl Drop for Entry<'_> {
+        fn drop(&mut self) {
+            self.0.running.lock().remove(self.1);
+        }
+    }
+    let entry = Entry(&reads, &project);
+    let result = reads.read_page(&project).await;
+    if let Err(error) = &result {
+        tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+        reads.record_failure(&project, error);
+    }
+    drop(entry);
+    sender.send_replace(Some(result));
+}
+
+fn missing(project: &NormalName, error: UpstreamError) -> PageError {
+    match error {
+        UpstreamError::Missing(url) => PageError::Missing(format!(
+            "the index lists the project '{project}', but has no page of it: {url}"
+        )),
+        error => PageError::Upstream(error),
+    }
+}
+
+/// A page with its headers and digest.
+struct ParsedPage {
+    read: ReadPage,
+    etag: Option<String>,
+    age: PageAge,
+    digest: crate::model::digest::Sha256,
+}
+
+/// Parses a page, which may take a second of CPU: not on an async thread.
+async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, PageError> {
+    let address = format!("{index}/simple/{project}/");
+    let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
+    let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
+    let Some(format) = format else {
+        let media_type: String = page.media_type.unwrap_or_default().escape_debug().take(80).collect();
+        let reason = format!("has the media type '{media_type}', which is not that of a simple index");
+        return Err(refusal(reason).into());
+    };
+    let work = move || {
+        use sha2::Digest;
+        let body = page.decoded(MAX_PAGE as u64)?;
+        let digest = crate::model::digest::Sha256(sha2::Sha256::digest(&body).into());
+        let url = page.display_url();
+        let read = read::read(format, &body, &page.url, &project)
+            .map_err(|error| UpstreamError::Refused { url, reason: error.to_string() })?;
+        Ok::<_, UpstreamError>(ParsedPage { read, etag: page.etag, age: page.age, digest })
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(parsed) => Ok(parsed?),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(PageError::Failed(error.to_string())),
+    }
+}
+
+impl ParsedPage {
+    fn into_page_read(self, requested_at: crate::model::time::Timestamp) -> PageRead {
+        let ParsedPage { read, etag, age, digest } = self;
+        let serial = read.page.last_serial.and_then(|serial| i64::try_from(serial).ok());
+        PageRead {
+            serial: age.serial.or(serial),
+            age: age.seconds,
+            etag,
+            digest,
+            requested_at,
+            is_quarantined: read.page.status == ProjectStatus::Quarantined,
+            status: read.page.status.as_str().to_owned(),
+            reason: read.page.status_reason.clone(),
+            page: Some(Arc::new(read)),
+        }
+    }
+}

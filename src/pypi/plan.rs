@@ -1,0 +1,208 @@
+//! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
+//!
+//! A file exists from the time of its upload, so one look at a project gives all its past days. What was answered as
+//! final never changes: after the first look, nothing is written before the instant up to which the look before it is
+//! valid.
+
+use std::collections::HashMap;
+
+use crate::db::index_file::{FileRowChange, KnownFile, NewFile};
+use crate::model::digest::Sha256;
+use crate::python::facts::FileFacts;
+use crate::python::simple::page::ProjectPage;
+use crate::python::version::Version;
+
+/// A file of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRow {
+    /// Its name.
+    pub name: String,
+    /// Its version, as the page states it.
+    pub version: String,
+    /// Its location, see [`NewFile::locator`].
+    pub locator: String,
+    /// Its size in bytes, if the page states it.
+    pub size: Option<i64>,
+    /// The declared digest.
+    pub sha256: Sha256,
+    /// What the page states about it.
+    pub facts: FileFacts,
+    /// Why it is yanked; `None` if it is not yanked.
+    pub yanked: Option<String>,
+}
+
+/// The instants of a look, in microseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instants {
+    /// The instant up to which the look before this one is valid; `None` for the first look.
+    pub seal: Option<i64>,
+    /// The instant up to which this look is valid.
+    pub valid_at: i64,
+    /// The head of the list of projects: the newest instant that a client can request.
+    pub head: i64,
+}
+
+/// The changes of a look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes of rows.
+    pub changes: Vec<FileRowChange>,
+    /// Names of files whose bytes changed, which no index should do.
+    pub replaced: Vec<String>,
+}
+
+impl Instants {
+    /// The instant at which differences to the look before this one are written: the last one for which this look is
+    /// valid.
+    fn change(self) -> i64 {
+        self.seal.unwrap_or(0).max(self.valid_at - 1)
+    }
+
+    /// The instant from which a new file is listed.
+    fn begin(self, facts: &FileFacts) -> i64 {
+        let uploaded = facts.upload_time().map(|time| time.0);
+        match self.seal {
+            // Without upload times, the history of the project begins with this look.
+            None => uploaded.unwrap_or_else(|| (self.valid_at.min(self.head) - 1).max(0)),
+            Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),
+        }
+    }
+}
+
+/// Returns the files of a page that can be served, and the number of others: those without a SHA-256.
+#[must_use]
+pub fn rows(page: &ProjectPage, locator: impl Fn(&str) -> Option<String>) -> (Vec<PageRow>, usize) {
+    let mut rows = Vec::with_capacity(page.files.len());
+    for file in &page.files {
+        let (Some(sha256), Some(locator)) = (file.sha256(), locator(&file.url)) else { continue };
+        let versions = page.versions.as_deref();
+        let version = file.name.version(&page.name, versions).or_else(|| file.name.version(&page.name, None));
+        rows.push(PageRow {
+            name: file.name.as_str().to_owned(),
+            version: version.unwrap_or_else(|| Version::lenient(file.name.stem()).as_str().to_owned()),
+            locator,
+            size: file.size.and_then(|size| i64::try_from(size).ok()),
+            sha256,
+            facts: FileFacts::of_page(file),
+            yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
+        });
+    }
+    let skipped = page.files.len() - rows.len();
+    (rows, skipped)
+}
+
+/// Returns the changes that make the files of a page those of the project.
+#[must_use]
+pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
+    let mut plan = Plan::default();
+    let mut by_name: HashMap<String, Vec<KnownFile>> = HashMap::new();
+    for file in known {
+        by_name.entry(file.name.clone()).or_default().push(file);
+    }
+    for row in page {
+        let mut files = by_name.remove(&row.name).unwrap_or_default();
+        let same = files.iter().position(|file| file.sha256 == row.sha256).map(|at| files.swap_remove(at));
+        if !files.is_empty() && files.iter().any(|file| file.life.is_some()) {
+            plan.replaced.push(row.name.clone());
+        }
+        plan.changes.extend(files.iter().filter_map(|file| end(file, instants)));
+        match same {
+            Some(file) => known_file(&mut plan, &file, row, instants),
+            None => new_file(&mut plan, &files, row, instants),
+        }
+    }
+    let mut rest: Vec<&KnownFile> = by_name.values().flatten().collect();
+    rest.sort_unstable_by_key(|file| file.file);
+    plan.changes.extend(rest.into_iter().filter_map(|file| end(file, instants)));
+    plan
+}
+
+/// Ends the life of a file that is no longer listed.
+fn end(file: &KnownFile, instants: Instants) -> Option<FileRowChange> {
+    let life = file.life.as_ref()?;
+    // A file that is not visible yet may begin after the change.
+    let at = instants.change().max(life.from);
+    Some(FileRowChange::End { release: file.release, file: file.file, from: life.from, at })
+}
+
+fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Instants) {
+    let from = match others.iter().map(|file| file.revision).max() {
+        None => instants.begin(&row.facts),
+        // Other bytes had the name until now.
+        Some(_) => instants.change().max(others.iter().filter_map(begin_of_life).max().unwrap_or(0)),
+    };
+    let file = NewFile {
+        version: row.version,
+        revision: others.iter().map(|file| file.revision + 1).max().unwrap_or(0),
+        name: row.name,
+        locator: row.locator,
+        size: row.size,
+        sha256: row.sha256,
+        facts: row.facts.write(),
+        metadata: row.facts.metadata(),
+    };
+    plan.changes.push(FileRowChange::Introduce { file: Box::new(file), from, yanked: row.yanked });
+}
+
+fn begin_of_life(file: &KnownFile) -> Option<i64> {
+    file.life.as_ref().map(|life| life.from)
+}
+
+fn known_file(plan: &mut Plan, file: &KnownFile, row: PageRow, instants: Instants) {
+    if file.locator != row.locator {
+        plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
+    }
+    let facts = match (file.metadata, row.facts.metadata()) {
+        (None, Some(sha256)) => {
+            plan.changes.push(FileRowChange::Metadata {
+                release: file.release,
+                revision: file.revision,
+                name: row.name,
+                locator: format!("{}.metadata", row.locator),
+                sha256,
+            });
+            row.facts
+        }
+        // METADATA of a file cannot change; other bytes are not advertised.
+        (Some(known), Some(sha256)) if known != sha256 => row.facts.without_metadata(),
+        (Some(_), Some(_)) | (_, None) => row.facts,
+    };
+    let json = facts.write();
+    let is_same = json == file.facts;
+    let variant = |plan: &mut Plan, current: i64| {
+        if is_same {
+            return current;
+        }
+        let variant = file.last_variant + 1;
+        plan.changes.push(FileRowChange::Facts { file: file.file, variant, facts: json.clone() });
+        variant
+    };
+    let (from, variant) = match &file.life {
+        Some(life) if is_same && life.yanked == row.yanked => return,
+        Some(life) => {
+            // A life that begins after the change is not visible yet; two lives cannot begin at one instant.
+            let at = instants.change().max(life.from + 1);
+            plan.changes.push(FileRowChange::End {
+                release: file.release,
+                file: file.file,
+                from: life.from,
+                at,
+            });
+            (at, variant(plan, life.variant))
+        }
+        None => {
+            let from = instants.begin(&facts).max(file.last_end.unwrap_or(0));
+            (from, variant(plan, 0))
+        }
+    };
+    plan.changes.push(FileRowChange::Begin {
+        release: file.release,
+        file: file.file,
+        variant,
+        from,
+        yanked: row.yanked,
+    });
+}
+
+#[cfg(test)]
+mod tests;

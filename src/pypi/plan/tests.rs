@@ -1,0 +1,230 @@
+//! The table of rules: what a look writes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::db::index_file::OpenLife;
+use crate::model::ids::{FileId, ReleaseId};
+use crate::model::time::Timestamp;
+
+fn row(name: &str, uploaded: Option<i64>) -> PageRow {
+    let facts =
+        uploaded.map_or_else(FileFacts::default, |at| FileFacts::default().uploaded_at(Timestamp(at)));
+    PageRow {
+        name: name.to_owned(),
+        version: "1.0".to_owned(),
+        locator: format!("/packages/{name}"),
+        size: Some(7),
+        sha256: Sha256([1; 32]),
+        facts,
+        yanked: None,
+    }
+}
+
+/// The row of a file in the database after a look at `row` gave it a life from `from` on.
+fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
+    KnownFile {
+        release: ReleaseId(1),
+        file: FileId(1),
+        revision: 0,
+        name: row.name.clone(),
+        sha256: row.sha256,
+        locator: row.locator.clone(),
+        last_variant: 0,
+        facts: row.facts.write(),
+        life: from.map(|from| OpenLife { from, variant: 0, yanked: row.yanked.clone() }),
+        last_end: None,
+        metadata: row.facts.metadata(),
+    }
+}
+
+const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200 };
+
+fn end(from: i64, at: i64) -> FileRowChange {
+    FileRowChange::End { release: ReleaseId(1), file: FileId(1), from, at }
+}
+
+fn begin(variant: i64, from: i64, yanked: Option<&str>) -> FileRowChange {
+    let yanked = yanked.map(str::to_owned);
+    FileRowChange::Begin { release: ReleaseId(1), file: FileId(1), variant, from, yanked }
+}
+
+/// The instant from which a new file is listed.
+fn introduced(plan: &Plan) -> i64 {
+    match &plan.changes[..] {
+        [FileRowChange::Introduce { from, .. }] => *from,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_first_look_lists_files_from_their_upload_on() {
+    let first = Instants { seal: None, valid_at: 200, head: 200 };
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], first)), 7);
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], first)), 700, "not visible yet");
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], first)), 199, "the history begins now");
+}
+
+#[test]
+fn a_new_file_never_changes_what_was_final() {
+    for (uploaded, from) in [(Some(150), 150), (Some(50), 100), (Some(900), 900), (None, 199)] {
+        assert_eq!(introduced(&plan(Vec::new(), vec![row("a", uploaded)], LATER)), from);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_ends() {
+    let file = row("a", Some(7));
+    assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), LATER).changes, [end(7, 199)]);
+    assert!(plan(vec![known(&file, None)], Vec::new(), LATER).changes.is_empty());
+    // One that is not visible yet ends where it begins.
+    assert_eq!(plan(vec![known(&file, Some(500))], Vec::new(), LATER).changes, [end(500, 500)]);
+}
+
+#[test]
+fn an_unchanged_page_changes_nothing() {
+    let file = row("a", Some(7));
+    assert_eq!(plan(vec![known(&file, Some(7))], vec![file], LATER), Plan::default());
+}
+
+#[test]
+fn a_yank_and_its_end_and_another_reason_begin_other_lives() {
+    let (file, mut yanked) = (row("a", Some(7)), row("a", Some(7)));
+    yanked.yanked = Some("bad".to_owned());
+    let changes = plan(vec![known(&file, Some(7))], vec![yanked.clone()], LATER).changes;
+    assert_eq!(changes, [end(7, 199), begin(0, 199, Some("bad"))]);
+    let mut other = yanked.clone();
+    other.yanked = Some(String::new());
+    let changes = plan(vec![known(&yanked, Some(150))], vec![other], LATER).changes;
+    assert_eq!(changes, [end(150, 199), begin(0, 199, Some(""))]);
+    let changes = plan(vec![known(&yanked, Some(199))], vec![file], LATER).changes;
+    assert_eq!(changes, [end(199, 200), begin(0, 200, None)], "two lives cannot begin at one instant");
+}
+
+#[test]
+fn a_file_that_is_back_begins_again() {
+    let file = row("a", Some(7));
+    let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
+    assert_eq!(plan(vec![gone], vec![file], LATER).changes, [begin(0, 100, None)]);
+}
+
+#[test]
+fn other_facts_begin_a_life_with_new_facts() {
+    let file = row("a", Some(7));
+    let mut other = file.clone();
+    other.facts.requires_python = Some(">=3.9".to_owned());
+    let changes = plan(vec![known(&file, Some(7))], vec![other.clone()], LATER).changes;
+    let facts = FileRowChange::Facts { file: FileId(1), variant: 1, facts: other.facts.write() };
+    assert_eq!(changes, [end(7, 199), facts, begin(1, 199, None)]);
+    let mut moved = file.clone();
+    moved.locator = "/elsewhere/a".to_owned();
+    let changes = plan(vec![known(&file, Some(7))], vec![moved], LATER).changes;
+    let locate = FileRowChange::Locate { file: FileId(1), locator: "/elsewhere/a".to_owned() };
+    assert_eq!(changes, [locate], "the location is not on the page");
+}
+
+#[test]
+fn other_bytes_are_another_revision() {
+    let (file, mut other) = (row("a", Some(7)), row("a", Some(7)));
+    other.sha256 = Sha256([2; 32]);
+    let plan = plan(vec![known(&file, Some(7))], vec![other], LATER);
+    assert_eq!(plan.replaced, ["a"]);
+    assert_eq!(plan.changes[0], end(7, 199));
+    let FileRowChange::Introduce { file, from, .. } = &plan.changes[1] else { panic!("{plan:?}") };
+    assert_eq!((file.revision, *from), (1, 199));
+}
+
+/// Lives as the database has them: of each file its facts, begin and end.
+#[derive(Clone, Default)]
+struct Rows {
+    files: Vec<KnownFile>,
+    ended: Vec<(String, Option<String>, i64, i64)>,
+}
+
+impl Rows {
+    fn apply(&mut self, changes: Vec<FileRowChange>) {
+        for change in changes {
+            match change {
+                FileRowChange::Introduce { file, from, yanked } => {
+                    let next = i64::try_from(self.files.len()).unwrap() + 1;
+                    self.files.push(KnownFile {
+                        release: ReleaseId(next),
+                        file: FileId(next),
+                        revision: file.revision,
+                        name: file.name,
+                        sha256: file.sha256,
+                        locator: file.locator,
+                        last_variant: 0,
+                        facts: file.facts,
+                        life: Some(OpenLife { from, variant: 0, yanked }),
+                        last_end: None,
+                        metadata: file.metadata,
+                    });
+                }
+                FileRowChange::Begin { file, variant, from, yanked, .. } => {
+                    let known = self.files.iter_mut().find(|known| known.file == file).unwrap();
+                    assert!(known.life.is_none() && known.last_end.is_none_or(|end| end <= from));
+                    known.life = Some(OpenLife { from, variant, yanked });
+                }
+                FileRowChange::End { file, from, at, .. } => {
+                    let known = self.files.iter_mut().find(|known| known.file == file).unwrap();
+                    let life = known.life.take().unwrap();
+                    assert!(life.from == from && from <= at, "{from} {at}");
+                    known.last_end = known.last_end.max(Some(at));
+                    self.ended.push((known.name.clone(), life.yanked, from, at));
+                }
+                FileRowChange::Facts { .. }
+                | FileRowChange::Locate { .. }
+                | FileRowChange::Metadata { .. } => {}
+            }
+        }
+    }
+
+    /// The listed files at a sequence number.
+    fn at(&self, seq: i64) -> BTreeMap<String, Option<String>> {
+        let open = self.files.iter().filter_map(|file| {
+            let life = file.life.as_ref()?;
+            (life.from <= seq).then(|| (file.name.clone(), life.yanked.clone()))
+        });
+        let ended = self.ended.iter().filter(|(_, _, from, to)| *from <= seq && seq < *to);
+        open.chain(ended.map(|(name, yanked, ..)| (name.clone(), yanked.clone()))).collect()
+    }
+}
+
+proptest! {
+    /// Random pages at increasing instants: what was final never changes, and the newest point is the page.
+    #[test]
+    fn final_answers_never_change(
+        looks in proptest::collection::vec(
+            (proptest::collection::btree_map(0_u8..6, (0_i64..900, proptest::option::of(0_u8..3)), 0..6), 1_i64..50),
+            1..8,
+        ),
+    ) {
+        let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
+        // A name keeps its upload time.
+        let mut uploads: HashMap<u8, i64> = HashMap::new();
+        for (page, pause) in looks {
+            valid_at += pause;
+            let page: Vec<PageRow> = page
+                .into_iter()
+                .map(|(number, (uploaded, yanked))| {
+                    let uploaded = *uploads.entry(number).or_insert(uploaded.min(valid_at - 1));
+                    let yanked = yanked.map(|reason| reason.to_string());
+                    PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
+                })
+                .collect();
+            let instants = Instants { seal, valid_at, head: valid_at };
+            rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
+            for (seq, expected) in &finals {
+                prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
+            }
+            let listed: BTreeMap<_, _> = page.into_iter().map(|row| (row.name, row.yanked)).collect();
+            prop_assert_eq!(rows.at(valid_at - 1), listed);
+            let first = seal.unwrap_or(0);
+            finals.extend((first..valid_at).map(|seq| (seq, rows.at(seq))));
+            seal = Some(valid_at);
+        }
+    }
+}

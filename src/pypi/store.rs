@@ -1,0 +1,150 @@
+//! Writes a look in one transaction: the look, and the rows of files that begin and end.
+
+use std::sync::Arc;
+
+use super::plan::{self, Instants, PageRow};
+use super::{MARGIN, PageError, ReadResult, locator};
+use crate::db::index_file::{self, Target};
+use crate::db::pypi::{self, KnownProject, PageState};
+use crate::db::{Conn, DbError, package, tree};
+use crate::model::digest::Sha256;
+use crate::model::ids::{PackageId, SourceId};
+use crate::model::time::{SECOND, Timestamp};
+use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
+use crate::python::simple::read::ReadPage;
+use crate::state::State;
+use crate::upstream::PageAge;
+
+/// Files of a look from which it is written with lower priority than interactive writes.
+const LARGE: usize = 2_000;
+
+/// A page that was read, or found unchanged.
+#[derive(Clone, Debug)]
+pub(super) struct PageRead {
+    /// Its serial.
+    pub(super) serial: Option<i64>,
+    /// For how many seconds a cache has had it.
+    pub(super) age: i64,
+    /// Its `ETag`.
+    pub(super) etag: Option<String>,
+    /// Its digest.
+    pub(super) digest: Sha256,
+    /// When it was requested.
+    pub(super) requested_at: Timestamp,
+    /// Whether its files must not be offered; it lists none.
+    pub(super) is_quarantined: bool,
+    /// The status of the project.
+    pub(super) status: String,
+    /// The reason for the status.
+    pub(super) reason: Option<String>,
+    /// The page; `None` if it is unchanged.
+    pub(super) page: Option<Arc<ReadPage>>,
+}
+
+impl PageRead {
+    /// The look at a page that is unchanged since the last one.
+    pub(super) fn unchanged(known: &KnownProject, age: PageAge, requested_at: Timestamp) -> PageRead {
+        let last = known.look.as_ref();
+        let status = last.map_or_else(String::new, |look| look.status.clone());
+        PageRead {
+            serial: age.serial.or(last.and_then(|look| look.serial)),
+            age: age.seconds,
+            etag: last.and_then(|look| look.etag.clone()),
+            digest: last.map_or(Sha256([0; 32]), |look| look.page),
+            requested_at,
+            is_quarantined: status == ProjectStatus::Quarantined.as_str(),
+            status,
+            reason: last.and_then(|look| look.reason.clone()),
+            page: None,
+        }
+    }
+
+    /// Whether the list of projects states a newer serial.
+    pub(super) fn is_older_than_list(&self, known: &KnownProject) -> bool {
+        self.serial.zip(known.project.serial).is_some_and(|(page, listed)| page < listed)
+    }
+
+    /// The instant up to which the page describes the project.
+    fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
+        match self.serial.zip(known.project.serial) {
+            Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
+            // The page of an unknown time after its newest upload.
+            Some(_) => {
+                rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max().unwrap_or(0)
+            }
+            None => self.requested_at.0.saturating_sub(MARGIN).saturating_sub(self.age * SECOND),
+        }
+    }
+}
+
+/// Writes a look.
+pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
+    let index = state.config.load().pypi.url.clone();
+    let (rows, skipped) = match &read.page {
+        Some(page) => plan::rows(&page.page, |url| locator::locator(url, &index)),
+        None => (Vec::new(), 0),
+    };
+    let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
+    if skipped + others > 0 {
+        tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");
+    }
+    let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
+    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows);
+    let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
+    let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
+    for file in replaced {
+        tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; lock files with the old digest are refused by clients");
+    }
+    Ok(())
+}
+
+/// Returns the names of files whose bytes changed.
+fn write(
+    c: &mut dyn Conn,
+    project: &NormalName,
+    read: &PageRead,
+    rows: &[PageRow],
+) -> Result<Vec<String>, DbError> {
+    const SOURCE: SourceId = SourceId::PYPI;
+    pypi::lock(c, SOURCE, project.as_str())?;
+    let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(Vec::new()) };
+    let package = match known.package {
+        Some(package) => package,
+        None => {
+            let packages = package::upsert_many(c, SOURCE, &[project.as_str()])?;
+            packages.first().copied().unwrap_or(PackageId(0))
+        }
+    };
+    let seal = known.valid_at();
+    let valid_at = read.valid_at(&known, rows).max(seal.unwrap_or(0));
+    let look = PageState {
+        serial: read.serial,
+        etag: read.etag.clone(),
+        page: read.digest,
+        fetched_at: read.requested_at,
+        valid_at,
+        status: read.status.clone(),
+        reason: read.reason.clone(),
+    };
+    let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
+    let is_unchanged = known.look.as_ref().is_some_and(is_same);
+    if !pypi::put_look(c, SOURCE, package, &look)? || is_unchanged || read.page.is_none() {
+        return Ok(Vec::new());
+    }
+    if read.is_quarantined {
+        // Its page lists no files; they are hidden as long as it is quarantined, and have not ended.
+        return Ok(Vec::new());
+    }
+    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let files = index_file::of_project(c, target)?;
+    // A project that was quarantined at the first look has no history yet.
+    let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
+    let plan = plan::plan(files, rows.to_vec(), Instants { seal, valid_at, head: known.head });
+    index_file::apply(c, target, &plan.changes)?;
+    Ok(plan.replaced)
+}
+
+fn was_quarantined(known: &KnownProject) -> bool {
+    known.look.as_ref().is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str())
+}

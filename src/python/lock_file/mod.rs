@@ -1,0 +1,170 @@
+//! Lock files of Python tools: the packages of an index with their versions, digests and markers. Five formats are
+//! recognized by their content: `pylock.toml` (PEP 751), `uv.lock`, `poetry.lock`, `pdm.lock` and `Pipfile.lock`.
+
+mod pipfile;
+mod pylock;
+mod tables;
+mod text;
+
+use std::fmt;
+
+use super::name::{BadName, NormalName};
+use crate::model::digest::Sha256;
+
+/// Maximum size of a lock file, in bytes; those of large workspaces have 5 MB.
+const MAX_FILE: usize = 16 << 20;
+
+/// The tool or standard that defines the format of a lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LockKind {
+    /// `pylock.toml`, `pylock.*.toml`: PEP 751.
+    Pylock,
+    /// `uv.lock`.
+    Uv,
+    /// `poetry.lock`.
+    Poetry,
+    /// `pdm.lock`.
+    Pdm,
+    /// `Pipfile.lock`.
+    Pipfile,
+}
+
+/// The content of a lock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockFile {
+    /// The format.
+    pub kind: LockKind,
+    /// The packages of an index, in the order of the file, those of `Pipfile.lock` by group and name. A project has
+    /// several entries if its version depends on the environment.
+    pub packages: Vec<LockedPackage>,
+    /// Packages that are not from an index, with the reason.
+    pub skipped: Vec<SkippedPackage>,
+}
+
+/// A package of an index at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedPackage {
+    /// The project.
+    pub name: NormalName,
+    /// The version as written.
+    pub version: String,
+    /// The condition for its installation, as written.
+    pub marker: Option<String>,
+    /// The files of the version that the lock file names; may be empty.
+    pub files: Vec<LockedFile>,
+}
+
+/// A file of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedFile {
+    /// The file name; `None` in `Pipfile.lock`, which has only digests.
+    pub name: Option<String>,
+    /// The SHA-256; `None` if the lock file has only other digests.
+    pub sha256: Option<Sha256>,
+    /// Size in bytes, if stated.
+    pub size: Option<u64>,
+}
+
+/// A package that is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedPackage {
+    /// The name as written.
+    pub name: String,
+    /// Where it comes from instead: a checkout, an address, a directory.
+    pub reason: &'static str,
+}
+
+/// The reason why a lock file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLockFile {
+    /// The file is too large.
+    #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
+    TooLarge(usize),
+    /// The file is not UTF-8.
+    #[error("the file is not UTF-8 text; save it as UTF-8")]
+    NotUtf8,
+    /// The text is neither TOML nor JSON, or a value has another type.
+    #[error("line {line}: {message}; lock the project again with its tool")]
+    Syntax {
+        /// The line.
+        line: usize,
+        /// The reason.
+        message: String,
+    },
+    /// The text has no known format.
+    #[error(
+        "this is no lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
+    )]
+    Unknown,
+    /// A version of the format that is not supported.
+    #[error("the file has version {version} of the format of {kind}; version {supported} is supported")]
+    Format {
+        /// The format.
+        kind: LockKind,
+        /// The version of the file.
+        version: String,
+        /// The version that is read.
+        supported: &'static str,
+    },
+    /// A package whose name is not valid.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// A package of an index without a version.
+    #[error("the package '{0}' has no version; lock the project again with its tool")]
+    NoVersion(String),
+    /// A malformed digest.
+    #[error("the package '{package}' has the digest '{text}', which is not 64 hexadecimal digits of SHA-256")]
+    Digest {
+        /// The package.
+        package: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl LockKind {
+    /// Every kind.
+    pub const ALL: [LockKind; 5] =
+        [LockKind::Pylock, LockKind::Uv, LockKind::Poetry, LockKind::Pdm, LockKind::Pipfile];
+
+    /// The usual file name.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            LockKind::Pylock => "pylock.toml",
+            LockKind::Uv => "uv.lock",
+            LockKind::Poetry => "poetry.lock",
+            LockKind::Pdm => "pdm.lock",
+            LockKind::Pipfile => "Pipfile.lock",
+        }
+    }
+}
+
+impl fmt::Display for LockKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file_name())
+    }
+}
+
+/// Parses a lock file.
+///
+/// # Errors
+/// [`BadLockFile`], for the first defect. Nothing is taken from a file of an unknown version.
+pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
+    if bytes.len() > MAX_FILE {
+        return Err(BadLockFile::TooLarge(bytes.len()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{') {
+        return pipfile::parse(text);
+    }
+    let head: tables::Head = text::toml(text)?;
+    match head.kind()? {
+        LockKind::Pylock => pylock::parse(text),
+        kind => tables::parse(kind, text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! `Pipfile.lock`: a JSON object of groups, each an object of packages.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::text::{digest, excerpt, package};
+use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage};
+use crate::python::name::NormalName;
+
+#[derive(Deserialize)]
+struct RawFile {
+    #[serde(rename = "_meta")]
+    meta: Option<Meta>,
+    /// The groups `default`, `develop` and those of the user.
+    #[serde(flatten)]
+    groups: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(rename = "pipfile-spec")]
+    format: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawPackage {
+    version: Option<String>,
+    #[serde(default)]
+    hashes: Vec<String>,
+    markers: Option<String>,
+    git: Option<IgnoredAny>,
+    path: Option<IgnoredAny>,
+    file: Option<IgnoredAny>,
+}
+
+/// Parses the text of the file.
+pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
+    let syntax = |error: serde_json::Error| BadLockFile::Syntax {
+        line: error.line(),
+        message: excerpt(&error.to_string()),
+    };
+    let RawFile { meta, groups } = serde_json::from_str(text).map_err(syntax)?;
+    let meta = meta.ok_or(BadLockFile::Unknown)?;
+    if let Some(format) = meta.format.filter(|format| *format != 6) {
+        let kind = LockKind::Pipfile;
+        return Err(BadLockFile::Format { kind, version: format.to_string(), supported: "6" });
+    }
+    let mut lock = LockFile { kind: LockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
+    let mut positions: HashMap<(NormalName, String), usize> = HashMap::new();
+    for (name, value) in groups.into_values().flatten() {
+        let raw: RawPackage = serde_json::from_value(value).map_err(|error| BadLockFile::Syntax {
+            line: 1,
+            message: excerpt(&format!("the package '{name}': {error}")),
+        })?;
+        let reason = match (&raw.git, &raw.path, &raw.file) {
+            (Some(_), _, _) => Some("it is from a git repository"),
+            (None, Some(_), _) => Some("it is from a directory"),
+            (None, None, Some(_)) => Some("it is from an address"),
+            (None, None, None) => None,
+        };
+        if let Some(reason) = reason {
+            lock.skipped.push(SkippedPackage { name, reason });
+            continue;
+        }
+        let version = raw.version.map(|text| text.trim_start_matches('=').trim().to_owned());
+        let mut locked = package(&name, version, raw.markers)?;
+        for hash in &raw.hashes {
+            locked.files.push(LockedFile { name: None, sha256: digest(&name, hash)?, size: None });
+        }
+        // A package of several groups is in each of them.
+        let key = (locked.name.clone(), locked.version.clone());
+        let position = *positions.entry(key).or_insert(lock.packages.len());
+        if lock.packages.get(position) != Some(&locked) {
+            lock.packages.push(locked);
+        }
+    }
+    Ok(lock)
+}

@@ -1,0 +1,206 @@
+//! `uv.lock`, `poetry.lock` and `pdm.lock`: TOML with an array of tables `[[package]]`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::text::{digest, file_name, package, toml};
+use super::{BadLockFile, LockFile, LockKind, LockedFile, LockedPackage, SkippedPackage};
+
+/// The keys that tell the formats apart.
+#[derive(Deserialize)]
+pub(super) struct Head {
+    #[serde(rename = "lock-version")]
+    lock_version: Option<IgnoredAny>,
+    packages: Option<IgnoredAny>,
+    version: Option<u64>,
+    metadata: Option<HeadMetadata>,
+}
+
+#[derive(Deserialize)]
+struct HeadMetadata {
+    /// Of Poetry.
+    #[serde(rename = "lock-version")]
+    lock_version: Option<IgnoredAny>,
+    /// Of Poetry; PDM has `content_hash`.
+    #[serde(rename = "content-hash")]
+    content_hash: Option<IgnoredAny>,
+    /// Of PDM.
+    #[serde(rename = "lock_version")]
+    pdm_lock_version: Option<IgnoredAny>,
+}
+
+impl Head {
+    /// The format of the file.
+    pub(super) fn kind(&self) -> Result<LockKind, BadLockFile> {
+        if self.lock_version.is_some() || self.packages.is_some() {
+            return Ok(LockKind::Pylock);
+        }
+        if let Some(metadata) = &self.metadata {
+            if metadata.pdm_lock_version.is_some() {
+                return Ok(LockKind::Pdm);
+            }
+            if metadata.lock_version.is_some() || metadata.content_hash.is_some() {
+                return Ok(LockKind::Poetry);
+            }
+        }
+        match self.version {
+            Some(1) => Ok(LockKind::Uv),
+            Some(version) => {
+                let version = version.to_string();
+                Err(BadLockFile::Format { kind: LockKind::Uv, version, supported: "1" })
+            }
+            None => Err(BadLockFile::Unknown),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawFile {
+    #[serde(default)]
+    package: Vec<RawPackage>,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    /// The files by package, of Poetry before 1.4.
+    #[serde(default)]
+    files: BTreeMap<String, Vec<RawEntry>>,
+}
+
+#[derive(Deserialize)]
+struct RawPackage {
+    name: String,
+    version: Option<String>,
+    source: Option<Source>,
+    sdist: Option<RawEntry>,
+    #[serde(default)]
+    wheels: Vec<RawEntry>,
+    #[serde(default)]
+    files: Vec<RawEntry>,
+    /// Of PDM.
+    marker: Option<String>,
+    /// Of Poetry: a text, or one for each group.
+    markers: Option<Markers>,
+    /// Of uv: alternatives.
+    #[serde(default, rename = "resolution-markers")]
+    resolution_markers: Vec<String>,
+    /// Of PDM: where a package comes from that is not from an index.
+    git: Option<IgnoredAny>,
+    url: Option<IgnoredAny>,
+    path: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Markers {
+    Text(String),
+    Groups(BTreeMap<String, String>),
+}
+
+#[derive(Deserialize)]
+struct Source {
+    /// Of Poetry.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Of uv, as are the others.
+    registry: Option<IgnoredAny>,
+    git: Option<IgnoredAny>,
+    path: Option<IgnoredAny>,
+    directory: Option<IgnoredAny>,
+    editable: Option<IgnoredAny>,
+    r#virtual: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Deserialize)]
+struct RawEntry {
+    file: Option<String>,
+    url: Option<String>,
+    path: Option<String>,
+    hash: Option<String>,
+    size: Option<u64>,
+}
+
+/// Parses the text of a file of this kind.
+pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile> {
+    let RawFile { package: packages, metadata } = toml(text)?;
+    let earlier_files = metadata.unwrap_or_default().files;
+    let mut lock = LockFile { kind, packages: Vec::with_capacity(packages.len()), skipped: Vec::new() };
+    for mut raw in packages {
+        if let Some(reason) = other_origin(kind, &raw) {
+            lock.skipped.push(SkippedPackage { name: raw.name, reason });
+            continue;
+        }
+        if raw.files.is_empty()
+            && let Some(files) = earlier_files.get(&raw.name)
+        {
+            raw.files.clone_from(files);
+        }
+        let locked = locked_package(raw)?;
+        // PDM has an entry for each combination of extras.
+        if !lock.packages.last().is_some_and(|last: &LockedPackage| *last == locked) {
+            lock.packages.push(locked);
+        }
+    }
+    Ok(lock)
+}
+
+/// Returns where a package comes from that is not from an index.
+fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
+    const GIT: &str = "it is from a git repository";
+    const URL: &str = "it is from an address";
+    const DIRECTORY: &str = "it is from a directory";
+    let source = raw.source.as_ref();
+    match kind {
+        LockKind::Poetry => match source.and_then(|source| source.kind.as_deref()) {
+            None | Some("legacy" | "pypi") => None,
+            Some("git") => Some(GIT),
+            Some("url") => Some(URL),
+            Some(_) => Some(DIRECTORY),
+        },
+        LockKind::Pdm if raw.git.is_some() => Some(GIT),
+        LockKind::Pdm if raw.url.is_some() => Some(URL),
+        LockKind::Pdm if raw.path.is_some() => Some(DIRECTORY),
+        LockKind::Pdm => None,
+        LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => match source {
+            Some(source) if source.registry.is_some() => None,
+            Some(source) if source.git.is_some() => Some(GIT),
+            Some(Source { path: None, directory: None, editable: None, r#virtual: None, .. }) => Some(URL),
+            Some(_) | None => Some(DIRECTORY),
+        },
+    }
+}
+
+fn locked_package(raw: RawPackage) -> Result<LockedPackage, BadLockFile> {
+    let markers = match raw.markers {
+        Some(Markers::Text(text)) => vec![text],
+        Some(Markers::Groups(groups)) => groups.into_values().collect(),
+        None => raw.resolution_markers,
+    };
+    let marker = raw.marker.or_else(|| any_of(markers));
+    let mut locked = package(&raw.name, raw.version, marker)?;
+    for entry in raw.sdist.into_iter().chain(raw.wheels).chain(raw.files) {
+        let address = entry.url.or(entry.path);
+        locked.files.push(LockedFile {
+            name: entry
+                .file
+                .filter(|name| !name.is_empty())
+                .or_else(|| address.as_deref().and_then(file_name)),
+            sha256: entry.hash.map(|hash| digest(&raw.name, &hash)).transpose()?.flatten(),
+            size: entry.size,
+        });
+    }
+    Ok(locked)
+}
+
+/// Joins the markers of alternatives.
+fn any_of(mut markers: Vec<String>) -> Option<String> {
+    markers.dedup();
+    match markers.len() {
+        0 => None,
+        1 => markers.pop(),
+        _ => Some(markers.iter().map(|marker| format!("({marker})")).collect::<Vec<_>>().join(" or ")),
+    }
+}

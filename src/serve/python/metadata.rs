@@ -1,0 +1,150 @@
+//! The metadata of a release: METADATA of a wheel, otherwise PKG-INFO of a source distribution. A file that is not in
+//! storage is fetched.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use quick_cache::Weighter;
+
+use super::detail::ProjectRelease;
+use super::file::locate;
+use crate::db::python_file::ListedFile;
+use crate::model::digest::Sha256;
+use crate::model::point::Point;
+use crate::python::archive::{PackageError, SDIST_LIMITS, sdist};
+use crate::python::file_name::{FileKind, FileName};
+use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
+use crate::serve::file;
+use crate::serve::located::{FileBody, LocatedFile};
+use crate::serve::{RepoError, Repositories};
+
+/// Maximum size of a source distribution whose PKG-INFO is read, in bytes.
+const MAX_SDIST: u64 = 32 << 20;
+
+/// Metadata by the digest of the distribution, which is read once.
+pub(in crate::serve) type Cache = quick_cache::sync::Cache<Sha256, Arc<Metadata>, MetadataWeighter>;
+
+/// Expected number of entries of the [`Cache`].
+const CACHE_ENTRIES: usize = 1000;
+/// Size of the [`Cache`], in bytes.
+const CACHE_BYTES: u64 = 8 << 20;
+/// Size of an entry without its long texts, in bytes.
+const ENTRY_BYTES: usize = 4096;
+
+/// Counts the approximate size of metadata.
+#[derive(Clone)]
+pub(in crate::serve) struct MetadataWeighter;
+
+impl Weighter<Sha256, Arc<Metadata>> for MetadataWeighter {
+    fn weight(&self, _: &Sha256, metadata: &Arc<Metadata>) -> u64 {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let requirements: usize = metadata.requires_dist.iter().map(String::len).sum();
+        (ENTRY_BYTES + text(&metadata.description) + text(&metadata.license) + requirements) as u64
+    }
+}
+
+/// An error of reading the metadata of a file.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    #[error(transparent)]
+    Metadata(#[from] BadMetadata),
+    #[error(transparent)]
+    Archive(#[from] PackageError),
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+    #[error("the server is shutting down")]
+    Shutdown,
+}
+
+/// Creates an empty cache.
+pub(in crate::serve) fn cache() -> Cache {
+    Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, MetadataWeighter)
+}
+
+/// Returns the metadata of a release at a point; `None` if no file has any, or if it cannot be read, which is logged:
+/// a response without details is better than no response.
+pub async fn of_release(
+    repositories: &Repositories,
+    point: &Point,
+    release: &ProjectRelease,
+) -> Option<Arc<Metadata>> {
+    for (file, name) in metadata_files(release) {
+        if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
+            return Some(metadata);
+        }
+        match read(repositories, point, file, &name).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
+                return Some(metadata);
+            }
+            // A wheel without METADATA of its own.
+            Err(ReadError::Repo(RepoError::NotFound(_))) => {}
+            Err(error) => {
+                tracing::info!(file = %file.name, %error, "could not read the metadata of a Python package");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Returns the files whose metadata describes the release: a wheel, and a source distribution in case the wheel has no
+/// METADATA.
+fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
+    let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
+    let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST);
+    let wheel = files()
+        .find(|(file, _)| file.metadata.is_some())
+        .or_else(|| files().find(|(_, name)| name.kind() == FileKind::Wheel));
+    let sdist = files().find(|(file, name)| name.kind() == FileKind::Sdist && is_small(file));
+    wheel.into_iter().chain(sdist)
+}
+
+async fn read(
+    repositories: &Repositories,
+    point: &Point,
+    file: &ListedFile,
+    name: &FileName,
+) -> Result<Metadata, ReadError> {
+    let is_wheel = name.kind() == FileKind::Wheel;
+    let located = locate(repositories, point, file.sha256, name, is_wheel).await?;
+    if is_wheel {
+        let bytes = read_file(repositories, &located, MAX_METADATA).await?;
+        return Ok(Metadata::parse(&bytes)?);
+    }
+    // One archive at a time: decompression is CPU-bound, and the archive is in memory.
+    let _guard = repositories.archive_lock.lock().await;
+    let bytes = read_file(repositories, &located, MAX_SDIST).await?;
+    let name = name.clone();
+    let task = move || sdist::read_metadata(&mut Cursor::new(bytes), &name, SDIST_LIMITS);
+    let (metadata, _) = tokio::task::spawn_blocking(task).await.map_err(|_| ReadError::Shutdown)??;
+    Ok(metadata)
+}
+
+/// Reads a whole file of at most `limit` bytes.
+async fn read_file(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    limit: u64,
+) -> Result<Bytes, ReadError> {
+    match file::open(repositories, located, None).await?.body {
+        FileBody::Memory(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
+        FileBody::Memory(_) => Err(ReadError::TooLarge(limit)),
+        FileBody::Stream(mut pieces) => {
+            let mut bytes = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                if (bytes.len() + piece.len()) as u64 > limit {
+                    return Err(ReadError::TooLarge(limit));
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes.into())
+        }
+    }
+}

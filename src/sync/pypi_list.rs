@@ -1,0 +1,199 @@
+//! The list of projects of an index, and its changes. Pure but for the reader passed in.
+
+use std::cmp::Ordering;
+use std::io::Read;
+
+use crate::db::pypi::ListChange;
+use crate::python::accept::SimpleFormat;
+use crate::python::simple::read::BadPage;
+use crate::python::simple::root::{self, MAX_ROOT, RootEntry};
+
+/// A project of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// The normal name.
+    pub(super) fold: Box<str>,
+    /// The name as its owner writes it, if it differs.
+    pub(super) name: Option<Box<str>>,
+    /// The serial of its last change.
+    pub(super) serial: Option<i64>,
+}
+
+/// The list of an index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProjectList {
+    /// The projects in the order of their names.
+    pub(super) projects: Vec<Listed>,
+    /// The highest serial; `None` if a project has none.
+    pub(super) serial: Option<i64>,
+    /// The number of names that are not valid, and the first of them.
+    pub(super) invalid: (u64, Option<String>),
+}
+
+/// A project of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// The normal name.
+    pub(super) fold: Box<str>,
+    /// The beginning of its row.
+    pub(super) from_at: i64,
+    /// Its serial.
+    pub(super) serial: Option<i64>,
+}
+
+/// Reads a list in either format. Blocking: takes seconds for all of PyPI.
+pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectList, BadPage> {
+    let mut projects = Vec::new();
+    let mut add = |entry: RootEntry| {
+        let name = (entry.display != entry.name.as_str()).then(|| entry.display.into_boxed_str());
+        let serial = entry.last_serial.and_then(|serial| i64::try_from(serial).ok());
+        projects.push(Listed { fold: entry.name.as_str().into(), name, serial });
+    };
+    let root = match format {
+        SimpleFormat::Json => root::read_json(&mut body, &mut add)?,
+        SimpleFormat::Html | SimpleFormat::TextHtml => {
+            let mut bytes = Vec::new();
+            // An error of the compression is an HTML document that ends early, which its length check refuses.
+            body.take(MAX_ROOT).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
+            root::read_html(&bytes, &mut add)?
+        }
+    };
+    projects.sort_unstable_by(|a, b| a.fold.cmp(&b.fold));
+    projects.dedup_by(|later, first| later.fold == first.fold);
+    let has_serials = !projects.is_empty() && projects.iter().all(|project| project.serial.is_some());
+    let highest = projects.iter().filter_map(|project| project.serial).max();
+    if !has_serials {
+        projects.iter_mut().for_each(|project| project.serial = None);
+    }
+    Ok(ProjectList {
+        projects,
+        serial: highest.filter(|_| has_serials),
+        invalid: (root.invalid_count, root.first_invalid),
+    })
+}
+
+/// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or its serials
+/// went back, as those of a restored copy or of another index.
+pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
+    let count = list.projects.len();
+    if count == 0 {
+        return Some("the list of projects is empty".to_owned());
+    }
+    if count.saturating_mul(20) < stored_count.saturating_mul(19) {
+        return Some(format!(
+            "the list has {count} projects, and had {stored_count} at the last sync; if that is right, run: rspm sync \
+             --type=pypi --accept-serial"
+        ));
+    }
+    match (list.serial, stored_serial) {
+        (Some(new), Some(old)) if new < old => Some(format!(
+            "the newest serial is {new}, and was {old} at the last sync: the index is another one, or was restored from a \
+             copy; if it is to be used, run: rspm sync --type=pypi --accept-serial"
+        )),
+        _ => None,
+    }
+}
+
+/// The number of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ListCounts {
+    pub(super) added: i64,
+    pub(super) changed: i64,
+    pub(super) removed: i64,
+}
+
+/// Compares the list with the stored one; both are in the order of names.
+pub(super) fn compare(list: Vec<Listed>, stored: Vec<Stored>) -> (Vec<ListChange>, ListCounts) {
+    let (mut changes, mut counts) = (Vec::new(), ListCounts::default());
+    let (mut list, mut stored) = (list.into_iter().peekable(), stored.into_iter().peekable());
+    loop {
+        let order = match (list.peek(), stored.peek()) {
+            (None, None) => return (changes, counts),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(listed), Some(stored)) => listed.fold.cmp(&stored.fold),
+        };
+        let listed = if order.is_le() { list.next() } else { None };
+        let row = if order.is_ge() { stored.next() } else { None };
+        match (listed, row) {
+            (Some(listed), None) => {
+                counts.added += 1;
+                let (fold, name) = (listed.fold.into(), listed.name.map(Into::into));
+                changes.push(ListChange::Added { fold, name, serial: listed.serial });
+            }
+            (Some(listed), Some(row)) if listed.serial != row.serial => {
+                counts.changed += 1;
+                let (fold, from_at) = (listed.fold.into(), row.from_at);
+                changes.push(ListChange::Changed { fold, from_at, serial: listed.serial });
+            }
+            (None, Some(row)) => {
+                counts.removed += 1;
+                changes.push(ListChange::Removed { fold: row.fold.into(), from_at: row.from_at });
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(fold: &str, serial: i64) -> Listed {
+        Listed { fold: fold.into(), name: None, serial: Some(serial) }
+    }
+
+    fn stored(fold: &str, serial: i64) -> Stored {
+        Stored { fold: fold.into(), from_at: 5, serial: Some(serial) }
+    }
+
+    #[test]
+    fn a_list_is_read_in_both_formats() {
+        let json =
+            br#"{"meta":{"api-version":"1.4","_last-serial":9},"projects":[{"name":"b","_last-serial":9},
+            {"name":"A.x","_last-serial":7},{"name":"a-x","_last-serial":8},{"name":"-"}]}"#;
+        let list = read(SimpleFormat::Json, &json[..]).expect("a list");
+        let names: Vec<&str> = list.projects.iter().map(|project| &*project.fold).collect();
+        assert_eq!((names, list.serial, list.invalid.0), (vec!["a-x", "b"], Some(9), 1));
+        let html = b"<a href='a/'>A</a><a href='b/'>b</a>";
+        let list = read(SimpleFormat::TextHtml, &html[..]).expect("a list");
+        assert_eq!((list.projects.len(), list.serial), (2, None));
+        assert_eq!((list.projects[0].name.as_deref(), list.projects[1].name.as_deref()), (Some("A"), None));
+        assert!(read(SimpleFormat::TextHtml, &b"<html>sign in</html>"[..]).is_err());
+        // Serials of some projects only are those of another origin.
+        let some = br#"{"projects":[{"name":"a","_last-serial":9},{"name":"b"}]}"#;
+        let list = read(SimpleFormat::Json, &some[..]).expect("a list");
+        assert!(list.serial.is_none() && list.projects.iter().all(|project| project.serial.is_none()));
+    }
+
+    #[test]
+    fn a_list_that_lost_projects_or_went_back_is_refused() {
+        let projects: Vec<Listed> = (0..95).map(|n| listed(&n.to_string(), n)).collect();
+        let list = ProjectList { projects, serial: Some(94), invalid: (0, None) };
+        assert_eq!(refusal(&list, 100, Some(94)), None);
+        assert!(refusal(&list, 101, None).is_some_and(|reason| reason.contains("had 101")));
+        assert!(refusal(&list, 0, Some(95)).is_some_and(|reason| reason.contains("--accept-serial")));
+        assert_eq!(
+            refusal(&ProjectList { serial: None, ..list }, 0, Some(95)),
+            None,
+            "an index without serials"
+        );
+        assert!(refusal(&ProjectList::default(), 0, None).is_some());
+    }
+
+    #[test]
+    fn changes_are_those_of_names_and_serials() {
+        let list = vec![listed("a", 1), listed("c", 3), listed("d", 4)];
+        let (changes, counts) = compare(list, vec![stored("b", 1), stored("c", 2), stored("d", 4)]);
+        assert_eq!(
+            changes,
+            [
+                ListChange::Added { fold: "a".to_owned(), name: None, serial: Some(1) },
+                ListChange::Removed { fold: "b".to_owned(), from_at: 5 },
+                ListChange::Changed { fold: "c".to_owned(), from_at: 5, serial: Some(3) },
+            ]
+        );
+        assert_eq!(counts, ListCounts { added: 1, changed: 1, removed: 1 });
+        assert!(compare(Vec::new(), Vec::new()).0.is_empty());
+    }
+}

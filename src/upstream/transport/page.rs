@@ -1,0 +1,230 @@
+//! Requests for pages: addresses that end in a slash, content negotiation, and the headers by which an index states how
+//! new a page is.
+
+use std::io::Read;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt;
+use http::{HeaderMap, StatusCode, header};
+use url::Url;
+
+use super::http::{HttpTransport, Target};
+use super::retry;
+use crate::metrics;
+use crate::upstream::error::UpstreamError;
+
+/// A request for a page.
+#[derive(Clone, Debug)]
+pub struct PageRequest<'a> {
+    /// Path relative to the address, without the slash at its end: `simple/requests`.
+    pub path: &'a str,
+    /// The media types that the client can read.
+    pub accept: &'static str,
+    /// `ETag` of the last response.
+    pub etag: Option<&'a str>,
+    /// Maximum size of the response as sent, in bytes.
+    pub limit: u64,
+    /// Whether a failed request is repeated.
+    pub retries: bool,
+    /// Maximum duration of one request.
+    pub timeout: Duration,
+}
+
+/// The response to a request for a page.
+#[derive(Clone, Debug)]
+pub enum PageResponse {
+    /// 304.
+    Unchanged(PageAge),
+    /// The page.
+    Page(Box<Page>),
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The body as sent.
+    bytes: Bytes,
+    /// Whether the body is compressed.
+    is_gzip: bool,
+    /// `Content-Type`, or that of the file's name.
+    pub media_type: Option<String>,
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// The serial and the age that the headers state.
+    pub age: PageAge,
+    /// The address after redirects; the base of relative links.
+    pub url: Url,
+}
+
+/// How new a page is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageAge {
+    /// `X-PyPI-Last-Serial`.
+    pub serial: Option<i64>,
+    /// `Age`, in seconds: how long a cache has had the page.
+    pub seconds: i64,
+}
+
+impl Page {
+    /// Creates the page of a file.
+    pub(in crate::upstream) fn of_file(
+        bytes: Bytes,
+        media_type: &str,
+        etag: Option<String>,
+        url: Url,
+    ) -> Page {
+        let media_type = Some(media_type.to_owned());
+        Page { bytes, is_gzip: false, media_type, etag, age: PageAge::default(), url }
+    }
+
+    /// Returns a reader of the decoded body, which the caller has to limit.
+    #[must_use]
+    pub fn reader(&self) -> Box<dyn Read + Send + '_> {
+        if self.is_gzip { Box::new(MultiGzDecoder::new(&*self.bytes)) } else { Box::new(&*self.bytes) }
+    }
+
+    /// Returns the decoded body.
+    ///
+    /// # Errors
+    /// The body is damaged, or has more than `limit` bytes.
+    pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
+        let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
+        let mut body = Vec::new();
+        self.reader()
+            .take(limit + 1)
+            .read_to_end(&mut body)
+            .map_err(|error| refusal(format!("could not decompress the page: {error}")))?;
+        if body.len() as u64 > limit {
+            return Err(refusal(format!("exceeds the limit of {limit} bytes")));
+        }
+        Ok(body.into())
+    }
+
+    /// Returns the address for messages. SECURITY: without user and password.
+    #[must_use]
+    pub fn display_url(&self) -> String {
+        let mut url = self.url.clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        url.into()
+    }
+}
+
+/// Requests a page.
+pub(super) async fn page(
+    http: &HttpTransport,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut target = http.target(request.path)?;
+    for text in [&mut target.url, &mut target.display_url] {
+        text.push('/');
+    }
+    if !request.retries {
+        return page_in_time(http, &target, request).await;
+    }
+    let activity = retry::LastActivity::new();
+    let work = || async {
+        activity.touch();
+        page_in_time(http, &target, request).await
+    };
+    retry::with_retries(http.limits(), &target.display_url, &activity, work).await
+}
+
+async fn page_in_time(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let work = page_once(http, target, request);
+    tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
+        Err(UpstreamError::Unavailable {
+            url: target.display_url.clone(),
+            reason: format!("not read within {} s", request.timeout.as_secs_f32()),
+            retry_after: None,
+        })
+    })
+}
+
+async fn page_once(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);
+    get = get.header(header::ACCEPT_ENCODING, "gzip");
+    if let Some(etag) = request.etag {
+        get = get.header(header::IF_NONE_MATCH, etag);
+    }
+    let response = target.send(get).await?;
+    let age = age(response.headers());
+    if response.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
+        return Ok(PageResponse::Unchanged(age));
+    }
+    let response = target.accept(response)?;
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_gzip = match text(header::CONTENT_ENCODING).map(str::trim) {
+        None | Some("" | "identity") => false,
+        Some("gzip" | "x-gzip") => true,
+        Some(_) => return Err(target.refusal("has another content encoding than gzip".to_owned())),
+    };
+    let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
+    let etag = text(header::ETAG).map(str::to_owned);
+    let mut url = response.url().clone();
+    // SECURITY: links are resolved against it, and must not get user and password.
+    let _ = (url.set_username(""), url.set_password(None));
+    let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| target.request_error(error))?;
+        metrics::upstream_bytes_read(chunk.len());
+        if (bytes.len() + chunk.len()) as u64 > request.limit {
+            return Err(target.refusal(format!("exceeds the limit of {} bytes", request.limit)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let page = Page { bytes: bytes.freeze(), is_gzip, media_type, etag, age, url };
+    Ok(PageResponse::Page(Box::new(page)))
+}
+
+fn age(headers: &HeaderMap) -> PageAge {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    PageAge {
+        serial: number("x-pypi-last-serial"),
+        // A proxy cannot state an age of years.
+        seconds: number("age").unwrap_or(0).clamp(0, 366 * 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn page(bytes: Vec<u8>, is_gzip: bool) -> Page {
+        let url: Url = "http://me:secret@h/simple/".parse().expect("a URL");
+        let page = Page::of_file(bytes.into(), "text/html", None, url);
+        Page { is_gzip, ..page }
+    }
+
+    #[test]
+    fn a_compressed_body_is_limited() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&[b'x'; 100_000]).expect("memory");
+        let bytes = encoder.finish().expect("memory");
+        assert_eq!(page(bytes.clone(), true).decoded(100_000).expect("small").len(), 100_000);
+        let error = page(bytes, true).decoded(99_999).expect_err("too large").to_string();
+        assert!(error.contains("99999") && !error.contains("secret"), "{error}");
+        assert!(page(b"no gzip".to_vec(), true).decoded(10).is_err());
+        assert_eq!(&*page(b"text".to_vec(), false).decoded(4).expect("small"), b"text");
+    }
+
+    #[test]
+    fn headers_state_the_age() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(age(&headers), PageAge::default());
+        headers.insert("x-pypi-last-serial", header::HeaderValue::from_static("37"));
+        headers.insert("age", header::HeaderValue::from_static("-5"));
+        assert_eq!(age(&headers), PageAge { serial: Some(37), seconds: 0 });
+    }
+}

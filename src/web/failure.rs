@@ -1,0 +1,17 @@
+//! The page of an error.
+
+use maud::html;
+
+use super::frame::{Frame, Root};
+use super::text::visible;
+
+/// Returns the page of a status; `phrase` says what is wrong, and may repeat what the client sent.
+#[must_use]
+pub fn page(root: Root, status: u16, reason: &str, phrase: &str) -> String {
+    let frame = Frame::new(root, format!("{status} {reason}"));
+    frame.render(&html! {
+        h1 { (status) " " (reason) }
+        p.prose { (visible(phrase)) }
+        p { a href=(frame.root) { "All repositories" } }
+    })
+}

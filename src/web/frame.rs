@@ -1,0 +1,273 @@
+//! The frame of all pages: head, navigation, search, footer.
+
+use std::fmt;
+
+use maud::{DOCTYPE, Markup, Render, html};
+
+use super::assets::{Assets, assets};
+use super::text::segment;
+
+/// Deepest page with relative links; the address of a deeper one has empty segments.
+const MAX_DEPTH: usize = 16;
+
+/// The root of the server as a page sees it: `./`, `../`, `../../`. Links are relative, because a proxy may have
+/// removed a prefix of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    path: String,
+    /// The version of Bioconductor that the address of the page selects; links to pages of the repository keep it.
+    bioconductor: Option<String>,
+}
+
+impl Root {
+    /// The root for a page at a raw path.
+    #[must_use]
+    pub fn of_path(path: &str) -> Root {
+        let path = match path.matches('/').count().saturating_sub(1) {
+            0 => "./".to_owned(),
+            depth @ 1..=MAX_DEPTH => "../".repeat(depth),
+            _ => "/".to_owned(),
+        };
+        Root { path, bioconductor: None }
+    }
+
+    /// Keeps the selected version of Bioconductor in links.
+    #[must_use]
+    pub fn selecting(self, bioconductor: Option<String>) -> Root {
+        Root { bioconductor, ..self }
+    }
+
+    /// The query of a page of a repository: these parameters, and the selected version of Bioconductor.
+    #[must_use]
+    pub fn query(&self, parameters: &[(&str, &str)]) -> String {
+        let version = self.bioconductor.as_deref().map(|version| ("bioc", version));
+        let all = parameters.iter().copied().chain(version);
+        let all: Vec<String> = all.map(|(name, value)| format!("{name}={}", segment(value))).collect();
+        if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
+    }
+
+    /// The folder of a snapshot of a repository, with a slash at the end.
+    #[must_use]
+    pub fn folder(&self, repo: &str, snapshot: &str) -> String {
+        format!("{self}{}/{}/", segment(repo), segment(snapshot))
+    }
+
+    /// The address of the page of a snapshot.
+    #[must_use]
+    pub fn snapshot(&self, repo: &str, snapshot: &str) -> String {
+        format!("{}{}", self.folder(repo, snapshot), self.query(&[]))
+    }
+
+    /// The address of the package list of a snapshot.
+    #[must_use]
+    pub fn packages(&self, repo: &str, snapshot: &str) -> String {
+        format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
+    }
+
+    /// The address of the page of a package, or of a page below it.
+    #[must_use]
+    pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
+        let folder = self.folder(&location.repo, &location.snapshot);
+        format!("{folder}web/packages/{}/{below}{}", segment(package), self.query(&[]))
+    }
+
+    /// The address of the page of a version of a package.
+    #[must_use]
+    pub fn version(&self, location: &Location, package: &str, version: &str) -> String {
+        let folder = self.folder(&location.repo, &location.snapshot);
+        format!("{folder}web/packages/{}/{}", segment(package), self.query(&[("version", version)]))
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+impl Render for Root {
+    fn render_to(&self, buffer: &mut String) {
+        self.path.render_to(buffer);
+    }
+}
+
+/// A repository and one of its snapshots, as the address of a page names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The name or number.
+    pub repo: String,
+    /// `latest`, a day or the number of a transaction.
+    pub snapshot: String,
+}
+
+/// The pages of a snapshot that the navigation names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Setup and calendar.
+    Overview,
+    /// The package list, or a page below it.
+    Packages,
+}
+
+/// What the frame shows around the content of a page.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The root of the server.
+    pub root: Root,
+    /// The title, without the name of the server.
+    pub title: String,
+    /// The snapshot that the page is about.
+    pub location: Option<(Location, Section)>,
+    /// The package that the page is about, and the name of the page if it is not its main page.
+    pub package: Option<(String, Option<&'static str>)>,
+    /// The text in the search field.
+    pub search: String,
+    /// The address of the same data as JSON.
+    pub json: Option<String>,
+}
+
+impl Frame {
+    /// A frame of a page that is about no repository.
+    #[must_use]
+    pub fn new(root: Root, title: impl Into<String>) -> Frame {
+        let (title, search) = (title.into(), String::new());
+        Frame { root, title, location: None, package: None, search, json: None }
+    }
+
+    /// Returns the whole page.
+    #[must_use]
+    pub fn render(&self, content: &Markup) -> String {
+        let Assets { style, script, icon, .. } = assets();
+        let root = &self.root;
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (self.title) " – rstudio-pm" }
+                    link rel="stylesheet" href={ (root) (style.path()) };
+                    link rel="icon" type="image/svg+xml" href={ (root) (icon.path()) };
+                    @if let Some(json) = &self.json { link rel="alternate" type="application/json" href=(json); }
+                    script src={ (root) (script.path()) } integrity=(script.integrity()) defer {}
+                }
+                body data-root=(root) {
+                    a.skip href="#content" { "Skip to the content" }
+                    header.top { div.wide { a.brand href=(root) { "rstudio-pm" } (self.search_form()) } }
+                    @if self.location.is_some() { (self.navigation()) }
+                    main.wide id="content" { (content) }
+                    footer.bottom { div.wide {
+                        span { "rstudio-pm " (env!("CARGO_PKG_VERSION")) }
+                        span { "Days and times are UTC" }
+                        a href={ (root) "__api__/swagger/" } { "API" }
+                        @if let Some(json) = &self.json { a href=(json) { "This page as JSON" } }
+                    } }
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    /// The search field of all pages: in the snapshot of the page, or in all repositories.
+    fn search_form(&self) -> Markup {
+        let (action, label) = match &self.location {
+            Some((Location { repo, snapshot }, _)) => {
+                (self.root.packages(repo, snapshot), format!("Search packages in {repo}"))
+            }
+            None => (self.root.to_string(), "Search packages in all repositories".to_owned()),
+        };
+        // Suggestions come from the newest state.
+        let is_newest = |(location, _): &&(Location, Section)| location.snapshot == "latest";
+        let suggest = self.location.as_ref().filter(is_newest).map(|(location, _)| &location.repo);
+        let hook = match self.location {
+            Some(_) => "search-input-package-search",
+            None => "search-input-home-package-search",
+        };
+        html! {
+            form role="search" method="get" action=(action) {
+                input type="search" name="q" value=(self.search) aria-label=(label) placeholder=(label)
+                    maxlength="100" autocomplete="off" data-repository=[suggest] data-automation=(hook);
+                // A form replaces the query of its address.
+                @if let Some(version) = &self.root.bioconductor { input type="hidden" name="bioc" value=(version); }
+                button { "Search" }
+            }
+        }
+    }
+
+    fn navigation(&self) -> Markup {
+        let Some((location, section)) = &self.location else { return html! {} };
+        let Location { repo, snapshot } = location;
+        let overview = self.root.snapshot(repo, snapshot);
+        let packages = self.root.packages(repo, snapshot);
+        let current = |own: Section| (*section == own && self.package.is_none()).then_some("page");
+        html! {
+            div.path.wide {
+                nav aria-label="Path" { ol {
+                    li { a href=(self.root) { "Repositories" } }
+                    li { (repo) }
+                    li { a href=(overview) { (snapshot) } }
+                    @if let Some((package, page)) = &self.package {
+                        li { a href=(self.root.package(location, package, "")) { (package) } }
+                        @if let Some(page) = page { li { (page) } }
+                    }
+                } }
+                nav aria-label="Repository" { ul {
+                    li { a href=(overview) aria-current=[current(Section::Overview)] { "Set up" } }
+                    li { a href=(packages) aria-current=[current(Section::Packages)] { "Packages" } }
+                } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_as_many_folders_up_as_the_page_is_deep() {
+        for (path, root) in [
+            ("/", "./"),
+            ("/client", "./"),
+            ("/client/", "../"),
+            ("/prod/latest", "../"),
+            ("/prod/latest/", "../../"),
+            ("/prod/latest/web/packages/a/", "../../../../../"),
+        ] {
+            assert_eq!(Root::of_path(path).to_string(), root, "{path}");
+        }
+        assert_eq!(Root::of_path(&"/".repeat(4000)).to_string(), "/");
+    }
+
+    #[test]
+    fn links_keep_the_selected_version_of_bioconductor() {
+        let location = Location { repo: "bioc".to_owned(), snapshot: "latest".to_owned() };
+        let root = Root::of_path("/bioc/latest/");
+        assert_eq!(root.version(&location, "a", "1"), "../../bioc/latest/web/packages/a/?version=1");
+        let root = root.selecting(Some("3.20".to_owned()));
+        assert_eq!(
+            root.package(&location, "a", "versions/"),
+            "../../bioc/latest/web/packages/a/versions/?bioc=3.20"
+        );
+        assert_eq!(
+            root.version(&location, "a", "1"),
+            "../../bioc/latest/web/packages/a/?version=1&bioc=3.20"
+        );
+        assert_eq!(root.folder("bioc", "5"), "../../bioc/5/");
+    }
+
+    #[test]
+    fn all_text_of_the_frame_is_escaped() {
+        let hostile = "<script>\"'&";
+        let location = Location { repo: hostile.to_owned(), snapshot: hostile.to_owned() };
+        let frame = Frame {
+            location: Some((location, Section::Packages)),
+            package: Some((hostile.to_owned(), None)),
+            search: hostile.to_owned(),
+            ..Frame::new(Root::of_path("/"), hostile)
+        };
+        let page = frame.render(&html! { p { (hostile) } });
+        assert!(!page.contains("<script>") && page.matches("<script").count() == 1, "{page}");
+        assert!(page.contains("&lt;script&gt;&quot;'&amp;"), "{page}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The home page: the repositories, and a search in all of them.
+
+use maud::{Markup, html};
+
+use super::frame::{Frame, Location, Root};
+use super::text::{self, count, visible};
+use crate::model::time::Day;
+
+/// A repository on the home page.
+#[derive(Clone, Debug)]
+pub struct RepositoryCard {
+    /// The number, by which links of the original name it.
+    pub id: i64,
+    /// The name.
+    pub name: String,
+    /// The kind: R, Bioconductor or Python.
+    pub kind: &'static str,
+    /// The description of the administrator.
+    pub description: String,
+    /// The number of packages; `None` if nothing was published yet.
+    pub packages: Option<usize>,
+    /// The day of the last change.
+    pub changed: Option<Day>,
+}
+
+/// A package that a search found.
+#[derive(Clone, Debug)]
+pub struct FoundPackage {
+    /// Its repository.
+    pub repo: String,
+    /// The name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// The title.
+    pub title: String,
+}
+
+/// A search in all repositories.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The requested part of the name.
+    pub query: String,
+    /// The first packages of each repository.
+    pub packages: Vec<FoundPackage>,
+    /// The repositories with more matches, and the number of all matches in them.
+    pub more: Vec<(String, usize)>,
+}
+
+/// Returns the home page.
+#[must_use]
+pub fn page(root: Root, repositories: &[RepositoryCard], found: Option<&Found>) -> String {
+    let title = if found.is_some() { "Packages that were found" } else { "Packages" };
+    let search = found.map(|found| found.query.clone()).unwrap_or_default();
+    let json = Some(format!("{root}__api__/repos"));
+    let frame = Frame { search, json, ..Frame::new(root, title) };
+    frame.render(&html! {
+        h1 data-automation="home-title" { (title) }
+        @if let Some(found) = found {
+            (results(&frame.root, found))
+            h2 { "Repositories" }
+        }
+        @if repositories.is_empty() {
+            p { "There is no repository yet. An administrator creates one: " code { "rspm create repo --name=…" } }
+        } @else {
+            ul.cards { @for repository in repositories { (card(&frame.root, repository)) } }
+        }
+        // Links of the original may contain the number of a repository; the script reads the names.
+        template id="repository-numbers" {
+            @for repository in repositories { data value=(repository.id) { (repository.name) } }
+        }
+    })
+}
+
+fn card(root: &Root, repository: &RepositoryCard) -> Markup {
+    let RepositoryCard { name, kind, description, packages, changed, .. } = repository;
+    html! {
+        li.card data-automation="repository-selection-card" {
+            h2 { a href=(root.snapshot(name, "latest")) { (name) } " " small { (kind) } }
+            @if !description.is_empty() { p dir="auto" { (visible(description)) } }
+            p {
+                @match packages {
+                    Some(packages) => { (count(*packages, "package", "packages")) }
+                    None => { "nothing published yet" }
+                }
+                @if let Some(day) = changed { ", changed " (text::day(*day)) }
+            }
+            ul.links {
+                li { a href=(root.snapshot(name, "latest")) { "Set up" } }
+                li { a href=(root.packages(name, "latest")) { "Packages" } }
+            }
+        }
+    }
+}
+
+fn results(root: &Root, found: &Found) -> Markup {
+    if found.packages.is_empty() {
+        return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
+    }
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Packages that were found" { table {
+            thead { tr {
+                th scope="col" { "Name" } th scope="col" { "Version" } th scope="col" { "Repository" }
+                th scope="col" { "Title" }
+            } }
+            tbody { @for package in &found.packages { tr {
+                td.name { a href=(root.package(&newest(&package.repo), &package.name, "")) { (visible(&package.name)) } }
+                td { (visible(&package.version)) }
+                td { (package.repo) }
+                td dir="auto" { (visible(&package.title)) }
+            } } }
+        } }
+        @if !found.more.is_empty() {
+            ul { @for (repo, total) in &found.more {
+                li { a href={ (root.packages(repo, "latest")) "?q=" (text::segment(&found.query)) } {
+                    "All " (text::number(*total)) " in " (repo)
+                } }
+            } }
+        }
+    }
+}
+
+/// The newest snapshot of a repository.
+fn newest(repo: &str) -> Location {
+    Location { repo: repo.to_owned(), snapshot: "latest".to_owned() }
+}

@@ -1,0 +1,18 @@
+//! HTML pages: values in, text out. No I/O, no clock.
+//!
+//! A component is a function that returns [`maud::Markup`]. `maud` escapes all text and always quotes attributes, but
+//! it does not know what an address is: the target of a link is either built from encoded segments ([`frame::Root`],
+//! [`text::segment`]) or passes through [`text::external`], which admits only `http`, `https` and `mailto`. No page has
+//! an inline script or style, because the policy of the pages ([`assets::policy`]) forbids both.
+
+pub mod assets;
+pub mod calendar;
+pub mod failure;
+pub mod frame;
+pub mod home;
+pub mod package;
+pub mod packages;
+pub mod repository;
+pub mod setup;
+pub mod text;
+pub mod versions;

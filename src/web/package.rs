@@ -1,0 +1,203 @@
+//! The page of a package, in one version.
+
+use maud::{Markup, html};
+
+use super::frame::{Frame, Location, Root, Section};
+use super::text::{self, count, number, visible};
+use crate::model::time::Day;
+
+/// A package that another one needs.
+#[derive(Clone, Debug)]
+pub struct Dependency {
+    /// The name.
+    pub name: String,
+    /// The condition on its version: `>= 1.0`.
+    pub condition: String,
+    /// Whether the snapshot lists it.
+    pub is_listed: bool,
+}
+
+/// A known vulnerability.
+#[derive(Clone, Debug)]
+pub struct Vulnerability {
+    /// The id of the advisory.
+    pub id: String,
+    /// Its summary.
+    pub summary: String,
+}
+
+/// A fact beside the text.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// Text that others wrote.
+    Text(String),
+    /// A day.
+    Day(Day),
+    /// Addresses that others wrote.
+    Links(String),
+    /// A digest or another text of code.
+    Code(String),
+}
+
+/// A package in one version.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The snapshot.
+    pub location: Location,
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// Whether the snapshot lists this version.
+    pub is_listed: bool,
+    /// The reason for which the version is yanked, if it is; may be empty.
+    pub yanked: Option<String>,
+    /// The title.
+    pub title: String,
+    /// The description, as in a DESCRIPTION file.
+    pub description: String,
+    /// The tag of the language of these texts, if it is known.
+    pub language: Option<String>,
+    /// The line that installs the version.
+    pub install: String,
+    /// The known vulnerabilities of the version.
+    pub vulnerabilities: Vec<Vulnerability>,
+    /// Facts, in order.
+    pub facts: Vec<(&'static str, Fact)>,
+    /// Dependencies by kind; kinds without any are left out.
+    pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
+    /// Packages that need this one: the first ones, and the number of all.
+    pub dependents: (Vec<String>, usize),
+    /// The README as text.
+    pub readme: Option<String>,
+    /// The number of versions in this snapshot.
+    pub versions: usize,
+    /// The address of the API with the same data, if there is one.
+    pub json: Option<String>,
+    /// Whether there is a DESCRIPTION file.
+    pub has_description: bool,
+}
+
+impl Package {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Packages)),
+            package: Some((self.name.clone(), None)),
+            json: self.json.clone(),
+            ..Frame::new(
+                root,
+                format!("{} {}, {repo}, {snapshot}", visible(&self.name), visible(&self.version)),
+            )
+        };
+        let language = self.language.clone().unwrap_or_default();
+        frame.render(&html! {
+            h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
+            (self.state(&frame.root))
+            @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (visible(&self.title)) } } }
+            figure.snippet {
+                figcaption { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
+                pre tabindex="0" { code { (self.install) } }
+            }
+            (self.vulnerabilities())
+            div.columns {
+                div {
+                    @if !self.description.is_empty() {
+                        h2 { "Description" }
+                        p.prose lang=(language) dir="auto" { (text::description(&self.description)) }
+                    }
+                    (self.dependencies(&frame.root))
+                    @if let Some(readme) = &self.readme {
+                        h2 { "README" }
+                        pre.readme tabindex="0" lang="" dir="auto" { (visible(readme)) }
+                    }
+                }
+                (self.facts(&frame.root))
+            }
+        })
+    }
+
+    fn state(&self, root: &Root) -> Markup {
+        let address = root.package(&self.location, &self.name, "");
+        html! {
+            @if !self.is_listed {
+                p.notice { "This snapshot lists another version: " a href=(address) { "the listed one" } "." }
+            }
+            @if let Some(reason) = &self.yanked {
+                p.notice { span.danger { "Yanked" } @if !reason.is_empty() { ": " (visible(reason)) } }
+            }
+        }
+    }
+
+    fn vulnerabilities(&self) -> Markup {
+        if self.vulnerabilities.is_empty() {
+            return html! {};
+        }
+        html! {
+            section aria-labelledby="vulnerabilities" {
+                h2.danger id="vulnerabilities" {
+                    (count(self.vulnerabilities.len(), "known vulnerability", "known vulnerabilities"))
+                }
+                ul { @for vulnerability in &self.vulnerabilities {
+                    li { strong { (visible(&vulnerability.id)) } " " (visible(&vulnerability.summary)) }
+                } }
+            }
+        }
+    }
+
+    fn dependencies(&self, root: &Root) -> Markup {
+        let (dependents, total) = &self.dependents;
+        html! {
+            @if !self.dependencies.is_empty() {
+                h2 { "Dependencies" }
+                @for (kind, dependencies) in &self.dependencies {
+                    p { strong { (kind) } ": "
+                        @for (at, dependency) in dependencies.iter().enumerate() {
+                            @if at > 0 { ", " }
+                            @if dependency.is_listed {
+                                a href=(root.package(&self.location, &dependency.name, "")) { (visible(&dependency.name)) }
+                            } @else { (visible(&dependency.name)) }
+                            @if !dependency.condition.is_empty() { " (" (visible(&dependency.condition)) ")" }
+                        }
+                    }
+                }
+            }
+            @if *total > 0 {
+                h2 { "Used by " (count(*total, "package", "packages")) }
+                p {
+                    @for (at, name) in dependents.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        a href=(root.package(&self.location, name, "")) { (visible(name)) }
+                    }
+                    @if *total > dependents.len() { " and " (number(total - dependents.len())) " more" }
+                }
+            }
+        }
+    }
+
+    fn facts(&self, root: &Root) -> Markup {
+        let below = |page: &str| root.package(&self.location, &self.name, page);
+        html! {
+            section aria-labelledby="facts" {
+                h2 id="facts" { "Facts" }
+                dl.facts {
+                    @for (label, fact) in &self.facts {
+                        dt { (label) }
+                        dd dir="auto" { @match fact {
+                            Fact::Text(text) => { (visible(text)) }
+                            Fact::Day(day) => { (text::day(*day)) }
+                            Fact::Links(field) => { (text::addresses(field)) }
+                            Fact::Code(code) => { code { (code) } }
+                        } }
+                    }
+                }
+                ul.links {
+                    li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
+                    @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The list of the packages of a snapshot.
+
+use maud::{Markup, html};
+
+use super::frame::{Frame, Location, Root, Section};
+use super::text::{self, count, number, visible};
+use crate::model::time::Day;
+
+/// A package in the list.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// When that version was published.
+    pub published: Option<Day>,
+    /// The name of its source.
+    pub source: String,
+    /// The title.
+    pub title: String,
+    /// The number of known vulnerabilities of that version.
+    pub vulnerabilities: usize,
+}
+
+/// The sortable columns: the value of `sort`, and the heading.
+const COLUMNS: [(&str, &str); 4] =
+    [("name", "Name"), ("version", "Version"), ("published", "Published"), ("source", "Source")];
+
+/// A page of the list.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The snapshot.
+    pub location: Location,
+    /// The requested part of the name; may be empty.
+    pub query: String,
+    /// The sort key: `name`, `version`, `published` or `source`.
+    pub sort: String,
+    /// Whether the order is reversed.
+    pub descending: bool,
+    /// The page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// The number of packages on all pages.
+    pub total: usize,
+    /// The packages of this page.
+    pub rows: Vec<Row>,
+    /// The address of the API with the same rows, if there is one.
+    pub json: Option<String>,
+}
+
+impl List {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Packages)),
+            search: self.query.clone(),
+            json: self.json.clone(),
+            ..Frame::new(root, format!("Packages in {repo}, {snapshot}"))
+        };
+        frame.render(&html! {
+            h1 { "Packages" }
+            p {
+                (count(self.total, "package", "packages"))
+                @if !self.query.is_empty() {
+                    " with “" (visible(&self.query)) "” in the name. "
+                    a href=(frame.root.packages(repo, snapshot)) { "All packages" }
+                }
+            }
+            @if !self.rows.is_empty() { (self.table(&frame.root)) (self.pager(&frame.root)) }
+        })
+    }
+
+    fn table(&self, root: &Root) -> Markup {
+        html! {
+            div.scroll tabindex="0" role="region" aria-label="Packages" { table {
+                thead { tr {
+                    @for (key, heading) in COLUMNS { (self.heading(root, key, heading)) }
+                    th scope="col" { "Title" }
+                } }
+                tbody { @for row in &self.rows { tr {
+                    td.name {
+                        a href=(root.package(&self.location, &row.name, ""))
+                            data-automation={ "package-link-" (row.name) } { (visible(&row.name)) }
+                    }
+                    td {
+                        (visible(&row.version))
+                        @if row.vulnerabilities > 0 {
+                            " " span.danger {
+                                (count(row.vulnerabilities, "vulnerability", "vulnerabilities"))
+                            }
+                        }
+                    }
+                    td.name { @if let Some(day) = row.published { (text::day(day)) } }
+                    td { (row.source) }
+                    td dir="auto" { (visible(&row.title)) }
+                } } }
+            } }
+        }
+    }
+
+    fn heading(&self, root: &Root, key: &str, heading: &str) -> Markup {
+        let is_current = self.sort == key;
+        let order = match (is_current, self.descending) {
+            (false, _) => None,
+            (true, false) => Some("ascending"),
+            (true, true) => Some("descending"),
+        };
+        let reverse = is_current && !self.descending;
+        html! {
+            th scope="col" aria-sort=[order] {
+                a href=(self.address(root, key, reverse, 1)) { (heading) }
+                @if is_current { @if reverse { " ▲" } @else { " ▼" } }
+            }
+        }
+    }
+
+    /// The query of a page of this list.
+    fn address(&self, root: &Root, sort: &str, descending: bool, page: usize) -> String {
+        let page = page.to_string();
+        let parameters = [
+            (true, "q", self.query.as_str()),
+            (sort != "name", "sort", sort),
+            (descending, "order", "desc"),
+            (page != "1", "page", page.as_str()),
+        ];
+        let present = parameters.into_iter().filter(|(is_present, ..)| *is_present);
+        root.query(&present.map(|(_, name, value)| (name, value)).collect::<Vec<_>>())
+    }
+
+    fn pager(&self, root: &Root) -> Markup {
+        if self.pages < 2 {
+            return html! {};
+        }
+        let link = |page: usize| self.address(root, &self.sort, self.descending, page);
+        let near = self.page.saturating_sub(2).max(1)..=self.page.saturating_add(2).min(self.pages);
+        html! {
+            nav aria-label="Pages" { ul.pages {
+                @if self.page > 1 { li { a href=(link(self.page - 1)) rel="prev" { "Before" } } }
+                @if *near.start() > 1 { li { a href=(link(1)) { "1" } } }
+                @for page in near.clone() { li {
+                    @if page == self.page { span aria-current="page" { (number(page)) } }
+                    @else { a href=(link(page)) { (number(page)) } }
+                } }
+                @if *near.end() < self.pages { li { a href=(link(self.pages)) { (number(self.pages)) } } }
+                @if self.page < self.pages { li { a href=(link(self.page + 1)) rel="next" { "After" } } }
+            } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_with_markup_are_text_and_long_lists_have_pages() {
+        let row = |at: usize| Row {
+            name: format!("p{at}"),
+            version: "1.0".to_owned(),
+            published: None,
+            source: "team".to_owned(),
+            title: "<img src=x onerror=alert(1)>\u{202e}".to_owned(),
+            vulnerabilities: at % 2,
+        };
+        let list = List {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            query: "a&b".to_owned(),
+            sort: "version".to_owned(),
+            descending: false,
+            page: 4,
+            pages: 9,
+            total: 850,
+            rows: (0..3).map(row).collect(),
+            json: None,
+        };
+        let html = list.render(Root::of_path("/prod/latest/web/packages/"));
+        assert!(
+            !html.contains("<img") && html.contains("&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩"),
+            "{html}"
+        );
+        assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;page=5\""), "{html}");
+        assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;order=desc\""), "{html}");
+        assert!(
+            html.contains("aria-sort=\"ascending\"") && html.contains("aria-current=\"page\">4<"),
+            "{html}"
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! The page of a repository at a snapshot: setup, calendar, what the snapshot has.
+
+use maud::{Markup, html};
+
+use super::calendar::Calendar;
+use super::frame::{Frame, Location, Root, Section};
+use super::setup::{Setup, System};
+use super::text::{self, count, visible};
+use crate::model::repository::RepoKind;
+use crate::model::time::Day;
+
+/// A change of one of the sources.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The day on which it was published.
+    pub day: Day,
+    /// The source.
+    pub source: String,
+    /// What changed: `3 new, 41 updated`.
+    pub summary: String,
+}
+
+/// A repository at a snapshot.
+#[derive(Clone, Debug)]
+pub struct Overview<'a> {
+    /// The snapshot.
+    pub location: Location,
+    /// The description of the administrator.
+    pub description: String,
+    /// The setup of clients.
+    pub setup: Setup,
+    /// Whether the system is that of the browser, not one that was chosen.
+    pub is_detected: bool,
+    /// Whether the content of the snapshot can still change.
+    pub is_open: bool,
+    /// The day on which this state was published.
+    pub published: Option<Day>,
+    /// The number of packages.
+    pub packages: usize,
+    /// The subscribed sources, in order.
+    pub sources: Vec<String>,
+    /// The newest changes, if the snapshot is the newest one.
+    pub changes: Vec<Change>,
+    /// The versions of Bioconductor that can be chosen.
+    pub bioconductor: Vec<String>,
+    /// The days.
+    pub calendar: Calendar<'a>,
+}
+
+impl Overview<'_> {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Overview)),
+            json: Some(format!("{root}__api__/repos/{}", text::segment(repo))),
+            ..Frame::new(root, format!("{repo}, {snapshot}"))
+        };
+        frame.render(&html! {
+            h1 { (repo) @if snapshot != "latest" { ", " (snapshot) } }
+            @if !self.description.is_empty() { p.prose dir="auto" { (visible(&self.description)) } }
+            p { (self.state()) }
+            div.columns {
+                section aria-labelledby="setup" {
+                    h2 id="setup" { "Set up" }
+                    (self.choice(&frame.root))
+                    (self.setup.render())
+                }
+                div {
+                    section aria-labelledby="days" {
+                        h2 id="days" { "Days" }
+                        (self.calendar.render(&frame.root))
+                    }
+                    section aria-labelledby="content-of-snapshot" {
+                        h2 id="content-of-snapshot" { "Content" }
+                        (self.content(&frame.root))
+                    }
+                }
+            }
+        })
+    }
+
+    fn state(&self) -> Markup {
+        let is_newest = self.location.snapshot == "latest";
+        html! {
+            @if is_newest { "The newest state; it changes when a source does." }
+            @else if self.is_open { "This snapshot can still change: its day has not ended." }
+            @else { "This snapshot never changes." }
+            @if let Some(day) = self.published { " Published on " (text::day(day)) "." }
+        }
+    }
+
+    /// The form for the day, the system and the version of Bioconductor.
+    fn choice(&self, root: &Root) -> Markup {
+        let Location { repo, snapshot } = &self.location;
+        let day: Option<Day> = snapshot.parse().ok();
+        let day = day.map(|day| day.to_string());
+        let first = self.calendar.changes.first().map(Day::to_string);
+        let today = self.calendar.today.to_string();
+        html! {
+            form method="get" action={ (root) (text::segment(repo)) "/" } { div.fields {
+                label { "Day " small { "empty: always the newest" } " "
+                    input type="date" name="day" value=[day] min=[first] max=(today); }
+                @if self.setup.kind != RepoKind::Python { label { "System "
+                    select name="platform" {
+                        (self.system("linux", "Linux, found out by R"))
+                        @for distribution in &self.setup.distributions {
+                            (self.system(&distribution.name, &distribution.display))
+                        }
+                        (self.system("source", "Source packages"))
+                        (self.system("windows", "Windows"))
+                        (self.system("macos", "macOS"))
+                    }
+                } }
+                @if !self.bioconductor.is_empty() { label { "Bioconductor "
+                    select name="bioc" {
+                        @for version in &self.bioconductor {
+                            option value=(version) selected[self.setup.bioconductor.as_ref() == Some(version)] {
+                                (version)
+                            }
+                        }
+                    }
+                } }
+                button { "Show" }
+            } }
+            @if self.is_detected && self.setup.kind != RepoKind::Python {
+                p { small { "The system is that of this browser." } }
+            }
+            @if self.setup.system == System::AnyLinux && self.setup.kind == RepoKind::R {
+                p { small {
+                    "The text for R finds out the distribution, and uses binaries where there are some. Choose a \
+                     distribution for an address that others can use too."
+                } }
+            }
+        }
+    }
+
+    fn system(&self, key: &str, name: &str) -> Markup {
+        html! { option value=(key) selected[self.setup.system.key() == key] { (name) } }
+    }
+
+    fn content(&self, root: &Root) -> Markup {
+        let Location { repo, snapshot } = &self.location;
+        html! {
+            p { a href=(root.packages(repo, snapshot)) { (count(self.packages, "package", "packages")) } }
+            @if self.sources.is_empty() { p { "No source is subscribed." } }
+            @else {
+                p { "Sources; a package comes from the first one that has it:" }
+                ol { @for source in &self.sources { li { (source) } } }
+            }
+            @if !self.changes.is_empty() {
+                h3 { "Latest changes" }
+                ul { @for change in &self.changes {
+                    li { (text::day(change.day)) " " (change.source) ": " (change.summary) }
+                } }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Clients of R repositories.
+
+use super::{Client, Setup, System};
+
+/// Sets the `User-Agent` by which the server recognizes the R version and the processor of a client on Linux.
+const USER_AGENT: &str = "options(HTTPUserAgent = sprintf(\"R/%s R (%s)\", getRversion(), paste(getRversion(), \
+                          R.version[\"platform\"], R.version[\"arch\"], R.version[\"os\"])))";
+
+pub(super) fn clients(setup: &Setup) -> Vec<Client> {
+    let url = setup.url();
+    let options = options(setup);
+    let mut clients = vec![
+        Client::new("r", "R")
+            .remark(
+                "For one session, in R; for all sessions of a user, in ~/.Rprofile; for all users of a machine, in \
+                 Rprofile.site in the directory etc of R.",
+            )
+            .snippet("R", options.clone())
+            .snippet("Test it", proof(setup, &url)),
+        Client::new("rstudio", "RStudio")
+            .remark(
+                "RStudio Desktop: Tools, Global Options, Packages, Primary CRAN repository. RStudio Server and \
+                 Workbench, for all users:",
+            )
+            .snippet("/etc/rstudio/rsession.conf", format!("r-cran-repos={url}"))
+            .snippet("/etc/rstudio/repos.conf, with further repositories below", format!("CRAN={url}")),
+        Client::new("positron", "Positron, VS Code")
+            .remark("Both start R, which reads ~/.Rprofile.")
+            .snippet("~/.Rprofile", options.clone()),
+        Client::new("renv", "renv")
+            .remark("For a new project, in R; renv.lock then names this address.")
+            .snippet("R", format!("renv::init(repos = c(CRAN = \"{url}\"))"))
+            .remark("For a project that exists:")
+            .snippet("R", format!("options(repos = c(CRAN = \"{url}\"))\nrenv::snapshot()"))
+            .remark("To restore any lockfile from here, whatever it names:")
+            .snippet(".Rprofile", format!("options(renv.config.repos.override = c(CRAN = \"{url}\"))")),
+        Client::new("pak", "pak")
+            .remark("pak uses the option repos:")
+            .snippet("R", format!("options(repos = c(CRAN = \"{url}\"))\npak::repo_status()")),
+        Client::new("rv", "rv")
+            .snippet("rproject.toml, in the section [project]", rv(&url))
+            .snippet("Test it", "rv plan"),
+        Client::new("docker", "Dockerfile")
+            .remark("In an image with R; for all users of the image:")
+            .snippet("Dockerfile", dockerfile(&url)),
+        Client::new("github", "GitHub Actions").snippet(
+            "A step after that which installs R",
+            format!(
+                "- run: echo 'options(repos = c(CRAN = \"{url}\"))' >> ~/.Rprofile\n  shell: bash"
+            ),
+        ),
+    ];
+    clients.push(
+        Client::new("connect", "Connect, Workbench")
+            .snippet(
+                "/etc/rstudio-connect/rstudio-connect.gcfg",
+                format!("[RPackageRepository \"CRAN\"]\nURL = {url}"),
+            )
+            .snippet("/etc/rstudio/repos.conf", format!("CRAN={url}")),
+    );
+    clients
+}
+
+/// The lines that set the option `repos`.
+fn options(setup: &Setup) -> String {
+    let url = setup.url();
+    match &setup.system {
+        System::AnyLinux => any_linux(setup),
+        System::Linux(_) => format!("options(repos = c(CRAN = \"{url}\"))\n{USER_AGENT}"),
+        System::Source | System::Windows | System::MacOs => format!("options(repos = c(CRAN = \"{url}\"))"),
+    }
+}
+
+/// Code that finds out the distribution by `/etc/os-release`. A system that is not in the table gets source packages.
+fn any_linux(setup: &Setup) -> String {
+    let rows: Vec<String> = setup
+        .distributions
+        .iter()
+        .map(|d| format!("    \"{} {}\" = \"{}\"", d.id, d.release, d.name))
+        .collect();
+    let Setup { repository, snapshot, .. } = setup;
+    format!(
+        r#"local({{
+  binaries <- c(
+{}
+  )
+  url <- "{repository}/{snapshot}"
+  file <- "/etc/os-release"
+  lines <- if (file.exists(file)) readLines(file, warn = FALSE) else character()
+  value <- function(key) {{
+    line <- grep(paste0("^", key, "="), lines, value = TRUE)
+    if (length(line)) gsub("^[^=]*=|[\"']", "", line[[1]]) else ""
+  }}
+  release <- value("VERSION_ID")
+  systems <- c(value("ID"), strsplit(value("ID_LIKE"), " ", fixed = TRUE)[[1]])
+  keys <- c(outer(systems, c(release, sub("[.].*", "", release)), paste))
+  found <- binaries[keys[keys %in% names(binaries)]]
+  if (length(found)) url <- paste("{repository}/__linux__", found[[1]], "{snapshot}", sep = "/")
+  options(repos = c(CRAN = url))
+}})
+{USER_AGENT}"#,
+        rows.join(",\n")
+    )
+}
+
+/// A command that prints the version of a package, and what it should print.
+pub(super) fn proof(setup: &Setup, url: &str) -> String {
+    match &setup.example {
+        Some((package, version)) => format!(
+            "Rscript -e 'cat(available.packages(repos = \"{url}\")[\"{package}\", \"Version\"])'\n# prints {version}"
+        ),
+        None => {
+            format!("Rscript -e 'cat(nrow(available.packages(repos = \"{url}\")))'\n# prints 0: it is empty")
+        }
+    }
+}
+
+fn rv(url: &str) -> String {
+    format!("repositories = [\n    {{ alias = \"CRAN\", url = \"{url}\" }},\n]")
+}
+
+fn dockerfile(url: &str) -> String {
+    format!("RUN echo 'options(repos = c(CRAN = \"{url}\"))' >> \"$(R RHOME)/etc/Rprofile.site\"")
+}

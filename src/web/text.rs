@@ -1,0 +1,205 @@
+//! Text in pages: numbers, days, and text that others wrote.
+
+use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::model::time::Day;
+
+/// The characters that a segment of a path or a value of a query has encoded: all but the unreserved ones of RFC 3986.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Longest text of an address, in bytes.
+const MAX_LINK: usize = 2048;
+
+/// Encodes a segment of a path, or a value of a query.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// Groups the digits of a number with narrow no-break spaces.
+#[must_use]
+pub fn number(number: impl TryInto<i64>) -> String {
+    let digits = number.try_into().unwrap_or(i64::MAX).to_string();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
+    let mut text = sign.to_owned();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in bytes as text with a unit that is a power of 1000.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let tenths = |unit: u64| {
+        let tenths = bytes / (unit / 10);
+        format!("{}.{}", tenths / 10, tenths % 10)
+    };
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
+        _ => format!("{} GB", tenths(1_000_000_000)),
+    }
+}
+
+/// A noun with its number.
+#[must_use]
+pub fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// A day.
+#[must_use]
+pub fn day(day: Day) -> Markup {
+    let text = day.to_string();
+    html! { time datetime=(text) { (text) } }
+}
+
+/// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control characters.
+#[must_use]
+pub fn external(address: &str) -> Option<&str> {
+    let (scheme, rest) = address.split_once(':')?;
+    let is_web = ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    let is_known = is_web && rest.starts_with("//") || scheme.eq_ignore_ascii_case("mailto");
+    let is_plain = address.len() <= MAX_LINK && !address.chars().any(|c| c.is_control() || c.is_whitespace());
+    (is_known && is_plain && rest.len() > 2).then_some(address)
+}
+
+/// A link to another site; only the text if pages may not link to the address.
+#[must_use]
+pub fn external_link(address: &str, text: &str) -> Markup {
+    match external(address) {
+        Some(address) => html! { a href=(address) rel="nofollow noopener noreferrer" { (visible(text)) } },
+        None => html! { (visible(text)) },
+    }
+}
+
+/// Replaces control characters and those that change the direction of text by their number: `⟨U+202E⟩`. Line breaks and
+/// tabs stay.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            // Part of a line break.
+            '\r' => {}
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
+            }
+            c if c.is_control() => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as CRAN shows them.
+#[must_use]
+pub fn description(text: &str) -> Markup {
+    let mut parts: Vec<Markup> = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        let Some((inside, behind)) = after.split_once('>') else { break };
+        parts.push(html! { (visible(before)) });
+        parts.push(reference(inside));
+        rest = behind;
+    }
+    parts.push(html! { (visible(rest)) });
+    html! { @for part in &parts { (part) } }
+}
+
+/// The text between angle brackets.
+fn reference(inside: &str) -> Markup {
+    let lower = inside.to_ascii_lowercase();
+    let after = |prefix: &str| {
+        let found = lower.starts_with(prefix).then(|| inside.get(prefix.len()..)).flatten();
+        found.map(str::trim).filter(|id| !id.is_empty())
+    };
+    let address = match (after("doi:"), after("arxiv:")) {
+        (Some(doi), _) => format!("https://doi.org/{}", path(doi)),
+        (None, Some(id)) => format!("https://arxiv.org/abs/{}", path(id)),
+        (None, None) => inside.to_owned(),
+    };
+    html! { "<" (external_link(&address, inside)) ">" }
+}
+
+/// Encodes an identifier that may contain slashes.
+fn path(id: &str) -> String {
+    id.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// A list of addresses as in the field `URL`, separated by commas or spaces.
+#[must_use]
+pub fn addresses(field: &str) -> Markup {
+    let separators = |c: char| c == ',' || c.is_whitespace();
+    let addresses: Vec<&str> = field.split(separators).filter(|part| !part.is_empty()).take(20).collect();
+    html! { @for (at, address) in addresses.iter().enumerate() {
+        @if at > 0 { ", " }
+        (external_link(address, address))
+    } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_sizes_are_grouped() {
+        for (value, text) in
+            [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
+        {
+            assert_eq!(number(value), text);
+        }
+        let sizes = [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (18_400_000, "18.4 MB")];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size(u64::MAX).split_once(' ').map(|(_, unit)| unit), Some("GB"));
+    }
+
+    #[test]
+    fn only_addresses_that_open_a_page_or_a_letter_are_links() {
+        for good in ["https://a.example/x?y#z", "HTTP://a.example", "mailto:a@b.example"] {
+            assert_eq!(external(good), Some(good));
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "https:x",
+            "java\nscript:x",
+            "//a.example",
+            "x",
+            "https://a b",
+        ] {
+            assert_eq!(external(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn descriptions_are_escaped_and_their_references_are_links() {
+        let html =
+            description("A <b>&\"x\" <doi:10.1/a b> <https://a.example> <javascript:alert(1)>").into_string();
+        assert!(html.contains("&lt;b&gt;&amp;&quot;x&quot;"), "{html}");
+        assert!(html.contains("href=\"https://doi.org/10.1/a%20b\""), "{html}");
+        assert!(html.contains("href=\"https://a.example\""), "{html}");
+        assert_eq!(html.matches("<a ").count(), 2, "{html}");
+        assert_eq!(description("a < b").into_string(), "a &lt; b");
+    }
+
+    #[test]
+    fn characters_that_cannot_be_seen_are_named() {
+        assert_eq!(visible("a\u{202e}b\u{0}c\r\n"), "a⟨U+202E⟩b⟨U+0000⟩c\n");
+    }
+
+    #[test]
+    fn a_segment_has_no_separator() {
+        assert_eq!(segment("data.table"), "data.table");
+        assert_eq!(segment("a/b?c#d\"é"), "a%2Fb%3Fc%23d%22%C3%A9");
+    }
+}

@@ -1,0 +1,193 @@
+//! Days of the source `pypi` after random uploads, yanks, removals, syncs and restarts: what was final never changes, and
+//! `latest` is the index. And a mirror in a directory, compared with its own pages.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rstudio_pm::db::invariants;
+use rstudio_pm::edit::{self, OnExisting};
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{Day, Timestamp};
+use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::simple::page::ProjectPage;
+use rstudio_pm::python::simple::read;
+use rstudio_pm::serve;
+use rstudio_pm::serve::document::DocumentRequest;
+use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::sync::Sync;
+
+use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::data;
+use crate::support::db;
+use crate::support::pypi::Pypi;
+
+/// The names of files, with the reason of their yank.
+type Files = BTreeMap<String, Option<String>>;
+
+async fn subscribe(backend: &Backend) {
+    let repository = edit::NewRepo::open(&"py".parse().unwrap(), RepoKind::Python, "");
+    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
+    edit::subscription::subscribe(&backend.state, "py", "pypi", None, OnExisting::Fail, &actor())
+        .await
+        .unwrap();
+}
+
+async fn sync(backend: &Backend) {
+    let sync = Sync::new(backend.state.clone());
+    let message = sync.start(SourceKind::Pypi).unwrap().job().wait_end().await;
+    message.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A page, its bytes, and whether it is final.
+async fn page(
+    backend: &Backend,
+    snapshot: &str,
+    project: &str,
+    format: SimpleFormat,
+) -> (ProjectPage, Vec<u8>, bool) {
+    let snapshot: Snapshot = snapshot.parse().unwrap();
+    let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.unwrap();
+    let project: NormalName = project.parse().unwrap();
+    let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+    let is_final = located.is_settled && !located.point.open;
+    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format));
+    let document = serve::index::document(&backend.repositories, &request).await.unwrap();
+    let url = "http://h/simple/one/".parse().unwrap();
+    let page = read::read(format, &document.bytes, &url, &project).unwrap().page;
+    (page, document.bytes.to_vec(), is_final)
+}
+
+fn files(page: &ProjectPage) -> Files {
+    page.files
+        .iter()
+        .map(|file| (file.name.to_string(), file.yanked.as_ref().map(|yank| yank.reason.clone())))
+        .collect()
+}
+
+async fn scenario(engine: db::Engine) {
+    let pypi = Pypi::start();
+    let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
+    let gcfg = format!("{settings}\n[PyPI]\nURL = {}", pypi.url());
+    let mut backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    subscribe(&backend).await;
+    let seed: u32 = rand::random();
+    let mut random = seed;
+    let mut next = |limit: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) % limit
+    };
+    let mut model = Files::new();
+    let mut finals: HashMap<(String, bool), Vec<u8>> = HashMap::new();
+    pypi.add("one", "one-0.1.tar.gz", b"first", "2024-02-01T00:00:00Z");
+    model.insert("one-0.1.tar.gz".to_owned(), None);
+    let mut last_added = 0;
+    for day in 2..20 {
+        for _ in 0..next(4) {
+            let existing = model.keys().nth(next(8) as usize).cloned();
+            match (next(4), existing) {
+                (0 | 1, _) | (_, None) => {
+                    last_added += 1;
+                    let name = format!("one-1.{last_added}.tar.gz");
+                    // Some become visible long after their upload.
+                    let uploaded = if next(3) == 0 { 1 } else { day };
+                    pypi.add("one", &name, name.as_bytes(), &format!("2024-03-{uploaded:02}T08:00:00Z"));
+                    model.insert(name, None);
+                }
+                (2, Some(name)) => {
+                    let reason =
+                        [None, Some(String::new()), Some("bad".to_owned())][next(3) as usize].clone();
+                    pypi.edit("one", &name, |file| file.yanked = reason.clone());
+                    model.insert(name, reason);
+                }
+                (_, Some(name)) => {
+                    pypi.remove("one", &name);
+                    model.remove(&name);
+                }
+            }
+        }
+        backend.advance_to_noon(&format!("2024-03-{day:02}"));
+        sync(&backend).await;
+        if next(3) == 0 {
+            backend = backend.restart().await;
+        }
+        if next(4) > 0 {
+            let (latest, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+            assert_eq!(files(&latest), model, "day {day}, seed {seed}");
+        }
+        for _ in 0..next(4) {
+            let requested = format!("2024-03-{:02}", 1 + next(day));
+            let end = requested.parse::<Day>().unwrap().end();
+            let (json, json_bytes, is_final) = page(&backend, &requested, "one", SimpleFormat::Json).await;
+            let (html, html_bytes, _) = page(&backend, &requested, "one", SimpleFormat::Html).await;
+            assert_eq!(files(&json), files(&html), "{requested}, seed {seed}");
+            let is_before = |time: Option<Timestamp>| time.is_none_or(|time| time < end);
+            assert!(json.files.iter().all(|file| is_before(file.upload_time)), "{requested}, seed {seed}");
+            for (is_json, bytes) in [(true, json_bytes), (false, html_bytes)] {
+                let key = (requested.clone(), is_json);
+                if let Some(known) = finals.get(&key) {
+                    assert_eq!(*known, bytes, "{requested} was final, day {day}, seed {seed}");
+                } else if is_final {
+                    finals.insert(key, bytes);
+                }
+            }
+        }
+    }
+    assert!(!finals.is_empty(), "seed {seed}");
+    let violations = backend.state.db.read(invariants::violations).await.unwrap();
+    assert_eq!(violations, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_final_never_changes_on_sqlite() {
+    scenario(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_final_never_changes_on_postgres() {
+    scenario(db::Engine::Postgres).await;
+}
+
+/// Every project of a mirror in a directory: `latest` has the files of its page, and a past day those that were uploaded
+/// before its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_in_a_directory_is_served_at_every_day() {
+    let web = data::path("pypi-mirror/web");
+    let backend =
+        Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = file://{}", web.display()) }).await;
+    // Later than every upload of the mirror.
+    backend.advance_to_noon("2027-01-01");
+    subscribe(&backend).await;
+    sync(&backend).await;
+    let mut compared_count = 0;
+    for project in data::files(&web.join("simple"), "") {
+        let Ok(bytes) = std::fs::read(web.join("simple").join(&project).join("index.v1_json")) else {
+            continue;
+        };
+        let name: NormalName = project.parse().unwrap();
+        let url = "http://h/simple/x/".parse().unwrap();
+        let upstream = read::read(SimpleFormat::Json, &bytes, &url, &name).unwrap().page;
+        if upstream.files.is_empty() {
+            continue;
+        }
+        for snapshot in ["latest", "2015-06-30", "2020-06-30", "2023-12-31"] {
+            let end = snapshot.parse::<Day>().map_or(Timestamp(i64::MAX), Day::end);
+            let expected: Vec<&str> = upstream
+                .files
+                .iter()
+                .filter(|file| file.upload_time.is_none_or(|time| time < end))
+                .map(|file| file.name.as_str())
+                .collect();
+            let (page, _, is_final) = page(&backend, snapshot, &project, SimpleFormat::Json).await;
+            let mut names: Vec<&str> = page.files.iter().map(|file| file.name.as_str()).collect();
+            let mut expected = expected;
+            names.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(names, expected, "{project} at {snapshot}");
+            assert_eq!(is_final, snapshot != "latest", "{project} at {snapshot}");
+            compared_count += 1;
+        }
+    }
+    assert!(compared_count > 4, "{compared_count}");
+}

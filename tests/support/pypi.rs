@@ -1,0 +1,279 @@
+//! An index of Python packages like PyPI: serials, `ETag`s, files with declared digests, and faults.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Value, json};
+use sha2::Digest;
+
+use super::listener::Listener;
+
+/// A file of a project.
+#[derive(Clone)]
+pub(crate) struct IndexFile {
+    pub(crate) bytes: Vec<u8>,
+    /// METADATA of a wheel.
+    pub(crate) metadata: Option<Vec<u8>>,
+    /// RFC 3339; empty if the page does not state it.
+    pub(crate) uploaded: String,
+    pub(crate) yanked: Option<String>,
+    /// The bytes that are sent, if they differ from those of the digest.
+    pub(crate) sent: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Project {
+    serial: i64,
+    /// The serial of the page, if a cache still has an older one.
+    page_serial: Option<i64>,
+    status: Option<&'static str>,
+    files: BTreeMap<String, IndexFile>,
+}
+
+#[derive(Default)]
+struct Shared {
+    projects: BTreeMap<String, Project>,
+    serial: i64,
+    /// HTML without serials and upload times, whatever the client accepts.
+    is_plain: bool,
+    /// Every request is answered with 503.
+    is_away: bool,
+    /// The server of the files, if another one.
+    file_server: Option<String>,
+    requests: Vec<String>,
+}
+
+/// A running index; stopped on drop.
+pub(crate) struct Pypi {
+    shared: Arc<Mutex<Shared>>,
+    listener: Listener,
+}
+
+impl Pypi {
+    /// Starts an index without projects.
+    pub(crate) fn start() -> Pypi {
+        let shared = Arc::new(Mutex::new(Shared { serial: 100, ..Shared::default() }));
+        let thread_shared = Arc::clone(&shared);
+        let listener = Listener::open(move |stream| serve(stream, &thread_shared));
+        Pypi { shared, listener }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no panic holds it")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listener.address)
+    }
+
+    /// Changes a project, and raises its serial.
+    fn change(&self, project: &str, change: impl FnOnce(&mut Project)) {
+        let mut shared = self.lock();
+        shared.serial += 1;
+        let serial = shared.serial;
+        let entry = shared.projects.entry(project.to_owned()).or_default();
+        entry.serial = serial;
+        change(entry);
+    }
+
+    /// Adds a file.
+    pub(crate) fn add(&self, project: &str, name: &str, bytes: &[u8], uploaded: &str) {
+        let (bytes, uploaded) = (bytes.to_vec(), uploaded.to_owned());
+        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, sent: None };
+        self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
+    }
+
+    /// Changes a file.
+    pub(crate) fn edit(&self, project: &str, name: &str, edit: impl FnOnce(&mut IndexFile)) {
+        self.change(project, |entry| edit(entry.files.get_mut(name).expect("a file")));
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, project: &str, name: &str) {
+        self.change(project, |entry| drop(entry.files.remove(name).expect("a file")));
+    }
+
+    /// Removes a project from the list and its page.
+    pub(crate) fn remove_project(&self, project: &str) {
+        let mut shared = self.lock();
+        shared.serial += 1;
+        shared.projects.remove(project).expect("a project");
+    }
+
+    /// Quarantines a project: it is not on the list, and its page has no files; or ends the quarantine.
+    pub(crate) fn quarantine(&self, project: &str, is_quarantined: bool) {
+        self.change(project, |entry| entry.status = is_quarantined.then_some("quarantined"));
+    }
+
+    /// Makes the page of a project one of an older serial; `None` ends it.
+    pub(crate) fn set_page_serial(&self, project: &str, serial: Option<i64>) {
+        self.lock().projects.get_mut(project).expect("a project").page_serial = serial;
+    }
+
+    /// Lowers all serials.
+    pub(crate) fn lower_serials(&self) {
+        let mut shared = self.lock();
+        shared.serial = 1;
+        shared.projects.values_mut().for_each(|project| project.serial = 1);
+    }
+
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.lock().is_away = is_away;
+    }
+
+    pub(crate) fn set_plain(&self) {
+        self.lock().is_plain = true;
+    }
+
+    pub(crate) fn set_file_server(&self, url: &str) {
+        self.lock().file_server = Some(url.to_owned());
+    }
+
+    /// The paths requested since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().requests)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+/// Answers one request for each connection.
+fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
+    let mut etag = None;
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        if name.eq_ignore_ascii_case("if-none-match") {
+            etag = Some(value.trim().to_owned());
+        }
+    }
+    let (status, head, body) = {
+        let mut shared = shared.lock().expect("no panic holds it");
+        shared.requests.push(path.clone());
+        answer(&shared, &path, etag.as_deref())
+    };
+    let head = format!(
+        "HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut out = stream;
+    out.write_all(head.as_bytes())?;
+    out.write_all(&body)?;
+    out.flush()?;
+    stream.shutdown(Shutdown::Write)
+}
+
+fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<u8>) {
+    const JSON: &str = "Content-Type: application/vnd.pypi.simple.v1+json\r\n";
+    const HTML: &str = "Content-Type: text/html\r\n";
+    let missing = || (404, HTML.to_owned(), b"404".to_vec());
+    if shared.is_away {
+        return (503, HTML.to_owned(), b"503".to_vec());
+    }
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match segments[..] {
+        ["simple", ""] => {
+            let listed = shared.projects.iter().filter(|(_, project)| project.status.is_none());
+            if shared.is_plain {
+                let links: String =
+                    listed.map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
+                return (200, HTML.to_owned(), format!("<!DOCTYPE html><html>{links}</html>").into_bytes());
+            }
+            let projects: Vec<Value> = listed
+                .map(|(name, project)| json!({ "name": name, "_last-serial": project.serial }))
+                .collect();
+            let meta = json!({ "api-version": "1.4", "_last-serial": shared.serial });
+            (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
+        }
+        ["simple", name, ""] => {
+            let Some(project) = shared.projects.get(name) else { return missing() };
+            if shared.is_plain {
+                let page = format!("<!DOCTYPE html><html>{}</html>", links(shared, project));
+                return (200, HTML.to_owned(), page.into_bytes());
+            }
+            let serial = project.page_serial.unwrap_or(project.serial);
+            let validator = format!("\"{serial}\"");
+            let head = format!("{JSON}ETag: {validator}\r\nX-PyPI-Last-Serial: {serial}\r\n");
+            if etag == Some(validator.as_str()) {
+                return (304, head, Vec::new());
+            }
+            (200, head, page(shared, name, project, serial).to_string().into_bytes())
+        }
+        ["packages", sha256, name] => {
+            let (file, is_metadata) = match name.strip_suffix(".metadata") {
+                Some(file) => (file, true),
+                None => (name, false),
+            };
+            let mut files = shared.projects.values().filter_map(|project| project.files.get(file));
+            let found = files.find(|file| hex(&file.bytes) == sha256);
+            let bytes = found.and_then(|file| match is_metadata {
+                true => file.metadata.clone(),
+                false => Some(file.sent.clone().unwrap_or_else(|| file.bytes.clone())),
+            });
+            let head = "Content-Type: application/octet-stream\r\n".to_owned();
+            bytes.map_or_else(missing, |bytes| (200, head, bytes))
+        }
+        _ => missing(),
+    }
+}
+
+fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {
+    let server = shared.file_server.as_deref().unwrap_or("../..");
+    format!("{server}/packages/{}/{}", hex(&file.bytes), name.replace('+', "%2B"))
+}
+
+/// The files that the page offers.
+fn offered(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
+    project.files.iter().filter(move |_| project.status.is_none())
+}
+
+fn links(shared: &Shared, project: &Project) -> String {
+    let mut text = String::new();
+    for (name, file) in offered(project) {
+        let yanked =
+            file.yanked.as_ref().map(|reason| format!(" data-yanked=\"{reason}\"")).unwrap_or_default();
+        let address = address(shared, name, file);
+        writeln!(text, "<a href=\"{address}#sha256={}\"{yanked}>{name}</a>", hex(&file.bytes))
+            .expect("memory");
+    }
+    text
+}
+
+fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
+    let entries = offered(project).map(|(name, file)| {
+        let mut entry = json!({
+            "filename": name,
+            "url": address(shared, name, file),
+            "hashes": { "sha256": hex(&file.bytes) },
+            "size": file.bytes.len(),
+            "requires-python": null,
+            "yanked": file.yanked.as_ref().map_or(json!(false), |reason| match &**reason {
+                "" => json!(true),
+                reason => json!(reason),
+            }),
+        });
+        if !file.uploaded.is_empty() {
+            entry["upload-time"] = json!(file.uploaded);
+        }
+        if let Some(metadata) = &file.metadata {
+            entry["core-metadata"] = json!({ "sha256": hex(metadata) });
+        }
+        entry
+    });
+    let files: Vec<Value> = entries.collect();
+    json!({
+        "meta": { "api-version": "1.4", "_last-serial": serial },
+        "name": name,
+        "project-status": { "status": project.status.unwrap_or("active") },
+        "files": files,
+    })
+}

@@ -1,0 +1,147 @@
+//! Headers of pages and their assets, conditional requests, compression.
+
+use std::io::Read;
+
+use super::document;
+use crate::support::http::{self, Answer};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const PAGES: [&str; 7] = [
+    "/",
+    "/client/",
+    "/team/latest/",
+    "/team/latest/web/packages/",
+    "/team/latest/web/packages/alpha/",
+    "/team/latest/web/packages/alpha/versions/",
+    "/__api__/swagger/",
+];
+
+fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    http::request("GET", &server.url(path), headers, b"")
+}
+
+fn assert_headers(answer: &Answer, path: &str) {
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("x-frame-options", "DENY"),
+        ("cache-control", "no-cache"),
+        ("content-type", "text/html; charset=utf-8"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{path}: {name}");
+    }
+    assert!(answer.header("vary").is_some_and(|vary| vary.starts_with("Accept-Encoding")), "{path}");
+    let policy = answer.header("content-security-policy").expect("a policy");
+    for part in [
+        "default-src 'none'",
+        "script-src 'sha256-",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(policy.contains(part), "{path}: {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
+}
+
+#[test]
+fn every_page_has_the_headers_of_pages_also_an_error() {
+    let sniffing = Builder::default().gcfg("[Server]\nContentTypeSniffing = true").start();
+    assert_headers(&sniffing.get("/"), "/ with ContentTypeSniffing");
+    let server = super::server();
+    for path in PAGES {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_headers(&answer, path);
+        document::page(&answer, path);
+        let script = answer.header("content-security-policy").and_then(|policy| policy.split('\'').nth(3));
+        assert!(
+            script.is_some_and(|digest| answer.text().contains(digest)),
+            "{path}: the script of the policy"
+        );
+    }
+    for path in ["/nothing/latest/", "/team/latest/web/packages/nothing/", "/team/2001-01-01/web/packages/"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 404, "{path}");
+        assert_headers(&answer, path);
+        document::page(&answer, path);
+    }
+    // R and other programs read these errors.
+    for path in ["/nothing/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/nothing_1.tar.gz"] {
+        assert_eq!(server.get(path).header("content-type"), Some("text/plain; charset=utf-8"), "{path}");
+    }
+}
+
+#[test]
+fn a_page_is_sent_again_only_if_it_looks_different() {
+    let server = super::server();
+    let tag = |path: &str| server.get(path).header("etag").expect("an ETag").to_owned();
+    let before: Vec<(&str, String)> = PAGES.iter().map(|path| (*path, tag(path))).collect();
+    for (path, tag) in &before {
+        assert!(tag.starts_with("W/\""), "{path}: {tag}");
+        let again = get(&server, path, &[("If-None-Match", tag)]);
+        assert_eq!(
+            (again.status, again.body.len(), again.header("etag")),
+            (304, 0, Some(tag.as_str())),
+            "{path}"
+        );
+        let packed = get(&server, path, &[("If-None-Match", tag), ("Accept-Encoding", "gzip")]);
+        assert_eq!(packed.status, 304, "{path}");
+        let (page, head) = (server.get(path), http::request("HEAD", &server.url(path), &[], b""));
+        assert_eq!(head.header("content-length"), page.header("content-length"), "{path}");
+    }
+    server.add("team", &Tarball::new("gamma", "1.0"));
+    let is_changed =
+        |path: &str| before.iter().any(|(other, tag_before)| *other == path && *tag_before != tag(path));
+    assert!(is_changed("/") && is_changed("/team/latest/web/packages/"));
+    assert!(!is_changed("/team/latest/web/packages/alpha/") && !is_changed("/__api__/swagger/"));
+}
+
+#[test]
+fn pages_are_compressed_and_within_their_budgets() {
+    let server = super::server();
+    for (path, limit) in PAGES.into_iter().zip([8_000, 8_000, 15_000, 15_000, 30_000, 30_000, 30_000]) {
+        let (plain, packed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "br, gzip")]));
+        assert_eq!(
+            (plain.header("content-encoding"), packed.header("content-encoding")),
+            (None, Some("gzip"))
+        );
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut text).expect("gzip");
+        assert_eq!(text, plain.text(), "{path}");
+        assert!(packed.body.len() <= limit, "{path}: {} bytes", packed.body.len());
+    }
+}
+
+#[test]
+fn assets_are_immutable_and_an_old_name_gets_the_current_content() {
+    let server = super::server();
+    let tags = document::page(&server.get("/"), "/");
+    let addresses: Vec<String> = tags
+        .iter()
+        .filter_map(|tag| tag.get("src").or_else(|| tag.get("href")))
+        .filter_map(|address| Some(format!("/assets/{}", address.strip_prefix("./assets/")?)))
+        .collect();
+    assert_eq!(addresses.len(), 3, "{addresses:?}");
+    for path in &addresses {
+        let (plain, packed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "gzip")]));
+        assert_eq!(plain.header("cache-control"), Some("max-age=31536000, immutable"), "{path}");
+        assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
+        let tag = plain.header("etag").expect("an ETag");
+        assert!(
+            !tag.starts_with("W/")
+                && (packed.header("content-encoding").is_none() || packed.header("etag") != Some(tag))
+        );
+        assert_eq!(get(&server, path, &[("If-None-Match", tag)]).status, 304);
+        let (stem, rest) = path.split_once('.').expect("a digest");
+        let (_, extension) = rest.split_once('.').expect("an extension");
+        let old = server.get(&format!("{stem}.0000000000000000.{extension}"));
+        assert_eq!((old.status, old.header("cache-control")), (200, Some("no-cache")), "{path}");
+        assert_eq!(old.body, plain.body);
+    }
+    assert_eq!(server.get("/assets/ui.css").status, 404);
+    assert_eq!(server.get("/favicon.ico").header("content-type"), Some("image/vnd.microsoft.icon"));
+    assert!(server.get("/robots.txt").text().contains("Disallow: /\n"));
+}

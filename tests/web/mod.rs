@@ -1,0 +1,25 @@
+//! Pages for people, requested from a running server: form, headers, links, texts that others wrote, setup text.
+
+mod document;
+mod headers;
+mod links;
+mod packages;
+mod repositories;
+mod setup;
+
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// A server with the repository `team`, in which `beta` needs `alpha`, of which there is an older version.
+fn server() -> Server {
+    let server = Server::start();
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("alpha", "1.0"),
+            Tarball::new("alpha", "1.1").with("README.md", "# Alpha\n<script>alert(1)</script>\n"),
+            Tarball::new("beta", "2.0").field("Imports: alpha (>= 1.0), methods"),
+        ],
+    );
+    server
+}

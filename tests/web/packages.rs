@@ -1,0 +1,119 @@
+//! The package list, pages of packages, and texts that others wrote.
+
+use super::document;
+use crate::support::http;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+#[test]
+fn a_package_page_has_its_facts_dependencies_and_versions() {
+    let server = super::server();
+    let page = server.get("/team/latest/web/packages/alpha/").text();
+    for part in [
+        "data-automation=\"package-title\">alpha 1.1<",
+        "install.packages(&quot;alpha&quot;)",
+        "2 versions",
+        "Used by 1 package",
+        "<dt>Source</dt><dd dir=\"auto\">team</dd>",
+        "# Alpha\n&lt;script&gt;alert(1)&lt;/script&gt;",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let beta = server.get("/team/latest/web/packages/beta/").text();
+    assert!(beta.contains("packages/alpha/\">alpha</a> (&gt;= 1.0), methods"), "{beta}");
+    let old = server.get("/team/latest/web/packages/alpha/?version=1.0").text();
+    assert!(old.contains("alpha 1.0<") && old.contains("lists another version"), "{old}");
+    assert!(old.contains("/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz"), "{old}");
+    let versions = server.get("/team/latest/web/packages/alpha/versions/").text();
+    let order = [">1.1<", "listed", ">1.0<", "archived"].map(|part| versions.find(part).expect(part));
+    assert!(order.is_sorted(), "{versions}");
+    let description = server.get("/team/latest/web/packages/alpha/DESCRIPTION");
+    assert_eq!(description.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert!(description.text().contains("Package: alpha\nVersion: 1.1\n"), "{}", description.text());
+    // As on CRAN, below an address for binaries too.
+    assert_eq!(server.get("/team/__linux__/noble/latest/web/packages/alpha/index.html").status, 200);
+}
+
+#[test]
+fn a_package_that_does_not_exist_is_an_error_that_names_the_other_spelling() {
+    let server = super::server();
+    for (path, part) in [
+        ("/team/latest/web/packages/Alpha/", "did you mean 'alpha'?"),
+        ("/team/latest/web/packages/%3Cb%3E/", "&lt;b&gt;"),
+        ("/team/latest/web/packages/alpha/?version=9", "not found"),
+        ("/team/latest/web/packages/alpha/versions/?version=%3Cb%3E", "not found"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 404, "{path}");
+        document::page(&answer, path);
+        assert!(answer.text().contains(part), "{path}: {}", answer.text());
+    }
+    for (path, status) in [
+        ("/team/?day=yesterday", 400),
+        ("/team/latest/web/packages/?page=x", 400),
+        ("/team/latest/web/packages/?page=99999999", 200),
+        ("/team/latest/?month=never&platform=nothing&bioc=x", 200),
+    ] {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+    let long = format!("/team/latest/web/packages/?q={}", "x".repeat(3000));
+    let page = server.get(&long);
+    assert!(page.status == 200 && page.body.len() < 20_000, "{}", page.status);
+    assert_eq!(http::request("POST", &server.url("/team/latest/web/packages/"), &[], b"").status, 405);
+}
+
+#[test]
+fn the_list_is_searched_sorted_and_paged() {
+    let server = Server::start();
+    let packages: Vec<Tarball> = (0..101).map(|at| Tarball::new(&format!("pkg{at:03}"), "1.0")).collect();
+    server.local_repository("team", &packages);
+    let list = |query: &str| server.get(&format!("/team/latest/web/packages/{query}")).text();
+    let names = |html: &str| html.matches("data-automation=\"package-link-").count();
+    assert_eq!((names(&list("")), names(&list("?page=2")), names(&list("?page=3"))), (100, 1, 0));
+    assert!(list("?page=2").contains("package-link-pkg100"));
+    assert!(list("?order=desc").contains("package-link-pkg100"));
+    let found = list("?q=G00");
+    assert!(names(&found) == 10 && found.contains("10 packages"), "{found}");
+    let home = server.get("/?q=kg10").text();
+    assert!(home.contains("pkg100") && !home.contains("pkg099"), "{home}");
+    let all = server.get("/?q=pkg").text();
+    assert!(all.contains("All 101 in team"), "{all}");
+}
+
+#[test]
+fn texts_that_others_wrote_are_never_markup() {
+    let server = Server::start();
+    let hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>&quot;\"'";
+    let package = Tarball::new("alpha", "1.0")
+        .field(&format!("Maintainer: {hostile}"))
+        .field("URL: javascript:alert(1), https://good.example/\"onclick=\"x, data:text/html,x")
+        .field("Encoding: UTF-8")
+        .field("BugReports: JavaScript:alert(1)")
+        .field("SystemRequirements: \u{202e}gnp <doi:10.1/\"><b>>")
+        .with("README.md", "<script>alert(2)</script>\n[x](javascript:alert(1))\n<!-- -->\n");
+    server.local_repository("team", &[package]);
+    server.call("PATCH", "/repos/team", &serde_json::json!({ "description": hostile }));
+    let query = "%3Cscript%3Ealert(1)%22%27%3E";
+    for path in [
+        "/".to_owned(),
+        format!("/?q={query}"),
+        "/team/latest/".to_owned(),
+        format!("/team/latest/?platform={query}&month={query}"),
+        format!("/team/latest/web/packages/?q={query}&sort={query}"),
+        "/team/latest/web/packages/alpha/".to_owned(),
+        format!("/team/latest/web/packages/alpha/?version={query}"),
+        format!("/team/latest/web/packages/{query}x/"),
+        format!("/{query}x/latest/web/packages/"),
+    ] {
+        let answer = server.get(&path);
+        let tags = document::page(&answer, &path);
+        assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{path}");
+        for link in tags.iter().filter_map(|tag| tag.get("href")) {
+            let scheme = link.split(':').next().expect("a scheme").to_ascii_lowercase();
+            assert!(!["javascript", "data"].contains(&scheme.as_str()), "{path}: {link}");
+        }
+    }
+    let page = server.get("/team/latest/web/packages/alpha/").text();
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("⟨U+202E⟩gnp"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(2)&lt;/script&gt;"), "the README: {page}");
+}

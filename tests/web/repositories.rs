@@ -1,0 +1,100 @@
+//! The home page, pages of repositories, their days, and repositories that not everyone may see.
+
+use super::document;
+use crate::support::http;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+#[test]
+fn the_home_page_lists_repositories_with_their_numbers() {
+    let server = super::server();
+    server.call("POST", "/repos", &serde_json::json!({ "name": "empty", "description": "not used yet" }));
+    let page = server.get("/").text();
+    for part in [
+        "data-automation=\"home-title\"",
+        "data-automation=\"repository-selection-card\"",
+        "data-automation=\"search-input-home-package-search\"",
+        "2 packages",
+        "not used yet",
+        "<data value=\"1\">team</data>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let client = server.get("/client/");
+    assert!(client.status == 200 && client.text().contains(">team</a>"), "without a script");
+    for path in ["/client", "/client/index.html"] {
+        document::page(&server.get(path), path);
+    }
+}
+
+#[test]
+fn a_day_is_chosen_with_a_form_and_its_page_says_that_it_is_that_day() {
+    let server = super::server();
+    let day = server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"]
+        .as_str()
+        .expect("a day")
+        .to_owned();
+    let chosen = server.get(&format!("/team/?day={day}&platform=noble&bioc="));
+    let location = format!("{day}/?platform=noble");
+    assert_eq!((chosen.status, chosen.header("location")), (303, Some(location.as_str())));
+    assert_eq!(server.get("/team?day=").header("location"), Some("team/latest/"));
+    let page = server.get(&format!("/team/{location}")).text();
+    assert!(page.contains(&server.url(&format!("/team/__linux__/noble/{day}"))), "{page}");
+    assert!(page.contains("<option value=\"noble\" selected>"), "{page}");
+    assert!(page.contains(&format!("aria-label=\"{day}, with changes\" aria-current=\"date\"")), "{page}");
+    let linux = server.get(&format!("/team/__linux__/jammy/{day}/")).text();
+    assert!(linux.contains("<option value=\"jammy\" selected>"), "{linux}");
+}
+
+#[test]
+fn the_system_of_the_browser_is_chosen_unless_the_address_names_one() {
+    let server = super::server();
+    let page =
+        |path: &str, agent: &str| http::request("GET", &server.url(path), &[("User-Agent", agent)], b"");
+    for (agent, key) in
+        [("Mozilla/5.0 (Windows NT 10.0)", "windows"), ("Mozilla/5.0 (X11; Linux x86_64)", "linux")]
+    {
+        let answer = page("/team/latest/", agent);
+        assert!(answer.text().contains(&format!("<option value=\"{key}\" selected>")), "{agent}");
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("User-Agent")), "{agent}");
+        let chosen = page("/team/latest/?platform=source", agent);
+        assert!(chosen.text().contains("<option value=\"source\" selected>"), "{agent}");
+        assert_eq!(chosen.header("vary"), Some("Accept-Encoding"), "{agent}");
+    }
+}
+
+#[test]
+fn repositories_that_a_client_may_not_see_are_in_no_page_and_no_number() {
+    let server = super::server();
+    for name in ["hiddenrepo", "closedrepo"] {
+        server.rspm_stdout(&format!("create source --name={name}"));
+        let flag = if name == "closedrepo" { "--authenticated" } else { "" };
+        server.rspm_stdout(&format!("create repo --name={name} --description=for~{name} {flag}"));
+        server.rspm_stdout(&format!("subscribe --repo={name} --source={name}"));
+        server.add(name, &Tarball::new(&format!("{name}pkg"), "1.0"));
+    }
+    server.rspm_stdout("edit repo --name=hiddenrepo --hide");
+    let token =
+        server.rspm_stdout("create token --description=x --quiet --scope=repos:read --repos=closedrepo");
+    let bearer = format!("Bearer {}", token.trim());
+    let get = |path: &str, authorization: Option<&str>| {
+        let header = authorization.map(|value| ("Authorization", value));
+        http::request("GET", &server.url(path), header.as_slice(), b"")
+    };
+    for path in ["/", "/?q=repopkg", "/client/", "/team/latest/", "/team/latest/web/packages/", "/robots.txt"]
+    {
+        let text = get(path, None).text();
+        assert!(!text.contains("hiddenrepo") && !text.contains("closedrepo"), "{path}: {text}");
+    }
+    let home = get("/?q=repopkg", Some(&bearer));
+    assert!(home.text().contains("closedrepopkg") && !home.text().contains("hiddenrepo"), "{}", home.text());
+    assert!(home.header("cache-control").is_some_and(|value| value.contains("private")));
+    let path = "/closedrepo/latest/web/packages/closedrepopkg/";
+    let (refused, read) = (get(path, None), get(path, Some(&bearer)));
+    assert_eq!((refused.status, read.status), (401, 200));
+    assert!(read.header("vary").is_some(), "{:?}", read.headers);
+    document::page(&refused, path);
+    assert!(!refused.text().contains("for closedrepo"), "{}", refused.text());
+    // A hidden repository has pages for those who know its name.
+    assert!(get("/hiddenrepo/latest/web/packages/", None).text().contains("hiddenrepopkg"));
+}

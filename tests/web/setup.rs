@@ -1,0 +1,99 @@
+//! The setup text is executed as the pages print it.
+
+use std::process::Command;
+
+use super::document::unescape;
+use crate::python::clients::{command, program, run, text};
+use crate::python::package::{Package, add, repository};
+use crate::support::rscript;
+use crate::support::server::Server;
+
+/// The lines of a client to copy, with where they belong.
+fn snippets(html: &str, client: &str) -> Vec<(String, String)> {
+    let start = html.split_once(&format!("id=\"for-{client}\"")).expect(client).1;
+    let part = start.split("</details>").next().expect("an end");
+    let figures = part.split("<figcaption><span>").skip(1).map(|figure| {
+        let (place, rest) = figure.split_once("</span></figcaption>").expect("a place");
+        let code = rest.split_once("<code>").expect("lines").1.split("</code>").next().expect("an end");
+        (unescape(place), unescape(code))
+    });
+    figures.collect()
+}
+
+fn lines(html: &str, client: &str, place: &str) -> String {
+    let snippets = snippets(html, client);
+    let found = snippets.iter().find(|(other, _)| other == place);
+    found.unwrap_or_else(|| panic!("{client} has no text for {place}: {snippets:?}")).1.clone()
+}
+
+/// Executes a command of a page with a shell; returns what it prints.
+fn shell(mut command: Command, line: &str) -> String {
+    command.args(["-c", line]);
+    let output = run(command);
+    assert!(output.status.success(), "{line}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn r_finds_the_packages_with_the_text_for_every_system() {
+    let server = super::server();
+    for platform in ["linux", "source", "noble", "windows"] {
+        let page = server.get(&format!("/team/latest/?platform={platform}")).text();
+        let show = "cat(getOption('repos')[['CRAN']], available.packages()['alpha', 'Version'])";
+        let output = rscript::run::<&str>(&format!("{}\n{show}", lines(&page, "r", "R")), &[]);
+        let (url, version) = output.split_once(' ').expect("two words");
+        assert_eq!(version, "1.1", "{platform}");
+        assert!(url.starts_with(&server.url("/team/")) && url.ends_with("/latest"), "{platform}: {url}");
+        assert_eq!(url.contains("/__linux__/noble/"), platform == "noble", "{platform}: {url}");
+    }
+}
+
+#[test]
+fn the_command_for_r_prints_the_version_that_the_page_names() {
+    let server = super::server();
+    let page = server.get("/team/latest/?platform=source").text();
+    let test = lines(&page, "r", "Test it");
+    assert!(test.ends_with("# prints 1.1"), "{test}");
+    assert_eq!(shell(Command::new("sh"), &test), "1.1");
+}
+
+#[test]
+fn pip_and_uv_find_the_packages_with_the_text_of_the_page() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    let page = server.get("/py/latest/").text();
+
+    let pip = program("pip-newest", "pip");
+    let folder = pip.parent().expect("a folder").display().to_string();
+    let configuration = server.dir().join("pip.conf");
+    std::fs::write(&configuration, lines(&page, "pip", "/etc/pip.conf")).expect("written");
+    let mut download = command(&server, &pip, "web-pip-conf");
+    download.env("PIP_CONFIG_FILE", &configuration);
+    download.args(["download", "--no-deps", "--dest", ".", "odd-lib"]);
+    let output = run(download);
+    assert!(output.status.success() && text(&output).contains("odd_lib-1.0"), "{}", text(&output));
+
+    let with_path = |home: &str| {
+        let mut sh = command(&server, "sh".as_ref(), home);
+        sh.env("PATH", format!("{folder}:{}", std::env::var("PATH").expect("a PATH")));
+        sh
+    };
+    let test = lines(&page, "pip", "Test it");
+    assert!(test.ends_with("# version 1.0"), "{test}");
+    assert!(shell(with_path("web-pip"), &test).contains("odd_lib-1.0"));
+
+    let environment = lines(&page, "uv", "Environment");
+    let uv = program("uv", "uv").display().to_string();
+    let line = format!("{environment}\necho odd-lib | {uv} pip compile --no-header -");
+    assert!(shell(with_path("web-uv"), &line).contains("odd-lib==1.0"));
+}
+
+#[test]
+fn a_page_of_python_names_the_address_for_uploads() {
+    let server = Server::start();
+    repository(&server);
+    let page = server.get("/py/latest/").text();
+    let line = lines(&page, "twine", "Command line");
+    assert!(line.contains(&server.url("/upload/pypi/team")), "{line}");
+}

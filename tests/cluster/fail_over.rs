@@ -98,7 +98,7 @@ fn servers_follow_a_promoted_standby_that_their_urls_name() {
     for (publisher, package) in [(&one, "after1"), (&two, "after2")] {
         publisher.add("r", &Tarball::new(package, "1.0"));
         for server in [&one, &two] {
-            within(Duration::from_secs(90), "the package is notified", || lists(server, package));
+            within(Duration::from_secs(25), "the package is notified", || lists(server, package));
         }
     }
     assert_eq!(leaders(&one).len(), 1);

@@ -45,10 +45,10 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     for round in 0..5 {
         let name = format!("p{round}");
         one.add("r", &Tarball::new(&name, "1.0"));
-        within(Duration::from_secs(10), "the server with a direct connection", || {
+        within(Duration::from_secs(20), "the server with a direct connection", || {
             lists(&direct_server, &name)
         });
-        within(Duration::from_secs(10), "the server that polls", || lists(&two, &name));
+        within(Duration::from_secs(20), "the server that polls", || lists(&two, &name));
     }
     assert_eq!(warns(&two), (1, true));
 }

@@ -171,7 +171,7 @@ fn repository_of(manager: &Manager, name: &str) {
 fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
     let mut manager = start_manager();
     let old = manager.main();
-    let downloads = slow_downloads(&manager, 6);
+    let downloads = slow_downloads(&manager, 20);
     let new = manager.upgrade().expect("an upgrade");
     kill(new, Signal::SIGKILL).expect("it runs");
     manager.wait_for_end(new);

@@ -219,7 +219,7 @@ fn a_long_sync_is_interrupted_and_resumed_when_online() {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
     until("the sync reads the index", || !mirror.pending().is_empty());
-    server.rspm_stdout("offline --timeout=1s");
+    server.rspm_stdout("offline --timeout=10s");
     assert_eq!(mirror.take_requests(), [], "the command does not wait for the sync");
     delay(&mirror, Duration::from_secs(8));
     server.rspm_stdout("online");

@@ -190,7 +190,7 @@ mod tests {
         }
         let limit = 256 + 32;
         let mut open = fixture.connections();
-        for _ in 0..500 {
+        for _ in 0..9_000 {
             if open <= limit {
                 break;
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::owner;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
-use crate::model::ids::{PackageId, SourceId};
+use crate::model::ids::PackageId;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;

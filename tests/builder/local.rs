@@ -218,7 +218,7 @@ fn is_running(argument: &str) -> bool {
     commands.any(|command| command.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
 }
 
-/// Waits up to 8 s for the end of the processes with this argument; returns whether they have ended.
+/// Waits up to a minute for the end of the processes with this argument; returns whether they have ended.
 fn wait_for_end(argument: &str) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while is_running(argument) && Instant::now() < deadline {

@@ -10,6 +10,8 @@ use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
 use crate::auth::provider::VerifyError;
 use crate::auth::{self, Claims, Invalid};
+use crate::db::audit;
+use crate::db::author::{Author, AuthorKind};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -35,7 +37,7 @@ fn value(secret: &str, purpose: &str) -> String {
 /// Redirects to the provider.
 ///
 /// # Errors
-/// The database fails.
+/// 429 after too many sign-ins of a client; the database fails.
 pub(super) async fn start(
     app: &App,
     provider: &Provider,
@@ -44,6 +46,7 @@ pub(super) async fn start(
 ) -> Result<Response<Body>, Failure> {
     let Provider { settings, address } = provider;
     let now = head.received_at;
+    super::count_begin(app, head, false)?;
     let endpoint = match endpoint(app, provider, now).await {
         Ok(endpoint) => endpoint,
         Err(problem) => return Ok(failed(provider, &problem)),
@@ -142,6 +145,7 @@ pub(super) async fn callback(
     };
     if user.has_no_scope() {
         tracing::warn!("refused the sign-in of {}: no scope, groups: {}", user.user, user.groups.join(", "));
+        record_refusal(app, &user.user, head).await?;
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(", ") };
         let texts = [
             format!("{}, none of your groups has access to this server.", user.user),
@@ -159,6 +163,23 @@ pub(super) async fn callback(
         cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),
     ];
     Ok(redirect(StatusCode::SEE_OTHER, format!("{prefix}{return_to}"), cookies))
+}
+
+/// Records in the audit trail that a user without a scope signed in at the provider.
+async fn record_refusal(app: &App, user: &str, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let client = app.site.load().client_address(head.peer, &head.parts.headers);
+    let author = Author {
+        kind: AuthorKind::Session,
+        name: user.to_owned(),
+        address: client.map(|address| address.to_string()).unwrap_or_default(),
+        at: head.received_at,
+    };
+    let write = app.state.db.write(move |c| {
+        let outcome = (audit::REFUSED, "no group of the user has a scope");
+        audit::record_by(c, &author, "sign in", ("user", &author.name), outcome)
+    });
+    write.await?;
+    Ok(())
 }
 
 /// Exchanges a code and verifies the result.
@@ -206,16 +227,19 @@ fn problem(error: VerifyError) -> Problem {
 /// Ends the session, here and at the provider if it can (OpenID Connect RP-Initiated Logout 1.0).
 ///
 /// # Errors
-/// The database fails.
+/// 403 for a form of another site; the database fails.
 pub(super) async fn logout(
     app: &App,
     provider: &Provider,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
+    super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
+    // The client may also be a token of `Authorization`; the session of the cookie is then that of another user.
     if let (Principal::Token(session), Some(secret)) =
         (head.principal, cookie::find(&head.parts.headers, SESSION))
+        && session.author_kind() == AuthorKind::Session
     {
         let client = app.site.load().client_address(head.peer, &head.parts.headers);
         app.sessions.end(secret, (&*session.user, client), head.received_at).await?;

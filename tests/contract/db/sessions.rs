@@ -95,8 +95,11 @@ fn the_sign_in_of_a_device_is_decided_once_and_ends_once(db: &mut TestDb) {
     assert!(!db.write(move |c| session::begin_device(c, &other, (at(0), 1))), "too many");
     assert_eq!(db.read(|c| session::device_by_code(c, "BCDFGHJK")), Some(login));
     let decide = |db: &TestDb, state: DeviceState| {
-        db.write(move |c| session::decide(c, Sha256([7; 32]), state, ("ann", "ann-id", "repos:read=0")))
+        let user = ("ann", "ann-id", "repos:read=0");
+        db.write(move |c| session::decide(c, (Sha256([7; 32]), state), user, Sha256([1; 32])))
     };
+    assert!(!decide(db, DeviceState::Allowed), "the session has ended on another server");
+    create(db, 1, "ann", 1_000);
     assert!(decide(db, DeviceState::Allowed));
     assert!(!decide(db, DeviceState::Denied), "decided");
     let device = db.read(|c| session::device(c, Sha256([7; 32]))).expect("a row");

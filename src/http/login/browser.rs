@@ -16,7 +16,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::permission::{Principal, session_limits};
+use crate::http::permission::session_limits;
 use crate::http::response;
 use crate::http::target::Query;
 use crate::model::time::Timestamp;
@@ -236,13 +236,13 @@ pub(super) async fn logout(
     super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
-    // The client may also be a token of `Authorization`; the session of the cookie is then that of another user.
-    if let (Principal::Token(session), Some(secret)) =
-        (head.principal, cookie::find(&head.parts.headers, SESSION))
-        && session.author_kind() == AuthorKind::Session
-    {
-        let client = app.site.load().client_address(head.peer, &head.parts.headers);
-        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+    // Not the client of the request, which is another user if the browser also sends a password.
+    if let Some(secret) = cookie::find(&head.parts.headers, SESSION) {
+        let limits = session_limits(app);
+        if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
+            let client = app.site.load().client_address(head.peer, &head.parts.headers);
+            app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+        }
     }
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {

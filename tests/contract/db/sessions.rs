@@ -1,5 +1,6 @@
 //! Sessions and sign-ins: each is used once, ends in time, and a revocation reaches all that a user has.
 
+use rstudio_pm::db::restored;
 use rstudio_pm::db::session::{self, DeviceLogin, DeviceState, Session};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::identity::Identity;
@@ -10,6 +11,7 @@ use crate::support::db::TestDb;
 
 both! {
     a_session_ends_by_time_by_inactivity_and_by_revocation
+    a_restored_database_has_no_sessions_and_sign_ins
     a_sign_in_ends_once
     the_sign_in_of_a_device_is_decided_once_and_ends_once
 }
@@ -59,6 +61,14 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
     db.write(|c| session::revoke_user(c, "ann", at(103)));
     let again = db.read(move |c| session::revoked_since(c, revision));
     assert!(again.len() == 1 && again[0].1 > revision, "{again:?}");
+}
+
+fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {
+    create(db, 1, "ann", 1_000);
+    db.write(|c| session::begin_login(c, (Sha256([2; 32]), "/a"), at(0), (at(600), 1)));
+    db.write(restored::remove_servers);
+    assert_eq!(find(db, 1), None);
+    assert_eq!(db.write(|c| session::end_login(c, Sha256([2; 32]), at(1))), None);
 }
 
 fn a_sign_in_ends_once(db: &mut TestDb) {

@@ -125,7 +125,7 @@ impl DeviceLogins {
         let (digest, session, unique_id) = (device.digest, Arc::clone(session), unique_id.to_owned());
         let session_digest = session.digest();
         let author = author(&session.user, address, now);
-        let detail = format!("device at {}", device.address);
+        let detail = format!("device at {}; identity {unique_id}", device.address);
         let state = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
         let action = if is_allowed { "allow device" } else { "deny device" };
         let write = self.0.write(move |c| {

@@ -92,7 +92,8 @@ impl Sessions {
             expires_at: Timestamp(now.0.saturating_add(microseconds(limits.lifetime))),
         };
         let author = author(&row.user, address, now);
-        let detail = format!("session {}; {}", row.guid, row.scopes);
+        // SECURITY: some providers let users choose their name.
+        let detail = format!("session {}; identity {}; {}", row.guid, row.unique_id, row.scopes);
         let write = self.0.db.write(move |c| {
             db::session::create(c, &row)?;
             audit::record_by(c, &author, "sign in", ("user", &row.user), (audit::SUCCESS, &detail))

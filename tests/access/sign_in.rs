@@ -65,6 +65,7 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
     assert_eq!(http::request("GET", &path, &[("Cookie", cookie.as_str())], b"").status, 401);
     let trail = server.json("audit list").to_string();
     assert!(trail.contains("sign in") && trail.contains("sign out"), "{trail}");
+    assert!(trail.contains("; identity ann; "), "not only a name, which a user may have chosen: {trail}");
     assert!(!trail.contains(&session) && !server.log_lines().join("\n").contains(&session));
 }
 

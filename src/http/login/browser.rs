@@ -9,7 +9,7 @@ use url::form_urlencoded::Serializer;
 use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
 use crate::auth::provider::VerifyError;
-use crate::auth::{self, Claims, Invalid};
+use crate::auth::{self, Claims, Invalid, SignedIn};
 use crate::db::audit;
 use crate::db::author::{Author, AuthorKind};
 use crate::http::app::App;
@@ -145,7 +145,7 @@ pub(super) async fn callback(
     };
     if user.has_no_scope() {
         tracing::warn!("refused the sign-in of {}: no scope, groups: {}", user.user, user.groups.join(", "));
-        record_refusal(app, &user.user, head).await?;
+        record_refusal(app, &user, head).await?;
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(", ") };
         let texts = [
             format!("{}, none of your groups has access to this server.", user.user),
@@ -166,17 +166,17 @@ pub(super) async fn callback(
 }
 
 /// Records in the audit trail that a user without a scope signed in at the provider.
-async fn record_refusal(app: &App, user: &str, head: &RequestHead<'_>) -> Result<(), Failure> {
+async fn record_refusal(app: &App, user: &SignedIn, head: &RequestHead<'_>) -> Result<(), Failure> {
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
     let author = Author {
         kind: AuthorKind::Session,
-        name: user.to_owned(),
+        name: user.user.clone(),
         address: client.map(|address| address.to_string()).unwrap_or_default(),
         at: head.received_at,
     };
+    let detail = format!("identity {}; no group of the user has a scope", user.unique_id);
     let write = app.state.db.write(move |c| {
-        let outcome = (audit::REFUSED, "no group of the user has a scope");
-        audit::record_by(c, &author, "sign in", ("user", &author.name), outcome)
+        audit::record_by(c, &author, "sign in", ("user", &author.name), (audit::REFUSED, &detail))
     });
     write.await?;
     Ok(())

@@ -171,7 +171,9 @@ async fn issue(
         address: client.map(|address| address.to_string()).unwrap_or_default(),
         at: now,
     };
-    let (guid, detail) = (token.guid.to_string(), format!("for {}", properties.user));
+    // SECURITY: some providers let users choose their name.
+    let detail = format!("for {}; identity {}", properties.user, properties.unique_id);
+    let guid = token.guid.to_string();
     let write = app.state.db.write(move |c| {
         audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
     });

@@ -151,6 +151,10 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
+        // A client without a code does not use the writer of the database.
+        if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
+            return Ok(DevicePoll::Expired);
+        }
         let write = self.0.write(move |c| {
             let row = db::session::device(c, digest)?.filter(|row| row.expires_at > now);
             let Some(row) = row else { return Ok(DevicePoll::Expired) };

@@ -110,7 +110,8 @@ impl DeviceLogins {
         Ok(row.map(|row| PendingDevice { digest: row.digest, address: row.address }))
     }
 
-    /// Records the decision of a user with this session; returns false if the sign-in is not pending any more.
+    /// Records the decision of a user with this session; returns false if the sign-in is not pending any more, or the
+    /// session has ended on another server.
     ///
     /// # Errors
     /// The database fails.
@@ -122,13 +123,15 @@ impl DeviceLogins {
         (address, now): (Option<IpAddr>, Timestamp),
     ) -> Result<bool, DbError> {
         let (digest, session, unique_id) = (device.digest, Arc::clone(session), unique_id.to_owned());
+        let session_digest = session.digest();
         let author = author(&session.user, address, now);
-        let detail = format!("device at {}", device.address);
+        let detail = format!("device at {}; identity {unique_id}", device.address);
         let state = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
         let action = if is_allowed { "allow device" } else { "deny device" };
         let write = self.0.write(move |c| {
             let user = (&*session.user, unique_id.as_str(), scope_text(&session.grant));
-            let is_decided = db::session::decide(c, digest, state, (user.0, user.1, &user.2))?;
+            let is_decided =
+                db::session::decide(c, (digest, state), (user.0, user.1, &user.2), session_digest)?;
             if is_decided {
                 audit::record_by(c, &author, action, ("user", &session.user), (audit::SUCCESS, &detail))?;
             }
@@ -148,6 +151,10 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
+        // A client without a code does not use the writer of the database.
+        if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
+            return Ok(DevicePoll::Expired);
+        }
         let write = self.0.write(move |c| {
             let row = db::session::device(c, digest)?.filter(|row| row.expires_at > now);
             let Some(row) = row else { return Ok(DevicePoll::Expired) };

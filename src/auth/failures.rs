@@ -1,10 +1,12 @@
 //! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing of
 //! tokens and overload of the server. A valid token is never refused because of these limits. Also limits, for each
-//! valid token, how many of the changes that it does not permit are recorded.
+//! valid token, how many of the changes that it does not permit are recorded; the sign-ins that each client address
+//! begins, whose number is limited for all clients together; and the codes of devices that each user enters.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -18,6 +20,12 @@ const BURST: i64 = 20;
 const FAILURE_INTERVAL: i64 = SECOND;
 /// Interval in which one more change that a token does not permit is recorded.
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
+/// Interval in which a client begins one more sign-in of a browser.
+const LOGIN_INTERVAL: i64 = SECOND;
+/// Interval in which a client begins one more sign-in of a device: fewer of these are in progress.
+const DEVICE_INTERVAL: i64 = 3 * SECOND;
+/// Interval in which a user enters one more code of a device: ten a minute.
+const CODE_INTERVAL: i64 = 6 * SECOND;
 /// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
 
@@ -26,6 +34,9 @@ pub(super) struct Failures {
     by_address: Mutex<Buckets<IpAddr>>,
     by_prefix: Mutex<Buckets<Prefix>>,
     refusals: Mutex<Buckets<Identity>>,
+    logins: Mutex<Buckets<IpAddr>>,
+    devices: Mutex<Buckets<IpAddr>>,
+    codes: Mutex<Buckets<Arc<str>>>,
 }
 
 impl Failures {
@@ -34,7 +45,32 @@ impl Failures {
             by_address: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
             by_prefix: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
             refusals: Mutex::new(Buckets::new(REFUSAL_INTERVAL)),
+            logins: Mutex::new(Buckets::new(LOGIN_INTERVAL)),
+            devices: Mutex::new(Buckets::new(DEVICE_INTERVAL)),
+            codes: Mutex::new(Buckets::new(CODE_INTERVAL)),
         }
+    }
+
+    /// Counts a sign-in of a browser, or of a device, that a client begins.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub(super) fn count_sign_in(
+        &self,
+        address: IpAddr,
+        is_of_device: bool,
+        now: Timestamp,
+    ) -> Result<(), u64> {
+        let buckets = if is_of_device { &self.devices } else { &self.logins };
+        buckets.lock().add(address, now.0)
+    }
+
+    /// Counts a code of a device that a user enters.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub(super) fn count_code(&self, user: Arc<str>, now: Timestamp) -> Result<(), u64> {
+        self.codes.lock().add(user, now.0)
     }
 
     /// Returns whether a change that a token does not permit is recorded.
@@ -131,5 +167,29 @@ mod tests {
         }
         assert!(failures.count(address(100), Some(prefix), now).is_err(), "of many addresses");
         assert_eq!(failures.count(address(101), None, now), Ok(()));
+    }
+
+    #[test]
+    fn one_client_cannot_begin_all_sign_ins_and_one_user_cannot_guess_codes() {
+        let failures = Failures::new();
+        let client = |n: u8| IpAddr::from([203, 0, 113, n]);
+        let begun = |n: u8, is_of_device: bool| {
+            let seconds = 0..600;
+            let results =
+                seconds.map(|s| failures.count_sign_in(client(n), is_of_device, Timestamp(NOW + s * SECOND)));
+            results.filter(Result::is_ok).count()
+        };
+        // In ten minutes, for which a sign-in may last; the server has 10,000 and 1,000 of them.
+        assert_eq!(begun(1, false), 600);
+        assert!((200..=230).contains(&begun(1, true)));
+        let at_once = |n: u8| {
+            (0..100).filter(|_| failures.count_sign_in(client(n), false, Timestamp(NOW)).is_ok()).count()
+        };
+        assert_eq!(at_once(2), 20);
+        let user: Arc<str> = "ann-id".into();
+        let tries = (0..100).filter(|_| failures.count_code(Arc::clone(&user), Timestamp(NOW)).is_ok());
+        assert_eq!(tries.count(), 20);
+        assert_eq!(failures.count_code(Arc::clone(&user), Timestamp(NOW + SECOND)), Err(6));
+        assert_eq!(failures.count_code("bob-id".into(), Timestamp(NOW)), Ok(()), "another user");
     }
 }

@@ -24,7 +24,7 @@ use crate::state::State;
 
 /// Time for which a session is cached, in microseconds.
 const CACHE_TIME: i64 = SECOND;
-/// Interval between writes of the last use.
+/// Maximum interval between writes of the last use, in microseconds.
 const USE_INTERVAL: i64 = 60 * SECOND;
 /// Maximum number of sessions in memory; the cache is emptied then.
 const CAPACITY: usize = 10_000;
@@ -92,7 +92,8 @@ impl Sessions {
             expires_at: Timestamp(now.0.saturating_add(microseconds(limits.lifetime))),
         };
         let author = author(&row.user, address, now);
-        let detail = format!("session {}; {}", row.guid, row.scopes);
+        // SECURITY: some providers let users choose their name.
+        let detail = format!("session {}; identity {}; {}", row.guid, row.unique_id, row.scopes);
         let write = self.0.db.write(move |c| {
             db::session::create(c, &row)?;
             audit::record_by(c, &author, "sign in", ("user", &row.user), (audit::SUCCESS, &detail))
@@ -129,7 +130,7 @@ impl Sessions {
         if idle >= microseconds(limits.inactivity) || !tokens.is_valid(&cached.token, now) {
             return Ok(None);
         }
-        if idle >= USE_INTERVAL {
+        if idle >= use_interval(limits) {
             // A session remains valid while the database accepts no writes.
             match self.0.db.write(move |c| db::session::touch(c, digest, now)).await {
                 Err(error) => tracing::warn!("could not record the use of a session: {error}"),
@@ -231,6 +232,12 @@ impl Sessions {
     }
 }
 
+/// Returns the interval between writes of the last use, in microseconds. A session that is used must not end because its use
+/// is not written yet.
+fn use_interval(limits: SessionLimits) -> i64 {
+    USE_INTERVAL.min(microseconds(limits.inactivity) / 2)
+}
+
 /// Returns the author of a sign-in or a sign-out.
 pub(super) fn author(user: &str, address: Option<IpAddr>, at: Timestamp) -> Author {
     let address = address.map(|address| address.to_string()).unwrap_or_default();
@@ -278,6 +285,15 @@ mod tests {
         assert_eq!(scope_text(&expected), "repos:read=3 repos:read=5 global:admin=0");
         assert_eq!(grant(&scope_text(&expected)), expected);
         assert_eq!(grant("later:scope=0 repos:read repos:read=x"), Grant::default());
+    }
+
+    #[test]
+    fn the_use_of_a_session_is_written_before_it_ends() {
+        let interval = |seconds| {
+            let (lifetime, inactivity) = (Duration::from_secs(86_400), Duration::from_secs(seconds));
+            use_interval(SessionLimits { lifetime, inactivity })
+        };
+        assert_eq!([interval(86_400), interval(60), interval(3)], [60 * SECOND, 30 * SECOND, 3 * SECOND / 2]);
     }
 
     #[test]

@@ -42,6 +42,8 @@ impl SignedIn {
         let name = claims.text(&settings.username_claim).filter(|name| !name.trim().is_empty());
         let user: String =
             name.unwrap_or(unique_id).chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+        // `rspm revoke token --user` trims the name too.
+        let user = user.trim().to_owned();
         let groups = list(claims, &settings.groups_claim, &settings.groups_separator);
         let mut scopes: Vec<NamedScope> = settings.scopes.clone();
         for mapping in &settings.groups {

@@ -133,6 +133,7 @@ pub fn issue(
         "name": properties.user,
         "kind": properties.kind.as_str(),
         "rev": tokens.revision(),
+        "history": tokens.history(),
         "scopes": scopes,
     });
     let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
@@ -158,6 +159,10 @@ pub fn verify(
     claims.check_parties(issuer, &[purpose.audience().to_owned()])?;
     claims.check_times(now)?;
     let field = |name: &'static str| claims.text(name).ok_or(Invalid::Missing(name));
+    // SECURITY: a restored database assigns the numbers of objects and revisions a second time.
+    if field("history")? != tokens.history() {
+        return Err(Invalid::Value("history"));
+    }
     let guid = field("jti")?.parse::<Identity>().map_err(|_| Invalid::Type("jti"))?;
     let revision = claims.get("rev").and_then(Value::as_i64).ok_or(Invalid::Missing("rev"))?;
     let expires_at = claims.time("exp")?.ok_or(Invalid::Missing("exp"))?;

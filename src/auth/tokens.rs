@@ -86,6 +86,11 @@ impl Token {
         }
     }
 
+    /// The digest under which the database has it.
+    pub(super) fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
     /// The kind of the author of its writes.
     #[must_use]
     pub fn author_kind(&self) -> AuthorKind {
@@ -251,6 +256,11 @@ impl Tokens {
         self.0.table.load().revision
     }
 
+    /// The history of the database (`clock.history`): a restored one has another.
+    pub(super) fn history(&self) -> String {
+        self.0.catalog.get().history_id.clone()
+    }
+
     /// The key of signed tokens.
     pub(super) fn signing_key(&self) -> Option<&SigningKey> {
         self.0.signing_key.as_ref()
@@ -262,6 +272,23 @@ impl Tokens {
     /// There were too many: seconds until the next one is accepted.
     pub fn count_failure(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
         self.0.failures.count(address, prefix, now)
+    }
+
+    /// Counts a sign-in of a browser, or of a device, that a client begins.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub fn count_sign_in(&self, address: IpAddr, is_of_device: bool, now: Timestamp) -> Result<(), u64> {
+        self.0.failures.count_sign_in(address, is_of_device, now)
+    }
+
+    /// Counts a code of a device that a user, by the identity at the provider, enters. SECURITY: also codes that exist are
+    /// counted, before they are looked up: otherwise a limit would not slow down guesses.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub fn count_code(&self, user: Arc<str>, now: Timestamp) -> Result<(), u64> {
+        self.0.failures.count_code(user, now)
     }
 
     /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.

@@ -64,7 +64,11 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
         ..Filter::default()
     };
     let rows = db.read(move |c| audit::list(c, &filter)).await?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == PAGE);
+    let dropped_lines = sink.dropped_lines();
     for row in rows {
         let id = row.id;
         // A struct of texts and numbers is always valid JSON.
@@ -73,6 +77,16 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
             log.write(&line);
         }
         *position = Some(id);
+    }
+    // A line is lost while the disk is full. The next read begins after the last row that the file has; a row of which the
+    // file had a part may be there twice then.
+    let written = tokio::task::spawn_blocking(move || {
+        sink.flush();
+        if sink.dropped_lines() == dropped_lines { Ok(()) } else { Err(last_row(sink.path())) }
+    });
+    if let Ok(Err(last)) = written.await {
+        *position = Some(last.filter(|row| *row >= after).unwrap_or(after));
+        return Ok(false);
     }
     Ok(is_full)
 }

@@ -7,14 +7,23 @@ use crate::model::time::Timestamp;
 
 /// The migration that creates the audit trail: a restored database may have an older schema.
 const AUDIT_MIGRATION: i64 = 14;
+/// The migration that creates the tables of sessions and sign-ins.
+const SESSION_MIGRATION: i64 = 15;
 /// The migration that creates the table of uploads.
 const UPLOAD_MIGRATION: i64 = 17;
 
-/// Removes the data about running servers, their leases and holds, and uploads, whose clients have given up.
+/// Removes the data about running servers, their leases and holds, and uploads, whose clients have given up. Also removes
+/// sessions and sign-ins: some of them were ended after the backup.
 pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("DELETE FROM node", &[])?;
     c.execute("DELETE FROM lease", &[])?;
-    if level(c)? >= UPLOAD_MIGRATION {
+    let level = level(c)?;
+    if level >= SESSION_MIGRATION {
+        c.execute("DELETE FROM session", &[])?;
+        c.execute("DELETE FROM login", &[])?;
+        c.execute("DELETE FROM device_login", &[])?;
+    }
+    if level >= UPLOAD_MIGRATION {
         c.execute("DELETE FROM upload", &[])?;
     }
     c.execute("DELETE FROM hold", &[]).map(drop)

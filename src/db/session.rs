@@ -281,20 +281,24 @@ pub fn polled(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Re
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
 }
 
-/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more.
+/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session of
+/// the user has ended: servers cache sessions for a second, and a decision after a revocation would outlast it.
 ///
 /// # Errors
 /// Those of the database.
 pub fn decide(
     c: &mut dyn Conn,
-    digest: Sha256,
-    state: DeviceState,
+    (digest, state): (Sha256, DeviceState),
     (user, unique_id, scopes): (&str, &str, &str),
+    session: Sha256,
 ) -> Result<bool, DbError> {
     const DECIDE: &str = "UPDATE device_login SET state = $1, user_name = $2, unique_id = $3, scopes = $4 \
-        WHERE digest = $5 AND state = 'pending'";
-    let digest = digest.to_string();
-    let params = [state.as_str().into(), user.into(), unique_id.into(), scopes.into(), digest.into()];
+        WHERE digest = $5 AND state = 'pending' AND EXISTS (SELECT 1 FROM session s WHERE s.digest = $6)";
+    // A revocation is either before this decision, or removes the row.
+    clock::lock(c)?;
+    let (digest, session) = (digest.to_string(), session.to_string());
+    let params =
+        [state.as_str().into(), user.into(), unique_id.into(), scopes.into(), digest.into(), session.into()];
     Ok(c.execute(DECIDE, &params)? > 0)
 }
 

@@ -123,6 +123,18 @@ fn openssl_can_be_the_client() {
 }
 
 #[test]
+fn the_first_token_lives_no_longer_than_others() {
+    let gcfg = "[Bootstrap]\nPublicKey = {dir}/.ppm/keys/public.key\n[Authentication]\nMaxTokenLifetime = 1h";
+    let server = Builder::default().gcfg(gcfg).start();
+    assert_eq!(bootstrap(&server, &["keys", "--quiet"]).code, 0);
+    for words in [&["token"][..], &["token", "--expires=2h"]] {
+        let refused = bootstrap(&server, words);
+        assert!(refused.code == 1 && refused.err.contains("MaxTokenLifetime"), "{words:?}: {}", refused.err);
+    }
+    assert_eq!(bootstrap(&server, &["token", "--expires=1h", "--quiet"]).code, 0);
+}
+
+#[test]
 fn a_server_without_a_key_has_no_bootstrap() {
     let server = Server::start();
     let request = json!({"time": "2026-01-01T00:00:00Z", "nonce": "0123456789abcdef", "signature": ""});

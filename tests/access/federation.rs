@@ -67,6 +67,11 @@ fn a_job_publishes_without_a_stored_password() {
     // What uv and the action for GitHub do.
     let audience = server.get("/_/oidc/audience");
     assert_eq!((audience.status, audience.json()), (200, json!({"audience": "packages"})));
+    // A proxy on this machine may have received it unencrypted.
+    let body = json!({"token": issuer.token(&job("1"))}).to_string();
+    let forwarded = [("X-Forwarded-For", "203.0.113.5")];
+    let refused = http::request("POST", &server.url("/_/oidc/mint-token"), &forwarded, body.as_bytes());
+    assert!(refused.status == 400 && refused.text().contains("unencrypted"), "{}", refused.text());
     let minted = mint(&server, &issuer.token(&job("1")));
     assert_eq!(minted.status, 200, "{}", minted.text());
     assert!(minted.header("cache-control").is_some_and(|value| value.contains("no-store")));
@@ -108,6 +113,29 @@ fn a_pod_exchanges_one_token_many_times_for_tokens_that_read() {
         assert_eq!(upload(&server, "team", &bearer(access)), 403);
     }
     assert_eq!(mint(&server, &token).status, 422, "it may not publish");
+}
+
+#[test]
+fn a_restored_database_accepts_no_token_that_was_signed_before() {
+    let issuer = Issuer::start();
+    let server = builder(&issuer.url()).start();
+    private_repository(&server, "team", "alpha");
+    let pod = issuer.token(&json!({"aud": "cluster", "sub": "system:serviceaccount:ns:a", "jti": "1"}));
+    let access = |server: &Server| {
+        let answer = exchange(server, &pod);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        bearer(answer.json()["access_token"].as_str().expect("a token"))
+    };
+    let old = access(&server);
+    assert_eq!(get(&server, INDEX, Some(&old)).status, 200);
+    let folder = server.dir().join("backups").display().to_string();
+    server.rspm_stdout(&format!("backup create --to {folder}"));
+    let mut restored = builder(&issuer.url()).prepare();
+    restored.rspm_stdout(&format!("backup restore --from {folder}"));
+    restored.launch();
+    // The restored database assigns numbers of repositories again: the token could name another one.
+    assert_eq!(get(&restored, INDEX, Some(&old)).status, 401);
+    assert_eq!(get(&restored, INDEX, Some(&access(&restored))).status, 200);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Verification of the tokens of an identity provider against a provider with keys of several kinds.
 
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -254,6 +257,31 @@ async fn new_keys_are_loaded_after_a_minute_and_old_ones_serve_while_the_provide
         matches!(&error, VerifyError::Unavailable(_)) && error.to_string().contains("http://other"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn requests_that_waited_for_a_failure_do_not_repeat_it() {
+    let provider = Provider::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+    let (sender, connections) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A slow issuer: the second request arrives more than five seconds after the first one by the given clock.
+            std::thread::sleep(Duration::from_secs(2));
+            drop(stream);
+            if sender.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let document = |seconds: i64| provider.providers.document(&issuer, Timestamp((NOW + seconds) * SECOND));
+    let (first, second) = tokio::join!(document(0), document(6));
+    assert!(first.is_err() && second.is_err());
+    assert!(connections.recv_timeout(Duration::from_secs(60)).is_ok());
+    assert!(connections.try_recv().is_err(), "one request for both");
+    assert!(document(20).await.is_err());
+    assert!(connections.recv_timeout(Duration::from_secs(60)).is_ok(), "tried again later");
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
     assert_eq!(http::request("GET", &path, &[("Cookie", cookie.as_str())], b"").status, 401);
     let trail = server.json("audit list").to_string();
     assert!(trail.contains("sign in") && trail.contains("sign out"), "{trail}");
+    assert!(trail.contains("; identity ann; "), "not only a name, which a user may have chosen: {trail}");
     assert!(!trail.contains(&session) && !server.log_lines().join("\n").contains(&session));
 }
 
@@ -76,6 +77,9 @@ fn a_user_without_a_scope_gets_a_page_that_names_the_groups() {
     assert_eq!(page.status, 403, "{page:?}");
     assert!(page.text.contains("sales, &lt;b&gt;hr&lt;/b&gt;"), "{}", page.text);
     assert_eq!(browser.cookie("ppm"), None);
+    let rows = server.json("audit list");
+    let row = rows.as_array().expect("rows").iter().find(|row| row["action"] == "sign in").expect("a row");
+    assert_eq!((&row["outcome"], &row["object"]), (&json!("refused"), &json!("bob")), "{row}");
 }
 
 #[test]
@@ -143,6 +147,59 @@ fn a_session_changes_nothing_for_pages_of_other_sites() {
     assert_eq!(create(&[json, ("Origin", "http://evil.example")]), 403);
     assert_eq!(create(&[("Content-Type", "text/plain"), ("Sec-Fetch-Site", "same-origin")]), 403);
     assert_eq!(create(&[json, ("Sec-Fetch-Site", "same-origin")]), 201);
+}
+
+#[test]
+fn a_password_beside_the_session_does_not_replace_the_check_of_the_page() {
+    let (_provider, server) = with_mock();
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let (device, verifier) = begin_device(&server);
+    let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let password = basic("__token__", &token(&server, "--scope=repos:read --repos=team --user=eve"));
+    let post = |path: &str, body: &str, site: &str| {
+        let headers = [
+            ("Cookie", cookie.as_str()),
+            ("Authorization", password.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Sec-Fetch-Site", site),
+        ];
+        http::request("POST", &server.url(path), &headers, body.as_bytes()).status
+    };
+    let allow = format!("user_code={}&decision=allow", text(&device, "user_code"));
+    assert_eq!(post("/__login__/device", &allow, "cross-site"), 403);
+    assert_eq!(text(&poll(&server, &device, &verifier).json(), "error"), "authorization_pending");
+    assert_eq!(post("/__logout__", "", "cross-site"), 403);
+    assert_eq!(index(&server, &browser), 200);
+    assert_eq!(post("/__logout__", "", "same-origin"), 303);
+    assert_eq!(index(&server, &browser), 401);
+    let rows = server.json("audit list");
+    let row = rows.as_array().expect("rows").iter().find(|row| row["action"] == "sign out").expect("a row");
+    assert_eq!(row["object"], "ann", "the user of the session: {row}");
+}
+
+#[test]
+fn one_client_cannot_begin_all_sign_ins_and_one_user_cannot_try_all_codes() {
+    let (_provider, server) = with_mock();
+    for (method, path, expected) in [("GET", "/__login__", 302), ("POST", "/__api__/device", 200)] {
+        let begin = |address: &str| {
+            http::request(method, &server.url(path), &[("X-Forwarded-For", address)], b"").status
+        };
+        let statuses: Vec<u16> = (0..60).map(|_| begin("203.0.113.5")).collect();
+        assert_eq!(statuses[..20], [expected; 20], "{path}");
+        assert!(statuses.contains(&429), "{path}: {statuses:?}");
+        assert_eq!(begin("203.0.113.6"), expected, "{path}: another client");
+    }
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let (device, _) = begin_device(&server);
+    let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    // Also a code that exists is counted: a guess is not known to be wrong before it is looked up.
+    let page = text(&device, "verification_uri_complete");
+    let show = || http::request("GET", page, &[("Cookie", cookie.as_str())], b"").status;
+    let statuses: Vec<u16> = (0..60).map(|_| show()).collect();
+    assert_eq!(statuses[..20], [200; 20]);
+    assert!(statuses.contains(&429), "{statuses:?}");
 }
 
 #[test]

@@ -156,9 +156,11 @@ fn text(claims: &Claims, name: &str) -> Option<String> {
     claims.get(name).and_then(scalar)
 }
 
-/// Shortens a text of a token, and replaces its control characters, for messages and rows.
+/// Shortens a text of a token, and replaces its control characters, for messages and rows. No spaces are at its ends:
+/// `rspm revoke token --user` trims the name of a user.
 fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_EXCERPT).collect()
+    let text = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_EXCERPT);
+    text.collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

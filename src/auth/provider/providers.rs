@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jsonwebtoken::Algorithm;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use super::document::{Document, is_secure};
 use super::keys::KeySet;
 use crate::auth::jwt::{Claims, Invalid, Unverified, is_signed_by};
 use crate::config::Proxy;
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::upstream::UpstreamError;
 
 /// Time after which document and keys are requested again, in microseconds.
@@ -22,6 +23,8 @@ const MAX_STALE: i64 = 24 * 3_600 * SECOND;
 const UNKNOWN_KEY_INTERVAL: i64 = 60 * SECOND;
 /// Time after a failure during which no further request is made.
 const FAILURE_INTERVAL: i64 = 5 * SECOND;
+/// Maximum time for which a request waits for the failure of another one.
+const MAX_WAIT: i64 = 60 * SECOND;
 
 /// The accepted algorithms: all of them have public keys. SECURITY: with HMAC, a public key would be the secret.
 const ALGORITHMS: [Algorithm; 9] = [
@@ -59,7 +62,7 @@ struct Inner {
 #[derive(Default)]
 struct Issuer {
     loaded: Mutex<Option<Arc<Loaded>>>,
-    /// Serializes requests; the last failure and its time.
+    /// Serializes requests; the last failure and the time at which it was known.
     failure: tokio::sync::Mutex<Option<(Timestamp, ProviderError)>>,
 }
 
@@ -171,8 +174,11 @@ impl Providers {
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
-        let is_recent = |at: Timestamp| (0..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
+        // A request that arrived before the failure was known has waited for it. If each of them tried again, an issuer that
+        // does not respond would delay each request by all those before it.
+        let is_recent = |at: Timestamp| (-MAX_WAIT..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
+        let started = Instant::now();
         let error = match recent {
             Some(error) => error,
             None => match self.request(issuer, now).await {
@@ -184,7 +190,8 @@ impl Providers {
                 }
                 Err(error) => {
                     tracing::warn!("could not load the keys of the identity provider {issuer}: {error}");
-                    *failure = Some((now, error.clone()));
+                    let known_at = now.0.saturating_add(microseconds(started.elapsed()));
+                    *failure = Some((Timestamp(known_at), error.clone()));
                     error
                 }
             },

@@ -35,6 +35,7 @@ use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
+pub(super) use token::check_lifetime;
 
 use super::app::App;
 use super::base_url::{self, RequestHead};
@@ -146,15 +147,7 @@ pub(super) async fn answer_on_network(
             ),
         ));
     }
-    let is_confidential = match peer {
-        Peer::Unix { .. } => true,
-        Peer::Tcp { address, tls } => {
-            let is_https = base_url::base_url(&app.site.load(), &head).starts_with("https://");
-            // A proxy on this machine forwards requests of other machines.
-            let is_forwarded = FORWARDING_FIELDS.iter().any(|name| parts.headers.contains_key(*name));
-            tls || is_https || (address.ip().to_canonical().is_loopback() && !is_forwarded)
-        }
-    };
+    let is_confidential = is_confidential(&app, &head);
     drop(app);
     let request = Request::from_parts(parts.clone(), body);
     let path = path.to_owned();
@@ -176,6 +169,19 @@ fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     };
     let version = release(headers.get(VERSION_HEADER)?.to_str().ok()?)?;
     (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
+}
+
+/// Returns true if nobody on the network can read the response.
+pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
+    match head.peer {
+        Peer::Unix { .. } => true,
+        Peer::Tcp { address, tls } => {
+            let is_https = base_url::base_url(&app.site.load(), head).starts_with("https://");
+            // A proxy on this machine forwards requests of other machines.
+            let is_forwarded = FORWARDING_FIELDS.iter().any(|name| head.parts.headers.contains_key(*name));
+            tls || is_https || (address.ip().to_canonical().is_loopback() && !is_forwarded)
+        }
+    }
 }
 
 /// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was

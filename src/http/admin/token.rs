@@ -41,14 +41,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     }
     let user = text(&body.user, "user", MAX_USER)?;
     let now = (app.state.clock)();
-    if let Some(max) = app.state.config.load().authentication.max_token_lifetime
-        && body.expires_in.is_none_or(|seconds| u64::try_from(seconds).is_ok_and(|s| s > max.as_secs()))
-    {
-        let max = lifetime(max);
-        return Err(Failure::bad_request(format!(
-            "tokens of this server live at most {max} ([Authentication] MaxTokenLifetime): --expires={max}"
-        )));
-    }
+    check_lifetime(app, body.expires_in)?;
     let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
     let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
     let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
@@ -143,6 +136,22 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
             Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
         }
     }
+}
+
+/// Checks that a new token lives no longer than `Authentication.MaxTokenLifetime`; `expires_in` is in seconds, `None` for a
+/// token that never expires.
+///
+/// # Errors
+/// 400.
+pub(in crate::http) fn check_lifetime(app: &App, expires_in: Option<i64>) -> Result<(), Failure> {
+    let Some(max) = app.state.config.load().authentication.max_token_lifetime else { return Ok(()) };
+    if expires_in.is_none_or(|seconds| u64::try_from(seconds).is_ok_and(|s| s > max.as_secs())) {
+        let max = lifetime(max);
+        return Err(Failure::bad_request(format!(
+            "tokens of this server live at most {max} ([Authentication] MaxTokenLifetime): --expires={max}"
+        )));
+    }
+    Ok(())
 }
 
 /// Writes a lifetime as `--expires` expects it.

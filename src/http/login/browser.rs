@@ -9,12 +9,14 @@ use url::form_urlencoded::Serializer;
 use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
 use crate::auth::provider::VerifyError;
-use crate::auth::{self, Claims, Invalid};
+use crate::auth::{self, Claims, Invalid, SignedIn};
+use crate::db::audit;
+use crate::db::author::{Author, AuthorKind};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::permission::{Principal, session_limits};
+use crate::http::permission::session_limits;
 use crate::http::response;
 use crate::http::target::Query;
 use crate::model::time::Timestamp;
@@ -35,7 +37,7 @@ fn value(secret: &str, purpose: &str) -> String {
 /// Redirects to the provider.
 ///
 /// # Errors
-/// The database fails.
+/// 429 after too many sign-ins of a client; the database fails.
 pub(super) async fn start(
     app: &App,
     provider: &Provider,
@@ -44,6 +46,7 @@ pub(super) async fn start(
 ) -> Result<Response<Body>, Failure> {
     let Provider { settings, address } = provider;
     let now = head.received_at;
+    super::count_begin(app, head, false)?;
     let endpoint = match endpoint(app, provider, now).await {
         Ok(endpoint) => endpoint,
         Err(problem) => return Ok(failed(provider, &problem)),
@@ -142,6 +145,7 @@ pub(super) async fn callback(
     };
     if user.has_no_scope() {
         tracing::warn!("refused the sign-in of {}: no scope, groups: {}", user.user, user.groups.join(", "));
+        record_refusal(app, &user, head).await?;
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(", ") };
         let texts = [
             format!("{}, none of your groups has access to this server.", user.user),
@@ -159,6 +163,23 @@ pub(super) async fn callback(
         cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),
     ];
     Ok(redirect(StatusCode::SEE_OTHER, format!("{prefix}{return_to}"), cookies))
+}
+
+/// Records in the audit trail that a user without a scope signed in at the provider.
+async fn record_refusal(app: &App, user: &SignedIn, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let client = app.site.load().client_address(head.peer, &head.parts.headers);
+    let author = Author {
+        kind: AuthorKind::Session,
+        name: user.user.clone(),
+        address: client.map(|address| address.to_string()).unwrap_or_default(),
+        at: head.received_at,
+    };
+    let detail = format!("identity {}; no group of the user has a scope", user.unique_id);
+    let write = app.state.db.write(move |c| {
+        audit::record_by(c, &author, "sign in", ("user", &author.name), (audit::REFUSED, &detail))
+    });
+    write.await?;
+    Ok(())
 }
 
 /// Exchanges a code and verifies the result.
@@ -206,19 +227,22 @@ fn problem(error: VerifyError) -> Problem {
 /// Ends the session, here and at the provider if it can (OpenID Connect RP-Initiated Logout 1.0).
 ///
 /// # Errors
-/// The database fails.
+/// 403 for a form of another site; the database fails.
 pub(super) async fn logout(
     app: &App,
     provider: &Provider,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
+    super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
-    if let (Principal::Token(session), Some(secret)) =
-        (head.principal, cookie::find(&head.parts.headers, SESSION))
-    {
-        let client = app.site.load().client_address(head.peer, &head.parts.headers);
-        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+    // Not the client of the request, which is another user if the browser also sends a password.
+    if let Some(secret) = cookie::find(&head.parts.headers, SESSION) {
+        let limits = session_limits(app);
+        if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
+            let client = app.site.load().client_address(head.peer, &head.parts.headers);
+            app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+        }
     }
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {

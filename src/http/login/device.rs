@@ -38,7 +38,7 @@ pub(super) fn error(word: &str, description: &str) -> Response<Body> {
 /// Begins the sign-in of a device.
 ///
 /// # Errors
-/// 503 if the provider cannot be reached, or too many sign-ins are in progress.
+/// 429 after too many of a client, 503 if the provider cannot be reached, or too many sign-ins are in progress.
 pub(super) async fn begin(
     app: &App,
     provider: &Provider,
@@ -46,6 +46,7 @@ pub(super) async fn begin(
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let Provider { settings, address } = provider;
+    super::count_begin(app, head, true)?;
     let challenge = form.get("code_challenge").unwrap_or_default();
     let method =
         form.get("code_challenge_method").unwrap_or(if challenge.is_empty() { "S256" } else { "plain" });

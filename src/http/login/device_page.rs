@@ -13,13 +13,13 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::session_limits;
+use crate::http::response;
 use crate::http::target::Query;
-use crate::http::{refused_proof, response};
 
 /// Shows a form for the code, or the sign-in with a code.
 ///
 /// # Errors
-/// 429 after too many wrong codes; the database fails.
+/// 429 after too many codes; the database fails.
 pub(super) async fn show(
     app: &App,
     provider: &Provider,
@@ -28,19 +28,19 @@ pub(super) async fn show(
 ) -> Result<Response<Body>, Failure> {
     let prefix = cookie::prefix(&provider.address);
     let code = query.get("user_code").unwrap_or_default();
-    if session(app, head).await?.is_none() {
+    let Some((_, user)) = session(app, head).await? else {
         let letters: String =
             code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(20).collect();
         let target = format!("{prefix}/__login__?return=/__login__/device%3Fuser_code={letters}");
         let mut redirect = response::redirect(StatusCode::FOUND, response::header_value(target));
         page::protect(&mut redirect);
         return Ok(redirect);
-    }
+    };
     if code.is_empty() {
         return Ok(code_form(prefix, ""));
     }
+    count_code(app, user, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let (code, address, prefix) = (escape(code), escape(&device.address), escape(prefix));
@@ -58,13 +58,14 @@ pub(super) async fn show(
 /// Records the decision.
 ///
 /// # Errors
-/// 401 without a session, 429 after too many wrong codes; the database fails.
+/// 401 without a session, 403 for a form of another site, 429 after too many codes; the database fails.
 pub(super) async fn decide(
     app: &App,
     provider: &Provider,
     form: &Query,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
+    super::require_own_form(app, head)?;
     let prefix = cookie::prefix(&provider.address);
     let Some((session, unique_id)) = session(app, head).await? else {
         return Err(Failure::unauthorized("the session has ended; sign in again", "rstudio-pm"));
@@ -75,8 +76,8 @@ pub(super) async fn decide(
         _ => return Err(Failure::bad_request("decision must be allow or deny")),
     };
     let code = form.get("user_code").unwrap_or_default();
+    count_code(app, Arc::clone(&unique_id), head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
@@ -90,6 +91,12 @@ pub(super) async fn decide(
         "<p>The device was denied. You can close this page.</p>"
     };
     Ok(page::page(StatusCode::OK, "Sign in a device", text, None))
+}
+
+/// Counts a code that a user enters.
+fn count_code(app: &App, user: Arc<str>, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let counted = app.tokens.count_code(user, head.received_at);
+    counted.map_err(|seconds| super::too_many("codes", seconds))
 }
 
 /// Returns the session of the browser. A token in `Authorization` is none: the page is for people.

@@ -20,11 +20,15 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::target::Query;
 use crate::http::{refused_proof, response};
+use crate::model::time::{SECOND, Timestamp};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// Time after its end for which the use of a device's token is remembered, in microseconds: more than the difference
+/// between the clocks of servers.
+const MEMORY: i64 = 300 * SECOND;
 /// Lifetime of an access token without `[OpenIDConnect]`.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -104,7 +108,8 @@ async fn of_device(
         Ok(verified) => verified,
         Err(invalid) => return refuse(app, &VerifyError::Invalid(invalid), head),
     };
-    let (digest, end) = (auth::digest(subject_token), verified.token.expires_at.unwrap_or(now));
+    let expires_at = verified.token.expires_at.unwrap_or(now);
+    let (digest, end) = (auth::digest(subject_token), Timestamp(expires_at.0.saturating_add(MEMORY)));
     if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
@@ -166,7 +171,9 @@ async fn issue(
         address: client.map(|address| address.to_string()).unwrap_or_default(),
         at: now,
     };
-    let (guid, detail) = (token.guid.to_string(), format!("for {}", properties.user));
+    // SECURITY: some providers let users choose their name.
+    let detail = format!("for {}; identity {}", properties.user, properties.unique_id);
+    let guid = token.guid.to_string();
     let write = app.state.db.write(move |c| {
         audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
     });

@@ -11,8 +11,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::refused_proof;
-use crate::http::response;
+use crate::http::{admin, refused_proof, response};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The end of the year 9999: later times have no RFC 3339 form.
@@ -30,6 +29,9 @@ pub(super) async fn answer(
     let config = app.state.config.load_full();
     if !config.authentication.api_token_auth {
         return Err(refusal(&BootstrapRefusal::Off));
+    }
+    if config.bootstrap.public_key.is_some() {
+        admin::check_lifetime(app, request.expires_in)?;
     }
     let time: jiff::Timestamp = request
         .time

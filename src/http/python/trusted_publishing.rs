@@ -12,10 +12,9 @@ use crate::access::ScopeKind;
 use crate::auth::federation::{self, Exchange, ExchangeError, ExchangeKind};
 use crate::config::{Config, Federation};
 use crate::http::app::App;
-use crate::http::base_url::{self, RequestHead};
+use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::peer::Peer;
 use crate::http::permission::token_issuer;
 use crate::http::request_body::{self, Incoming};
 use crate::http::{admin, read_body, refused_proof, response};
@@ -83,8 +82,7 @@ pub(in crate::http) async fn mint(
         return Err(is_off());
     }
     let body = read_body::read(body, MAX_BODY, app.limits.body_timeout).await?;
-    let base_url = base_url::base_url(&app.site.load(), head);
-    if !is_confidential(head, &base_url) {
+    if !admin::is_confidential(app, head) {
         return Err(Failure::bad_request("the new token would cross the network unencrypted: use https"));
     }
     // SECURITY: a page of another site must not make a browser exchange a token.
@@ -135,16 +133,6 @@ fn is_off() -> Failure {
     Failure::not_found(
         "trusted publishing is not configured: no section [IdentityFederation] has the scope sources:write",
     )
-}
-
-/// Returns true if nobody on the network can read the response.
-fn is_confidential(head: &RequestHead<'_>, base_url: &str) -> bool {
-    match head.peer {
-        Peer::Unix { .. } => true,
-        Peer::Tcp { address, tls } => {
-            tls || base_url.starts_with("https://") || address.ip().to_canonical().is_loopback()
-        }
-    }
 }
 
 fn code(error: &ExchangeError) -> &'static str {

@@ -1,5 +1,6 @@
 //! Sessions and sign-ins: each is used once, ends in time, and a revocation reaches all that a user has.
 
+use rstudio_pm::db::restored;
 use rstudio_pm::db::session::{self, DeviceLogin, DeviceState, Session};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::identity::Identity;
@@ -10,6 +11,7 @@ use crate::support::db::TestDb;
 
 both! {
     a_session_ends_by_time_by_inactivity_and_by_revocation
+    a_restored_database_has_no_sessions_and_sign_ins
     a_sign_in_ends_once
     the_sign_in_of_a_device_is_decided_once_and_ends_once
 }
@@ -61,6 +63,14 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
     assert!(again.len() == 1 && again[0].1 > revision, "{again:?}");
 }
 
+fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {
+    create(db, 1, "ann", 1_000);
+    db.write(|c| session::begin_login(c, (Sha256([2; 32]), "/a"), at(0), (at(600), 1)));
+    db.write(restored::remove_servers);
+    assert_eq!(find(db, 1), None);
+    assert_eq!(db.write(|c| session::end_login(c, Sha256([2; 32]), at(1))), None);
+}
+
 fn a_sign_in_ends_once(db: &mut TestDb) {
     let begin = |db: &TestDb, number: u8, limit: i64| {
         db.write(move |c| session::begin_login(c, (Sha256([number; 32]), "/a"), at(0), (at(600), limit)))
@@ -95,8 +105,11 @@ fn the_sign_in_of_a_device_is_decided_once_and_ends_once(db: &mut TestDb) {
     assert!(!db.write(move |c| session::begin_device(c, &other, (at(0), 1))), "too many");
     assert_eq!(db.read(|c| session::device_by_code(c, "BCDFGHJK")), Some(login));
     let decide = |db: &TestDb, state: DeviceState| {
-        db.write(move |c| session::decide(c, Sha256([7; 32]), state, ("ann", "ann-id", "repos:read=0")))
+        let user = ("ann", "ann-id", "repos:read=0");
+        db.write(move |c| session::decide(c, (Sha256([7; 32]), state), user, Sha256([1; 32])))
     };
+    assert!(!decide(db, DeviceState::Allowed), "the session has ended on another server");
+    create(db, 1, "ann", 1_000);
     assert!(decide(db, DeviceState::Allowed));
     assert!(!decide(db, DeviceState::Denied), "decided");
     let device = db.read(|c| session::device(c, Sha256([7; 32]))).expect("a row");

@@ -87,6 +87,18 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     let signature = format!("sha256={}", hex::encode(hmac::sign(&key, large.as_bytes())));
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], &large), 202);
 
+    // A larger body than those of GitHub is refused before it is read.
+    let stream = std::net::TcpStream::connect(server.host()).unwrap();
+    let (host, length) = (server.host(), (25 << 20) + 1);
+    let head = format!(
+        "POST /__api__/git-builders/{id}/poll HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: \
+         {length}\r\n\r\n"
+    );
+    (&stream).write_all(head.as_bytes()).unwrap();
+    let mut status = String::new();
+    BufReader::new(&stream).read_line(&mut status).unwrap();
+    assert!(status.starts_with("HTTP/1.1 413"), "{status}");
+
     // A token for the source does instead of a signature.
     let token = |source: &str| {
         let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");

@@ -8,6 +8,7 @@ use ring::hmac;
 
 use super::git_server::GitServer;
 use super::{builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for};
+use crate::builder::repository::Repository;
 use crate::support::http;
 use crate::support::server::Server;
 
@@ -201,6 +202,34 @@ fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
     for head in &new.requests.lock().unwrap()[before..] {
         assert!(!head.to_lowercase().contains("authorization"), "{head}");
     }
+}
+
+#[test]
+fn a_repository_with_sha_256_is_polled_and_built() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    std::fs::remove_dir_all(repository.path().join(".git")).unwrap();
+    repository.git(&["init", "--quiet", "--initial-branch=main", "--object-format=sha256"]);
+    repository.package("", "1.0");
+    assert_eq!(repository.commit().len(), 64);
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "ci", PASSWORD);
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
+    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+
+    repository.package("", "1.1");
+    repository.commit();
+    let before = git.requests.lock().unwrap().len();
+    let run = server.rspm_stdout("run git-builder --source=dev --name=tested");
+    assert!(run.starts_with("New commit "), "{run}");
+    assert_eq!(listed(&server).as_deref(), Some("1.1"));
+    let requests = git.requests.lock().unwrap()[before..].to_vec();
+    assert!(requests.iter().any(|head| head.contains("rstudio-pm/")), "not by git: {requests:?}");
+    let before = requests.len() + before;
+    server.rspm_stdout("run git-builder --source=dev --name=tested");
+    let requests = git.requests.lock().unwrap()[before..].to_vec();
+    assert_eq!(requests.len(), 1, "a poll without news is one request: {requests:?}");
 }
 
 #[test]

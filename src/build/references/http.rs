@@ -31,18 +31,18 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 8 << 20;
 /// Maximum number of redirects on the same server.
 const MAX_REDIRECTS: usize = 3;
-/// Maximum number of servers that are remembered.
-const MAX_SERVERS: usize = 10_000;
+/// Maximum number of repositories that are remembered.
+const MAX_REPOSITORIES: usize = 10_000;
 /// Maximum pause that a server may request.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// The clients, built for the first request, and what is known about servers.
+/// The clients, built for the first request, and what is known about repositories.
 #[derive(Default)]
 pub(in crate::build) struct HttpClients {
     /// By whether they connect only to the addresses that the unit of git can connect to.
     clients: Mutex<HashMap<bool, Client>>,
-    /// Servers without version 2 of the protocol.
-    old_servers: Mutex<HashSet<String>>,
+    /// URLs of repositories that are listed only by version 0 of the protocol, because of their server or of SHA-256.
+    old_protocol: Mutex<HashSet<String>>,
 }
 
 /// An answer of a git server.
@@ -79,8 +79,8 @@ pub(super) async fn list(
     let http = &builds.remotes.http;
     let Some(client) = http.client(is_restricted) else { return Ok(None) };
     let login = credential::secrets(builds, builder, url).await?.login;
-    let (base, server) = (builder.url.trim_end_matches('/'), url.authority());
-    if !http.old_servers.lock().contains(&server) {
+    let base = builder.url.trim_end_matches('/');
+    if !http.old_protocol.lock().contains(base) {
         match command(&client, base, login.as_ref(), prefixes).await? {
             Answer::List(references) => return Ok(Some(references)),
             Answer::Refusal => return Ok(None),
@@ -89,11 +89,11 @@ pub(super) async fn list(
     }
     match advertisement(&client, base, login.as_ref()).await? {
         Answer::List(references) => {
-            let mut old_servers = http.old_servers.lock();
-            if old_servers.len() >= MAX_SERVERS {
-                old_servers.clear();
+            let mut old_protocol = http.old_protocol.lock();
+            if old_protocol.len() >= MAX_REPOSITORIES {
+                old_protocol.clear();
             }
-            old_servers.insert(server);
+            old_protocol.insert(base.to_owned());
             Ok(Some(references))
         }
         Answer::Other | Answer::Refusal => Ok(None),

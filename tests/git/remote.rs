@@ -205,6 +205,35 @@ fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
 }
 
 #[test]
+fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "ci", PASSWORD);
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
+    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+
+    let (complete, is_complete) = std::sync::mpsc::channel();
+    let (release, is_released) = std::sync::mpsc::channel();
+    *git.hold.lock().unwrap() = Some((complete, is_released));
+    repository.package("", "1.1");
+    let older = repository.commit();
+    let line = "run git-builder --source=dev --name=tested --no-wait";
+    let first = server.rspm_command(line).stdout(Stdio::piped()).spawn().unwrap();
+    is_complete.recv_timeout(super::PATIENCE).expect("the first poll has listed the older commit");
+    repository.package("", "1.2");
+    repository.commit();
+    let second = server.rspm_stdout(line);
+    assert!(second.starts_with("New commit "), "{second}");
+    release.send(()).unwrap();
+    let output = first.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"Nothing new: "), "{output:?}");
+    wait_for("the newer commit is published", || listed(&server).filter(|version| version == "1.2"));
+    assert!(builds(&server).iter().all(|build| build["commit"] != older), "{:?}", builds(&server));
+}
+
+#[test]
 fn a_repository_with_sha_256_is_polled_and_built() {
     let server = server("PollInterval = 1h");
     let repository = Repository::new();

@@ -49,8 +49,8 @@ fn settings(builder: &GitBuilder) -> (&str, &str, &str, Option<i64>) {
     (&builder.url, &builder.branch, &builder.sub_dir, builder.credential)
 }
 
-/// Polls with one request; `None` if another poll has recorded another commit since: which of the two is the newer one is
-/// then unknown.
+/// Polls with one request; `None` if another poll has recorded another commit since: which of the two is the newer one
+/// is then unknown.
 async fn request(
     builds: &Builds,
     builder: &GitBuilder,

@@ -243,8 +243,8 @@ pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> 
     c.execute(SKIP, &[now.into(), builder.into(), head.into()]).map(drop)
 }
 
-/// Ends a build that waits for another attempt, if a newer commit of its branch was found since: its package would replace
-/// that of the newer commit. Builds that someone requested remain. Returns whether it was ended.
+/// Ends a build that waits for another attempt, if a newer commit of its branch was found since: its package would
+/// replace that of the newer commit. Builds that someone requested remain. Returns whether it was ended.
 pub fn skip_superseded(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \

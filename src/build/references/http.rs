@@ -160,8 +160,8 @@ fn is_allowed(address: IpAddr) -> bool {
     }
 }
 
-/// Whether the client connects to the host that was parsed: it converts some names to addresses, which the resolver does
-/// not see.
+/// Whether the client connects to the host that was parsed: it converts some names to addresses, which the resolver
+/// does not see.
 fn is_read_alike(url: &GitUrl, text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|parsed| parsed.host_str() == Some(url.host.as_str()))
 }

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two checks whether children have ended.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Number of checks for processes that are about to end: at least a second. Not a time, because builds get only the time
-/// that no other process wants: the children get as much of it as this process.
+/// Number of checks for processes that are about to end: at least a second. Not a time, because builds get only the
+/// time that no other process wants: the children get as much of it as this process.
 const CHECKS: u32 = 500;
 
 /// Waits at least a second for the children of this process; returns whether all of them have ended.

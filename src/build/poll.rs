@@ -12,6 +12,8 @@ use crate::serve::RepoError;
 
 /// Maximum time between polls that fail, in microseconds.
 const MAX_BACK_OFF: i64 = 3600 * SECOND;
+/// Maximum number of requests of a poll while other polls record other commits.
+const REQUESTS: usize = 3;
 /// Number of digits of a commit in messages.
 const SHORT: usize = 7;
 
@@ -29,6 +31,31 @@ pub struct PollResult {
 /// # Errors
 /// The repository cannot be reached; the reason is also recorded, and the next poll is later.
 pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<PollResult, RepoError> {
+    let mut builder = builder.clone();
+    for _ in 0..REQUESTS {
+        if let Some(result) = request(builds, &builder, actor).await? {
+            return Ok(result);
+        }
+        let id = builder.id;
+        let Some(current) = builds.state.db.read(move |c| git_builder::get(c, id)).await? else { break };
+        builder = current;
+    }
+    let message = "Other polls of the builder found other commits at the same time.".to_owned();
+    Ok(PollResult { message, ..PollResult::default() })
+}
+
+/// What must not change during a request: the repository, and what is built of it.
+fn settings(builder: &GitBuilder) -> (&str, &str, &str, Option<i64>) {
+    (&builder.url, &builder.branch, &builder.sub_dir, builder.credential)
+}
+
+/// Polls with one request; `None` if another poll has recorded another commit since: which of the two is the newer one
+/// is then unknown.
+async fn request(
+    builds: &Builds,
+    builder: &GitBuilder,
+    actor: &str,
+) -> Result<Option<PollResult>, RepoError> {
     match references::list(builds, builder).await {
         Ok(references) => {
             let (builder, actor) = (builder.clone(), actor.to_owned());
@@ -36,20 +63,18 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             let first_tags = builds.state.config.load().git.first_tags;
             let write = builds.state.db.write(move |c| {
                 // The builder may have been changed or deleted during the request; a changed one is due again.
-                let what = |b: &GitBuilder| (b.url.clone(), b.branch.clone(), b.sub_dir.clone());
-                if git_builder::get(c, builder.id)?.is_none_or(|current| what(&current) != what(&builder)) {
+                let current = git_builder::get(c, builder.id)?;
+                let Some(current) = current.filter(|current| settings(current) == settings(&builder)) else {
                     let message = "The builder was changed or deleted during the poll.".to_owned();
-                    return Ok(PollResult { message, ..PollResult::default() });
+                    return Ok(Some(PollResult { message, ..PollResult::default() }));
+                };
+                let head = references.head.as_deref().unwrap_or_default();
+                if current.head != builder.head && current.head != head {
+                    return Ok(None);
                 }
-                let result = record(c, &builder, &references, (first_tags, &actor), now)?;
-                git_builder::record_poll(
-                    c,
-                    builder.id,
-                    references.head.as_deref().unwrap_or_default(),
-                    now,
-                    due_at,
-                )?;
-                Ok(result)
+                let result = record(c, &current, &references, (first_tags, &actor), now)?;
+                git_builder::record_poll(c, current.id, head, now, due_at)?;
+                Ok(Some(result))
             });
             let result = write.await?;
             builds.wake.notify_one();
@@ -62,8 +87,17 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
             let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested);
             let due_at = Timestamp((builds.state.clock)().0.saturating_add(pause));
-            let (id, text) = (builder.id, reason.clone());
-            builds.state.db.write(move |c| git_builder::record_poll_failure(c, id, &text, due_at)).await?;
+            let (polled, text) = (builder.clone(), reason.clone());
+            let write = builds.state.db.write(move |c| {
+                // A builder that was changed during the request is due again, with its new settings.
+                match git_builder::get(c, polled.id)? {
+                    Some(current) if settings(&current) == settings(&polled) => {
+                        git_builder::record_poll_failure(c, polled.id, &text, due_at)
+                    }
+                    Some(_) | None => Ok(()),
+                }
+            });
+            write.await?;
             tracing::warn!(builder = builder.name, reason, "could not poll a git repository");
             Err(RepoError::Invalid(format!("could not poll the repository of '{}': {reason}", builder.name)))
         }

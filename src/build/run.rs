@@ -168,11 +168,14 @@ impl Attempt<'_> {
         let recorded = apply_edit(&self.builds.state, move |c| {
             let tx = if is_last { Some(clock::publish(c, &publish)?.tx) } else { None };
             let state = if is_last { BuildState::Failed } else { BuildState::Queued };
-            end(c, id, &holder, &AttemptEnd { state, tx, version: "", reason: &text, due_at }, now)
+            end(c, id, &holder, &AttemptEnd { state, tx, version: "", reason: &text, due_at }, now)?;
+            git_build::skip_superseded(c, id, now)
         });
-        recorded.await.map_err(|error| error.to_string())?;
+        let is_superseded = recorded.await.map_err(|error| error.to_string())?;
         tracing::warn!(builder = self.builder.name, build = id, reason, "a build from git failed");
-        if !is_last {
+        if is_superseded {
+            self.log.line("== The branch has a newer commit, which is built instead.");
+        } else if !is_last {
             self.log.line("== Another attempt follows.");
         }
         Ok(format!("failed: {reason}"))

@@ -14,8 +14,8 @@ use crate::serve::RepoError;
 /// repeated.
 pub(super) const POLLS: usize = 2;
 
-/// Headers of a request that may authenticate it.
-#[derive(Clone, Copy, Debug, Default)]
+/// Headers of a request that may authenticate it. One of them is a secret, so there is no `Debug` form.
+#[derive(Clone, Copy, Default)]
 pub struct Signatures<'a> {
     /// `X-Hub-Signature-256` of GitHub, Bitbucket (as `X-Hub-Signature`) and Gitea: `sha256=` and an HMAC.
     pub hub: Option<&'a str>,
@@ -170,7 +170,7 @@ mod tests {
         assert!(verify(Signatures { hub: Some(&hub), ..none }, body));
         assert!(verify(Signatures { gitea: Some(digits), ..none }, body));
         assert!(verify(Signatures { gitlab: Some(secret), ..none }, body));
-        for bad in [
+        let wrong_ones = [
             none,
             Signatures { hub: Some(&wrong), ..none },
             Signatures { hub: Some(digits), ..none },
@@ -178,8 +178,9 @@ mod tests {
             Signatures { gitea: Some("zz"), ..none },
             Signatures { gitlab: Some("It's a secret to everybody"), ..none },
             Signatures { gitlab: Some(""), ..none },
-        ] {
-            assert!(!verify(bad, body), "{bad:?}");
+        ];
+        for (number, bad) in wrong_ones.into_iter().enumerate() {
+            assert!(!verify(bad, body), "{number}");
         }
         assert!(!verify(Signatures { hub: Some(&hub), ..none }, b"Hello, World"));
     }

@@ -1,7 +1,7 @@
 //! Which sandbox runs the builders: the units of systemd, bubblewrap, or none if the administrator allows that.
 
 use std::fmt;
-use std::io::{Read, Result, Seek};
+use std::io::{ErrorKind, Read, Result, Seek};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use tar::{Builder, Header};
 
 use super::bubblewrap;
 use super::connection::{Connection, JobError};
-use super::message::{BuildRPackage, DetectPython, Event, Job, Limits, Purpose, Role};
+use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Limits, Purpose, Role};
 
 /// What the administrator chose: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,8 +156,8 @@ fn detect_with(
     };
     let mut attempts = Vec::new();
     for kind in kinds.into_iter().filter(|kind| *kind != Kind::None || allow_unsandboxed) {
-        // A sandbox that is only busy must not be replaced by none, which would be remembered.
-        if kind == Kind::None && attempts.iter().any(|(_, error)| matches!(error, JobError::Busy)) {
+        // A sandbox that is only busy or slow must not be replaced by none, which would be remembered.
+        if kind == Kind::None && attempts.iter().any(|(_, error)| is_overload(error)) {
             break;
         }
         let mut sandbox = Sandbox { kind, version: String::new(), paths: paths.clone() };
@@ -170,6 +170,23 @@ fn detect_with(
         }
     }
     Err(NoSandbox { language, attempts })
+}
+
+/// Whether a sandbox may work that had no time for the attempt.
+fn is_overload(error: &JobError) -> bool {
+    match error {
+        JobError::Busy => true,
+        JobError::Io(error) => error.kind() == ErrorKind::TimedOut,
+        JobError::Exit | JobError::Refused(_) | JobError::Ended | JobError::Message(_) => false,
+    }
+}
+
+/// The error of an attempt that failed with this reason.
+fn refusal(failure: &Failure, reason: String) -> JobError {
+    match failure.cause {
+        Cause::Time => std::io::Error::new(ErrorKind::TimedOut, reason).into(),
+        _ => JobError::Refused(reason),
+    }
 }
 
 impl Sandbox {
@@ -237,7 +254,7 @@ impl Sandbox {
         let _ = log.join();
         match failure {
             None => Ok(version.strip_prefix("Python ").unwrap_or(&version).to_owned()),
-            Some(failure) => Err(JobError::Refused(failure.reason)),
+            Some(failure) => Err(refusal(&failure, failure.reason.clone())),
         }
     }
 
@@ -278,7 +295,7 @@ impl Sandbox {
             None => Ok(version.strip_prefix("R ").unwrap_or(&version).to_owned()),
             Some(failure) => {
                 let log = log.join().unwrap_or_default();
-                Err(JobError::Refused(format!("{failure}; the log ends with: {log}")))
+                Err(refusal(&failure, format!("{failure}; the log ends with: {log}")))
             }
         }
     }
@@ -291,4 +308,18 @@ fn tail(mut log: impl Read) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<_> = text.lines().rev().take(3).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_without_time_for_the_attempt_is_not_replaced_by_none() {
+        let slow = Failure { cause: Cause::Time, reason: String::new() };
+        let broken = Failure { cause: Cause::Builder, reason: String::new() };
+        assert!(is_overload(&refusal(&slow, "slow".to_owned())) && is_overload(&JobError::Busy));
+        assert!(!is_overload(&refusal(&broken, "no R".to_owned())));
+        assert!(!is_overload(&JobError::Io(ErrorKind::NotFound.into())));
+    }
 }

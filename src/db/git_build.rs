@@ -243,6 +243,18 @@ pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> 
     c.execute(SKIP, &[now.into(), builder.into(), head.into()]).map(drop)
 }
 
+/// Ends a build that waits for another attempt, if a newer commit of its branch was found since: its package would
+/// replace that of the newer commit. Builds that someone requested remain. Returns whether it was ended.
+pub fn skip_superseded(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
+    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
+        reason = 'the branch has a newer commit' WHERE id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
+        AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
+        AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id) \
+        AND EXISTS (SELECT 1 FROM git_build n WHERE n.builder_id = git_build.builder_id AND n.tag = '' \
+        AND n.commit_sha <> git_build.commit_sha AND n.replaces = 0 AND n.id > git_build.id)";
+    Ok(c.execute(SKIP, &[now.into(), id.into()])? == 1)
+}
+
 /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
 fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
     Ok(c.host_time()?.unwrap_or(clock))

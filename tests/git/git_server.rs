@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -14,7 +15,11 @@ pub(super) struct GitServer {
     port: u16,
     /// The heads of all requests.
     pub(super) requests: Arc<Mutex<Vec<String>>>,
+    /// Holds the next answer to the package server itself: sends a message when it is complete, and waits for one.
+    pub(super) hold: Hold,
 }
+
+pub(super) type Hold = Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>;
 
 impl GitServer {
     /// Serves the repositories of a directory to one user.
@@ -32,17 +37,20 @@ impl GitServer {
         let port = listener.local_addr().unwrap().port();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = Arc::clone(&requests);
+        let hold = Hold::default();
+        let next = Arc::clone(&hold);
         let authorization = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (root, authorization, log) = (root.clone(), authorization.clone(), Arc::clone(&log));
+                let next = Arc::clone(&next);
                 // A client that disconnects is no failure of the server.
                 std::thread::spawn(move || {
-                    drop(answer(client, &root, &authorization, (&log, has_version_2)))
+                    drop(answer(client, &root, &authorization, (&log, has_version_2, &next)))
                 });
             }
         });
-        GitServer { port, requests }
+        GitServer { port, requests, hold }
     }
 
     pub(super) fn url(&self, name: &str) -> String {
@@ -54,7 +62,7 @@ fn answer(
     client: TcpStream,
     root: &std::path::Path,
     authorization: &str,
-    (log, has_version_2): (&Mutex<Vec<String>>, bool),
+    (log, has_version_2, hold): (&Mutex<Vec<String>>, bool, &Hold),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();
@@ -107,6 +115,13 @@ fn answer(
     let mut backend = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     backend.stdin.take().expect("piped").write_all(&body)?;
     let output = backend.wait_with_output()?.stdout;
+    if header("user-agent").is_some_and(|agent| agent.contains("rstudio-pm/")) {
+        let held = hold.lock().unwrap().take();
+        if let Some((complete, release)) = held {
+            let _ = complete.send(());
+            let _ = release.recv();
+        }
+    }
     let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(output.len(), |at| at + 4);
     let (fields, content) = output.split_at(end);
     let fields = String::from_utf8_lossy(fields);

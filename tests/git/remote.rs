@@ -8,6 +8,7 @@ use ring::hmac;
 
 use super::git_server::GitServer;
 use super::{builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for};
+use crate::builder::repository::Repository;
 use crate::support::http;
 use crate::support::server::Server;
 
@@ -86,6 +87,18 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     let large = "x".repeat(3 << 20);
     let signature = format!("sha256={}", hex::encode(hmac::sign(&key, large.as_bytes())));
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], &large), 202);
+
+    // A larger body than those of GitHub is refused before it is read.
+    let stream = std::net::TcpStream::connect(server.host()).unwrap();
+    let (host, length) = (server.host(), (25 << 20) + 1);
+    let head = format!(
+        "POST /__api__/git-builders/{id}/poll HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: \
+         {length}\r\n\r\n"
+    );
+    (&stream).write_all(head.as_bytes()).unwrap();
+    let mut status = String::new();
+    BufReader::new(&stream).read_line(&mut status).unwrap();
+    assert!(status.starts_with("HTTP/1.1 413"), "{status}");
 
     // A token for the source does instead of a signature.
     let token = |source: &str| {
@@ -189,6 +202,63 @@ fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
     for head in &new.requests.lock().unwrap()[before..] {
         assert!(!head.to_lowercase().contains("authorization"), "{head}");
     }
+}
+
+#[test]
+fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "ci", PASSWORD);
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
+    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+
+    let (complete, is_complete) = std::sync::mpsc::channel();
+    let (release, is_released) = std::sync::mpsc::channel();
+    *git.hold.lock().unwrap() = Some((complete, is_released));
+    repository.package("", "1.1");
+    let older = repository.commit();
+    let line = "run git-builder --source=dev --name=tested --no-wait";
+    let first = server.rspm_command(line).stdout(Stdio::piped()).spawn().unwrap();
+    is_complete.recv_timeout(super::PATIENCE).expect("the first poll has listed the older commit");
+    repository.package("", "1.2");
+    repository.commit();
+    let second = server.rspm_stdout(line);
+    assert!(second.starts_with("New commit "), "{second}");
+    release.send(()).unwrap();
+    let output = first.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"Nothing new: "), "{output:?}");
+    wait_for("the newer commit is published", || listed(&server).filter(|version| version == "1.2"));
+    assert!(builds(&server).iter().all(|build| build["commit"] != older), "{:?}", builds(&server));
+}
+
+#[test]
+fn a_repository_with_sha_256_is_polled_and_built() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    std::fs::remove_dir_all(repository.path().join(".git")).unwrap();
+    repository.git(&["init", "--quiet", "--initial-branch=main", "--object-format=sha256"]);
+    repository.package("", "1.0");
+    assert_eq!(repository.commit().len(), 64);
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "ci", PASSWORD);
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
+    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+
+    repository.package("", "1.1");
+    repository.commit();
+    let before = git.requests.lock().unwrap().len();
+    let run = server.rspm_stdout("run git-builder --source=dev --name=tested");
+    assert!(run.starts_with("New commit "), "{run}");
+    assert_eq!(listed(&server).as_deref(), Some("1.1"));
+    let requests = git.requests.lock().unwrap()[before..].to_vec();
+    assert!(requests.iter().any(|head| head.contains("rstudio-pm/")), "not by git: {requests:?}");
+    let before = requests.len() + before;
+    server.rspm_stdout("run git-builder --source=dev --name=tested");
+    let requests = git.requests.lock().unwrap()[before..].to_vec();
+    assert_eq!(requests.len(), 1, "a poll without news is one request: {requests:?}");
 }
 
 #[test]

@@ -31,18 +31,18 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 8 << 20;
 /// Maximum number of redirects on the same server.
 const MAX_REDIRECTS: usize = 3;
-/// Maximum number of servers that are remembered.
-const MAX_SERVERS: usize = 10_000;
+/// Maximum number of repositories that are remembered.
+const MAX_REPOSITORIES: usize = 10_000;
 /// Maximum pause that a server may request.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// The clients, built for the first request, and what is known about servers.
+/// The clients, built for the first request, and what is known about repositories.
 #[derive(Default)]
 pub(in crate::build) struct HttpClients {
     /// By whether they connect only to the addresses that the unit of git can connect to.
     clients: Mutex<HashMap<bool, Client>>,
-    /// Servers without version 2 of the protocol.
-    old_servers: Mutex<HashSet<String>>,
+    /// URLs of repositories that are listed only by version 0 of the protocol, because of their server or of SHA-256.
+    old_protocol: Mutex<HashSet<String>>,
 }
 
 /// An answer of a git server.
@@ -64,6 +64,10 @@ pub(super) async fn list(
 ) -> Result<Option<Vec<Reference>>, BuildFailure> {
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let is_restricted = sandbox.kind == Kind::Systemd;
+    // git and its sandbox decide about `127.1` and `0x7f000001`, which this client would read as an address.
+    if !is_read_alike(url, &builder.url) {
+        return Ok(None);
+    }
     let address = url.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     if is_restricted && address.is_ok_and(|address| !is_allowed(address)) {
         return Ok(None);
@@ -75,8 +79,8 @@ pub(super) async fn list(
     let http = &builds.remotes.http;
     let Some(client) = http.client(is_restricted) else { return Ok(None) };
     let login = credential::secrets(builds, builder, url).await?.login;
-    let (base, server) = (builder.url.trim_end_matches('/'), url.authority());
-    if !http.old_servers.lock().contains(&server) {
+    let base = builder.url.trim_end_matches('/');
+    if !http.old_protocol.lock().contains(base) {
         match command(&client, base, login.as_ref(), prefixes).await? {
             Answer::List(references) => return Ok(Some(references)),
             Answer::Refusal => return Ok(None),
@@ -85,11 +89,11 @@ pub(super) async fn list(
     }
     match advertisement(&client, base, login.as_ref()).await? {
         Answer::List(references) => {
-            let mut old_servers = http.old_servers.lock();
-            if old_servers.len() >= MAX_SERVERS {
-                old_servers.clear();
+            let mut old_protocol = http.old_protocol.lock();
+            if old_protocol.len() >= MAX_REPOSITORIES {
+                old_protocol.clear();
             }
-            old_servers.insert(server);
+            old_protocol.insert(base.to_owned());
             Ok(Some(references))
         }
         Answer::Other | Answer::Refusal => Ok(None),
@@ -154,6 +158,12 @@ fn is_allowed(address: IpAddr) -> bool {
             !v6.is_loopback() && !v6.is_multicast() && !v6.is_unspecified() && !v6.is_unicast_link_local()
         }
     }
+}
+
+/// Whether the client connects to the host that was parsed: it converts some names to addresses, which the resolver
+/// does not see.
+fn is_read_alike(url: &GitUrl, text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|parsed| parsed.host_str() == Some(url.host.as_str()))
 }
 
 fn with_login(request: RequestBuilder, login: Option<&Credential>) -> RequestBuilder {
@@ -253,7 +263,7 @@ fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
     }
 }
 
-/// Reads a response of this type; `None` if it has another type or is too long.
+/// Reads a response of this type; `None` if it has another type, is too long or incomplete.
 async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>, BuildFailure> {
     let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if value.is_none_or(|value| value.split(';').next().unwrap_or_default().trim() != content_type) {
@@ -262,7 +272,12 @@ async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>,
     let mut bytes = Vec::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let Ok(chunk) = chunk else { return Err(no_answer()) };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) if error.is_timeout() => return Err(no_answer()),
+            // The connection broke: git explains why.
+            Err(_) => return Ok(None),
+        };
         if bytes.len() + chunk.len() > MAX_RESPONSE {
             return Ok(None);
         }
@@ -289,6 +304,29 @@ mod tests {
         assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(Answer::Refusal))));
         assert!(matches!(answer(401, "1"), Ok(Some(Answer::Refusal))));
         assert!(matches!(answer(404, "1"), Ok(Some(Answer::Other))));
+    }
+
+    #[test]
+    fn hosts_that_the_client_reads_as_another_one_are_left_to_git() {
+        let is_alike = |text: &str| is_read_alike(&GitUrl::parse(text).unwrap(), text);
+        for text in [
+            "http://127.1/x",
+            "http://2130706433/x",
+            "http://0x7f000001/x",
+            "http://0177.0.0.1/x",
+            "http://0/x",
+            "http://[::0001]/x",
+        ] {
+            assert!(!is_alike(text), "{text}");
+        }
+        for text in [
+            "https://Git.example.org/a/b.git",
+            "https://git_1.example.org:8443/~u/a%20b",
+            "http://192.0.2.1/x",
+            "http://[2001:db8::1]:3000/x",
+        ] {
+            assert!(is_alike(text), "{text}");
+        }
     }
 
     #[test]

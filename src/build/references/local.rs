@@ -12,8 +12,8 @@ use ring::digest::{Context, SHA256};
 
 use super::References;
 
-/// Maximum size of a file in bytes.
-const MAX_FILE: u64 = 16 << 20;
+/// Maximum size of all files together in bytes: another user may write to the repository, and each poll reads them.
+const MAX_BYTES: u64 = 16 << 20;
 /// Maximum number of files and directories below `refs`.
 const MAX_ENTRIES: usize = 20_000;
 /// Maximum depth of directories below `refs`.
@@ -53,17 +53,20 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     if fs::symlink_metadata(directory.join("commondir")).is_ok() {
         return None;
     }
-    let mut context = Context::new(&SHA256);
-    add(&mut context, definition.as_bytes());
-    if !file(&mut context, &directory.join("HEAD"))? {
+    let references = directory.join("refs");
+    if !is_directory(&references) {
+        return None;
+    }
+    let mut reader = Reader { context: Context::new(&SHA256), bytes: 0, entries: 0 };
+    add(&mut reader.context, definition.as_bytes());
+    if !reader.file(&directory.join("HEAD"))? {
         return None;
     }
     for name in ["config", "packed-refs", "reftable/tables.list"] {
-        file(&mut context, &directory.join(name))?;
+        reader.file(&directory.join(name))?;
     }
-    let mut count = 0;
-    walk(&mut context, &directory.join("refs"), &mut count, 0)?;
-    Some(context.finish().as_ref().to_vec())
+    reader.walk(&references, 0)?;
+    Some(reader.context.finish().as_ref().to_vec())
 }
 
 fn add(context: &mut Context, bytes: &[u8]) {
@@ -71,59 +74,71 @@ fn add(context: &mut Context, bytes: &[u8]) {
     context.update(bytes);
 }
 
-/// Adds a file; returns whether it exists, and `None` if it cannot be read or is not a regular file.
-fn file(context: &mut Context, path: &Path) -> Option<bool> {
-    // Another user may write to the repository: no link is followed, and no pipe blocks.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).ok()?;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            context.update(b"-");
-            return Some(false);
-        }
-        Err(_) => return None,
-    };
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > MAX_FILE {
-        return None;
-    }
-    add(context, &bytes);
-    Some(true)
+/// Reads the files of one repository.
+struct Reader {
+    context: Context,
+    /// Number of bytes that were read.
+    bytes: u64,
+    /// Number of files and directories below `refs` that were found.
+    entries: usize,
 }
 
-/// Adds the files below a directory, in the order of their names.
-fn walk(context: &mut Context, directory: &Path, count: &mut usize, depth: usize) -> Option<()> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(directory).ok()? {
-        let entry = entry.ok()?;
-        *count += 1;
-        if *count > MAX_ENTRIES {
+impl Reader {
+    /// Adds a file; returns whether it exists, and `None` if it cannot be read, is not a regular file or too large.
+    fn file(&mut self, path: &Path) -> Option<bool> {
+        // Another user may write to the repository: no link is followed, and no pipe blocks.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).ok()?;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.context.update(b"-");
+                return Some(false);
+            }
+            Err(_) => return None,
+        };
+        if !file.metadata().ok()?.is_file() {
             return None;
         }
-        entries.push((entry.file_name(), entry.file_type().ok()?));
-    }
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    for (name, kind) in entries {
-        add(context, name.as_encoded_bytes());
-        let path = directory.join(&name);
-        if kind.is_dir() {
-            context.update(b"(");
-            walk(context, &path, count, depth + 1)?;
-            context.update(b")");
-        } else if !file(context, &path)? {
-            // It was deleted since; the next poll sees what there is then.
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES - self.bytes + 1).read_to_end(&mut bytes).ok()?;
+        self.bytes += bytes.len() as u64;
+        if self.bytes > MAX_BYTES {
             return None;
         }
+        add(&mut self.context, &bytes);
+        Some(true)
     }
-    Some(())
+
+    /// Adds the files below a directory, in the order of their names.
+    fn walk(&mut self, directory: &Path, depth: usize) -> Option<()> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(directory).ok()? {
+            let entry = entry.ok()?;
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return None;
+            }
+            entries.push((entry.file_name(), entry.file_type().ok()?));
+        }
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, kind) in entries {
+            add(&mut self.context, name.as_encoded_bytes());
+            let path = directory.join(&name);
+            if kind.is_dir() {
+                self.context.update(b"(");
+                self.walk(&path, depth + 1)?;
+                self.context.update(b")");
+            } else if !self.file(&path)? {
+                // It was deleted since; the next poll sees what there is then.
+                return None;
+            }
+        }
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -165,12 +180,23 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_with_links_or_pipes_is_left_to_git() {
+    fn a_repository_with_links_pipes_or_large_files_is_left_to_git() {
         type Change = fn(&Path);
-        let changes: [Change; 5] = [
+        let changes: [Change; 7] = [
             |path| fs::remove_file(path.join("HEAD")).unwrap(),
             |path| std::os::unix::fs::symlink("/etc/passwd", path.join("packed-refs")).unwrap(),
             |path| std::os::unix::fs::symlink("/etc", path.join("refs/tags")).unwrap(),
+            |path| {
+                fs::rename(path.join("refs"), path.join("elsewhere")).unwrap();
+                std::os::unix::fs::symlink("elsewhere", path.join("refs")).unwrap();
+            },
+            // Two files that together are larger than permitted; without content on the disk.
+            |path| {
+                for name in ["a", "b"] {
+                    let file = fs::File::create(path.join("refs/heads").join(name)).unwrap();
+                    file.set_len(MAX_BYTES * 2 / 3).unwrap();
+                }
+            },
             |path| {
                 let pipe = std::process::Command::new("mkfifo").arg(path.join("refs/heads/pipe")).status();
                 assert!(pipe.unwrap().success());

@@ -7,17 +7,23 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 /// Time limit. A unit or a process namespace ends what is left.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for processes that are about to end.
-const GRACE: Duration = Duration::from_secs(1);
+/// Pause between two checks whether children have ended.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Number of checks for processes that are about to end: at least a second. Not a time, because builds get only the
+/// time that no other process wants: the children get as much of it as this process.
+const CHECKS: u32 = 500;
 
-/// Waits a second for the children of this process; returns whether all of them have ended.
+/// Waits at least a second for the children of this process; returns whether all of them have ended.
 pub(super) fn have_ended() -> bool {
-    let deadline = Instant::now() + GRACE;
+    let mut checks = 0;
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
-            Ok(None) if Instant::now() >= deadline => return false,
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) if checks == CHECKS => return false,
+            Ok(None) => {
+                checks += 1;
+                std::thread::sleep(PAUSE);
+            }
             Err(_) => return true,
         }
     }
@@ -32,7 +38,7 @@ pub(super) fn end_all() {
         }
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => std::thread::sleep(PAUSE),
             // There are no children, and no one can become a child.
             Err(_) => return,
         }

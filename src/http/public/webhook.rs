@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Body as _;
 
 use crate::access::Action;
 use crate::build::webhook::{self, Signatures, Verification};
@@ -28,6 +29,9 @@ pub(super) async fn read(
     body: Incoming,
     timeout: Duration,
 ) -> Result<Verification, Failure> {
+    if body.size_hint().lower() > MAX_BODY {
+        return Err(Failure::body_too_large(MAX_BODY));
+    }
     let mut verification = webhook::begin(&app.builds, builder.parse().unwrap_or(0)).await?;
     let mut pieces = read_body::stream(body, MAX_BODY, timeout);
     while let Some(piece) = pieces.next().await {

@@ -9,6 +9,7 @@ use crate::support::db::TestDb;
 both! {
     old_logs_are_forgotten_except_those_of_the_newest_builds
     a_newer_commit_supersedes_only_builds_that_were_not_requested
+    a_build_that_waits_for_another_attempt_gives_way_to_a_newer_commit
 }
 
 fn build(commit: &str, state: BuildState) -> NewBuild<'_> {
@@ -66,4 +67,27 @@ fn a_newer_commit_supersedes_only_builds_that_were_not_requested(db: &mut TestDb
     let states: Vec<_> = states.iter().map(|build| build.state).collect();
     let queued = BuildState::Queued;
     assert_eq!(states, [queued, queued, queued, BuildState::Skipped, BuildState::Published]);
+}
+
+fn a_build_that_waits_for_another_attempt_gives_way_to_a_newer_commit(db: &mut TestDb) {
+    let (results, states) = db.write(|c| {
+        let now = Timestamp(1);
+        let older = git_build::insert(c, &build("older", BuildState::Queued), now)?;
+        let alone = git_build::skip_superseded(c, older, now)?;
+        let other = NewBuild { builder: 2, ..build("other", BuildState::Queued) };
+        let tag = NewBuild { tag: "v1", ..build("tag", BuildState::Queued) };
+        let (other, tag) = (git_build::insert(c, &other, now)?, git_build::insert(c, &tag, now)?);
+        let requested = NewBuild { replaces: true, ..build("requested", BuildState::Queued) };
+        let requested = git_build::insert(c, &requested, now)?;
+        let newer = git_build::insert(c, &build("newer", BuildState::Published), now)?;
+        let mut results = vec![alone];
+        for id in [older, other, tag, requested, newer] {
+            results.push(git_build::skip_superseded(c, id, now)?);
+        }
+        Ok((results, git_build::of_builder(c, 1)?))
+    });
+    assert_eq!(results, [false, true, false, false, false, false]);
+    let states: Vec<_> = states.iter().map(|build| build.state).collect();
+    let queued = BuildState::Queued;
+    assert_eq!(states, [BuildState::Published, queued, queued, BuildState::Skipped]);
 }

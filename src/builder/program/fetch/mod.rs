@@ -89,7 +89,12 @@ fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
 
 /// Creates the repository. If only a directory is requested, content outside of it is not fetched.
 fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
-    git.run(&["init", "--quiet", "--template=", "--initial-branch=main"])?;
+    // git fetches only from repositories with the same names of objects.
+    let mut arguments = vec!["init", "--quiet", "--template=", "--initial-branch=main"];
+    if request.commit.as_ref().is_some_and(|commit| commit.len() == 64) {
+        arguments.push("--object-format=sha256");
+    }
+    git.run(&arguments)?;
     git.run(&["config", "remote.origin.url", &request.remote.url])?;
     if !request.directory.is_empty() {
         for (key, value) in [

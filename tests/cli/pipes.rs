@@ -27,7 +27,7 @@ fn run_with_closed_pipe(command: &mut Command) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let output =
-        command.env("HOME", "/nowhere").stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output();
+        command.env("HOME", "/dev/null").stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output();
     let output = output.expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -84,7 +84,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "backup prune --from=/nowhere/backups --keep-daily=1",
         "repair clock --today=2020-01-01 --dry-run",
         "config log --level=info",
-        "bootstrap keys --destination=/nowhere/keys",
+        "bootstrap keys --destination=/dev/null/keys",
         "bootstrap signature --private-key-file=/nowhere/key",
         "bootstrap token --private-key-file=/nowhere/key",
         "login",

@@ -11,6 +11,7 @@ use crate::api::token::{
 };
 use crate::auth::{self, NewToken};
 use crate::catalog::Catalog;
+use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
 use crate::http::response;

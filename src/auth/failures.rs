@@ -16,6 +16,10 @@ use crate::model::time::{SECOND, Timestamp};
 const BURST: i64 = 20;
 /// Interval in which one more failure is accepted, in microseconds.
 const FAILURE_INTERVAL: i64 = SECOND;
+/// Number of wrong codes of devices that are accepted as a burst.
+const CODE_BURST: i64 = 10;
+/// Interval in which one more wrong code is accepted: ten a minute.
+const CODE_INTERVAL: i64 = 6 * SECOND;
 /// Interval in which one more change that a token does not permit is recorded.
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
 /// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
@@ -25,21 +29,31 @@ const CAPACITY: usize = 10_000;
 pub(super) struct Failures {
     by_address: Mutex<Buckets<IpAddr>>,
     by_prefix: Mutex<Buckets<Prefix>>,
+    codes: Mutex<Buckets<IpAddr>>,
     refusals: Mutex<Buckets<Identity>>,
 }
 
 impl Failures {
     pub(super) fn new() -> Failures {
         Failures {
-            by_address: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
-            by_prefix: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
-            refusals: Mutex::new(Buckets::new(REFUSAL_INTERVAL)),
+            by_address: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            by_prefix: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            codes: Mutex::new(Buckets::new(CODE_BURST, CODE_INTERVAL)),
+            refusals: Mutex::new(Buckets::new(BURST, REFUSAL_INTERVAL)),
         }
     }
 
     /// Returns whether a change that a token does not permit is recorded.
     pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
         self.refusals.lock().add(token, now.0).is_ok()
+    }
+
+    /// Counts a wrong code of a device that a client entered at `now`.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub(super) fn count_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
+        self.codes.lock().add(address, now.0)
     }
 
     /// Counts a failure of a client at `now`.
@@ -57,6 +71,8 @@ impl Failures {
 /// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
 /// cell rate algorithm).
 struct Buckets<K> {
+    /// Number of failures that are accepted at once.
+    burst: i64,
     /// In microseconds.
     interval: i64,
     newer: HashMap<K, i64>,
@@ -64,13 +80,13 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn new(interval: i64) -> Buckets<K> {
-        Buckets { interval, newer: HashMap::new(), older: HashMap::new() }
+    fn new(burst: i64, interval: i64) -> Buckets<K> {
+        Buckets { burst, interval, newer: HashMap::new(), older: HashMap::new() }
     }
 
     /// Adds a failure at `now`. If the bucket is full, returns the seconds until another failure is accepted.
     fn add(&mut self, key: K, now: i64) -> Result<(), u64> {
-        let end = now.saturating_add(BURST * self.interval);
+        let end = now.saturating_add(self.burst * self.interval);
         let stored = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
         // A clock that was set back empties the bucket.
         let empty_at = if stored > end { now } else { stored.max(now) };
@@ -94,7 +110,7 @@ mod tests {
 
     #[test]
     fn twenty_failures_are_accepted_then_one_each_second() {
-        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        let mut buckets = Buckets::new(BURST, FAILURE_INTERVAL);
         for number in 0..BURST {
             assert_eq!(buckets.add(1, NOW), Ok(()), "{number}");
         }
@@ -113,11 +129,24 @@ mod tests {
 
     #[test]
     fn the_number_of_clients_in_memory_is_limited() {
-        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        let mut buckets = Buckets::new(BURST, FAILURE_INTERVAL);
         for key in 0..5 * CAPACITY {
             assert_eq!(buckets.add(key, NOW), Ok(()));
             assert!(buckets.newer.len() + buckets.older.len() <= 2 * CAPACITY);
         }
+    }
+
+    #[test]
+    fn ten_wrong_codes_are_accepted_in_a_minute() {
+        let failures = Failures::new();
+        let address = IpAddr::from([203, 0, 113, 1]);
+        for number in 0..CODE_BURST {
+            assert_eq!(failures.count_code(address, Timestamp(NOW)), Ok(()), "{number}");
+        }
+        assert_eq!(failures.count_code(address, Timestamp(NOW)), Err(7));
+        assert_eq!(failures.count_code(address, Timestamp(NOW + 6 * SECOND)), Ok(()));
+        assert!(failures.count_code(address, Timestamp(NOW + 6 * SECOND)).is_err());
+        assert_eq!(failures.count(address, None, Timestamp(NOW)), Ok(()), "another limit");
     }
 
     #[test]

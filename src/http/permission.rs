@@ -128,6 +128,31 @@ impl Principal {
         }
     }
 
+    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that do
+    /// not exist: otherwise a 404 would tell which names exist.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) fn require_known(
+        &self,
+        catalog: &Catalog,
+        is_interface: bool,
+        target: Target<'_>,
+    ) -> Result<(), Failure> {
+        let exists = match target {
+            Target::Server => true,
+            Target::Repository(name) => catalog.repo_by_name_or_id(name).is_some(),
+            Target::Source(name) => {
+                let number = || catalog.source_by_id(SourceId(name.parse().ok()?));
+                catalog.source(name).or_else(number).is_some()
+            }
+        };
+        if *self != Principal::Anonymous || (exists && !is_interface) {
+            return Ok(());
+        }
+        Err(Failure::unauthorized("this server requires a sign-in or a token", REALM))
+    }
+
     /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
     /// request.
     ///

@@ -107,6 +107,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__login__/callback", Open),
     ("GET", "/__login__/device", Open),
     ("POST", "/__login__/device", Open),
+    ("GET", "/__logout__", Open),
     ("POST", "/__logout__", Open),
     ("POST", "/__api__/device", Open),
     ("POST", "/__api__/device_access", Open),

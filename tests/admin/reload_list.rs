@@ -65,6 +65,8 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_applies_to_the_next_repository),
     ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_applies_to_the_next_token),
+    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_closes_pages_and_lists),
+    ("Authentication", "DeviceAuthType", sign_in::device_auth_type_decides_who_issues_the_codes),
     ("Authentication", "Lifetime", sign_in::lifetime_is_the_maximum_duration_of_a_session),
     ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),
     ("Authentication", "CookieSweepDuration",

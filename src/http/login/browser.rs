@@ -203,6 +203,24 @@ fn problem(error: VerifyError) -> Problem {
     }
 }
 
+/// Asks whether to end the session. The form is on a page of its own, because it redirects to the provider, which the
+/// policy of the other pages forbids (browsers apply `form-action` to redirects too).
+pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHead<'_>) -> Response<Body> {
+    let prefix = cookie::prefix(&provider.address);
+    let name = match head.principal {
+        Principal::Token(session) => format!("You are signed in as {}.", session.user),
+        Principal::Anonymous | Principal::Administrator => "You are not signed in.".to_owned(),
+    };
+    let document = app.providers.document(&provider.settings.issuer, head.received_at).await.ok();
+    let endpoint = document.and_then(|document| document.end_session_endpoint.clone());
+    let body = format!(
+        "<p>{}</p><form method=\"post\" action=\"{}/__logout__\"><button>Sign out</button></form>",
+        page::escape(&name),
+        page::escape(prefix)
+    );
+    page::page(StatusCode::OK, ("Sign out", prefix), &body, endpoint.as_deref())
+}
+
 /// Ends the session, here and at the provider if it can (OpenID Connect RP-Initiated Logout 1.0).
 ///
 /// # Errors

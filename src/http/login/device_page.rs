@@ -40,19 +40,19 @@ pub(super) async fn show(
         return Ok(code_form(prefix, ""));
     }
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count(app, head)?;
+        refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
-    let (code, address, prefix) = (escape(code), escape(&device.address), escape(prefix));
+    let (code, address, root) = (escape(code), escape(&device.address), escape(prefix));
     let body = format!(
         "<p>A device asks to sign in as you. Allow it only if you started this yourself, and the device shows this \
          code:</p><p><strong>{code}</strong></p><p>Address of the device: {address}</p>\
-         <form method=\"post\" action=\"{prefix}/__login__/device\">\
+         <form method=\"post\" action=\"{root}/__login__/device\">\
          <input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
          <button name=\"decision\" value=\"allow\">Allow</button> \
          <button name=\"decision\" value=\"deny\">Deny</button></form>"
     );
-    Ok(page::page(StatusCode::OK, "Sign in a device", &body, None))
+    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None))
 }
 
 /// Records the decision.
@@ -76,7 +76,7 @@ pub(super) async fn decide(
     };
     let code = form.get("user_code").unwrap_or_default();
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count(app, head)?;
+        refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
@@ -89,7 +89,7 @@ pub(super) async fn decide(
     } else {
         "<p>The device was denied. You can close this page.</p>"
     };
-    Ok(page::page(StatusCode::OK, "Sign in a device", text, None))
+    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), text, None))
 }
 
 /// Returns the session of the browser. A token in `Authorization` is none: the page is for people.
@@ -99,10 +99,10 @@ async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>
 }
 
 fn code_form(prefix: &str, message: &str) -> Response<Body> {
-    let prefix = escape(prefix);
+    let root = escape(prefix);
     let body = format!(
-        "{message}<form method=\"get\" action=\"{prefix}/__login__/device\"><p><label>Code that the device shows: \
+        "{message}<form method=\"get\" action=\"{root}/__login__/device\"><p><label>Code that the device shows: \
          <input name=\"user_code\" autocomplete=\"off\" autofocus></label> <button>Continue</button></p></form>"
     );
-    page::page(StatusCode::OK, "Sign in a device", &body, None)
+    page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None)
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod audit;
 mod bootstrap;
+mod chromium;
 mod clients;
 mod federation;
 mod login;

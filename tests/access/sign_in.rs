@@ -13,7 +13,7 @@ use crate::support::openid_provider::{OpenIdProvider, SECRET};
 use crate::support::server::{Builder, Server};
 
 /// A server with the authenticated repository `team`, which the group `team` may read.
-fn server(issuer: &str, port: u16, lines: &str) -> Server {
+pub(super) fn server(issuer: &str, port: u16, lines: &str) -> Server {
     let server = Builder::default()
         .gcfg(&format!(
             "[Server]\nAddress = http://127.0.0.1:{port}\n[HTTP]\nListen = 127.0.0.1:{port}\n[OpenIDConnect]\n\
@@ -26,10 +26,16 @@ fn server(issuer: &str, port: u16, lines: &str) -> Server {
 }
 
 fn with_mock() -> (OpenIdProvider, Server) {
+    with_mock_at("127.0.0.1")
+}
+
+/// [`with_mock`], with another name of this machine as the host of the provider.
+pub(super) fn with_mock_at(host: &str) -> (OpenIdProvider, Server) {
     let provider = OpenIdProvider::mock();
     provider.set_user("ann", &json!({"groups": ["team"], "preferred_username": "ann"}));
     provider.set_user("bob", &json!({"groups": "sales, <b>hr</b>", "preferred_username": "bob"}));
-    let server = server(&provider.issuer(), free_port(), "ClientSecret = secret");
+    let issuer = provider.issuer().replace("127.0.0.1", host);
+    let server = server(&issuer, free_port(), "ClientSecret = secret");
     (provider, server)
 }
 
@@ -174,7 +180,7 @@ fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
 }
 
 /// Begins the sign-in of a device as pak does; returns the response and the verifier.
-fn begin_device(server: &Server) -> (Value, String) {
+pub(super) fn begin_device(server: &Server) -> (Value, String) {
     let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned();
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(verifier.as_bytes()));
     let fields = [("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")];
@@ -188,7 +194,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
+pub(super) fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
     let fields = [("device_code", text(device, "device_code")), ("code_verifier", verifier)];
     form(server, "/__api__/device_access", &fields)
 }
@@ -202,7 +208,7 @@ fn allow(browser: &Browser, device: &Value) {
 }
 
 /// Polls until the sign-in is allowed, and exchanges the id token as pak does.
-fn access_token(server: &Server, device: &Value, verifier: &str) -> String {
+pub(super) fn access_token(server: &Server, device: &Value, verifier: &str) -> String {
     let mut id_token = String::new();
     until("the device is signed in", || {
         let answer = poll(server, device, verifier);

@@ -173,7 +173,7 @@ fn an_administrator_ends_the_sessions_and_tokens_of_a_user() {
     assert_eq!(index(&server, &browser), 200, "a new sign-in is not affected");
 }
 
-fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
+pub(super) fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     http::request("POST", &server.url(path), &form, body.as_bytes())
@@ -200,7 +200,7 @@ pub(super) fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
 }
 
 /// Allows a device on the page of this server.
-fn allow(browser: &Browser, device: &Value) {
+pub(super) fn allow(browser: &Browser, device: &Value) {
     let page = browser.get(text(device, "verification_uri_complete"));
     assert!(page.text.contains(text(device, "user_code")), "{page:?}");
     let page = browser.submit(&page, &[("decision", "allow")]);

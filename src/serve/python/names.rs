@@ -155,7 +155,7 @@ pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::{Seq, TreeId};
+    use crate::model::ids::{Seq, SourceId, TreeId};
 
     fn tree(source: i64) -> PointTree {
         PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1) }

@@ -1,5 +1,7 @@
 //! Sign-in with real identity providers: browsers, devices, sessions and their end.
 
+use std::net::TcpListener;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use crate::support::browser::{Browser, Page};
 use crate::support::fixtures::{free_port, until};
 use crate::support::http::{self, Answer};
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
 /// A server with the authenticated repository `team`, which the group `team` may read.
@@ -128,6 +131,25 @@ fn sign_in_is_unavailable_without_the_provider_and_everything_else_works() {
     assert_eq!(form(&server, "/__api__/device", &[]).status, 503);
     let (verdict, findings) = server.check_result("Sign-in");
     assert!(findings.join(" ").contains(&dead), "{verdict}: {findings:?}");
+}
+
+#[test]
+fn a_provider_that_is_silent_or_sends_a_megabyte_makes_sign_in_unavailable() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let large: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+    let hosts = [
+        (silent.local_addr().expect("bound").to_string(), "timed out"),
+        (RecordingServer::with_answer(200, large).host(), "larger than 256 kB"),
+    ];
+    for (host, reason) in hosts {
+        let server = server(&format!("http://{host}"), free_port(), "");
+        let page = Browser::new().get(&server.url("/__login__"));
+        assert!(page.status == 503 && page.text.contains("cannot be reached"), "{page:?}");
+        assert!(!page.text.contains(&host), "{page:?}");
+        server.wait_for_log(reason);
+        let token = token(&server, "--scope=repos:read --repos=team");
+        assert_eq!(get(&server, "/team/latest/src/contrib/PACKAGES", Some(&bearer(&token))).status, 200);
+    }
 }
 
 #[test]
@@ -281,6 +303,26 @@ fn a_device_signs_in_with_a_code_of_this_server() {
     assert_eq!(send(&server, "POST", "/__api__/admin/v1/repos", Some(&bearer(&access)), "{}").status, 403);
     let log = server.log_lines().join("\n");
     assert!(!log.contains(&access) && !log.contains(&id_token));
+}
+
+#[test]
+fn ten_wrong_codes_of_devices_are_accepted_in_a_minute() {
+    let provider = OpenIdProvider::mock();
+    let lines = "ClientSecret = secret\nScope = repos:read:team\n[Server]\nTrustedProxy = 127.0.0.1";
+    let server = server(&provider.issuer(), free_port(), lines);
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let enter = |address: &str| {
+        let fields = [("Cookie", cookie.as_str()), ("X-Forwarded-For", address)];
+        let url = server.url("/__login__/device?user_code=BBBB-BBBB");
+        http::request("GET", &url, &fields, b"").status
+    };
+    let statuses: Vec<u16> = (0..40).map(|_| enter("203.0.113.7")).collect();
+    let (accepted, refused) = statuses.split_at(10);
+    assert_eq!(accepted, [200; 10]);
+    assert!(refused.contains(&429), "{refused:?}");
+    assert_eq!(enter("203.0.113.8"), 200, "another client");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
 use crate::catalog::{Catalog, Repository, Source};
+use crate::metrics::{self, RefusedToken};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
 
@@ -46,15 +47,17 @@ impl Principal {
         now: Timestamp,
     ) -> Result<Principal, Failure> {
         let headers = &parts.headers;
-        let (token, prefix) = match auth::credential(headers) {
+        let (token, prefix, kind) = match auth::credential(headers) {
             Ok(Credential::None) => return from_session(app, parts, path, now).await,
             Ok(Credential::Signed(text)) => {
                 let issuer = token_issuer(app);
                 let verified = auth::verify(&app.tokens, &issuer, (text.expose(), Purpose::Access), now);
-                (verified.ok().map(|verified| verified.token), None)
+                (verified.ok().map(|verified| verified.token), None, RefusedToken::Signed)
             }
-            Ok(Credential::Unusable) => (None, None),
-            Ok(Credential::Token(digest, prefix)) => (app.tokens.find(&digest, now).await, Some(prefix)),
+            Ok(Credential::Unusable) => (None, None, RefusedToken::Other),
+            Ok(Credential::Token(digest, prefix)) => {
+                (app.tokens.find(&digest, now).await, Some(prefix), RefusedToken::Created)
+            }
             Err(BadCredential) => {
                 return Err(Failure::bad_request("the request has more than one Authorization field"));
             }
@@ -62,6 +65,7 @@ impl Principal {
         if let Some(token) = token {
             return Ok(Principal::Token(token));
         }
+        metrics::token_refused(kind);
         let site = app.site.load();
         // Clients of a proxy that does not name them share one address.
         let address = site.client_address(peer, headers).filter(|address| !site.is_shared(*address));

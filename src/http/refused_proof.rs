@@ -6,12 +6,14 @@ use super::app::App;
 use super::base_url::RequestHead;
 use super::error::Failure;
 use super::peer::client_network;
+use crate::metrics::{self, RefusedToken};
 
 /// Counts a refused proof as a credential that is not valid.
 ///
 /// # Errors
 /// 429 after too many of a client.
 pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    metrics::token_refused(RefusedToken::Proof);
     let Some(client) = client(app, head) else { return Ok(()) };
     app.tokens.count_failure(client, None, (app.state.clock)()).map_err(Failure::too_many_failures)
 }
@@ -21,6 +23,7 @@ pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
 /// # Errors
 /// 429 after ten of a client in a minute.
 pub(super) fn count_code(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    metrics::token_refused(RefusedToken::DeviceCode);
     let Some(client) = client(app, head) else { return Ok(()) };
     app.tokens.count_wrong_code(client, (app.state.clock)()).map_err(Failure::too_many_failures)
 }

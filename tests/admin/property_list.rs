@@ -10,7 +10,7 @@ use super::{
     property_local_python as local_python, property_logging as logging, property_metrics as metrics,
     property_open_id_connect as sign_in, property_proxy as proxy, property_pypi as pypi, property_s3 as s3,
     property_server as server, property_storage as storage, property_sysreqs as sysreqs,
-    property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_usage as usage, property_vulnerabilities as vulnerabilities, reload_federation as federation,
 };
 use crate::support::server::Builder;
 
@@ -38,6 +38,8 @@ const SUPPORTED_SECTIONS: &[&str] = &[
     "StorageAlerts",
     "Logging",
     "Authentication",
+    "IdentityFederation",
+    "Bootstrap",
     "Proxy",
 ];
 
@@ -154,6 +156,17 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),
     ("Authentication", "CookieSweepDuration",
         sign_in::cookie_sweep_duration_is_the_interval_of_removals_from_the_database),
+    ("IdentityFederation", "Issuer", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Audience", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Subject", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "AuthorizedParty", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Claim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Scope", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UniqueIdClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UsernameClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "TokenLifetime", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Logging", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("Bootstrap", "PublicKey", federation::the_public_key_applies_to_the_next_bootstrap_request),
     ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
     ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
     ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),

@@ -6,10 +6,10 @@ use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
     property_authentication as authentication, property_local_python as local_python,
-    property_open_id_connect as sign_in, property_pypi as pypi,
-    reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
-    reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
-    reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
+    property_open_id_connect as sign_in, property_pypi as pypi, reload_bioconductor as bioconductor,
+    reload_cran as cran, reload_federation as federation, reload_https as https, reload_logging as logging,
+    reload_platforms as platforms, reload_proxy as proxy, reload_server as server, reload_sysreqs as sysreqs,
+    reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 
@@ -92,6 +92,17 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("OpenIDConnect", "DisablePKCE", sign_in::the_settings_of_a_provider_apply_to_the_next_sign_in),
     ("OpenIDConnect", "EnableDevicePKCE", sign_in::the_settings_of_a_provider_apply_to_the_next_sign_in),
     ("GroupToScopeMapping", "Scope", sign_in::the_settings_of_a_provider_apply_to_the_next_sign_in),
+    ("IdentityFederation", "Issuer", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Audience", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Subject", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "AuthorizedParty", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Claim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Scope", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UniqueIdClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UsernameClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "TokenLifetime", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Logging", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("Bootstrap", "PublicKey", federation::the_public_key_applies_to_the_next_bootstrap_request),
     ("Proxy", "URL", proxy::url_is_the_proxy_of_the_next_requests),
     ("Proxy", "User", proxy::user_and_password_are_sent_with_the_next_requests),
     ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),

@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
 use crate::http::response;
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve;
 
@@ -52,6 +53,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
     let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
     let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
+    metrics::token_issued(IssuedToken::Created);
     let created = CreatedToken {
         guid: guid.to_string(),
         token: secret.expose().to_owned(),

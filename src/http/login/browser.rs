@@ -17,6 +17,7 @@ use crate::http::error::Failure;
 use crate::http::permission::{Principal, session_limits};
 use crate::http::response;
 use crate::http::target::Query;
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::Timestamp;
 
 /// Time for a sign-in, in seconds.
@@ -154,6 +155,7 @@ pub(super) async fn callback(
     let limits = session_limits(app);
     let address_of_client = app.site.load().client_address(head.peer, &head.parts.headers);
     let session = app.sessions.create(&app.tokens, (&user, address_of_client), limits, now).await?;
+    metrics::token_issued(IssuedToken::Session);
     let cookies = [
         cookie::set(address, SESSION, &session, ("/", limits.lifetime.as_secs())),
         cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),

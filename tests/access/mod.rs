@@ -9,6 +9,7 @@ mod federation;
 mod login;
 mod matrix;
 mod provider_tokens;
+mod quick_start;
 mod remote;
 mod repositories;
 mod secrets;

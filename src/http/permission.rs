@@ -65,7 +65,7 @@ impl Principal {
         if let Some(token) = token {
             return Ok(Principal::Token(token));
         }
-        metrics::token_refused(kind);
+        metrics::tokens().count_refused(kind);
         let site = app.site.load();
         // Clients of a proxy that does not name them share one address.
         let address = site.client_address(peer, headers).filter(|address| !site.is_shared(*address));

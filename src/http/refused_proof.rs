@@ -13,7 +13,7 @@ use crate::metrics::{self, RefusedToken};
 /// # Errors
 /// 429 after too many of a client.
 pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
-    metrics::token_refused(RefusedToken::Proof);
+    metrics::tokens().count_refused(RefusedToken::Proof);
     let Some(client) = client(app, head) else { return Ok(()) };
     app.tokens.count_failure(client, None, (app.state.clock)()).map_err(Failure::too_many_failures)
 }
@@ -23,7 +23,7 @@ pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
 /// # Errors
 /// 429 after ten of a client in a minute.
 pub(super) fn count_code(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
-    metrics::token_refused(RefusedToken::DeviceCode);
+    metrics::tokens().count_refused(RefusedToken::DeviceCode);
     let Some(client) = client(app, head) else { return Ok(()) };
     app.tokens.count_wrong_code(client, (app.state.clock)()).map_err(Failure::too_many_failures)
 }

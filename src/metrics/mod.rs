@@ -17,8 +17,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use tokens::TokenCounters;
-pub use tokens::{IssuedToken, RefusedToken};
+pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
 
 use crate::model::time::{SECOND, Timestamp};
 
@@ -342,14 +341,10 @@ pub fn set_requests_in_progress(connections: usize, requests: usize) {
     METRICS.in_flight.set(to_gauge_value(requests as u64));
 }
 
-/// Counts a token or a session that a client got.
-pub fn token_issued(kind: IssuedToken) {
-    METRICS.tokens.count_issued(kind);
-}
-
-/// Counts a credential or a proof of identity that is not valid.
-pub fn token_refused(kind: RefusedToken) {
-    METRICS.tokens.count_refused(kind);
+/// The counters of tokens.
+#[must_use]
+pub fn tokens() -> &'static TokenCounters {
+    &METRICS.tokens
 }
 
 /// Counts lines that a log has dropped.

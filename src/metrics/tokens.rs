@@ -36,7 +36,7 @@ const ISSUED: [&str; 5] = ["created", "bootstrap", "session", "sign_in", "federa
 const REFUSED: [&str; 5] = ["created", "signed", "other", "proof", "device_code"];
 
 /// The counters.
-pub(super) struct TokenCounters {
+pub struct TokenCounters {
     issued: [IntCounter; ISSUED.len()],
     refused: [IntCounter; REFUSED.len()],
 }
@@ -60,11 +60,13 @@ impl TokenCounters {
         }
     }
 
-    pub(super) fn count_issued(&self, kind: IssuedToken) {
+    /// Counts a token or a session that a client got.
+    pub fn count_issued(&self, kind: IssuedToken) {
         self.issued[kind as usize].inc();
     }
 
-    pub(super) fn count_refused(&self, kind: RefusedToken) {
+    /// Counts a credential or a proof of identity that is not valid.
+    pub fn count_refused(&self, kind: RefusedToken) {
         self.refused[kind as usize].inc();
     }
 }

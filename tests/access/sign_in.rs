@@ -18,6 +18,7 @@ use crate::support::server::{Builder, Server};
 /// A server with the authenticated repository `team`, which the group `team` may read.
 pub(super) fn server(issuer: &str, port: u16, lines: &str) -> Server {
     let server = Builder::default()
+        .env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512))
         .gcfg(&format!(
             "[Server]\nAddress = http://127.0.0.1:{port}\n[HTTP]\nListen = 127.0.0.1:{port}\n[OpenIDConnect]\n\
              Issuer = {issuer}\nClientId = packages\n{lines}\n\

@@ -53,7 +53,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
     let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
     let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
-    metrics::token_issued(IssuedToken::Created);
+    metrics::tokens().count_issued(IssuedToken::Created);
     let created = CreatedToken {
         guid: guid.to_string(),
         token: secret.expose().to_owned(),

@@ -155,7 +155,7 @@ pub(super) async fn callback(
     let limits = session_limits(app);
     let address_of_client = app.site.load().client_address(head.peer, &head.parts.headers);
     let session = app.sessions.create(&app.tokens, (&user, address_of_client), limits, now).await?;
-    metrics::token_issued(IssuedToken::Session);
+    metrics::tokens().count_issued(IssuedToken::Session);
     let cookies = [
         cookie::set(address, SESSION, &session, ("/", limits.lifetime.as_secs())),
         cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),

@@ -81,7 +81,7 @@ async fn federated(
     };
     match federation::exchange(server, &config.federations, subject_token, ExchangeKind::Access).await {
         Ok(exchanged) => {
-            metrics::token_issued(IssuedToken::Federation);
+            metrics::tokens().count_issued(IssuedToken::Federation);
             Ok(answer(&exchanged.token.text, exchanged.lifetime))
         }
         Err(error) if error.is_failure_of_server() => {
@@ -175,7 +175,7 @@ async fn issue(
         audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
     });
     write.await?;
-    metrics::token_issued(IssuedToken::SignIn);
+    metrics::tokens().count_issued(IssuedToken::SignIn);
     Ok(answer(&token.text, properties.lifetime))
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn answer(
     let key = config.bootstrap.public_key.clone();
     match auth::create_first_token(&app.state, &app.tokens, key, proof).await {
         Ok((token, guid)) => {
-            metrics::token_issued(IssuedToken::Bootstrap);
+            metrics::tokens().count_issued(IssuedToken::Bootstrap);
             tracing::warn!(%address, "created token {guid} with the scope global:admin: bootstrap key");
             let created = BootstrapToken {
                 guid: guid.to_string(),

@@ -106,7 +106,7 @@ pub(in crate::http) async fn mint(
     };
     match federation::exchange(server, &config.federations, &token, ExchangeKind::Publish).await {
         Ok(exchanged) => {
-            metrics::token_issued(IssuedToken::Federation);
+            metrics::tokens().count_issued(IssuedToken::Federation);
             let lifetime = i64::try_from(exchanged.lifetime.as_secs()).unwrap_or(i64::MAX);
             let now = (app.state.clock)().0.div_euclid(SECOND);
             let expires = now.saturating_add(lifetime);

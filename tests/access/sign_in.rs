@@ -78,6 +78,23 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
 }
 
 #[test]
+fn closed_pages_lead_to_the_sign_in_and_back() {
+    let provider = OpenIdProvider::mock();
+    let lines = "ClientSecret = secret\nScope = repos:read:team\n[Authentication]\nRequireAuthForUI = true";
+    let server = server(&provider.issuer(), free_port(), lines);
+    let browser = Browser::new();
+    for path in ["/", "/team/latest/web/packages/", "/nothing/latest/"] {
+        let page = browser.get_one(&server.url(path));
+        assert_eq!(page.status, 302, "{page:?}");
+        assert!(page.url.starts_with(&server.url("/__login__?return=%2F")), "{page:?}");
+    }
+    let page = sign_in(&browser, &server, "ann", "/?q=alpha");
+    assert_eq!((page.status, page.url.as_str()), (200, server.url("/?q=alpha").as_str()), "{page:?}");
+    assert!(page.text.contains("Sign out") && page.text.contains("alpha"), "{page:?}");
+    assert_eq!(browser.get_one(&server.url("/nothing/latest/")).status, 404);
+}
+
+#[test]
 fn a_user_without_a_scope_gets_a_page_that_names_the_groups() {
     let (_provider, server) = with_mock();
     let browser = Browser::new();

@@ -1,7 +1,7 @@
 //! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing of
 //! tokens and overload of the server. A valid token is never refused because of these limits. Also limits, for each
 //! valid token, how many of the changes that it does not permit are recorded; the sign-ins that each client address
-//! begins, whose number is limited for all clients together; and the codes of devices that each user enters.
+//! begins, whose number is limited for all clients together; and the codes of devices that each user and each client enters.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,13 +18,16 @@ use crate::model::time::{SECOND, Timestamp};
 const BURST: i64 = 20;
 /// Interval in which one more failure is accepted, in microseconds.
 const FAILURE_INTERVAL: i64 = SECOND;
+/// Number of wrong codes of devices that are accepted as a burst.
+const CODE_BURST: i64 = 10;
 /// Interval in which one more change that a token does not permit is recorded.
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
 /// Interval in which a client begins one more sign-in of a browser.
 const LOGIN_INTERVAL: i64 = SECOND;
 /// Interval in which a client begins one more sign-in of a device: fewer of these are in progress.
 const DEVICE_INTERVAL: i64 = 3 * SECOND;
-/// Interval in which a user enters one more code of a device: ten a minute.
+/// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client: ten a
+/// minute.
 const CODE_INTERVAL: i64 = 6 * SECOND;
 /// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
@@ -37,17 +40,19 @@ pub(super) struct Failures {
     logins: Mutex<Buckets<IpAddr>>,
     devices: Mutex<Buckets<IpAddr>>,
     codes: Mutex<Buckets<Arc<str>>>,
+    wrong_codes: Mutex<Buckets<IpAddr>>,
 }
 
 impl Failures {
     pub(super) fn new() -> Failures {
         Failures {
-            by_address: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
-            by_prefix: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
-            refusals: Mutex::new(Buckets::new(REFUSAL_INTERVAL)),
-            logins: Mutex::new(Buckets::new(LOGIN_INTERVAL)),
-            devices: Mutex::new(Buckets::new(DEVICE_INTERVAL)),
-            codes: Mutex::new(Buckets::new(CODE_INTERVAL)),
+            by_address: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            by_prefix: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            refusals: Mutex::new(Buckets::new(BURST, REFUSAL_INTERVAL)),
+            logins: Mutex::new(Buckets::new(BURST, LOGIN_INTERVAL)),
+            devices: Mutex::new(Buckets::new(BURST, DEVICE_INTERVAL)),
+            codes: Mutex::new(Buckets::new(BURST, CODE_INTERVAL)),
+            wrong_codes: Mutex::new(Buckets::new(CODE_BURST, CODE_INTERVAL)),
         }
     }
 
@@ -78,6 +83,14 @@ impl Failures {
         self.refusals.lock().add(token, now.0).is_ok()
     }
 
+    /// Counts a wrong code of a device that a client entered at `now`.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub(super) fn count_wrong_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
+        self.wrong_codes.lock().add(address, now.0)
+    }
+
     /// Counts a failure of a client at `now`.
     ///
     /// # Errors
@@ -93,6 +106,8 @@ impl Failures {
 /// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
 /// cell rate algorithm).
 struct Buckets<K> {
+    /// Number of failures that are accepted at once.
+    burst: i64,
     /// In microseconds.
     interval: i64,
     newer: HashMap<K, i64>,
@@ -100,13 +115,13 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn new(interval: i64) -> Buckets<K> {
-        Buckets { interval, newer: HashMap::new(), older: HashMap::new() }
+    fn new(burst: i64, interval: i64) -> Buckets<K> {
+        Buckets { burst, interval, newer: HashMap::new(), older: HashMap::new() }
     }
 
     /// Adds a failure at `now`. If the bucket is full, returns the seconds until another failure is accepted.
     fn add(&mut self, key: K, now: i64) -> Result<(), u64> {
-        let end = now.saturating_add(BURST * self.interval);
+        let end = now.saturating_add(self.burst * self.interval);
         let stored = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
         // A clock that was set back empties the bucket.
         let empty_at = if stored > end { now } else { stored.max(now) };
@@ -130,7 +145,7 @@ mod tests {
 
     #[test]
     fn twenty_failures_are_accepted_then_one_each_second() {
-        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        let mut buckets = Buckets::new(BURST, FAILURE_INTERVAL);
         for number in 0..BURST {
             assert_eq!(buckets.add(1, NOW), Ok(()), "{number}");
         }
@@ -149,11 +164,24 @@ mod tests {
 
     #[test]
     fn the_number_of_clients_in_memory_is_limited() {
-        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        let mut buckets = Buckets::new(BURST, FAILURE_INTERVAL);
         for key in 0..5 * CAPACITY {
             assert_eq!(buckets.add(key, NOW), Ok(()));
             assert!(buckets.newer.len() + buckets.older.len() <= 2 * CAPACITY);
         }
+    }
+
+    #[test]
+    fn ten_wrong_codes_are_accepted_in_a_minute() {
+        let failures = Failures::new();
+        let address = IpAddr::from([203, 0, 113, 1]);
+        for number in 0..CODE_BURST {
+            assert_eq!(failures.count_wrong_code(address, Timestamp(NOW)), Ok(()), "{number}");
+        }
+        assert_eq!(failures.count_wrong_code(address, Timestamp(NOW)), Err(7));
+        assert_eq!(failures.count_wrong_code(address, Timestamp(NOW + 6 * SECOND)), Ok(()));
+        assert!(failures.count_wrong_code(address, Timestamp(NOW + 6 * SECOND)).is_err());
+        assert_eq!(failures.count(address, None, Timestamp(NOW)), Ok(()), "another limit");
     }
 
     #[test]

@@ -291,6 +291,14 @@ impl Tokens {
         self.0.failures.count_code(user, now)
     }
 
+    /// Counts a wrong code of a device, of which fewer are accepted: ten in a minute.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub fn count_wrong_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
+        self.0.failures.count_wrong_code(address, now)
+    }
+
     /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {

@@ -12,6 +12,10 @@ pub struct Authentication {
     pub api_token_auth: bool,
     /// Whether a new repository requires a token unless the request that creates it states otherwise.
     pub new_repos_auth_by_default: bool,
+    /// Whether pages, and lists of all repositories and sources, are only for clients with a session or a token.
+    pub require_auth_for_ui: bool,
+    /// Who issues the codes of devices.
+    pub device_codes: DeviceCodes,
     /// Maximum duration of a session of a browser.
     pub session_lifetime: Duration,
     /// Time without a request after which a session ends.
@@ -20,6 +24,28 @@ pub struct Authentication {
     pub session_sweep: Duration,
     /// Maximum lifetime of a new token; `None` for no limit.
     pub max_token_lifetime: Option<Duration>,
+}
+
+/// Who issues the codes with which devices sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceCodes {
+    /// The identity provider if it supports devices, otherwise this server.
+    Any,
+    /// The identity provider.
+    Provider,
+    /// This server.
+    Server,
+}
+
+impl DeviceCodes {
+    fn parse(text: &str) -> Result<DeviceCodes, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "" => Ok(DeviceCodes::Any),
+            "oidc" => Ok(DeviceCodes::Provider),
+            "local" => Ok(DeviceCodes::Server),
+            _ => Err("must be oidc or local".to_owned()),
+        }
+    }
 }
 
 impl Authentication {
@@ -31,6 +57,8 @@ impl Authentication {
                 "NewReposAuthByDefault",
                 value::boolean,
             ),
+            require_auth_for_ui: reader.value("Authentication", "RequireAuthForUI", value::boolean),
+            device_codes: reader.value("Authentication", "DeviceAuthType", DeviceCodes::parse),
             session_lifetime: reader.value("Authentication", "Lifetime", value::duration),
             session_inactivity: reader.value("Authentication", "Inactivity", value::duration),
             session_sweep: reader

@@ -36,7 +36,6 @@ fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
             Effect::Since(_) => "",
             Effect::NotYet => " (No effect yet.)",
             Effect::Obsolete => " (No effect.)",
-            Effect::Refused => " (Refused if turned on: not supported yet.)",
         };
         let _ = writeln!(out, "; {}{effect}", property.sentence);
         let default = plain_default(property, sub.unwrap_or_default());

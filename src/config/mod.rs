@@ -55,7 +55,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::without_userinfo;
-pub use authentication::Authentication;
+pub use authentication::{Authentication, DeviceCodes};
 pub use backup_place::BackupPlace;
 pub use binaries::{BinaryStyle, BinaryUrl};
 pub use bioconductor::Bioconductor;

@@ -5,10 +5,6 @@ use super::merged::{Settings, ValueForm, heading};
 use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
 
-/// The reason to refuse a property that restricts access.
-const NO_RESTRICTION: &str = "this version lacks this restriction and would serve protected content to every client; remove the line, \
-     and protect single repositories: rspm edit repo --authenticated";
-
 /// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
@@ -57,15 +53,9 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            let is_on = setting.values.iter().any(|value| property.is_on(&value.text));
             let message = match property.effect {
                 Effect::Since(_) => continue,
-                Effect::Refused if is_on => {
-                    let (section, sub) = (setting.section.name, setting.sub.as_deref());
-                    self.error(ProblemCategory::Settings, section, sub, property.name, NO_RESTRICTION);
-                    continue;
-                }
-                Effect::NotYet | Effect::Refused => "is not supported in this version",
+                Effect::NotYet => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
             let problem = self.problem(

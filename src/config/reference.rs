@@ -48,7 +48,6 @@ fn row(out: &mut String, property: &Property) {
         Effect::Since(version) => format!("since {version}"),
         Effect::NotYet => "none yet".to_owned(),
         Effect::Obsolete => "none (obsolete)".to_owned(),
-        Effect::Refused => "refused when on".to_owned(),
     };
     let repeatable = if property.is_multi { ", repeatable" } else { "" };
     let reload = if property.is_reloadable { "yes" } else { "restart" };

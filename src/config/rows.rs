@@ -41,10 +41,6 @@ impl Property {
     const fn obsolete(self) -> Property {
         Property { effect: Effect::Obsolete, ..self }
     }
-    /// Marks a property that restricts access, which this version does not support.
-    const fn refused(self) -> Property {
-        Property { effect: Effect::Refused, ..self }
-    }
 }
 
 /// Returns a section.
@@ -306,9 +302,9 @@ s("Authentication", Never, "Sessions and tokens.", &[
     p("MaxTokenLifetime", Duration, "",
       "Maximum lifetime of new tokens; unset for no limit. Tokens that exist keep theirs.").reloadable(),
     p("RequireAuthForUI", Boolean, "false",
-      "Whether the web pages require authentication.").refused(),
-    p("DeviceAuthType", Text, "",
-      "Variant of the device login.").not_yet(),
+      "Whether the web pages, and the lists of all repositories and sources, require a sign-in or a token; packages of repositories without `--authenticated` do not.").reloadable(),
+    p("DeviceAuthType", Choice(&["oidc", "local"]), "",
+      "Who issues the codes with which devices sign in: the identity provider (`oidc`) or this server (`local`); if unset, the provider if it supports devices, otherwise this server.").reloadable(),
     p("Lifetime", Duration, "72h",
       "Maximum duration of a web session. Its scopes are those of the sign-in, so a user who leaves a group keeps them for this long at most.").reloadable(),
     p("Inactivity", Duration, "24h",

@@ -66,9 +66,6 @@ pub enum Effect {
     NotYet,
     /// The property is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
-    /// The property restricts access, which this version does not support. A configuration that turns the property on
-    /// is refused, because the server would make content public that the administrator intends to protect.
-    Refused,
 }
 
 /// The type of a property's values.
@@ -157,17 +154,6 @@ impl Kind {
             | Kind::Host
             | Kind::Choice(_)
             | Kind::LogDestination => text.to_owned(),
-        }
-    }
-}
-
-impl Property {
-    /// Returns true if this value differs in effect from an unset one: a true boolean, or a text that is neither empty
-    /// nor the default.
-    pub(super) fn is_on(&self, text: &str) -> bool {
-        match self.kind {
-            Kind::Boolean => value::boolean(text).unwrap_or(true),
-            _ => !text.is_empty() && text != self.default,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) async fn apply(
     if let Some(error) = logs.errors.first() {
         return Err(refusal(error));
     }
+    // This cannot fail: `Upstream::new` accepted the same proxy.
+    app.providers.set_proxy(&config.proxy).map_err(|error| refusal(&error))?;
     context.logs.switch(logs);
     context.tls.replace(&tls);
     context.switch.context().site.store(Arc::new(SiteSettings::new(&config)));

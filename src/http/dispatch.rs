@@ -85,7 +85,7 @@ pub(super) async fn read(
     let failed = |failure: &Failure| {
         if is_page { web::answer::failure_page(head, failure) } else { response::failure(failure, format) }
     };
-    let is_restricted = match head.principal.require(&app.state.catalog.get(), access::route_access(&route)) {
+    let is_restricted = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
             request_body::discard(body, &parts.headers);
@@ -181,6 +181,20 @@ pub(super) async fn read(
         response::restrict_to_client(&mut response);
     }
     response
+}
+
+/// Checks that the client may use a route. Returns true if the response is only for clients with a token or a session.
+///
+/// # Errors
+/// 401, 403.
+fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
+    let catalog = app.state.catalog.get();
+    let required = access::route_access(route);
+    let is_closed = app.state.config.load().authentication.require_auth_for_ui;
+    if is_closed {
+        client.require_known(&catalog, route.is_interface(), required.target)?;
+    }
+    Ok(client.require(&catalog, required)? || (is_closed && route.is_interface()))
 }
 
 /// Makes a response within the memory budget of responses.

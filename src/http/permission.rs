@@ -13,6 +13,7 @@ use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
 use crate::catalog::{Catalog, Repository, Source};
+use crate::metrics::{self, RefusedToken};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
 
@@ -46,15 +47,17 @@ impl Principal {
         now: Timestamp,
     ) -> Result<Principal, Failure> {
         let headers = &parts.headers;
-        let (token, prefix) = match auth::credential(headers) {
+        let (token, prefix, kind) = match auth::credential(headers) {
             Ok(Credential::None) => return from_session(app, parts, path, now).await,
             Ok(Credential::Signed(text)) => {
                 let issuer = token_issuer(app);
                 let verified = auth::verify(&app.tokens, &issuer, (text.expose(), Purpose::Access), now);
-                (verified.ok().map(|verified| verified.token), None)
+                (verified.ok().map(|verified| verified.token), None, RefusedToken::Signed)
             }
-            Ok(Credential::Unusable) => (None, None),
-            Ok(Credential::Token(digest, prefix)) => (app.tokens.find(&digest, now).await, Some(prefix)),
+            Ok(Credential::Unusable) => (None, None, RefusedToken::Other),
+            Ok(Credential::Token(digest, prefix)) => {
+                (app.tokens.find(&digest, now).await, Some(prefix), RefusedToken::Created)
+            }
             Err(BadCredential) => {
                 return Err(Failure::bad_request("the request has more than one Authorization field"));
             }
@@ -62,6 +65,7 @@ impl Principal {
         if let Some(token) = token {
             return Ok(Principal::Token(token));
         }
+        metrics::tokens().count_refused(kind);
         let site = app.site.load();
         // Clients of a proxy that does not name them share one address.
         let address = site.client_address(peer, headers).filter(|address| !site.is_shared(*address));
@@ -126,6 +130,31 @@ impl Principal {
                 }
             }
         }
+    }
+
+    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that do
+    /// not exist: otherwise a 404 would tell which names exist.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) fn require_known(
+        &self,
+        catalog: &Catalog,
+        is_interface: bool,
+        target: Target<'_>,
+    ) -> Result<(), Failure> {
+        let exists = match target {
+            Target::Server => true,
+            Target::Repository(name) => catalog.repo_by_name_or_id(name).is_some(),
+            Target::Source(name) => {
+                let number = || catalog.source_by_id(SourceId(name.parse().ok()?));
+                catalog.source(name).or_else(number).is_some()
+            }
+        };
+        if *self != Principal::Anonymous || (exists && !is_interface) {
+            return Ok(());
+        }
+        Err(Failure::unauthorized("this server requires a sign-in or a token", REALM))
     }
 
     /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the

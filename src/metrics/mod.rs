@@ -4,6 +4,7 @@
 //! Statistics of the process are read on each scrape.
 
 mod process;
+mod tokens;
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,8 @@ use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
 
 use crate::model::time::{SECOND, Timestamp};
 
@@ -66,6 +69,7 @@ struct Metrics {
     usage_lost: IntCounter,
     usage_waiting: IntGauge,
     rewinds: IntCounter,
+    tokens: TokenCounters,
 }
 
 struct Process {
@@ -274,6 +278,7 @@ impl Metrics {
                 "ppm_database_rewinds_total",
                 "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
             ),
+            tokens: TokenCounters::new(&registry),
             registry,
         }
     }
@@ -334,6 +339,12 @@ pub fn request_completed(method: &Method, status: u16, bytes: u64, duration: Dur
 pub fn set_requests_in_progress(connections: usize, requests: usize) {
     METRICS.connections.set(to_gauge_value(connections as u64));
     METRICS.in_flight.set(to_gauge_value(requests as u64));
+}
+
+/// The counters of tokens.
+#[must_use]
+pub fn tokens() -> &'static TokenCounters {
+    &METRICS.tokens
 }
 
 /// Counts lines that a log has dropped.

@@ -10,11 +10,21 @@ use super::text::segment;
 /// Deepest page with relative links; the address of a deeper one has empty segments.
 const MAX_DEPTH: usize = 16;
 
+/// The link of a page to sign in or out, on a server where people sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// Nobody is signed in; the address of the sign-in, from the root of the server, with its slash.
+    SignedOut(String),
+    /// Somebody is signed in.
+    SignedIn,
+}
+
 /// The root of the server as a page sees it: `./`, `../`, `../../`. Links are relative, because a proxy may have
 /// removed a prefix of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     path: String,
+    account: Option<Account>,
     /// The version of Bioconductor that the address of the page selects; links to pages of the repository keep it.
     bioconductor: Option<String>,
 }
@@ -28,7 +38,20 @@ impl Root {
             depth @ 1..=MAX_DEPTH => "../".repeat(depth),
             _ => "/".to_owned(),
         };
-        Root { path, bioconductor: None }
+        Root { path, account: None, bioconductor: None }
+    }
+
+    /// The root for a page whose address is not known: absolute, with the path of `Server.Address` without a slash at
+    /// the end.
+    #[must_use]
+    pub fn of_prefix(prefix: &str) -> Root {
+        Root { path: format!("{prefix}/"), account: None, bioconductor: None }
+    }
+
+    /// Shows a link to sign in or out.
+    #[must_use]
+    pub fn with_account(self, account: Option<Account>) -> Root {
+        Root { account, ..self }
     }
 
     /// Keeps the selected version of Bioconductor in links.
@@ -153,7 +176,7 @@ impl Frame {
                 }
                 body data-root=(root) {
                     a.skip href="#content" { "Skip to the content" }
-                    header.top { div.wide { a.brand href=(root) { "rstudio-pm" } (self.search_form()) } }
+                    header.top { div.wide { a.brand href=(root) { "rstudio-pm" } (self.search_form()) (self.account()) } }
                     @if self.location.is_some() { (self.navigation()) }
                     main.wide id="content" { (content) }
                     footer.bottom { div.wide {
@@ -190,6 +213,21 @@ impl Frame {
                 // A form replaces the query of its address.
                 @if let Some(version) = &self.root.bioconductor { input type="hidden" name="bioc" value=(version); }
                 button { "Search" }
+            }
+        }
+    }
+
+    fn account(&self) -> Markup {
+        let root = &self.root;
+        html! {
+            @match &root.account {
+                None => {}
+                Some(Account::SignedOut(address)) => {
+                    a href={ (root) (address.trim_start_matches('/')) } data-automation="sign-in" { "Sign in" }
+                }
+                Some(Account::SignedIn) => {
+                    a href={ (root) "__logout__" } data-automation="sign-out" { "Sign out" }
+                }
             }
         }
     }
@@ -237,6 +275,19 @@ mod tests {
             assert_eq!(Root::of_path(path).to_string(), root, "{path}");
         }
         assert_eq!(Root::of_path(&"/".repeat(4000)).to_string(), "/");
+    }
+
+    #[test]
+    fn pages_link_to_the_sign_in_only_if_people_sign_in() {
+        let page = |account| {
+            let root = Root::of_path("/prod/latest/").with_account(account);
+            Frame::new(root, "x").render(&html! {})
+        };
+        assert!(!page(None).contains("Sign "));
+        let signed_out = page(Some(Account::SignedOut("/__login__?return=%2Fprod".to_owned())));
+        assert!(signed_out.contains("href=\"../../__login__?return=%2Fprod\""), "{signed_out}");
+        let signed_in = page(Some(Account::SignedIn));
+        assert!(signed_in.contains("href=\"../../__logout__\"") && !signed_in.contains("Sign in"));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{bearer, private_repository, send, token};
-use crate::support::fixtures::until;
+use crate::support::browser::Browser;
+use crate::support::fixtures::{free_port, until};
 use crate::support::http;
-use crate::support::server::Server;
+use crate::support::openid_provider::OpenIdProvider;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// The clients that may use an address.
@@ -32,13 +34,14 @@ enum Rule {
 }
 
 /// The kinds of clients.
-const ROLES: [&str; 10] = [
+const ROLES: [&str; 11] = [
     "anonymous",
     "unknown token",
     "expired",
     "revoked",
     "read of another repository",
     "read",
+    "session of a reader",
     "write of another source",
     "write",
     "admin",
@@ -48,15 +51,15 @@ const ROLES: [&str; 10] = [
 /// The statuses of requests under a rule, one letter per role: `a` is 401, `f` is 403, `y` is another status below 500.
 fn expected_statuses(rule: Rule) -> &'static str {
     match rule {
-        Rule::Health => "yyyyyyyyyy",
-        Rule::Open => "yaaayyyyyy",
-        Rule::ReadRepository => "aaaafyffyy",
-        Rule::ReadSource => "aaaafyfyyy",
-        Rule::AnyToken => "aaaayyyyyy",
-        Rule::WriteSource => "aaaafffyyy",
-        Rule::Upload => "aaaaffyyyy",
-        Rule::Administer => "aaaaffffyy",
-        Rule::Machine => "aaaafffffy",
+        Rule::Health => "yyyyyyyyyyy",
+        Rule::Open => "yaaayyyyyyy",
+        Rule::ReadRepository => "aaaafyyffyy",
+        Rule::ReadSource => "aaaafyyfyyy",
+        Rule::AnyToken => "aaaayyyyyyy",
+        Rule::WriteSource => "aaaaffffyyy",
+        Rule::Upload => "aaaafffyyyy",
+        Rule::Administer => "aaaafffffyy",
+        Rule::Machine => "aaaaffffffy",
     }
 }
 
@@ -107,6 +110,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__login__/callback", Open),
     ("GET", "/__login__/device", Open),
     ("POST", "/__login__/device", Open),
+    ("GET", "/__logout__", Open),
     ("POST", "/__logout__", Open),
     ("POST", "/__api__/device", Open),
     ("POST", "/__api__/device_access", Open),
@@ -281,9 +285,31 @@ fn every_documented_address_has_a_row() {
     assert!(extra.is_empty(), "rows of addresses that do not exist: {extra:#?}");
 }
 
+/// Signs in, and returns the cookie of the session.
+fn sign_in(server: &Server) -> String {
+    let browser = Browser::new();
+    let page = browser.get(&server.url("/__login__"));
+    browser.post(&page.url, &[("sub", "ann")], "same-origin");
+    format!("ppm={}", browser.cookie("ppm").expect("a session"))
+}
+
+/// The status of a request as a page of the server sends it.
+fn send_with_session(server: &Server, cookie: &str, (method, path): (&str, &str), body: &str) -> u16 {
+    let fields =
+        [("Cookie", cookie), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", "application/json")];
+    http::request(method, &server.url(path), &fields, body.as_bytes()).status
+}
+
 #[test]
 fn every_client_gets_the_status_of_its_permission_at_every_address() {
-    let server = Server::start();
+    let (provider, port) = (OpenIdProvider::mock(), free_port());
+    let server = Builder::default()
+        .gcfg(&format!(
+            "[Server]\nAddress = http://127.0.0.1:{port}\n[HTTP]\nListen = 127.0.0.1:{port}\n[OpenIDConnect]\n\
+             Issuer = {}\nClientId = packages\nClientSecret = secret\nScope = repos:read:private",
+            provider.issuer()
+        ))
+        .start();
     server.local_repository("open", &[Tarball::new("beta", "1.0")]);
     private_repository(&server, "private", "alpha");
     private_repository(&server, "other", "gamma");
@@ -302,6 +328,7 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
         Some(token(&server, "--scope=sources:write --sources=private")),
         Some(token(&server, "--scope=global:admin")),
     ];
+    let mut session = sign_in(&server);
     let authorizations = tokens.map(|token| token.map(|token| bearer(&token)));
     let mut mismatches = Vec::new();
     for (method, address, rule) in ADDRESSES {
@@ -310,6 +337,10 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
             .iter()
             .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
             .collect();
+        statuses.insert(6, send_with_session(&server, &session, (*method, path.as_str()), body));
+        if *address == "/__logout__" {
+            session = sign_in(&server);
+        }
         statuses.push(http::admin(&server.admin_socket(), method, &path, body.as_bytes()).status);
         for ((role, expected), status) in ROLES.iter().zip(expected_statuses(*rule).chars()).zip(statuses) {
             let actual = match status {

@@ -3,11 +3,13 @@
 mod attacks;
 mod audit;
 mod bootstrap;
+mod chromium;
 mod clients;
 mod federation;
 mod login;
 mod matrix;
 mod provider_tokens;
+mod quick_start;
 mod remote;
 mod repositories;
 mod secrets;

@@ -221,6 +221,10 @@ async fn claims_of_other_issuers_audiences_and_times_are_refused() {
         ("nbf", json!(NOW + 59), None),
         ("nbf", json!(NOW + 61), Some(Invalid::Future("nbf"))),
         ("iat", json!(NOW + 61), Some(Invalid::Future("iat"))),
+        // A clock that is off by a day, here or there.
+        ("exp", json!(NOW - 86_400), Some(Invalid::Expired)),
+        ("nbf", json!(NOW + 86_400), Some(Invalid::Future("nbf"))),
+        ("iat", json!(NOW + 86_400), Some(Invalid::Future("iat"))),
     ] {
         let mut claims = provider.claims();
         claims[name] = value.clone();

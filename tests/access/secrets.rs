@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
+use super::sign_in::{access_token, allow, begin_device, form, poll};
 use super::{basic, bearer, get, private_repository, send, token};
-use crate::support::fixtures::until;
+use crate::support::browser::Browser;
+use crate::support::fixtures::{free_port, until};
 use crate::support::http;
+use crate::support::issuer::Issuer;
+use crate::support::openid_provider::OpenIdProvider;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -68,4 +74,100 @@ fn tokens_are_in_no_log_database_or_backup() {
         !files_with(server.dir(), b"alpha_1.0.tar.gz").is_empty(),
         "the search finds a text that the files contain"
     );
+}
+
+#[test]
+fn secrets_of_sign_in_and_federation_are_in_no_log_database_or_backup() {
+    let (provider, issuer, port) = (OpenIdProvider::mock(), Issuer::start(), free_port());
+    provider.set_user("ann", &json!({"preferred_username": "ann"}));
+    // Outside of the folders of the server.
+    let folder = tempfile::tempdir().expect("a directory");
+    let client_secret = "client-secret-of-packages";
+    std::fs::write(folder.path().join("secret"), client_secret).expect("written");
+    let key = "7b".repeat(512);
+    let server = Builder::default()
+        .env("PACKAGEMANAGER_ENCRYPTION_KEY", &key)
+        .gcfg(&format!(
+            "[Server]\nAddress = http://127.0.0.1:{port}\nServiceLog = {{dir}}/service.log\n\
+             BackupPaths = {{dir}}/backups\n[HTTP]\nListen = 127.0.0.1:{port}\n\
+             [Logging]\nSystemLogLevel = TRACE\nAuditLog = {{dir}}/audit.log\n\
+             [OpenIDConnect]\nIssuer = {}\nClientId = packages\nClientSecretFile = {}/secret\nLogging = true\n\
+             Scope = repos:read:team\n[IdentityFederation \"pods\"]\nIssuer = {}\nAudience = cluster\n\
+             Subject = pod\nScope = repos:read:team",
+            provider.issuer(),
+            folder.path().display(),
+            issuer.url()
+        ))
+        .start();
+    private_repository(&server, "team", "alpha");
+    let index = "/team/latest/src/contrib/PACKAGES";
+    // A browser: the secret of the sign-in, the code, and the session.
+    let browser = Browser::new();
+    let begin = browser.get_one(&server.url("/__login__?return=/team/latest/"));
+    let login = browser.cookie("ppm_login").expect("a sign-in");
+    let kind = ("Content-Type", "application/x-www-form-urlencoded");
+    let answer = http::request("POST", &begin.url, &[kind], b"sub=ann");
+    let callback = answer.header("location").expect("the callback").to_owned();
+    let code = callback.split("code=").nth(1).and_then(|rest| rest.split('&').next()).expect("a code");
+    assert_eq!(browser.get_one(&callback).status, 303);
+    assert_eq!(browser.get_one(&callback).status, 400, "used");
+    let session = browser.cookie("ppm").expect("a session");
+    assert_eq!(browser.get(&server.url(index)).status, 200);
+    // A device: its code, its verifier, and the token of the exchange.
+    let (device, verifier) = begin_device(&server);
+    let device_code = device["device_code"].as_str().expect("a code").to_owned();
+    assert_eq!(poll(&server, &device, "wrong-verifier-of-a-device").status, 400);
+    allow(&browser, &device);
+    let access = access_token(&server, &device, &verifier);
+    assert_eq!(get(&server, index, Some(&bearer(&access))).status, 200);
+    // A token of another issuer, accepted and refused.
+    let accepted = issuer.token(&json!({"aud": "cluster", "sub": "pod"}));
+    let refused = issuer.token(&json!({"aud": "elsewhere", "sub": "pod"}));
+    let exchange = |token: &str| {
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ];
+        form(&server, "/__api__/token", &fields)
+    };
+    let answer = exchange(&accepted);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let federated = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(exchange(&refused).status, 400);
+    for wrong in [&accepted, &refused] {
+        assert_eq!(get(&server, index, Some(&bearer(wrong))).status, 401);
+        assert_eq!(get(&server, index, Some(&basic("__token__", wrong))).status, 401);
+    }
+    // A session that is unknown, and one that has ended.
+    let unknown = "c3".repeat(32);
+    let cookie = format!("ppm={unknown}");
+    assert_eq!(http::request("GET", &server.url(index), &[("Cookie", &cookie)], b"").status, 401);
+    browser.post(&server.url("/__logout__"), &[], "same-origin");
+    let backups = server.dir().join("backups");
+    std::fs::create_dir(&backups).expect("a writable directory");
+    server.rspm_stdout(&format!("backup create --to={}", backups.display()));
+    let log = server.log_lines().join("\n");
+    let signature = |token: &str| token.rsplit('.').next().expect("a part").to_owned();
+    let secrets = [
+        key,
+        client_secret.to_owned(),
+        login,
+        code.to_owned(),
+        session,
+        unknown,
+        device_code,
+        verifier,
+        "wrong-verifier-of-a-device".to_owned(),
+        signature(&access),
+        signature(&federated),
+        signature(&accepted),
+        signature(&refused),
+    ];
+    for secret in &secrets {
+        assert!(secret.len() > 8, "{secret}");
+        assert_eq!(files_with(server.dir(), secret.as_bytes()), [""; 0], "{secret}");
+        assert!(!log.contains(secret.as_str()), "the log has {secret}");
+    }
+    assert!(!files_with(server.dir(), b"exchange token").is_empty(), "the trail names the exchange");
 }

@@ -1,9 +1,15 @@
 //! Two servers of a PostgreSQL database: tokens of one are valid and revoked on the other.
 
+use serde_json::json;
+
+use super::sign_in::{access_token, allow, begin_device};
 use super::{bearer, get, private_repository, token};
 use crate::cluster::Shared;
-use crate::support::fixtures::until;
+use crate::support::browser::Browser;
+use crate::support::fixtures::{free_port, until};
 use crate::support::http;
+use crate::support::openid_provider::OpenIdProvider;
+use crate::support::server::Server;
 
 const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
 
@@ -22,6 +28,43 @@ fn a_token_is_valid_and_revoked_on_every_server() {
     two.rspm_stdout(&format!("revoke token --token={}", &reader["Bearer ".len()..]));
     assert_eq!(get(&two, INDEX, Some(&reader)).status, 401);
     until("revoked on the first", || get(&one, INDEX, Some(&reader)).status == 401);
+}
+
+#[test]
+fn a_revoked_user_is_refused_on_every_server() {
+    let (provider, shared, port) = (OpenIdProvider::mock(), Shared::new(), free_port());
+    provider.set_user("ann", &json!({"preferred_username": "ann"}));
+    let start = |name: &str, lines: &str| {
+        let gcfg = format!(
+            "[Server]\nAddress = http://127.0.0.1:{port}\n{lines}\n[OpenIDConnect]\nIssuer = {}\nClientId = packages\n\
+             ClientSecret = secret\nScope = repos:read:team",
+            provider.issuer()
+        );
+        shared.builder(name).env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512)).gcfg(&gcfg).start()
+    };
+    let one = start("pm1", &format!("[HTTP]\nListen = 127.0.0.1:{port}"));
+    let two = start("pm2", "");
+    private_repository(&one, "team", "alpha");
+    let browser = Browser::new();
+    let page = browser.get(&one.url("/__login__"));
+    browser.post(&page.url, &[("sub", "ann")], "same-origin");
+    let session = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let opaque = bearer(&token(&one, "--scope=repos:read --repos=team --user=ann"));
+    let (device, verifier) = begin_device(&one);
+    allow(&browser, &device);
+    let signed = bearer(&access_token(&one, &device, &verifier));
+    let credentials = [("Cookie", session), ("Authorization", opaque), ("Authorization", signed)];
+    let statuses = |server: &Server| {
+        let status = |(name, value): &(&str, String)| {
+            http::request("GET", &server.url(INDEX), &[(*name, value.as_str())], b"").status
+        };
+        credentials.iter().map(status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&one), [200; 3]);
+    until("the other server accepts them", || statuses(&two) == [200; 3]);
+    two.rspm_stdout("revoke token --user=ann");
+    assert_eq!(statuses(&two), [401; 3]);
+    until("refused on the first", || statuses(&one) == [401; 3]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sign-in with real identity providers: browsers, devices, sessions and their end.
 
+use std::net::TcpListener;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -10,10 +12,11 @@ use crate::support::browser::{Browser, Page};
 use crate::support::fixtures::{free_port, until};
 use crate::support::http::{self, Answer};
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
 /// A server with the authenticated repository `team`, which the group `team` may read.
-fn server(issuer: &str, port: u16, lines: &str) -> Server {
+pub(super) fn server(issuer: &str, port: u16, lines: &str) -> Server {
     let server = Builder::default()
         .env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512))
         .gcfg(&format!(
@@ -27,10 +30,16 @@ fn server(issuer: &str, port: u16, lines: &str) -> Server {
 }
 
 fn with_mock() -> (OpenIdProvider, Server) {
+    with_mock_at("127.0.0.1")
+}
+
+/// [`with_mock`], with another name of this machine as the host of the provider.
+pub(super) fn with_mock_at(host: &str) -> (OpenIdProvider, Server) {
     let provider = OpenIdProvider::mock();
     provider.set_user("ann", &json!({"groups": ["team"], "preferred_username": "ann"}));
     provider.set_user("bob", &json!({"groups": "sales, <b>hr</b>", "preferred_username": "bob"}));
-    let server = server(&provider.issuer(), free_port(), "ClientSecret = secret");
+    let issuer = provider.issuer().replace("127.0.0.1", host);
+    let server = server(&issuer, free_port(), "ClientSecret = secret");
     (provider, server)
 }
 
@@ -67,6 +76,23 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
     assert!(trail.contains("sign in") && trail.contains("sign out"), "{trail}");
     assert!(trail.contains("; identity ann; "), "not only a name, which a user may have chosen: {trail}");
     assert!(!trail.contains(&session) && !server.log_lines().join("\n").contains(&session));
+}
+
+#[test]
+fn closed_pages_lead_to_the_sign_in_and_back() {
+    let provider = OpenIdProvider::mock();
+    let lines = "ClientSecret = secret\nScope = repos:read:team\n[Authentication]\nRequireAuthForUI = true";
+    let server = server(&provider.issuer(), free_port(), lines);
+    let browser = Browser::new();
+    for path in ["/", "/team/latest/web/packages/", "/nothing/latest/"] {
+        let page = browser.get_one(&server.url(path));
+        assert_eq!(page.status, 302, "{page:?}");
+        assert!(page.url.starts_with(&server.url("/__login__?return=%2F")), "{page:?}");
+    }
+    let page = sign_in(&browser, &server, "ann", "/?q=alpha");
+    assert_eq!((page.status, page.url.as_str()), (200, server.url("/?q=alpha").as_str()), "{page:?}");
+    assert!(page.text.contains("Sign out") && page.text.contains("alpha"), "{page:?}");
+    assert_eq!(browser.get_one(&server.url("/nothing/latest/")).status, 404);
 }
 
 #[test]
@@ -126,6 +152,25 @@ fn sign_in_is_unavailable_without_the_provider_and_everything_else_works() {
     assert_eq!(form(&server, "/__api__/device", &[]).status, 503);
     let (verdict, findings) = server.check_result("Sign-in");
     assert!(findings.join(" ").contains(&dead), "{verdict}: {findings:?}");
+}
+
+#[test]
+fn a_provider_that_is_silent_or_sends_a_megabyte_makes_sign_in_unavailable() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let large: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+    let hosts = [
+        (silent.local_addr().expect("bound").to_string(), "timed out"),
+        (RecordingServer::with_answer(200, large).host(), "larger than 256 kB"),
+    ];
+    for (host, reason) in hosts {
+        let server = server(&format!("http://{host}"), free_port(), "");
+        let page = Browser::new().get(&server.url("/__login__"));
+        assert!(page.status == 503 && page.text.contains("cannot be reached"), "{page:?}");
+        assert!(!page.text.contains(&host), "{page:?}");
+        server.wait_for_log(reason);
+        let token = token(&server, "--scope=repos:read --repos=team");
+        assert_eq!(get(&server, "/team/latest/src/contrib/PACKAGES", Some(&bearer(&token))).status, 200);
+    }
 }
 
 #[test]
@@ -224,14 +269,14 @@ fn an_administrator_ends_the_sessions_and_tokens_of_a_user() {
     assert_eq!(index(&server, &browser), 200, "a new sign-in is not affected");
 }
 
-fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
+pub(super) fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     http::request("POST", &server.url(path), &form, body.as_bytes())
 }
 
 /// Begins the sign-in of a device as pak does; returns the response and the verifier.
-fn begin_device(server: &Server) -> (Value, String) {
+pub(super) fn begin_device(server: &Server) -> (Value, String) {
     let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned();
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(verifier.as_bytes()));
     let fields = [("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")];
@@ -245,13 +290,13 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
+pub(super) fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
     let fields = [("device_code", text(device, "device_code")), ("code_verifier", verifier)];
     form(server, "/__api__/device_access", &fields)
 }
 
 /// Allows a device on the page of this server.
-fn allow(browser: &Browser, device: &Value) {
+pub(super) fn allow(browser: &Browser, device: &Value) {
     let page = browser.get(text(device, "verification_uri_complete"));
     assert!(page.text.contains(text(device, "user_code")), "{page:?}");
     let page = browser.submit(&page, &[("decision", "allow")]);
@@ -259,7 +304,7 @@ fn allow(browser: &Browser, device: &Value) {
 }
 
 /// Polls until the sign-in is allowed, and exchanges the id token as pak does.
-fn access_token(server: &Server, device: &Value, verifier: &str) -> String {
+pub(super) fn access_token(server: &Server, device: &Value, verifier: &str) -> String {
     let mut id_token = String::new();
     until("the device is signed in", || {
         let answer = poll(server, device, verifier);
@@ -332,6 +377,26 @@ fn a_device_signs_in_with_a_code_of_this_server() {
     assert_eq!(send(&server, "POST", "/__api__/admin/v1/repos", Some(&bearer(&access)), "{}").status, 403);
     let log = server.log_lines().join("\n");
     assert!(!log.contains(&access) && !log.contains(&id_token));
+}
+
+#[test]
+fn ten_wrong_codes_of_devices_are_accepted_in_a_minute() {
+    let provider = OpenIdProvider::mock();
+    let lines = "ClientSecret = secret\nScope = repos:read:team\n[Server]\nTrustedProxy = 127.0.0.1";
+    let server = server(&provider.issuer(), free_port(), lines);
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let enter = |address: &str| {
+        let fields = [("Cookie", cookie.as_str()), ("X-Forwarded-For", address)];
+        let url = server.url("/__login__/device?user_code=BBBB-BBBB");
+        http::request("GET", &url, &fields, b"").status
+    };
+    let statuses: Vec<u16> = (0..40).map(|_| enter("203.0.113.7")).collect();
+    let (accepted, refused) = statuses.split_at(10);
+    assert_eq!(accepted, [200; 10]);
+    assert!(refused.contains(&429), "{refused:?}");
+    assert_eq!(enter("203.0.113.8"), 200, "another client");
 }
 
 #[test]

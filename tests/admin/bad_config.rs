@@ -86,13 +86,6 @@ fn a_wrong_boolean_is_refused() {
 }
 
 #[test]
-fn a_setting_that_would_make_repositories_private_is_refused_at_start_and_by_the_check() {
-    let gcfg = "[Authentication]\nRequireAuthForUI = true";
-    let setting = r#"[Authentication] RequireAuthForUI = "true""#;
-    assert_refused_at(SETTINGS, gcfg, "true", setting, "this version lacks this restriction");
-}
-
-#[test]
 fn a_wrong_duration_is_refused() {
     assert_refused_at(
         SYNTAX,

@@ -26,6 +26,7 @@ mod property_vulnerabilities;
 mod reload_answers;
 mod reload_bioconductor;
 mod reload_cran;
+mod reload_federation;
 mod reload_https;
 mod reload_list;
 mod reload_logging;

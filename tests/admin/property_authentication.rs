@@ -91,3 +91,49 @@ pub(super) fn max_token_lifetime_applies_to_the_next_token() {
     assert!(code == 1 && error.contains("at most 90m"), "{error}");
     assert_eq!(network_status_with_token(&server, "--expires=1h"), 200);
 }
+
+#[test]
+pub(super) fn require_auth_for_ui_closes_pages_and_lists() {
+    let server = Server::start();
+    server.rspm_stdout("create repo --name=open");
+    let token = server.rspm_stdout("create token --description=test --scope=repos:read --repos=open --quiet");
+    let authorization = format!("Bearer {}", token.trim());
+    let closed = [
+        "/",
+        "/open/",
+        "/open/latest/",
+        "/open/latest/web/packages/",
+        "/__api__/repos",
+        "/__api__/sources",
+        "/nothing/",
+        "/nothing/latest/src/contrib/PACKAGES",
+        "/__api__/repos/nothing",
+        "/__api__/sources/nothing",
+    ];
+    let status =
+        |path: &str, fields: &[(&str, &str)]| http::request("GET", &server.url(path), fields, b"").status;
+    for path in closed {
+        assert_ne!(status(path, &[]), 401, "{path}");
+    }
+    server.hup_applies(
+        "[Authentication]\nRequireAuthForUI = true",
+        &["Authentication.RequireAuthForUI is 'true' now, was 'false'"],
+    );
+    for path in closed {
+        assert_eq!(status(path, &[]), 401, "{path}");
+        assert_ne!(status(path, &[("Authorization", &authorization)]), 401, "{path}");
+    }
+    // Packages and what their clients ask for stay open.
+    for path in [
+        "/open/latest/src/contrib/PACKAGES",
+        "/__api__/repos/open",
+        "/__api__/status",
+        "/__ping__",
+        "/favicon.ico",
+        "/robots.txt",
+    ] {
+        assert_eq!(status(path, &[]), 200, "{path}");
+    }
+    let answer = http::request("GET", &server.url("/"), &[("Authorization", &authorization)], b"");
+    assert!(answer.header("cache-control").is_some_and(|value| value.contains("private")), "{answer:?}");
+}

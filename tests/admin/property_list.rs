@@ -2,7 +2,7 @@
 
 use rstudio_pm::config;
 use rstudio_pm::config::rows::SECTIONS;
-use rstudio_pm::config::table::{Effect, Kind, Property, Subsection};
+use rstudio_pm::config::table::{Effect, Kind, Subsection};
 
 use super::{
     property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
@@ -10,7 +10,7 @@ use super::{
     property_local_python as local_python, property_logging as logging, property_metrics as metrics,
     property_open_id_connect as sign_in, property_proxy as proxy, property_pypi as pypi, property_s3 as s3,
     property_server as server, property_storage as storage, property_sysreqs as sysreqs,
-    property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_usage as usage, property_vulnerabilities as vulnerabilities, reload_federation as federation,
 };
 use crate::support::server::Builder;
 
@@ -38,6 +38,8 @@ const SUPPORTED_SECTIONS: &[&str] = &[
     "StorageAlerts",
     "Logging",
     "Authentication",
+    "IdentityFederation",
+    "Bootstrap",
     "Proxy",
 ];
 
@@ -148,10 +150,23 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_decides_for_repositories_without_the_flag),
     ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_limits_new_tokens),
+    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_closes_pages_and_lists),
+    ("Authentication", "DeviceAuthType", sign_in::device_auth_type_decides_who_issues_the_codes),
     ("Authentication", "Lifetime", sign_in::lifetime_is_the_maximum_duration_of_a_session),
     ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),
     ("Authentication", "CookieSweepDuration",
         sign_in::cookie_sweep_duration_is_the_interval_of_removals_from_the_database),
+    ("IdentityFederation", "Issuer", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Audience", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Subject", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "AuthorizedParty", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Claim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Scope", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UniqueIdClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "UsernameClaim", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "TokenLifetime", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("IdentityFederation", "Logging", federation::the_properties_of_a_section_apply_to_the_next_exchange),
+    ("Bootstrap", "PublicKey", federation::the_public_key_applies_to_the_next_bootstrap_request),
     ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
     ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
     ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),
@@ -164,7 +179,7 @@ fn every_property_with_effect_has_its_own_test() {
         for property in section.properties {
             match property.effect {
                 Effect::Since(_) => rows.push((section.name, property.name)),
-                Effect::NotYet | Effect::Obsolete | Effect::Refused => {}
+                Effect::NotYet | Effect::Obsolete => {}
             }
         }
     }
@@ -213,7 +228,7 @@ fn every_property_without_effect_is_reported_at_start_and_in_the_check() {
         gcfg.push_str(&format!("[{}{sub}]\n", section.name));
         for property in section.properties {
             let text = match property.effect {
-                Effect::Since(_) | Effect::Refused => continue,
+                Effect::Since(_) => continue,
                 Effect::NotYet => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
@@ -240,45 +255,9 @@ fn every_property_without_effect_is_reported_at_start_and_in_the_check() {
     }
 }
 
-/// Returns the properties that would restrict access, each with the header of its section.
-fn restricting_properties() -> Vec<(String, &'static Property)> {
-    let all = SECTIONS.iter().flat_map(|section| {
-        let sub = if section.sub == Subsection::Free { " \"x\"" } else { "" };
-        section.properties.iter().map(move |property| (format!("[{}{sub}]", section.name), property))
-    });
-    all.filter(|(_, property)| property.effect == Effect::Refused).collect()
-}
-
 #[test]
-fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
-    let properties = restricting_properties();
-    assert!(!properties.is_empty());
-    for (section, property) in properties {
-        let text = format!("{section}\n{} = {}\n", property.name, valid_value(property.kind));
-        let error = config::parse("f", text.as_bytes(), []).expect_err(&text).to_string();
-        assert!(
-            error.starts_with(&format!("f:2:{}: {section} {} = ", property.name.len() + 4, property.name)),
-            "{error}"
-        );
-        assert!(error.contains("this version lacks this restriction"), "{error}");
-        for off_value in ["", if property.kind == Kind::Boolean { "off" } else { "" }] {
-            let text = format!("{section}\n{} = {off_value}\n", property.name);
-            let loaded = config::parse("f", text.as_bytes(), []);
-            let Ok(loaded) = loaded else {
-                // A boolean needs a value.
-                assert!(off_value.is_empty() && property.kind == Kind::Boolean, "{text}");
-                continue;
-            };
-            assert!(
-                loaded
-                    .warnings
-                    .iter()
-                    .any(|warning| warning.to_string().contains("is not supported in this version")),
-                "{text}"
-            );
-        }
-    }
-    let variable = ("PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI".to_owned(), "1".to_owned());
+fn a_restriction_that_cannot_be_parsed_is_refused() {
+    let variable = ("PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI".to_owned(), "some".to_owned());
     let error = config::parse("f", b"", [variable]).expect_err("variables are checked too").to_string();
     assert!(error.starts_with("environment PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI: "), "{error}");
     let error = config::parse("f", b"[Authentication]\nRequireAuthForUI = maybe\n", []);

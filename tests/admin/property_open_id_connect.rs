@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::support::browser::Browser;
 use crate::support::fixtures::{free_port, until};
+use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
@@ -103,4 +104,18 @@ pub(super) fn cookie_sweep_duration_is_the_interval_of_removals_from_the_databas
         let count = database.query_row("SELECT COUNT(*) FROM session", [], |row| row.get::<_, i64>(0));
         count.is_ok_and(|count| count == 0)
     });
+}
+
+#[test]
+pub(super) fn device_auth_type_decides_who_issues_the_codes() {
+    let (server, _provider, _folder) = with_document();
+    let begin = || http::request("POST", &server.url("/__api__/device"), &[], b"");
+    // The provider has no codes.
+    let answer = begin();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["verification_uri"], "http://127.0.0.1:1/__login__/device");
+    server.hup("[Authentication]\nDeviceAuthType = oidc");
+    assert_eq!(begin().status, 503);
+    server.hup("[Authentication]\nDeviceAuthType = local");
+    assert_eq!(begin().status, 200);
 }

@@ -1,6 +1,6 @@
 //! `[Proxy]`: a reload of each property, as shown by the requests to the proxy.
 
-use crate::support::fixtures::create_mirror;
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
@@ -32,6 +32,26 @@ pub(super) fn url_is_the_proxy_of_the_next_requests() {
     server.sync().expect("the proxy leads to the mirror");
     let heads = proxy.heads();
     assert!(heads.iter().any(|head| head.starts_with("GET http://mirror.test/cran/src/contrib/PACKAGES")));
+}
+
+#[test]
+fn requests_to_identity_providers_use_the_new_proxy() {
+    let proxy = RecordingServer::with_answer(502, "");
+    let server = Builder::default()
+        .gcfg(
+            "[Server]\nAddress = http://127.0.0.1:1\n[OpenIDConnect]\nIssuer = https://login.test\nClientId = c\n\
+             Scope = repos:read:*\n[Proxy]\nURL = 127.0.0.1:9",
+        )
+        .env("NO_PROXY", "")
+        .env("no_proxy", "")
+        .start();
+    assert_eq!(server.get("/__login__").status, 503);
+    server.hup(&format!("[Proxy]\nURL = {}", proxy.host()));
+    // After a failure, the provider is not asked again for five seconds.
+    until("the new proxy is asked", || {
+        assert_eq!(server.get("/__login__").status, 503);
+        proxy.heads().iter().any(|head| head.starts_with("CONNECT login.test:443"))
+    });
 }
 
 #[test]

@@ -88,19 +88,6 @@ fn an_unusable_configuration_is_reported_and_replaced_by_hup() {
 }
 
 #[test]
-fn nothing_is_served_while_a_setting_requires_unsupported_access_control() {
-    let manager = Manager::new("");
-    edit(&manager.server, |text| format!("{text}\n[Authentication]\nRequireAuthForUI = true\n"));
-    let phrase = "the server cannot serve: its configuration file cannot be used";
-    let broken = BrokenServer::start(manager, phrase, "this version lacks this restriction");
-    edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
-    let before = broken.manager.notification_count();
-    broken.manager.signal(Signal::SIGHUP);
-    broken.wait_until_online(before);
-    broken.stop();
-}
-
-#[test]
 fn a_missing_configuration_file_is_reported_and_found_by_hup() {
     let manager = Manager::new("");
     // Without a file the default paths apply: the socket is the one that systemd passes.

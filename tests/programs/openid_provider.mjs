@@ -11,6 +11,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     client_id: 'packages',
     client_secret: secret,
     redirect_uris: [redirect],
+    post_logout_redirect_uris: [new URL('/', redirect).href],
     grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
     response_types: ['code'],
   }],

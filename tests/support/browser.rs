@@ -45,10 +45,12 @@ impl Browser {
         self.run(&arguments)
     }
 
-    /// Sends the first form of a page with its hidden fields and these.
+    /// Sends the first form of a page that is not a search, with its hidden fields and these.
     pub(crate) fn submit(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
-        let form = page.text.split("<form").nth(1).unwrap_or_else(|| panic!("no form: {page:?}"));
-        let form = form.split("</form>").next().expect("a part");
+        let mut forms =
+            page.text.split("<form").skip(1).map(|form| form.split("</form>").next().expect("a part"));
+        let form = forms.find(|form| !form.contains("role=\"search\""));
+        let form = form.unwrap_or_else(|| panic!("no form: {page:?}"));
         let action = attribute(form, "action").unwrap_or_else(|| page.url.clone());
         let mut all: Vec<(String, String)> = Vec::new();
         for input in form.split("<input").skip(1) {

@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod binary;
 pub(crate) mod binary_server;
 pub(crate) mod browser;
+pub(crate) mod chromium;
 pub(crate) mod cran_history;
 pub(crate) mod data;
 pub(crate) mod data_root;

@@ -69,13 +69,22 @@ impl Response {
 
 /// The HTTP client, built for the first request.
 pub(super) struct ProviderClient {
-    proxy: Option<reqwest::Proxy>,
+    proxy: Mutex<Option<reqwest::Proxy>>,
     client: Mutex<Option<reqwest::Client>>,
 }
 
 impl ProviderClient {
     pub(super) fn new(proxy: &Proxy) -> Result<ProviderClient, UpstreamError> {
-        Ok(ProviderClient { proxy: upstream::reqwest_proxy(proxy)?, client: Mutex::new(None) })
+        Ok(ProviderClient { proxy: Mutex::new(upstream::reqwest_proxy(proxy)?), client: Mutex::new(None) })
+    }
+
+    /// Uses another proxy for the next requests.
+    pub(super) fn set_proxy(&self, proxy: &Proxy) -> Result<(), UpstreamError> {
+        let proxy = upstream::reqwest_proxy(proxy)?;
+        let mut client = self.client.lock();
+        *self.proxy.lock() = proxy;
+        *client = None;
+        Ok(())
     }
 
     /// Returns the client. A failure is not cached: certificates may be installed while the server runs.
@@ -100,9 +109,10 @@ impl ProviderClient {
             .no_deflate()
             .no_zstd()
             .redirect(redirect::Policy::none());
-        let builder = match &self.proxy {
+        let proxy = self.proxy.lock().clone();
+        let builder = match proxy {
             None => builder,
-            Some(proxy) => builder.proxy(proxy.clone()),
+            Some(proxy) => builder.proxy(proxy),
         };
         let client = builder.build().map_err(|error| {
             ProviderError::new(url, format!("could not create the HTTP client: {}", error.without_url()))

@@ -95,6 +95,14 @@ impl Providers {
         Ok(Providers(Arc::new(Inner { client, issuers: Mutex::default() })))
     }
 
+    /// Uses another proxy for the next requests.
+    ///
+    /// # Errors
+    /// The proxy is not a URL; nothing has changed.
+    pub fn set_proxy(&self, proxy: &Proxy) -> Result<(), UpstreamError> {
+        self.0.client.set_proxy(proxy)
+    }
+
     /// Returns the discovery document of an issuer.
     ///
     /// # Errors

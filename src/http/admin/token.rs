@@ -15,6 +15,7 @@ use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
 use crate::http::response;
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve;
 
@@ -46,6 +47,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
     let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
     let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
+    metrics::tokens().count_issued(IssuedToken::Created);
     let created = CreatedToken {
         guid: guid.to_string(),
         token: secret.expose().to_owned(),

@@ -19,6 +19,7 @@ use crate::http::error::Failure;
 use crate::http::permission::session_limits;
 use crate::http::response;
 use crate::http::target::Query;
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::Timestamp;
 
 /// Time for a sign-in, in seconds.
@@ -158,6 +159,7 @@ pub(super) async fn callback(
     let limits = session_limits(app);
     let address_of_client = app.site.load().client_address(head.peer, &head.parts.headers);
     let session = app.sessions.create(&app.tokens, (&user, address_of_client), limits, now).await?;
+    metrics::tokens().count_issued(IssuedToken::Session);
     let cookies = [
         cookie::set(address, SESSION, &session, ("/", limits.lifetime.as_secs())),
         cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),
@@ -222,6 +224,24 @@ fn problem(error: VerifyError) -> Problem {
         VerifyError::Unavailable(error) => Problem::unavailable(error),
         VerifyError::Invalid(error) => Problem::refused(format!("the id token: {error}")),
     }
+}
+
+/// Asks whether to end the session. The form is on a page of its own, because it redirects to the provider, which the
+/// policy of the other pages forbids (browsers apply `form-action` to redirects too).
+pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHead<'_>) -> Response<Body> {
+    let prefix = cookie::prefix(&provider.address);
+    let name = match head.principal {
+        Principal::Token(session) => format!("You are signed in as {}.", session.user),
+        Principal::Anonymous | Principal::Administrator => "You are not signed in.".to_owned(),
+    };
+    let document = app.providers.document(&provider.settings.issuer, head.received_at).await.ok();
+    let endpoint = document.and_then(|document| document.end_session_endpoint.clone());
+    let body = format!(
+        "<p>{}</p><form method=\"post\" action=\"{}/__logout__\"><button>Sign out</button></form>",
+        page::escape(&name),
+        page::escape(prefix)
+    );
+    page::page(StatusCode::OK, ("Sign out", prefix), &body, endpoint.as_deref())
 }
 
 /// Ends the session, here and at the provider if it can (OpenID Connect RP-Initiated Logout 1.0).

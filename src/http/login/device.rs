@@ -10,6 +10,7 @@ use super::{Problem, Provider, provider, unavailable_failure};
 use crate::access::Grant;
 use crate::auth::provider::VerifyError;
 use crate::auth::{self, DevicePoll, NewDeviceLogin, NewSignedToken, Purpose, SignInKind};
+use crate::config::DeviceCodes;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -67,7 +68,15 @@ pub(super) async fn begin(
     })?;
     let full =
         || Failure::unavailable("too many sign-ins of devices are in progress", CODE_TIME.unsigned_abs());
-    let Some(endpoint) = document.device_authorization_endpoint.as_deref() else {
+    let codes = app.state.config.load().authentication.device_codes;
+    let endpoint = document.device_authorization_endpoint.as_deref().filter(|_| codes != DeviceCodes::Server);
+    if endpoint.is_none() && codes == DeviceCodes::Provider {
+        let reason =
+            "the provider has no device_authorization_endpoint (Authentication.DeviceAuthType = oidc)";
+        Problem::unavailable(reason).log();
+        return Err(unavailable_failure());
+    }
+    let Some(endpoint) = endpoint else {
         let device_code = auth::new_secret();
         let new = NewDeviceLogin {
             device_code: &device_code,

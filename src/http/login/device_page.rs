@@ -41,18 +41,19 @@ pub(super) async fn show(
     }
     count_code(app, user, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
+        refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
-    let (code, address, prefix) = (escape(code), escape(&device.address), escape(prefix));
+    let (code, address, root) = (escape(code), escape(&device.address), escape(prefix));
     let body = format!(
         "<p>A device asks to sign in as you. Allow it only if you started this yourself, and the device shows this \
          code:</p><p><strong>{code}</strong></p><p>Address of the device: {address}</p>\
-         <form method=\"post\" action=\"{prefix}/__login__/device\">\
+         <form method=\"post\" action=\"{root}/__login__/device\">\
          <input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
          <button name=\"decision\" value=\"allow\">Allow</button> \
          <button name=\"decision\" value=\"deny\">Deny</button></form>"
     );
-    Ok(page::page(StatusCode::OK, "Sign in a device", &body, None))
+    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None))
 }
 
 /// Records the decision.
@@ -78,6 +79,7 @@ pub(super) async fn decide(
     let code = form.get("user_code").unwrap_or_default();
     count_code(app, Arc::clone(&unique_id), head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
+        refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
@@ -90,7 +92,7 @@ pub(super) async fn decide(
     } else {
         "<p>The device was denied. You can close this page.</p>"
     };
-    Ok(page::page(StatusCode::OK, "Sign in a device", text, None))
+    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), text, None))
 }
 
 /// Counts a code that a user enters.
@@ -106,10 +108,10 @@ async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>
 }
 
 fn code_form(prefix: &str, message: &str) -> Response<Body> {
-    let prefix = escape(prefix);
+    let root = escape(prefix);
     let body = format!(
-        "{message}<form method=\"get\" action=\"{prefix}/__login__/device\"><p><label>Code that the device shows: \
+        "{message}<form method=\"get\" action=\"{root}/__login__/device\"><p><label>Code that the device shows: \
          <input name=\"user_code\" autocomplete=\"off\" autofocus></label> <button>Continue</button></p></form>"
     );
-    page::page(StatusCode::OK, "Sign in a device", &body, None)
+    page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None)
 }

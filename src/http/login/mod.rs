@@ -98,6 +98,7 @@ pub(super) async fn answer(
         (LoginRoute::Token, provider) => token::exchange(app, provider.as_ref(), &form, head).await,
         (LoginRoute::Start, Some(provider)) => browser::start(app, &provider, query, head).await,
         (LoginRoute::Callback, Some(provider)) => browser::callback(app, &provider, query, head).await,
+        (LoginRoute::LogoutPage, Some(provider)) => Ok(browser::logout_page(app, &provider, head).await),
         (LoginRoute::Logout, Some(provider)) => browser::logout(app, &provider, head).await,
         (LoginRoute::DevicePage, Some(provider)) => device_page::show(app, &provider, query, head).await,
         (LoginRoute::DecideDevice, Some(provider)) => device_page::decide(app, &provider, &form, head).await,
@@ -151,18 +152,30 @@ pub(super) fn redirect_to_start(
     head: &RequestHead<'_>,
     failure: &Failure,
 ) -> Option<Response<Body>> {
-    let is_page = matches!(route, Route::Home | Route::Latest { .. } | Route::RepositoryPage { .. });
+    let is_page = route.is_page() || matches!(route, Route::Latest { .. });
     let accepts = head.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let is_browser = accepts.is_some_and(|accepts| accepts.contains("text/html"));
     if failure.status != StatusCode::UNAUTHORIZED || !is_page || !is_browser {
         return None;
     }
     let provider = Provider::configured(app)?;
-    let path: String = url::form_urlencoded::byte_serialize(head.path.as_bytes()).collect();
-    let target = format!("{}/__login__?return={path}", cookie::prefix(&provider.address));
+    let target = format!("{}{}", cookie::prefix(&provider.address), start_address(head));
     let mut redirect = response::redirect(StatusCode::FOUND, response::header_value(target));
     page::protect(&mut redirect);
     Some(redirect)
+}
+
+/// The address, from the root of the server, of a sign-in that returns to the page of this request.
+pub(super) fn start_address(head: &RequestHead<'_>) -> String {
+    let query = head.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let page = format!("{}{query}", head.path);
+    let page: String = url::form_urlencoded::byte_serialize(page.as_bytes()).collect();
+    format!("/__login__?return={page}")
+}
+
+/// Returns true if people can sign in on this server.
+pub(super) fn is_configured(app: &App) -> bool {
+    app.state.config.load().open_id_connect.is_some() && app.site.load().address.is_some()
 }
 
 /// Returns a 503 without details; the reason is in the log.

@@ -1,37 +1,34 @@
-//! Pages of sign-in: without scripts, and with forms only to this server and the provider.
+//! Pages of sign-in: with forms only to this server and the provider.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{PreEscaped, html};
 
 use super::origin::origin_of;
 use crate::http::body::Body;
 use crate::http::response;
+use crate::web::assets;
+use crate::web::frame::{Frame, Root};
 
-/// Returns a page; `body` is HTML, `issuer` the provider to which a form may redirect.
-pub(super) fn page(status: StatusCode, title: &str, body: &str, issuer: Option<&str>) -> Response<Body> {
-    let html = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-            }
-            body { h1 { (title) } (PreEscaped(body)) }
-        }
-    };
-    let html = html.into_string();
+/// Returns a page; `body` is HTML, `prefix` the path of `Server.Address`, `target` an address of the provider to which
+/// a form of the page redirects.
+pub(super) fn page(
+    status: StatusCode,
+    (title, prefix): (&str, &str),
+    body: &str,
+    target: Option<&str>,
+) -> Response<Body> {
+    let frame = Frame::new(Root::of_prefix(prefix), title);
+    let html = frame.render(&html! { h1 { (title) } (PreEscaped(body)) });
     let size = html.len();
     let mut response = Response::new(Body::full(html));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    let provider = issuer.map(|issuer| format!(" {}", origin_of(issuer))).unwrap_or_default();
-    let policy = format!(
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'{provider}; base-uri 'none'; \
-         frame-ancestors 'none'"
-    );
+    let mut policy = assets::policy();
+    if let Some(target) = target {
+        policy = policy.replace("form-action 'self'", &format!("form-action 'self' {}", origin_of(target)));
+    }
     protect(&mut response);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, response::header_value(policy));
     response
@@ -51,7 +48,7 @@ pub(super) fn problem(
 ) -> Response<Body> {
     let mut body: String = paragraphs.iter().map(|text| format!("<p>{}</p>", escape(text))).collect();
     body.push_str(&format!("<p><a href=\"{}/__login__\">Sign in again</a></p>", escape(prefix)));
-    page(status, title, &body, None)
+    page(status, (title, prefix), &body, None)
 }
 
 /// Adds the fields of responses with secrets in their address: they are not stored and not named to other sites.

@@ -20,6 +20,7 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::target::Query;
 use crate::http::{refused_proof, response};
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -83,7 +84,10 @@ async fn federated(
         address: &client.map(|address| address.to_string()).unwrap_or_default(),
     };
     match federation::exchange(server, &config.federations, subject_token, ExchangeKind::Access).await {
-        Ok(exchanged) => Ok(answer(&exchanged.token.text, exchanged.lifetime)),
+        Ok(exchanged) => {
+            metrics::tokens().count_issued(IssuedToken::Federation);
+            Ok(answer(&exchanged.token.text, exchanged.lifetime))
+        }
         Err(error) if error.is_failure_of_server() => {
             tracing::error!("could not exchange a token: {error}");
             Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
@@ -178,6 +182,7 @@ async fn issue(
         audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
     });
     write.await?;
+    metrics::tokens().count_issued(IssuedToken::SignIn);
     Ok(answer(&token.text, properties.lifetime))
 }
 

@@ -12,6 +12,7 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::{admin, refused_proof, response};
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The end of the year 9999: later times have no RFC 3339 form.
@@ -57,6 +58,7 @@ pub(super) async fn answer(
     let key = config.bootstrap.public_key.clone();
     match auth::create_first_token(&app.state, &app.tokens, key, proof).await {
         Ok((token, guid)) => {
+            metrics::tokens().count_issued(IssuedToken::Bootstrap);
             tracing::warn!(%address, "created token {guid} with the scope global:admin: bootstrap key");
             let created = BootstrapToken {
                 guid: guid.to_string(),

@@ -18,6 +18,7 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::request_body::{self, Incoming};
 use crate::http::{admin, read_body, refused_proof, response};
+use crate::metrics::{self, IssuedToken};
 use crate::model::time::SECOND;
 
 /// Maximum size of a request body, in bytes: a token of 16 kB in JSON.
@@ -103,6 +104,7 @@ pub(in crate::http) async fn mint(
     };
     match federation::exchange(server, &config.federations, &token, ExchangeKind::Publish).await {
         Ok(exchanged) => {
+            metrics::tokens().count_issued(IssuedToken::Federation);
             let lifetime = i64::try_from(exchanged.lifetime.as_secs()).unwrap_or(i64::MAX);
             let now = (app.state.clock)().0.div_euclid(SECOND);
             let expires = now.saturating_add(lifetime);

@@ -11,6 +11,8 @@ pub enum LoginRoute {
     Start,
     /// `GET /__login__/callback`: the browser comes back from the provider.
     Callback,
+    /// `GET /__logout__`: asks whether to end the session.
+    LogoutPage,
     /// `POST /__logout__`: ends the session.
     Logout,
     /// `GET /__login__/device?user_code=`: asks whether a device may sign in.
@@ -33,6 +35,7 @@ impl LoginRoute {
             LoginRoute::Device | LoginRoute::DeviceAccess | LoginRoute::Token => true,
             LoginRoute::Start
             | LoginRoute::Callback
+            | LoginRoute::LogoutPage
             | LoginRoute::Logout
             | LoginRoute::DevicePage
             | LoginRoute::DecideDevice => false,
@@ -49,7 +52,7 @@ pub(super) fn parse(method: &Method, names: &[&str]) -> Result<Option<LoginRoute
         ["__login__"] => (Some(LoginRoute::Start), None),
         ["__login__", "callback"] => (Some(LoginRoute::Callback), None),
         ["__login__", "device"] => (Some(LoginRoute::DevicePage), Some(LoginRoute::DecideDevice)),
-        ["__logout__"] => (None, Some(LoginRoute::Logout)),
+        ["__logout__"] => (Some(LoginRoute::LogoutPage), Some(LoginRoute::Logout)),
         ["__api__", "device"] => (None, Some(LoginRoute::Device)),
         ["__api__", "device_access"] => (None, Some(LoginRoute::DeviceAccess)),
         ["__api__", "token"] => (None, Some(LoginRoute::Token)),
@@ -79,7 +82,8 @@ mod tests {
             parse(&method, names).map_err(|failure| (failure.status.as_u16(), failure.allow))
         };
         assert_eq!(route(Method::POST, &["__logout__"]), Ok(Some(LoginRoute::Logout)));
-        assert_eq!(route(Method::GET, &["__logout__"]), Err((405, Some("POST".into()))));
+        assert_eq!(route(Method::GET, &["__logout__"]), Ok(Some(LoginRoute::LogoutPage)));
+        assert_eq!(route(Method::DELETE, &["__logout__"]), Err((405, Some("GET, POST".into()))));
         assert_eq!(route(Method::HEAD, &["__login__"]), Err((405, Some("GET".into()))));
         assert_eq!(route(Method::PUT, &["__login__", "device"]), Err((405, Some("GET, POST".into()))));
         assert_eq!(route(Method::POST, &["__api__", "token"]), Ok(Some(LoginRoute::Token)));

@@ -122,6 +122,17 @@ impl Route {
     pub fn is_page(&self) -> bool {
         matches!(self, Route::Home | Route::RepositoryPage { .. } | Route::Web { .. })
     }
+
+    /// Returns true for what `Authentication.RequireAuthForUI` closes: pages about repositories, and the lists of all
+    /// repositories and sources.
+    #[must_use]
+    pub fn is_interface(&self) -> bool {
+        let is_list = matches!(
+            self,
+            Route::Public(PublicRoute::Repos | PublicRoute::Sources | PublicRoute::MetricsPackages)
+        );
+        self.is_page() || matches!(self, Route::Latest { .. }) || is_list
+    }
 }
 
 /// The file that lists the Bioconductor versions.

@@ -2,10 +2,22 @@
 
 use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::login;
+use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::point::Point;
-use crate::web::frame::{Location, Root};
+use crate::web::frame::{Account, Location, Root};
 use crate::web::text::segment;
+
+/// The root of the server for the page of a request, with the link to sign in or out.
+pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
+    let account = match head.principal {
+        Principal::Anonymous => Account::SignedOut(login::start_address(head)),
+        Principal::Token(_) | Principal::Administrator => Account::SignedIn,
+    };
+    Root::of_path(head.path).with_account(login::is_configured(app).then_some(account))
+}
 
 /// A snapshot, and the request for one of its pages.
 pub(super) struct Context<'a> {

@@ -3,6 +3,7 @@
 use http::Response;
 
 use super::answer;
+use super::context::root;
 use crate::catalog::Repository;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -14,7 +15,6 @@ use crate::model::snapshot::Snapshot;
 use crate::r::description::Description;
 use crate::serve::listing::{PackageQuery, packages};
 use crate::serve::{self, RepoError};
-use crate::web::frame::Root;
 use crate::web::home::{self, Found, FoundPackage, RepositoryCard};
 
 /// Packages that a search shows of each repository.
@@ -55,7 +55,7 @@ pub(in crate::http) async fn answer(
         }
     }
     let found = Some(found).filter(|found| !found.query.is_empty());
-    Ok(answer::page(head, home::page(Root::of_path(head.path), &cards, found.as_ref()), false))
+    Ok(answer::page(head, home::page(root(app, head), &cards, found.as_ref()), false))
 }
 
 /// The newest state of a repository; `None` before its first one.

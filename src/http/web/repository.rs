@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{Response, StatusCode};
 
-use super::{answer, choice};
+use super::{answer, choice, context};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository};
 use crate::db::tx::Tx;
@@ -23,7 +23,7 @@ use crate::model::time::Day;
 use crate::serve;
 use crate::serve::listing::PackageQuery;
 use crate::web::calendar::{Calendar, Month};
-use crate::web::frame::{Location, Root};
+use crate::web::frame::Location;
 use crate::web::repository::{Change, Overview};
 use crate::web::setup::Setup;
 use crate::web::text::{number, segment};
@@ -150,7 +150,7 @@ pub(in crate::http) async fn answer(
             selected,
         },
     };
-    let root = Root::of_path(head.path).selecting(requested_part.map(|part| part.version.to_string()));
+    let root = context::root(app, head).selecting(requested_part.map(|part| part.version.to_string()));
     Ok(answer::page(head, overview.render(root), is_detected))
 }
 

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::repository::shown_name;
 use super::{answer, choice, packages, project, versions};
 use crate::http::app::App;
@@ -17,7 +17,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::python::name::{is_valid, normalize};
 use crate::serve;
-use crate::web::frame::{Location, Root};
+use crate::web::frame::Location;
 
 /// Answers a request.
 ///
@@ -43,7 +43,7 @@ pub(in crate::http) async fn answer(
         repo,
         point: &point,
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
-        root: Root::of_path(head.path).selecting(part.map(|part| part.version.to_string())),
+        root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
         query,
     };
     let package = match path {

@@ -1,0 +1,171 @@
+//! Chromium without a window, driven by chromedriver (W3C WebDriver: JSON over HTTP).
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::fixtures::{free_port, until};
+use super::http;
+
+/// Timeout of one command: the first one starts Chromium.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+/// Timeout of a page to show what a test waits for.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Chromium's switches: no window, no requests of its own, and no other host than this machine.
+const SWITCHES: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+];
+
+/// A browser with a profile of its own.
+pub(crate) struct Chromium {
+    driver: Child,
+    port: u16,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Chromium {
+    pub(crate) fn start() -> Chromium {
+        let profile = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .env("HOME", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("chromedriver: {error}; run tests/setup"));
+        let mut switches: Vec<String> = SWITCHES.iter().map(|switch| (*switch).to_owned()).collect();
+        switches.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
+        let mut chromium = Chromium { driver, port, session: String::new(), _profile: profile };
+        until("chromedriver listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let options = json!({
+            "capabilities": { "alwaysMatch": {
+                "browserName": "chrome",
+                "timeouts": { "pageLoad": 60_000 },
+                "goog:chromeOptions": { "args": switches },
+            } }
+        });
+        let created = chromium.call("POST", "/session", &options);
+        let created = created.unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
+        chromium.session = created["sessionId"].as_str().expect("a session").to_owned();
+        chromium
+    }
+
+    /// Opens a page, and waits until it is loaded.
+    pub(crate) fn open(&self, url: &str) {
+        self.command("POST", "url", &json!({ "url": url })).unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+
+    /// The address of the page.
+    pub(crate) fn url(&self) -> String {
+        let url = self.command("GET", "url", &Value::Null).expect("an address");
+        url.as_str().expect("a text").to_owned()
+    }
+
+    /// The text of the page as people see it; empty while no page is loaded.
+    pub(crate) fn text(&self) -> String {
+        let text = self
+            .element("body")
+            .and_then(|element| self.command("GET", &format!("element/{element}/text"), &Value::Null));
+        text.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// Clicks on the first element that a CSS selector finds, as soon as there is one.
+    pub(crate) fn click(&self, selector: &str) {
+        self.retry(selector, |element| self.command("POST", &format!("element/{element}/click"), &json!({})));
+    }
+
+    /// Types a text into a field.
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
+        self.retry(selector, |element| {
+            self.command("POST", &format!("element/{element}/value"), &json!({ "text": text }))
+        });
+    }
+
+    /// Waits until the page contains a text.
+    pub(crate) fn wait_for_text(&self, text: &str) {
+        self.wait(text, || self.text().contains(text));
+    }
+
+    /// Waits until the address of the page begins so.
+    pub(crate) fn wait_for_url(&self, start: &str) {
+        self.wait(start, || self.url().starts_with(start));
+    }
+
+    /// A cookie that is sent with a request for this page.
+    pub(crate) fn cookie(&self, name: &str) -> Option<Value> {
+        let cookies = self.command("GET", "cookie", &Value::Null).expect("cookies");
+        cookies.as_array().expect("a list").iter().find(|cookie| cookie["name"] == name).cloned()
+    }
+
+    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PAGE_TIMEOUT, "never: {what}; {}: {}", self.url(), self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Repeats an action on an element until it succeeds: the page may not be loaded yet, or be replaced meanwhile.
+    fn retry(&self, selector: &str, action: impl Fn(&str) -> Result<Value, String>) {
+        self.wait(selector, || self.element(selector).and_then(|element| action(&element)).is_ok());
+    }
+
+    fn element(&self, selector: &str) -> Result<String, String> {
+        let query = json!({ "using": "css selector", "value": selector });
+        let found = self.command("POST", "element", &query)?;
+        let id = found.as_object().and_then(|object| object.values().next()).and_then(Value::as_str);
+        id.map(str::to_owned).ok_or_else(|| format!("no element: {found}"))
+    }
+
+    fn command(&self, method: &str, name: &str, body: &Value) -> Result<Value, String> {
+        self.call(method, &format!("/session/{}/{name}", self.session), body)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let host = format!("127.0.0.1:{}", self.port);
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let mut stream = TcpStream::connect(&host).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(COMMAND_TIMEOUT)).map_err(|error| error.to_string())?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json; charset=utf-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+        let answer = http::try_read(&mut stream, method).map_err(|error| error.to_string())?;
+        let mut json: Value =
+            serde_json::from_slice(&answer.body).map_err(|error| format!("{error}: {}", answer.text()))?;
+        if answer.status == 200 {
+            Ok(json["value"].take())
+        } else {
+            Err(json["value"]["message"].to_string())
+        }
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // chromedriver ends its browser.
+        if !self.session.is_empty() {
+            let _ = self.call("DELETE", &format!("/session/{}", self.session), &Value::Null);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}

@@ -200,8 +200,9 @@ pub struct ListInstants {
     pub head: i64,
 }
 
-/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. The
-/// looks at changed and removed projects are valid up to the head before the sync from then on.
+/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From then
+/// on, the looks at changed projects are valid up to the head before the sync, and those at removed ones up to their
+/// end: pages of the time before it were final.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -241,9 +242,9 @@ pub fn apply(
                 ]);
             }
             ListChange::Removed { fold, from_at } => {
-                limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
                 // The newest point, which is one microsecond before the head, does not list it.
                 let end = (head - 1).max(*from_at);
+                limits.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
                 removed.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
             }
         }
@@ -254,6 +255,24 @@ pub fn apply(
     c.batch_insert("project", &COLUMNS, &added)
 }
 
+/// Lists the projects again whose removal was not published, because the sync was interrupted: it would begin in the
+/// middle of the row that a later sync inserts. `head` is that of the tree, 0 before the first sync.
+pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+    const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
+        AND to_at < $1";
+    c.execute(REOPEN, &[Seq::OPEN.into(), source.into(), head.into()]).map(drop)
+}
+
+/// Forgets the serials of all looks, whose pages then are read again: another index, or a restored copy, numbers its
+/// changes anew. `head` is that of the tree, up to which the looks at unchanged projects remain valid.
+pub fn forget_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+    const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
+        (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
+        ON r.source_id = s.id AND r.fold = p.name AND r.to_at = $3 WHERE p.id = look.package_id) \
+        THEN CAST($1 AS BIGINT) ELSE valid_at END WHERE source_id = $2";
+    c.execute(FORGET, &[head.into(), source.into(), Seq::OPEN.into()]).map(drop)
+}
+
 /// Moves the head of a tree whose sequence numbers are times; never back.
 pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbError> {
     const MOVE: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
@@ -261,7 +280,8 @@ pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbE
 }
 
 /// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to
-/// list them at `removed_at` or later. At most `limit`, those that were looked at last first.
+/// list them at `removed_at` or later, unless it is known that they are quarantined. At most `limit`, those that were
+/// looked at last first.
 pub fn followed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -271,7 +291,8 @@ pub fn followed(
     const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
         JOIN project r ON r.source_id = k.source_id AND r.fold = p.name \
         WHERE k.source_id = $1 AND (r.to_at = $2 AND (r.serial > k.serial OR r.serial IS NOT NULL AND k.serial IS NULL) \
-        OR r.to_at >= $3 AND r.to_at < $2) ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
+        OR r.to_at >= $3 AND r.to_at < $2 AND k.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
+        WHERE n.source_id = r.source_id AND n.fold = r.fold AND n.from_at > r.from_at)) ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -105,7 +105,10 @@ impl PageReads {
             known.look.as_ref().is_some_and(|look| now.0.saturating_sub(look.fetched_at.0) < MIN_INTERVAL)
         };
         // With serials, a newer page is requested at once.
-        if is_recent(&known) && known.project.serial.is_none() {
+        let has_serials = |known: &KnownProject| {
+            known.project.serial.is_some() && known.look.as_ref().is_some_and(|look| look.serial.is_some())
+        };
+        if is_recent(&known) && !has_serials(&known) {
             return Ok(Knowledge::Outdated);
         }
         match self.join(project).await {
@@ -211,7 +214,12 @@ impl PageReads {
                 }
             };
             if !read.is_older_than_list(&known) {
-                return store::store(&self.state, project, read).await;
+                let is_status_new = known.look.as_ref().is_some_and(|look| look.status != read.status);
+                store::store(&self.state, project, read).await?;
+                if is_status_new {
+                    self.state.catalog.refresh_after_publish(&self.state.db).await;
+                }
+                return Ok(());
             }
             // A response 304 may lack the serial.
             etag = None;

@@ -6,7 +6,7 @@ use super::plan::{self, Instants, PageRow};
 use super::{MARGIN, PageError, ReadResult, locator};
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, KnownProject, PageState};
-use crate::db::{Conn, DbError, package, tree};
+use crate::db::{Conn, DbError, clock, package, tree};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, SourceId};
 use crate::model::time::{SECOND, Timestamp};
@@ -69,9 +69,10 @@ impl PageRead {
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
-            // The page of an unknown time after its newest upload.
+            // The page of an unknown time after its newest upload, which may state any time.
             Some(_) => {
-                rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max().unwrap_or(0)
+                let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
+                newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
             None => self.requested_at.0.saturating_sub(MARGIN).saturating_sub(self.age * SECOND),
         }
@@ -129,7 +130,14 @@ fn write(
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = known.look.as_ref().is_some_and(is_same);
-    if !pypi::put_look(c, SOURCE, package, &look)? || is_unchanged || read.page.is_none() {
+    if !pypi::put_look(c, SOURCE, package, &look)? {
+        return Ok(Vec::new());
+    }
+    if known.look.as_ref().is_some_and(|last| last.status != read.status) {
+        // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
+        clock::bump_catalog(c)?;
+    }
+    if is_unchanged || read.page.is_none() {
         return Ok(Vec::new());
     }
     if read.is_quarantined {

@@ -79,6 +79,15 @@ pub fn names(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Vec<String>
     Ok(names)
 }
 
+/// Returns the newest sequence number up to `seq` at which the list of projects of a source changed: the list is the
+/// same on all days in between. 0 for the time before the first sync.
+pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Seq, DbError> {
+    const FIND: &str = "SELECT max(CASE WHEN to_at <= $1 THEN to_at ELSE from_at END) FROM project \
+        WHERE source_id = $2 AND from_at <= $1";
+    let rows = c.query(FIND, &[seq.into(), source.into()])?;
+    Ok(Seq(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(0)))
+}
+
 /// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
 pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
@@ -200,9 +209,9 @@ pub struct ListInstants {
     pub head: i64,
 }
 
-/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From then
-/// on, the looks at changed projects are valid up to the head before the sync, and those at removed ones up to their
-/// end: pages of the time before it were final.
+/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From
+/// then on, the looks at changed projects are valid up to the head before the sync, and those at removed ones up to
+/// their end: pages of the time before it were final.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -292,7 +301,8 @@ pub fn followed(
         JOIN project r ON r.source_id = k.source_id AND r.fold = p.name \
         WHERE k.source_id = $1 AND (r.to_at = $2 AND (r.serial > k.serial OR r.serial IS NOT NULL AND k.serial IS NULL) \
         OR r.to_at >= $3 AND r.to_at < $2 AND k.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
-        WHERE n.source_id = r.source_id AND n.fold = r.fold AND n.from_at > r.from_at)) ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
+        WHERE n.source_id = r.source_id AND n.fold = r.fold AND n.from_at > r.from_at)) \
+        ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -205,6 +205,9 @@ impl PageReads {
         loop {
             let requested_at = (self.state.clock)();
             let response = index.project(project.as_str(), ACCEPT, etag).await;
+            if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
+                store::end(&self.state, project).await?;
+            }
             let response = response.map_err(|error| missing(project, error))?;
             let read = match response {
                 PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),

@@ -8,7 +8,7 @@ use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, KnownProject, PageState};
 use crate::db::{Conn, DbError, clock, package, tree};
 use crate::model::digest::Sha256;
-use crate::model::ids::{PackageId, SourceId};
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
@@ -151,6 +151,26 @@ fn write(
     let plan = plan::plan(files, rows.to_vec(), Instants { seal, valid_at, head: known.head });
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
+}
+
+/// Ends the files of a project that neither the list nor its page has: if it is listed again, its files are those of
+/// another page, and a backup contains those that are in storage.
+pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
+    let name = project.clone();
+    let write = move |c: &mut dyn Conn| {
+        pypi::lock(c, SourceId::PYPI, name.as_str())?;
+        let Some(known) = pypi::known(c, SourceId::PYPI, name.as_str())? else { return Ok(()) };
+        let (Some(package), Some(seal)) = (known.package, known.valid_at()) else { return Ok(()) };
+        let at = known.project.to_at;
+        if at == Seq::OPEN.0 {
+            return Ok(());
+        }
+        let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
+        let files = index_file::of_project(c, target)?;
+        let instants = Instants { seal: Some(seal.max(at)), valid_at: at, head: known.head };
+        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
+    };
+    state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
 }
 
 fn was_quarantined(known: &KnownProject) -> bool {

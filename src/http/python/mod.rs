@@ -144,6 +144,11 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
 
 async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let point = if matches!(address.path, PythonPath::Root) {
+        serve::python::file::list_point(&app.repositories, point).await?
+    } else {
+        point
+    };
     let document = |point, document: PythonDocument| {
         let catalog = app.state.catalog.get();
         Resource::Document(Box::new(ResolvedDocument::new(&catalog, point, document.into())))

@@ -1,14 +1,15 @@
 //! Finds pages and files of a Python repository.
 
 use super::owner::{self, OwnedProject};
-use crate::db;
+use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
-use crate::model::ids::Seq;
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::pypi::Knowledge;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
 
@@ -86,6 +87,26 @@ async fn index_page(
     Ok(LocatedPage { point: Point { trees: vec![tree], open, ..point.clone() }, is_settled })
 }
 
+/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
+/// days in between have one document. That of PyPI has 45 MB, and clients choose the days.
+///
+/// # Errors
+/// Database errors.
+pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
+    if point.open || !point.trees.iter().any(owner::is_index) {
+        return Ok(point);
+    }
+    let trees = point.trees.clone();
+    let query = repositories.state.db.read(move |c| {
+        let mut trees = trees.clone();
+        for tree in trees.iter_mut().filter(|tree| owner::is_index(tree)) {
+            tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
+        }
+        Ok(trees)
+    });
+    Ok(Point { trees: query.await?, ..point })
+}
+
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
 /// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe
 /// any more, only the files of the snapshot are found.
@@ -116,17 +137,25 @@ pub async fn locate(
             };
             // A file of a project that its index removed is served as long as no other source has the name.
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
-                return Ok(Some((*tree, found)));
+                let is_quarantined =
+                    owner::is_index(tree) && is_quarantined(c, tree.source, found.row.package)?;
+                return Ok(Some((*tree, found, is_quarantined)));
             }
         }
         Ok(None)
     });
-    let Some((tree, found)) = query.await? else {
+    let Some((tree, found, is_quarantined)) = query.await? else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
         return Err(RepoError::NotFound(format!(
             "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses"
         )));
     };
+    if is_quarantined {
+        return Err(RepoError::NotFound(format!(
+            "the index has quarantined the project '{}'; its files are not served",
+            found.project
+        )));
+    }
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = upload_time;
@@ -134,6 +163,12 @@ pub async fn locate(
         located.name.push_str(".metadata");
     }
     Ok(located)
+}
+
+/// Whether the index offers no files of a project at present: they may be harmful, so lock files do not help either.
+fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
+    let look = db::pypi::look(c, source, package)?;
+    Ok(look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()))
 }
 
 /// The newest state of the trees: a file that was published after the point has the owner that its project got then.

@@ -1,29 +1,19 @@
 //! Finds pages and files of a Python repository.
 
+use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
+use super::serial;
 use crate::db;
 use crate::model::digest::Sha256;
 use crate::model::ids::Seq;
 use crate::model::point::{Point, PointTree};
 use crate::pypi::Knowledge;
+use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
-
-/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
-/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
-pub async fn locate_project(
-    repositories: &Repositories,
-    point: &Point,
-    project: &NormalName,
-) -> Result<Point, RepoError> {
-    Ok(locate_page(repositories, point, project).await?.point)
-}
 
 /// The page of a project at a point.
 #[derive(Clone, Debug)]
@@ -32,12 +22,28 @@ pub struct LocatedPage {
     pub point: Point,
     /// Whether locating it again under the same catalog gives the same page.
     pub is_settled: bool,
+    /// What the page states besides its files while the point may change.
+    pub latest: LatestState,
 }
 
-/// As [`locate_project`], with whether the page may change without a publish.
+impl LocatedPage {
+    /// Returns the document with the page.
+    #[must_use]
+    pub fn document(&self, project: NormalName, format: SimpleFormat) -> PythonDocument {
+        if self.point.open {
+            let state = self.latest.clone();
+            PythonDocument::LatestProject(Box::new(LatestProject { project, format, state }))
+        } else {
+            PythonDocument::Project(project, format)
+        }
+    }
+}
+
+/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
+/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
 ///
 /// # Errors
-/// As [`locate_project`].
+/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
@@ -68,7 +74,9 @@ pub async fn locate_page(
             source.unwrap_or_default()
         )));
     }
-    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true })
+    let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
+    let latest = LatestState { serial, ..LatestState::default() };
+    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
 }
 
 /// Returns the page of a project that an index lists, after a look at the project if that is needed.
@@ -79,11 +87,12 @@ async fn index_page(
     project: &NormalName,
 ) -> Result<LocatedPage, RepoError> {
     let knowledge = repositories.page_reads.at(project, tree.seq).await?;
-    let name = project.clone();
-    let tree = repositories.state.db.read(move |c| owner::index_page(c, tree, &name)).await?;
     let is_settled = knowledge == Knowledge::Complete;
+    let name = project.clone();
+    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;
     let open = point.open || !is_settled;
-    Ok(LocatedPage { point: Point { trees: vec![tree], open, ..point.clone() }, is_settled })
+    let point = Point { trees: vec![page.tree], open, ..point.clone() };
+    Ok(LocatedPage { point, is_settled, latest: page.latest })
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock

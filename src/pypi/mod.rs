@@ -27,8 +27,6 @@ use store::PageRead;
 /// that are this much older, in microseconds.
 pub const MARGIN: i64 = 900 * SECOND;
 
-/// Maximum number of concurrent requests for pages.
-const MAX_REQUESTS: usize = 8;
 /// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
 /// updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -81,12 +79,13 @@ impl PageReads {
     /// Creates the handle.
     #[must_use]
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        let permits = Semaphore::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
             away: Mutex::default(),
-            permits: Semaphore::new(MAX_REQUESTS),
+            permits,
         })
     }
 

@@ -44,6 +44,10 @@ struct Shared {
     /// The server of the files, if another one.
     file_server: Option<String>,
     requests: Vec<String>,
+    /// Pages are answered once this is false.
+    is_holding: bool,
+    /// Requests for pages that wait, and the most that ever did.
+    held: (usize, usize),
 }
 
 /// A running index; stopped on drop.
@@ -132,6 +136,16 @@ impl Pypi {
         self.lock().file_server = Some(url.to_owned());
     }
 
+    /// Lets requests for pages wait, or ends this.
+    pub(crate) fn hold_pages(&self, is_holding: bool) {
+        self.lock().is_holding = is_holding;
+    }
+
+    /// The highest number of requests for pages that waited at the same time.
+    pub(crate) fn most_held(&self) -> usize {
+        self.lock().held.1
+    }
+
     /// The paths requested since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().requests)
@@ -156,6 +170,9 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
             etag = Some(value.trim().to_owned());
         }
     }
+    if path.starts_with("/simple/") && path != "/simple/" {
+        hold(shared);
+    }
     let (status, head, body) = {
         let mut shared = shared.lock().expect("no panic holds it");
         shared.requests.push(path.clone());
@@ -170,6 +187,24 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     out.write_all(&body)?;
     out.flush()?;
     stream.shutdown(Shutdown::Write)
+}
+
+/// Waits as long as pages are held.
+fn hold(shared: &Mutex<Shared>) {
+    let change = |waiting: bool| {
+        let mut shared = shared.lock().expect("no panic holds it");
+        let (now, most) = shared.held;
+        let now = if waiting { now + 1 } else { now - 1 };
+        shared.held = (now, most.max(now));
+    };
+    if !shared.lock().expect("no panic holds it").is_holding {
+        return;
+    }
+    change(true);
+    while shared.lock().expect("no panic holds it").is_holding {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    change(false);
 }
 
 fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<u8>) {

@@ -30,7 +30,15 @@ struct Project {
     /// The serial of the page, if a cache still has an older one.
     page_serial: Option<i64>,
     status: Option<&'static str>,
+    /// The name on the list, if it is not the normal one.
+    display: Option<&'static str>,
     files: BTreeMap<String, IndexFile>,
+}
+
+impl Project {
+    fn is_quarantined(&self) -> bool {
+        self.status == Some("quarantined")
+    }
 }
 
 #[derive(Default)]
@@ -110,6 +118,16 @@ impl Pypi {
     /// Quarantines a project: it is not on the list, and its page has no files; or ends the quarantine.
     pub(crate) fn quarantine(&self, project: &str, is_quarantined: bool) {
         self.change(project, |entry| entry.status = is_quarantined.then_some("quarantined"));
+    }
+
+    /// Sets the status of a project that stays on the list.
+    pub(crate) fn set_status(&self, project: &str, status: Option<&'static str>) {
+        self.change(project, |entry| entry.status = status);
+    }
+
+    /// Sets the name of a project on the list.
+    pub(crate) fn display(&self, project: &str, name: &'static str) {
+        self.change(project, |entry| entry.display = Some(name));
     }
 
     /// Makes the page of a project one of an older serial; `None` ends it.
@@ -217,14 +235,16 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
         ["simple", ""] => {
-            let listed = shared.projects.iter().filter(|(_, project)| project.status.is_none());
+            let listed = shared.projects.iter().filter(|(_, project)| !project.is_quarantined());
             if shared.is_plain {
                 let links: String =
                     listed.map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
                 return (200, HTML.to_owned(), format!("<!DOCTYPE html><html>{links}</html>").into_bytes());
             }
             let projects: Vec<Value> = listed
-                .map(|(name, project)| json!({ "name": name, "_last-serial": project.serial }))
+                .map(|(name, project)| {
+                    json!({ "name": project.display.unwrap_or(name.as_str()), "_last-serial": project.serial })
+                })
                 .collect();
             let meta = json!({ "api-version": "1.4", "_last-serial": shared.serial });
             (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
@@ -268,7 +288,7 @@ fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {
 
 /// The files that the page offers.
 fn offered(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
-    project.files.iter().filter(move |_| project.status.is_none())
+    project.files.iter().filter(move |_| !project.is_quarantined())
 }
 
 fn links(shared: &Shared, project: &Project) -> String {

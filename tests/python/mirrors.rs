@@ -86,7 +86,7 @@ fn serials_of_a_local_source_grow_with_every_change() {
         (list, page) = (new_list, new_page);
     }
     assert_eq!(of_list("two"), two, "it did not change");
-    server.rspm_stdout("remove package --source=team --name=two");
+    server.rspm_stdout("remove package --source=team --name=two@all");
     assert!(serial(&server, "/py/latest/simple/") > list, "the list of fewer projects");
     let json = server.get("/py/latest/pypi/one/json");
     assert_eq!(json.header("x-pypi-last-serial"), Some(&*json.json()["last_serial"].to_string()));

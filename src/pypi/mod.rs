@@ -122,6 +122,14 @@ impl PageReads {
         }
     }
 
+    /// Returns whether a project is known at a sequence number of the tree, so that no request is needed.
+    ///
+    /// # Errors
+    /// [`PageError`], if the database fails, or if the index never listed the project.
+    pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
+        Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
+    }
+
     /// Reads the page of a project again; for the time after a sync.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
-use super::file::locate_page;
+use super::file::{RequestBudget, locate_page_within};
 use super::names::newest;
 use crate::db;
 use crate::db::python_file::{self, ListedFile};
@@ -76,9 +76,23 @@ pub async fn project(
     name: &str,
     version: Option<&str>,
 ) -> Result<ProjectDetail, RepoError> {
+    project_within(repositories, point, name, version, None).await
+}
+
+/// As [`project`]; with a budget, the page of the project is requested from its index only while the budget lasts.
+///
+/// # Errors
+/// As [`project`]; [`RepoError::NotFound`] also for a project of which nothing is known.
+pub async fn project_within(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+    budget: Option<&RequestBudget>,
+) -> Result<ProjectDetail, RepoError> {
     let project: NormalName =
         name.parse().map_err(|error: crate::python::name::BadName| RepoError::NotFound(error.to_string()))?;
-    let page = locate_page(repositories, point, &project).await?;
+    let page = locate_page_within(repositories, point, &project, budget).await?;
     let unknown = || RepoError::NotFound(format!("there is no project '{project}' in this snapshot"));
     let tree = page.point.trees.first().copied().ok_or_else(unknown)?;
     let name = project.clone();

@@ -1,5 +1,7 @@
 //! Finds pages and files of a Python repository.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
@@ -14,6 +16,23 @@ use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
+
+/// How many requests to other servers a response may cause that describes many packages.
+#[derive(Debug)]
+pub struct RequestBudget(AtomicUsize);
+
+impl RequestBudget {
+    /// Creates a budget.
+    #[must_use]
+    pub fn new(requests: usize) -> RequestBudget {
+        RequestBudget(AtomicUsize::new(requests))
+    }
+
+    /// Takes one request. Returns false if none is left.
+    pub(super) fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
 
 /// The page of a project at a point.
 #[derive(Clone, Debug)]
@@ -49,6 +68,17 @@ pub async fn locate_page(
     point: &Point,
     project: &NormalName,
 ) -> Result<LocatedPage, RepoError> {
+    locate_page_within(repositories, point, project, None).await
+}
+
+/// As [`locate_page`]; with a budget, a page that is not known for that time is requested only while the budget lasts.
+/// After that, it is the last known one.
+pub(super) async fn locate_page_within(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+    budget: Option<&RequestBudget>,
+) -> Result<LocatedPage, RepoError> {
     let (trees, name) = (point.trees.clone(), project.clone());
     let query = repositories.state.db.read(move |c| {
         let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
@@ -63,7 +93,7 @@ pub async fn locate_page(
         return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
     };
     if owner::is_index(&tree) {
-        return index_page(repositories, point, tree, project).await;
+        return index_page(repositories, point, tree, project, budget).await;
     }
     if !has_files {
         let catalog = repositories.state.catalog.get();
@@ -85,8 +115,14 @@ async fn index_page(
     point: &Point,
     tree: PointTree,
     project: &NormalName,
+    budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
-    let knowledge = repositories.page_reads.at(project, tree.seq).await?;
+    let reads = &repositories.page_reads;
+    let may_request = match budget {
+        Some(budget) => reads.is_known(project, tree.seq).await? || budget.take(),
+        None => true,
+    };
+    let knowledge = if may_request { reads.at(project, tree.seq).await? } else { Knowledge::Outdated };
     let is_settled = knowledge == Knowledge::Complete;
     let name = project.clone();
     let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;

@@ -106,6 +106,40 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, 
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
 }
 
+/// A period in which a tree lists a file with the same mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLife {
+    /// The file name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The first sequence number that lists it.
+    pub from: Seq,
+    /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
+    pub to: Seq,
+    /// The reason for which it is yanked; `None` if it is not yanked.
+    pub yanked: Option<String>,
+}
+
+/// Returns all periods of the files of a project in a tree, by name and beginning.
+pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<FileLife>, DbError> {
+    const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note FROM life l \
+        JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
+    let decode = |mut row: Row| {
+        let is_yanked = row.int(4)? != 0;
+        let reason = row.opt_text(5)?.unwrap_or_default();
+        Ok(FileLife {
+            name: row.text(0)?,
+            version: row.text(1)?,
+            from: Seq(row.int(2)?),
+            to: Seq(row.int(3)?),
+            yanked: is_yanked.then_some(reason),
+        })
+    };
+    c.query(LIST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
 /// A project that a tree listed at a step or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {

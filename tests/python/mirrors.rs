@@ -2,6 +2,7 @@
 
 use super::index::{files, get, names, start};
 use super::package::{Package, add, repository};
+use crate::support::http;
 use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
 
@@ -114,4 +115,58 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
     let dated = get(&server, "/py/2022-01-01/simple/odd-name/").json();
     assert_eq!(dated["project-status"]["status"], "active");
     assert!(dated["meta"]["_last-serial"].is_null(), "a past day does not change");
+}
+
+#[test]
+fn explain_states_when_a_page_was_read_and_when_files_were_listed() {
+    let pypi = Pypi::start();
+    pypi.add("one", "one-1.0.tar.gz", b"x", OLD);
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let explain = || {
+        let explained = server.json("explain py one");
+        let decisions = explained["decisions"].as_array().expect("decisions").clone();
+        let of = |topic: &str, subject: &str| {
+            let is_it =
+                |decision: &&serde_json::Value| decision["topic"] == topic && decision["subject"] == subject;
+            let found: Vec<_> = decisions.iter().filter(is_it).cloned().collect();
+            found
+        };
+        (of("source", "page of one"), of("file", "one-1.0.tar.gz"))
+    };
+    let (page, listed) = explain();
+    assert!(
+        page[0]["rule"].as_str().is_some_and(|rule| rule.contains("nobody had requested it")),
+        "{page:?}"
+    );
+    let state = page[0]["state"].as_str().expect("a state");
+    assert!(state.starts_with("active; serial 101 on the list; page with serial 101, read 20"), "{state}");
+    assert_eq!(listed[0]["state"], "listed from 2021-03-05 00:00:00 UTC");
+    pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("bad".to_owned()));
+    server.sync_of("pypi").expect("an index");
+    let (page, listed) = explain();
+    assert!(page[0]["rule"].as_str().is_some_and(|rule| rule.contains("read again once")), "{page:?}");
+    let states: Vec<&str> = listed.iter().filter_map(|file| file["state"].as_str()).collect();
+    assert!(
+        states.len() == 2 && states[0].contains(" until ") && states[1].ends_with(", yanked: bad"),
+        "{states:?}"
+    );
+}
+
+#[test]
+fn one_response_about_many_projects_causes_few_requests() {
+    let pypi = Pypi::start();
+    let projects: Vec<String> = (0..15).map(|number| format!("p{number}")).collect();
+    for project in &projects {
+        pypi.add(project, &format!("{project}-1.tar.gz"), b"x", OLD);
+    }
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    pypi.take_requests();
+    let body =
+        serde_json::json!({ "repo": "py", "names": projects, "omit_package_details": true }).to_string();
+    let path = server.url("/__api__/filter/packages");
+    let count = || http::request("POST", &path, &[], body.as_bytes()).text().lines().count();
+    assert_eq!((count(), pypi.take_requests().len()), (10, 10));
+    assert_eq!((count(), pypi.take_requests().len()), (15, 5), "what is known is in it");
 }

@@ -118,6 +118,27 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
 }
 
 #[test]
+fn the_address_of_provenance_is_that_of_the_index() {
+    let pypi = Pypi::start();
+    let url = "https://pypi.org/integrity/one/2.0/one-2.0.tar.gz/provenance?a=1&b=2";
+    for (version, provenance) in [("1.0", None), ("2.0", Some(url)), ("3.0", Some("javascript:alert(1)"))] {
+        let name = format!("one-{version}.tar.gz");
+        pypi.add("one", &name, version.as_bytes(), OLD);
+        pypi.edit("one", &name, |file| file.provenance = provenance.map(str::to_owned));
+    }
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    for snapshot in ["latest", "2022-01-01"] {
+        let page = get(&server, &format!("/py/{snapshot}/simple/one/")).json();
+        let addresses: Vec<_> =
+            page["files"].as_array().expect("files").iter().map(|file| file["provenance"].as_str()).collect();
+        assert_eq!(addresses, [None, Some(url), None], "{snapshot}");
+        let html = server.get(&format!("/py/{snapshot}/simple/one/")).text();
+        assert!(html.contains(&format!("data-provenance=\"{}\"", url.replace('&', "&amp;"))), "{html}");
+    }
+}
+
+#[test]
 fn explain_states_when_a_page_was_read_and_when_files_were_listed() {
     let pypi = Pypi::start();
     pypi.add("one", "one-1.0.tar.gz", b"x", OLD);

@@ -20,6 +20,8 @@ pub(crate) struct IndexFile {
     /// RFC 3339; empty if the page does not state it.
     pub(crate) uploaded: String,
     pub(crate) yanked: Option<String>,
+    /// The address of its provenance object.
+    pub(crate) provenance: Option<String>,
     /// The bytes that are sent, if they differ from those of the digest.
     pub(crate) sent: Option<Vec<u8>>,
 }
@@ -94,7 +96,7 @@ impl Pypi {
     /// Adds a file.
     pub(crate) fn add(&self, project: &str, name: &str, bytes: &[u8], uploaded: &str) {
         let (bytes, uploaded) = (bytes.to_vec(), uploaded.to_owned());
-        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, sent: None };
+        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, provenance: None, sent: None };
         self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
     }
 
@@ -318,6 +320,9 @@ fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
         });
         if !file.uploaded.is_empty() {
             entry["upload-time"] = json!(file.uploaded);
+        }
+        if let Some(url) = &file.provenance {
+            entry["provenance"] = json!(url);
         }
         if let Some(metadata) = &file.metadata {
             entry["core-metadata"] = json!({ "sha256": hex(metadata) });

@@ -120,6 +120,7 @@ fn page_file(file: ListedFile) -> Option<PageFile> {
         yanked: file.yanked.map(|reason| Yank { reason }),
         size: u64::try_from(file.size).ok(),
         upload_time: facts.upload_time(),
+        provenance: facts.provenance.clone(),
         ..PageFile::new(name, url)
     })
 }

@@ -67,16 +67,40 @@ pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Re
     Ok(!c.query(FIND, &[source.into(), fold.into(), seq.into()])?.is_empty())
 }
 
-/// Returns the names that a source lists at a sequence number, in the order of the names.
-pub fn names(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Vec<String>, DbError> {
-    const LIST: &str =
-        "SELECT fold FROM project WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
-    let mut names = Vec::new();
+/// A project that a source lists at a sequence number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedProject {
+    /// The normal name.
+    pub fold: String,
+    /// The name as its owner writes it, if it differs.
+    pub name: Option<String>,
+    /// The head of the list when its serial changed last, which may be later than the sequence number; `None` for an
+    /// index without serials.
+    pub changed_at: Option<i64>,
+}
+
+/// Calls `each` for every project that a source lists at a sequence number, in the order of the names.
+pub fn each_at(
+    c: &mut dyn Conn,
+    source: SourceId,
+    seq: Seq,
+    each: &mut dyn FnMut(ListedProject),
+) -> Result<(), DbError> {
+    const LIST: &str = "SELECT fold, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
+        WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
     c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
-        names.push(row.text(0)?);
+        each(ListedProject { fold: row.text(0)?, name: row.opt_text(1)?, changed_at: row.opt_int(2)? });
         Ok(())
-    })?;
-    Ok(names)
+    })
+}
+
+/// Returns the head of the list when the serial of a project changed last, see [`ListedProject::changed_at`]; `None`
+/// also for a project that the source does not list at the sequence number.
+pub fn changed_at(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<Option<i64>, DbError> {
+    const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 \
+        AND to_at > $3 AND serial IS NOT NULL";
+    let rows = c.query(FIND, &[source.into(), fold.into(), seq.into()])?;
+    rows.first().map(|row| row.int(0)).transpose()
 }
 
 /// Returns the newest sequence number up to `seq` at which the list of projects of a source changed: the list is the

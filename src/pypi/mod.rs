@@ -27,8 +27,6 @@ use store::PageRead;
 /// that are this much older, in microseconds.
 pub const MARGIN: i64 = 900 * SECOND;
 
-/// Maximum number of concurrent requests for pages.
-const MAX_REQUESTS: usize = 8;
 /// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
 /// updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -81,12 +79,13 @@ impl PageReads {
     /// Creates the handle.
     #[must_use]
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        let permits = Semaphore::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
             away: Mutex::default(),
-            permits: Semaphore::new(MAX_REQUESTS),
+            permits,
         })
     }
 
@@ -124,6 +123,14 @@ impl PageReads {
                 Ok(Knowledge::Outdated)
             }
         }
+    }
+
+    /// Returns whether a project is known at a sequence number of the tree, so that no request is needed.
+    ///
+    /// # Errors
+    /// [`PageError`], if the database fails, or if the index never listed the project.
+    pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
+        Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
     /// Reads the page of a project again; for the time after a sync.

@@ -40,6 +40,8 @@ pub struct Instants {
     pub valid_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
+    /// Whether files are listed although they are younger than the head: see `[PyPI] DelayExcept`.
+    pub shows_young: bool,
 }
 
 /// The changes of a look.
@@ -61,6 +63,8 @@ impl Instants {
     /// The instant from which a new file is listed.
     fn begin(self, facts: &FileFacts) -> i64 {
         let uploaded = facts.upload_time().map(|time| time.0);
+        let uploaded =
+            if self.shows_young { uploaded.map(|time| time.min((self.head - 1).max(0))) } else { uploaded };
         match self.seal {
             // Without upload times, the history of the project begins with this look.
             // An index may state any time; sequence numbers below 0 are no times.

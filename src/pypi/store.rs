@@ -81,9 +81,11 @@ impl PageRead {
 
 /// Writes a look.
 pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
-    let index = state.config.load().pypi.url.clone();
+    let config = state.config.load_full();
+    let index = &config.pypi.url;
+    let shows_young = config.pypi.delay_except.iter().any(|name| project.matches(name));
     let (rows, skipped) = match &read.page {
-        Some(page) => plan::rows(&page.page, |url| locator::locator(url, &index)),
+        Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
         None => (Vec::new(), 0),
     };
     let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
@@ -91,7 +93,7 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
-    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows);
+    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, shows_young);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
     for file in replaced {
@@ -106,6 +108,7 @@ fn write(
     project: &NormalName,
     read: &PageRead,
     rows: &[PageRow],
+    shows_young: bool,
 ) -> Result<Vec<String>, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
     pypi::lock(c, SOURCE, project.as_str())?;
@@ -148,7 +151,8 @@ fn write(
     let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first look has no history yet.
     let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
-    let plan = plan::plan(files, rows.to_vec(), Instants { seal, valid_at, head: known.head });
+    let instants = |seal| Instants { seal, valid_at, head: known.head, shows_young };
+    let plan = plan::plan(files, rows.to_vec(), instants(seal));
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
 }
@@ -167,7 +171,8 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         }
         let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
         let files = index_file::of_project(c, target)?;
-        let instants = Instants { seal: Some(seal.max(at)), valid_at: at, head: known.head };
+        let seal = Some(seal.max(at));
+        let instants = Instants { seal, valid_at: at, head: known.head, shows_young: false };
         index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
     };
     state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))

@@ -35,8 +35,6 @@ const FOLLOWED_REMOVALS: i64 = 7 * 86_400 * SECOND;
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of pages that are read again after one sync.
 const MAX_FOLLOWED: i64 = 20_000;
-/// Number of pages that are read at the same time after a sync.
-const CONCURRENT_LOOKS: usize = 4;
 
 /// Syncs the built-in source of PyPI. Returns a message for people.
 pub(super) async fn run(
@@ -206,13 +204,15 @@ async fn follow(
         return Ok(String::new());
     }
     let total = names.len();
+    // The other half of the requests is for clients.
+    let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
     let names = names.into_iter().filter_map(|name| name.parse::<NormalName>().ok());
     let mut reads = futures_util::stream::iter(names)
         .map(|name| {
             let page_reads = Arc::clone(page_reads);
             async move { page_reads.refresh(&name).await.is_ok() }
         })
-        .buffer_unordered(CONCURRENT_LOOKS);
+        .buffer_unordered(concurrency);
     let (mut done_count, mut read_count) = (0, 0);
     while let Some(is_read) = reads.next().await {
         done_count += 1;

@@ -67,7 +67,10 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     }
     Ok(ProjectList {
         projects,
-        serial: highest.filter(|_| has_serials),
+        // The newest project may have been removed: the serial of the list is the one that never decreases.
+        serial: highest
+            .max(root.last_serial.and_then(|serial| i64::try_from(serial).ok()))
+            .filter(|_| has_serials),
         invalid: (root.invalid_count, root.first_invalid),
     })
 }

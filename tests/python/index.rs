@@ -26,7 +26,7 @@ pub(crate) fn get(server: &Server, path: &str) -> Answer {
 }
 
 /// The files of a page with the reasons of their yanks; `None` if there is no page.
-fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<String, Value>> {
+pub(crate) fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<String, Value>> {
     let answer = get(server, &format!("/py/{snapshot}/simple/{project}/"));
     if answer.status != 200 {
         assert_eq!(answer.status, 404, "{}", answer.text());

@@ -9,6 +9,7 @@ mod history;
 pub(crate) mod index;
 mod index_history;
 mod local;
+mod mirrors;
 pub(crate) mod package;
 mod pages;
 mod publish;

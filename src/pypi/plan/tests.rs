@@ -40,7 +40,7 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     }
 }
 
-const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200 };
+const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200, shows_young: false };
 
 fn end(from: i64, at: i64) -> FileRowChange {
     FileRowChange::End { release: ReleaseId(1), file: FileId(1), from, at }
@@ -61,7 +61,7 @@ fn introduced(plan: &Plan) -> i64 {
 
 #[test]
 fn a_first_look_lists_files_from_their_upload_on() {
-    let first = Instants { seal: None, valid_at: 200, head: 200 };
+    let first = Instants { seal: None, valid_at: 200, head: 200, shows_young: false };
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], first)), 7);
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], first)), 700, "not visible yet");
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], first)), 199, "the history begins now");
@@ -250,7 +250,7 @@ proptest! {
                     PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
                 })
                 .collect();
-            let instants = Instants { seal, valid_at, head: valid_at };
+            let instants = Instants { seal, valid_at, head: valid_at, shows_young: false };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
@@ -261,5 +261,14 @@ proptest! {
             finals.extend((first..valid_at).map(|seq| (seq, rows.at(seq))));
             seal = Some(valid_at);
         }
+    }
+}
+
+#[test]
+fn a_file_younger_than_the_head_is_listed_at_once_on_request() {
+    for (shows_young, seal, expected) in [(false, None, 500), (true, None, 199), (true, Some(150), 199)] {
+        let instants = Instants { seal, valid_at: 200, head: 200, shows_young };
+        let facts = FileFacts::default().uploaded_at(Timestamp(500));
+        assert_eq!(instants.begin(&facts), expected);
     }
 }

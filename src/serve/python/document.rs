@@ -66,6 +66,11 @@ impl PythonDocument {
         }
     }
 
+    /// Whether the document is the list of all projects.
+    pub(in crate::serve) fn is_list(&self) -> bool {
+        matches!(self, PythonDocument::Root(_) | PythonDocument::LatestRoot(..))
+    }
+
     /// The name in keys: kind and format. Both types of HTML have the same bytes.
     pub(in crate::serve) fn name(&self) -> &'static str {
         let is_json = self.format() == SimpleFormat::Json;

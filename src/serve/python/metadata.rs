@@ -135,7 +135,7 @@ async fn read(
         return Ok(Metadata::parse(&bytes)?);
     }
     // One archive at a time: decompression is CPU-bound, and the archive is in memory.
-    let _guard = repositories.archive_lock.lock().await;
+    let _guard = repositories.sdist_lock.lock().await;
     let bytes = read_file(repositories, &located, MAX_SDIST).await?;
     let name = name.clone();
     let task = move || sdist::read_metadata(&mut Cursor::new(bytes), &name, SDIST_LIMITS);

@@ -59,7 +59,17 @@ fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
     if !web.join("simple/werkzeug/index.v1_json").exists() {
         return;
     }
-    let gcfg = format!("[PyPI]\nURL = file://{}", web.display());
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = temporary.path().canonicalize().expect("a folder");
+    // With the metadata that pages advertise, which is in an archive.
+    let mut copy = Command::new("cp");
+    copy.args(["-r", "--no-preserve=mode"]).arg(&web).arg(folder.join("web"));
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xzf").arg(data::path("pypi-mirror/metadata.tar.gz")).arg("-C").arg(folder.join("web"));
+    for mut command in [copy, unpack] {
+        assert!(command.status().expect("a program").success(), "{command:?}");
+    }
+    let gcfg = format!("[PyPI]\nURL = file://{}/web", folder.display());
     let server = Builder::default().gcfg(&gcfg).start();
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=pypi");

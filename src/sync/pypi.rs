@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, ListCounts, ProjectList, Stored};
+use super::pypi_list::{self, Changes, ListCounts, ProjectList, Stored};
 use super::task::{SyncTrigger, Task};
 use crate::db::pypi::{self, ListChange, ListInstants};
 use crate::db::tree::{Axis, Role, Tree};
@@ -90,15 +90,14 @@ async fn sync(
         lease.bulk(&state.db, move |c| pypi::forget_serials(c, SOURCE, old_head)).await?;
     }
     let count = list.projects.len();
-    let result = tokio::task::spawn_blocking(move || pypi_list::compare(list.projects, stored)).await;
-    let (changes, counts) = task_result(result)?;
+    let changes = Changes::between(stored, list.projects);
     let delay = microseconds(state.config.load().pypi.delay);
     // A cache may have had the list for half an hour.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
     let instants = ListInstants { old_head, head };
-    let has_changes = !changes.is_empty();
-    write(state, lease, report, changes, instants).await?;
+    let counts = write(state, lease, report, changes, instants).await?;
+    let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),
         counts: Counts { added: counts.added, updated: counts.changed, archived: 0, removed: counts.removed },
@@ -164,28 +163,32 @@ async fn write(
     state: &State,
     lease: &Lease,
     report: &Reporter,
-    changes: Vec<ListChange>,
+    mut changes: Changes,
     instants: ListInstants,
-) -> Result<(), SyncError> {
-    let total = changes.len();
-    let mut changes = changes.into_iter();
+) -> Result<ListCounts, SyncError> {
     let mut done_count = 0;
     loop {
-        let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
+        // Few changes among a million names take some time to find.
+        let find = move || {
+            let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
+            (changes, chunk)
+        };
+        let chunk;
+        (changes, chunk) = task_result(tokio::task::spawn_blocking(find).await)?;
         if chunk.is_empty() {
             break;
         }
         if report.is_halted() {
             return Err(SyncError::Halted);
         }
-        report.progress("writing projects", done_count, Some(total as u64));
-        done_count += chunk.len() as u64;
+        report.progress("writing projects", done_count as u64, None);
+        done_count += chunk.len();
         lease.bulk(&state.db, move |c| pypi::apply(c, SOURCE, instants, &chunk)).await?;
     }
-    if total >= ANALYZE_THRESHOLD {
+    if done_count >= ANALYZE_THRESHOLD {
         state.db.analyze().await?;
     }
-    Ok(())
+    Ok(changes.counts)
 }
 
 /// Reads the pages of projects that were requested before and changed. A page that cannot be read is read when it is

@@ -26,9 +26,9 @@ use crate::support::db;
 use crate::support::pypi::Pypi;
 
 /// The names of files, with the reason of their yank.
-type Files = BTreeMap<String, Option<String>>;
+pub(super) type Files = BTreeMap<String, Option<String>>;
 
-async fn subscribe(backend: &Backend) {
+pub(super) async fn subscribe(backend: &Backend) {
     let repository = edit::NewRepo::open(&"py".parse().unwrap(), RepoKind::Python, "");
     edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
     edit::subscription::subscribe(&backend.state, "py", "pypi", None, OnExisting::Fail, &actor())
@@ -36,14 +36,14 @@ async fn subscribe(backend: &Backend) {
         .unwrap();
 }
 
-async fn sync(backend: &Backend) {
+pub(super) async fn sync(backend: &Backend) {
     let sync = Sync::new(backend.state.clone());
     let message = sync.start(SourceKind::Pypi).unwrap().job().wait_end().await;
     message.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A page, its bytes, and whether it is final.
-async fn page(
+pub(super) async fn page(
     backend: &Backend,
     snapshot: &str,
     project: &str,
@@ -61,7 +61,7 @@ async fn page(
     (page, document.bytes.to_vec(), is_final)
 }
 
-fn files(page: &ProjectPage) -> Files {
+pub(super) fn files(page: &ProjectPage) -> Files {
     page.files
         .iter()
         .map(|file| (file.name.to_string(), file.yanked.as_ref().map(|yank| yank.reason.clone())))

@@ -246,13 +246,19 @@ pub fn apply(
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
         WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
         AND r.from_at = $4)";
+    // Serials of one index never decrease: these are those of another one, and the page must be read again.
+    const RESET: &str = "UPDATE look SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
+        (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
+        AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.fold = $2 AND r.from_at = $3 \
+        AND r.serial > CAST($4 AS BIGINT))";
     const CHANGE: &str = "UPDATE project SET serial = CAST($1 AS BIGINT), changed_at = CAST($2 AS BIGINT) \
         WHERE source_id = $3 AND fold = $4 AND from_at = $5";
     const REMOVE: &str =
         "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND fold = $3 AND from_at = $4";
     const COLUMNS: [&str; 7] = ["source_id", "fold", "from_at", "to_at", "name", "serial", "changed_at"];
     let ListInstants { old_head, head } = instants;
-    let (mut limits, mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut limits, mut resets) = (Vec::new(), Vec::new());
+    let (mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
         match change {
             ListChange::Added { fold, name, serial } => added.push(vec![
@@ -266,6 +272,7 @@ pub fn apply(
             ]),
             ListChange::Changed { fold, from_at, serial } => {
                 limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+                resets.push(vec![source.into(), fold.as_str().into(), (*from_at).into(), (*serial).into()]);
                 changed.push(vec![
                     (*serial).into(),
                     head.into(),
@@ -283,6 +290,7 @@ pub fn apply(
         }
     }
     c.execute_many(LIMIT, &limits)?;
+    c.execute_many(RESET, &resets)?;
     c.execute_many(CHANGE, &changed)?;
     c.execute_many(REMOVE, &removed)?;
     c.batch_insert("project", &COLUMNS, &added)

@@ -31,6 +31,7 @@ mod serving;
 mod soak;
 mod starting;
 mod tls;
+mod uploading;
 
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -39,6 +40,10 @@ mod postgres;
 #[path = "../tests/support/postgres_proxy.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod postgres_proxy;
+
+#[path = "../tests/support/zip.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod zip;
 
 use report::Report;
 
@@ -51,7 +56,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -70,6 +75,7 @@ const GROUPS: [Group; 18] = [
     ("bundle", bundle::run),
     ("access", access::run),
     ("pypi", pypi::run),
+    ("upload", uploading::run),
 ];
 
 fn main() {

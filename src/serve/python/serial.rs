@@ -25,7 +25,8 @@ pub(super) fn of_step(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<u64> 
 /// The time of the newest step up to a sequence number.
 fn at(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<Timestamp> {
     let steps = catalog.tree(tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    steps.iter().rev().find(|step| step.seq <= seq).map(|step| step.at)
+    let count = steps.partition_point(|step| step.seq <= seq);
+    steps.get(count.checked_sub(1)?).map(|step| step.at)
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
     };
     Ok(match address.path {
         PythonPath::Root if point.open => {
-            let serial = serve::python::serial::of_point(&app.state.catalog.get(), &point);
+            let serial = serve::python::file::last_serial(&app.state.catalog.get(), &point);
             document(point, PythonDocument::LatestRoot(format, serial))
         }
         PythonPath::Root => document(point, PythonDocument::Root(format)),

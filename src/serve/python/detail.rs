@@ -27,7 +27,7 @@ pub struct ProjectDetail {
     pub changed_at: Option<Timestamp>,
     /// Whether the page of the project may still change, see [`Point::open`].
     pub open: bool,
-    /// The serial of a page that may still change, see [`super::serial`].
+    /// The serial of a page that may still change.
     pub serial: Option<u64>,
     /// The requested release, or the one that installers prefer.
     pub release: ProjectRelease,

@@ -36,7 +36,7 @@ pub struct LatestProject {
 /// What the newest page of a project states besides its files. It has no history: pages of past days do not state it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LatestState {
-    /// The serial of the last change, see [`super::serial`].
+    /// The serial of the last change.
     pub serial: Option<u64>,
     /// The status.
     pub status: ProjectStatus,

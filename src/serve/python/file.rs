@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
+use crate::catalog::Catalog;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
@@ -17,6 +18,19 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
+
+/// The serial of a point: that of its last change, at least that of each project. Never decreases.
+#[must_use]
+pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
+    let of_tree = |tree: &PointTree| {
+        if owner::is_index(tree) {
+            u64::try_from(tree.seq.0.saturating_add(1)).ok()
+        } else {
+            serial::of_step(catalog, tree.tree, tree.seq)
+        }
+    };
+    point.trees.iter().filter_map(of_tree).max()
+}
 
 /// How many requests to other servers a response may cause that describes many packages.
 #[derive(Debug)]

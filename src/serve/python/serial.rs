@@ -4,10 +4,9 @@
 //! Only what may still change has serials. A past day never changes, so a mirror of it needs none; and the bytes of its
 //! pages must not depend on later changes, which is all that the list of an index keeps.
 
-use super::owner::is_index;
 use crate::catalog::Catalog;
 use crate::model::ids::{Seq, TreeId};
-use crate::model::point::{Point, PointTree};
+use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 
 /// The serial of a project of an index in a tree: of the last change of its serial at the index, or of its files,
@@ -23,23 +22,11 @@ pub(super) fn of_step(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<u64> 
     at(catalog, tree, seq).and_then(|at| u64::try_from(at.0).ok())
 }
 
-/// The serial of a point: that of its last change, at least that of each project. Never decreases.
-#[must_use]
-pub fn of_point(catalog: &Catalog, point: &Point) -> Option<u64> {
-    let of_tree = |tree: &PointTree| {
-        if is_index(tree) {
-            u64::try_from(tree.seq.0.saturating_add(1)).ok()
-        } else {
-            of_step(catalog, tree.tree, tree.seq)
-        }
-    };
-    point.trees.iter().filter_map(of_tree).max()
-}
-
 /// The time of the newest step up to a sequence number.
 fn at(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<Timestamp> {
     let steps = catalog.tree(tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    steps.iter().rev().find(|step| step.seq <= seq).map(|step| step.at)
+    let count = steps.partition_point(|step| step.seq <= seq);
+    steps.get(count.checked_sub(1)?).map(|step| step.at)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod migrating;
 mod mirror;
 mod negotiating;
 mod nginx;
+mod pypi;
 mod report;
 mod scrubbing;
 mod server;
@@ -30,6 +31,7 @@ mod serving;
 mod soak;
 mod starting;
 mod tls;
+mod uploading;
 
 #[path = "../tests/support/port.rs"]
 mod port;
@@ -42,6 +44,10 @@ mod postgres;
 #[allow(dead_code, reason = "the tests use more of it")]
 mod postgres_proxy;
 
+#[path = "../tests/support/zip.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod zip;
+
 use report::Report;
 
 /// The allocator of the daemon, for measurements in this process.
@@ -53,7 +59,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 19] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -71,6 +77,8 @@ const GROUPS: [Group; 17] = [
     ("answers", answers::run),
     ("bundle", bundle::run),
     ("access", access::run),
+    ("pypi", pypi::run),
+    ("upload", uploading::run),
 ];
 
 fn main() {

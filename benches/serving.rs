@@ -10,7 +10,7 @@ const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
 
 /// A request, the number of connections, and the target.
-struct Load {
+pub(crate) struct Load {
     name: &'static str,
     path: &'static str,
     is_revalidation: bool,
@@ -18,7 +18,7 @@ struct Load {
     target: &'static str,
 }
 
-const fn load(
+pub(crate) const fn load(
     name: &'static str,
     path: &'static str,
     is_revalidation: bool,
@@ -82,7 +82,8 @@ pub(crate) fn small_mirror() -> String {
     format!("file://{}", folder.display())
 }
 
-fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
+/// Compares loads with the same bytes from nginx.
+pub(crate) fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
     for load in loads {
         let copy = server.path().join("copy");
         let server_url = server.url(load.path);

@@ -18,6 +18,10 @@ pub struct Pypi {
     pub sync_schedule: String,
     /// Minimum age of a file before it is listed; zero lists all.
     pub delay: Duration,
+    /// Projects, in any spelling, whose files are listed whatever their age is.
+    pub delay_except: Vec<String>,
+    /// Maximum number of concurrent requests for pages, 1 to 64.
+    pub concurrency: usize,
     /// Whether the pages of projects that were requested before and changed are read after a sync.
     pub follow: bool,
 }
@@ -29,6 +33,11 @@ impl Pypi {
             file_hosts: reader.values("PyPI", "FileHosts", value::host),
             sync_schedule: reader.value("PyPI", "SyncSchedule", value::cron),
             delay: reader.value("PyPI", "DelaySyncDuration", value::duration),
+            delay_except: reader.values("PyPI", "DelayExcept", |text| Ok(text.to_owned())),
+            concurrency: usize::try_from(
+                reader.value("PyPI", "Concurrency", |text| value::integer(text, 1, 64)),
+            )
+            .unwrap_or(8),
             follow: reader.value("PyPI", "Follow", value::boolean),
         }
     }
@@ -42,6 +51,8 @@ impl std::fmt::Debug for Pypi {
             .field("file_hosts", &self.file_hosts)
             .field("sync_schedule", &self.sync_schedule)
             .field("delay", &self.delay)
+            .field("delay_except", &self.delay_except)
+            .field("concurrency", &self.concurrency)
             .field("follow", &self.follow)
             .finish()
     }

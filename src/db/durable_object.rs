@@ -34,11 +34,14 @@ pub fn each_package_object(
     with_cache: bool,
     each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    // The life of a listed binary names its file, that of a listed source package only its release.
+    // The life of a listed binary or Python file names its file, that of a listed source package only its release.
     const BLOBS: &str = "SELECT class, sha256, size, CAST(CASE WHEN class IN ('packages', 'readmes') \
         OR EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
         OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
-        AND (f.role <> 'binary' OR l.file_id = f.id) AND l.from_seq <= t.head AND l.to_seq > t.head))) \
+        AND (f.role NOT IN ('binary', 'python', 'metadata') OR l.file_id = f.id OR EXISTS (SELECT 1 FROM file d \
+        WHERE d.id = l.file_id AND d.role = 'python' AND f.role = 'metadata' AND d.build = f.build \
+        AND d.name = f.name)) \
+        AND l.from_seq <= t.head AND l.to_seq > t.head))) \
         THEN 0 ELSE 1 END AS BIGINT) FROM blob b ORDER BY class, sha256";
     const GENERATED: &str = "SELECT DISTINCT 'indexes', sha256, size, CAST(1 AS BIGINT) FROM rendered \
         UNION SELECT 'sysreqs', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \

@@ -67,16 +67,49 @@ pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Re
     Ok(!c.query(FIND, &[source.into(), fold.into(), seq.into()])?.is_empty())
 }
 
-/// Returns the names that a source lists at a sequence number, in the order of the names.
-pub fn names(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Vec<String>, DbError> {
-    const LIST: &str =
-        "SELECT fold FROM project WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
-    let mut names = Vec::new();
+/// A project that a source lists at a sequence number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedProject {
+    /// The normal name.
+    pub fold: String,
+    /// The name as its owner writes it, if it differs.
+    pub name: Option<String>,
+    /// The head of the list when its serial changed last, which may be later than the sequence number; `None` for an
+    /// index without serials.
+    pub changed_at: Option<i64>,
+}
+
+/// Calls `each` for every project that a source lists at a sequence number, in the order of the names.
+pub fn each_at(
+    c: &mut dyn Conn,
+    source: SourceId,
+    seq: Seq,
+    each: &mut dyn FnMut(ListedProject),
+) -> Result<(), DbError> {
+    const LIST: &str = "SELECT fold, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
+        WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
     c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
-        names.push(row.text(0)?);
+        each(ListedProject { fold: row.text(0)?, name: row.opt_text(1)?, changed_at: row.opt_int(2)? });
         Ok(())
-    })?;
-    Ok(names)
+    })
+}
+
+/// Returns the head of the list when the serial of a project changed last, see [`ListedProject::changed_at`]; `None`
+/// also for a project that the source does not list at the sequence number.
+pub fn changed_at(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<Option<i64>, DbError> {
+    const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 \
+        AND to_at > $3 AND serial IS NOT NULL";
+    let rows = c.query(FIND, &[source.into(), fold.into(), seq.into()])?;
+    rows.first().map(|row| row.int(0)).transpose()
+}
+
+/// Returns the newest sequence number up to `seq` at which the list of projects of a source changed: the list is the
+/// same on all days in between. 0 for the time before the first sync.
+pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Seq, DbError> {
+    const FIND: &str = "SELECT max(CASE WHEN to_at <= $1 THEN to_at ELSE from_at END) FROM project \
+        WHERE source_id = $2 AND from_at <= $1";
+    let rows = c.query(FIND, &[seq.into(), source.into()])?;
+    Ok(Seq(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(0)))
 }
 
 /// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
@@ -200,8 +233,9 @@ pub struct ListInstants {
     pub head: i64,
 }
 
-/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. The
-/// looks at changed and removed projects are valid up to the head before the sync from then on.
+/// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From
+/// then on, the looks at changed projects are valid up to the head before the sync, and those at removed ones up to
+/// their end: pages of the time before it were final.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -212,13 +246,19 @@ pub fn apply(
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
         WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
         AND r.from_at = $4)";
+    // Serials of one index never decrease: these are those of another one, and the page must be read again.
+    const RESET: &str = "UPDATE look SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
+        (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
+        AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.fold = $2 AND r.from_at = $3 \
+        AND r.serial > CAST($4 AS BIGINT))";
     const CHANGE: &str = "UPDATE project SET serial = CAST($1 AS BIGINT), changed_at = CAST($2 AS BIGINT) \
         WHERE source_id = $3 AND fold = $4 AND from_at = $5";
     const REMOVE: &str =
         "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND fold = $3 AND from_at = $4";
     const COLUMNS: [&str; 7] = ["source_id", "fold", "from_at", "to_at", "name", "serial", "changed_at"];
     let ListInstants { old_head, head } = instants;
-    let (mut limits, mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut limits, mut resets) = (Vec::new(), Vec::new());
+    let (mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
         match change {
             ListChange::Added { fold, name, serial } => added.push(vec![
@@ -232,6 +272,7 @@ pub fn apply(
             ]),
             ListChange::Changed { fold, from_at, serial } => {
                 limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+                resets.push(vec![source.into(), fold.as_str().into(), (*from_at).into(), (*serial).into()]);
                 changed.push(vec![
                     (*serial).into(),
                     head.into(),
@@ -241,17 +282,36 @@ pub fn apply(
                 ]);
             }
             ListChange::Removed { fold, from_at } => {
-                limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
                 // The newest point, which is one microsecond before the head, does not list it.
                 let end = (head - 1).max(*from_at);
+                limits.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
                 removed.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
             }
         }
     }
     c.execute_many(LIMIT, &limits)?;
+    c.execute_many(RESET, &resets)?;
     c.execute_many(CHANGE, &changed)?;
     c.execute_many(REMOVE, &removed)?;
     c.batch_insert("project", &COLUMNS, &added)
+}
+
+/// Lists the projects again whose removal was not published, because the sync was interrupted: it would begin in the
+/// middle of the row that a later sync inserts. `head` is that of the tree, 0 before the first sync.
+pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+    const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
+        AND to_at < $1";
+    c.execute(REOPEN, &[Seq::OPEN.into(), source.into(), head.into()]).map(drop)
+}
+
+/// Forgets the serials of all looks, whose pages then are read again: another index, or a restored copy, numbers its
+/// changes anew. `head` is that of the tree, up to which the looks at unchanged projects remain valid.
+pub fn forget_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+    const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
+        (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
+        ON r.source_id = s.id AND r.fold = p.name AND r.to_at = $3 WHERE p.id = look.package_id) \
+        THEN CAST($1 AS BIGINT) ELSE valid_at END WHERE source_id = $2";
+    c.execute(FORGET, &[head.into(), source.into(), Seq::OPEN.into()]).map(drop)
 }
 
 /// Moves the head of a tree whose sequence numbers are times; never back.
@@ -261,7 +321,8 @@ pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbE
 }
 
 /// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to
-/// list them at `removed_at` or later. At most `limit`, those that were looked at last first.
+/// list them at `removed_at` or later, unless it is known that they are quarantined. At most `limit`, those that were
+/// looked at last first.
 pub fn followed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -271,7 +332,9 @@ pub fn followed(
     const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
         JOIN project r ON r.source_id = k.source_id AND r.fold = p.name \
         WHERE k.source_id = $1 AND (r.to_at = $2 AND (r.serial > k.serial OR r.serial IS NOT NULL AND k.serial IS NULL) \
-        OR r.to_at >= $3 AND r.to_at < $2) ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
+        OR r.to_at >= $3 AND r.to_at < $2 AND k.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
+        WHERE n.source_id = r.source_id AND n.fold = r.fold AND n.from_at > r.from_at)) \
+        ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -106,12 +106,61 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, 
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
 }
 
-/// Returns the names of the projects that a tree listed at a step or before, and whether it still lists them.
-pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, bool)>, DbError> {
-    const FIND: &str = "SELECT p.name, max(l.to_seq) FROM life l JOIN package p ON p.id = l.package_id \
+/// A period in which a tree lists a file with the same mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLife {
+    /// The file name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The first sequence number that lists it.
+    pub from: Seq,
+    /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
+    pub to: Seq,
+    /// The reason for which it is yanked; `None` if it is not yanked.
+    pub yanked: Option<String>,
+}
+
+/// Returns all periods of the files of a project in a tree, by name and beginning.
+pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<FileLife>, DbError> {
+    const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note FROM life l \
+        JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
+    let decode = |mut row: Row| {
+        let is_yanked = row.int(4)? != 0;
+        let reason = row.opt_text(5)?.unwrap_or_default();
+        Ok(FileLife {
+            name: row.text(0)?,
+            version: row.text(1)?,
+            from: Seq(row.int(2)?),
+            to: Seq(row.int(3)?),
+            yanked: is_yanked.then_some(reason),
+        })
+    };
+    c.query(LIST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
+/// A project that a tree listed at a step or before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownProject {
+    /// The normal name.
+    pub name: String,
+    /// Whether the tree still lists it at the step.
+    pub is_listed: bool,
+    /// The newest step up to then that changed it, as [`last_change`].
+    pub changed: Seq,
+}
+
+/// Returns the projects that a tree listed at a step or before.
+pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownProject>, DbError> {
+    const FIND: &str = "SELECT p.name, max(l.to_seq), max(CASE WHEN l.to_seq <= $2 THEN l.to_seq ELSE l.from_seq END) \
+        FROM life l JOIN package p ON p.id = l.package_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 GROUP BY p.name";
     let rows = c.query(FIND, &[tree.into(), seq.into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)? > seq.0))).collect()
+    let decode = |mut row: Row| {
+        Ok(KnownProject { name: row.text(0)?, is_listed: row.int(1)? > seq.0, changed: Seq(row.int(2)?) })
+    };
+    rows.into_iter().map(decode).collect()
 }
 
 /// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree never listed it until then.

@@ -130,6 +130,8 @@ mod tests {
             file_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             sync_schedule: String::new(),
             delay: Duration::ZERO,
+            delay_except: Vec::new(),
+            concurrency: 8,
             follow: true,
         }
     }

@@ -27,8 +27,6 @@ use store::PageRead;
 /// that are this much older, in microseconds.
 pub const MARGIN: i64 = 900 * SECOND;
 
-/// Maximum number of concurrent requests for pages.
-const MAX_REQUESTS: usize = 8;
 /// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
 /// updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -81,12 +79,13 @@ impl PageReads {
     /// Creates the handle.
     #[must_use]
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        let permits = Semaphore::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
             away: Mutex::default(),
-            permits: Semaphore::new(MAX_REQUESTS),
+            permits,
         })
     }
 
@@ -105,7 +104,10 @@ impl PageReads {
             known.look.as_ref().is_some_and(|look| now.0.saturating_sub(look.fetched_at.0) < MIN_INTERVAL)
         };
         // With serials, a newer page is requested at once.
-        if is_recent(&known) && known.project.serial.is_none() {
+        let has_serials = |known: &KnownProject| {
+            known.project.serial.is_some() && known.look.as_ref().is_some_and(|look| look.serial.is_some())
+        };
+        if is_recent(&known) && !has_serials(&known) {
             return Ok(Knowledge::Outdated);
         }
         match self.join(project).await {
@@ -121,6 +123,14 @@ impl PageReads {
                 Ok(Knowledge::Outdated)
             }
         }
+    }
+
+    /// Returns whether a project is known at a sequence number of the tree, so that no request is needed.
+    ///
+    /// # Errors
+    /// [`PageError`], if the database fails, or if the index never listed the project.
+    pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
+        Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
     /// Reads the page of a project again; for the time after a sync.
@@ -202,6 +212,9 @@ impl PageReads {
         loop {
             let requested_at = (self.state.clock)();
             let response = index.project(project.as_str(), ACCEPT, etag).await;
+            if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
+                store::end(&self.state, project).await?;
+            }
             let response = response.map_err(|error| missing(project, error))?;
             let read = match response {
                 PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
@@ -211,7 +224,12 @@ impl PageReads {
                 }
             };
             if !read.is_older_than_list(&known) {
-                return store::store(&self.state, project, read).await;
+                let is_status_new = known.look.as_ref().is_some_and(|look| look.status != read.status);
+                store::store(&self.state, project, read).await?;
+                if is_status_new {
+                    self.state.catalog.refresh_after_publish(&self.state.db).await;
+                }
+                return Ok(());
             }
             // A response 304 may lack the serial.
             etag = None;

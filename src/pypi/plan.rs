@@ -40,6 +40,8 @@ pub struct Instants {
     pub valid_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
+    /// Whether files are listed although they are younger than the head: see `[PyPI] DelayExcept`.
+    pub shows_young: bool,
 }
 
 /// The changes of a look.
@@ -53,17 +55,20 @@ pub struct Plan {
 
 impl Instants {
     /// The instant at which differences to the look before this one are written: the last one for which this look is
-    /// valid.
+    /// valid and that a client can request. A page of an index without serials is valid beyond the head.
     fn change(self) -> i64 {
-        self.seal.unwrap_or(0).max(self.valid_at - 1)
+        self.seal.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }
 
     /// The instant from which a new file is listed.
     fn begin(self, facts: &FileFacts) -> i64 {
         let uploaded = facts.upload_time().map(|time| time.0);
+        let uploaded =
+            if self.shows_young { uploaded.map(|time| time.min((self.head - 1).max(0))) } else { uploaded };
         match self.seal {
             // Without upload times, the history of the project begins with this look.
-            None => uploaded.unwrap_or_else(|| (self.valid_at.min(self.head) - 1).max(0)),
+            // An index may state any time; sequence numbers below 0 are no times.
+            None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),
         }
     }
@@ -107,7 +112,7 @@ pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Pl
         }
         plan.changes.extend(files.iter().filter_map(|file| end(file, instants)));
         match same {
-            Some(file) => known_file(&mut plan, &file, row, instants),
+            Some(file) => known_file(&mut plan, &file, &files, row, instants),
             None => new_file(&mut plan, &files, row, instants),
         }
     }
@@ -148,7 +153,8 @@ fn begin_of_life(file: &KnownFile) -> Option<i64> {
     file.life.as_ref().map(|life| life.from)
 }
 
-fn known_file(plan: &mut Plan, file: &KnownFile, row: PageRow, instants: Instants) {
+/// `others` are the files with other bytes that have or had the name.
+fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: PageRow, instants: Instants) {
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
@@ -191,7 +197,13 @@ fn known_file(plan: &mut Plan, file: &KnownFile, row: PageRow, instants: Instant
             (at, variant(plan, life.variant))
         }
         None => {
-            let from = instants.begin(&facts).max(file.last_end.unwrap_or(0));
+            let begin = match others.iter().filter_map(begin_of_life).max() {
+                None => instants.begin(&facts),
+                // Other bytes had the name until now.
+                Some(from) => instants.change().max(from),
+            };
+            // Two lives cannot begin at one instant, and one that ended before it was visible ends where it begins.
+            let from = file.last_end.map_or(begin, |end| begin.max(end.saturating_add(1)));
             (from, variant(plan, 0))
         }
     };

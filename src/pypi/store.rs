@@ -6,9 +6,9 @@ use super::plan::{self, Instants, PageRow};
 use super::{MARGIN, PageError, ReadResult, locator};
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, KnownProject, PageState};
-use crate::db::{Conn, DbError, package, tree};
+use crate::db::{Conn, DbError, clock, package, tree};
 use crate::model::digest::Sha256;
-use crate::model::ids::{PackageId, SourceId};
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
@@ -69,9 +69,10 @@ impl PageRead {
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
-            // The page of an unknown time after its newest upload.
+            // The page of an unknown time after its newest upload, which may state any time.
             Some(_) => {
-                rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max().unwrap_or(0)
+                let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
+                newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
             None => self.requested_at.0.saturating_sub(MARGIN).saturating_sub(self.age * SECOND),
         }
@@ -80,9 +81,11 @@ impl PageRead {
 
 /// Writes a look.
 pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
-    let index = state.config.load().pypi.url.clone();
+    let config = state.config.load_full();
+    let index = &config.pypi.url;
+    let shows_young = config.pypi.delay_except.iter().any(|name| project.matches(name));
     let (rows, skipped) = match &read.page {
-        Some(page) => plan::rows(&page.page, |url| locator::locator(url, &index)),
+        Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
         None => (Vec::new(), 0),
     };
     let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
@@ -90,7 +93,7 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
-    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows);
+    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, shows_young);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
     for file in replaced {
@@ -105,6 +108,7 @@ fn write(
     project: &NormalName,
     read: &PageRead,
     rows: &[PageRow],
+    shows_young: bool,
 ) -> Result<Vec<String>, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
     pypi::lock(c, SOURCE, project.as_str())?;
@@ -129,7 +133,14 @@ fn write(
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = known.look.as_ref().is_some_and(is_same);
-    if !pypi::put_look(c, SOURCE, package, &look)? || is_unchanged || read.page.is_none() {
+    if !pypi::put_look(c, SOURCE, package, &look)? {
+        return Ok(Vec::new());
+    }
+    if known.look.as_ref().is_some_and(|last| last.status != read.status) {
+        // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
+        clock::bump_catalog(c)?;
+    }
+    if is_unchanged || read.page.is_none() {
         return Ok(Vec::new());
     }
     if read.is_quarantined {
@@ -140,9 +151,31 @@ fn write(
     let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first look has no history yet.
     let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
-    let plan = plan::plan(files, rows.to_vec(), Instants { seal, valid_at, head: known.head });
+    let instants = |seal| Instants { seal, valid_at, head: known.head, shows_young };
+    let plan = plan::plan(files, rows.to_vec(), instants(seal));
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
+}
+
+/// Ends the files of a project that neither the list nor its page has: if it is listed again, its files are those of
+/// another page, and a backup contains those that are in storage.
+pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
+    let name = project.clone();
+    let write = move |c: &mut dyn Conn| {
+        pypi::lock(c, SourceId::PYPI, name.as_str())?;
+        let Some(known) = pypi::known(c, SourceId::PYPI, name.as_str())? else { return Ok(()) };
+        let (Some(package), Some(seal)) = (known.package, known.valid_at()) else { return Ok(()) };
+        let at = known.project.to_at;
+        if at == Seq::OPEN.0 {
+            return Ok(());
+        }
+        let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
+        let files = index_file::of_project(c, target)?;
+        let seal = Some(seal.max(at));
+        let instants = Instants { seal, valid_at: at, head: known.head, shows_young: false };
+        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
+    };
+    state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
 }
 
 fn was_quarantined(known: &KnownProject) -> bool {

@@ -29,6 +29,9 @@ pub struct FileFacts {
     /// The digest of METADATA that an index declares.
     #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
+    /// The address of the provenance object at the index.
+    #[serde(rename = "pv", skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
 }
 
 impl FileFacts {
@@ -44,6 +47,7 @@ impl FileFacts {
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
             metadata: None,
+            provenance: None,
         }
     }
 
@@ -59,6 +63,7 @@ impl FileFacts {
                 MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
+            provenance: file.provenance.clone(),
         }
     }
 

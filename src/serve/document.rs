@@ -69,6 +69,14 @@ impl Document {
         }
     }
 
+    /// Whether the document is the list of all projects of a Python repository.
+    pub(super) fn is_project_list(&self) -> bool {
+        match self {
+            Document::R(_) => false,
+            Document::Python(document) => document.is_list(),
+        }
+    }
+
     fn stored_equivalent(&self) -> Option<Document> {
         match self {
             Document::R(document) => document.stored_equivalent().map(Document::R),

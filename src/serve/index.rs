@@ -26,12 +26,16 @@ pub(super) struct Cache {
     dated_documents: DocumentCache,
     /// Package databases: that of CRAN is a third as large as all its indexes together.
     package_databases: DocumentCache,
+    /// Lists of Python projects: that of PyPI is larger than all the other documents in memory.
+    project_lists: DocumentCache,
     /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
     render_permits: Semaphore,
     /// Limits concurrent renderings of package databases.
     database_render_permits: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
+    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other documents.
+    list_memory: Arc<Semaphore>,
 }
 
 type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
@@ -40,6 +44,10 @@ type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
+/// Size of the cache of lists of Python projects: that of PyPI has 45 MB as JSON, and some more as HTML.
+const LIST_BYTES: u64 = 128 << 20;
+/// Maximum size of all lists of Python projects in memory, in bytes.
+const MAX_LIST_MEMORY: usize = 256 << 20;
 /// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
 /// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all
 /// their documents in memory.
@@ -91,33 +99,42 @@ impl Cache {
             current_documents: with_capacity(CURRENT_BYTES),
             dated_documents: with_capacity(DATED_BYTES),
             package_databases: with_capacity(DATABASE_BYTES),
+            project_lists: with_capacity(LIST_BYTES),
             render_permits: Semaphore::new(threads),
             database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
+            list_memory: Arc::new(Semaphore::new(MAX_LIST_MEMORY >> 10)),
         }
     }
 
-    /// Fails while there is no memory for another document.
-    fn check_memory(&self) -> Result<(), RepoError> {
-        let free_bytes = self.memory.available_permits() << 10;
-        if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+    /// The memory budget of a document.
+    fn budget(&self, document: &Document) -> &Arc<Semaphore> {
+        if document.is_project_list() { &self.list_memory } else { &self.memory }
     }
+}
 
-    /// Counts the bytes of a document until the last clone of them is dropped.
-    fn reserve_memory(&self, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
-        let EncodedDocument { content, bytes } = encoded;
-        let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.memory).try_acquire_many_owned(kibibytes);
-        let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
-        Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
-    }
+/// Fails while a budget has no memory for another document.
+fn check_memory(budget: &Semaphore) -> Result<(), RepoError> {
+    let free_bytes = budget.available_permits() << 10;
+    if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+}
+
+/// Counts the bytes of a document until the last clone of them is dropped.
+fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
+    let EncodedDocument { content, bytes } = encoded;
+    let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
+    let permit = Arc::clone(budget).try_acquire_many_owned(kibibytes);
+    let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
+    Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
 }
 
 /// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
 /// counted in whole KiB.
 #[must_use]
 pub fn document_bytes(repositories: &Repositories) -> usize {
-    MAX_MEMORY - (repositories.indexes.memory.available_permits() << 10)
+    let Cache { memory, list_memory, .. } = &repositories.indexes;
+    let free_bytes = (memory.available_permits() + list_memory.available_permits()) << 10;
+    MAX_MEMORY + MAX_LIST_MEMORY - free_bytes
 }
 
 /// Returns the content digest of a document if it is known, which suffices for a response 304 without rendering.
@@ -130,8 +147,9 @@ pub async fn content_digest(
     }
     let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
     for key in [&request.key, &stored_key] {
-        let Cache { current_documents, dated_documents, package_databases, .. } = &repositories.indexes;
-        let cached = [current_documents, dated_documents, package_databases]
+        let Cache { current_documents, dated_documents, package_databases, project_lists, .. } =
+            &repositories.indexes;
+        let cached = [current_documents, dated_documents, package_databases, project_lists]
             .into_iter()
             .find_map(|cache| cache.get(key));
         if let Some(cached) = cached {
@@ -181,7 +199,8 @@ async fn cached_document(
         return Ok(cached);
     }
     let encoded = EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
-    let stored = Arc::new(store_document(repositories, key, encoded).await?);
+    let budget = repositories.indexes.budget(&request.document);
+    let stored = Arc::new(store_document(repositories, budget, key, encoded).await?);
     cache.insert(key.clone(), stored.clone());
     Ok(stored)
 }
@@ -192,24 +211,23 @@ async fn read_or_render(
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
     let DocumentRequest { point, document, key } = request;
-    repositories.indexes.check_memory()?;
+    let budget = repositories.indexes.budget(document);
+    check_memory(budget)?;
     if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
         let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-        let encoded =
-            repositories.indexes.reserve_memory(run_blocking(move || gunzip(&compressed)).await?)?;
+        let encoded = reserve_memory(budget, run_blocking(move || gunzip(&compressed)).await?)?;
         return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(!point.open) }));
     }
     if let Some(encoded) = stored_document(repositories, key).await? {
-        let encoded = repositories.indexes.reserve_memory(encoded)?;
+        let encoded = reserve_memory(budget, encoded)?;
         return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) }));
     }
-    let encoded =
-        repositories.indexes.reserve_memory(render_document(repositories, point, document).await?)?;
+    let encoded = reserve_memory(budget, render_document(repositories, point, document).await?)?;
     let cached = if point.open {
         CachedDocument { encoded, is_stored: AtomicBool::new(false) }
     } else {
-        store_document(repositories, key, encoded).await?
+        store_document(repositories, budget, key, encoded).await?
     };
     Ok(Arc::new(cached))
 }
@@ -277,6 +295,7 @@ async fn stored_document(
 /// it, the bytes of the first one apply. A storage error does not fail the request.
 async fn store_document(
     repositories: &Repositories,
+    budget: &Arc<Semaphore>,
     key: &str,
     encoded: EncodedDocument,
 ) -> Result<CachedDocument, RepoError> {
@@ -296,7 +315,7 @@ async fn store_document(
     };
     let is_first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
     let encoded = match if is_first { None } else { stored_document(repositories, key).await? } {
-        Some(stored) => repositories.indexes.reserve_memory(stored)?,
+        Some(stored) => reserve_memory(budget, stored)?,
         None => encoded,
     };
     Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
@@ -307,6 +326,9 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
     let DocumentRequest { point, document, .. } = request;
     if document.has_details() {
         return &repositories.indexes.package_databases;
+    }
+    if document.is_project_list() {
+        return &repositories.indexes.project_lists;
     }
     let catalog = repositories.state.catalog.get();
     // The point of the page of a Python project has the last change of the project, not of its source.
@@ -356,18 +378,21 @@ mod tests {
     fn documents_that_clients_read_are_counted_after_their_eviction() {
         let cache = Cache::new(3 << 20);
         let encoded = || EncodedDocument { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
-        let first = cache.reserve_memory(encoded()).expect("two are free");
-        cache.check_memory().expect("two are free");
+        let first = reserve_memory(&cache.memory, encoded()).expect("two are free");
+        check_memory(&cache.memory).expect("two are free");
         let clone = first.bytes.clone();
-        let (second, third) =
-            (cache.reserve_memory(encoded()).unwrap(), cache.reserve_memory(encoded()).unwrap());
-        assert!(matches!(cache.check_memory(), Err(RepoError::Busy { retry_after: RETRY_AFTER })));
-        assert!(matches!(cache.reserve_memory(encoded()), Err(RepoError::Busy { .. })));
+        let (second, third) = (
+            reserve_memory(&cache.memory, encoded()).unwrap(),
+            reserve_memory(&cache.memory, encoded()).unwrap(),
+        );
+        assert!(matches!(check_memory(&cache.memory), Err(RepoError::Busy { retry_after: RETRY_AFTER })));
+        assert!(matches!(reserve_memory(&cache.memory, encoded()), Err(RepoError::Busy { .. })));
+        reserve_memory(&cache.list_memory, encoded()).expect("lists of projects have their own budget");
         drop(first);
-        assert!(cache.check_memory().is_err(), "a client reads it");
+        assert!(check_memory(&cache.memory).is_err(), "a client reads it");
         assert_eq!(clone.len(), 1 << 20);
         drop(clone);
-        cache.check_memory().expect("one is free");
+        check_memory(&cache.memory).expect("one is free");
         drop((second, third));
         assert_eq!(cache.memory.available_permits(), 3 << 10);
     }

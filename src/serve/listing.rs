@@ -190,6 +190,11 @@ pub(super) async fn owned_names(
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
         let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
+        let _guard = if trees.iter().any(python::owner::is_index) {
+            Some(repositories.index_names_lock.lock().await)
+        } else {
+            None
+        };
         let names = repositories.state.db.read(move |c| match language {
             Language::R => names(c, &trees).map(Names::R),
             Language::Python => python::names::names(c, &trees).map(Names::Python),

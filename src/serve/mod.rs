@@ -62,6 +62,10 @@ pub struct Repositories {
     python_metadata: python::metadata::Cache,
     /// Held while an archive, or the READMEs of a bundle, are read.
     archive_lock: tokio::sync::Mutex<()>,
+    /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
+    sdist_lock: tokio::sync::Mutex<()>,
+    /// Held while the names of an index are read, which takes a hundred megabytes and a second for PyPI.
+    index_names_lock: tokio::sync::Mutex<()>,
 }
 
 impl Repositories {
@@ -82,6 +86,8 @@ impl Repositories {
             readmes: readmes::ReadmeCache::default(),
             python_metadata: python::metadata::cache(),
             archive_lock: tokio::sync::Mutex::default(),
+            sdist_lock: tokio::sync::Mutex::default(),
+            index_names_lock: tokio::sync::Mutex::default(),
             fetches,
             page_reads: PageReads::new(Arc::clone(&state)),
             state,

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, ListCounts, ProjectList, Stored};
+use super::pypi_list::{self, Changes, ListCounts, ProjectList, Stored};
 use super::task::{SyncTrigger, Task};
 use crate::db::pypi::{self, ListChange, ListInstants};
 use crate::db::tree::{Axis, Role, Tree};
@@ -18,7 +18,7 @@ use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::count::count_of;
 use crate::model::ids::{SourceId, TxId};
-use crate::model::time::microseconds;
+use crate::model::time::{SECOND, microseconds};
 use crate::publish::transaction::CHUNK;
 use crate::pypi::{MARGIN, PageReads};
 use crate::python::accept::{ACCEPT, SimpleFormat};
@@ -29,12 +29,12 @@ use crate::upstream::{Page, PythonIndex};
 const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
 const LABEL: &str = "simple";
+/// For how long the page of a project that was removed is requested after each sync, in microseconds.
+const FOLLOWED_REMOVALS: i64 = 7 * 86_400 * SECOND;
 /// Number of changes from which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of pages that are read again after one sync.
 const MAX_FOLLOWED: i64 = 20_000;
-/// Number of pages that are read at the same time after a sync.
-const CONCURRENT_LOOKS: usize = 4;
 
 /// Syncs the built-in source of PyPI. Returns a message for people.
 pub(super) async fn run(
@@ -66,7 +66,7 @@ async fn sync(
 ) -> Result<(String, i64), SyncError> {
     let started_at = (state.clock)();
     report.progress("reading the list of projects", 0, None);
-    let list = tokio::select! {
+    let (list, age) = tokio::select! {
         list = read_list(index) => list?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
@@ -77,6 +77,7 @@ async fn sync(
     report.progress("comparing with the database", 0, None);
     let tree = lease.write(&state.db, tree_of_index).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
+    lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
     let stored = state.db.read(stored).await?;
     let stored_serial = stored.iter().filter_map(|project| project.serial).max();
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
@@ -85,14 +86,18 @@ async fn sync(
     {
         return Err(SyncError::Refused(format!("{}/simple/: {reason}", index.address())));
     }
+    if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
+        lease.bulk(&state.db, move |c| pypi::forget_serials(c, SOURCE, old_head)).await?;
+    }
     let count = list.projects.len();
-    let result = tokio::task::spawn_blocking(move || pypi_list::compare(list.projects, stored)).await;
-    let (changes, counts) = task_result(result)?;
+    let changes = Changes::between(stored, list.projects);
     let delay = microseconds(state.config.load().pypi.delay);
-    let head = started_at.0.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
+    // A cache may have had the list for half an hour.
+    let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
+    let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
     let instants = ListInstants { old_head, head };
-    let has_changes = !changes.is_empty();
-    write(state, lease, report, changes, instants).await?;
+    let counts = write(state, lease, report, changes, instants).await?;
+    let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),
         counts: Counts { added: counts.added, updated: counts.changed, archived: 0, removed: counts.removed },
@@ -114,9 +119,10 @@ async fn sync(
     Ok((message(tx, count, counts), old_head))
 }
 
-/// Requests the list and parses it.
-async fn read_list(index: &PythonIndex) -> Result<ProjectList, SyncError> {
+/// Requests the list and parses it. Also returns for how many seconds a cache has had it.
+async fn read_list(index: &PythonIndex) -> Result<(ProjectList, i64), SyncError> {
     let page = index.root(ACCEPT).await?;
+    let age = page.age.seconds;
     let work = move || {
         let refuse =
             |page: &Page, reason: String| SyncError::Refused(format!("{}: {reason}", page.display_url()));
@@ -130,7 +136,7 @@ async fn read_list(index: &PythonIndex) -> Result<ProjectList, SyncError> {
         };
         pypi_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
     };
-    task_result(tokio::task::spawn_blocking(work).await)?
+    Ok((task_result(tokio::task::spawn_blocking(work).await)??, age))
 }
 
 /// Returns the tree of the index, which the first sync creates.
@@ -157,28 +163,32 @@ async fn write(
     state: &State,
     lease: &Lease,
     report: &Reporter,
-    changes: Vec<ListChange>,
+    mut changes: Changes,
     instants: ListInstants,
-) -> Result<(), SyncError> {
-    let total = changes.len();
-    let mut changes = changes.into_iter();
+) -> Result<ListCounts, SyncError> {
     let mut done_count = 0;
     loop {
-        let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
+        // Few changes among a million names take some time to find.
+        let find = move || {
+            let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
+            (changes, chunk)
+        };
+        let chunk;
+        (changes, chunk) = task_result(tokio::task::spawn_blocking(find).await)?;
         if chunk.is_empty() {
             break;
         }
         if report.is_halted() {
             return Err(SyncError::Halted);
         }
-        report.progress("writing projects", done_count, Some(total as u64));
-        done_count += chunk.len() as u64;
+        report.progress("writing projects", done_count as u64, None);
+        done_count += chunk.len();
         lease.bulk(&state.db, move |c| pypi::apply(c, SOURCE, instants, &chunk)).await?;
     }
-    if total >= ANALYZE_THRESHOLD {
+    if done_count >= ANALYZE_THRESHOLD {
         state.db.analyze().await?;
     }
-    Ok(())
+    Ok(changes.counts)
 }
 
 /// Reads the pages of projects that were requested before and changed. A page that cannot be read is read when it is
@@ -189,18 +199,23 @@ async fn follow(
     report: &Reporter,
     removed_at: i64,
 ) -> Result<String, SyncError> {
+    // Also those that an earlier sync removed: only the page states that a project is quarantined, and it may not have
+    // been readable then.
+    let removed_at = removed_at.saturating_sub(FOLLOWED_REMOVALS);
     let names = state.db.read(move |c| pypi::followed(c, SOURCE, removed_at, MAX_FOLLOWED)).await?;
     if names.is_empty() {
         return Ok(String::new());
     }
     let total = names.len();
+    // The other half of the requests is for clients.
+    let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
     let names = names.into_iter().filter_map(|name| name.parse::<NormalName>().ok());
     let mut reads = futures_util::stream::iter(names)
         .map(|name| {
             let page_reads = Arc::clone(page_reads);
             async move { page_reads.refresh(&name).await.is_ok() }
         })
-        .buffer_unordered(CONCURRENT_LOOKS);
+        .buffer_unordered(concurrency);
     let (mut done_count, mut read_count) = (0, 0);
     while let Some(is_read) = reads.next().await {
         done_count += 1;

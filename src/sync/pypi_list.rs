@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 use std::io::Read;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use crate::db::pypi::ListChange;
 use crate::python::accept::SimpleFormat;
@@ -67,7 +69,10 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     }
     Ok(ProjectList {
         projects,
-        serial: highest.filter(|_| has_serials),
+        // The newest project may have been removed: the serial of the list is the one that never decreases.
+        serial: highest
+            .max(root.last_serial.and_then(|serial| i64::try_from(serial).ok()))
+            .filter(|_| has_serials),
         invalid: (root.invalid_count, root.first_invalid),
     })
 }
@@ -102,35 +107,53 @@ pub(super) struct ListCounts {
     pub(super) removed: i64,
 }
 
-/// Compares the list with the stored one; both are in the order of names.
-pub(super) fn compare(list: Vec<Listed>, stored: Vec<Stored>) -> (Vec<ListChange>, ListCounts) {
-    let (mut changes, mut counts) = (Vec::new(), ListCounts::default());
-    let (mut list, mut stored) = (list.into_iter().peekable(), stored.into_iter().peekable());
-    loop {
-        let order = match (list.peek(), stored.peek()) {
-            (None, None) => return (changes, counts),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(listed), Some(stored)) => listed.fold.cmp(&stored.fold),
-        };
-        let listed = if order.is_le() { list.next() } else { None };
-        let row = if order.is_ge() { stored.next() } else { None };
-        match (listed, row) {
-            (Some(listed), None) => {
-                counts.added += 1;
-                let (fold, name) = (listed.fold.into(), listed.name.map(Into::into));
-                changes.push(ListChange::Added { fold, name, serial: listed.serial });
+/// The changes between the stored list and a new one, both in the order of names. Found one after another: those of the
+/// first sync of PyPI would take as much memory as its list.
+pub(super) struct Changes {
+    list: Peekable<IntoIter<Listed>>,
+    stored: Peekable<IntoIter<Stored>>,
+    /// The number of changes found so far.
+    pub(super) counts: ListCounts,
+}
+
+impl Changes {
+    /// Begins a comparison.
+    pub(super) fn between(stored: Vec<Stored>, list: Vec<Listed>) -> Changes {
+        let (list, stored) = (list.into_iter().peekable(), stored.into_iter().peekable());
+        Changes { list, stored, counts: ListCounts::default() }
+    }
+}
+
+impl Iterator for Changes {
+    type Item = ListChange;
+
+    fn next(&mut self) -> Option<ListChange> {
+        loop {
+            let order = match (self.list.peek(), self.stored.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(listed), Some(stored)) => listed.fold.cmp(&stored.fold),
+            };
+            let listed = if order.is_le() { self.list.next() } else { None };
+            let row = if order.is_ge() { self.stored.next() } else { None };
+            match (listed, row) {
+                (Some(listed), None) => {
+                    self.counts.added += 1;
+                    let (fold, name) = (listed.fold.into(), listed.name.map(Into::into));
+                    return Some(ListChange::Added { fold, name, serial: listed.serial });
+                }
+                (Some(listed), Some(row)) if listed.serial != row.serial => {
+                    self.counts.changed += 1;
+                    let (fold, from_at) = (listed.fold.into(), row.from_at);
+                    return Some(ListChange::Changed { fold, from_at, serial: listed.serial });
+                }
+                (None, Some(row)) => {
+                    self.counts.removed += 1;
+                    return Some(ListChange::Removed { fold: row.fold.into(), from_at: row.from_at });
+                }
+                (Some(_), Some(_)) | (None, None) => {}
             }
-            (Some(listed), Some(row)) if listed.serial != row.serial => {
-                counts.changed += 1;
-                let (fold, from_at) = (listed.fold.into(), row.from_at);
-                changes.push(ListChange::Changed { fold, from_at, serial: listed.serial });
-            }
-            (None, Some(row)) => {
-                counts.removed += 1;
-                changes.push(ListChange::Removed { fold: row.fold.into(), from_at: row.from_at });
-            }
-            (Some(_), Some(_)) | (None, None) => {}
         }
     }
 }
@@ -184,16 +207,16 @@ mod tests {
     #[test]
     fn changes_are_those_of_names_and_serials() {
         let list = vec![listed("a", 1), listed("c", 3), listed("d", 4)];
-        let (changes, counts) = compare(list, vec![stored("b", 1), stored("c", 2), stored("d", 4)]);
+        let mut changes = Changes::between(vec![stored("b", 1), stored("c", 2), stored("d", 4)], list);
         assert_eq!(
-            changes,
+            changes.by_ref().collect::<Vec<_>>(),
             [
                 ListChange::Added { fold: "a".to_owned(), name: None, serial: Some(1) },
                 ListChange::Removed { fold: "b".to_owned(), from_at: 5 },
                 ListChange::Changed { fold: "c".to_owned(), from_at: 5, serial: Some(3) },
             ]
         );
-        assert_eq!(counts, ListCounts { added: 1, changed: 1, removed: 1 });
-        assert!(compare(Vec::new(), Vec::new()).0.is_empty());
+        assert_eq!(changes.counts, ListCounts { added: 1, changed: 1, removed: 1 });
+        assert!(Changes::between(Vec::new(), Vec::new()).next().is_none());
     }
 }

@@ -80,19 +80,56 @@ pub(super) fn file_hosts_apply_to_the_next_files() {
     assert_eq!(file_status(&server), 200);
 }
 
-#[test]
-pub(super) fn delay_sync_duration_hides_files_that_are_younger() {
-    let pypi = index("one-1.0.tar.gz");
+/// Adds a file that was uploaded yesterday.
+fn add_young(pypi: &Pypi, file: &str) {
     let day_ago = SystemTime::now() - Duration::from_secs(86_400);
     let seconds = day_ago.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let time = rstudio_pm::model::time::Timestamp(i64::try_from(seconds).expect("small") * 1_000_000);
-    pypi.add("one", "one-2.0.tar.gz", b"two", &time.to_string());
+    pypi.add("one", file, b"two", &time.to_string());
+}
+
+#[test]
+pub(super) fn delay_sync_duration_hides_files_that_are_younger() {
+    let pypi = index("one-1.0.tar.gz");
+    add_young(&pypi, "one-2.0.tar.gz");
     let all = ["one-1.0.tar.gz", "one-2.0.tar.gz"];
     for (gcfg, expected) in [("", &all[..]), ("DelaySyncDuration = 7d", &all[..1])] {
         let server = start(&pypi, gcfg);
         server.sync_of("pypi").expect("an index");
         assert_eq!(names(&server, "latest", "one"), expected, "{gcfg}");
     }
+}
+
+#[test]
+pub(super) fn delay_except_lists_the_files_of_a_project_at_once() {
+    let pypi = index("one-1.0.tar.gz");
+    add_young(&pypi, "one-2.0.tar.gz");
+    for (except, expected) in [("other", 1), ("One", 2)] {
+        let server = start(&pypi, &format!("DelaySyncDuration = 7d\nDelayExcept = {except}"));
+        server.sync_of("pypi").expect("an index");
+        assert_eq!(names(&server, "latest", "one").len(), expected, "{except}");
+    }
+}
+
+#[test]
+pub(super) fn concurrency_limits_the_requests_for_pages() {
+    let pypi = index("one-1.0.tar.gz");
+    let projects = ["one", "two", "three", "four"];
+    for project in &projects[1..] {
+        pypi.add(project, &format!("{project}-1.0.tar.gz"), b"x", OLD);
+    }
+    let server = start(&pypi, "Concurrency = 2");
+    server.sync_of("pypi").expect("an index");
+    pypi.hold_pages(true);
+    std::thread::scope(|scope| {
+        for project in projects {
+            let server = &server;
+            scope.spawn(move || assert_eq!(names(server, "latest", project).len(), 1, "{project}"));
+        }
+        until("two requests wait", || pypi.most_held() == 2);
+        pypi.hold_pages(false);
+    });
+    assert_eq!(pypi.most_held(), 2);
 }
 
 /// Whether a sync reads the page of a project that was requested before and changed.

@@ -26,7 +26,7 @@ pub(crate) fn get(server: &Server, path: &str) -> Answer {
 }
 
 /// The files of a page with the reasons of their yanks; `None` if there is no page.
-fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<String, Value>> {
+pub(crate) fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<String, Value>> {
     let answer = get(server, &format!("/py/{snapshot}/simple/{project}/"));
     if answer.status != 200 {
         assert_eq!(answer.status, 404, "{}", answer.text());
@@ -180,6 +180,10 @@ fn projects_that_are_removed_or_quarantined_are_not_offered() {
     for project in ["gone", "held"] {
         assert_eq!(names(&server, "2022-01-01", project).len(), 1);
     }
+    let page = get(&server, "/py/latest/simple/held/").json();
+    let url = page["files"][0]["url"].as_str().expect("an address").to_owned();
+    let file = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    assert_eq!(server.get(&file).status, 200);
     pypi.remove_project("gone");
     pypi.quarantine("held", true);
     server.sync_of("pypi").expect("an index");
@@ -188,8 +192,10 @@ fn projects_that_are_removed_or_quarantined_are_not_offered() {
     }
     assert_eq!(names(&server, "2022-01-01", "gone").len(), 1, "the days before stay");
     assert!(names(&server, "2022-01-01", "held").is_empty(), "a quarantine applies to every day");
+    assert_eq!(server.get(&file).status, 404, "lock files do not help");
     pypi.quarantine("held", false);
     server.sync_of("pypi").expect("an index");
+    assert_eq!(server.get(&file).status, 200);
     for snapshot in ["latest", "2022-01-01"] {
         assert_eq!(names(&server, snapshot, "held").len(), 1, "{snapshot}");
     }
@@ -236,15 +242,20 @@ fn an_older_page_does_not_replace_a_newer_one() {
 #[test]
 fn serials_that_go_back_must_be_accepted() {
     let pypi = Pypi::start();
-    wheel(&pypi, &Package::new("one", "1.0"), "2021-03-05T00:00:00Z");
+    let name = wheel(&pypi, &Package::new("one", "1.0"), "2021-03-05T00:00:00Z");
     let server = start(&pypi, "");
     server.sync_of("pypi").expect("an index");
+    let dated = get(&server, "/py/2022-01-01/simple/one/");
     pypi.lower_serials();
+    pypi.edit("one", &name, |file| file.yanked = Some("bad".to_owned()));
     let error = server.sync_of("pypi").expect_err("an older list");
     assert!(error.contains("--accept-serial"), "{error}");
     server.rspm_stdout("sync --type=pypi --accept-serial");
     let message = server.sync_of("pypi").expect("it was accepted");
     assert!(message.contains("up to date"), "{message}");
+    // A page that was read before has a higher serial, and is read again.
+    assert_eq!(files(&server, "latest", "one").expect("a page")[&name], "bad");
+    assert_eq!(get(&server, "/py/2022-01-01/simple/one/").body, dated.body, "it was final");
 }
 
 #[test]

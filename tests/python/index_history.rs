@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rstudio_pm::db::invariants;
+use rstudio_pm::db::pypi::{self, ListChange, ListInstants};
+use rstudio_pm::db::{Conn, invariants};
 use rstudio_pm::edit::{self, OnExisting};
+use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
@@ -24,9 +26,9 @@ use crate::support::db;
 use crate::support::pypi::Pypi;
 
 /// The names of files, with the reason of their yank.
-type Files = BTreeMap<String, Option<String>>;
+pub(super) type Files = BTreeMap<String, Option<String>>;
 
-async fn subscribe(backend: &Backend) {
+pub(super) async fn subscribe(backend: &Backend) {
     let repository = edit::NewRepo::open(&"py".parse().unwrap(), RepoKind::Python, "");
     edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
     edit::subscription::subscribe(&backend.state, "py", "pypi", None, OnExisting::Fail, &actor())
@@ -34,14 +36,14 @@ async fn subscribe(backend: &Backend) {
         .unwrap();
 }
 
-async fn sync(backend: &Backend) {
+pub(super) async fn sync(backend: &Backend) {
     let sync = Sync::new(backend.state.clone());
     let message = sync.start(SourceKind::Pypi).unwrap().job().wait_end().await;
     message.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A page, its bytes, and whether it is final.
-async fn page(
+pub(super) async fn page(
     backend: &Backend,
     snapshot: &str,
     project: &str,
@@ -59,7 +61,7 @@ async fn page(
     (page, document.bytes.to_vec(), is_final)
 }
 
-fn files(page: &ProjectPage) -> Files {
+pub(super) fn files(page: &ProjectPage) -> Files {
     page.files
         .iter()
         .map(|file| (file.name.to_string(), file.yanked.as_ref().map(|yank| yank.reason.clone())))
@@ -147,6 +149,60 @@ async fn what_was_final_never_changes_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_final_never_changes_on_postgres() {
     scenario(db::Engine::Postgres).await;
+}
+
+/// A project that leaves the list and is back, with a file of the time before, and a sync that did not end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_that_is_back_does_not_change_the_days_before_its_removal() {
+    let index = Pypi::start();
+    let backend = Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = {}", index.url()) }).await;
+    subscribe(&backend).await;
+    index.add("one", "one-0.1.tar.gz", b"first", "2024-02-01T00:00:00Z");
+    // A list that loses more than a twentieth of its projects is refused.
+    for number in 0..40 {
+        index.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", "2024-02-01T00:00:00Z");
+    }
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    let (first, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert_eq!(first.files.len(), 1);
+    let unpublished = |c: &mut dyn Conn| {
+        let known = pypi::known(c, SourceId::PYPI, "one")?.expect("it is listed");
+        let instants = ListInstants { old_head: known.head, head: known.head + 10 };
+        let removed = ListChange::Removed { fold: "one".to_owned(), from_at: known.project.from_at };
+        pypi::apply(c, SourceId::PYPI, instants, &[removed])
+    };
+    backend.state.db.write(unpublished).await.unwrap();
+    sync(&backend).await;
+    let (listed, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert_eq!(files(&listed), files(&first));
+
+    index.remove_project("one");
+    backend.advance_to_noon("2024-03-03");
+    sync(&backend).await;
+    let (_, before, is_final) = page(&backend, "2024-03-02", "one", SimpleFormat::Json).await;
+    assert!(is_final);
+    index.add("one", "one-0.1.tar.gz", b"first", "2024-02-01T00:00:00Z");
+    index.add("one", "one-1.0.tar.gz", b"second", "2024-03-02T20:00:00Z");
+    backend.advance_to_noon("2024-03-04");
+    sync(&backend).await;
+    // HTML was not rendered before, so it is not in storage.
+    for format in [SimpleFormat::Json, SimpleFormat::Html] {
+        let (day, bytes, _) = page(&backend, "2024-03-02", "one", format).await;
+        assert_eq!(files(&day), files(&first), "{format:?}");
+        assert!(format != SimpleFormat::Json || bytes == before);
+    }
+    let (latest, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert_eq!(latest.files.len(), 2);
+    // The list of projects is one document for all days between two changes.
+    let mut lists = Vec::new();
+    for day in ["2015-01-01", "2016-01-01", "2024-03-02", "2024-03-03"] {
+        let point = serve::point::resolve(&backend.repositories, "py", day.parse().unwrap()).await.unwrap();
+        lists.push(serve::python::file::list_point(&backend.repositories, point).await.unwrap().trees);
+    }
+    assert!(lists[0] == lists[1] && lists[1] == lists[2] && lists[2] != lists[3], "{lists:?}");
+    let violations = backend.state.db.read(invariants::violations).await.unwrap();
+    assert_eq!(violations, Vec::<String>::new());
 }
 
 /// Every project of a mirror in a directory: `latest` has the files of its page, and a past day those that were uploaded

@@ -20,6 +20,8 @@ pub(crate) struct IndexFile {
     /// RFC 3339; empty if the page does not state it.
     pub(crate) uploaded: String,
     pub(crate) yanked: Option<String>,
+    /// The address of its provenance object.
+    pub(crate) provenance: Option<String>,
     /// The bytes that are sent, if they differ from those of the digest.
     pub(crate) sent: Option<Vec<u8>>,
 }
@@ -30,7 +32,15 @@ struct Project {
     /// The serial of the page, if a cache still has an older one.
     page_serial: Option<i64>,
     status: Option<&'static str>,
+    /// The name on the list, if it is not the normal one.
+    display: Option<&'static str>,
     files: BTreeMap<String, IndexFile>,
+}
+
+impl Project {
+    fn is_quarantined(&self) -> bool {
+        self.status == Some("quarantined")
+    }
 }
 
 #[derive(Default)]
@@ -44,6 +54,10 @@ struct Shared {
     /// The server of the files, if another one.
     file_server: Option<String>,
     requests: Vec<String>,
+    /// Pages are answered once this is false.
+    is_holding: bool,
+    /// Requests for pages that wait, and the most that ever did.
+    held: (usize, usize),
 }
 
 /// A running index; stopped on drop.
@@ -82,7 +96,7 @@ impl Pypi {
     /// Adds a file.
     pub(crate) fn add(&self, project: &str, name: &str, bytes: &[u8], uploaded: &str) {
         let (bytes, uploaded) = (bytes.to_vec(), uploaded.to_owned());
-        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, sent: None };
+        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, provenance: None, sent: None };
         self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
     }
 
@@ -106,6 +120,16 @@ impl Pypi {
     /// Quarantines a project: it is not on the list, and its page has no files; or ends the quarantine.
     pub(crate) fn quarantine(&self, project: &str, is_quarantined: bool) {
         self.change(project, |entry| entry.status = is_quarantined.then_some("quarantined"));
+    }
+
+    /// Sets the status of a project that stays on the list.
+    pub(crate) fn set_status(&self, project: &str, status: Option<&'static str>) {
+        self.change(project, |entry| entry.status = status);
+    }
+
+    /// Sets the name of a project on the list.
+    pub(crate) fn display(&self, project: &str, name: &'static str) {
+        self.change(project, |entry| entry.display = Some(name));
     }
 
     /// Makes the page of a project one of an older serial; `None` ends it.
@@ -132,6 +156,16 @@ impl Pypi {
         self.lock().file_server = Some(url.to_owned());
     }
 
+    /// Lets requests for pages wait, or ends this.
+    pub(crate) fn hold_pages(&self, is_holding: bool) {
+        self.lock().is_holding = is_holding;
+    }
+
+    /// The highest number of requests for pages that waited at the same time.
+    pub(crate) fn most_held(&self) -> usize {
+        self.lock().held.1
+    }
+
     /// The paths requested since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().requests)
@@ -156,6 +190,9 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
             etag = Some(value.trim().to_owned());
         }
     }
+    if path.starts_with("/simple/") && path != "/simple/" {
+        hold(shared);
+    }
     let (status, head, body) = {
         let mut shared = shared.lock().expect("no panic holds it");
         shared.requests.push(path.clone());
@@ -172,6 +209,24 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
+/// Waits as long as pages are held.
+fn hold(shared: &Mutex<Shared>) {
+    let change = |waiting: bool| {
+        let mut shared = shared.lock().expect("no panic holds it");
+        let (now, most) = shared.held;
+        let now = if waiting { now + 1 } else { now - 1 };
+        shared.held = (now, most.max(now));
+    };
+    if !shared.lock().expect("no panic holds it").is_holding {
+        return;
+    }
+    change(true);
+    while shared.lock().expect("no panic holds it").is_holding {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    change(false);
+}
+
 fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<u8>) {
     const JSON: &str = "Content-Type: application/vnd.pypi.simple.v1+json\r\n";
     const HTML: &str = "Content-Type: text/html\r\n";
@@ -182,14 +237,16 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
         ["simple", ""] => {
-            let listed = shared.projects.iter().filter(|(_, project)| project.status.is_none());
+            let listed = shared.projects.iter().filter(|(_, project)| !project.is_quarantined());
             if shared.is_plain {
                 let links: String =
                     listed.map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
                 return (200, HTML.to_owned(), format!("<!DOCTYPE html><html>{links}</html>").into_bytes());
             }
             let projects: Vec<Value> = listed
-                .map(|(name, project)| json!({ "name": name, "_last-serial": project.serial }))
+                .map(|(name, project)| {
+                    json!({ "name": project.display.unwrap_or(name.as_str()), "_last-serial": project.serial })
+                })
                 .collect();
             let meta = json!({ "api-version": "1.4", "_last-serial": shared.serial });
             (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
@@ -233,7 +290,7 @@ fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {
 
 /// The files that the page offers.
 fn offered(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
-    project.files.iter().filter(move |_| project.status.is_none())
+    project.files.iter().filter(move |_| !project.is_quarantined())
 }
 
 fn links(shared: &Shared, project: &Project) -> String {
@@ -263,6 +320,9 @@ fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
         });
         if !file.uploaded.is_empty() {
             entry["upload-time"] = json!(file.uploaded);
+        }
+        if let Some(url) = &file.provenance {
+            entry["provenance"] = json!(url);
         }
         if let Some(metadata) = &file.metadata {
             entry["core-metadata"] = json!({ "sha256": hex(metadata) });

@@ -2,7 +2,7 @@
 
 use super::p;
 use crate::config::address::UrlPurpose;
-use crate::config::table::Kind::{Boolean, Duration, Host, Schedule, Url};
+use crate::config::table::Kind::{Boolean, Duration, Host, Integer, Schedule, Text, Url};
 use crate::config::table::Property;
 
 /// The properties, in the order of the reference page.
@@ -16,6 +16,10 @@ pub(super) const PROPERTIES: &[Property] = &[
       "Schedule of the sync with the index, which runs only while a repository serves PyPI. `latest` is the state of the last sync; a day is complete once a sync ran 15 minutes after its end.").reloadable(),
     p("DelaySyncDuration", Duration, "0",
       "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
+    p("DelayExcept", Text, "",
+      "A project whose files are listed at once, whatever `DelaySyncDuration` is; in any spelling.").multi(),
+    p("Concurrency", Integer(1, 64), "8",
+      "Maximum number of pages that are requested from the index at the same time."),
     p("Follow", Boolean, "true",
       "Whether the pages of projects that were requested before and changed are read after a sync, so that the next request does not wait for the index.").reloadable(),
 ];

@@ -10,10 +10,15 @@ use crate::python::metadata::Metadata;
 use crate::python::name;
 use crate::python::requirement::Requirement;
 use crate::serve::python::detail::{self, ProjectDetail};
+use crate::serve::python::file::RequestBudget;
 use crate::serve::python::metadata;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{RepoError, Repositories};
 use crate::usage::Usage;
+
+/// Maximum number of pages and files that one response requests from an index. Without a limit, one request of a client
+/// would cause thousands.
+const MAX_REQUESTS: usize = 10;
 
 /// Parses `flask`, `flask==3.0`, `flask[async]==3.0` or `flask@3.0`; a marker after `;` has no effect.
 pub(super) fn specification(text: &str) -> Result<(String, Option<String>), String> {
@@ -30,7 +35,8 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
     Ok((name.to_owned(), version.map(str::to_owned)))
 }
 
-/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted.
+/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted, and those
+/// of an index of which nothing is known after [`MAX_REQUESTS`] requests to it.
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
@@ -38,9 +44,18 @@ pub(super) async fn rows(
     filter: &Filter,
     advisories: Option<&Vulnerabilities>,
 ) -> Result<Vec<FilterResult>, Failure> {
+    let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(requested.len());
     for (name, version) in requested {
-        let detail = match detail::project(repositories, point, name, version.as_deref()).await {
+        let detail = match detail::project_within(
+            repositories,
+            point,
+            name,
+            version.as_deref(),
+            Some(&budget),
+        )
+        .await
+        {
             Ok(detail) => detail,
             Err(RepoError::NotFound(_)) => continue,
             Err(error) => return Err(error.into()),
@@ -52,7 +67,8 @@ pub(super) async fn rows(
             ..FilterResult::default()
         };
         if !filter.omit_package_details {
-            let metadata = metadata::of_release(repositories, point, &detail.release).await;
+            let metadata =
+                metadata::of_release_within(repositories, point, &detail.release, Some(&budget)).await;
             row.details = Some(details(&detail, metadata.as_deref()));
             if !filter.omit_dependencies {
                 row.dependencies = Some(metadata.as_deref().map(dependencies).unwrap_or_default());

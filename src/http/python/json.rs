@@ -19,13 +19,10 @@ use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
 use crate::serve;
-use crate::serve::python::{detail, metadata};
-
-/// 2000-01-01 in seconds since the epoch: serials are seconds since then.
-const SERIAL_EPOCH: i64 = 946_684_800;
+use crate::serve::python::detail::{self, ProjectDetail};
+use crate::serve::python::metadata;
 
 /// Answers a GET or HEAD of the document of a project, or of one of its versions, in any spelling.
 ///
@@ -47,12 +44,13 @@ pub(in crate::http) async fn answer(
     let advisories = serve::vulnerabilities::current(&app.state).await;
     let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
     let has_releases = version.is_none();
+    let (open, last_serial) = (detail.open, serial(&detail));
     // A project may have thousands of files.
     let rendered = tokio::task::spawn_blocking(move || {
         let findings = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
         let mut document = json!({
             "info": project::info(&detail, metadata.as_deref(), &base),
-            "last_serial": serial(detail.changed_at),
+            "last_serial": last_serial,
             "urls": project::files(&detail.release, &base),
             "vulnerabilities": project::vulnerabilities(&findings),
         });
@@ -70,19 +68,25 @@ pub(in crate::http) async fn answer(
         vary: Vary::Nothing,
         kind: RepresentationKind::Document {
             media_type: HeaderValue::from_static("application/json"),
-            open: point.open,
+            open,
             accept_ranges: false,
         },
     };
-    if let Some(response) = response::check_preconditions(&representation, None, head.parts) {
-        return Ok(response);
-    }
-    let size = bytes.len() as u64;
-    let body = if head.parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
-    Ok(response::whole(&representation, Some(size), body))
+    let mut response = match response::check_preconditions(&representation, None, head.parts) {
+        Some(response) => response,
+        None => {
+            let size = bytes.len() as u64;
+            let body = if head.parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
+            response::whole(&representation, Some(size), body)
+        }
+    };
+    // Mirrors request this document too, and refuse one that is older than their list.
+    response.headers_mut().insert(super::LAST_SERIAL, HeaderValue::from(last_serial));
+    Ok(response)
 }
 
 /// Returns the serial of the last change: it grows with every change, as PyPI's does. 0 if the time is not known.
-fn serial(changed_at: Option<Timestamp>) -> i64 {
-    changed_at.map_or(0, |at| at.seconds().saturating_sub(SERIAL_EPOCH).max(0))
+fn serial(detail: &ProjectDetail) -> u64 {
+    let changed_at = detail.changed_at.and_then(|at| u64::try_from(at.0).ok());
+    detail.serial.or(changed_at).unwrap_or(0)
 }

@@ -6,7 +6,7 @@ pub(super) mod project;
 pub(super) mod trusted_publishing;
 pub(super) mod upload;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
@@ -26,9 +26,11 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::accept::{self, SimpleFormat};
 use crate::python::layout::{FileId, FilePart, PythonPath, json_link};
-use crate::python::name::NormalName;
 use crate::serve;
 use crate::serve::python::document::PythonDocument;
+
+/// The serial of the last change of a page, or of all projects: mirrors refuse a page that is older than its list.
+pub(super) const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 /// A parsed address inside a Python repository.
 pub(super) struct Address<'a> {
@@ -73,7 +75,14 @@ pub(super) async fn answer(
                 .insert(&key, Entry { validity, access: repository_access(app, address.repo), resource })
         }
     };
-    Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
+    let mut response =
+        answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await;
+    if let Resource::Document(resolved) = &entry.resource
+        && let Some(serial) = resolved.last_serial()
+    {
+        response.headers_mut().insert(LAST_SERIAL, HeaderValue::from(serial));
+    }
+    Ok(response)
 }
 
 /// Refuses a path of a Python repository in a repository of another language.
@@ -144,17 +153,25 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
 
 async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let point = if matches!(address.path, PythonPath::Root) {
+        serve::python::file::list_point(&app.repositories, point).await?
+    } else {
+        point
+    };
     let document = |point, document: PythonDocument| {
         let catalog = app.state.catalog.get();
         Resource::Document(Box::new(ResolvedDocument::new(&catalog, point, document.into())))
     };
     Ok(match address.path {
+        PythonPath::Root if point.open => {
+            let serial = serve::python::file::last_serial(&app.state.catalog.get(), &point);
+            document(point, PythonDocument::LatestRoot(format, serial))
+        }
         PythonPath::Root => document(point, PythonDocument::Root(format)),
         PythonPath::Project(project) => {
             let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
-            let project: NormalName = project.clone();
             let catalog = app.state.catalog.get();
-            let document = PythonDocument::Project(project, format);
+            let document = page.document(project.clone(), format);
             let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
             Resource::Document(Box::new(if page.is_settled { resolved } else { resolved.not_cacheable() }))
         }

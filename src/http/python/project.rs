@@ -161,6 +161,8 @@ mod tests {
             source: SourceId(1),
             tree: TreeId(1),
             changed_at: None,
+            open: false,
+            serial: None,
             releases: vec![release.clone()],
             release,
         }

@@ -50,6 +50,14 @@ impl ResolvedDocument {
         self.is_settled && !self.document.document().has_details()
     }
 
+    /// Returns the serial that a list or page of Python projects states.
+    pub(in crate::http) fn last_serial(&self) -> Option<u64> {
+        match self.document.document() {
+            Document::Python(document) => document.last_serial(),
+            Document::R(_) => None,
+        }
+    }
+
     /// Returns the headers for the digest of the decoded content.
     pub(super) fn representation(&self, content: Sha256) -> &Representation {
         self.representation.get_or_init(|| representation(self, content))

@@ -40,7 +40,7 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     }
 }
 
-const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200 };
+const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200, shows_young: false };
 
 fn end(from: i64, at: i64) -> FileRowChange {
     FileRowChange::End { release: ReleaseId(1), file: FileId(1), from, at }
@@ -61,7 +61,7 @@ fn introduced(plan: &Plan) -> i64 {
 
 #[test]
 fn a_first_look_lists_files_from_their_upload_on() {
-    let first = Instants { seal: None, valid_at: 200, head: 200 };
+    let first = Instants { seal: None, valid_at: 200, head: 200, shows_young: false };
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], first)), 7);
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], first)), 700, "not visible yet");
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], first)), 199, "the history begins now");
@@ -107,7 +107,42 @@ fn a_yank_and_its_end_and_another_reason_begin_other_lives() {
 fn a_file_that_is_back_begins_again() {
     let file = row("a", Some(7));
     let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
-    assert_eq!(plan(vec![gone], vec![file], LATER).changes, [begin(0, 100, None)]);
+    assert_eq!(plan(vec![gone], vec![file.clone()], LATER).changes, [begin(0, 100, None)]);
+    // One that ended before it was visible: its life has no length, and another one cannot begin there.
+    let unseen = KnownFile { last_end: Some(500), ..known(&file, None) };
+    let later = row("a", Some(500));
+    assert_eq!(plan(vec![unseen], vec![file], LATER).changes, [begin(0, 501, None)]);
+    let unseen = KnownFile { last_end: Some(500), ..known(&later, None) };
+    assert_eq!(plan(vec![unseen], vec![later], LATER).changes, [begin(0, 501, None)]);
+}
+
+#[test]
+fn earlier_bytes_that_are_back_begin_when_the_others_end() {
+    let earlier = row("a", Some(7));
+    let other = PageRow { sha256: Sha256([2; 32]), ..row("a", Some(120)) };
+    let replaced = KnownFile { last_end: Some(99), ..known(&earlier, None) };
+    let current = KnownFile { file: FileId(2), revision: 1, ..known(&other, Some(120)) };
+    let plan = plan(vec![replaced, current], vec![earlier], LATER);
+    let end = FileRowChange::End { release: ReleaseId(1), file: FileId(2), from: 120, at: 199 };
+    assert_eq!(plan.changes, [end, begin(0, 199, None)]);
+    assert_eq!(plan.replaced, ["a"]);
+}
+
+#[test]
+fn a_page_of_an_index_without_serials_changes_what_clients_see_now() {
+    let after_head = Instants { valid_at: 900, ..LATER };
+    let file = row("a", Some(7));
+    assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), after_head).changes, [end(7, 199)]);
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], after_head)), 199);
+    // Read again before the head moves: what was answered stays.
+    let again = Instants { seal: Some(900), valid_at: 950, ..LATER };
+    assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), again).changes, [end(7, 900)]);
+}
+
+#[test]
+fn a_time_before_the_epoch_is_the_epoch() {
+    let first = Instants { seal: None, ..LATER };
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(-2))], first)), 0);
 }
 
 #[test]
@@ -215,7 +250,7 @@ proptest! {
                     PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
                 })
                 .collect();
-            let instants = Instants { seal, valid_at, head: valid_at };
+            let instants = Instants { seal, valid_at, head: valid_at, shows_young: false };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
@@ -226,5 +261,14 @@ proptest! {
             finals.extend((first..valid_at).map(|seq| (seq, rows.at(seq))));
             seal = Some(valid_at);
         }
+    }
+}
+
+#[test]
+fn a_file_younger_than_the_head_is_listed_at_once_on_request() {
+    for (shows_young, seal, expected) in [(false, None, 500), (true, None, 199), (true, Some(150), 199)] {
+        let instants = Instants { seal, valid_at: 200, head: 200, shows_young };
+        let facts = FileFacts::default().uploaded_at(Timestamp(500));
+        assert_eq!(instants.begin(&facts), expected);
     }
 }

@@ -17,6 +17,8 @@ use crate::python::name::NormalName;
 pub const MAX_PAGE: usize = 64 << 20;
 /// Maximum number of files on a page.
 pub const MAX_FILES: usize = 200_000;
+/// Maximum length of the address of a provenance object, in bytes.
+const MAX_ADDRESS: usize = 2_000;
 
 /// The result of reading a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,8 +192,15 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
         yanked: raw.yanked.map(|reason| Yank { reason }),
         size: raw.size,
         upload_time: raw.upload_time.and_then(|text| text.trim().parse().ok()).filter(is_plausible),
-        provenance: raw.provenance.and_then(non_empty),
+        provenance: raw.provenance.filter(|url| is_web_address(url)),
     })
+}
+
+/// Returns true for an absolute address that clients can be given.
+fn is_web_address(text: &str) -> bool {
+    text.len() <= MAX_ADDRESS
+        && Url::parse(text)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())
 }
 
 /// Returns true if a time is in the years 1970 to 9999.

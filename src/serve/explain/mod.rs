@@ -1,7 +1,8 @@
-//! Explains which file a client gets for a package and why, by running the functions that serve it. Nothing is
-//! fetched; servers that negotiate binaries are queried.
+//! Explains which file a client gets for a package and why, by running the functions that serve it. No file
+//! is fetched; servers that negotiate binaries are queried, and the page of a Python project is read as for a client.
 
 mod binaries;
+mod index;
 mod project;
 mod sentences;
 mod sources;

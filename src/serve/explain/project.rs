@@ -2,7 +2,7 @@
 //! version that installers prefer.
 
 use super::sentences::{self, format_time};
-use super::{Decision, ExplainRequest, ExplainResult, Topic};
+use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
 use crate::catalog::Catalog;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
@@ -39,8 +39,15 @@ pub(super) async fn explain_project(
     let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
     decisions.push(sentences::snapshot(*snapshot, &point));
     let (trees, name) = (point.trees.clone(), project.clone());
+    let owner = repositories.state.db.read(move |c| owner::owner(c, &trees, &name)).await?;
+    let index = owner.map(|owned| owned.tree).filter(owner::is_index);
+    let page = match index {
+        Some(tree) => index::explain_page(repositories, tree, &project).await?,
+        None => None,
+    };
+    let owner = owner.map(|owned| owned.tree.tree);
+    let (trees, name) = (point.trees.clone(), project.clone());
     let query = repositories.state.db.read(move |c| {
-        let owner = owner::owner(c, &trees, &name)?.map(|owned| owned.tree.tree);
         let mut by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
             let (mut is_known, mut files) = (false, Vec::new());
@@ -50,9 +57,9 @@ pub(super) async fn explain_project(
             }
             by_tree.push(TreeFiles { tree: *tree, is_known, files });
         }
-        Ok::<_, DbError>((owner, by_tree))
+        Ok::<_, DbError>(by_tree)
     });
-    let (owner, by_tree) = query.await?;
+    let by_tree = query.await?;
     let catalog = repositories.state.catalog.get();
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
@@ -73,6 +80,7 @@ pub(super) async fn explain_project(
             owned = Some(entry);
         }
     }
+    decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, .. }) = owned else {
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
@@ -90,16 +98,24 @@ pub(super) async fn explain_project(
             Some(text) if !files.is_empty() => {
                 format!("{source} owns the name {project} and has no version {text}")
             }
+            Some(_) | None if index.is_some() => {
+                format!("the page /{repo}/{snapshot}/simple/{project}/, which lists no file")
+            }
             Some(_) | None => {
                 format!("404: all files of {project} were removed from {source}, which owns the name")
             }
         });
     };
     let selected_version = Version::lenient(&selected.version);
+    if index.is_some() {
+        decisions.extend(index::explain_files(repositories, tree, selected).await?);
+    }
     let mut of_version: Vec<&ListedFile> =
         files.iter().filter(|file| Version::lenient(&file.version) == selected_version).collect();
     of_version.sort_by(|a, b| a.name.cmp(&b.name));
-    decisions.extend(of_version.iter().map(|file| file_decision(file)));
+    if index.is_none() {
+        decisions.extend(of_version.iter().map(|file| file_decision(file)));
+    }
     let advisories = vulnerabilities::current(&repositories.state).await;
     let findings = advisories.of(tree.source, project.as_str(), &selected.version);
     decisions.extend(findings.iter().map(sentences::advisory));

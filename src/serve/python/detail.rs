@@ -1,6 +1,6 @@
 //! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
-use super::file::locate_project;
+use super::file::{RequestBudget, locate_page_within};
 use super::names::newest;
 use crate::db;
 use crate::db::python_file::{self, ListedFile};
@@ -25,6 +25,10 @@ pub struct ProjectDetail {
     pub tree: TreeId,
     /// When the project was changed last, if known.
     pub changed_at: Option<Timestamp>,
+    /// Whether the page of the project may still change, see [`Point::open`].
+    pub open: bool,
+    /// The serial of a page that may still change.
+    pub serial: Option<u64>,
     /// The requested release, or the one that installers prefer.
     pub release: ProjectRelease,
     /// All releases, the highest version first.
@@ -72,11 +76,25 @@ pub async fn project(
     name: &str,
     version: Option<&str>,
 ) -> Result<ProjectDetail, RepoError> {
+    project_within(repositories, point, name, version, None).await
+}
+
+/// As [`project`]; with a budget, the page of the project is requested from its index only while the budget lasts.
+///
+/// # Errors
+/// As [`project`]; [`RepoError::NotFound`] also for a project of which nothing is known.
+pub async fn project_within(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+    budget: Option<&RequestBudget>,
+) -> Result<ProjectDetail, RepoError> {
     let project: NormalName =
         name.parse().map_err(|error: crate::python::name::BadName| RepoError::NotFound(error.to_string()))?;
-    let owner = locate_project(repositories, point, &project).await?;
+    let page = locate_page_within(repositories, point, &project, budget).await?;
     let unknown = || RepoError::NotFound(format!("there is no project '{project}' in this snapshot"));
-    let tree = owner.trees.first().copied().ok_or_else(unknown)?;
+    let tree = page.point.trees.first().copied().ok_or_else(unknown)?;
     let name = project.clone();
     let files =
         repositories.state.db.read(move |c| match db::package::by_name(c, tree.source, name.as_str())? {
@@ -103,6 +121,8 @@ pub async fn project(
         source: tree.source,
         tree: tree.tree,
         changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
+        open: page.point.open,
+        serial: page.latest.serial.filter(|_| page.point.open),
         release,
         releases,
         project,

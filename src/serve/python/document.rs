@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
 
 /// Version of the renderer, part of every key; must be incremented when the same rows give other bytes.
-pub(in crate::serve) const RENDERER: u32 = 1;
+pub(in crate::serve) const RENDERER: u32 = 2;
 
 /// The generated documents of a point of a Python repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,32 @@ pub enum PythonDocument {
     Root(SimpleFormat),
     /// The page of a project, which the only tree of the point owns: `simple/{project}/`.
     Project(NormalName, SimpleFormat),
+    /// As [`PythonDocument::Root`] of a point that may still change: with serials, the highest of which is given.
+    LatestRoot(SimpleFormat, Option<u64>),
+    /// As [`PythonDocument::Project`] of a point that may still change: with serial and status.
+    LatestProject(Box<LatestProject>),
+}
+
+/// The newest page of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LatestProject {
+    /// The project.
+    pub project: NormalName,
+    /// The format.
+    pub format: SimpleFormat,
+    /// What the page states besides its files.
+    pub state: LatestState,
+}
+
+/// What the newest page of a project states besides its files. It has no history: pages of past days do not state it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LatestState {
+    /// The serial of the last change.
+    pub serial: Option<u64>,
+    /// The status.
+    pub status: ProjectStatus,
+    /// The reason for the status.
+    pub reason: Option<String>,
 }
 
 impl PythonDocument {
@@ -22,24 +49,55 @@ impl PythonDocument {
     #[must_use]
     pub fn format(&self) -> SimpleFormat {
         match self {
-            PythonDocument::Root(format) | PythonDocument::Project(_, format) => *format,
+            PythonDocument::Root(format)
+            | PythonDocument::Project(_, format)
+            | PythonDocument::LatestRoot(format, _) => *format,
+            PythonDocument::LatestProject(latest) => latest.format,
         }
+    }
+
+    /// The serial of the document, if it has one.
+    #[must_use]
+    pub fn last_serial(&self) -> Option<u64> {
+        match self {
+            PythonDocument::Root(_) | PythonDocument::Project(..) => None,
+            PythonDocument::LatestRoot(_, serial) => *serial,
+            PythonDocument::LatestProject(latest) => latest.state.serial,
+        }
+    }
+
+    /// Whether the document is the list of all projects.
+    pub(in crate::serve) fn is_list(&self) -> bool {
+        matches!(self, PythonDocument::Root(_) | PythonDocument::LatestRoot(..))
     }
 
     /// The name in keys: kind and format. Both types of HTML have the same bytes.
     pub(in crate::serve) fn name(&self) -> &'static str {
-        match (self, self.format()) {
-            (PythonDocument::Root(_), SimpleFormat::Json) => "simple.json",
-            (PythonDocument::Root(_), SimpleFormat::Html | SimpleFormat::TextHtml) => "simple.html",
-            (PythonDocument::Project(..), SimpleFormat::Json) => "project.json",
-            (PythonDocument::Project(..), SimpleFormat::Html | SimpleFormat::TextHtml) => "project.html",
+        let is_json = self.format() == SimpleFormat::Json;
+        match (self, is_json) {
+            (PythonDocument::Root(_), true) => "simple.json",
+            (PythonDocument::Root(_), false) => "simple.html",
+            (PythonDocument::Project(..), true) => "project.json",
+            (PythonDocument::Project(..), false) => "project.html",
+            (PythonDocument::LatestRoot(..), true) => "latest-simple.json",
+            (PythonDocument::LatestRoot(..), false) => "latest-simple.html",
+            (PythonDocument::LatestProject(_), true) => "latest-project.json",
+            (PythonDocument::LatestProject(_), false) => "latest-project.html",
         }
     }
 
     /// Appends the inputs of the document besides the trees of the point to a key.
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
-        if let PythonDocument::Project(project, _) = self {
-            write!(key, "/{project}").expect("writing to a String cannot fail");
-        }
+        let written = match self {
+            PythonDocument::Root(_) => Ok(()),
+            PythonDocument::Project(project, _) => write!(key, "/{project}"),
+            PythonDocument::LatestRoot(_, serial) => write!(key, "/{}", serial.unwrap_or(0)),
+            PythonDocument::LatestProject(latest) => {
+                let LatestState { serial, status, reason } = &latest.state;
+                let (serial, reason) = (serial.unwrap_or(0), reason.as_deref().unwrap_or_default());
+                write!(key, "/{}/{serial}/{}/{reason}", latest.project, status.as_str())
+            }
+        };
+        written.expect("writing to a String cannot fail");
     }
 }

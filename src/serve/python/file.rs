@@ -1,28 +1,52 @@
 //! Finds pages and files of a Python repository.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
-use crate::db;
+use super::serial;
+use crate::catalog::Catalog;
+use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
-use crate::model::ids::Seq;
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::pypi::Knowledge;
+use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
+use crate::python::simple::page::ProjectStatus;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
 
-/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
-/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
-pub async fn locate_project(
-    repositories: &Repositories,
-    point: &Point,
-    project: &NormalName,
-) -> Result<Point, RepoError> {
-    Ok(locate_page(repositories, point, project).await?.point)
+/// The serial of a point: that of its last change, at least that of each project. Never decreases.
+#[must_use]
+pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
+    let of_tree = |tree: &PointTree| {
+        if owner::is_index(tree) {
+            u64::try_from(tree.seq.0.saturating_add(1)).ok()
+        } else {
+            serial::of_step(catalog, tree.tree, tree.seq)
+        }
+    };
+    point.trees.iter().filter_map(of_tree).max()
+}
+
+/// How many requests to other servers a response may cause that describes many packages.
+#[derive(Debug)]
+pub struct RequestBudget(AtomicUsize);
+
+impl RequestBudget {
+    /// Creates a budget.
+    #[must_use]
+    pub fn new(requests: usize) -> RequestBudget {
+        RequestBudget(AtomicUsize::new(requests))
+    }
+
+    /// Takes one request. Returns false if none is left.
+    pub(super) fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 /// The page of a project at a point.
@@ -32,16 +56,43 @@ pub struct LocatedPage {
     pub point: Point,
     /// Whether locating it again under the same catalog gives the same page.
     pub is_settled: bool,
+    /// What the page states besides its files while the point may change.
+    pub latest: LatestState,
 }
 
-/// As [`locate_project`], with whether the page may change without a publish.
+impl LocatedPage {
+    /// Returns the document with the page.
+    #[must_use]
+    pub fn document(&self, project: NormalName, format: SimpleFormat) -> PythonDocument {
+        if self.point.open {
+            let state = self.latest.clone();
+            PythonDocument::LatestProject(Box::new(LatestProject { project, format, state }))
+        } else {
+            PythonDocument::Project(project, format)
+        }
+    }
+}
+
+/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
+/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
 ///
 /// # Errors
-/// As [`locate_project`].
+/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,
+) -> Result<LocatedPage, RepoError> {
+    locate_page_within(repositories, point, project, None).await
+}
+
+/// As [`locate_page`]; with a budget, a page that is not known for that time is requested only while the budget lasts.
+/// After that, it is the last known one.
+pub(super) async fn locate_page_within(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+    budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
     let (trees, name) = (point.trees.clone(), project.clone());
     let query = repositories.state.db.read(move |c| {
@@ -57,7 +108,7 @@ pub async fn locate_page(
         return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
     };
     if owner::is_index(&tree) {
-        return index_page(repositories, point, tree, project).await;
+        return index_page(repositories, point, tree, project, budget).await;
     }
     if !has_files {
         let catalog = repositories.state.catalog.get();
@@ -68,7 +119,9 @@ pub async fn locate_page(
             source.unwrap_or_default()
         )));
     }
-    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true })
+    let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
+    let latest = LatestState { serial, ..LatestState::default() };
+    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
 }
 
 /// Returns the page of a project that an index lists, after a look at the project if that is needed.
@@ -77,13 +130,40 @@ async fn index_page(
     point: &Point,
     tree: PointTree,
     project: &NormalName,
+    budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
-    let knowledge = repositories.page_reads.at(project, tree.seq).await?;
-    let name = project.clone();
-    let tree = repositories.state.db.read(move |c| owner::index_page(c, tree, &name)).await?;
+    let reads = &repositories.page_reads;
+    let may_request = match budget {
+        Some(budget) => reads.is_known(project, tree.seq).await? || budget.take(),
+        None => true,
+    };
+    let knowledge = if may_request { reads.at(project, tree.seq).await? } else { Knowledge::Outdated };
     let is_settled = knowledge == Knowledge::Complete;
+    let name = project.clone();
+    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;
     let open = point.open || !is_settled;
-    Ok(LocatedPage { point: Point { trees: vec![tree], open, ..point.clone() }, is_settled })
+    let point = Point { trees: vec![page.tree], open, ..point.clone() };
+    Ok(LocatedPage { point, is_settled, latest: page.latest })
+}
+
+/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
+/// days in between have one document. That of PyPI has 45 MB, and clients choose the days.
+///
+/// # Errors
+/// Database errors.
+pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
+    if point.open || !point.trees.iter().any(owner::is_index) {
+        return Ok(point);
+    }
+    let trees = point.trees.clone();
+    let query = repositories.state.db.read(move |c| {
+        let mut trees = trees.clone();
+        for tree in trees.iter_mut().filter(|tree| owner::is_index(tree)) {
+            tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
+        }
+        Ok(trees)
+    });
+    Ok(Point { trees: query.await?, ..point })
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
@@ -116,17 +196,25 @@ pub async fn locate(
             };
             // A file of a project that its index removed is served as long as no other source has the name.
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
-                return Ok(Some((*tree, found)));
+                let is_quarantined =
+                    owner::is_index(tree) && is_quarantined(c, tree.source, found.row.package)?;
+                return Ok(Some((*tree, found, is_quarantined)));
             }
         }
         Ok(None)
     });
-    let Some((tree, found)) = query.await? else {
+    let Some((tree, found, is_quarantined)) = query.await? else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
         return Err(RepoError::NotFound(format!(
             "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses"
         )));
     };
+    if is_quarantined {
+        return Err(RepoError::NotFound(format!(
+            "the index has quarantined the project '{}'; its files are not served",
+            found.project
+        )));
+    }
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = upload_time;
@@ -134,6 +222,12 @@ pub async fn locate(
         located.name.push_str(".metadata");
     }
     Ok(located)
+}
+
+/// Whether the index offers no files of a project at present: they may be harmful, so lock files do not help either.
+fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
+    let look = db::pypi::look(c, source, package)?;
+    Ok(look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()))
 }
 
 /// The newest state of the trees: a file that was published after the point has the owner that its project got then.

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use quick_cache::Weighter;
 
 use super::detail::ProjectRelease;
-use super::file::locate;
+use super::file::{RequestBudget, locate};
 use crate::db::python_file::ListedFile;
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
@@ -58,6 +58,8 @@ enum ReadError {
     TooLarge(u64),
     #[error("the server is shutting down")]
     Shutdown,
+    #[error("it is not in storage, and the response has caused its number of requests")]
+    Budget,
 }
 
 /// Creates an empty cache.
@@ -72,11 +74,21 @@ pub async fn of_release(
     point: &Point,
     release: &ProjectRelease,
 ) -> Option<Arc<Metadata>> {
+    of_release_within(repositories, point, release, None).await
+}
+
+/// As [`of_release`]; with a budget, a file that is not in storage is fetched only while the budget lasts.
+pub async fn of_release_within(
+    repositories: &Repositories,
+    point: &Point,
+    release: &ProjectRelease,
+    budget: Option<&RequestBudget>,
+) -> Option<Arc<Metadata>> {
     for (file, name) in metadata_files(release) {
         if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
             return Some(metadata);
         }
-        match read(repositories, point, file, &name).await {
+        match read(repositories, point, file, &name, budget).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
@@ -84,6 +96,7 @@ pub async fn of_release(
             }
             // A wheel without METADATA of its own.
             Err(ReadError::Repo(RepoError::NotFound(_))) => {}
+            Err(ReadError::Budget) => return None,
             Err(error) => {
                 tracing::info!(file = %file.name, %error, "could not read the metadata of a Python package");
                 return None;
@@ -110,15 +123,19 @@ async fn read(
     point: &Point,
     file: &ListedFile,
     name: &FileName,
+    budget: Option<&RequestBudget>,
 ) -> Result<Metadata, ReadError> {
     let is_wheel = name.kind() == FileKind::Wheel;
     let located = locate(repositories, point, file.sha256, name, is_wheel).await?;
+    if located.key().is_none() && budget.is_some_and(|budget| !budget.take()) {
+        return Err(ReadError::Budget);
+    }
     if is_wheel {
         let bytes = read_file(repositories, &located, MAX_METADATA).await?;
         return Ok(Metadata::parse(&bytes)?);
     }
     // One archive at a time: decompression is CPU-bound, and the archive is in memory.
-    let _guard = repositories.archive_lock.lock().await;
+    let _guard = repositories.sdist_lock.lock().await;
     let bytes = read_file(repositories, &located, MAX_SDIST).await?;
     let name = name.clone();
     let task = move || sdist::read_metadata(&mut Cursor::new(bytes), &name, SDIST_LIMITS);

@@ -7,6 +7,7 @@ pub mod metadata;
 pub mod names;
 pub mod owner;
 pub(super) mod render;
+mod serial;
 
 use super::RepoError;
 use crate::model::language::Language;

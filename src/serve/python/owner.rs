@@ -5,11 +5,14 @@
 //! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are
 //! never on one page.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use super::document::LatestState;
+use super::serial;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::PointTree;
+use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 
@@ -50,23 +53,46 @@ pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
     tree.source == SourceId::PYPI
 }
 
-/// The state of a project of an index at the newest change up to a sequence number: equal on all days between two
-/// changes. A quarantined project has no files at any time.
+/// The page of a project of an index.
+pub(in crate::serve) struct IndexPage {
+    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. A
+    /// quarantined project has no files at any time.
+    pub(in crate::serve) tree: PointTree,
+    /// What the page states besides while it is the newest one.
+    pub(in crate::serve) latest: LatestState,
+}
+
+/// Finds the state of a project of an index at a sequence number. `is_complete` is false if the project may have changed
+/// before it: its serial is then lower than on the list.
 pub(in crate::serve) fn index_page(
     c: &mut dyn Conn,
     tree: PointTree,
     project: &NormalName,
-) -> Result<PointTree, DbError> {
+    is_complete: bool,
+) -> Result<IndexPage, DbError> {
+    let changed_at = db::pypi::changed_at(c, tree.source, project.as_str(), tree.seq)?;
+    let changed_at = changed_at.map(|at| if is_complete { at } else { 0 });
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
-        return Ok(PointTree { seq: NO_FILES, ..tree });
+        let latest =
+            LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
+        return Ok(IndexPage { tree: PointTree { seq: NO_FILES, ..tree }, latest });
     };
     let look = db::pypi::look(c, tree.source, package)?;
-    if look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()) {
-        return Ok(PointTree { seq: QUARANTINED, ..tree });
-    }
-    let seq = db::python_file::last_change(c, tree.tree, tree.seq, package)?.unwrap_or(NO_FILES);
-    Ok(PointTree { seq, ..tree })
+    let changed = db::python_file::last_change(c, tree.tree, tree.seq, package)?;
+    let status = look.as_ref().map(|look| ProjectStatus::of_word(&look.status)).unwrap_or_default();
+    let reason = look.and_then(|look| look.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
+    let latest = LatestState { serial: serial::of_index(changed_at, changed, tree), status, reason };
+    let seq = match status {
+        ProjectStatus::Quarantined => QUARANTINED,
+        ProjectStatus::Active | ProjectStatus::Archived | ProjectStatus::Deprecated => {
+            changed.unwrap_or(NO_FILES)
+        }
+    };
+    Ok(IndexPage { tree: PointTree { seq, ..tree }, latest })
 }
+
+/// Maximum length of the reason of a status, in characters.
+const MAX_REASON: usize = 500;
 
 /// A sequence number before all files.
 const NO_FILES: Seq = Seq(-1);
@@ -78,21 +104,91 @@ pub(in crate::serve) fn listed(
     c: &mut dyn Conn,
     trees: &[PointTree],
 ) -> Result<Vec<(String, PointTree)>, DbError> {
-    let mut owned: HashSet<String> = HashSet::new();
+    let mut owned = OwnedNames::new(trees);
     let mut projects = Vec::new();
     for tree in trees {
         if is_index(tree) {
-            let names = db::pypi::names(c, tree.source, tree.seq)?;
-            let new_names = names.into_iter().filter(|name| owned.insert(name.clone()));
-            projects.extend(new_names.map(|name| (name, *tree)));
+            db::pypi::each_at(c, tree.source, tree.seq, &mut |listed| {
+                if owned.add(tree, &listed.fold) {
+                    projects.push((listed.fold, *tree));
+                }
+            })?;
             continue;
         }
-        for (name, is_listed) in db::python_file::projects(c, tree.tree, tree.seq)? {
-            if owned.insert(name.clone()) && is_listed {
-                projects.push((name, *tree));
+        for project in db::python_file::projects(c, tree.tree, tree.seq)? {
+            if owned.add(tree, &project.name) && project.is_listed {
+                projects.push((project.name, *tree));
             }
         }
     }
     projects.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(projects)
+}
+
+/// A project of the list.
+pub(in crate::serve) struct RootProject {
+    /// The normal name.
+    pub(in crate::serve) name: Box<str>,
+    /// The name as its owner writes it, if it differs.
+    pub(in crate::serve) display: Option<Box<str>>,
+    /// The serial of its last change.
+    pub(in crate::serve) serial: Option<u64>,
+}
+
+/// The list of projects of a point in the order of their names, on request with serials.
+pub(in crate::serve) fn root(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    with_serials: bool,
+) -> Result<Vec<RootProject>, DbError> {
+    let mut owned = OwnedNames::new(trees);
+    let mut projects = Vec::new();
+    for tree in trees {
+        if is_index(tree) {
+            let mut changes: HashMap<String, Seq> = HashMap::new();
+            if with_serials {
+                let known = db::python_file::projects(c, tree.tree, tree.seq)?;
+                changes.extend(known.into_iter().map(|project| (project.name, project.changed)));
+            }
+            db::pypi::each_at(c, tree.source, tree.seq, &mut |listed| {
+                if owned.add(tree, &listed.fold) {
+                    let changed_at = listed.changed_at.filter(|_| with_serials);
+                    let changed = changes.get(&listed.fold).copied();
+                    projects.push(RootProject {
+                        name: listed.fold.into(),
+                        display: listed.name.map(Into::into),
+                        serial: serial::of_index(changed_at, changed, *tree),
+                    });
+                }
+            })?;
+            continue;
+        }
+        let steps = if with_serials { db::step::list(c, tree.tree)? } else { Vec::new() };
+        let times: HashMap<Seq, Timestamp> = steps.into_iter().map(|step| (step.seq, step.at)).collect();
+        for project in db::python_file::projects(c, tree.tree, tree.seq)? {
+            if owned.add(tree, &project.name) && project.is_listed {
+                let serial = times.get(&project.changed).and_then(|at| u64::try_from(at.0).ok());
+                projects.push(RootProject { name: project.name.into(), display: None, serial });
+            }
+        }
+    }
+    projects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(projects)
+}
+
+/// The names that a tree owns. Those of the last tree, which is often an index with a million, are not kept.
+struct OwnedNames {
+    last: Option<PointTree>,
+    names: HashSet<Box<str>>,
+}
+
+impl OwnedNames {
+    fn new(trees: &[PointTree]) -> OwnedNames {
+        OwnedNames { last: trees.last().copied(), names: HashSet::new() }
+    }
+
+    /// Adds a name of a tree. Returns false if a tree before it owns the name.
+    fn add(&mut self, tree: &PointTree, name: &str) -> bool {
+        if self.last == Some(*tree) { !self.names.contains(name) } else { self.names.insert(name.into()) }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::document::PythonDocument;
-use super::owner;
+use super::document::{LatestState, PythonDocument};
+use super::owner::{self, RootProject};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::point::PointTree;
@@ -19,8 +19,8 @@ use crate::serve::encoding::{EncodedDocument, digest};
 
 /// The rows of a document.
 pub(in crate::serve) enum Rows {
-    Names(Vec<String>),
-    Files(NormalName, ProjectStatus, Vec<ListedFile>),
+    Projects(Vec<RootProject>),
+    Files(NormalName, LatestState, Vec<ListedFile>),
 }
 
 /// Reads the rows of a document.
@@ -30,29 +30,38 @@ pub(in crate::serve) fn rows(
     document: &PythonDocument,
 ) -> Result<Rows, DbError> {
     match document {
-        PythonDocument::Root(_) => {
-            Ok(Rows::Names(owner::listed(c, trees)?.into_iter().map(|(name, _)| name).collect()))
-        }
+        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
+        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
         PythonDocument::Project(project, _) => {
-            let mut files = Vec::new();
-            if let Some(tree) = trees.first()
-                && let Some(package) = db::package::by_name(c, tree.source, project.as_str())?
-            {
-                files = python_file::of_project(c, tree.tree, tree.seq, package)?;
-            }
             let is_quarantined = trees.first().is_some_and(|tree| tree.seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
-            Ok(Rows::Files(project.clone(), status, files))
+            let state = LatestState { status, ..LatestState::default() };
+            Ok(Rows::Files(project.clone(), state, files(c, trees, project)?))
         }
+        PythonDocument::LatestProject(latest) => {
+            let files = files(c, trees, &latest.project)?;
+            Ok(Rows::Files(latest.project.clone(), latest.state.clone(), files))
+        }
+    }
+}
+
+/// The files of a project in the first tree.
+fn files(c: &mut dyn Conn, trees: &[PointTree], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+    let Some(tree) = trees.first() else { return Ok(Vec::new()) };
+    match db::package::by_name(c, tree.source, project.as_str())? {
+        Some(package) => python_file::of_project(c, tree.tree, tree.seq, package),
+        None => Ok(Vec::new()),
     }
 }
 
 /// Writes a document.
 pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Result<EncodedDocument> {
     let bytes = match rows {
-        Rows::Names(names) => encode_root(document.format(), &names)?,
-        Rows::Files(project, status, files) => {
-            let page = ProjectPage { status, ..page(project, files) };
+        Rows::Projects(projects) => encode_root(document, &projects)?,
+        Rows::Files(project, state, files) => {
+            let LatestState { serial, status, reason } = state;
+            let page =
+                ProjectPage { last_serial: serial, status, status_reason: reason, ..page(project, files) };
             match document.format() {
                 SimpleFormat::Json => write::json(&page)?,
                 SimpleFormat::Html | SimpleFormat::TextHtml => write::html(&page).into_bytes(),
@@ -62,14 +71,25 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
     Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
 }
 
-fn encode_root(format: SimpleFormat, names: &[String]) -> io::Result<Vec<u8>> {
+/// The name as displayed.
+fn display(project: &RootProject) -> &str {
+    project.display.as_deref().unwrap_or(&project.name)
+}
+
+/// Writes the list of projects. Either all have a serial, or the list has none: clients cannot rely on some.
+fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Result<Vec<u8>> {
+    let last_serial = document.last_serial().filter(|_| projects.iter().all(|p| p.serial.is_some()));
     let mut out = Vec::new();
-    match format {
-        SimpleFormat::Json => root::write_json(&mut out, None, names.iter().map(|name| (&**name, None)))?,
+    match document.format() {
+        SimpleFormat::Json => {
+            let serial = |project: &RootProject| project.serial.filter(|_| last_serial.is_some());
+            let entries = projects.iter().map(|project| (display(project), serial(project)));
+            root::write_json(&mut out, last_serial, entries)?;
+        }
         SimpleFormat::Html | SimpleFormat::TextHtml => {
-            let normal = names.iter().map(|name| name.parse::<NormalName>());
+            let normal = projects.iter().map(|project| project.name.parse::<NormalName>());
             let normal: Vec<NormalName> = normal.collect::<Result<_, _>>().map_err(io::Error::other)?;
-            root::write_html(&mut out, None, normal.iter().zip(names.iter().map(String::as_str)))?;
+            root::write_html(&mut out, last_serial, normal.iter().zip(projects.iter().map(display)))?;
         }
     }
     Ok(out)
@@ -100,6 +120,7 @@ fn page_file(file: ListedFile) -> Option<PageFile> {
         yanked: file.yanked.map(|reason| Yank { reason }),
         size: u64::try_from(file.size).ok(),
         upload_time: facts.upload_time(),
+        provenance: facts.provenance.clone(),
         ..PageFile::new(name, url)
     })
 }

@@ -1,0 +1,123 @@
+//! Explains a project of an index: when its page was read, up to when that is valid, and when each file was listed.
+
+use super::sentences::format_time;
+use super::{Decision, Topic};
+use crate::db::pypi::KnownProject;
+use crate::db::python_file::{self, FileLife, ListedFile};
+use crate::db::{self, DbError};
+use crate::model::ids::Seq;
+use crate::model::point::PointTree;
+use crate::model::time::Timestamp;
+use crate::python::name::NormalName;
+use crate::python::version::Version;
+use crate::serve::{RepoError, Repositories};
+
+/// Reads the page of a project as for a client if it is not known for the requested time, and explains what is known.
+pub(super) async fn explain_page(
+    repositories: &Repositories,
+    tree: PointTree,
+    project: &NormalName,
+) -> Result<Option<Decision>, RepoError> {
+    let known = || {
+        let name = project.clone();
+        repositories.state.db.read(move |c| db::pypi::known(c, tree.source, name.as_str()))
+    };
+    let Some(before) = known().await? else { return Ok(None) };
+    let failure = repositories.page_reads.at(project, tree.seq).await.err().map(|error| error.to_string());
+    let Some(after) = known().await? else { return Ok(None) };
+    let last_read = |known: &KnownProject| known.look.as_ref().map(|look| look.fetched_at);
+    let rule = match (failure, last_read(&before), last_read(&after)) {
+        (Some(error), ..) => error,
+        (None, None, _) => "nobody had requested it before: it was read for this explanation".to_owned(),
+        (None, before, after) if before != after => "it was read again for this explanation".to_owned(),
+        (None, ..) => "it is read again once the list of the index states another serial".to_owned(),
+    };
+    Ok(Some(Decision {
+        topic: Topic::Source,
+        subject: format!("page of {project}"),
+        state: describe(&after),
+        is_selected: after.look.is_some(),
+        rule,
+    }))
+}
+
+fn describe(known: &KnownProject) -> String {
+    let serial =
+        |serial: Option<i64>| serial.map_or_else(|| "no serial".to_owned(), |n| format!("serial {n}"));
+    let listed = format!("{} on the list", serial(known.project.serial));
+    let (Some(look), Some(valid_at)) = (&known.look, known.valid_at()) else {
+        return format!("{listed}; never read");
+    };
+    let reason = look.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "{}{reason}; {listed}; page with {}, read {}, valid until {}",
+        look.status,
+        serial(look.serial),
+        format_time(look.fetched_at),
+        format_time(Timestamp(valid_at))
+    )
+}
+
+/// Explains every period in which the files of the selected version are or were listed.
+pub(super) async fn explain_files(
+    repositories: &Repositories,
+    tree: PointTree,
+    selected: &ListedFile,
+) -> Result<Vec<Decision>, RepoError> {
+    let package = selected.key.package;
+    let lives = repositories.state.db.read(move |c| python_file::lives(c, tree.tree, package));
+    let lives: Vec<FileLife> = lives.await?;
+    let version = Version::lenient(&selected.version);
+    let of_version = lives.iter().filter(|life| Version::lenient(&life.version) == version);
+    Ok(of_version.map(|life| file_decision(life, tree.seq)).collect())
+}
+
+fn file_decision(life: &FileLife, seq: Seq) -> Decision {
+    let until = if life.to == Seq::OPEN {
+        String::new()
+    } else {
+        format!(" until {}", format_time(Timestamp(life.to.0)))
+    };
+    let yank = match life.yanked.as_deref() {
+        None => String::new(),
+        Some("") => ", yanked".to_owned(),
+        Some(reason) => format!(", yanked: {reason}"),
+    };
+    let is_listed = life.from <= seq && seq < life.to;
+    let rule = match (is_listed, life.yanked.is_some()) {
+        (true, true) => "installers use a yanked file only for an exact version",
+        (true, false) => "",
+        (false, _) => "not at this snapshot",
+    };
+    Decision {
+        topic: Topic::File,
+        subject: life.name.clone(),
+        state: format!("listed from {}{until}{yank}", format_time(Timestamp(life.from.0))),
+        is_selected: is_listed && life.yanked.is_none(),
+        rule: rule.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_explained_with_its_period_and_mark() {
+        let life = |from, to, yanked: Option<&str>| FileLife {
+            name: "one-1.0.tar.gz".to_owned(),
+            version: "1.0".to_owned(),
+            from: Seq(from),
+            to: Seq(to),
+            yanked: yanked.map(str::to_owned),
+        };
+        let day = 86_400_000_000;
+        let ended = file_decision(&life(0, day, None), Seq(2 * day));
+        assert_eq!(ended.state, "listed from 1970-01-01 00:00:00 UTC until 1970-01-02 00:00:00 UTC");
+        assert_eq!((ended.is_selected, &*ended.rule), (false, "not at this snapshot"));
+        let yanked = file_decision(&life(day, Seq::OPEN.0, Some("bad")), Seq(2 * day));
+        assert_eq!(yanked.state, "listed from 1970-01-02 00:00:00 UTC, yanked: bad");
+        assert!(!yanked.is_selected && yanked.rule.contains("exact version"));
+        assert!(file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day)).is_selected);
+    }
+}

@@ -1,0 +1,80 @@
+//! The source `pypi` on two servers of one database.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Shared;
+use crate::support::fixtures::until;
+use crate::support::http;
+use crate::support::pypi::Pypi;
+use crate::support::server::Server;
+
+const OLD: &str = "2021-03-05T00:00:00Z";
+
+/// Status, `ETag`, serial and body of a list or page.
+type Answer = (u16, Option<String>, Option<String>, Vec<u8>);
+
+/// The answers of a server in both formats, at the newest state and on past days.
+fn answers(server: &Server) -> BTreeMap<String, Answer> {
+    let mut answers = BTreeMap::new();
+    for snapshot in ["latest", "2020-01-01", "2022-01-01"] {
+        for project in ["", "one/", "two/", "gone/"] {
+            for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
+                let path = format!("/py/{snapshot}/simple/{project}");
+                let answer = http::request("GET", &server.url(&path), &[("Accept", accept)], b"");
+                let header = |name: &str| answer.header(name).map(str::to_owned);
+                let (etag, serial) = (header("etag"), header("x-pypi-last-serial"));
+                answers.insert(format!("{path} {accept}"), (answer.status, etag, serial, answer.body));
+            }
+        }
+    }
+    answers
+}
+
+#[test]
+fn two_servers_give_the_same_bytes_of_an_index() {
+    let pypi = Pypi::start();
+    for project in ["one", "two", "gone"] {
+        for version in ["1.0", "2.0", "3.0"] {
+            pypi.add(project, &format!("{project}-{version}.tar.gz"), version.as_bytes(), OLD);
+        }
+    }
+    for number in 0..30 {
+        pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", OLD);
+    }
+    let shared = Shared::new();
+    let start = |name: &str| {
+        let builder = shared.builder(name).gcfg(&format!("[PyPI]\nURL = {}", pypi.url()));
+        builder.env("NO_PROXY", "*").start()
+    };
+    let (one, two) = (start("pm1"), start("pm2"));
+    one.rspm_stdout("create repo --name=py --type=python");
+    one.rspm_stdout("subscribe --repo=py --source=pypi");
+    one.sync_of("pypi").expect("an index");
+    let compare = |what: &str| {
+        // Both look at the projects that neither has read.
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| answers(&two));
+            (answers(&one), second.join().expect("answers"))
+        });
+        assert_eq!(first, second, "{what}");
+        first
+    };
+    let list = "/py/latest/simple/";
+    let has_list = |server: &Server, count: usize| {
+        let links = server.get(list).text().matches("<a ").count();
+        links == count
+    };
+    until("the other server has the list", || has_list(&two, 33));
+    let before = compare("first looks");
+    let latest = format!("{list}one/ application/vnd.pypi.simple.v1+json");
+    assert_eq!(before[&latest].0, 200);
+    pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
+    pypi.remove("two", "two-2.0.tar.gz");
+    pypi.remove_project("gone");
+    two.sync_of("pypi").expect("an index");
+    until("the first server has the list", || has_list(&one, 32));
+    let after = compare("changes");
+    assert_ne!(before[&latest], after[&latest]);
+    let past = "/py/2022-01-01/simple/one/ application/vnd.pypi.simple.v1+json";
+    assert_eq!(before[past], after[past], "a past day stays");
+}

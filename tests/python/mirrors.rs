@@ -1,0 +1,193 @@
+//! Serials of this server: another server of ours, whose index this one is, reads only what changed.
+
+use super::index::{files, get, names, start};
+use super::package::{Package, add, repository};
+use crate::support::http;
+use crate::support::pypi::Pypi;
+use crate::support::server::{Builder, Server};
+
+const OLD: &str = "2021-03-05T00:00:00Z";
+
+/// Starts a server whose index is the newest snapshot of another one.
+fn mirror(of: &Server) -> Server {
+    let gcfg = format!("[PyPI]\nURL = {}", of.url("/py/latest"));
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=pypi");
+    server
+}
+
+#[test]
+fn a_server_sees_the_yanks_and_removals_of_the_server_that_is_its_index() {
+    let pypi = Pypi::start();
+    for number in 0..40 {
+        pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", OLD);
+    }
+    for version in ["1.0", "2.0", "3.0"] {
+        pypi.add("one", &format!("one-{version}.tar.gz"), version.as_bytes(), OLD);
+    }
+    let one = start(&pypi, "");
+    one.sync_of("pypi").expect("an index");
+    let two = mirror(&one);
+    let message = two.sync_of("pypi").expect("an index");
+    assert!(message.contains("41 projects, 41 added"), "{message}");
+    for snapshot in ["latest", "2022-01-01"] {
+        assert_eq!(names(&two, snapshot, "one").len(), 3, "{snapshot}");
+    }
+    let page = get(&two, "/py/latest/simple/one/").json();
+    let url = page["files"][0]["url"].as_str().expect("an address").to_owned();
+    let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    assert_eq!(two.get(&path).body, b"1.0", "the bytes come from the index of the index");
+
+    // Nothing changed: the list moves on, its serials do not.
+    one.sync_of("pypi").expect("an index");
+    let message = two.sync_of("pypi").expect("an index");
+    assert!(message.contains("none changed"), "{message}");
+
+    pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
+    pypi.remove("one", "one-2.0.tar.gz");
+    pypi.remove_project("p0");
+    one.sync_of("pypi").expect("an index");
+    let message = two.sync_of("pypi").expect("an index");
+    assert!(message.contains("0 added, 1 changed, 1 removed; read 1 of"), "{message}");
+    let expected = files(&one, "latest", "one").expect("a page");
+    assert_eq!(files(&two, "latest", "one"), Some(expected.clone()));
+    assert_eq!((expected.len(), &expected["one-1.0.tar.gz"]), (2, &"broken".into()));
+    assert!(files(&two, "latest", "p0").is_none());
+    assert_eq!(names(&two, "2022-01-01", "one").len(), 3, "past days stay");
+}
+
+/// The serial of a list or page, which the header repeats.
+fn serial(server: &Server, path: &str) -> u64 {
+    let answer = get(server, path);
+    let serial = answer.json()["meta"]["_last-serial"].as_u64().expect("a serial");
+    assert_eq!(answer.header("x-pypi-last-serial"), Some(&*serial.to_string()), "{path}");
+    serial
+}
+
+#[test]
+fn serials_of_a_local_source_grow_with_every_change() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("one", "1.0"));
+    add(&server, "team", &Package::new("two", "1.0"));
+    let of_list = |name: &str| {
+        let list = get(&server, "/py/latest/simple/").json();
+        let mut projects = list["projects"].as_array().expect("projects").iter();
+        projects.find(|project| project["name"] == name).expect("a project")["_last-serial"].clone()
+    };
+    let two = of_list("two");
+    let (mut list, mut page) = (0, 0);
+    for command in ["yank --source=team --name=one@1.0", "unyank --source=team --name=one@1.0"] {
+        server.rspm_stdout(command);
+        let (new_list, new_page) =
+            (serial(&server, "/py/latest/simple/"), serial(&server, "/py/latest/simple/one/"));
+        assert!(new_list > list && new_page > page, "{command}");
+        assert_eq!(of_list("one").as_u64(), Some(new_page));
+        (list, page) = (new_list, new_page);
+    }
+    assert_eq!(of_list("two"), two, "it did not change");
+    server.rspm_stdout("remove package --source=team --name=two@all");
+    assert!(serial(&server, "/py/latest/simple/") > list, "the list of fewer projects");
+    let json = server.get("/py/latest/pypi/one/json");
+    assert_eq!(json.header("x-pypi-last-serial"), Some(&*json.json()["last_serial"].to_string()));
+    assert_eq!(json.json()["last_serial"].as_u64(), Some(page));
+}
+
+#[test]
+fn names_and_the_status_of_a_project_are_those_of_the_index() {
+    let pypi = Pypi::start();
+    pypi.add("odd-name", "odd_name-1.0.tar.gz", b"x", OLD);
+    pypi.display("odd-name", "Odd.Name");
+    pypi.set_status("odd-name", Some("archived"));
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let list = get(&server, "/py/latest/simple/").json();
+    assert_eq!(list["projects"][0]["name"], "Odd.Name");
+    let html = server.get("/py/latest/simple/").text();
+    assert!(html.contains("<a href=\"odd-name/\">Odd.Name</a>"), "{html}");
+    let page = get(&server, "/py/latest/simple/odd-name/").json();
+    assert_eq!((&page["name"], &page["project-status"]["status"]), (&"odd-name".into(), &"archived".into()));
+    assert_eq!(page["files"].as_array().map(Vec::len), Some(1), "files of an archived project are offered");
+    let html = server.get("/py/latest/simple/odd-name/").text();
+    assert!(html.contains("name=\"pypi:project-status\" content=\"archived\""), "{html}");
+    // The status has no history.
+    let dated = get(&server, "/py/2022-01-01/simple/odd-name/").json();
+    assert_eq!(dated["project-status"]["status"], "active");
+    assert!(dated["meta"]["_last-serial"].is_null(), "a past day does not change");
+}
+
+#[test]
+fn the_address_of_provenance_is_that_of_the_index() {
+    let pypi = Pypi::start();
+    let url = "https://pypi.org/integrity/one/2.0/one-2.0.tar.gz/provenance?a=1&b=2";
+    for (version, provenance) in [("1.0", None), ("2.0", Some(url)), ("3.0", Some("javascript:alert(1)"))] {
+        let name = format!("one-{version}.tar.gz");
+        pypi.add("one", &name, version.as_bytes(), OLD);
+        pypi.edit("one", &name, |file| file.provenance = provenance.map(str::to_owned));
+    }
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    for snapshot in ["latest", "2022-01-01"] {
+        let page = get(&server, &format!("/py/{snapshot}/simple/one/")).json();
+        let addresses: Vec<_> =
+            page["files"].as_array().expect("files").iter().map(|file| file["provenance"].as_str()).collect();
+        assert_eq!(addresses, [None, Some(url), None], "{snapshot}");
+        let html = server.get(&format!("/py/{snapshot}/simple/one/")).text();
+        assert!(html.contains(&format!("data-provenance=\"{}\"", url.replace('&', "&amp;"))), "{html}");
+    }
+}
+
+#[test]
+fn explain_states_when_a_page_was_read_and_when_files_were_listed() {
+    let pypi = Pypi::start();
+    pypi.add("one", "one-1.0.tar.gz", b"x", OLD);
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let explain = || {
+        let explained = server.json("explain py one");
+        let decisions = explained["decisions"].as_array().expect("decisions").clone();
+        let of = |topic: &str, subject: &str| {
+            let is_it =
+                |decision: &&serde_json::Value| decision["topic"] == topic && decision["subject"] == subject;
+            let found: Vec<_> = decisions.iter().filter(is_it).cloned().collect();
+            found
+        };
+        (of("source", "page of one"), of("file", "one-1.0.tar.gz"))
+    };
+    let (page, listed) = explain();
+    assert!(
+        page[0]["rule"].as_str().is_some_and(|rule| rule.contains("nobody had requested it")),
+        "{page:?}"
+    );
+    let state = page[0]["state"].as_str().expect("a state");
+    assert!(state.starts_with("active; serial 101 on the list; page with serial 101, read 20"), "{state}");
+    assert_eq!(listed[0]["state"], "listed from 2021-03-05 00:00:00 UTC");
+    pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("bad".to_owned()));
+    server.sync_of("pypi").expect("an index");
+    let (page, listed) = explain();
+    assert!(page[0]["rule"].as_str().is_some_and(|rule| rule.contains("read again once")), "{page:?}");
+    let states: Vec<&str> = listed.iter().filter_map(|file| file["state"].as_str()).collect();
+    assert!(
+        states.len() == 2 && states[0].contains(" until ") && states[1].ends_with(", yanked: bad"),
+        "{states:?}"
+    );
+}
+
+#[test]
+fn one_response_about_many_projects_causes_few_requests() {
+    let pypi = Pypi::start();
+    let projects: Vec<String> = (0..15).map(|number| format!("p{number}")).collect();
+    for project in &projects {
+        pypi.add(project, &format!("{project}-1.tar.gz"), b"x", OLD);
+    }
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    pypi.take_requests();
+    let body =
+        serde_json::json!({ "repo": "py", "names": projects, "omit_package_details": true }).to_string();
+    let path = server.url("/__api__/filter/packages");
+    let count = || http::request("POST", &path, &[], body.as_bytes()).text().lines().count();
+    assert_eq!((count(), pypi.take_requests().len()), (10, 10));
+    assert_eq!((count(), pypi.take_requests().len()), (15, 5), "what is known is in it");
+}

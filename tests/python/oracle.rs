@@ -1,0 +1,109 @@
+//! Pages of past days compared with an independent reader of the mirror's HTML, and what pip resolves on one of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+
+use rstudio_pm::model::time::Day;
+use rstudio_pm::python::accept::SimpleFormat;
+
+use super::clients::{command, program, run, text};
+use super::index_history::{Files, files, page, subscribe, sync};
+use crate::support::backend::{Backend, StoresConfig};
+use crate::support::data;
+use crate::support::server::Builder;
+
+/// The variable that names a year of which every day is compared.
+const YEAR: &str = "RSPM_TEST_ORACLE_YEAR";
+
+/// The days to compare: few by default, because a page is rendered for each project, day and format.
+fn days() -> Vec<String> {
+    let Ok(year) = std::env::var(YEAR) else { return ["2015-01-01", "2020-06-30"].map(str::to_owned).into() };
+    let text = |month: u8, day: u8| format!("{year}-{month:02}-{day:02}");
+    let days = (1..=12).flat_map(|month| (1..=31).map(move |day| (month, day)));
+    days.map(|(month, day)| text(month, day)).filter(|day| day.parse::<Day>().is_ok()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_past_days_are_those_of_an_independent_reader() {
+    let web = data::path("pypi-mirror/web");
+    let days = days();
+    let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/oracle.py");
+    let output =
+        Command::new(python).arg(script).arg(web.join("simple")).args(&days).output().expect("Python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: BTreeMap<String, HashMap<String, Files>> =
+        serde_json::from_slice(&output.stdout).expect("the files of each project and day");
+    let gcfg = format!("[PyPI]\nURL = file://{}", web.display());
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    // Later than every upload of the mirror.
+    backend.advance_to_noon("2027-01-01");
+    subscribe(&backend).await;
+    sync(&backend).await;
+    for (project, by_day) in expected {
+        for (day, expected) in by_day {
+            for format in [SimpleFormat::Json, SimpleFormat::Html] {
+                let (page, _, is_final) = page(&backend, &day, &project, format).await;
+                assert_eq!(files(&page), expected, "{project} on {day}, {format:?}");
+                assert!(is_final, "{project} on {day}");
+            }
+        }
+    }
+}
+
+/// The versions of the last releases before the end of that day that work together.
+#[test]
+fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
+    let web = data::path("pypi-mirror/web");
+    // The data that `tests/setup` makes has other projects.
+    if !web.join("simple/werkzeug/index.v1_json").exists() {
+        return;
+    }
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = temporary.path().canonicalize().expect("a folder");
+    // With the metadata that pages advertise, which is in an archive.
+    let mut copy = Command::new("cp");
+    copy.args(["-r", "--no-preserve=mode"]).arg(&web).arg(folder.join("web"));
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xzf").arg(data::path("pypi-mirror/metadata.tar.gz")).arg("-C").arg(folder.join("web"));
+    for mut command in [copy, unpack] {
+        assert!(command.status().expect("a program").success(), "{command:?}");
+    }
+    let gcfg = format!("[PyPI]\nURL = file://{}/web", folder.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=pypi");
+    server.sync_of("pypi").expect("an index");
+    let report = server.dir().join("report.json");
+    let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--dry-run"]);
+    pip.args(["--ignore-installed", "--only-binary=:all:", "--implementation=cp", "--python-version=3.8"]);
+    pip.args(["--platform=manylinux1_x86_64", "--target"]).arg(server.dir().join("target"));
+    pip.arg("--report").arg(&report);
+    pip.args(["-i", &server.url("/py/2020-06-30/simple"), "flask", "requests"]);
+    let output = run(pip);
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(report).expect("a report")).expect("JSON");
+    let version = |package: &serde_json::Value| {
+        let metadata = &package["metadata"];
+        let name = metadata["name"].as_str().expect("a name").to_lowercase();
+        (name, metadata["version"].as_str().expect("a version").to_owned())
+    };
+    let resolved: BTreeMap<String, String> =
+        report["install"].as_array().expect("packages").iter().map(version).collect();
+    let expected = [
+        ("certifi", "2020.6.20"),
+        ("chardet", "3.0.4"),
+        ("click", "7.1.2"),
+        ("flask", "1.1.2"),
+        ("idna", "2.10"),
+        ("itsdangerous", "1.1.0"),
+        ("jinja2", "2.11.2"),
+        ("markupsafe", "1.1.1"),
+        ("requests", "2.24.0"),
+        ("urllib3", "1.25.9"),
+        ("werkzeug", "1.0.1"),
+    ];
+    assert_eq!(resolved, expected.map(|(name, version)| (name.to_owned(), version.to_owned())).into());
+}

@@ -142,7 +142,9 @@ fn every_answer_has_the_common_headers() {
     let by_file = Builder::default().gcfg("[Server]\nContentTypeSniffing = true");
     let by_environment = Builder::default().env("PACKAGEMANAGER_SERVER_CONTENTTYPESNIFFING", "true");
     for sniffing in [by_file, by_environment] {
-        assert_eq!(sniffing.start().get("/").header("x-content-type-options"), None);
+        let server = sniffing.start();
+        assert_eq!(server.get("/__ping__").header("x-content-type-options"), None);
+        assert_eq!(server.get("/").header("x-content-type-options"), Some("nosniff"), "pages always have it");
     }
 }
 

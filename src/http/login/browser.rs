@@ -16,7 +16,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::permission::session_limits;
+use crate::http::permission::{Principal, session_limits};
 use crate::http::response;
 use crate::http::target::Query;
 use crate::metrics::{self, IssuedToken};

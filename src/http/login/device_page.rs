@@ -13,6 +13,7 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::session_limits;
+use crate::http::refused_proof;
 use crate::http::response;
 use crate::http::target::Query;
 

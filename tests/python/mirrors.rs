@@ -1,4 +1,4 @@
-//! Serials of this server: another server of ours, whose index this one is, reads only what changed.
+//! An index as others see it through this server: a server whose index is another one of ours, and clients that follow links.
 
 use sha2::Digest;
 

@@ -1,4 +1,5 @@
-//! An index as others see it through this server: a server whose index is another one of ours, and clients that follow links.
+//! An index as others see it through this server: a server whose index is another one of ours, and clients that follow
+//! links.
 
 use sha2::Digest;
 

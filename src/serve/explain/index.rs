@@ -2,9 +2,9 @@
 
 use super::sentences::format_time;
 use super::{Decision, Topic};
+use crate::db;
 use crate::db::pypi::KnownProject;
 use crate::db::python_file::{self, FileLife, ListedFile};
-use crate::db::{self, DbError};
 use crate::model::ids::Seq;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;

@@ -33,6 +33,9 @@ mod starting;
 mod tls;
 mod uploading;
 
+#[path = "../tests/support/port.rs"]
+mod port;
+
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod postgres;

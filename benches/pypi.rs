@@ -1,5 +1,5 @@
-//! The source `pypi` with as many names as PyPI has, and projects of 50 and of 4,312 files: the sync of the list, searches,
-//! pages of days that nobody requested before, and pages from memory against nginx.
+//! The source `pypi` with as many names as PyPI has, and projects of 50 and of 4,312 files: the sync of the list,
+//! searches, pages of days that nobody requested before, and pages from memory against nginx.
 
 use std::fmt::Write;
 use std::fs;

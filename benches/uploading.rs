@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use blake2::Blake2b;
-use blake2::digest::consts::U32;
+use blake2::Blake2b256;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
@@ -85,7 +84,7 @@ fn curl(command: &mut Command) -> String {
 fn hash_and_write(path: &Path) -> f64 {
     let start = Instant::now();
     let bytes = fs::read(path).expect("just written");
-    std::hint::black_box((Sha256::digest(&bytes), Md5::digest(&bytes), Blake2b::<U32>::digest(&bytes)));
+    std::hint::black_box((Sha256::digest(&bytes), Md5::digest(&bytes), Blake2b256::digest(&bytes)));
     let copy = path.with_extension("copy");
     let mut file = fs::File::create(&copy).expect("a file");
     file.write_all(&bytes).and_then(|()| file.sync_all()).expect("written");

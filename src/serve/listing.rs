@@ -236,10 +236,13 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
 /// an index are not known here: they are sorted before all others.
 fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<ProjectName>) {
     let (part, requested) = (normalize(&query.name_part), query.name.as_deref().map(normalize));
-    let is_match = |name: &str, _: &PointTree| {
-        query.has_part(name, &part) && requested.as_ref().is_none_or(|requested| requested == name)
-    };
-    let mut matches = names.find(is_match);
+    let mut matches = names.containing(&part);
+    if query.is_prefix || requested.is_some() {
+        matches.retain(|position| {
+            let name = names.name(*position);
+            query.has_part(name, &part) && requested.as_ref().is_none_or(|requested| requested == name)
+        });
+    }
     match query.sort {
         SortBy::Name if query.descending => matches.reverse(),
         SortBy::Name => {}

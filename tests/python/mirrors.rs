@@ -1,4 +1,7 @@
-//! Serials of this server: another server of ours, whose index this one is, reads only what changed.
+//! An index as others see it through this server: a server whose index is another one of ours, and clients that follow
+//! links.
+
+use sha2::Digest;
 
 use super::index::{files, get, names, start};
 use super::package::{Package, add, repository};
@@ -190,4 +193,61 @@ fn one_response_about_many_projects_causes_few_requests() {
     let count = || http::request("POST", &path, &[], body.as_bytes()).text().lines().count();
     assert_eq!((count(), pypi.take_requests().len()), (10, 10));
     assert_eq!((count(), pypi.take_requests().len()), (15, 5), "what is known is in it");
+}
+
+#[test]
+fn every_link_of_a_page_leads_to_the_bytes_that_it_declares() {
+    let pypi = Pypi::start();
+    for version in ["1.0", "2.0"] {
+        let package = Package::new("one", version);
+        pypi.add("one", &package.wheel_name(), &package.wheel(), OLD);
+        pypi.edit("one", &package.wheel_name(), |file| file.metadata = Some(package.metadata().into_bytes()));
+        pypi.add("one", &package.sdist_name(), &package.sdist(), OLD);
+    }
+    pypi.edit("one", "one-1.0-py3-none-any.whl", |file| file.yanked = Some(String::new()));
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let is_declared = |path: &str, hashes: &serde_json::Value| {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(hashes["sha256"], hex::encode(sha2::Sha256::digest(&answer.body)), "{path}");
+    };
+    let (mut files, mut with_metadata) = (0, 0);
+    for snapshot in ["latest", "2022-01-01"] {
+        let page = get(&server, &format!("/py/{snapshot}/simple/one/")).json();
+        for file in page["files"].as_array().expect("files") {
+            let url = file["url"].as_str().expect("an address");
+            let path = format!("/py/{snapshot}/{}", url.strip_prefix("../../").expect("relative"));
+            is_declared(&path, &file["hashes"]);
+            files += 1;
+            if file["core-metadata"].is_object() {
+                is_declared(&format!("{path}.metadata"), &file["core-metadata"]);
+                with_metadata += 1;
+            }
+        }
+    }
+    assert_eq!((files, with_metadata), (8, 4));
+}
+
+#[test]
+fn a_first_look_later_gives_the_same_pages_of_days_before() {
+    let pypi = Pypi::start();
+    for (version, uploaded) in [("1.0", "2019-01-01T00:00:00Z"), ("2.0", OLD)] {
+        pypi.add("one", &format!("one-{version}.tar.gz"), version.as_bytes(), uploaded);
+    }
+    let pages = |server: &Server| {
+        ["2018-12-31", "2019-01-01", "2021-03-04", "2022-01-01"].map(|day| {
+            let answer = get(server, &format!("/py/{day}/simple/one/"));
+            (answer.status, answer.header("etag").map(str::to_owned), answer.body)
+        })
+    };
+    let first = start(&pypi, "");
+    first.sync_of("pypi").expect("an index");
+    let expected = pages(&first);
+    pypi.add("one", "one-3.0.tar.gz", b"3.0", "2023-01-01T00:00:00Z");
+    let later = start(&pypi, "");
+    later.sync_of("pypi").expect("an index");
+    assert_eq!(pages(&later), expected);
+    first.sync_of("pypi").expect("an index");
+    assert_eq!(pages(&first), expected, "the page was read again");
 }

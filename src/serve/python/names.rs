@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use memchr::memmem;
+
 use super::owner;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
@@ -10,6 +12,9 @@ use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
+
+/// Number of names that are compared one by one before a binary search.
+const NEAR: usize = 8;
 
 /// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
 /// their versions are not in memory.
@@ -90,6 +95,35 @@ impl ProjectNames {
         let matches =
             |position: &usize| self.tree(*position).is_some_and(|tree| is_match(self.name(*position), tree));
         (0..self.entries.len()).filter(matches).collect()
+    }
+
+    /// Returns the positions of the projects whose names contain a part. The text of all names is searched once: one
+    /// search for each of a million names takes ten times as long.
+    pub(in crate::serve) fn containing(&self, part: &str) -> Vec<usize> {
+        if part.is_empty() {
+            return (0..self.entries.len()).collect();
+        }
+        let (finder, bytes) = (memmem::Finder::new(part), self.text.as_bytes());
+        let (mut positions, mut at, mut next) = (Vec::new(), 0, 0);
+        while let Some(found) = bytes.get(at..).and_then(|rest| finder.find(rest)) {
+            let start = at + found;
+            let rest = self.entries.get(next..).unwrap_or_default();
+            // The next match is often in one of the next names.
+            let is_before = |(end, _): &&(u32, u32)| *end as usize <= start;
+            let near = rest.iter().take(NEAR).take_while(is_before).count();
+            let skipped =
+                if near < NEAR { near } else { rest.partition_point(|(end, _)| *end as usize <= start) };
+            next += skipped;
+            let Some((end, _)) = self.entries.get(next) else { break };
+            if start + part.len() <= *end as usize {
+                positions.push(next);
+                at = *end as usize;
+            } else {
+                // It begins in one name and ends in another.
+                at = start + 1;
+            }
+        }
+        positions
     }
 
     /// Returns the name at a position.
@@ -184,8 +218,16 @@ mod tests {
         assert_eq!(all, ["a", "flask", "zope-interface", ""]);
         assert_eq!(names.find(|name, _| name.contains('f')), [1, 2]);
         assert_eq!(names.find(|_, tree| *tree == index), [0, 2]);
+        assert_eq!((names.containing("a"), names.containing("fl")), (vec![0, 1, 2], vec![1]));
+        assert_eq!(names.containing("").len(), 3);
+        assert!(names.containing("af").is_empty() && names.containing("kz").is_empty(), "across names");
         assert_eq!((names.tree_position(0), names.tree(1), names.tree(3)), (1, Some(&local), None));
         assert_eq!(names.version(1).map(|listed| listed.version.as_str()), Some("1.0"));
         assert!(names.version(0).is_none());
+        for number in 0..100 {
+            names.push(&format!("n{number}"), index, None);
+        }
+        assert_eq!(names.containing("n9"), [12, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102]);
+        assert_eq!(names.containing("9n"), Vec::<usize>::new());
     }
 }

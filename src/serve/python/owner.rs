@@ -62,8 +62,8 @@ pub(in crate::serve) struct IndexPage {
     pub(in crate::serve) latest: LatestState,
 }
 
-/// Finds the state of a project of an index at a sequence number. `is_complete` is false if the project may have changed
-/// before it: its serial is then lower than on the list.
+/// Finds the state of a project of an index at a sequence number. `is_complete` is false if the project may have
+/// changed before it: its serial is then lower than on the list.
 pub(in crate::serve) fn index_page(
     c: &mut dyn Conn,
     tree: PointTree,

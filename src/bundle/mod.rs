@@ -12,9 +12,7 @@ pub mod shared;
 pub mod state;
 mod text;
 
-pub use head::{
-    CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, ProductOrigin, SegmentRef,
-};
+pub use head::{CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, ProductOrigin, SegmentRef};
 pub use layout::Product;
 pub use python_record::PythonRecord;
 pub use python_state::PythonState;

@@ -192,7 +192,11 @@ impl FileRecord {
 /// Checks the normal name of a project.
 pub(super) fn check_project(project: &str) -> Result<(), String> {
     let is_normal = project.parse::<NormalName>().is_ok_and(|name| name.as_str() == project);
-    if is_normal { Ok(()) } else { Err(format!("'{}' is not the normal name of a project", excerpt(project))) }
+    if is_normal {
+        Ok(())
+    } else {
+        Err(format!("'{}' is not the normal name of a project", excerpt(project)))
+    }
 }
 
 /// Returns the extension of the object of a file, in lower case and without a dot: `whl`, `tar.gz`.
@@ -272,7 +276,9 @@ mod tests {
         let record = PythonRecord::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
         assert_eq!((record.day(), record), (None, PythonRecord::Unknown));
         assert!(PythonRecord::read(br#"{"project":"a"}"#).is_err());
-        let Ok(PythonRecord::File(file)) = PythonRecord::read(file_line().as_bytes()) else { panic!("no file") };
+        let Ok(PythonRecord::File(file)) = PythonRecord::read(file_line().as_bytes()) else {
+            panic!("no file")
+        };
         for bad in ["../x-1.tar.gz", "a/b-1.whl", "a", "a-1.exe.bat"] {
             assert!(FileRecord { name: bad.to_owned(), ..*file.clone() }.extension().is_err(), "{bad}");
         }

@@ -12,8 +12,8 @@ use super::plan::{self, Plan};
 use crate::bundle::record::{PackageEvent, SnapshotRecord};
 use crate::bundle::segment::LinesWriter;
 use crate::bundle::{
-    EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record, ReleaseRecord,
-    SegmentRef, head, layout, seal, state,
+    EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record,
+    ReleaseRecord, SegmentRef, head, layout, seal, state,
 };
 use crate::model::time::{Day, Timestamp};
 

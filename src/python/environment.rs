@@ -65,9 +65,7 @@ impl Environment {
     fn values(&self, name: &str, text: &str) -> Option<Vec<String>> {
         let one = |value: &str| Some(vec![value.to_owned()]);
         match name {
-            "python_version" => {
-                self.python.map(|python| vec![format!("{}.{}", python.major, python.minor)])
-            }
+            "python_version" => self.python.map(|python| vec![format!("{}.{}", python.major, python.minor)]),
             "python_full_version" | "implementation_version" => {
                 self.python.map(|python| full_versions(python, text))
             }
@@ -97,9 +95,9 @@ impl Environment {
     /// Returns `platform.machine()`.
     fn machine(&self) -> Option<&str> {
         match self.platform.as_ref()? {
-            Platform::Glibc(_, _, machine) | Platform::Musl(_, _, machine) | Platform::MacOs(_, _, machine) => {
-                Some(machine)
-            }
+            Platform::Glibc(_, _, machine)
+            | Platform::Musl(_, _, machine)
+            | Platform::MacOs(_, _, machine) => Some(machine),
             Platform::Other(tag) => match &**tag {
                 "win_amd64" => Some("AMD64"),
                 "win_arm64" => Some("ARM64"),

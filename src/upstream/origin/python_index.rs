@@ -115,9 +115,7 @@ impl PythonIndex {
     /// Returns whether the address is that of a bundle; `None` if that is not known.
     fn is_bundle(&self) -> Option<bool> {
         match self.transport.directory() {
-            Some(root) => {
-                Some(Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file()))
-            }
+            Some(root) => Some(Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file())),
             None => self.cache.python.is_bundle(&self.address()),
         }
     }

@@ -1,4 +1,5 @@
-//! Fetches a file and its METADATA, compares them with the digests on the page, and stores them under the digest of the file.
+//! Fetches a file and its METADATA, compares them with the digests on the page, and stores them under the digest of the
+//! file.
 
 use std::fs::File;
 use std::io::{self, Read};

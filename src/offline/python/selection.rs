@@ -99,8 +99,8 @@ pub(super) fn version_of(page: &ProjectPage, file: &PageFile) -> Option<String> 
     listed.or_else(|| file.name.version(&page.name, None))
 }
 
-/// Returns the files that satisfy all needs: for each environment those of the newest version that has any. Files without
-/// a SHA-256 are never taken.
+/// Returns the files that satisfy all needs: for each environment those of the newest version that has any. Files
+/// without a SHA-256 are never taken.
 pub(super) fn choose(page: &ProjectPage, needs: &[&Need], rule: &Rule) -> Vec<ChosenFile> {
     let is_pinned = needs.iter().any(|need| need.is_pinned());
     let names_pre_release = needs.iter().any(|need| need.names_pre_release());

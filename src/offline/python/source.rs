@@ -1,5 +1,5 @@
-//! Reads pages, metadata and files of an index. The index states the addresses of files, which are therefore checked before
-//! each request.
+//! Reads pages, metadata and files of an index. The index states the addresses of files, which are therefore checked
+//! before each request.
 
 use std::time::Duration;
 
@@ -119,8 +119,8 @@ impl Source {
     }
 }
 
-/// Returns the address of the folder of a file, and the decoded path in it. User and password of the index are sent to its
-/// server only.
+/// Returns the address of the folder of a file, and the decoded path in it. User and password of the index are sent to
+/// its server only.
 fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String), String> {
     let mut url = Url::parse(file).map_err(|_| "is not a URL".to_owned())?;
     if url.query().is_some() {

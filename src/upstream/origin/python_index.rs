@@ -1,5 +1,5 @@
-//! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a bundle. An
-//! HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
+//! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a bundle.
+//! An HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,8 +191,10 @@ impl PythonIndex {
             return self.transport.page(request).await;
         }
         let mut missing = None;
-        for (name, media_type) in FILES {
-            let path = format!("{}/{name}", request.path);
+        let folders = [Some(request.path.to_owned()), hashed_folder(request.path)];
+        let candidates = folders.iter().flatten().flat_map(|folder| FILES.map(|file| (folder, file)));
+        for (folder, (name, media_type)) in candidates {
+            let path = format!("{folder}/{name}");
             let validators = request.etag.and_then(|etag| etag.strip_prefix(name)?.strip_prefix(' '));
             let validators =
                 validators.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
@@ -215,5 +217,22 @@ impl PythonIndex {
     fn file_url(&self, path: &str) -> Result<Url, UpstreamError> {
         let file = self.transport.directory().map(|root| root.join(path));
         file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| self.not_a_url())
+    }
+}
+
+/// Returns the folder of a page in a mirror of bandersnatch with the option `hash-index`: `simple/r/requests`.
+fn hashed_folder(path: &str) -> Option<String> {
+    let project = path.strip_prefix("simple/")?;
+    Some(format!("simple/{}/{project}", project.chars().next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_may_be_in_folders_by_first_letter() {
+        assert_eq!(hashed_folder("simple/requests").as_deref(), Some("simple/r/requests"));
+        assert_eq!((hashed_folder("simple"), hashed_folder("simple/")), (None, None));
     }
 }

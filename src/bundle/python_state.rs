@@ -124,7 +124,7 @@ impl PythonState {
                 object_extension(&skip.name)?;
                 self.change(&skip.project, serial).skipped.insert(skip.name.clone());
             }
-            PythonRecord::Snapshot(snapshot) => self.check_snapshot(snapshot, serial)?,
+            PythonRecord::Snapshot(snapshot) => self.check_snapshot(snapshot)?,
             PythonRecord::Unknown => {}
         }
         self.day = self.day.max(record.day());
@@ -137,11 +137,14 @@ impl PythonState {
         project
     }
 
-    fn check_snapshot(&mut self, snapshot: &SnapshotRecord, serial: u64) -> Result<(), String> {
-        if let Some(listing) = &snapshot.listing {
-            self.set_listing(listing, serial);
-        }
-        let lines = self.listing();
+    fn check_snapshot(&mut self, snapshot: &SnapshotRecord) -> Result<(), String> {
+        let lines = match &snapshot.listing {
+            Some(listing) => {
+                self.set_missing(listing);
+                listing.clone()
+            }
+            None => self.listing(),
+        };
         if lines.len() != snapshot.packages {
             return Err(format!(
                 "the listing after the records up to {} has {} files, that of the snapshot {}",
@@ -160,15 +163,12 @@ impl PythonState {
         Ok(())
     }
 
-    /// Sets the listing to exactly these lines.
-    fn set_listing(&mut self, listing: &[String], serial: u64) {
+    /// Records which files of the listing of an incremental bundle have no record. Other files of the base stay listed: the
+    /// writer of an incremental bundle does not know them.
+    fn set_missing(&mut self, listing: &[String]) {
         let mut rest: BTreeSet<&str> = listing.iter().map(String::as_str).collect();
-        for project in self.projects.values_mut() {
-            let count = project.files.len();
-            project.files.retain(|name, file| rest.remove(file_line(name, file.obj.sha256).as_str()));
-            if project.files.len() != count {
-                project.serial = serial;
-            }
+        for file in self.files() {
+            rest.remove(file_line(&file.name, file.obj.sha256).as_str());
         }
         self.missing_files = rest.into_iter().map(str::to_owned).collect();
     }
@@ -258,6 +258,6 @@ mod tests {
         let state = state_after(&[file("a", "2", 2), listing.clone()]);
         assert_eq!(state.missing_files(), [base_line]);
         let state = state_after(&[file("a", "1", 1), file("b", "1", 3), file("a", "2", 2), listing]);
-        assert_eq!((state.missing_files().len(), state.files().count()), (0, 2));
+        assert_eq!((state.missing_files().len(), state.files().count()), (0, 3));
     }
 }

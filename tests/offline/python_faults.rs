@@ -43,6 +43,7 @@ fn five_hundred_mutations_of_python_packages_are_found() {
         assert_complete(&root);
         undetected_mutations
     };
+    let run = &run;
     let undetected_mutations: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a result")).collect()

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::bundle::{Bundle, BundleError, VerifiedHead};
 use crate::bundle::python_record::{FileRecord, object_extension};
-use crate::bundle::python_state::ProjectState;
 use crate::bundle::{Product, PythonRecord, PythonState, SegmentRef, segment};
 use crate::model::digest::Sha256;
 use crate::python::file_name::FileName;
@@ -100,10 +99,9 @@ pub async fn state(bundle: &Bundle, head: &VerifiedHead) -> Result<PythonState, 
     Ok(state)
 }
 
-/// Returns the list of projects as JSON. Projects without files have no page.
+/// Returns the list of projects as JSON. A project that lost all of its files is still on it: its page is empty.
 pub(super) fn root_page(state: &PythonState) -> Vec<u8> {
-    let listed = state.projects().iter().filter(|(_, project)| is_listed(project));
-    let serials = listed.map(|(name, project)| (name.as_str(), Some(project.serial)));
+    let serials = state.projects().iter().map(|(name, project)| (name.as_str(), Some(project.serial)));
     let mut body = Vec::new();
     let last_serial = state.projects().values().map(|project| project.serial).max();
     // Writing to memory succeeds.
@@ -111,14 +109,10 @@ pub(super) fn root_page(state: &PythonState) -> Vec<u8> {
     body
 }
 
-fn is_listed(project: &ProjectState) -> bool {
-    !project.files.is_empty()
-}
-
 /// Returns the page of a project as JSON; `None` if the bundle does not list it. `base` is the address of the bundle and
 /// ends in a slash.
 pub(super) fn project_page(state: &PythonState, name: &str, base: &Url) -> Option<Vec<u8>> {
-    let project = state.project(name).filter(|project| is_listed(project))?;
+    let project = state.project(name)?;
     let mut page = ProjectPage::new(name.parse::<NormalName>().ok()?);
     page.last_serial = Some(project.serial);
     if let Some(status) = &project.status {

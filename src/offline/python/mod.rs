@@ -85,7 +85,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         concurrency: setup.request.concurrency,
         output,
     };
-    let known_projects = current.state.projects().keys().filter_map(|name| name.parse().ok());
+    let known_projects = current.state.projects().keys().filter_map(|name| name.parse::<NormalName>().ok());
     let other_projects: BTreeSet<NormalName> = known_projects.chain(earlier_names.iter().cloned()).collect();
     let selection = selector.select(needs, other_projects).await?;
     let fields = HeadFields {

@@ -9,7 +9,7 @@ use crate::python::file_name::FileKind;
 use crate::python::name::NormalName;
 use crate::python::simple::page::{PageFile, ProjectPage};
 use crate::python::specifier::Specifiers;
-use crate::python::target::BadTarget;
+use crate::python::target::{BadTarget, Platform, PythonMinor};
 use crate::python::version::Version;
 use crate::python::wheel_name::WheelName;
 
@@ -64,12 +64,12 @@ impl Rule {
         let files = FilesRule { platforms: platforms.to_vec(), pythons: pythons.to_vec(), sdists: true };
         let mut python_list = Vec::new();
         for text in pythons {
-            python_list.push(Some(text.parse()?));
+            python_list.push(Some(text.parse::<PythonMinor>()?));
         }
         let mut platform_list = Vec::new();
         // `any` stands for wheels of all platforms, which are always taken.
         for text in platforms.iter().filter(|text| *text != "any") {
-            platform_list.push(Some(text.parse()?));
+            platform_list.push(Some(text.parse::<Platform>()?));
         }
         if python_list.is_empty() {
             python_list.push(None);

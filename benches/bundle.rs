@@ -169,6 +169,7 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
         created: Timestamp(last_day.end().0),
         packages: PACKAGES,
         subset: None,
+        files: None,
         base: None,
         upstream: ProductOrigin { address: "https://cran.example".to_owned(), serial: None },
         earlier: Vec::new(),

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["model", "encryption", "access"]),
     ("r", &["model"]),
     ("python", &["model", "r"]),
-    ("bundle", &["model", "r"]),
+    ("bundle", &["model", "r", "python"]),
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
     ("access", &["model"]),
@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
-    ("upstream", &["model", "config", "r", "bundle", "advisory", "metrics"]),
+    ("upstream", &["model", "config", "r", "python", "bundle", "advisory", "metrics"]),
     ("catalog", &["model", "config", "r", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config", "db"]),
@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
-    ("pypi", &["model", "config", "python", "db", "upstream", "state"]),
+    ("pypi", &["model", "config", "python", "bundle", "db", "upstream", "state"]),
     (
         "serve",
         &[
@@ -120,7 +120,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "encryption", "api"]),
-    ("offline", &["model", "config", "r", "advisory", "bundle", "upstream"]),
+    ("offline", &["model", "config", "r", "python", "advisory", "bundle", "upstream"]),
 ];
 
 /// A file may have this many lines of code; comments, blank lines and its test module do not count.

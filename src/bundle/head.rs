@@ -39,6 +39,9 @@ pub struct Head {
     /// The requested packages, if the bundle has only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
+    /// The rule by which files of Python packages were chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesRule>,
     /// The bundle that an incremental bundle is relative to; `None` for a complete bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<IncrementalBase>,
@@ -52,6 +55,19 @@ pub struct Head {
     /// See [`Head::chain_of`].
     #[serde(with = "as_text")]
     pub chain: Sha256,
+}
+
+/// The rule by which files of Python packages were chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesRule {
+    /// Platform tags whose wheels were taken; empty for all.
+    #[serde(default)]
+    pub platforms: Vec<String>,
+    /// Minor versions of Python whose wheels were taken; empty for all.
+    #[serde(default)]
+    pub pythons: Vec<String>,
+    /// Whether source distributions were taken.
+    pub sdists: bool,
 }
 
 /// The bundle that an incremental bundle is relative to.
@@ -232,6 +248,7 @@ pub(crate) mod tests {
             created: Timestamp(0),
             packages: 1,
             subset: None,
+            files: None,
             base: None,
             upstream: ProductOrigin { address: "https://cran.example".to_owned(), serial: None },
             earlier: Vec::new(),

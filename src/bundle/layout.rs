@@ -13,6 +13,9 @@ pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
 /// The schema of lists of binaries, below `bindex`.
 pub const BINARIES_SCHEMA: u32 = 1;
 
+/// The schema of Python packages, the directory `pypi/v1`.
+pub const PYTHON_SCHEMA: u32 = 1;
+
 /// The name of the mutable file that lists all others of its directory.
 pub const HEAD: &str = "head.json";
 /// The directory of earlier heads, one per day.
@@ -21,6 +24,8 @@ pub const HEADS: &str = "heads";
 pub const SEGMENTS: &str = "log";
 /// The directory of READMEs.
 pub const READMES: &str = "doc";
+/// The extension of METADATA of a wheel, whose object is named by the digest of the wheel.
+pub const METADATA_EXTENSION: &str = "metadata";
 /// The file with the versions of Bioconductor.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 
@@ -33,6 +38,8 @@ pub enum Product {
     Bioconductor(String),
     /// Binaries for a platform, by its tag: `4.5-noble`.
     Binaries(String),
+    /// Python packages.
+    Pypi,
 }
 
 impl Product {
@@ -40,6 +47,7 @@ impl Product {
     #[must_use]
     pub fn parse(name: &str) -> Option<Product> {
         match name.split_once('/') {
+            None if name == "pypi" => Some(Product::Pypi),
             None => (name == "cran").then_some(Product::Cran),
             Some(("bioconductor", version)) => {
                 is_bioconductor_version(version).then(|| Product::Bioconductor(version.to_owned()))
@@ -56,6 +64,7 @@ impl Product {
             Product::Cran => CRAN_SCHEMA,
             Product::Bioconductor(_) => BIOCONDUCTOR_SCHEMA,
             Product::Binaries(_) => BINARIES_SCHEMA,
+            Product::Pypi => PYTHON_SCHEMA,
         }
     }
 
@@ -66,6 +75,7 @@ impl Product {
             Product::Cran => "v3/1".to_owned(),
             Product::Bioconductor(version) => format!("bioc/v4/{version}"),
             Product::Binaries(tag) => format!("bindex/{tag}"),
+            Product::Pypi => "pypi/v1/1".to_owned(),
         }
     }
 
@@ -73,7 +83,7 @@ impl Product {
     #[must_use]
     pub fn objects_dir(&self) -> String {
         match self {
-            Product::Cran | Product::Bioconductor(_) => format!("{}/obj", self.root()),
+            Product::Cran | Product::Bioconductor(_) | Product::Pypi => format!("{}/obj", self.root()),
             Product::Binaries(tag) => format!("bin/{tag}"),
         }
     }
@@ -113,17 +123,19 @@ impl Product {
             Product::Cran => Some(("v3/version.txt", "3\n")),
             Product::Bioconductor(_) => Some(("bioc/v4/version.txt", "4\n")),
             Product::Binaries(_) => None,
+            Product::Pypi => Some(("pypi/v1/version.txt", "1\n")),
         }
     }
 }
 
-/// `cran`, `bioconductor/3.20`, `binaries/4.5-noble`.
+/// `cran`, `bioconductor/3.20`, `binaries/4.5-noble`, `pypi`.
 impl fmt::Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Product::Cran => f.write_str("cran"),
             Product::Bioconductor(version) => write!(f, "bioconductor/{version}"),
             Product::Binaries(tag) => write!(f, "binaries/{tag}"),
+            Product::Pypi => f.write_str("pypi"),
         }
     }
 }
@@ -134,6 +146,26 @@ impl fmt::Display for Product {
 pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
     let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
+}
+
+/// Returns the path of an object of Python packages for the address of a file on a page that a bundle is read as:
+/// `{object}/{file name}`, because installers take the name from the end of the address. With `.metadata` after the name,
+/// the object with METADATA. `None` for any other path.
+#[must_use]
+pub fn python_object_of_page(path: &str) -> Option<String> {
+    let (object, name) = path.rsplit_once('/')?;
+    let (folder, object_name) = object.rsplit_once('/')?;
+    let (objects, prefix) = folder.rsplit_once('/')?;
+    let above = objects.strip_suffix(Product::Pypi.objects_dir().as_str())?;
+    let (digest, _) = object_name.split_once('.')?;
+    let is_digest = digest.parse::<Sha256>().is_ok_and(|sha256| sha256.to_string() == digest);
+    if !(above.is_empty() || above.ends_with('/')) || !is_digest || !digest.starts_with(prefix) {
+        return None;
+    }
+    Some(match name.strip_suffix(".metadata") {
+        Some(_) => format!("{folder}/{digest}.{METADATA_EXTENSION}"),
+        None => object.to_owned(),
+    })
 }
 
 /// Whether a path in a head is safe: below the directory of the head, of lower-case letters, digits, `.`, `-` and `_`.
@@ -163,6 +195,7 @@ mod tests {
             ("cran", "v3/1", "v3/1/obj"),
             ("bioconductor/3.20", "bioc/v4/3.20", "bioc/v4/3.20/obj"),
             ("binaries/4.5-noble", "bindex/4.5-noble", "bin/4.5-noble"),
+            ("pypi", "pypi/v1/1", "pypi/v1/1/obj"),
         ] {
             let product = Product::parse(name).expect(name);
             assert_eq!(
@@ -170,8 +203,29 @@ mod tests {
                 (name.into(), root.into(), objects.into())
             );
         }
-        for bad in ["", "pypi", "bioconductor/3", "bioconductor/../x", "binaries/x", "cran/1"] {
+        for bad in ["", "pypi/1", "bioconductor/3", "bioconductor/../x", "binaries/x", "cran/1"] {
             assert_eq!(Product::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_pages_lead_to_objects() {
+        let (digest, name) = ("ab".repeat(32), "odd-1.0-py3-none-any.whl");
+        for above in ["", "/", "/srv/b/", "bundles/x/"] {
+            let folder = format!("{above}pypi/v1/1/obj/ab");
+            let object = format!("{folder}/{digest}.whl");
+            assert_eq!(python_object_of_page(&format!("{object}/{name}")), Some(object.clone()));
+            let metadata = python_object_of_page(&format!("{object}/{name}.metadata"));
+            assert_eq!(metadata, Some(format!("{folder}/{digest}.metadata")));
+        }
+        for bad in [
+            "packages/ab/odd-1.0-py3-none-any.whl".to_owned(),
+            format!("pypi/v1/1/obj/ab/{digest}.whl"),
+            format!("xpypi/v1/1/obj/ab/{digest}.whl/{name}"),
+            format!("pypi/v1/1/obj/cd/{digest}.whl/{name}"),
+            format!("pypi/v1/1/obj/ab/{}.whl/{name}", &digest[1..]),
+        ] {
+            assert_eq!(python_object_of_page(&bad), None, "{bad}");
         }
     }
 

@@ -3,6 +3,8 @@
 
 pub mod head;
 pub mod layout;
+pub mod python_record;
+pub mod python_state;
 pub mod record;
 pub mod seal;
 pub mod segment;
@@ -10,8 +12,10 @@ pub mod shared;
 pub mod state;
 mod text;
 
-pub use head::{CompressedFile, EarlierHead, Head, IncrementalBase, ProductOrigin, SegmentRef};
+pub use head::{CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, ProductOrigin, SegmentRef};
 pub use layout::Product;
+pub use python_record::PythonRecord;
+pub use python_state::PythonState;
 pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
 pub use state::ProductState;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head::CompressedFile;
 use super::text::as_optional_text;
-use super::{FormatError, Product, Record, layout, seal};
+use super::{FormatError, Product, PythonRecord, Record, layout, seal};
 use crate::model::digest::Sha256;
 
 /// The zstd level. Half of the bytes of a record are digests, which do not compress: level 12 takes four times as long
@@ -198,7 +198,29 @@ pub fn for_each_record(
     text: impl BufRead,
     product: &Product,
     serial: u64,
-    mut take: impl FnMut(Record) -> Result<(), String>,
+    take: impl FnMut(Record) -> Result<(), String>,
+) -> Result<(), FormatError> {
+    for_each_parsed(text, product, serial, Record::read, take)
+}
+
+/// As [`for_each_record`], for Python packages.
+///
+/// # Errors
+/// As [`for_each_record`].
+pub fn for_each_python_record(
+    text: impl BufRead,
+    serial: u64,
+    take: impl FnMut(PythonRecord) -> Result<(), String>,
+) -> Result<(), FormatError> {
+    for_each_parsed(text, &Product::Pypi, serial, PythonRecord::read, take)
+}
+
+fn for_each_parsed<R>(
+    text: impl BufRead,
+    product: &Product,
+    serial: u64,
+    parse: impl Fn(&[u8]) -> serde_json::Result<R>,
+    mut take: impl FnMut(R) -> Result<(), String>,
 ) -> Result<(), FormatError> {
     let mut number = 0;
     for_each_line(text, |line, is_end| {
@@ -220,7 +242,7 @@ pub fn for_each_record(
             // The first and the last line are not records.
             return check_trailer(line, number - 2, number);
         }
-        take(Record::read(line).map_err(|e| line_error(e.to_string()))?).map_err(line_error)
+        take(parse(line).map_err(|e| line_error(e.to_string()))?).map_err(line_error)
     })
 }
 

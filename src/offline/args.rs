@@ -60,6 +60,12 @@ pub enum Get {
         after_help = "Example:\n  rspm-offline-downloader get bioconductor --destination /mnt/usb/rspm-data --versions release,3.16"
     )]
     Bioconductor(GetBioconductor),
+    /// Download Python packages: those of a requirements file or a lock file
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader get pypi --destination /mnt/usb/rspm-data --file-in requirements.txt \
+        --dependencies --pythons 3.11,3.12 --platforms manylinux_2_28_x86_64"
+    )]
+    Pypi(GetPypi),
     /// Download advisories about vulnerable versions of packages
     #[command(after_help = "Example:\n  rspm-offline-downloader get vulns --destination /mnt/usb/rspm-data")]
     Vulns(GetVulns),
@@ -78,6 +84,11 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
     )]
     Bioconductor(CheckFlags),
+    /// Check the Python packages
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate pypi --destination /var/lib/rspm-offline-data --packages"
+    )]
+    Pypi(CheckFlags),
     /// Check the advisories
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
@@ -188,6 +199,44 @@ pub struct GetBioconductor {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
     pub packages: PackageFlags,
+}
+
+/// `get pypi`
+#[derive(Debug, Args)]
+pub struct GetPypi {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub common: CommonFlags,
+
+    /// Source of the download: PyPI, another index with the simple API, a directory of bandersnatch (file:///…/web), another
+    /// rstudio-pm (http://host:4242/pypi/latest), or a bundle
+    #[arg(long, value_name = "URL", default_value = "https://pypi.org")]
+    pub base_url: String,
+
+    /// Requirements file, or pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock: of each line the newest allowed
+    /// version (default: the newest versions of the packages that the directory has)
+    #[arg(long, value_name = "FILE")]
+    pub file_in: Option<PathBuf>,
+
+    /// Download what the chosen versions require, too
+    #[arg(long)]
+    pub dependencies: bool,
+
+    /// Platform tags of the wheels: manylinux_2_28_x86_64,win_amd64,macosx_11_0_arm64 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub platforms: Vec<String>,
+
+    /// Minor versions of Python of the wheels: 3.11,3.12 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub pythons: Vec<String>,
+
+    /// Further hosts that files may come from, besides that of the index and PyPI's
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub file_hosts: Vec<String>,
+
+    /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle that reaches that day
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub starting_snapshot: Option<Day>,
 }
 
 /// `get vulns`

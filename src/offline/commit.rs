@@ -12,8 +12,8 @@ use super::plan::{self, Plan};
 use crate::bundle::record::{PackageEvent, SnapshotRecord};
 use crate::bundle::segment::LinesWriter;
 use crate::bundle::{
-    EarlierHead, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record, ReleaseRecord,
-    SegmentRef, head, layout, seal, state,
+    EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record,
+    ReleaseRecord, SegmentRef, head, layout, seal, state,
 };
 use crate::model::time::{Day, Timestamp};
 
@@ -25,6 +25,8 @@ const MAX_EARLIER_HEADS: usize = 30;
 /// Fields of the new head besides its segments.
 pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
+    /// The rule for files of Python packages.
+    pub(super) files: Option<FilesRule>,
     /// First day of an incremental bundle; ignored if there is a previous head.
     pub(super) first_day: Option<Day>,
     pub(super) upstream: ProductOrigin,
@@ -57,14 +59,15 @@ enum PlannedRecord {
 }
 
 impl Commit<'_> {
-    fn today(&self) -> Day {
+    /// Returns the day of the new snapshot, which is not before that of the previous head.
+    pub(super) fn today(&self) -> Day {
         let today = self.fields.now.day();
         self.previous_head.map_or(today, |head| today.max(head.snapshot))
     }
 
     /// Returns the day under which a record is written. Published snapshots never change: an event that is detected
     /// late is dated to the day of the last snapshot.
-    fn effective_day(&self, day: Day) -> Day {
+    pub(super) fn effective_day(&self, day: Day) -> Day {
         let earliest = self.previous_head.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())
     }
@@ -122,7 +125,8 @@ impl Commit<'_> {
         Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
-    fn is_incremental(&self) -> bool {
+    /// Returns whether the bundle is an incremental one.
+    pub(super) fn is_incremental(&self) -> bool {
         match self.previous_head {
             Some(head) => head.base.is_some(),
             None => self.fields.first_day.is_some(),
@@ -224,7 +228,7 @@ impl Commit<'_> {
     }
 
     /// Returns the new head: the segments of the previous head and the new ones.
-    fn head(&self, new_segments: Vec<SegmentRef>, packages: usize) -> Head {
+    pub(super) fn head(&self, new_segments: Vec<SegmentRef>, packages: usize) -> Head {
         let segments: Vec<SegmentRef> = self
             .previous_head
             .map(|head| head.segments.clone())
@@ -246,6 +250,7 @@ impl Commit<'_> {
             created: self.fields.now,
             packages,
             subset: self.fields.subset.clone(),
+            files: self.fields.files.clone(),
             base,
             upstream: self.fields.upstream.clone(),
             earlier: self.earlier_heads(),
@@ -254,7 +259,8 @@ impl Commit<'_> {
         }
     }
 
-    fn publish(&self, head: &Head) -> Result<(), OfflineError> {
+    /// Writes a head, whose segments and objects are written.
+    pub(super) fn publish(&self, head: &Head) -> Result<(), OfflineError> {
         let bytes = head.bytes();
         self.destination.sync()?;
         if let Some((marker, text)) = self.product.marker() {
@@ -469,7 +475,7 @@ mod tests {
         let previous_head = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
         let upstream = ProductOrigin { address: "https://cran.example".to_owned(), serial: None };
-        let fields = HeadFields { subset: None, first_day: None, upstream, now };
+        let fields = HeadFields { subset: None, files: None, first_day: None, upstream, now };
         let commit = Commit { destination, product: &product, previous_head: previous_head.as_ref(), fields };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,

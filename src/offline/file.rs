@@ -161,7 +161,9 @@ fn process_blocking(
             };
             contents::read(|| download.open(), &file_name(fetch), extent)
         }
-        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
+        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) | Product::Pypi => {
+            Contents::default()
+        }
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
     // Claimed before: a concurrent fetch of the same bytes does not remove the file from then on.

@@ -24,6 +24,7 @@ mod metadata;
 mod mirror;
 mod plan;
 mod progress;
+mod python;
 mod replay;
 mod run;
 mod setup;
@@ -91,12 +92,16 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, output).await,
             Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, output).await,
+            Command::Get(Get::Pypi(args)) => python::get(args, output).await,
             Command::Get(Get::Vulns(args)) => vulns::get(args, output).await,
             Command::Validate(Validate::Bioconductor(args)) => {
                 bioconductor::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Cran(args)) => {
                 cran::check(args).await.and_then(|report| print(&report, output))
+            }
+            Command::Validate(Validate::Pypi(args)) => {
+                python::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Vulns(args)) => {
                 vulns::check(args).await.and_then(|report| print(&report, output))

@@ -197,6 +197,7 @@ impl Run<'_> {
                 format!("Performing {kind} of schema version v4, Bioconductor {version}")
             }
             Product::Binaries(tag) => format!("Performing {kind} of binaries for {tag}"),
+            Product::Pypi => format!("Performing {kind} of schema version pypi/v1"),
         }
     }
 
@@ -384,6 +385,7 @@ impl Run<'_> {
     ) -> Result<(), OfflineError> {
         let fields = HeadFields {
             subset: self.request.subset.clone(),
+            files: None,
             first_day: self.request.first_day,
             upstream: ProductOrigin { address: self.mirror.address(), serial: inventory.serial },
             now: self.request.now,

@@ -72,6 +72,62 @@ impl<'a> Check<'a> {
 
     /// Checks a product's metadata and collects its package files.
     pub(super) async fn check_product(&mut self, product: &Product) -> Result<(), OfflineError> {
+        let Some(verified_head) = self.check_head(product).await? else { return Ok(()) };
+        let state = self.check_segments(product, &verified_head).await;
+        let releases = state.releases().count();
+        for ((folder, name), release) in state.releases() {
+            let path = product.object_path(release.object.sha256, &release.object.ext);
+            let label = crate::bundle::state::listing_line(folder, name, &release.version);
+            let (size, sha256) = (release.object.size, release.object.sha256);
+            self.objects.insert(path, ExpectedFile { label, size, sha256 });
+        }
+        if verified_head.missing_base.is_none() {
+            for line in state.missing_releases() {
+                let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
+                self.report.add(product.head_path(), Problem::Missing, text);
+            }
+        }
+        let summary = format!(
+            "{product}: snapshot {}, {} packages, {releases} releases",
+            verified_head.head.snapshot, verified_head.head.packages
+        );
+        self.add_summary(product, summary);
+        Ok(())
+    }
+
+    /// Adds the line of a product to the summary, and reports the files that could not be fetched.
+    pub(super) fn add_summary(&mut self, product: &Product, mut summary: String) {
+        let incomplete_files = IncompleteFiles::read(self.destination, product);
+        for (path, reason) in &incomplete_files.missing_files {
+            let text = format!("the mirror lists it, but it could not be fetched ({reason}); run get again");
+            self.report.add(path, Problem::Missing, text);
+        }
+        if !incomplete_files.missing_files.is_empty() {
+            summary += &format!("; {} files of the mirror are missing", incomplete_files.missing_files.len());
+        }
+        if incomplete_files.unreadable_count() > 0 {
+            summary +=
+                &format!("; {} archives cannot be read as packages", incomplete_files.unreadable_count());
+        }
+        self.report.summary.push(summary);
+    }
+
+    /// Adds a package file of the bundle.
+    pub(super) fn add_object(&mut self, path: String, expected_file: ExpectedFile) {
+        self.referenced_files.insert(path.clone());
+        self.objects.insert(path, expected_file);
+    }
+
+    /// Adds a file that belongs to the bundle.
+    pub(super) fn add_reference(&mut self, path: String) {
+        self.referenced_files.insert(path);
+    }
+
+    /// Checks the marker and the heads of a product; `None` if the newest head cannot be read, which is reported.
+    pub(super) async fn check_head(
+        &mut self,
+        product: &Product,
+    ) -> Result<Option<VerifiedHead>, OfflineError> {
         if let Some((marker, text)) = product.marker() {
             self.referenced_files.insert(marker.to_owned());
             match std::fs::read(self.destination.path(marker)) {
@@ -91,7 +147,7 @@ impl<'a> Check<'a> {
             Ok(verified_head) => verified_head,
             Err(error) => {
                 self.report_error(&product.head_path(), &error);
-                return Ok(());
+                return Ok(None);
             }
         };
         self.check_heads(product, &verified_head)?;
@@ -105,38 +161,7 @@ impl<'a> Check<'a> {
                 ),
             );
         }
-        let state = self.check_segments(product, &verified_head).await;
-        let releases = state.releases().count();
-        for ((folder, name), release) in state.releases() {
-            let path = product.object_path(release.object.sha256, &release.object.ext);
-            let label = crate::bundle::state::listing_line(folder, name, &release.version);
-            let (size, sha256) = (release.object.size, release.object.sha256);
-            self.objects.insert(path, ExpectedFile { label, size, sha256 });
-        }
-        if verified_head.missing_base.is_none() {
-            for line in state.missing_releases() {
-                let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
-                self.report.add(product.head_path(), Problem::Missing, text);
-            }
-        }
-        let incomplete_files = IncompleteFiles::read(self.destination, product);
-        for (path, reason) in &incomplete_files.missing_files {
-            let text = format!("the mirror lists it, but it could not be fetched ({reason}); run get again");
-            self.report.add(path, Problem::Missing, text);
-        }
-        let mut summary = format!(
-            "{product}: snapshot {}, {} packages, {releases} releases",
-            verified_head.head.snapshot, verified_head.head.packages
-        );
-        if !incomplete_files.missing_files.is_empty() {
-            summary += &format!("; {} files of the mirror are missing", incomplete_files.missing_files.len());
-        }
-        if incomplete_files.unreadable_count() > 0 {
-            summary +=
-                &format!("; {} archives cannot be read as packages", incomplete_files.unreadable_count());
-        }
-        self.report.summary.push(summary);
-        Ok(())
+        Ok(Some(verified_head))
     }
 
     /// Checks earlier heads: those that the newest head names must exist, and all must be unchanged.
@@ -357,7 +382,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn report_error(&mut self, file: &str, error: &BundleError) {
+    pub(super) fn report_error(&mut self, file: &str, error: &BundleError) {
         self.is_metadata_incomplete = true;
         let problem = match error {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {

@@ -6,6 +6,7 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::bundle::layout::python_object_of_page;
 use crate::config::Pypi;
 
 /// PyPI's file host.
@@ -62,7 +63,13 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     let invalid = || format!("'{}' is not a location of a file", short(locator));
     let index = Url::parse(base(&config.url)).map_err(|_| invalid())?;
     if index.scheme() == "file" && !locator.contains("://") {
-        return Ok(FileAddress { folder: index.into(), path: locator.to_owned() });
+        let object = python_object_of_page(locator);
+        let Some((folder, name)) = object.as_deref().and_then(|object| object.rsplit_once('/')) else {
+            return Ok(FileAddress { folder: index.into(), path: locator.to_owned() });
+        };
+        let mut url = index.clone();
+        url.set_path(&format!("{}/{folder}", index.path().trim_end_matches('/')));
+        return Ok(FileAddress { folder: url.into(), path: name.to_owned() });
     }
     let mut url = if locator.starts_with('/') {
         let mut url = index.clone();
@@ -76,6 +83,9 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     }
     if !is_same_server(&url, &index) {
         check_host(&url, &index, config)?;
+    }
+    if let Some(object) = python_object_of_page(url.path()) {
+        url.set_path(&object);
     }
     let segments: Vec<String> =
         url.path_segments().map(|segments| segments.map(str::to_owned).collect()).unwrap_or_default();
@@ -171,6 +181,20 @@ mod tests {
         assert_eq!(folder, "http://other/");
         let (folder, _) = addressed("http://h/a-1.whl", &index).expect("the same host");
         assert_eq!(folder, "http://h/");
+    }
+
+    #[test]
+    fn files_of_a_bundle_are_its_objects() {
+        let digest = "ab".repeat(32);
+        for index in ["file:///srv/my%20bundle", "https://h/bundle/"] {
+            let base = index.trim_end_matches('/');
+            let (folder, name) = (format!("{base}/pypi/v1/1/obj/ab"), "a-1.0+x-py3-none-any.whl");
+            let index = config(index, &[]);
+            let url = format!("{folder}/{digest}.whl/{name}");
+            assert_eq!(addressed(&url, &index), Ok((folder.clone(), format!("{digest}.whl"))));
+            let metadata = addressed(&format!("{url}.metadata"), &index);
+            assert_eq!(metadata, Ok((folder, format!("{digest}.metadata"))));
+        }
     }
 
     #[test]

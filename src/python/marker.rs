@@ -1,5 +1,5 @@
-//! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers). Only
-//! `extra` is evaluated: a server has no environment.
+//! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers). Here
+//! only `extra` is evaluated, because a server has no environment; `environment` evaluates the others.
 
 use super::name::normalize;
 

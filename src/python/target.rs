@@ -59,7 +59,8 @@ impl Target {
 impl PythonMinor {
     /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI, `abi3` of
     /// this or an earlier version, and those without an ABI.
-    fn accepts(self, tag: Tag<'_>) -> bool {
+    #[must_use]
+    pub fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
         let own_abi = format!("cp{}{}", self.major, self.minor);
         // Until 3.8, ABIs had flags: `cp27mu`, `cp37m`.
@@ -87,7 +88,8 @@ fn interpreter(tag: &str) -> Option<(&str, PythonMinor)> {
 
 impl Platform {
     /// Returns true if a wheel with this platform tag runs on this platform.
-    fn accepts(&self, tag: &str) -> bool {
+    #[must_use]
+    pub fn accepts(&self, tag: &str) -> bool {
         if tag == "any" {
             return true;
         }

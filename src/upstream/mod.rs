@@ -59,10 +59,12 @@ impl Upstream {
         Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
     }
 
-    /// Returns the index of Python packages at `url`, with or without `/simple` at its end, without accessing it.
+    /// Returns the index of Python packages, or the bundle with some, at `url`, with or without `/simple` at its end. HTTP
+    /// is not accessed.
     pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
         let url = url.trim_end_matches('/');
-        self.transport(url.strip_suffix("/simple").unwrap_or(url)).map(PythonIndex::at)
+        let transport = self.transport(url.strip_suffix("/simple").unwrap_or(url))?;
+        Ok(PythonIndex::at(transport, Arc::clone(&self.bundle_cache)))
     }
 
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.

@@ -12,6 +12,8 @@ mod memory;
 mod mutations;
 mod progress;
 mod proxies;
+mod python;
+mod python_faults;
 mod resuming;
 mod round_trip;
 mod servers;

@@ -12,7 +12,7 @@ use crate::support::mirror_dir::{self, MirrorDir};
 use crate::support::{data, rules};
 
 /// A linear congruential generator (Knuth's MMIX): the same mutations in every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// Returns the next number, which is less than `bound`.
@@ -23,7 +23,7 @@ impl Random {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Mutation {
+pub(super) enum Mutation {
     Flip,
     Cut,
     Delete,
@@ -32,11 +32,11 @@ enum Mutation {
     Link,
 }
 
-const ALL: [Mutation; 6] =
+pub(super) const ALL: [Mutation; 6] =
     [Mutation::Flip, Mutation::Cut, Mutation::Delete, Mutation::Swap, Mutation::Extra, Mutation::Link];
 
 /// Restores the original files when it is dropped.
-struct RestoreGuard {
+pub(super) struct RestoreGuard {
     originals: Vec<(PathBuf, Option<Vec<u8>>)>,
 }
 
@@ -52,7 +52,7 @@ impl Drop for RestoreGuard {
 }
 
 /// Applies the mutation to one of the files; returns the files that must be reported.
-fn mutate(
+pub(super) fn mutate(
     root: &Path,
     files: &[String],
     mutation: Mutation,

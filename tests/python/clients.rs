@@ -55,7 +55,7 @@ fn start_server() -> (Server, i64) {
 }
 
 /// Returns the version of a package in a directory of installed packages.
-pub(super) fn installed_version(folder: &Path, package: &str) -> Option<String> {
+pub(crate) fn installed_version(folder: &Path, package: &str) -> Option<String> {
     let prefix = format!("{package}-");
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).find_map(|name| {

@@ -17,8 +17,8 @@ use super::process::{ProcessOutput, run_to_end};
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
     command.args(args);
-    if args.first() == Some(&"get") && !args.contains(&"--requirements-url") && args.get(1) != Some(&"vulns")
-    {
+    let has_rules = !matches!(args.get(1), Some(&"vulns" | &"pypi"));
+    if args.first() == Some(&"get") && !args.contains(&"--requirements-url") && has_rules {
         command.args(["--requirements-url", "none"]);
     }
     command

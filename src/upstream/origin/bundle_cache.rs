@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::bundle::{Bundle, BundleError, HeadCheck, VerifiedHead};
 use super::mirror_view::Folders;
+use super::python_bundle::PythonCache;
 use super::readmes::Directory;
 use crate::bundle::Product;
 use crate::model::digest::Sha256;
@@ -46,12 +47,20 @@ pub(in crate::upstream) struct BundleCache {
     directories: Cache<Key, ReadmeSlot>,
     /// HTTP addresses that are known to be bundles.
     http_bundles: Mutex<HashSet<String>>,
+    /// Python packages of bundles.
+    pub(super) python: PythonCache,
 }
 
 impl Default for BundleCache {
     fn default() -> BundleCache {
         let (heads, directories) = (Cache::new(MAX_HEADS), Cache::new(MAX_DIRECTORIES));
-        BundleCache { heads, products: Mutex::default(), directories, http_bundles: Mutex::default() }
+        BundleCache {
+            heads,
+            products: Mutex::default(),
+            directories,
+            http_bundles: Mutex::default(),
+            python: PythonCache::default(),
+        }
     }
 }
 

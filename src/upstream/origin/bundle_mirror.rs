@@ -274,7 +274,7 @@ fn validator(chain: Sha256) -> String {
 
 /// Converts an error of a bundle. An incomplete bundle is [`UpstreamError::Unavailable`]: it may be complete at the
 /// next attempt.
-fn upstream_error(error: BundleError) -> UpstreamError {
+pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {
         BundleError::Upstream(error) => error.clone(),

@@ -9,5 +9,6 @@ pub mod mirror;
 mod mirror_dir;
 pub mod mirror_view;
 mod probe;
+pub mod python_bundle;
 pub mod python_index;
 mod readmes;

@@ -1,9 +1,17 @@
-//! An index of Python packages: the simple repository API of a server, or the directory of a static mirror.
+//! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a bundle.
+//! An HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use url::Url;
 
+use super::bundle::Bundle;
+use super::bundle_cache::BundleCache;
+use super::bundle_mirror::upstream_error;
+use super::python_bundle;
+use crate::bundle::{Product, PythonState, seal};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
@@ -29,12 +37,13 @@ const ROOT_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct PythonIndex {
     transport: Transport,
+    cache: Arc<BundleCache>,
 }
 
 impl PythonIndex {
     /// The index whose pages are below `simple/` of an address.
-    pub(in crate::upstream) fn at(transport: Transport) -> PythonIndex {
-        PythonIndex { transport }
+    pub(in crate::upstream) fn at(transport: Transport, cache: Arc<BundleCache>) -> PythonIndex {
+        PythonIndex { transport, cache }
     }
 
     /// Returns the address for messages and keys: without user, password and trailing slash.
@@ -56,7 +65,19 @@ impl PythonIndex {
             retries: true,
             timeout: ROOT_TIMEOUT,
         };
-        match self.get(request).await? {
+        let response = match self.is_bundle() {
+            Some(true) => self.root_of_bundle().await,
+            Some(false) | None => match self.get(request).await {
+                Err(UpstreamError::Missing(_)) if self.probe().await => self.root_of_bundle().await,
+                response => {
+                    if response.is_ok() && self.transport.directory().is_none() {
+                        self.cache.python.record(&self.address(), Some(false));
+                    }
+                    response
+                }
+            },
+        };
+        match response? {
             PageResponse::Page(page) => Ok(*page),
             PageResponse::Unchanged(_) => Err(UpstreamError::Refused {
                 url: format!("{}/simple/", self.address()),
@@ -78,7 +99,91 @@ impl PythonIndex {
     ) -> Result<PageResponse, UpstreamError> {
         let path = format!("simple/{project}");
         let (limit, timeout) = (MAX_PAGE, PAGE_TIMEOUT);
-        self.get(PageRequest { path: &path, accept, etag, limit, retries: false, timeout }).await
+        let request = PageRequest { path: &path, accept, etag, limit, retries: false, timeout };
+        match self.is_bundle() {
+            Some(true) => self.project_of_bundle(project, etag).await,
+            Some(false) => self.get(request).await,
+            None => match self.get(request).await {
+                Err(UpstreamError::Missing(_)) if self.probe().await => {
+                    self.project_of_bundle(project, etag).await
+                }
+                response => response,
+            },
+        }
+    }
+
+    /// Returns whether the address is that of a bundle; `None` if that is not known.
+    fn is_bundle(&self) -> Option<bool> {
+        match self.transport.directory() {
+            Some(root) => Some(Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file())),
+            None => self.cache.python.is_bundle(&self.address()),
+        }
+    }
+
+    /// Requests the file that identifies a bundle.
+    async fn probe(&self) -> bool {
+        if self.transport.directory().is_some() {
+            return false;
+        }
+        let is_bundle = Bundle::at(self.transport.clone()).has(&Product::Pypi).await.unwrap_or(false);
+        self.cache.python.record(&self.address(), Some(is_bundle));
+        is_bundle
+    }
+
+    /// Returns the contents of the bundle.
+    async fn bundle_state(&self) -> Result<Arc<PythonState>, UpstreamError> {
+        let bundle = Bundle::at(self.transport.clone());
+        let head = self.cache.head(&bundle, &Product::Pypi).await.map_err(|error| {
+            // The address may be that of an index now: the next request determines it again.
+            self.cache.python.record(&self.address(), None);
+            upstream_error(error)
+        })?;
+        self.cache.python.state(&bundle, &head).await.map_err(upstream_error)
+    }
+
+    async fn root_of_bundle(&self) -> Result<PageResponse, UpstreamError> {
+        let state = self.bundle_state().await?;
+        let body = python_bundle::root_page(&state);
+        Ok(PageResponse::Page(Box::new(self.made_page(body, "simple/")?)))
+    }
+
+    async fn project_of_bundle(
+        &self,
+        project: &str,
+        etag: Option<&str>,
+    ) -> Result<PageResponse, UpstreamError> {
+        let state = self.bundle_state().await?;
+        let path = format!("simple/{project}/");
+        let missing = || UpstreamError::Missing(format!("{}/{path}", self.address()));
+        let body = python_bundle::project_page(&state, project, &self.base()?).ok_or_else(missing)?;
+        let page = self.made_page(body, &path)?;
+        if page.etag.as_deref() == etag {
+            let serial = state.project(project).and_then(|project| i64::try_from(project.serial).ok());
+            return Ok(PageResponse::Unchanged(PageAge { serial, seconds: 0 }));
+        }
+        Ok(PageResponse::Page(Box::new(page)))
+    }
+
+    /// Returns a page that was made from a bundle.
+    fn made_page(&self, body: Vec<u8>, path: &str) -> Result<Page, UpstreamError> {
+        let etag = format!("bundle {}", seal::digest(&body));
+        let url = self.base()?.join(path).map_err(|_| self.not_a_url())?;
+        Ok(Page::of_file(Bytes::from(body), "application/vnd.pypi.simple.v1+json", Some(etag), url))
+    }
+
+    /// Returns the address with a slash at its end, without user and password.
+    fn base(&self) -> Result<Url, UpstreamError> {
+        match self.transport.directory() {
+            Some(root) => Url::from_directory_path(root).map_err(|()| self.not_a_url()),
+            None => {
+                let address = format!("{}/", self.address().trim_end_matches('/'));
+                Url::parse(&address).map_err(|_| self.not_a_url())
+            }
+        }
+    }
+
+    fn not_a_url(&self) -> UpstreamError {
+        UpstreamError::Refused { url: self.address(), reason: "is not an absolute path".to_owned() }
     }
 
     async fn get(&self, request: PageRequest<'_>) -> Result<PageResponse, UpstreamError> {
@@ -86,8 +191,10 @@ impl PythonIndex {
             return self.transport.page(request).await;
         }
         let mut missing = None;
-        for (name, media_type) in FILES {
-            let path = format!("{}/{name}", request.path);
+        let folders = [Some(request.path.to_owned()), hashed_folder(request.path)];
+        let candidates = folders.iter().flatten().flat_map(|folder| FILES.map(|file| (folder, file)));
+        for (folder, (name, media_type)) in candidates {
+            let path = format!("{folder}/{name}");
             let validators = request.etag.and_then(|etag| etag.strip_prefix(name)?.strip_prefix(' '));
             let validators =
                 validators.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
@@ -109,9 +216,23 @@ impl PythonIndex {
     /// The address of a file of a directory.
     fn file_url(&self, path: &str) -> Result<Url, UpstreamError> {
         let file = self.transport.directory().map(|root| root.join(path));
-        file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| UpstreamError::Refused {
-            url: self.address(),
-            reason: "is not an absolute path".to_owned(),
-        })
+        file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| self.not_a_url())
+    }
+}
+
+/// Returns the folder of a page in a mirror of bandersnatch with the option `hash-index`: `simple/r/requests`.
+fn hashed_folder(path: &str) -> Option<String> {
+    let project = path.strip_prefix("simple/")?;
+    Some(format!("simple/{}/{project}", project.chars().next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_may_be_in_folders_by_first_letter() {
+        assert_eq!(hashed_folder("simple/requests").as_deref(), Some("simple/r/requests"));
+        assert_eq!((hashed_folder("simple"), hashed_folder("simple/")), (None, None));
     }
 }

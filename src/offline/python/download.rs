@@ -1,0 +1,145 @@
+//! Fetches a file and its METADATA, compares them with the digests on the page, and stores them under the digest of the
+//! file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use md5::Md5 as Md5Hasher;
+use sha2::{Digest, Sha256 as Hasher};
+
+use super::plan::PlannedFile;
+use super::source::Source;
+use crate::bundle::layout::METADATA_EXTENSION;
+use crate::bundle::python_record::{FileObject, FileRecord, MetadataObject, object_extension};
+use crate::bundle::{Product, seal};
+use crate::model::digest::{Md5, Sha256};
+use crate::model::time::Day;
+use crate::offline::buffer::{Budget, FileBuffer};
+use crate::offline::destination::{self, Destination};
+use crate::offline::file::Failure;
+use crate::python::simple::page::{MetadataFile, PageFile};
+use crate::upstream::UpstreamError;
+
+/// Size of a read, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// The target of downloads.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) source: Arc<Source>,
+    pub(super) destination: Destination,
+    pub(super) budget: Arc<Budget>,
+    /// The day of files whose upload the index does not state.
+    pub(super) today: Day,
+}
+
+/// Fetches a file, unless the destination has it from an interrupted run. Returns its record, dated to its upload.
+pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<FileRecord, Failure> {
+    let file = &planned.file;
+    let refused = |reason: String| Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason });
+    let sha256 = file.sha256().ok_or_else(|| refused("has no sha256".to_owned()))?;
+    let extension = object_extension(file.name.as_str()).map_err(refused)?;
+    let object_path = target.destination.path(&Product::Pypi.object_path(sha256, &extension));
+    let existing_path = object_path.clone();
+    let existing = blocking(&object_path, move || Ok(digests(&existing_path).ok())).await?;
+    let object = match existing.filter(|object| object.sha256 == sha256) {
+        Some(object) => object,
+        None => download(target, file, sha256, &object_path).await?,
+    };
+    let metadata_path = target.destination.path(&Product::Pypi.object_path(sha256, METADATA_EXTENSION));
+    let meta = match file.core_metadata {
+        MetadataFile::None => None,
+        MetadataFile::Unverified | MetadataFile::Sha256(_) => {
+            let bytes = target.source.metadata(file).await.map_err(Failure::Mirror)?;
+            let meta = MetadataObject { sha256: seal::digest(&bytes), size: bytes.len() as u64 };
+            let path = metadata_path.clone();
+            blocking(&metadata_path, move || write(&path, &bytes)).await?;
+            Some(meta)
+        }
+    };
+    Ok(FileRecord {
+        project: planned.project.clone(),
+        version: planned.version.clone(),
+        name: file.name.as_str().to_owned(),
+        day: file.upload_time.map_or(target.today, |time| time.day()),
+        upload: file.upload_time,
+        obj: object,
+        rp: file.requires_python.clone(),
+        meta,
+        yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
+    })
+}
+
+async fn download(
+    target: &Target,
+    file: &PageFile,
+    sha256: Sha256,
+    path: &Path,
+) -> Result<FileObject, Failure> {
+    let (mirror, file_path) = target.source.file(file).map_err(Failure::Mirror)?;
+    let folder = target.destination.path(&Product::Pypi.objects_dir());
+    let mut buffer = FileBuffer::new(folder, target.budget.clone());
+    if let Err(error) = mirror.download(&file_path, file.size, &mut buffer).await {
+        return Err(match buffer.take_error() {
+            Some((error, dir)) => Failure::Destination(error, dir),
+            None => Failure::Mirror(error),
+        });
+    }
+    let (object_path, published) = (path.to_owned(), file.upload_time);
+    let work = move || {
+        let download = buffer.finish()?;
+        let object = FileObject { sha256: download.sha256, size: download.size, md5: download.md5 };
+        if object.sha256 == sha256 {
+            let complete = download.into_file(object_path.parent().unwrap_or(&object_path))?;
+            destination::set_published_time(complete.as_file(), published);
+            destination::persist(complete, &object_path)?;
+        }
+        Ok(object)
+    };
+    let object = blocking(path, work).await?;
+    if object.sha256 == sha256 {
+        return Ok(object);
+    }
+    let reason = format!(
+        "its sha256 is {} and not {sha256}, as the page states: the file was changed on the index or in transit",
+        object.sha256
+    );
+    Err(Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason }))
+}
+
+/// Runs `work`, whose errors are those of a file, on another thread.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    result.map_err(|error| Failure::Destination(error, path.to_owned()))
+}
+
+/// Writes a small file atomically.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder)?;
+    let mut file = Destination::temp_file(folder)?;
+    io::Write::write_all(&mut file, bytes)?;
+    destination::persist(file, path)
+}
+
+/// Returns the digests and the size of a file.
+fn digests(path: &Path) -> io::Result<FileObject> {
+    let mut file = File::open(path)?;
+    let (mut sha256, mut md5, mut size) = (Hasher::new(), Md5Hasher::new(), 0);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            let (sha256, md5) = (Sha256(sha256.finalize().into()), Md5(md5.finalize().into()));
+            return Ok(FileObject { sha256, size, md5 });
+        }
+        sha256.update(&buffer[..count]);
+        md5.update(&buffer[..count]);
+        size += count as u64;
+    }
+}

@@ -1,0 +1,154 @@
+//! Reads the file of `--file-in`: requirements, with the files that it names, or a lock file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::selection::{Need, Rule};
+use crate::offline::error::OfflineError;
+use crate::offline::progress::Output;
+use crate::python::lock_file::{self, BadLockFile, LockedPackage};
+use crate::python::marker::Marker;
+use crate::python::requirement::{Constraint, Requirement};
+use crate::python::requirements_file::{self, Entry};
+use crate::python::specifier::Specifiers;
+
+/// Maximum number of files that name each other.
+const MAX_FILES: usize = 100;
+/// File names of lock files, or their endings.
+const LOCK_FILES: [&str; 2] = [".toml", ".lock"];
+
+/// Returns the packages that a file requires in any environment of the rule.
+pub(super) fn read(path: &Path, rule: &Rule, output: Output) -> Result<Vec<Need>, OfflineError> {
+    let mut needs = Vec::new();
+    let mut read_paths = BTreeSet::new();
+    let mut pending_paths = vec![path.to_owned()];
+    while let Some(path) = pending_paths.pop() {
+        let usage_error =
+            |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", path.display()));
+        if !read_paths.insert(path.clone()) {
+            continue;
+        }
+        if read_paths.len() > MAX_FILES {
+            return Err(usage_error(format!("more than {MAX_FILES} files name each other")));
+        }
+        let bytes = std::fs::read(&path).map_err(|error| usage_error(error.to_string()))?;
+        if is_lock_file(&path) {
+            needs.extend(locked(&bytes, rule, output).map_err(|error| usage_error(error.to_string()))?);
+            continue;
+        }
+        let file = requirements_file::parse(&bytes).map_err(|error| usage_error(error.to_string()))?;
+        for (line, option) in &file.ignored {
+            output.warn(&format!("{}:{line}: {option} has no effect", path.display()));
+        }
+        for entry in file.entries {
+            match entry {
+                Entry::Requirement { requirement, sha256, .. } => {
+                    let need = need_of(requirement, rule, &[], true);
+                    needs.extend(need.map(|need| Need { digests: sha256, ..need }));
+                }
+                Entry::File { path: other, .. } => pending_paths.push(sibling(&path, &other)),
+            }
+        }
+    }
+    if needs.is_empty() {
+        let file = path.display();
+        return Err(OfflineError::Usage(format!(
+            "--file-in {file}: it requires no package for these targets"
+        )));
+    }
+    Ok(needs)
+}
+
+fn sibling(path: &Path, other: &str) -> PathBuf {
+    path.parent().map_or_else(|| PathBuf::from(other), |folder| folder.join(other))
+}
+
+fn is_lock_file(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    LOCK_FILES.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Returns the need of a requirement; `None` if its marker is false in all environments, or it names an address.
+pub(super) fn need_of(
+    requirement: Requirement,
+    rule: &Rule,
+    extras: &[String],
+    is_requested: bool,
+) -> Option<Need> {
+    let Constraint::Versions(versions) = requirement.constraint else { return None };
+    if !requirement.marker.as_ref().is_none_or(|marker| applies(marker, rule, extras)) {
+        return None;
+    }
+    let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
+    Some(Need { project: requirement.name, extras, versions, digests: Vec::new(), is_requested })
+}
+
+fn applies(marker: &Marker, rule: &Rule, extras: &[String]) -> bool {
+    rule.environments.iter().any(|environment| environment.may_satisfy(marker, extras))
+}
+
+fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<Need>, BadLockFile> {
+    let file = lock_file::parse(bytes)?;
+    for package in &file.skipped {
+        output.warn(&format!("{} is left out: {}", package.name, package.reason));
+    }
+    let is_needed = |package: &LockedPackage| {
+        // A marker that cannot be read does not exclude the package.
+        let marker = package.marker.as_deref().and_then(|text| Marker::parse(text).ok());
+        marker.is_none_or(|marker| applies(&marker, rule, &[]))
+    };
+    let needs = file.packages.into_iter().filter(is_needed).filter_map(|package| {
+        let exact = format!("=={}", package.version).parse::<Specifiers>();
+        let versions = exact.or_else(|_| format!("==={}", package.version).parse()).ok()?;
+        let digests = package.files.iter().filter_map(|file| file.sha256).collect();
+        Some(Need { versions, digests, ..Need::any(package.name) })
+    });
+    Ok(needs.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pythons: &[&str], platforms: &[&str]) -> Rule {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Rule::parse(&texts(pythons), &texts(platforms)).expect("targets")
+    }
+
+    #[test]
+    fn requirements_and_the_files_that_they_name_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("requirements.txt");
+        let digest = "ab".repeat(32);
+        let text = format!(
+            "-r more.txt\nflask>=2  # web\nodd==1.0 --hash=sha256:{digest}\nwin ; sys_platform == 'win32'\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(dir.path().join("more.txt"), "-r requirements.txt\nmore[b,A]\n").unwrap();
+        let needs = read(&path, &rule(&["3.11"], &["manylinux_2_17_x86_64"]), Output::Quiet).unwrap();
+        let names: Vec<&str> = needs.iter().map(|need| need.project.as_str()).collect();
+        assert_eq!(names, ["flask", "odd", "more"]);
+        assert_eq!(needs[1].digests.len(), 1);
+        assert_eq!(needs[2].extras, ["a", "b"]);
+        assert_eq!(read(&path, &rule(&[], &[]), Output::Quiet).unwrap().len(), 4);
+        let error = read(&dir.path().join("none.txt"), &rule(&[], &[]), Output::Quiet).unwrap_err();
+        assert!(matches!(error, OfflineError::Usage(text) if text.contains("none.txt")));
+    }
+
+    #[test]
+    fn lock_files_give_exact_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("poetry.lock");
+        let text = format!(
+            "[[package]]\nname = \"Odd.Lib\"\nversion = \"1.0\"\noptional = false\npython-versions = \"*\"\n\
+             files = [{{file = \"odd_lib-1.0.tar.gz\", hash = \"sha256:{}\"}}]\n\
+             [metadata]\nlock-version = \"2.1\"\npython-versions = \"*\"\ncontent-hash = \"x\"\n",
+            "ab".repeat(32)
+        );
+        std::fs::write(&path, text).unwrap();
+        let needs = read(&path, &rule(&[], &[]), Output::Quiet).unwrap();
+        let [need] = &needs[..] else { panic!("{needs:?}") };
+        assert_eq!((need.project.as_str(), need.versions.as_str()), ("odd-lib", "==1.0"));
+        assert_eq!(need.digests.len(), 1);
+    }
+}

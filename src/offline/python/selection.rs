@@ -1,0 +1,219 @@
+//! Chooses versions and files of a project: for each environment the newest version that has a file for it. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::bundle::FilesRule;
+use crate::model::digest::Sha256;
+use crate::python::environment::Environment;
+use crate::python::file_name::FileKind;
+use crate::python::name::NormalName;
+use crate::python::simple::page::{PageFile, ProjectPage};
+use crate::python::specifier::Specifiers;
+use crate::python::target::{BadTarget, Platform, PythonMinor};
+use crate::python::version::Version;
+use crate::python::wheel_name::WheelName;
+
+/// A requirement of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) project: NormalName,
+    /// The extras in normal form.
+    pub(super) extras: Vec<String>,
+    pub(super) versions: Specifiers,
+    /// Digests of the only files to take; empty for any.
+    pub(super) digests: Vec<Sha256>,
+    /// Whether the file of the user names it; otherwise a package requires it.
+    pub(super) is_requested: bool,
+}
+
+impl Need {
+    /// Returns a need of any version.
+    pub(super) fn any(project: NormalName) -> Need {
+        let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("no clause is valid"));
+        Need { project, extras: Vec::new(), versions, digests: Vec::new(), is_requested: true }
+    }
+
+    fn allows(&self, version: &Version, file: &PageFile) -> bool {
+        let has_digest = file.sha256().is_some_and(|sha256| self.digests.contains(&sha256));
+        self.versions.contains(version) && (self.digests.is_empty() || has_digest)
+    }
+
+    /// Whether yanked files are taken.
+    fn is_pinned(&self) -> bool {
+        self.versions.pin().is_some() || !self.digests.is_empty()
+    }
+
+    /// Whether pre-releases are as good as other versions: the specifiers name one.
+    fn names_pre_release(&self) -> bool {
+        self.versions.as_str().contains(|c: char| c.is_ascii_alphabetic())
+    }
+}
+
+/// The environments whose wheels are taken.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// Every requested version of Python on every requested platform.
+    pub(super) environments: Vec<Environment>,
+    /// As written in the head.
+    pub(super) files: FilesRule,
+}
+
+impl Rule {
+    /// Parses versions of Python and platform tags; an empty list is any.
+    pub(super) fn parse(pythons: &[String], platforms: &[String]) -> Result<Rule, BadTarget> {
+        let files = FilesRule { platforms: platforms.to_vec(), pythons: pythons.to_vec(), sdists: true };
+        let mut python_list = Vec::new();
+        for text in pythons {
+            python_list.push(Some(text.parse::<PythonMinor>()?));
+        }
+        let mut platform_list = Vec::new();
+        // `any` stands for wheels of all platforms, which are always taken.
+        for text in platforms.iter().filter(|text| *text != "any") {
+            platform_list.push(Some(text.parse::<Platform>()?));
+        }
+        if python_list.is_empty() {
+            python_list.push(None);
+        }
+        if platform_list.is_empty() {
+            platform_list.push(None);
+        }
+        let environments = python_list.iter().flat_map(|python| {
+            platform_list
+                .iter()
+                .map(move |platform| Environment { python: *python, platform: platform.clone() })
+        });
+        Ok(Rule { environments: environments.collect(), files })
+    }
+}
+
+/// A chosen file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChosenFile {
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+/// Returns the version of a file of a page.
+pub(super) fn version_of(page: &ProjectPage, file: &PageFile) -> Option<String> {
+    let listed = file.name.version(&page.name, page.versions.as_deref());
+    listed.or_else(|| file.name.version(&page.name, None))
+}
+
+/// Returns the files that satisfy all needs: for each environment those of the newest version that has any. Files
+/// without a SHA-256 are never taken.
+pub(super) fn choose(page: &ProjectPage, needs: &[&Need], rule: &Rule) -> Vec<ChosenFile> {
+    let is_pinned = needs.iter().any(|need| need.is_pinned());
+    let names_pre_release = needs.iter().any(|need| need.names_pre_release());
+    let allowed_files: Vec<(Version, String, &PageFile)> = page
+        .offered_files()
+        .iter()
+        .filter(|file| file.sha256().is_some() && (file.yanked.is_none() || is_pinned))
+        .filter_map(|file| {
+            let text = version_of(page, file)?;
+            Some((Version::lenient(&text), text, file))
+        })
+        .filter(|(version, _, file)| needs.iter().all(|need| need.allows(version, file)))
+        .collect();
+    let mut chosen = BTreeMap::new();
+    for environment in &rule.environments {
+        let usable_files: Vec<&(Version, String, &PageFile)> =
+            allowed_files.iter().filter(|(_, _, file)| accepts(environment, file)).collect();
+        let newest = usable_files
+            .iter()
+            .map(|(version, ..)| (names_pre_release || !version.is_pre_release(), version))
+            .max();
+        let Some((_, newest)) = newest else { continue };
+        for (_, text, file) in usable_files.iter().filter(|(version, ..)| version == newest) {
+            chosen.insert(file.name.as_str().to_owned(), text.clone());
+        }
+    }
+    chosen.into_iter().map(|(name, version)| ChosenFile { name, version }).collect()
+}
+
+/// Returns true if a file can be installed in an environment.
+fn accepts(environment: &Environment, file: &PageFile) -> bool {
+    if !environment.is_allowed_by(file.requires_python.as_deref()) {
+        return false;
+    }
+    match file.name.kind() {
+        FileKind::Sdist => true,
+        FileKind::Wheel => WheelName::parse(file.name.as_str()).is_ok_and(|wheel| {
+            wheel.tags.expand().any(|tag| {
+                environment.python.is_none_or(|python| python.accepts(tag))
+                    && environment.platform.as_ref().is_none_or(|platform| platform.accepts(tag.platform))
+            })
+        }),
+        // Installers ignore them.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::file_name::FileName;
+    use crate::python::simple::page::Yank;
+
+    fn page(files: &[(&str, &str)]) -> ProjectPage {
+        let mut page = ProjectPage::new("odd".parse().expect("a name"));
+        for (name, requires_python) in files {
+            let mut file = PageFile::new(FileName::parse(name).expect(name), format!("http://h/{name}"));
+            file.hashes.insert("sha256".to_owned(), "ab".repeat(32));
+            file.requires_python = Some((*requires_python).to_owned()).filter(|text| !text.is_empty());
+            page.files.push(file);
+        }
+        page
+    }
+
+    fn need(versions: &str) -> Need {
+        let any = Need::any("odd".parse().expect("a name"));
+        Need { versions: versions.parse().expect(versions), ..any }
+    }
+
+    fn names(page: &ProjectPage, needs: &[&Need], pythons: &[&str], platforms: &[&str]) -> Vec<String> {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let rule = Rule::parse(&texts(pythons), &texts(platforms)).expect("targets");
+        choose(page, needs, &rule).into_iter().map(|file| file.name).collect()
+    }
+
+    #[test]
+    fn the_newest_allowed_version_is_taken_for_each_environment() {
+        let page = page(&[
+            ("odd-1.0.tar.gz", ""),
+            ("odd-1.0-py3-none-any.whl", ""),
+            ("odd-2.0.tar.gz", ">=3.12"),
+            ("odd-2.0-cp312-cp312-manylinux_2_17_x86_64.whl", ">=3.12"),
+            ("odd-2.0-cp312-cp312-win_amd64.whl", ">=3.12"),
+            ("odd-3.0rc1.tar.gz", ""),
+            ("odd-0.9.exe", ""),
+        ]);
+        let any = need("");
+        let newest = [
+            "odd-2.0-cp312-cp312-manylinux_2_17_x86_64.whl",
+            "odd-2.0-cp312-cp312-win_amd64.whl",
+            "odd-2.0.tar.gz",
+        ];
+        assert_eq!(names(&page, &[&any], &[], &[]), newest);
+        assert_eq!(names(&page, &[&any], &["3.12"], &["win_amd64"]), newest[1..]);
+        let old = ["odd-1.0-py3-none-any.whl", "odd-1.0.tar.gz"];
+        assert_eq!(names(&page, &[&any], &["3.11"], &["win_amd64"]), old);
+        assert_eq!(names(&page, &[&any], &["3.11", "3.12"], &["win_amd64", "any"]).len(), 4);
+        assert_eq!(names(&page, &[&need("<2")], &[], &[]), old);
+        assert_eq!(names(&page, &[&any, &need("<2")], &[], &[]), old);
+        assert_eq!(names(&page, &[&need(">=3.0rc1")], &[], &[]), ["odd-3.0rc1.tar.gz"]);
+        assert!(names(&page, &[&need("<0.5")], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn yanked_files_and_files_without_a_digest_are_left_out() {
+        let mut page = page(&[("odd-1.0.tar.gz", ""), ("odd-2.0.tar.gz", ""), ("odd-3.0.tar.gz", "")]);
+        page.files[1].yanked = Some(Yank::default());
+        page.files[2].hashes.clear();
+        assert_eq!(names(&page, &[&need("")], &[], &[]), ["odd-1.0.tar.gz"]);
+        assert_eq!(names(&page, &[&need("==2.0")], &[], &[]), ["odd-2.0.tar.gz"]);
+        let other = Need { digests: vec![Sha256([1; 32])], ..need("") };
+        assert!(names(&page, &[&other], &[], &[]).is_empty());
+        let same = Need { digests: vec![Sha256([0xab; 32])], ..need("==1.0") };
+        assert_eq!(names(&page, &[&same], &[], &[]), ["odd-1.0.tar.gz"]);
+    }
+}

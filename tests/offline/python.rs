@@ -1,0 +1,243 @@
+//! Python packages over the air gap: from an index to a bundle, to a server without a network, to pip and uv.
+
+use std::path::{Path, PathBuf};
+
+use crate::python::clients::{command, installed_version, program, run, text};
+use crate::python::index::{get, names};
+use crate::python::package::Package;
+use crate::support::downloader::{self, copy_over, objects, tree, validate};
+use crate::support::fixtures::until;
+use crate::support::mirror_dir::file_url;
+use crate::support::nginx::Nginx;
+use crate::support::process::{ProcessOutput, run_to_end};
+use crate::support::pypi::Pypi;
+use crate::support::rerun;
+use crate::support::server::{Builder, Server};
+
+/// Adds the wheel of a package with its metadata to an index; returns the name of the wheel.
+pub(super) fn publish(pypi: &Pypi, package: &Package, uploaded: &str) -> String {
+    let project = package.name.to_lowercase().replace('.', "-");
+    let name = package.wheel_name();
+    pypi.add(&project, &name, &package.wheel(), uploaded);
+    pypi.edit(&project, &name, |file| file.metadata = Some(package.metadata().into_bytes()));
+    name
+}
+
+/// An index with `app`, which requires `Odd.Lib`, which requires `base` on Windows only.
+pub(super) fn index() -> Pypi {
+    let pypi = Pypi::start();
+    publish(&pypi, &Package::new("app", "1.0").requires("odd_lib>=1"), "2020-01-01T00:00:00Z");
+    let lib = Package::new("Odd.Lib", "1.0").requires("base ; sys_platform == 'win32'");
+    publish(&pypi, &lib, "2020-01-02T00:00:00Z");
+    pypi.add("odd-lib", &lib.sdist_name(), &lib.sdist(), "2020-01-02T00:00:00Z");
+    publish(&pypi, &Package::new("base", "1.0"), "2020-01-03T00:00:00Z");
+    publish(&pypi, &Package::new("other", "1.0"), "2020-01-03T00:00:00Z");
+    pypi
+}
+
+/// Runs `get pypi` for a file with these lines.
+pub(super) fn get_pypi(from: &str, to: &Path, lines: &str, more_args: &[&str]) -> ProcessOutput {
+    let list = to.with_extension("txt");
+    std::fs::write(&list, lines).unwrap();
+    let (to, list) = (to.to_str().unwrap(), list.to_str().unwrap());
+    let args = ["get", "pypi", "--base-url", from, "--destination", to, "--file-in", list];
+    run_to_end(downloader::command(&[&args[..], more_args].concat()).env("NO_PROXY", "*"))
+}
+
+/// [`get_pypi`], which must succeed.
+pub(super) fn must_get_pypi(from: &str, to: &Path, lines: &str, more_args: &[&str]) -> String {
+    let output = get_pypi(from, to, lines, more_args);
+    assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
+    output.err
+}
+
+pub(super) fn assert_complete(root: &Path) {
+    assert_eq!(validate("pypi", root, &["--packages"]), (0, Vec::new()));
+}
+
+/// A server with the repository `py`, whose packages come from a bundle.
+fn serve(url: &str) -> Server {
+    let server = Builder::default().gcfg(&format!("[PyPI]\nURL = {url}")).env("NO_PROXY", "*").start();
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=pypi");
+    server.sync_of("pypi").expect("a bundle");
+    server
+}
+
+#[test]
+fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
+    if rerun::without_network() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, carried) = (dir.path().join("bundle"), dir.path().join("my disk"));
+    let pypi = index();
+    let flags = ["--dependencies", "--pythons", "3.11,3.12,3.13", "--platforms", "manylinux_2_28_x86_64"];
+    must_get_pypi(&pypi.url(), &bundle, "app\n", &flags);
+    drop(pypi);
+    assert_complete(&bundle);
+    // app, Odd.Lib as wheel and as source distribution, and METADATA of both wheels; base is for Windows.
+    assert_eq!(objects(&bundle).len(), 5, "{:?}", objects(&bundle));
+    std::fs::create_dir(&carried).unwrap();
+    copy_over(&bundle, &carried);
+    assert_complete(&carried);
+    let server = serve(&file_url(&carried.canonicalize().unwrap()));
+    let root = get(&server, "/py/latest/simple/").json();
+    assert_eq!(root["projects"].as_array().map(Vec::len), Some(2));
+    let url = server.url("/py/latest/simple");
+
+    let target = server.dir().join("pip-target");
+    let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"]);
+    pip.arg(&target).args(["-i", &url, "app"]);
+    let output = run(pip);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "odd_lib").as_deref(), Some("1.0"));
+
+    let target = server.dir().join("uv-target");
+    let mut uv = command(&server, &program("uv", "uv"), "home-uv");
+    uv.args(["pip", "install", "--target"]).arg(&target).args(["--default-index", &url, "app"]);
+    let output = run(uv);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "app").as_deref(), Some("1.0"));
+    // A day before the bundle was made.
+    assert_eq!(names(&server, "2020-01-01", "app").len(), 1);
+    assert!(names(&server, "2020-01-01", "odd-lib").is_empty());
+}
+
+#[test]
+fn later_runs_add_new_files_and_the_changes_of_old_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    must_get_pypi(&pypi.url(), &bundle, "app\nodd-lib\nother==1.0\n", &[]);
+    let first_objects = objects(&bundle);
+    let server = serve(&file_url(&bundle.canonicalize().unwrap()));
+    assert_eq!((names(&server, "latest", "app").len(), names(&server, "latest", "other").len()), (1, 1));
+
+    pypi.take_requests();
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nodd-lib\nother==1.0\n", &[]);
+    assert!(output.contains("nothing is new"), "{output}");
+    assert!(pypi.take_requests().iter().all(|path| path.starts_with("/simple/")));
+
+    let new = publish(&pypi, &Package::new("app", "2.0"), "2020-05-01T00:00:00Z");
+    pypi.edit("odd-lib", "odd_lib-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
+    pypi.remove("other", "other-1.0-py3-none-any.whl");
+    // Without the file: the newest versions of the packages that the directory has.
+    let (url, to) = (pypi.url(), bundle.to_str().unwrap().to_owned());
+    let mut command = downloader::command(&["get", "pypi", "--base-url", &url, "--destination", &to]);
+    let output = run_to_end(command.env("NO_PROXY", "*"));
+    assert!(output.err.contains("other: no file of the index satisfies it"), "{}", output.err);
+    assert_complete(&bundle);
+    assert_eq!(objects(&bundle).len(), first_objects.len() + 2, "the wheel and its metadata");
+    let requests = pypi.take_requests();
+    assert!(requests.iter().all(|path| path.starts_with("/simple/") || path.contains(&new)), "{requests:?}");
+
+    server.sync_of("pypi").expect("a bundle");
+    assert_eq!(names(&server, "latest", "app").len(), 2);
+    assert!(names(&server, "latest", "other").is_empty());
+    let page = get(&server, "/py/latest/simple/odd-lib/").json();
+    let files = page["files"].as_array().unwrap();
+    let sdist = files.iter().find(|file| file["filename"] == "odd_lib-1.0.tar.gz").unwrap();
+    assert_eq!(sdist["yanked"], "broken");
+}
+
+#[test]
+fn an_incremental_bundle_is_copied_over_its_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, difference) = (dir.path().join("base"), dir.path().join("difference"));
+    let pypi = index();
+    must_get_pypi(&pypi.url(), &base, "app\nother\n", &[]);
+    let today = today();
+    // Serials are seconds, and those of the incremental bundle must be later.
+    let start = jiff::Timestamp::now().as_second();
+    until("the next second", || jiff::Timestamp::now().as_second() > start);
+    publish(&pypi, &Package::new("app", "2.0"), &format!("{today}T00:00:01Z"));
+    must_get_pypi(&pypi.url(), &difference, "app\nother\n", &["--starting-snapshot", &today]);
+    assert_eq!(objects(&difference).len(), 2, "{:?}", objects(&difference));
+    let (code, findings) = validate("pypi", &difference, &["--packages"]);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    assert!(findings[0].2.contains("the base is missing"), "{findings:?}");
+    copy_over(&difference, &base);
+    assert_complete(&base);
+    let root = file_url(&base.canonicalize().unwrap());
+    let copy = dir.path().join("copy");
+    must_get_pypi(&root, &copy, "app\nother\n", &[]);
+    assert_complete(&copy);
+    let wheels: Vec<String> = objects(&copy).into_iter().filter(|path| path.ends_with(".whl")).collect();
+    assert_eq!(wheels.len(), 2, "the newest of each");
+}
+
+/// Today's day in UTC.
+fn today() -> String {
+    jiff::Timestamp::now().to_string()[..10].to_owned()
+}
+
+#[test]
+fn a_bundle_behind_a_static_web_server_is_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    must_get_pypi(&pypi.url(), &bundle, "app\n", &["--dependencies"]);
+    drop(pypi);
+    let web = Nginx::files(&bundle);
+    let mut server = serve(&web.url());
+    let download = |server: &Server| {
+        let page = get(server, "/py/latest/simple/app/").json();
+        let url = page["files"][0]["url"].as_str().expect("a file").to_owned();
+        let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+        (server.get(&path), server.get(&format!("{path}.metadata")))
+    };
+    let package = Package::new("app", "1.0").requires("odd_lib>=1");
+    let (wheel, metadata) = download(&server);
+    assert_eq!((wheel.status, wheel.body), (200, package.wheel()));
+    assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
+    // After a restart a page is read before the list.
+    server.restart();
+    assert_eq!(names(&server, "latest", "odd-lib").len(), 2);
+}
+
+#[test]
+fn a_directory_of_bandersnatch_with_a_hash_index_is_an_index_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = dir.path().join("web");
+    let package = Package::new("app", "1.0");
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(package.wheel()));
+    let file = format!("packages/aa/bb/{}", package.wheel_name());
+    let write = |path: &str, bytes: &[u8]| {
+        let path: PathBuf = web.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    write(&file, &package.wheel());
+    let page = serde_json::json!({
+        "meta": { "api-version": "1.1", "_last-serial": "77" },
+        "name": "app",
+        "versions": ["1.0"],
+        "files": [{
+            "filename": package.wheel_name(), "url": format!("../../../{file}"), "hashes": { "sha256": digest },
+            "requires-python": "", "size": package.wheel().len(), "upload-time": "2020-01-01T00:00:00Z",
+            "yanked": false,
+        }],
+    });
+    write("simple/a/app/index.v1_json", page.to_string().as_bytes());
+    write("simple/index.html", b"<!DOCTYPE html><html><body><a href=\"app/\">app</a></body></html>");
+    let url = file_url(&web.canonicalize().unwrap());
+    let server = serve(&url);
+    assert_eq!(names(&server, "2020-01-01", "app"), [package.wheel_name()]);
+    // It is also a source of bundles.
+    let bundle = dir.path().join("bundle");
+    must_get_pypi(&url, &bundle, "app\n", &[]);
+    assert_complete(&bundle);
+    assert_eq!(objects(&bundle).len(), 1);
+}
+
+#[test]
+fn a_dry_run_prints_the_sum_and_stores_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\n", &["--dependencies", "--dryrun"]);
+    assert!(output.contains("4 files with"), "{output}");
+    assert!(!bundle.exists() || tree(&bundle).is_empty());
+}

@@ -394,9 +394,6 @@ fn row(page: &mut String, property: &Property) {
         Effect::Since(_) => "\n",
         Effect::NotYet => " It has no effect yet.\n",
         Effect::Obsolete => " It has no effect.\n",
-        Effect::Refused => {
-            " If turned on, the server refuses to serve: this version lacks the restriction.\n"
-        }
     });
 }
 

@@ -376,7 +376,7 @@ mod tests {
     use crate::model::ids::Seq;
 
     fn tree(id: i64) -> PointTree {
-        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None }
     }
 
     fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {

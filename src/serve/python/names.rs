@@ -158,7 +158,7 @@ mod tests {
     use crate::model::ids::{Seq, TreeId};
 
     fn tree(source: i64) -> PointTree {
-        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1) }
+        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None }
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub fn resolve(
         };
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
-    let has_times = states.iter().any(|state| state.known_until.is_some());
+    let has_times = states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some());
     let is_known = |state: &State| state.known_until.is_none_or(|head| head >= end);
     Ok(Point {
         repo: repo.id,

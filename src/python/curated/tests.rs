@@ -82,21 +82,29 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
     let pdm = "[metadata]\nlock_version = \"4.5.0\"\n[[package]]\nname = \"odd\"\nversion = \"1.0\"\n";
     for (files, strict, reason) in [
         (&[("r.txt", "odd\nodd=>1\n")][..], false, "r.txt: line 2: '=>1' is not a version specifier"),
-        (&[("r.txt", "-e .\n")], false, "r.txt: line 1: the option '-e' is not supported here; remove it"),
         (
-            &[("r.txt", "odd\n-r a.txt\n")],
+            &[("r.txt", "-e .\n")][..],
+            false,
+            "r.txt: line 1: the option '-e' is not supported here; remove it",
+        ),
+        (
+            &[("r.txt", "odd\n-r a.txt\n")][..],
             false,
             "r.txt, line 2: the file 'a.txt' is missing; write its lines",
         ),
         (
-            &[("r.txt", "-r a.txt\n"), ("a.txt", "a b\n")],
+            &[("r.txt", "-r a.txt\n"), ("a.txt", "a b\n")][..],
             false,
             "a.txt: line 1: 'b' is not a version specifier",
         ),
-        (&[("r.txt", "# nothing\n")], false, "r.txt names no package; write one requirement on each line"),
-        (&[("r.txt", "-c a.txt\n"), ("a.txt", "odd\n")], false, "r.txt names no package"),
-        (&[("x.lock", "[tool]\n")], false, "x.lock: this is no lock file of a known format"),
-        (&[("pdm.lock", pdm)], true, "pdm.lock (pdm.lock): the lock file has no SHA-256 of 'odd'"),
+        (
+            &[("r.txt", "# nothing\n")][..],
+            false,
+            "r.txt names no package; write one requirement on each line",
+        ),
+        (&[("r.txt", "-c a.txt\n"), ("a.txt", "odd\n")][..], false, "r.txt names no package"),
+        (&[("x.lock", "[tool]\n")][..], false, "x.lock: this is no lock file of a known format"),
+        (&[("pdm.lock", pdm)][..], true, "pdm.lock (pdm.lock): the lock file has no SHA-256 of 'odd'"),
     ] {
         let text = refusal(files, strict);
         assert!(text.starts_with(reason), "{text}");

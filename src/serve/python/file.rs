@@ -1,5 +1,6 @@
 //! Finds pages and files of a Python repository.
 
+use super::curated;
 use super::owner::{self, OwnedProject};
 use crate::db;
 use crate::model::digest::Sha256;
@@ -78,7 +79,7 @@ async fn index_page(
     tree: PointTree,
     project: &NormalName,
 ) -> Result<LocatedPage, RepoError> {
-    let knowledge = repositories.page_reads.at(project, tree.seq).await?;
+    let knowledge = repositories.page_reads.at(project, tree.listing().seq).await?;
     let name = project.clone();
     let tree = repositories.state.db.read(move |c| owner::index_page(c, tree, &name)).await?;
     let is_settled = knowledge == Knowledge::Complete;
@@ -105,10 +106,16 @@ pub async fn locate(
     let query = repositories.state.db.read(move |c| {
         for tree in &trees {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            let step = (!subscribed.contains(&tree.source)).then_some(tree.seq);
-            let Some(found) = db::python_file::find(c, tree.tree, sha256, &name, metadata, step)? else {
+            // A curated source offers only what its definition allows at the point.
+            let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
+            let listing = tree.listing();
+            let step = is_restricted.then_some(listing.seq);
+            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, metadata, step)? else {
                 continue;
             };
+            if !curated::allows(c, tree, &found, sha256)? {
+                continue;
+            }
             let Ok(project) = found.project.parse::<NormalName>() else { continue };
             let owner = match owner::owner(c, &trees, &project)? {
                 Some(owner) => Some(owner),
@@ -116,7 +123,7 @@ pub async fn locate(
             };
             // A file of a project that its index removed is served as long as no other source has the name.
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
-                return Ok(Some((*tree, found)));
+                return Ok(Some((listing, found)));
             }
         }
         Ok(None)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::owner;
+use super::{curated, owner};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
 use crate::model::ids::{PackageId, SourceId};
@@ -128,7 +128,7 @@ pub(in crate::serve) fn preferred_versions(
     tree: &PointTree,
     projects: &[PackageId],
 ) -> Result<Vec<PreferredVersion>, DbError> {
-    let projects = python_file::of_projects(c, tree.tree, tree.seq, projects)?;
+    let projects = curated::of_projects(c, tree, projects)?;
     Ok(projects.iter().map(|files| preferred_version(files)).collect())
 }
 

@@ -2,14 +2,14 @@
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are
-//! never on one page.
+//! take the place of a private one. An index owns the projects that it lists at the point, a
+//! curated source those that its definition names. Files of two sources are never on one page.
 
 use std::collections::HashSet;
 
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, Seq, SourceId};
-use crate::model::point::PointTree;
+use crate::model::point::{Base, PointTree};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 
@@ -31,6 +31,12 @@ pub(in crate::serve) fn owner(
     let Some(first) = trees.first() else { return Ok(None) };
     let package = db::package::by_name(c, first.source, project.as_str())?;
     for tree in trees {
+        if tree.base.is_some() {
+            if db::curation::rule(c, tree.tree, tree.seq, project.as_str())?.is_some() {
+                return Ok(Some(OwnedProject { package, tree: *tree }));
+            }
+            continue;
+        }
         if is_index(tree) {
             if db::pypi::is_listed(c, tree.source, project.as_str(), tree.seq)? {
                 return Ok(Some(OwnedProject { package, tree: *tree }));
@@ -45,9 +51,10 @@ pub(in crate::serve) fn owner(
     Ok(None)
 }
 
-/// Whether the projects of a tree are those of an index, which are known before their files.
+/// Whether the projects of a tree are those of an index, which are known before their files; also if they are selected
+/// from one.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
-    tree.source == SourceId::PYPI
+    tree.listing().source == SourceId::PYPI
 }
 
 /// The state of a project of an index at the newest change up to a sequence number: equal on all days between two
@@ -57,15 +64,19 @@ pub(in crate::serve) fn index_page(
     tree: PointTree,
     project: &NormalName,
 ) -> Result<PointTree, DbError> {
-    let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
-        return Ok(PointTree { seq: NO_FILES, ..tree });
+    let listing = tree.listing();
+    let at = |seq: Seq| match tree.base {
+        Some(base) => PointTree { base: Some(Base { seq, ..base }), ..tree },
+        None => PointTree { seq, ..tree },
     };
-    let look = db::pypi::look(c, tree.source, package)?;
+    let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
+        return Ok(at(NO_FILES));
+    };
+    let look = db::pypi::look(c, listing.source, package)?;
     if look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()) {
-        return Ok(PointTree { seq: QUARANTINED, ..tree });
+        return Ok(at(QUARANTINED));
     }
-    let seq = db::python_file::last_change(c, tree.tree, tree.seq, package)?.unwrap_or(NO_FILES);
-    Ok(PointTree { seq, ..tree })
+    Ok(at(db::python_file::last_change(c, listing.tree, listing.seq, package)?.unwrap_or(NO_FILES)))
 }
 
 /// A sequence number before all files.
@@ -82,7 +93,10 @@ pub(in crate::serve) fn listed(
     let mut projects = Vec::new();
     for tree in trees {
         if is_index(tree) {
-            let names = db::pypi::names(c, tree.source, tree.seq)?;
+            let names = match tree.base {
+                Some(_) => db::curation::names(c, tree.tree, tree.seq)?,
+                None => db::pypi::names(c, tree.source, tree.seq)?,
+            };
             let new_names = names.into_iter().filter(|name| owned.insert(name.clone()));
             projects.extend(new_names.map(|name| (name, *tree)));
             continue;

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::document::PythonDocument;
-use super::owner;
-use crate::db::python_file::{self, ListedFile};
+use super::{curated, owner};
+use crate::db::python_file::ListedFile;
 use crate::db::{self, Conn, DbError};
 use crate::model::point::PointTree;
 use crate::python::accept::SimpleFormat;
@@ -38,9 +38,9 @@ pub(in crate::serve) fn rows(
             if let Some(tree) = trees.first()
                 && let Some(package) = db::package::by_name(c, tree.source, project.as_str())?
             {
-                files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+                files = curated::of_project(c, tree, package)?;
             }
-            let is_quarantined = trees.first().is_some_and(|tree| tree.seq == owner::QUARANTINED);
+            let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
             Ok(Rows::Files(project.clone(), status, files))
         }

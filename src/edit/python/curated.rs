@@ -187,26 +187,15 @@ pub async fn remove(
     Ok(vec![removed.summary()])
 }
 
-/// The definition of a curated source, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefinitionInfo {
-    /// The definition.
-    pub curation: Curation,
-    /// The number of its packages.
-    pub packages: usize,
-}
-
 /// Returns the newest definition of a source; `None` for a source of another kind, and before the first one.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown source; database errors.
-pub async fn definition(state: &State, source: &str) -> Result<Option<DefinitionInfo>, RepoError> {
+pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>, RepoError> {
     if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
         return Ok(None);
     }
-    let current = current(state, &curated_source(state, source)?).await?;
-    let packages = current.rules.len();
-    Ok(current.curation.map(|curation| DefinitionInfo { curation, packages }))
+    Ok(current(state, &curated_source(state, source)?).await?.curation)
 }
 
 fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {

@@ -83,7 +83,7 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
     assert!(update(&server, &format!("{flags} --commit")).out.contains("Nothing changed"));
 
     assert_eq!(names(&server, "latest", "lib"), [file("1.0", "lib"), file("1.5", "lib")]);
-    assert_eq!(names(&server, "latest", "Other"), [file("1.0", "other")]);
+    assert_eq!(names(&server, "latest", "other"), [file("1.0", "other")]);
     assert_eq!(get(&server, "/py/latest/simple/odd/").status, 404, "the definition does not name it");
     let root = get(&server, "/py/latest/simple/").json();
     assert_eq!(root["projects"].as_array().map(Vec::len), Some(2), "{root}");
@@ -95,7 +95,7 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
     assert_eq!(info["definition"]["files"][0]["text"], "Lib<2  # old\n-r more.txt\n", "{info}");
     let listed = server.rspm_stdout("list packages --source=subset");
     assert!(listed.contains("lib") && listed.contains("other") && !listed.contains("odd"), "{listed}");
-    let explained = server.rspm_stdout("explain --repo=py --name=lib");
+    let explained = server.rspm_stdout("explain py lib");
     assert!(explained.contains("subset") && explained.contains("1.5"), "{explained}");
     let detail = server.get("/__api__/repos/py/packages/lib").json();
     assert_eq!(detail["version"], "1.5", "{detail}");
@@ -155,8 +155,6 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
     server.rspm_stdout("create source --name=team --type=local-python");
     let refused = server.refused(&format!("update --source=team --file-in={}", path.display()));
     assert!(refused.contains("only sources of type curated-pypi have a definition"), "{refused}");
-    let refused = server.refused("add --source=subset --path=Cargo.toml");
-    assert!(!refused.is_empty());
 }
 
 #[test]
@@ -297,7 +295,8 @@ async fn scenario(engine: db::Engine) {
     let curated = Curated { backend: curated.backend.restart().await };
     for (transaction, lib, odd) in steps {
         let snapshot = Snapshot::Transaction(transaction);
-        let expected = (!lib.is_empty()).then(|| lib.iter().map(|version| (*version).to_owned()).collect());
+        let expected: Option<Vec<String>> =
+            (!lib.is_empty()).then(|| lib.iter().map(|version| (*version).to_owned()).collect());
         assert_eq!(curated.versions(snapshot, "lib").await, expected, "transaction {transaction}");
         assert_eq!(curated.versions(snapshot, "odd").await.is_some(), odd, "transaction {transaction}");
     }

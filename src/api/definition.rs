@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 /// `POST /sources/{name}/definition`: plans an update of a curated source, or publishes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpdateDefinition {
-    /// Requirements files or lock files, the main one first, then those that it names; without any, the definition stays
-    /// and only the snapshot changes.
+    /// Requirements files or lock files, the main one first, then those that it names; without any, the definition
+    /// stays and only the snapshot changes.
     #[serde(default)]
     pub files: Vec<DefinitionFile>,
     /// Adds the packages of the files to the definition; otherwise the files replace it.

@@ -177,7 +177,8 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
         for tree in catalog.subscribed_trees(*entry, part) {
             if let Some(head) = tree.time_head {
                 let at = Timestamp(head.min(end).0 - 1);
-                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0), base: None };
+                let point_tree =
+                    PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0), base: None };
                 states.push(State { tree: point_tree, at, known_until: Some(head) });
                 continue;
             }

@@ -147,7 +147,8 @@ mod tests {
     use crate::serve::r::document::BinaryIndex;
 
     fn point(trees: &[(i64, i64)]) -> Point {
-        let tree = |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq), base: None };
+        let tree =
+            |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq), base: None };
         Point { repo: RepoId(1), trees: trees.iter().map(tree).collect(), open: false, modified: None }
     }
 

@@ -31,6 +31,9 @@ mod soak;
 mod starting;
 mod tls;
 
+#[path = "../tests/support/port.rs"]
+mod port;
+
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod postgres;

@@ -204,7 +204,7 @@ fn random_code() -> String {
     (0..CODE_LENGTH).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect()
 }
 
-/// Returns a user code as `XXXX-XXXX`.
+/// Returns a user code in two groups of four letters, with a dash between.
 fn display(code: &str) -> String {
     let (first, second) = code.split_at(CODE_LENGTH / 2);
     format!("{first}-{second}")

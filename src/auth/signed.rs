@@ -91,7 +91,7 @@ impl std::fmt::Debug for SignedToken {
 
 /// A verified token.
 #[derive(Clone, Debug)]
-pub struct Verified {
+pub struct VerifiedToken {
     /// The token.
     pub token: Arc<Token>,
     /// The identity of the user at the issuer.
@@ -149,7 +149,7 @@ pub fn verify(
     issuer: &str,
     (text, purpose): (&str, Purpose),
     now: Timestamp,
-) -> Result<Verified, Invalid> {
+) -> Result<VerifiedToken, Invalid> {
     let unverified = Unverified::parse(text)?;
     if !tokens.signing_key().is_some_and(|key| key.verifies(&unverified)) {
         return Err(Invalid::Signature);
@@ -172,7 +172,7 @@ pub fn verify(
     if !tokens.is_valid(&token, now) {
         return Err(Invalid::Expired);
     }
-    Ok(Verified { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
+    Ok(VerifiedToken { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
 }
 
 fn grant(claims: &Claims) -> Result<Grant, Invalid> {

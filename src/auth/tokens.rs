@@ -256,11 +256,6 @@ impl Tokens {
         self.0.signing_key.as_ref()
     }
 
-    /// The database.
-    pub(super) fn db(&self) -> &Db {
-        &self.0.db
-    }
-
     /// Counts a request with credentials that are not valid.
     ///
     /// # Errors

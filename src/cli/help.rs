@@ -101,6 +101,6 @@ mod tests {
             let text = help(&path);
             assert!(text.contains(&format!("[possible values: {words}]")), "{path:?}\n{text}");
         }
-        assert!(help(&["sync"]).contains("[possible values: CRAN, Bioconductor, sysreqs, vulns]"));
+        assert!(help(&["sync"]).contains("[possible values: CRAN, Bioconductor, PyPI, sysreqs, vulns]"));
     }
 }

@@ -395,10 +395,10 @@ mod tests {
 
     #[test]
     fn a_wrong_value_of_a_property_without_effect_is_a_warning() {
-        let lines = warnings_of("[Authentication]\nLifetime = many\n");
+        let lines = warnings_of("[Manifest]\nURL = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[0].contains("[Authentication] Lifetime = \"many\": is not a duration"));
-        assert!(lines[1].ends_with("[Authentication] Lifetime: is not supported in this version"));
+        assert!(lines[0].contains("[Manifest] URL = \"many\": "));
+        assert!(lines[1].ends_with("[Manifest] URL: is not supported in this version"));
     }
 
     #[test]

@@ -379,6 +379,9 @@ mod tests {
                     folders.push(path);
                     continue;
                 }
+                if path.extension().is_none_or(|extension| extension != "rs") {
+                    continue;
+                }
                 for rest in read(&path).split(prefix.as_str()).skip(1) {
                     let area = rest.split('"').next().unwrap_or_default();
                     // Matches in strings of tests have other characters.

@@ -75,6 +75,9 @@ mod tests {
                     walk(&entry, violations);
                     continue;
                 }
+                if entry.extension().is_none_or(|extension| extension != "rs") {
+                    continue;
+                }
                 let text = std::fs::read_to_string(&entry).expect("UTF-8");
                 let code = text.split("#[cfg(test)]").next().unwrap_or_default();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));

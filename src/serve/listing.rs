@@ -355,9 +355,10 @@ fn python_rows(
         }
         preferred.extend(of_tree.into_iter().zip(python::names::preferred_versions(c, tree, &packages)?));
     }
-    let row = |project: &ProjectName| {
+    let mut rows = Vec::with_capacity(names.len());
+    for project in names {
         let listed = preferred.remove(&(project.tree.tree, project.name.as_str())).unwrap_or_default();
-        PackageRow {
+        rows.push(PackageRow {
             name: project.name.clone(),
             version: listed.version,
             source: project.tree.source,
@@ -365,9 +366,9 @@ fn python_rows(
             published_at: project.published_at.or_else(|| listed.facts.upload_time()),
             description: Vec::new(),
             facts: Some(listed.facts),
-        }
-    };
-    Ok(names.iter().map(row).collect())
+        });
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ async fn sync(
     let stored_serial = stored.iter().filter_map(|project| project.serial).max();
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     if let Some(reason) = pypi_list::refusal(&list, stored.len(), stored_serial)
-        && !(is_accepted && !list.projects.is_empty())
+        && (!is_accepted || list.projects.is_empty())
     {
         return Err(SyncError::Refused(format!("{}/simple/: {reason}", index.address())));
     }

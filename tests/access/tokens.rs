@@ -146,7 +146,7 @@ fn only_an_administrator_token_creates_tokens() {
 async fn a_clock_that_is_set_back_revives_no_token() {
     let backend = Backend::new().await;
     backend.create_local_source("team").await;
-    let tokens = Tokens::open(&backend.state.db, &backend.state.catalog).await.expect("the database");
+    let tokens = Tokens::open(&backend.state.db, &backend.state.catalog, None).await.expect("the database");
     let now = (backend.state.clock)();
     let create = |expires_at: Option<Timestamp>| {
         let properties = NewToken {

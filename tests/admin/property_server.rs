@@ -97,7 +97,7 @@ pub(super) fn open_connection_count(server: &Server) -> usize {
     let streams: Vec<TcpStream> = (0..10)
         .map(|_| {
             let stream = TcpStream::connect(address).expect("the kernel accepts");
-            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+            stream.set_read_timeout(Some(Duration::from_secs(90))).expect("a time-out");
             stream
         })
         .collect();
@@ -269,7 +269,7 @@ pub(super) fn content_type_sniffing_removes_a_header() {
     assert_eq!(header("ContentTypeSniffing = true"), None);
 }
 
-/// Stops a server; asserts that its health check fails at once and that other requests are answered for three seconds.
+/// Stops a server; asserts that its health check fails at once and that other requests are answered for two seconds.
 pub(super) fn stop_with_delay(mut server: Server) {
     server.signal(nix::sys::signal::Signal::SIGTERM);
     until("the health check fails", || server.get("/__ping__").status == 503);
@@ -284,7 +284,7 @@ pub(super) fn stop_with_delay(mut server: Server) {
 
 #[test]
 pub(super) fn drain_delay_fails_health_checks_at_the_beginning_of_a_stop() {
-    let server = Builder::default().gcfg("[Server]\nDrainDelay = 3s").start();
+    let server = Builder::default().gcfg("[Server]\nDrainDelay = 8s").start();
     assert_eq!(server.get("/__ping__").status, 200);
     stop_with_delay(server);
 }

@@ -11,6 +11,7 @@ use crate::support::http;
 use crate::support::postgres::{self, PASSWORD};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
+use crate::support::today::stable_today;
 
 const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
@@ -46,6 +47,7 @@ pub(super) fn usage_data_enabled_decides_whether_downloads_are_counted_and_a_dat
 
 /// Returns the current day in days since the epoch.
 fn today() -> i64 {
+    stable_today();
     let elapsed =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
     i64::try_from(elapsed.as_secs() / 86_400).expect("a day")

@@ -5,10 +5,11 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    property_authentication as authentication, property_local_python as local_python, property_pypi as pypi,
-    reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
-    reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
-    reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
+    property_authentication as authentication, property_local_python as local_python,
+    property_open_id_connect as sign_in, property_pypi as pypi, reload_bioconductor as bioconductor,
+    reload_cran as cran, reload_https as https, reload_logging as logging, reload_platforms as platforms,
+    reload_proxy as proxy, reload_server as server, reload_sysreqs as sysreqs,
+    reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 

@@ -178,6 +178,6 @@ fn an_access_log_that_cannot_be_opened_changes_nothing() {
 #[test]
 pub(super) fn drain_delay_applies_to_the_next_stop() {
     let server = Server::start();
-    server.hup_applies("[Server]\nDrainDelay = 3s", &["Server.DrainDelay is '3s' now, was '0s'"]);
+    server.hup_applies("[Server]\nDrainDelay = 8s", &["Server.DrainDelay is '8s' now, was '0s'"]);
     stop_with_delay(server);
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::data;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::today::stable_today;
 
 /// A server with a copy of the mirror in its directory, which has 3.16 and 3.20, the release. Nothing is synced yet.
 fn server() -> Server {
@@ -82,10 +83,10 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
 
 #[test]
 fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_days_keep_theirs() {
+    let today = stable_today();
     let server = server();
     let root = server.dir().join("mirror");
     let at = |snapshot: &str, name: &str| index(&server, &format!("/bioc{snapshot}/packages/{name}/bioc"));
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let release_day = today.checked_add(jiff::Span::new().days(2)).expect("a date");
     // Only config.yaml decides which version a name means: 3.16 and 3.20 are successive versions, and 3.20 becomes the
     // release in two days.

@@ -35,10 +35,12 @@ fn an_edit_whose_client_disconnects_is_visible_if_it_was_committed() {
         while !is_listed(&name) && start.elapsed() < Duration::from_secs(2) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let visible = is_listed(&name);
-        let second_status = server.admin("POST", "/repos", &json!({ "name": name })).status;
-        assert_eq!(second_status == 409, visible, "{name}: {second_status}");
-        visible_count += usize::from(visible);
+        // A request that is handled later, on a slow machine, is visible later.
+        let exists = server.admin("POST", "/repos", &json!({ "name": name })).status == 409;
+        if exists {
+            until("the committed edit is visible", || is_listed(&name));
+        }
+        visible_count += usize::from(exists);
     }
     assert!(visible_count > 0, "no request was handled");
 }

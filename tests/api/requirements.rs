@@ -245,7 +245,7 @@ fn requirements_of_packages_of_a_mirror_are_known_once_their_files_are_fetched()
     // Rows are written shortly after the last byte.
     let start = std::time::Instant::now();
     let mut after = requirements();
-    while after.get("unknown").is_some() && start.elapsed() < std::time::Duration::from_secs(20) {
+    while after.get("unknown").is_some() && start.elapsed() < std::time::Duration::from_secs(90) {
         std::thread::sleep(std::time::Duration::from_millis(20));
         after = requirements();
     }

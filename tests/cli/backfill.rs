@@ -131,7 +131,7 @@ fn wait_for_snapshots(server: &Server) {
     let start = Instant::now();
     while index(server, "2025-10-12").0 != 200 {
         assert!(
-            start.elapsed() < Duration::from_secs(40),
+            start.elapsed() < Duration::from_secs(120),
             "the back-fill does not continue: {:?}",
             server.log_lines().last()
         );

@@ -48,12 +48,13 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
         "Schedule When (UTC) Last success Next run",
         "cran 30 4 * * * never <time>",
         "bioconductor 0 2 * * * never none",
+        "pypi 0 1 * * * never none",
         "sysreqs 0 1 * * * never <time>",
         // 30 February never occurs.
         "vulns 0 0 30 2 * never none",
     ];
-    assert_eq!(rows(&server)[..5], rows_before_sync);
-    assert!(rows(&server)[5].starts_with("usage data 15 0 * * * "), "{:?}", rows(&server));
+    assert_eq!(rows(&server)[..6], rows_before_sync);
+    assert!(rows(&server)[6].starts_with("usage data 15 0 * * * "), "{:?}", rows(&server));
     server.rspm_stdout("sync");
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     let rows_after_sync = rows(&server);

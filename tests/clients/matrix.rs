@@ -234,7 +234,7 @@ fn assert_not_modified(url: &str, tag: &str) {
 /// Waits until the ETag of a mirror's file is its SHA-256. Until the file is stored, shortly after the first response,
 /// it has the ETag of the index.
 fn wait_until_stored(url: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while curl(&["--head"], url).header("etag").trim_matches('"').len() != 64 {
         assert!(Instant::now() < deadline, "{url} is not stored");
         std::thread::sleep(Duration::from_millis(50));

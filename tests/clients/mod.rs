@@ -47,7 +47,7 @@ fn curl(options: &[&str], url: &str) -> Response {
     let dir = tempfile::tempdir().expect("a directory");
     let (head, body) = (dir.path().join("head"), dir.path().join("body"));
     let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "30", "--path-as-is"])
+        .args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "90", "--path-as-is"])
         .args(["--write-out", "%{http_code} %{http_version}"])
         .arg("--dump-header")
         .arg(&head)

@@ -69,7 +69,7 @@ fn rolling_restart(servers: &mut [Server; 3]) {
     for number in 0..servers.len() {
         servers[number].restart();
         let other = &servers[(number + 1) % 3];
-        within(Duration::from_secs(20), "all are online again", || modes(other) == ONLINE);
+        within(Duration::from_secs(90), "all are online again", || modes(other) == ONLINE);
         // The balancer needs two checks to use it again.
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -119,7 +119,7 @@ fn upgrade(servers: &mut [Server; 3], program: Program) {
         servers[number].stop();
         servers[number].install(program);
         servers[number].launch();
-        within(Duration::from_secs(60), "all are online again", || modes(&servers[other]) == ONLINE);
+        within(Duration::from_secs(90), "all are online again", || modes(&servers[other]) == ONLINE);
         // The balancer needs two checks to use it again.
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -149,12 +149,12 @@ fn a_rolling_upgrade_to_a_further_migration_and_back_fails_no_request() {
     standby.wait_for(&primary);
     primary.stop();
     standby.promote();
-    within(Duration::from_secs(60), "all follow", || {
+    within(Duration::from_secs(90), "all follow", || {
         servers.iter().all(|server| modes(server) == ONLINE && leaders(server).len() == 1)
     });
     packages::package(&servers[1].admin_socket(), servers[1].host(), "promoted", 500);
     for server in &servers {
-        within(Duration::from_secs(10), "all serve all packages", || {
+        within(Duration::from_secs(90), "all serve all packages", || {
             files.iter().all(|file| server.get(&file.path).status == 200)
                 && server.get("/load/latest/src/contrib/PACKAGES").text().contains("Package: promoted\n")
         });

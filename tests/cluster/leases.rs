@@ -42,7 +42,7 @@ fn sync_when_free(server: &Server) -> Duration {
             Ok(_) => return start.elapsed(),
             Err(error) => assert!(error.contains("another server"), "{error}"),
         }
-        assert!(start.elapsed() < Duration::from_secs(90), "the lease does not expire");
+        assert!(start.elapsed() < Duration::from_secs(150), "the lease does not expire");
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -76,13 +76,13 @@ fn a_killed_server_regains_its_own_leases_at_once() {
     mirror.release(INDEX);
     one.launch();
     let duration = sync_when_free(&one);
-    assert!(duration < Duration::from_secs(10), "{duration:?}");
+    assert!(duration < Duration::from_secs(20), "{duration:?}");
     // A stop releases them, too.
     start_sync(&one, &mirror);
     one.stop();
     mirror.release(INDEX);
     let duration = sync_when_free(&two);
-    assert!(duration < Duration::from_secs(10), "{duration:?}");
+    assert!(duration < Duration::from_secs(20), "{duration:?}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_suspended_job_cannot_write_after_another_server_took_over() {
         drop(second_lease);
         let start = Instant::now();
         while Lease::claim(&db.db, one, NAME).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "it is not released");
+            assert!(start.elapsed() < Duration::from_secs(90), "it is not released");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
@@ -155,7 +155,7 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
 
     let duration = sync_when_free(&two);
     assert!(duration > Duration::from_secs(20), "it was held before: {duration:?}");
-    within(Duration::from_secs(60), "another server leads", || leaders(&two) == ["pm2"]);
+    within(Duration::from_secs(90), "another server leads", || leaders(&two) == ["pm2"]);
     one.signal(Signal::SIGCONT);
     let output = RspmOutput::from(sync.wait_with_output().expect("it ends"));
     assert_eq!(output.code, 1, "{output:?}");
@@ -163,7 +163,7 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
     // The whole publish of the second server, and nothing of the suspended one.
     assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
     assert_eq!(transactions(&one), 1);
-    within(Duration::from_secs(30), "both beat", || modes(&two) == "pm1 online, pm2 online");
+    within(Duration::from_secs(90), "both beat", || modes(&two) == "pm1 online, pm2 online");
     assert_eq!(leaders(&one), ["pm2"]);
     one.sync().expect("it can sync again");
     assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));

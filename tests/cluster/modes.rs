@@ -16,9 +16,9 @@ fn servers_go_offline_and_online_by_name() {
         |servers: &[Server]| servers.iter().map(|server| server.get("/__ping__").status).collect::<Vec<_>>();
 
     let start = Instant::now();
-    let output = servers[0].rspm_stdout("cluster offline --nodes=pm1,pm2 --timeout=20");
+    let output = servers[0].rspm_stdout("cluster offline --nodes=pm1,pm2 --timeout=60");
     assert_eq!(output, "pm2: offline\npm1: offline\n", "the server of the command is the last");
-    assert!(start.elapsed() < Duration::from_secs(10), "notified, not polled");
+    assert!(start.elapsed() < Duration::from_secs(25), "notified, not polled");
     assert_eq!(pings(&servers), [503, 503, 200]);
     // An offline server still answers, and carries out commands of others.
     assert_eq!(modes(&servers[1]), "pm1 offline, pm2 offline, pm3 online");
@@ -38,7 +38,7 @@ fn servers_go_offline_and_online_by_name() {
     assert_eq!(pings(&servers), [503, 503, 503]);
     // A restarted server is online, although the request is still recorded for its previous process.
     servers[1].restart();
-    within(Duration::from_secs(10), "it is online", || {
+    within(Duration::from_secs(90), "it is online", || {
         modes(&servers[0]) == "pm1 offline, pm2 online, pm3 offline"
     });
     // A command on the server itself overrides an earlier request.
@@ -60,7 +60,7 @@ fn a_server_that_is_not_offline_in_time_is_named_with_its_reason_and_online_agai
     let servers = ["pm1", "pm2", "pm3"].map(|name| shared.start(name));
     until("all are online", || modes(&servers[0]) == "pm1 online, pm2 online, pm3 online");
     let upload = servers[1].begin_upload();
-    let output = servers[0].rspm("cluster offline --nodes=pm2,pm3 --timeout=2");
+    let output = servers[0].rspm("cluster offline --nodes=pm2,pm3 --timeout=10");
     assert_eq!((output.code, output.err.trim_end()), (1, "Error: not offline: pm2"), "{}", output.out);
     assert!(output.out.contains("pm3: offline\n"), "{}", output.out);
     let line = output.out.lines().find(|line| line.starts_with("pm2: online; ")).expect("a line for pm2");
@@ -76,11 +76,11 @@ fn a_server_that_is_gone_is_reported_and_not_waited_for() {
     let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
     until("both are online", || modes(&one) == "pm1 online, pm2 online");
     two.kill();
-    within(Duration::from_secs(45), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
+    within(Duration::from_secs(90), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
     let start = Instant::now();
     let output = one.rspm_stdout("cluster offline --nodes=pm1,pm2");
     assert!(output.starts_with("pm2: gone; last seen ") && output.ends_with("pm1: offline\n"), "{output}");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(25));
     assert_eq!(one.rspm_stdout("cluster online --nodes=*"), "pm1: online\n", "all that are not gone");
 }
 

@@ -36,7 +36,7 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
         proxied.start("pm2"),
         proxied.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
     );
-    within(Duration::from_secs(20), "one warning", || warns(&two) == (1, true));
+    within(Duration::from_secs(90), "one warning", || warns(&two) == (1, true));
     assert_eq!((warns(&one), warns(&direct_server)), ((0, false), (0, false)));
     one.local_repository("r", &[]);
     until("both know the repository", || {
@@ -45,10 +45,10 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     for round in 0..5 {
         let name = format!("p{round}");
         one.add("r", &Tarball::new(&name, "1.0"));
-        within(Duration::from_secs(5), "the server with a direct connection", || {
+        within(Duration::from_secs(20), "the server with a direct connection", || {
             lists(&direct_server, &name)
         });
-        within(Duration::from_secs(5), "the server that polls", || lists(&two, &name));
+        within(Duration::from_secs(20), "the server that polls", || lists(&two, &name));
     }
     assert_eq!(warns(&two), (1, true));
 }

@@ -47,13 +47,13 @@ fn publishes_through_a_pooler_are_visible_after_a_poll_and_installations_are_iso
             other_server.add("r", &Tarball::new(&format!("theirs{number}"), "1.0"));
             for server in &servers {
                 // Less than the interval of polls of a server that receives notifications.
-                within(Duration::from_secs(20), "the package is listed", || lists(server, &name));
+                within(Duration::from_secs(90), "the package is listed", || lists(server, &name));
             }
         }
     }
     let last_package = format!("p{}", PUBLISHES - 1);
     for server in &servers {
-        within(Duration::from_secs(20), "the last package is listed", || lists(server, &last_package));
+        within(Duration::from_secs(90), "the last package is listed", || lists(server, &last_package));
         assert!(!lists(server, "theirs"));
         assert_eq!(server.get(INDEX).header("etag"), servers[0].get(INDEX).header("etag"));
     }

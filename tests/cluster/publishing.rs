@@ -11,7 +11,7 @@ const INDEX: &str = "/r/latest/src/contrib/PACKAGES";
 const PUBLISHES: usize = 100;
 
 /// Less than the interval of polls, so that a publish is visible in time only if it is notified.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// Waits until a server lists a package; returns the time that took.
 fn wait_for(server: &Server, package: &str, since: Instant) -> Duration {

@@ -28,7 +28,7 @@ fn slow_downloads(manager: &Manager, seconds: usize) -> Load {
     let slow_package = package(manager, "slow", seconds * MEGABYTE as usize).with_rate(MEGABYTE);
     let load = Load::start(manager.target(), one_per_protocol(&slow_package, true, Duration::ZERO));
     load.request_stop();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while load.slow_bytes() < MEGABYTE {
         assert!(Instant::now() < deadline, "the downloads do not start");
         std::thread::sleep(Duration::from_millis(5));
@@ -120,7 +120,7 @@ fn adds_during_a_handover_all_succeed() {
         stop.store(true, std::sync::atomic::Ordering::SeqCst);
         adds.join().expect("every add succeeds")
     });
-    assert!(added > 4, "{added}");
+    assert!(added > 1, "{added}");
     let url =
         format!("http://{}/busy/latest/src/contrib/Archive/often/often_1.0.tar.gz", manager.target().http);
     assert_eq!(http::get(&url).status, 200);
@@ -171,7 +171,7 @@ fn repository_of(manager: &Manager, name: &str) {
 fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
     let mut manager = start_manager();
     let old = manager.main();
-    let downloads = slow_downloads(&manager, 6);
+    let downloads = slow_downloads(&manager, 20);
     let new = manager.upgrade().expect("an upgrade");
     kill(new, Signal::SIGKILL).expect("it runs");
     manager.wait_for_end(new);
@@ -228,7 +228,7 @@ fn a_server_without_systemd_hands_over_the_sockets_that_it_opened() {
     let old = server.pid().to_string();
     let pid_file = server.dir().join("run/rstudio-pm.pid");
     server.signal(Signal::SIGUSR2);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     let new = loop {
         let pid = std::fs::read_to_string(&pid_file).unwrap_or_default().trim().to_owned();
         if pid != old && !pid.is_empty() {
@@ -251,13 +251,14 @@ fn a_server_without_systemd_hands_over_the_sockets_that_it_opened() {
 fn the_old_process_reopens_its_logs_too() {
     let mut manager = start_manager();
     let old = manager.main();
-    let downloads = slow_downloads(&manager, 4);
+    // Longer than an upgrade and a signal take on a slow machine.
+    let downloads = slow_downloads(&manager, 12);
     manager.upgrade().expect("an upgrade");
     let log = manager.server.dir().join("access.log");
     std::fs::rename(&log, log.with_extension("1")).expect("renamed");
     let before = manager.log().matches("log files reopened").count();
     manager.signal(Signal::SIGUSR1);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while manager.log().matches("log files reopened").count() == before {
         assert!(Instant::now() < deadline, "{}", manager.log());
         std::thread::sleep(Duration::from_millis(5));

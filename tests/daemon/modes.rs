@@ -182,12 +182,12 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.rspm_stdout("status").starts_with("Online"));
 
-    let child = server.rspm_command("offline --timeout=30").spawn().expect("rspm runs");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let child = server.rspm_command("offline --timeout=120").spawn().expect("rspm runs");
+    let deadline = Instant::now() + Duration::from_secs(90);
     while server.get("/__ping__").status != 503 {
         assert!(Instant::now() < deadline, "new requests are refused");
     }
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     // The refused requests may still be counted.
     while !server.rspm_stdout("status").starts_with("Draining, waiting for 1 request\n") {
         assert!(Instant::now() < deadline, "{}", server.rspm_stdout("status"));
@@ -219,9 +219,9 @@ fn a_long_sync_is_interrupted_and_resumed_when_online() {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
     until("the sync reads the index", || !mirror.pending().is_empty());
-    server.rspm_stdout("offline --timeout=1s");
+    server.rspm_stdout("offline --timeout=10s");
     assert_eq!(mirror.take_requests(), [], "the command does not wait for the sync");
-    delay(&mirror, Duration::from_secs(3));
+    delay(&mirror, Duration::from_secs(8));
     server.rspm_stdout("online");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!(jobs[0]["key"], "sync:cran", "{jobs}");
@@ -235,7 +235,7 @@ fn a_long_sync_is_interrupted_and_resumed_when_online() {
 
 #[test]
 fn a_sync_interrupted_by_a_refused_offline_request_is_resumed_at_once() {
-    let mirror = slow_mirror(Duration::from_secs(3));
+    let mirror = slow_mirror(Duration::from_secs(8));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     // A running upload prevents offline mode.
     let _upload = server.begin_upload();
@@ -331,7 +331,7 @@ fn a_stop_while_offline_or_going_offline_succeeds() {
     server.rspm_stdout("offline");
     assert_eq!(server.stop().code(), Some(0));
     server.launch();
-    let mirror = slow_mirror(Duration::from_secs(5));
+    let mirror = slow_mirror(Duration::from_secs(15));
     rewrite(&server, "[CRAN]\nURL = ", &format!("[CRAN]\nURL = {}\n#", mirror.url()));
     server.restart();
     server.json("sync --no-wait");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rstudio_pm::http::Limits;
 
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::Server;
 
@@ -52,14 +53,13 @@ fn no_request_fails_while_the_server_drains() {
             })
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(300));
+    until("there is load", || answer_count.load(Ordering::Acquire) > 100);
     is_stopped.store(true, Ordering::Release);
     let status = server.stop();
     assert_eq!(status.code(), Some(0));
     for client in clients {
         assert_eq!(client.join().expect("no panic"), Ok(()));
     }
-    assert!(answer_count.load(Ordering::Acquire) > 100, "there was load");
 }
 
 #[test]

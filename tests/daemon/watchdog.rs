@@ -33,7 +33,7 @@ fn the_watchdog_is_notified_online_offline_and_without_the_admin_socket_and_not_
         since = manager.notification_count();
     }
     manager.signal(Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(2));
     let since = manager.notification_count();
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(manager.count(since, PING), 0, "{}", manager.log());

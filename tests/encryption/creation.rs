@@ -1,12 +1,12 @@
 //! The first `rspm encrypt` creates the key, unless the configuration or the database uses another key.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use rstudio_pm::config::Config;
 
 use super::{append, encrypt, encrypt_lines, fingerprint, key_path, write_key};
 use crate::support::db::{Engine, settings};
+use crate::support::fixtures::free_port;
 use crate::support::server::{Builder, Server};
 
 fn entries(server: &Server) -> Vec<String> {
@@ -93,7 +93,7 @@ fn no_key_is_created_beside_a_postgres_database_with_another() {
 
 #[test]
 fn the_password_of_a_database_that_needs_it_can_be_the_first_value() {
-    let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed_port = free_port();
     let gcfg = format!(
         "[Database]\nProvider = postgres\nConnectionTimeout = 1s\n[Postgres]\nURL = postgres://pm@127.0.0.1:{closed_port}/pm"
     );

@@ -104,7 +104,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     wait_for("the poll of the token has ended", || {
         let polled = || server.json("list git-builders")[0]["polled"].clone();
         let before = polled();
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(std::time::Duration::from_secs(2));
         (polled() == before).then_some(())
     });
     let before = git.requests.lock().unwrap().len();

@@ -1,12 +1,13 @@
 //! A server of OpenSSH for one key, on a port of this machine.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::wait_for;
+use crate::support::fixtures::free_port;
 
 /// The server; it ends when it is dropped.
 pub(super) struct SshServer {
@@ -29,7 +30,7 @@ impl SshServer {
         // Other users must be able to reach the keys, or sshd refuses them.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(public_key, directory.path().join("authorized_keys")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         new_host_key(directory.path());
         let child = start(directory.path(), port);
         SshServer { child, port, directory }

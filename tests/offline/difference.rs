@@ -7,6 +7,7 @@ use crate::support::downloader::{
     assert_complete, copy_over, create_mirror, get_cran, must_get_cran, objects, open_bundle, read, validate,
 };
 use crate::support::mirror_dir::MirrorDir;
+use crate::support::today::stable_today;
 
 /// A mirror with old releases and a bundle of it.
 fn history(dir: &std::path::Path) -> (MirrorDir, std::path::PathBuf) {
@@ -20,7 +21,7 @@ fn history(dir: &std::path::Path) -> (MirrorDir, std::path::PathBuf) {
 }
 
 fn today() -> String {
-    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+    stable_today().to_string()
 }
 
 #[tokio::test]

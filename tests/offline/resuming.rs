@@ -192,7 +192,7 @@ fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
     let upstream = Upstream::of(&mirror.root);
     for n in 0..30 {
         upstream
-            .always(&format!("src/contrib/package{n}_1.0.tar.gz"), Fault::Slow(Duration::from_millis(100)));
+            .always(&format!("src/contrib/package{n}_1.0.tar.gz"), Fault::Slow(Duration::from_millis(300)));
     }
     let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "2"];
@@ -233,7 +233,7 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     let middle = damaged_bytes.len() / 2;
     damaged_bytes[middle..middle + 20].fill(0);
     upstream.put(archived_file, damaged_bytes.clone());
-    upstream.fail("src/contrib/alpha_1.0.tar.gz", [Fault::Slow(Duration::from_secs(10))]);
+    upstream.fail("src/contrib/alpha_1.0.tar.gz", [Fault::Slow(Duration::from_secs(30))]);
     let destination = dir.path().join("bundle");
     let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path];

@@ -54,7 +54,7 @@ async fn check_sweep_of_documents(backend: Backend) -> Backend {
 
 /// Waits for `count` objects: an upload is answered before it is in storage.
 async fn wait_for_objects(packages: &Path, count: usize) -> Vec<PathBuf> {
-    for _ in 0..1000 {
+    for _ in 0..9000 {
         let objects_now = objects(packages);
         if objects_now.len() == count {
             return objects_now;

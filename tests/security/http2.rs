@@ -203,7 +203,7 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
         assert_eq!(server.get(path).status, 503);
         drop(more_answers);
         drop(connections);
-        for _ in 0..100 {
+        for _ in 0..900 {
             if server.get(path).status == 200 {
                 return;
             }

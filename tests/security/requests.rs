@@ -194,7 +194,7 @@ fn bodies_being_received_have_a_memory_budget() {
     drop(streams);
     let body = serde_json::json!({ "repo": "team", "names": ["alpha"] }).to_string();
     let mut status = 503;
-    for _ in 0..200 {
+    for _ in 0..4_000 {
         status = http::request("POST", &server.url("/__api__/filter/packages"), &[], body.as_bytes()).status;
         if status != 503 {
             break;

@@ -47,9 +47,9 @@ impl Service for TestService {
 /// Limits that are short enough for tests.
 pub(super) fn limits() -> Limits {
     Limits {
-        head_timeout: Duration::from_millis(400),
-        handshake_timeout: Duration::from_millis(400),
-        stall_timeout: Duration::from_millis(400),
+        head_timeout: Duration::from_millis(1500),
+        handshake_timeout: Duration::from_millis(1500),
+        stall_timeout: Duration::from_millis(1500),
         ..Limits::default()
     }
 }

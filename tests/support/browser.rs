@@ -75,7 +75,7 @@ impl Browser {
     fn run(&self, arguments: &[&str]) -> Page {
         let jar = self.folder.path().join("cookies").display().to_string();
         let output = Command::new("curl")
-            .args(["-sS", "--max-time", "60", "--max-redirs", "20", "--noproxy", "*"])
+            .args(["-sS", "--max-time", "90", "--max-redirs", "20", "--noproxy", "*"])
             .args(["-b", jar.as_str(), "-c", jar.as_str()])
             .args(["-w", "\n%{http_code} %{url_effective} %{redirect_url}"])
             .args(arguments)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::http;
+pub(crate) use super::port::free_port;
 use super::server::Server;
 use super::tarball::Tarball;
 
@@ -42,7 +43,7 @@ impl Server {
         let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": kind }));
         let start = Instant::now();
         while job["status"] == "running" {
-            assert!(start.elapsed() < Duration::from_secs(60), "the sync does not end: {job}");
+            assert!(start.elapsed() < Duration::from_secs(120), "the sync does not end: {job}");
             std::thread::sleep(Duration::from_millis(10));
             job = self.call("GET", &format!("/jobs/{}", job["id"]), &serde_json::Value::Null);
         }
@@ -64,7 +65,7 @@ pub(crate) fn create_mirror(root: &Path) {
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(90), "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -81,10 +82,4 @@ pub(crate) fn make_old(folder: &Path) {
             }
         }
     }
-}
-
-/// A loopback port without a listener at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }

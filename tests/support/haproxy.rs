@@ -47,7 +47,7 @@ impl Haproxy {
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let log = || fs::read_to_string(haproxy.dir.path().join("log")).unwrap_or_default();
             assert!(haproxy.process.try_wait().expect("our own child").is_none(), "haproxy ended: {}", log());
-            assert!(start.elapsed() < Duration::from_secs(30), "haproxy: {}", log());
+            assert!(start.elapsed() < Duration::from_secs(90), "haproxy: {}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
         haproxy

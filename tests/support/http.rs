@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Timeout of an answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A complete answer.
 #[derive(Debug, Clone)]

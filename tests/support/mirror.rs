@@ -196,7 +196,7 @@ impl Mirror {
 
     /// Waits until exactly `count` requests are being answered.
     pub(crate) fn wait_for_active_requests(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(90);
         while self.active_requests() != count {
             assert!(
                 Instant::now() < deadline,

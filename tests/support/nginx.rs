@@ -1,10 +1,12 @@
 //! A real nginx with its own directory: the web server of a mirror, or a proxy in front of the server.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 /// A running nginx; killed on drop.
 pub(crate) struct Nginx {
@@ -37,9 +39,7 @@ impl Nginx {
     /// `None` if another process has taken the port.
     fn try_start(upstream: &str, directives: &str) -> Option<Nginx> {
         let dir = tempfile::tempdir().expect("a directory");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = free_port();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temp_paths: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
         let text = format!(
@@ -68,7 +68,7 @@ impl Nginx {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(nginx);
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "nginx: {}", nginx.log("error.log"));
+            assert!(start.elapsed() < Duration::from_secs(90), "nginx: {}", nginx.log("error.log"));
             std::thread::sleep(Duration::from_millis(10));
         }
     }

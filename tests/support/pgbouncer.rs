@@ -50,7 +50,7 @@ impl PgBouncer {
                 "pgbouncer ended: {}",
                 log()
             );
-            assert!(start.elapsed() < Duration::from_secs(30), "pgbouncer: {}", log());
+            assert!(start.elapsed() < Duration::from_secs(90), "pgbouncer: {}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
         pooler

@@ -5,13 +5,14 @@
 //! loopback port.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 /// The shared server.
 pub(crate) struct Server {
@@ -150,7 +151,7 @@ fn launch(home: &Path) -> u16 {
         host all pm 127.0.0.1/32 scram-sha-256\nhost all pm ::1/128 scram-sha-256\n\
         host all postgres 127.0.0.1/32 trust\nhost all postgres ::1/128 trust\n";
     fs::write(data.join("pg_hba.conf"), rules).expect("the data directory can be written");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let port = free_port();
     let log = File::create(home.join("log")).expect("the home can be written");
     // One connection for each reader and writer of each running test.
     let settings = [
@@ -205,7 +206,7 @@ fn wait_until_ready(home: &Path, port: u16, server: &mut Child) {
     while !is_ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
         assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
-        assert!(start.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
+        assert!(start.elapsed() < Duration::from_secs(120), "PostgreSQL does not answer: {}", log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -236,7 +237,7 @@ impl DedicatedServer {
         if standby {
             fs::write(data.join("standby.signal"), "").expect("the data directory can be written");
         }
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let port = free_port();
         let mut server = DedicatedServer { home, port, process: None };
         server.launch();
         server
@@ -266,7 +267,7 @@ impl DedicatedServer {
             .output()
             .unwrap_or_else(|e| panic!("pg_basebackup cannot be run ({e}): install postgresql-client"));
         assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let port = free_port();
         let mut server = DedicatedServer { home, port, process: None };
         server.launch();
         server
@@ -278,7 +279,7 @@ impl DedicatedServer {
         let start = Instant::now();
         while self.value(&format!("SELECT CAST(pg_last_wal_replay_lsn() >= '{position}' AS TEXT)")) != "true"
         {
-            assert!(start.elapsed() < Duration::from_secs(60), "the standby does not follow");
+            assert!(start.elapsed() < Duration::from_secs(120), "the standby does not follow");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -291,7 +292,7 @@ impl DedicatedServer {
         while self.value("SELECT CAST(count(*) AS TEXT) FROM pg_stat_wal_receiver WHERE status = 'streaming'")
             != "0"
         {
-            assert!(start.elapsed() < Duration::from_secs(60), "the standby still receives");
+            assert!(start.elapsed() < Duration::from_secs(120), "the standby still receives");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

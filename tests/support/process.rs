@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::server::Server;
 
 /// Timeout for a program to end.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The exit code and output of a program.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ impl RecordingServer {
                 let (behavior, heads, tls) = (behavior.clone(), Arc::clone(&heads), tls.clone());
                 // A client may disconnect.
                 std::thread::spawn(move || {
-                    let _ = client.set_read_timeout(Some(Duration::from_secs(30)));
+                    let _ = client.set_read_timeout(Some(Duration::from_secs(90)));
                     let _ = match tls {
                         None => serve(client, &behavior, &heads),
                         Some(config) => {

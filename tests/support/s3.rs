@@ -1,11 +1,12 @@
 //! A real S3 server for tests: one `moto_server` for all test processes that run at the same time.
 
+use super::port::free_port;
 use super::rerun;
 use super::server::Builder;
 use rstudio_pm::config::{ClassLocation, S3Location, StorageConfig};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,9 +32,7 @@ fn start() -> (SocketAddr, File) {
     if let Some(address) = recorded_address.parse().ok().filter(|address| is_answering(*address)) {
         return (address, users_lock);
     }
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     // In the background of a shell that exits immediately.
     let script = r#"(
             "$0" -H 127.0.0.1 -p "$1" & server=$!
@@ -60,7 +59,7 @@ fn start() -> (SocketAddr, File) {
     let start = Instant::now();
     while !is_answering(address) {
         assert!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_secs(120),
             "moto_server does not start: see {}",
             folder.display()
         );

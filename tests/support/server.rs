@@ -12,7 +12,7 @@ use super::http::{self, Answer};
 use super::tarball::Tarball;
 
 /// Timeout for a start or a stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The version of `rstudio-pm` that is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::db::{self, Engine};
 pub(crate) fn limits() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_millis(500),
+        read_timeout: Duration::from_millis(1500),
         max_inactivity: Duration::from_secs(10),
         total_timeout: Duration::from_secs(20),
         max_retries: 3,
@@ -38,7 +38,7 @@ fn open_database(config: &Config) -> Db {
     loop {
         match Db::open(config) {
             Ok(db) => return db,
-            Err(DbError::Locked { .. }) if start.elapsed() < Duration::from_secs(20) => {
+            Err(DbError::Locked { .. }) if start.elapsed() < Duration::from_secs(90) => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) => panic!("{error}"),
@@ -46,11 +46,11 @@ fn open_database(config: &Config) -> Db {
     }
 }
 
-/// Waits until the condition is true; panics with its description after 60 s.
+/// Waits until the condition is true; panics with its description after 120 s.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = tokio::time::Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(120), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -65,7 +65,7 @@ pub(crate) async fn wait_for_phase(job: &Job, phases: &[&str], phase: &str, done
         JobState::Done(_) | JobState::Failed(_) => true,
     };
     let mut state = job.state.clone();
-    let result = tokio::time::timeout(Duration::from_secs(60), state.wait_for(is_reached)).await;
+    let result = tokio::time::timeout(Duration::from_secs(120), state.wait_for(is_reached)).await;
     // The inner error means that the job ended with its runtime, as after a restart.
     let _ = result.unwrap_or_else(|_| panic!("the job does not reach '{phase}': {:?}", *job.state.borrow()));
 }

@@ -204,7 +204,7 @@ on_both_databases! {
         let task = tokio::spawn(async move { sync.run_backfills().await });
         let start = Instant::now();
         while state(&server, day(0)).await.is_none() {
-            assert!(start.elapsed() < Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(90));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         task.abort();
@@ -219,7 +219,7 @@ on_both_databases! {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         let server = synced_server(engine, &web.url()).await;
-        web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
+        web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(1200)));
         let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
         server.advance_clock(DAY);
         cran.publish(11, &package("alpha", "3.0"));
@@ -242,7 +242,7 @@ on_both_databases! {
         let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
         let start = Instant::now();
         while stored_descriptions(&server).await.len() < 4 {
-            assert!(start.elapsed() < Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(90));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
@@ -359,11 +359,11 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
     cran().serve(&web);
     let server = synced_server(Engine::Postgres, &web.url()).await;
     let second_server = server.open_second(&web.url()).await;
-    web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
+    web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(1200)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     let start = Instant::now();
     while stored_descriptions(&server).await.is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(90));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let message = backfill(&second_server, day(0)).await.expect_err("the first server runs it");
@@ -403,7 +403,7 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
     let task = tokio::spawn(async move { sync.run_backfills().await });
     let start = Instant::now();
     while server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some() {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(90));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     task.abort();

@@ -195,7 +195,7 @@ async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
     let other_count = cran.archive.len() - 1;
     until("all others are read", async || stored_descriptions(&server).await.len() == other_count).await;
     server.state.jobs.halt(true);
-    let result = tokio::time::timeout(Duration::from_secs(60), job.job().wait_end())
+    let result = tokio::time::timeout(Duration::from_secs(120), job.job().wait_end())
         .await
         .expect("it does not wait for the mirror");
     assert!(result.expect_err("halted").contains("resumes when the server is online again"));

@@ -184,7 +184,7 @@ async fn a_long_retry_after_ends_the_sync() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_stalls_ends_the_sync() {
     let (mirror, server) = synced_server().await;
-    mirror.always(INDEX, Fault::Slow(Duration::from_secs(2)));
+    mirror.always(INDEX, Fault::Slow(Duration::from_secs(4)));
     assert_refused(&server, "timed out").await;
 }
 

@@ -2,7 +2,6 @@
 
 use super::document;
 use crate::support::http;
-use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
 #[test]

@@ -129,15 +129,12 @@ impl ProviderClient {
         fields: &[(&str, &str)],
         authentication: &Authentication<'_>,
     ) -> Result<Response, ProviderError> {
-        let mut form = Serializer::new(String::new());
-        form.extend_pairs(fields);
+        let mut fields = fields.to_vec();
         let mut request = self.client(url)?.post(url);
         match authentication {
-            Authentication::Public(id) => {
-                form.append_pair("client_id", id);
-            }
+            Authentication::Public(id) => fields.push(("client_id", id)),
             Authentication::Post(id, secret) => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret);
+                fields.extend([("client_id", *id), ("client_secret", *secret)])
             }
             Authentication::Basic(id, secret) => {
                 // Both are encoded as in a form before base64 (RFC 6749 section 2.3.1).
@@ -150,10 +147,11 @@ impl ProviderClient {
                     request.header(header::AUTHORIZATION, secret_value(url, &format!("Bearer {token}"))?);
             }
         }
+        let form = Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = request
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
-            .body(form.finish());
+            .body(form);
         send(url, request).await
     }
 }

@@ -57,12 +57,11 @@ impl Document {
             ("end_session_endpoint", document.end_session_endpoint.as_ref()),
             ("device_authorization_endpoint", document.device_authorization_endpoint.as_ref()),
         ];
-        match addresses.into_iter().find(|(_, address)| address.is_some_and(|address| !is_secure(address))) {
-            Some((name, _)) => {
-                Err(error(format!("{name} must begin with https:// (http:// only on this machine)")))
-            }
-            None => Ok(document),
+        let is_insecure = |address: Option<&String>| address.is_some_and(|address| !is_secure(address));
+        if let Some((name, _)) = addresses.into_iter().find(|(_, address)| is_insecure(*address)) {
+            return Err(error(format!("{name} must begin with https:// (http:// only on this machine)")));
         }
+        Ok(document)
     }
 
     /// Returns true if a client may send its secret in the header field `Authorization`.

@@ -6,7 +6,7 @@ CREATE TABLE session (
     scopes TEXT NOT NULL, revision BIGINT NOT NULL, created_at BIGINT NOT NULL, seen_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
-CREATE INDEX session_user ON session (user_name);
+CREATE INDEX session_user_name ON session (user_name);
 
 CREATE TABLE login (
     digest TEXT PRIMARY KEY, return_to TEXT NOT NULL, expires_at BIGINT NOT NULL

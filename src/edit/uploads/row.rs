@@ -146,6 +146,7 @@ fn system(name: &str) -> Option<TargetSystem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::metadata::Metadata;
 
     fn source() -> StagedUpload {
         StagedUpload {
@@ -186,7 +187,8 @@ mod tests {
         let binary = StagedUpload { readme: None, binary_target: Some(target), ..source() };
         let any = BinaryTarget { system: TargetSystem::Unix, arch: None, ..target };
         let portable = StagedUpload { readme: None, binary_target: Some(any), ..source() };
-        let facts = FileFacts { requires_python: Some(">=3.9".to_owned()), ..FileFacts::default() };
+        let metadata = Metadata { requires_python: Some(">=3.9".to_owned()), ..Metadata::default() };
+        let facts = FileFacts::of_metadata(&metadata);
         let python = StagedPython { facts, metadata: Some((Sha256([6; 32]), 99)) };
         let wheel = StagedUpload { readme: None, python: Some(python.clone()), ..source() };
         let sdist = StagedUpload {

@@ -7,7 +7,7 @@ use super::call::{AdminResult, Call, ok};
 use crate::api::audit::{AuditRow, AuditVerification};
 use crate::auth::Token;
 use crate::db::audit::{self, Filter};
-use crate::db::author::{Author, AuthorKind};
+use crate::db::author::Author;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::model::digest::Sha256;

@@ -149,7 +149,7 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
 fn lifetime(length: Duration) -> String {
     let seconds = length.as_secs();
     for (unit, name) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {
-        if seconds > 0 && seconds % unit == 0 {
+        if seconds > 0 && seconds.is_multiple_of(unit) {
             return format!("{}{name}", seconds / unit);
         }
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
+use super::Provider;
 use super::cookie::{self, SESSION};
-use super::{Provider, page};
+use super::page::{self, escape};
 use crate::auth::Token;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::pages::escape;
 use crate::http::permission::session_limits;
 use crate::http::target::Query;
 use crate::http::{refused_proof, response};

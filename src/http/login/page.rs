@@ -2,16 +2,31 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
+use maud::{DOCTYPE, PreEscaped, html};
 
 use super::origin::origin_of;
 use crate::http::body::Body;
-use crate::http::pages::{escape, html_page};
 use crate::http::response;
 
 /// Returns a page; `body` is HTML, `issuer` the provider to which a form may redirect.
 pub(super) fn page(status: StatusCode, title: &str, body: &str, issuer: Option<&str>) -> Response<Body> {
-    let mut response = response::page(html_page(title, body));
+    let html = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+            }
+            body { h1 { (title) } (PreEscaped(body)) }
+        }
+    };
+    let html = html.into_string();
+    let size = html.len();
+    let mut response = Response::new(Body::full(html));
     *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     let provider = issuer.map(|issuer| format!(" {}", origin_of(issuer))).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'{provider}; base-uri 'none'; \
@@ -20,6 +35,11 @@ pub(super) fn page(status: StatusCode, title: &str, body: &str, issuer: Option<&
     protect(&mut response);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, response::header_value(policy));
     response
+}
+
+/// Returns plain text as HTML.
+pub(super) fn escape(text: &str) -> String {
+    html! { (text) }.into_string()
 }
 
 /// Returns a page with a problem and a link that begins again. `paragraphs` are plain text.

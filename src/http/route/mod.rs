@@ -203,7 +203,10 @@ pub fn parse(
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
-    if let [WEB, rest @ ..] = rest {
+    // `packages.rds` is a file for R, not a page.
+    if let [WEB, rest @ ..] = rest
+        && rest != ["packages", "packages.rds"]
+    {
         return Ok(Route::Web { repo: repo.to_owned(), snapshot, path: WebPath::parse(rest)? });
     }
     let path = RepoPath::parse(linux, rest)?;

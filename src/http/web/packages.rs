@@ -30,6 +30,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
     let package_query = PackageQuery {
         name_part: searched.clone(),
+        is_prefix: false,
         name: None,
         sort,
         descending,

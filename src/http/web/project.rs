@@ -171,9 +171,9 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let detail = serve::python::detail::project(&app.repositories, context.point, project, version).await?;
     let name = detail.project.as_str();
-    let files: Vec<_> = detail.files.iter().filter(|file| file.version == detail.version).collect();
+    let release = &detail.release;
+    let files = &release.files;
     let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
-    let versions: BTreeSet<&str> = detail.files.iter().map(|file| file.version.as_str()).collect();
     let found = serve::vulnerabilities::current(&app.state).await;
     let source = context.catalog.source_by_id(detail.source).map(|source| source.name.to_string());
     let published = of_files.iter().filter_map(FileFacts::upload_time).min();
@@ -186,19 +186,19 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     ];
     let page = Package {
         name: name.to_owned(),
-        version: detail.version.clone(),
+        version: release.version.clone(),
         is_listed: true,
-        yanked: files.first().and_then(|file| file.yanked.clone()),
+        yanked: release.yanked().map(str::to_owned),
         title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
         language: None,
-        install: format!("pip install {name}=={}", detail.version),
-        vulnerabilities: vulnerabilities(&found, detail.source, name, &detail.version),
+        install: format!("pip install {name}=={}", release.version),
+        vulnerabilities: vulnerabilities(&found, detail.source, name, &release.version),
         facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
         dependencies: Vec::new(),
         dependents: (Vec::new(), 0),
         readme: None,
-        versions: versions.len(),
+        versions: detail.releases.len(),
         json: context.api(&format!("packages/{}", segment(name))),
         has_description: false,
         location: context.location,

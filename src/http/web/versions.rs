@@ -56,7 +56,7 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
     let found = serve::vulnerabilities::current(&context.app.state).await;
     let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
     let mut versions: Vec<Version> = Vec::new();
-    for listed in &detail.files {
+    for listed in detail.releases.iter().flat_map(|release| &release.files) {
         let facts = FileFacts::read(&listed.facts);
         let name = FileName::parse(&listed.name).ok();
         let address = name.map(|name| link(FileId::Sha256(listed.sha256), &name));

@@ -1,3 +1,5 @@
+//! Examples and properties of lock files in all formats.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -98,8 +98,9 @@ pub async fn project(
     let catalog = repositories.state.catalog.get();
     let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
     let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
+    let display_name = release.facts().find_map(|facts| facts.name);
     Ok(ProjectDetail {
-        display_name: release.facts().find_map(|facts| facts.name).unwrap_or_else(|| project.to_string()),
+        display_name: display_name.unwrap_or_else(|| project.to_string()),
         source: tree.source,
         tree: tree.tree,
         changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),

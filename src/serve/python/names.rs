@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{curated, owner};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
-use crate::model::ids::{PackageId, SourceId};
+use crate::model::ids::PackageId;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
@@ -155,7 +155,7 @@ pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::{Seq, TreeId};
+    use crate::model::ids::{Seq, SourceId, TreeId};
 
     fn tree(source: i64) -> PointTree {
         PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None }

@@ -146,7 +146,7 @@ fn commits_are_durable_and_the_log_stays_small() {
         if size <= 16 << 20 {
             break;
         }
-        assert!(start.elapsed().as_secs() < 20, "the log still has {size} bytes");
+        assert!(start.elapsed().as_secs() < 90, "the log still has {size} bytes");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }

@@ -153,7 +153,7 @@ fn slow_mirrors_do_not_exhaust_the_threads() {
             waiting.push(fixture.open(entry, None).await.expect("open"));
         }
         fixture.wait_for_sending(slow.len()).await;
-        let result = tokio::time::timeout(Duration::from_secs(10), fixture.get(&quick)).await;
+        let result = tokio::time::timeout(Duration::from_secs(90), fixture.get(&quick)).await;
         assert!(result.expect("threads are free").expect("the file") == quick.bytes);
         for (entry, open) in slow.iter().zip(waiting) {
             fixture.mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);

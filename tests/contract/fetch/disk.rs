@@ -49,7 +49,7 @@ async fn on_a_full_disk_packages_are_passed_through_and_not_stored() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), again).await.expect("there is room");
+    tokio::time::timeout(Duration::from_secs(90), again).await.expect("there is room");
     assert_eq!(fixture.spools(), 0);
     let left = super::walk(&full);
     assert_eq!(left.len(), 1, "{left:?}");

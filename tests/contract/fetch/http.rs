@@ -30,7 +30,7 @@ fn sync(server: &Server) {
         let now = server.admin("GET", &format!("/jobs/{job}"), &serde_json::Value::Null).json();
         match now["status"].as_str() {
             Some("done") => return,
-            Some("running") => assert!(start.elapsed() < Duration::from_secs(20), "{now}"),
+            Some("running") => assert!(start.elapsed() < Duration::from_secs(90), "{now}"),
             _ => panic!("{now}"),
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -56,12 +56,12 @@ fn damaged(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Waits up to 5 s until the file is in storage; false if it is not stored in that time.
+/// Waits up to a minute until the file is in storage; false if it is not stored in that time.
 fn wait_until_stored(server: &Server, entry: &Entry) -> bool {
     server.get("/__ping__");
     let before = Instant::now();
     // The file is stored shortly after its last byte is sent.
-    while before.elapsed() < Duration::from_secs(5) {
+    while before.elapsed() < Duration::from_secs(60) {
         let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&entry.bytes));
         if super::walk(server.dir()).iter().any(|path| path.ends_with(&digest)) {
             return true;
@@ -178,7 +178,7 @@ fn wait_for_etag(url: &str, tag: &str) -> Answer {
         if head.header("etag") == Some(tag) {
             return head;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "no ETag {tag}: {:?}", head.headers);
+        assert!(start.elapsed() < Duration::from_secs(90), "no ETag {tag}: {:?}", head.headers);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -244,7 +244,7 @@ fn a_changed_mirror_is_synced_automatically() {
             assert!(answer.body == new.bytes);
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "{} {}", answer.status, answer.text());
+        assert!(start.elapsed() < Duration::from_secs(90), "{} {}", answer.status, answer.text());
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(last_sync() > first_sync);
@@ -284,7 +284,7 @@ fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
     assert_eq!(mirror.active_requests(), 1);
     let start = Instant::now();
     assert_eq!(server.stop().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     server.launch();
     let spools = || {
         let all = super::walk(server.dir());

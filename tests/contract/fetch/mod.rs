@@ -38,7 +38,7 @@ fn short_limits() -> FetchLimits {
         unsubscribed_timeout: Duration::from_millis(50),
         small_file_bytes: 100 << 10,
         retry_delay: Duration::from_millis(5),
-        failure_ttl: Duration::from_millis(600),
+        failure_ttl: Duration::from_secs(2),
         ..FetchLimits::default()
     }
 }
@@ -105,7 +105,7 @@ impl Fixture {
     async fn wait_stored(&self, entry: &Entry) {
         let start = Instant::now();
         while !self.stored(entry).await {
-            assert!(start.elapsed() < Duration::from_secs(20), "{} is never stored", entry.file());
+            assert!(start.elapsed() < Duration::from_secs(90), "{} is never stored", entry.file());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -115,7 +115,7 @@ impl Fixture {
         let start = Instant::now();
         while self.mirror.active_requests() != wanted {
             assert!(
-                start.elapsed() < Duration::from_secs(20),
+                start.elapsed() < Duration::from_secs(90),
                 "{} not {wanted}",
                 self.mirror.active_requests()
             );

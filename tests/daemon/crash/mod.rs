@@ -67,14 +67,14 @@ struct Addresses {
 impl Addresses {
     fn get(&self, target: &str) -> Result<Answer> {
         let mut stream = std::net::TcpStream::connect(&self.host)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(90)))?;
         write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
         http::try_read(&mut stream, "GET")
     }
 
     fn admin(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(90)))?;
         let size = body.len();
         write!(
             stream,
@@ -239,7 +239,7 @@ impl CrashTest {
     /// only the packages acknowledged since the last audit.
     fn audit(&self, all: bool) {
         // A start rewrites the markers of the storage classes, each through a temporary file.
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let left = leftovers(self.server.dir());
             if left.is_empty() {

@@ -408,7 +408,7 @@ impl<'a> BodyReader<'a> {
 }
 
 /// Timeout of each step of a request: longer than any permitted wait, shorter than the timeout of a test.
-const TIMEOUT: Duration = Duration::from_secs(45);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 async fn with_timeout<T>(
     description: &str,

@@ -19,6 +19,13 @@ use rule::{Alternative, Rule};
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
 
+/// Maximum number of files of a definition, and so the depth of files that name each other.
+const MAX_FILES: usize = 100;
+/// Maximum number of different lines for one project.
+const MAX_LINES: usize = 1000;
+/// Maximum number of notices; further ones are counted.
+const MAX_NOTICES: usize = 100;
+
 /// A file of a definition: its path relative to the directory of the main file, and its bytes.
 pub type NamedFile<'a> = (&'a str, &'a [u8]);
 
@@ -86,6 +93,19 @@ pub enum BadDefinition {
     /// No project.
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
+    /// Too many files.
+    #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
+    TooManyFiles(usize),
+    /// Too many lines for one project.
+    #[error(
+        "{origin}: '{name}' has more than {MAX_LINES} different lines; write one line with a range of versions"
+    )]
+    TooManyLines {
+        /// The file and the line.
+        origin: String,
+        /// The project.
+        name: NormalName,
+    },
     /// Too many projects.
     #[error(
         "the definition has {0} packages, more than the {MAX_PROJECTS} allowed; split it into several sources"
@@ -108,6 +128,9 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     let Some((main, _)) = files.first() else {
         return Err(BadDefinition::Empty("the definition".to_owned()));
     };
+    if files.len() > MAX_FILES {
+        return Err(BadDefinition::TooManyFiles(files.len()));
+    }
     let mut reader = Reader { files, options, ..Reader::default() };
     reader.file(main, false, None)?;
     for (name, origin, restriction) in &reader.constraints {
@@ -121,6 +144,11 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
         0 => return Err(BadDefinition::Empty((*main).to_owned())),
         count if count > MAX_PROJECTS => return Err(BadDefinition::TooMany(count)),
         _ => {}
+    }
+    let omitted_count = definition.notices.len().saturating_sub(MAX_NOTICES);
+    if omitted_count > 0 {
+        definition.notices.truncate(MAX_NOTICES);
+        definition.notices.push(format!("… and {omitted_count} more notices"));
     }
     if let Some((origin, count)) = reader.markers {
         definition.notices.push(format!(
@@ -204,7 +232,7 @@ impl Reader<'_> {
         if is_constraint {
             self.constraints.push((requirement.name, origin, alternative));
         } else {
-            self.add(requirement.name, origin, alternative);
+            self.add(requirement.name, origin, alternative)?;
         }
         Ok(())
     }
@@ -229,14 +257,24 @@ impl Reader<'_> {
             let sha256 = if self.options.strict { sha256 } else { Vec::new() };
             let alternative = Alternative::new(&format!("{operator}{}", package.version), sha256)
                 .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
-            self.add(package.name, origin.clone(), alternative);
+            self.add(package.name, origin.clone(), alternative)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, name: NormalName, origin: String, alternative: Alternative) {
-        self.definition.origins.entry(name.clone()).or_insert(origin);
-        self.definition.rules.entry(name).or_default().add(alternative);
+    fn add(
+        &mut self,
+        name: NormalName,
+        origin: String,
+        alternative: Alternative,
+    ) -> Result<(), BadDefinition> {
+        let rule = self.definition.rules.entry(name.clone()).or_default();
+        if rule.alternatives().len() >= MAX_LINES {
+            return Err(BadDefinition::TooManyLines { origin, name });
+        }
+        rule.add(alternative);
+        self.definition.origins.entry(name).or_insert(origin);
+        Ok(())
     }
 
     fn count_marker(&mut self, origin: &str) {

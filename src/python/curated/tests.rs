@@ -174,3 +174,14 @@ fn what_does_not_exist_is_a_problem_with_the_line_and_near_versions() {
     }
     assert_eq!(planned("", "odd", &[("odd", BaseProject::Files(Vec::new()))]).problems, Vec::<String>::new());
 }
+
+#[test]
+fn many_files_and_many_lines_of_one_package_are_refused() {
+    let names: Vec<String> = (0..200).map(|number| format!("{number}.txt")).collect();
+    let files: Vec<NamedFile<'_>> = names.iter().map(|name| (name.as_str(), &b"odd"[..])).collect();
+    let error = read(&files, ReadOptions::default()).expect_err("refused").to_string();
+    assert!(error.starts_with("the definition has 200 files, more than the 100 allowed"), "{error}");
+    let lines: String = (0..2000).map(|number| format!("odd=={number}\n")).collect();
+    let text = refusal(&[("r.txt", &lines)], false);
+    assert!(text.starts_with("r.txt, line 1001: 'odd' has more than 1000 different lines"), "{text}");
+}

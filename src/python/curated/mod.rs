@@ -21,7 +21,7 @@ pub const MAX_PROJECTS: usize = 20_000;
 
 /// Maximum number of files of a definition, and so the depth of files that name each other.
 const MAX_FILES: usize = 100;
-/// Maximum number of different lines for one project.
+/// Maximum number of different lines for one project, and of digests on one line.
 const MAX_LINES: usize = 1000;
 /// Maximum number of notices; further ones are counted.
 const MAX_NOTICES: usize = 100;

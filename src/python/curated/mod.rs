@@ -96,9 +96,9 @@ pub enum BadDefinition {
     /// Too many files.
     #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
     TooManyFiles(usize),
-    /// Too many lines for one project.
+    /// Too many lines for one project, or digests on one line.
     #[error(
-        "{origin}: '{name}' has more than {MAX_LINES} different lines; write one line with a range of versions"
+        "{origin}: '{name}' has more than {MAX_LINES} different lines or digests; write one line with a range of versions"
     )]
     TooManyLines {
         /// The file and the line.
@@ -133,7 +133,7 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     }
     let mut reader = Reader { files, options, ..Reader::default() };
     reader.file(main, false, None)?;
-    for (name, origin, restriction) in &reader.constraints {
+    for (name, (origin, restriction)) in &reader.constraints {
         if let Some(rule) = reader.definition.rules.get_mut(name) {
             rule.restrict(restriction)
                 .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
@@ -163,8 +163,8 @@ struct Reader<'a> {
     files: &'a [NamedFile<'a>],
     options: ReadOptions,
     definition: Definition,
-    /// Restrictions of constraints files, with their origins.
-    constraints: Vec<(NormalName, String, Alternative)>,
+    /// Restrictions of constraints files by project, each with the origin of its last line.
+    constraints: BTreeMap<NormalName, (String, Alternative)>,
     /// The files that were read, as requirements or as constraints.
     read: HashSet<(String, bool)>,
     /// The origin of the first marker, and the number of all.
@@ -227,10 +227,19 @@ impl Reader<'_> {
             // The reader of requirements files refuses addresses.
             Constraint::Url(_) => text,
         };
+        if sha256.len() > MAX_LINES {
+            return Err(BadDefinition::TooManyLines { origin, name: requirement.name });
+        }
         let alternative = Alternative::new(versions, sha256)
             .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
         if is_constraint {
-            self.constraints.push((requirement.name, origin, alternative));
+            let restriction = match self.constraints.remove(&requirement.name) {
+                Some((_, other)) => other
+                    .restricted(&alternative)
+                    .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?,
+                None => alternative,
+            };
+            self.constraints.insert(requirement.name, (origin, restriction));
         } else {
             self.add(requirement.name, origin, alternative)?;
         }

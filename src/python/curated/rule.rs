@@ -69,7 +69,7 @@ impl Alternative {
     }
 
     /// Returns what both allow; digests of a restriction only count if the alternative has none.
-    fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
+    pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };
         Alternative::new(&format!("{}{separator}{}", self.versions, other.versions), sha256.clone())

@@ -43,8 +43,8 @@ pub struct Update {
     /// The curated source
     #[arg(long)]
     pub source: String,
-    /// The new definition: a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default: the
-    /// present definition)
+    /// The new definition: a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
+    /// the present definition)
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
     /// Comment of the transaction
@@ -238,7 +238,7 @@ mod tests {
             transaction: None,
         };
         let text = describe(&plan, "subset");
-        let last = "To complete this operation, execute this command with the --commit and --snapshot=2024-01-31 flags.";
+        let last = "execute this command with the --commit and --snapshot=2024-01-31 flags.";
         assert!(text.ends_with(last) && text.contains("1 added, 0 changed, 0 removed, 1 kept"), "{text}");
         assert!(text.contains("odd   >=1,<2") && !text.contains("even"), "{text}");
         plan.problems = vec!["r.txt, line 1: there is no package 'odd'".to_owned()];

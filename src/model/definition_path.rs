@@ -1,7 +1,7 @@
 //! Paths of the files of a definition of a curated source: a file names others, relative to itself.
 
-/// Returns the path of a file that `file` names, relative to the directory of the main file: `../common.txt` in `a/b.txt` is
-/// `common.txt`. A path above that directory begins with `..`; an absolute path is unchanged.
+/// Returns the path of a file that `file` names, relative to the directory of the main file: `../common.txt` in `a/b.txt`
+/// is `common.txt`. A path above that directory begins with `..`; an absolute path is unchanged.
 #[must_use]
 pub fn included_path(file: &str, path: &str) -> String {
     if path.starts_with('/') {

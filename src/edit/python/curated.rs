@@ -1,5 +1,5 @@
-//! Changes the definition of a curated source of Python packages. Each change is a step of the source: older snapshots keep
-//! the definition that they had.
+//! Changes the definition of a curated source of Python packages. Each change is a step of the source: older snapshots
+//! keep the definition that they had.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -95,8 +95,8 @@ struct NewDefinition {
 /// pages of packages with a version or a digest are read from PyPI, if they are not known at that time.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which names
-/// file and line; [`RepoError::Conflict`] when PyPI was not synced, or when the source was changed meanwhile.
+/// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
+/// names file and line; [`RepoError::Conflict`] when PyPI was not synced, or when the source was changed meanwhile.
 pub async fn update(
     repositories: &Repositories,
     state: &State,
@@ -145,11 +145,12 @@ pub async fn update(
     Ok(update)
 }
 
-/// Removes a project from the definition of a curated source; the state of PyPI from which it selects stays. Returns the
-/// removed rule.
+/// Removes a project from the definition of a curated source; the state of PyPI from which it selects stays. Returns
+/// the removed rule.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a scope other than all versions, [`RepoError::NotFound`] if the definition does not name it.
+/// [`RepoError::Invalid`] for a scope other than all versions, [`RepoError::NotFound`] if the definition does not
+/// name it.
 pub async fn remove(
     state: &State,
     source: &str,
@@ -205,8 +206,8 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
         return Ok(source.clone());
     }
     Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {} have a definition; create one with: rspm create \
-         source --name=NAME --type={}",
+        "the source '{name}' is of type {}, and only sources of type {} have a definition; create one with: rspm \
+         create source --name=NAME --type={}",
         source.kind,
         SourceKind::CuratedPypi,
         SourceKind::CuratedPypi

@@ -1,5 +1,5 @@
-//! Definitions of curated sources of Python packages: requirements files and lock files, what they allow of each project, and
-//! the plan of an update. Pure.
+//! Definitions of curated sources of Python packages: requirements files and lock files, what they allow of each
+//! project, and the plan of an update. Pure.
 
 pub mod plan;
 pub mod rule;

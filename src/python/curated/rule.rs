@@ -1,5 +1,5 @@
-//! What a definition allows of a project. A rule is stored as text, one alternative on each line: version specifiers, then
-//! digests, each as `--hash=sha256:…`; an empty line allows all files.
+//! What a definition allows of a project. A rule is stored as text, one alternative on each line: version specifiers,
+//! then digests, each as `--hash=sha256:…`; an empty line allows all files.
 
 use std::fmt;
 

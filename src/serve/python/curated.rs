@@ -110,7 +110,8 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
     let (tree, head) = synced.ok_or_else(|| {
         RepoError::Conflict(
-            "the list of PyPI, from which a curated source selects, was not synced yet; run: rspm sync --type=pypi --wait"
+            "the list of PyPI, from which a curated source selects, was not synced yet; run: rspm sync --type=pypi \
+             --wait"
                 .to_owned(),
         )
     })?;
@@ -139,8 +140,8 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     Ok(BaseState { base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0) }, at, is_open: head < end })
 }
 
-/// Returns what is known of the projects of a definition. The pages of those of which not every file is allowed are read
-/// from the index unless they are known at that time, eight at a time.
+/// Returns what is known of the projects of a definition. The pages of those of which not every file is allowed are
+/// read from the index unless they are known at that time, eight at a time.
 ///
 /// # Errors
 /// Database errors.

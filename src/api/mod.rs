@@ -7,6 +7,7 @@ pub mod binary;
 pub mod bioconductor;
 pub mod cluster;
 pub mod control;
+pub mod definition;
 pub mod distribution;
 pub mod error;
 pub mod explain;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::definition::Definition;
+
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
@@ -24,6 +26,9 @@ pub struct Source {
     /// What is known of the index; only of the source `pypi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexState>,
+    /// The definition; only of a curated source, and absent before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
 }
 
 /// What is known of an index of Python packages.

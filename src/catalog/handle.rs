@@ -213,8 +213,13 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
 
 fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
     let mut new_steps = db::step::list_after(c, last_tx)?.into_iter().peekable();
+    let mut bases = db::curation::bases(c)?.into_iter().peekable();
     let mut trees = Vec::new();
     for row in db::tree::list(c)? {
+        let mut tree_bases = Vec::new();
+        while let Some((_, seq, base)) = bases.next_if(|(tree, ..)| *tree == row.id) {
+            tree_bases.push((seq, base));
+        }
         let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
         while let Some((_, step)) = new_steps.next_if(|(tree, _)| *tree == row.id) {
             steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
@@ -232,8 +237,8 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
             db::tree::Role::Source => super::SOURCE_PACKAGE_ROLE,
             db::tree::Role::Binary => super::BINARY_ROLE,
         };
-        let (label, role) = (row.label, role.to_owned());
-        trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head });
+        let (label, role, bases) = (row.label, role.to_owned(), tree_bases);
+        trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head, bases });
     }
     Ok(trees)
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::db::skew::{self, Skew};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
+use crate::model::point::Base;
 use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -90,6 +91,8 @@ pub struct Tree {
     /// Of a tree whose sequence numbers are times: the instant up to which its state is known; `None` before the first
     /// sync, and for a tree of steps.
     pub time_head: Option<Timestamp>,
+    /// Of a curated source: the base of each step, in the order of the steps.
+    pub bases: Vec<(Seq, Base)>,
 }
 
 /// One published state of a tree.
@@ -310,6 +313,13 @@ impl Tree {
             Some(head) => Some(Seq(head.0 - 1)),
             None => self.steps.last().map(|step| step.seq),
         }
+    }
+
+    /// Returns the state from which a step of a curated source selects; `None` for another source.
+    #[must_use]
+    pub fn base(&self, seq: Seq) -> Option<Base> {
+        let index = self.bases.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        self.bases.get(index).map(|(_, base)| *base)
     }
 
     /// Returns the part of Bioconductor that the tree lists; `None` for other sources.

@@ -90,7 +90,7 @@ pub fn resolve(
         };
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
-    let has_times = states.iter().any(|state| state.known_until.is_some());
+    let has_times = states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some());
     let is_known = |state: &State| state.known_until.is_none_or(|head| head >= end);
     Ok(Point {
         repo: repo.id,
@@ -177,14 +177,16 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
         for tree in catalog.subscribed_trees(*entry, part) {
             if let Some(head) = tree.time_head {
                 let at = Timestamp(head.min(end).0 - 1);
-                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0) };
+                let point_tree =
+                    PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0), base: None };
                 states.push(State { tree: point_tree, at, known_until: Some(head) });
                 continue;
             }
             let index = tree.steps.partition_point(|step| step.at < end);
             let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
             if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
-                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: step.seq };
+                let base = tree.base(step.seq);
+                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: step.seq, base };
                 states.push(State { tree: point_tree, at: step.at, known_until: None });
             }
         }

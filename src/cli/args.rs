@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
 use super::cluster::ClusterCommand;
+use super::curated::{DefinitionFlags, Update};
 use super::git_args;
 use super::job::JobFlags;
 use super::output::Format;
@@ -107,6 +108,8 @@ pub enum Command {
     Reorder(Reorder),
     /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
     Add(Add),
+    /// Plan an update of a curated source, or publish it with --commit
+    Update(Update),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
     Remove(Remove),
@@ -311,8 +314,8 @@ pub struct CreateSource {
     /// The new source's name
     #[arg(long)]
     pub name: String,
-    /// Type of the source; the sources cran and bioconductor always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python"]))]
+    /// Type of the source; the sources cran, bioconductor and pypi always exist
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-pypi"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -508,11 +511,17 @@ pub struct Add {
     #[arg(long, required = true)]
     pub source: Option<String>,
     /// Package files, comma separated or repeated
-    #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
+    #[arg(long, value_delimiter = ',', required_unless_present_any = ["file_in", "packages"], value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// Instead of --path: a file that names package files, one on each line
+    /// Instead of --path: a file that names package files, one on each line; for a curated source a requirements file
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
+    /// For a curated source: packages to add to its definition, comma separated or repeated
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["path", "file_in"], value_name = "NAME")]
+    pub packages: Vec<String>,
+    /// How the update of a curated source is planned and published.
+    #[command(flatten)]
+    pub definition: DefinitionFlags,
     /// Replace versions that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,

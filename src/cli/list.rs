@@ -193,6 +193,14 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         );
         let index = source.index.as_ref();
         let state_at = index.and_then(|index| index.state_at.as_deref());
+        let definition = source.definition.as_ref();
+        let summary = definition.map(|definition| {
+            let names: Vec<&str> = definition.files.iter().map(|file| file.name.as_str()).collect();
+            format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
+        });
+        let selected = definition.map(|definition| {
+            format!("snapshot {}, PyPI as of {}", definition.snapshot, format_time(&definition.state_at))
+        });
         fields(&[
             ("Source", source.name.clone()),
             ("Type", source.type_label.clone()),
@@ -203,6 +211,8 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ("Packages", format_count(source.packages)),
             ("Pages read", index.map(|index| format_count(index.read_projects)).unwrap_or_default()),
             ("State of", state_at.map(format_time).unwrap_or_default()),
+            ("Definition", summary.unwrap_or_default()),
+            ("Selected from", selected.unwrap_or_default()),
             ("Last transaction", last_transaction),
         ])
     })

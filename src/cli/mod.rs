@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod cluster;
 pub mod control;
+pub mod curated;
 pub mod encrypt;
 pub mod error;
 pub mod explain;
@@ -299,6 +300,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
         Command::Reorder(args) => repo::reorder(client, output, args).await,
         Command::Add(args) => package::add(client, output, args).await,
+        Command::Update(args) => curated::update(client, output, args).await,
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
         Command::Yank(args) => yank::yank(client, output, args).await,
         Command::Unyank(args) => yank::unyank(client, output, args).await,

@@ -6,6 +6,7 @@ use hyper::Method;
 
 use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::{Client, segment};
+use super::curated;
 use super::error::CliError;
 use super::output::Output;
 use super::package_scope::name_and_scope;
@@ -13,13 +14,18 @@ use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
 use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
 use crate::model::language::Language;
-use crate::model::source::SourceKind;
+use crate::model::source::{SourceKind, Supply};
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
     client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
+}
+
+async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
+    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    Ok(source.kind.parse::<SourceKind>().is_ok_and(|kind| kind.supply() == Supply::Curated))
 }
 
 /// Returns the kind of the uploads for a source, as the admin API names it.
@@ -40,10 +46,20 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     if let Some(AddKind::Binary(binary)) = args.kind {
         return add_binary(client, output, binary).await;
     }
-    if let Some(list) = &args.file_in {
+    let source = args.source.as_deref().unwrap_or_default();
+    let file_in = args.file_in.as_deref();
+    let selects = !args.packages.is_empty() || args.definition.is_used();
+    if selects || (file_in.is_some() && is_curated(client, source).await?) {
+        if file_in.is_none() && args.packages.is_empty() {
+            let reason =
+                "these flags are for curated sources: name packages with --packages or --file-in, not --path";
+            return Err(CliError::refused(reason));
+        }
+        return curated::add(client, output, source, (&args.packages, file_in), &args.definition).await;
+    }
+    if let Some(list) = file_in {
         args.path = read_file_list(list)?;
     }
-    let source = args.source.as_deref().unwrap_or_default();
     let result = match add_uploaded_packages(client, &args, source).await {
         // The server was restarted or upgraded after the uploads and has lost them.
         Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,

@@ -16,8 +16,8 @@ pub(super) struct Unsupported {
     pub(super) page: Page,
 }
 
-const CURATED: &str = "curated sources and CRAN snapshots are not in this version; a date in the URL of a repository \
-                       (/prod/2026-11-20) freezes its contents";
+const CURATED: &str = "curated CRAN sources and CRAN snapshots are not in this version; a date in the URL of a \
+                       repository (/prod/2026-11-20) freezes its contents";
 const CLEAR: &str =
     "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
 const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
@@ -35,8 +35,8 @@ const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.Sync
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
 const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Bioconductor; name the version when \
                             you subscribe or sync: --version";
-const LOCAL_ONLY: &str = "rspm add takes package files, --path or --file-in; it does not select packages of CRAN in this \
-                          version";
+const LOCAL_ONLY: &str = "rspm add takes package files, and packages of PyPI for curated sources; it does not select packages of \
+                          CRAN in this version";
 
 const fn command(words: &'static [&'static str], sentence: &'static str, page: Page) -> Unsupported {
     Unsupported { words, flag: "", sentence, page }
@@ -53,17 +53,11 @@ const fn flag(
 
 /// All rows, in the order of the documentation.
 pub(super) static TABLE: &[Unsupported] = &[
-    command(&["update"], CURATED, Page::REPOSITORIES),
     flag(&["create", "source"], "snapshot", CURATED, Page::REPOSITORIES),
     flag(&["create", "source"], "include", CURATED, Page::REPOSITORIES),
     flag(&["create", "source"], "version", BIOCONDUCTOR, Page::BIOCONDUCTOR),
     flag(&["sync"], "source", BIOCONDUCTOR, Page::BIOCONDUCTOR),
-    flag(&["add"], "packages", LOCAL_ONLY, Page::REPOSITORIES),
-    flag(&["add"], "snapshot", LOCAL_ONLY, Page::REPOSITORIES),
-    flag(&["add"], "commit", LOCAL_ONLY, Page::REPOSITORIES),
-    flag(&["add"], "csv-out", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
-    flag(&["add"], "dryrun", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["url"], FIXED_URL, Page::REPOSITORIES),

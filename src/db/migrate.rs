@@ -157,6 +157,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0019_builder.sqlite.sql"),
         postgres: include_str!("migrations/0019_builder.postgres.sql"),
     },
+    Migration {
+        number: 20,
+        name: "curated",
+        expand_only: true,
+        sqlite: include_str!("migrations/0020_curated.sqlite.sql"),
+        postgres: include_str!("migrations/0020_curated.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

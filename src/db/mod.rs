@@ -16,6 +16,7 @@ pub mod clock;
 pub mod clock_difference;
 pub mod clock_repair;
 pub mod conn;
+pub mod curation;
 pub mod detail;
 pub mod discovered_binary;
 pub mod download;

@@ -35,6 +35,7 @@ pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFi
                 source: SourceId(row.int(13)?),
                 tree: TreeId(row.int(14)?),
                 seq: Seq(row.int(15)?),
+                base: None,
             },
             package: row.text(16)?,
             platform: row.text(17)?,

@@ -128,6 +128,9 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     let problem = match source.kind.supply() {
         Supply::Uploads | Supply::Builds => None,
+        Supply::Curated => {
+            Some(format!("is curated: rspm update --source={} changes its definition", source.name))
+        }
         Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
         Supply::Unsupported => Some(format!("is of type {}", source.kind)),
     };

@@ -10,6 +10,7 @@ use super::uploads::{Upload, Uploads};
 use super::{Actor, AddStatus, OnExisting, RemoveScope, UploadKind, add, python, remove, upload};
 use crate::model::ids::TxId;
 use crate::model::language::Language;
+use crate::model::source::SourceKind;
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -67,6 +68,9 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
+    if find::source(&state.catalog.get(), source)?.kind == SourceKind::CuratedPypi {
+        return python::curated::remove(state, source, package, scope, comment, actor).await;
+    }
     match language(state, source)? {
         Language::R => remove::remove(state, source, package, scope, comment, actor).await,
         Language::Python => python::remove::remove(state, source, package, scope, comment, actor).await,

@@ -20,7 +20,8 @@ fn label(kind: SourceKind) -> &'static str {
     }
 }
 
-/// Creates a source. Sources of type `local`, `local-python`, `git` and `git-python` can be created; `cran`, `bioconductor` and `pypi` are built in.
+/// Creates a source. Sources of type `local`, `local-python`, `git`, `git-python` and `curated-pypi` can be created; `cran`,
+/// `bioconductor` and `pypi` are built in.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
@@ -111,13 +112,13 @@ fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
 
 fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     match kind.supply() {
-        Supply::Uploads | Supply::Builds => Ok(()),
+        Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),
         Supply::Mirror => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         Supply::Unsupported => Err(RepoError::Invalid(format!(
-            "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, and the \
-             built-in cran, bioconductor and pypi ({} lists what is missing)",
+            "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, \
+             curated-pypi, and the built-in cran, bioconductor and pypi ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),
     }

@@ -171,7 +171,7 @@ fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
 /// Refuses a source that can never have packages in this version.
 fn check_supply(source: &Source) -> Result<(), RepoError> {
     match source.kind.supply() {
-        Supply::Mirror | Supply::Uploads | Supply::Builds => Ok(()),
+        Supply::Mirror | Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),
         Supply::Unsupported => Err(RepoError::Invalid(format!(
             "this version cannot serve '{}', a source of type {}; add files to a source of type {} ({} lists what is \
              missing)",

@@ -13,6 +13,30 @@ pub struct PointTree {
     /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time
     /// in microseconds since the epoch.
     pub seq: Seq,
+    /// Of a curated source: the state from which its definition selects.
+    pub base: Option<Base>,
+}
+
+/// The state of a list of packages from which a curated source selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Base {
+    /// The source of the tree.
+    pub source: SourceId,
+    /// The tree.
+    pub tree: TreeId,
+    /// Its step, or a time in microseconds since the epoch, as in [`PointTree`].
+    pub seq: Seq,
+}
+
+impl PointTree {
+    /// Returns the tree whose lives are the packages: the tree itself, or the base of a curated source.
+    #[must_use]
+    pub fn listing(&self) -> PointTree {
+        match self.base {
+            Some(Base { source, tree, seq }) => PointTree { source, tree, seq, base: None },
+            None => *self,
+        }
+    }
 }
 
 /// A resolved snapshot of a repository.

@@ -59,6 +59,8 @@ pub enum Supply {
     Uploads,
     /// From builds of git repositories.
     Builds,
+    /// Selected from another source by a definition.
+    Curated,
     /// In a way that this version does not support.
     Unsupported,
 }
@@ -90,7 +92,7 @@ impl SourceKind {
             SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
             SourceKind::Git => ("git", "Git", R, Packages, Supply::Builds),
             SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, Supply::Mirror),
-            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
+            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, Supply::Curated),
             SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),
             SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, Supply::Builds),
         };

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod archive;
+pub mod curated;
 pub mod environment;
 pub mod facts;
 pub mod file_name;

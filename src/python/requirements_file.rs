@@ -36,6 +36,8 @@ pub enum Entry {
         line: usize,
         /// The path as written.
         path: String,
+        /// Whether its lines only restrict the versions of packages that are required elsewhere: `-c`.
+        is_constraint: bool,
     },
 }
 
@@ -150,7 +152,8 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
     let (name, value) = split_option(text);
     match name {
         "-r" | "--requirement" | "-c" | "--constraint" if !value.is_empty() => {
-            file.entries.push(Entry::File { line, path: value.to_owned() });
+            let is_constraint = matches!(name, "-c" | "--constraint");
+            file.entries.push(Entry::File { line, path: value.to_owned(), is_constraint });
         }
         name if IGNORED_OPTIONS.contains(&name) => file.ignored.push((line, name.to_owned())),
         name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
@@ -231,8 +234,9 @@ mod tests {
             panic!("{file:?}")
         };
         assert_eq!((&**text, requirement.extras.len()), ("even[x]>=2", 1));
-        let file_entry = |line, path: &str| Entry::File { line, path: path.to_owned() };
-        assert_eq!(file.entries[2..4], [file_entry(8, "other.txt"), file_entry(9, "third.txt")]);
+        let file_entry =
+            |line, path: &str, is_constraint| Entry::File { line, path: path.to_owned(), is_constraint };
+        assert_eq!(file.entries[2..4], [file_entry(8, "other.txt", false), file_entry(9, "third.txt", true)]);
         assert_eq!(file.ignored, [(10, "--pre".to_owned())]);
         assert_eq!(file.entries.len(), 5);
     }

@@ -2,7 +2,6 @@
 
 use super::vulnerabilities::Vulnerabilities;
 use super::{RepoError, Repositories, listing, python};
-use crate::db::python_file;
 use crate::db::{self, DbError};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
@@ -42,7 +41,7 @@ pub async fn advised_packages(
                 }
                 Language::Python => match db::package::by_name(c, tree.source, name)? {
                     Some(package) => {
-                        let files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+                        let files = python::curated::of_project(c, tree, package)?;
                         files.into_iter().map(|file| file.version).collect()
                     }
                     None => Vec::new(),

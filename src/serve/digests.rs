@@ -84,7 +84,8 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     }
     if points.is_empty() {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
-            let trees = vec![PointTree { source: tree.source, tree: tree.id, seq: tree.steps.last()?.seq }];
+            let seq = tree.steps.last()?.seq;
+            let trees = vec![PointTree { source: tree.source, tree: tree.id, seq, base: tree.base(seq) }];
             let point = Point { repo: RepoId(0), trees, open: true, modified: None };
             Some((format!("tree {}", tree.label), point))
         }));

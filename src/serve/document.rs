@@ -131,7 +131,11 @@ fn key(point: &Point, document: &Document) -> String {
     };
     let mut key = format!("{renderer}/{name}/");
     for tree in &point.trees {
-        write!(key, "{}@{},", tree.tree, tree.seq).expect("writing to a String cannot fail");
+        write!(key, "{}@{}", tree.tree, tree.seq).expect("writing to a String cannot fail");
+        if let Some(base) = tree.base {
+            write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
+        }
+        key.push(',');
     }
     match document {
         Document::R(document) => document.write_key(&mut key),
@@ -151,7 +155,8 @@ mod tests {
     use crate::serve::r::document::BinaryIndex;
 
     fn point(trees: &[(i64, i64)]) -> Point {
-        let tree = |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };
+        let tree =
+            |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq), base: None };
         Point { repo: RepoId(1), trees: trees.iter().map(tree).collect(), open: false, modified: None }
     }
 

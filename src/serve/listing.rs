@@ -190,7 +190,7 @@ pub(super) async fn owned_names(
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
         let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
-        let _guard = if trees.iter().any(python::owner::is_index) {
+        let _guard = if trees.iter().any(python::owner::is_whole_index) {
             Some(repositories.index_names_lock.lock().await)
         } else {
             None
@@ -385,7 +385,7 @@ mod tests {
     use crate::model::ids::Seq;
 
     fn tree(id: i64) -> PointTree {
-        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None }
     }
 
     fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {

@@ -66,17 +66,17 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
         return Err(Unresolved::NoPart(part).into());
     }
     let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
-    let heads =
-        trees.filter_map(|tree| Some((tree.id, tree.newest()?, tree.steps.last().map(|step| step.at))));
+    let heads = trees.filter_map(|tree| {
+        let seq = tree.newest()?;
+        let point_tree = PointTree { source: source.id, tree: tree.id, seq, base: tree.base(seq) };
+        Some((point_tree, tree.steps.last().map(|step| step.at)))
+    });
     let heads: Vec<_> = heads.collect();
     Ok(Point {
         repo: RepoId(0),
         open: true,
-        modified: heads.iter().filter_map(|(_, _, at)| *at).max(),
-        trees: heads
-            .iter()
-            .map(|(tree, seq, _)| PointTree { source: source.id, tree: *tree, seq: *seq })
-            .collect(),
+        modified: heads.iter().filter_map(|(_, at)| *at).max(),
+        trees: heads.iter().map(|(tree, _)| *tree).collect(),
     })
 }
 

@@ -241,7 +241,10 @@ impl Sync {
     }
 
     fn is_pypi_offered(&self) -> bool {
-        self.state.catalog.get().repos.iter().any(|repo| repo.subscribes_to(SourceId::PYPI))
+        let catalog = self.state.catalog.get();
+        // A curated source selects from the list of PyPI, also before a repository subscribes to it.
+        catalog.repos.iter().any(|repo| repo.subscribes_to(SourceId::PYPI))
+            || catalog.sources.iter().any(|source| source.kind == SourceKind::CuratedPypi)
     }
 
     /// Takes the syncs that were halted since the last call.

@@ -168,6 +168,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/sources/{name}/packages", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/packages/remove", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/packages/yank", WriteSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/definition", WriteSource),
     ("GET", "/__api__/admin/v1/sources/{name}/binaries", ReadSource),
     ("POST", "/__api__/admin/v1/sources/{name}/binaries", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/binaries/remove", WriteSource),

@@ -43,6 +43,8 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         add.as_str(),
         "add binary --source=team --path=/nowhere.tar.gz --distribution=noble",
         "create source --name=own",
+        "create source --name=subset --type=curated-pypi",
+        "update --source=subset",
         "create repo --name=other",
         "subscribe --repo=other --source=own",
         "reorder --repo=other --sources=own",
@@ -121,6 +123,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "unsubscribe --repo=another --source=mine",
         "delete repo --name=another",
         "delete source --name=mine",
+        "delete source --name=subset",
         "offline",
         "online",
     ];

@@ -94,7 +94,7 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
     assert_eq!(
         server.refused("create source --name=x --type=curated-cran"),
-        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, and the built-in cran, bioconductor and pypi \
+        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, curated-pypi, and the built-in cran, bioconductor and pypi \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let error = server.refused("create source --name=x --type=pypi");

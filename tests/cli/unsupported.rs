@@ -7,7 +7,6 @@ use crate::support::server::Builder;
 #[test]
 fn unsupported_commands_name_an_alternative_and_a_page() {
     for (line, words, page) in [
-        ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
         ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
         ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
         ("create blocklist-rule --vulns", "cannot be blocked", "vulnerabilities.md"),
@@ -22,7 +21,11 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
             "a date in the URL",
             "repositories.md",
         ),
-        ("add --source=subset --packages=ggplot2", "it does not select packages", "repositories.md"),
+        (
+            "add --source=subset --packages=ggplot2 --include-suggests",
+            "it does not select packages",
+            "repositories.md",
+        ),
         ("-o json -c /nowhere.gcfg list metadata", "no custom metadata", "compatibility.md"),
     ] {
         let output = rspm_without_server(line);

@@ -4,6 +4,7 @@
 mod api;
 mod archives;
 pub(crate) mod clients;
+mod curated;
 pub(crate) mod form;
 mod history;
 pub(crate) mod index;

@@ -15,7 +15,7 @@ fn name(text: &str) -> rstudio_pm::model::name::Name {
 #[tokio::test]
 async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
     let backend = Backend::new().await;
-    for kind in [SourceKind::CuratedCran, SourceKind::CuratedPypi] {
+    for kind in [SourceKind::CuratedCran, SourceKind::CranSnapshot] {
         let error = edit::source::create(&backend.state, &name("x"), kind, OnExisting::Fail)
             .await
             .expect_err("refused")
@@ -23,8 +23,9 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
         assert_eq!(
             error,
             format!(
-                "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, and \
-                 the built-in cran, bioconductor and pypi (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
+                "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, \
+                 curated-pypi, and the built-in cran, bioconductor and pypi \
+                 (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
             )
         );
     }

@@ -42,7 +42,15 @@ fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
         let source = if label == "src/contrib" { TEAM } else { SourceId::BIOCONDUCTOR };
         let steps = vec![Step { seq: Seq(1), at: noon(NOW), tx: TxId(1) }];
         let (label, role) = (label.to_owned(), "source".to_owned());
-        catalog.trees.push(Tree { id: TreeId(id), source, label, role, steps, time_head: None });
+        catalog.trees.push(Tree {
+            id: TreeId(id),
+            source,
+            label,
+            role,
+            steps,
+            time_head: None,
+            bases: Vec::new(),
+        });
     }
     let entry = |(source, version): &(SourceId, Option<&str>)| Subscription {
         source: *source,

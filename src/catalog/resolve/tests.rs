@@ -44,6 +44,7 @@ impl CatalogBuilder {
                 role,
                 steps: Vec::new(),
                 time_head: None,
+                bases: Vec::new(),
             });
         }
         catalog.repos.push(Repository {

@@ -188,6 +188,13 @@ pub const TABLES: &[Table] = &[
     ]).since(18),
     core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]).since(18),
     core("git_vignettes", 1, &[int("builder_id")]).since(19),
+    core("curation", 2, &[
+        int("tree_id"), int("seq"), int("base_tree_id"), int("base_seq"), text("snapshot"), text("sha256"),
+    ]).since(20),
+    core("curation_file", 3, &[
+        int("tree_id"), int("seq"), int("position"), text("name"), bytes("content"),
+    ]).since(20),
+    core("curation_rule", 3, &[int("tree_id"), int("seq"), text("fold"), text("rule")]).since(20),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

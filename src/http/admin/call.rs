@@ -40,7 +40,12 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 impl Call<'_> {
     /// Reads the JSON body of the request, at whose end the token of the client must still be valid.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
-        let value = json(self.body, self.app.limits.body_timeout).await?;
+        self.json_up_to(JSON_LIMIT).await
+    }
+
+    /// As [`Call::json`], for a body of at most `limit` bytes.
+    pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
+        let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;
         Ok((value, self.actor))
     }
@@ -48,7 +53,15 @@ impl Call<'_> {
 
 /// Reads a JSON body.
 pub(super) async fn json<T: DeserializeOwned>(body: Incoming, timeout: Duration) -> Result<T, Failure> {
-    let bytes = read_body::read(body, JSON_LIMIT, timeout).await?;
+    json_up_to(body, JSON_LIMIT, timeout).await
+}
+
+async fn json_up_to<T: DeserializeOwned>(
+    body: Incoming,
+    limit: usize,
+    timeout: Duration,
+) -> Result<T, Failure> {
+    let bytes = read_body::read(body, limit, timeout).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }

@@ -9,6 +9,7 @@ mod bioconductor;
 mod call;
 mod cluster;
 mod control;
+mod definition;
 mod explain;
 mod git;
 mod job;
@@ -283,6 +284,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::AddPackages(name) => package::add(call, name).await,
         DataRoute::RemovePackage(name) => package::remove(call, name).await,
         DataRoute::YankFiles(name) => package::yank(call, name).await,
+        DataRoute::UpdateDefinition(name) => definition::update(call, name).await,
         DataRoute::SourceBinaries(name) => binary::list(call, name).await,
         DataRoute::AddBinaries(name) => binary::add(call, name).await,
         DataRoute::RemoveBinary(name) => binary::remove(call, name).await,

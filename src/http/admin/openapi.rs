@@ -1,13 +1,14 @@
 //! The OpenAPI document of the admin API, generated from the wire types; `docs/api/admin.json` is a copy.
 
 mod builders;
+mod sources;
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, cluster, control, distribution, error,
-    explain, git, job, log, package, repair, repo, scrub, source, storage, token, upload,
+    ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, cluster, control, definition, distribution,
+    error, explain, git, job, log, package, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -15,66 +16,6 @@ use crate::http::openapi::{self, JSON, Schemas};
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
 
 const TABLE: &[Row] = &[
-    (
-        HttpMethod::Get,
-        "/sources",
-        "List sources; filtered by the parameters repo and type",
-        None,
-        Some("[Source]"),
-    ),
-    (HttpMethod::Post, "/sources", "Create a source", Some("CreateSource"), Some("Source")),
-    (HttpMethod::Get, "/sources/{name}", "Show a source", None, Some("Source")),
-    (HttpMethod::Patch, "/sources/{name}", "Rename a source", Some("EditSource"), Some("Source")),
-    (HttpMethod::Delete, "/sources/{name}", "Delete a source that no repository subscribes to", None, None),
-    (
-        HttpMethod::Get,
-        "/sources/{name}/packages",
-        "List the packages of a source; parameters search, count, page, and version (of Bioconductor)",
-        None,
-        Some("Packages"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/packages",
-        "Add uploads to a local source, in one transaction",
-        Some("AddPackages"),
-        Some("AddedPackages"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/packages/remove",
-        "Remove a package or some of its versions; older snapshots still serve them",
-        Some("RemovePackage"),
-        Some("RemovedPackage"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/packages/yank",
-        "Mark files of a Python package as yanked, or remove the mark",
-        Some("YankFiles"),
-        Some("YankedFiles"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/binaries",
-        "Add uploads as binaries of releases of a local source, in one transaction",
-        Some("AddBinaries"),
-        Some("AddedBinaries"),
-    ),
-    (
-        HttpMethod::Get,
-        "/sources/{name}/binaries",
-        "List the binaries of a package, which the parameter package names",
-        None,
-        Some("[Binary]"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/binaries/remove",
-        "Remove the binaries of one version for one platform; older snapshots still serve them",
-        Some("RemoveBinary"),
-        Some("RemovedBinary"),
-    ),
     (HttpMethod::Get, "/repos", "List repositories; filtered by the parameter source", None, Some("[Repo]")),
     (HttpMethod::Post, "/repos", "Create a repository", Some("CreateRepo"), Some("Repo")),
     (HttpMethod::Get, "/repos/{name}", "Show a repository", None, Some("Repo")),
@@ -313,17 +254,19 @@ const TABLE: &[Row] = &[
 ];
 
 fn rows() -> impl Iterator<Item = openapi::Row> {
-    TABLE.iter().chain(builders::TABLE).map(|(method, path, summary, body, response)| openapi::Row {
-        method: method.clone(),
-        path,
-        summary,
-        query: &[],
-        body: body.map(|name| match name {
-            "*" => ("application/octet-stream", ""),
-            name => (JSON, name),
-        }),
-        response: response.map(|name| (JSON, name)),
-    })
+    sources::TABLE.iter().chain(TABLE).chain(builders::TABLE).map(
+        |(method, path, summary, body, response)| openapi::Row {
+            method: method.clone(),
+            path,
+            summary,
+            query: &[],
+            body: body.map(|name| match name {
+                "*" => ("application/octet-stream", ""),
+                name => (JSON, name),
+            }),
+            response: response.map(|name| (JSON, name)),
+        },
+    )
 }
 
 /// Returns the OpenAPI 3.1 document of the admin API.
@@ -387,6 +330,8 @@ pub fn document() -> OpenApi {
         .with::<storage::Storage>()
         .with::<storage::StorageSelection>()
         .with::<storage::SweepStorage>()
+        .with::<definition::UpdateDefinition>()
+        .with::<definition::DefinitionPlan>()
         .with::<source::Source>()
         .with::<source::CreateSource>()
         .with::<source::EditSource>()

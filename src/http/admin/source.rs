@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing};
+use super::definition;
 use crate::api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use crate::catalog;
 use crate::edit;
@@ -38,11 +39,13 @@ fn wire(info: SourceInfo) -> Source {
             read_projects: index.read_projects,
             state_at: index.head.map(|head| head.to_string()),
         }),
+        definition: None,
     }
 }
 
 async fn show(app: &App, name: &str) -> Result<Source, Failure> {
-    Ok(wire(serve::info::source(&app.repositories, name).await?))
+    let source = wire(serve::info::source(&app.repositories, name).await?);
+    Ok(Source { definition: definition::of_source(app, name, true).await?, ..source })
 }
 
 /// `GET /sources?repo=&type=`.
@@ -61,7 +64,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     for source in catalog.sources.iter().filter(is_selected) {
         let info = serve::info::source(&call.app.repositories, source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
-            sources.push(wire(info));
+            let definition = definition::of_source(call.app, source.name.as_str(), false).await?;
+            sources.push(Source { definition, ..wire(info) });
         }
     }
     ok(&sources)

@@ -173,6 +173,7 @@ fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::AddPackages(name)
         | DataRoute::RemovePackage(name)
         | DataRoute::YankFiles(name)
+        | DataRoute::UpdateDefinition(name)
         | DataRoute::AddBinaries(name)
         | DataRoute::RemoveBinary(name)
         | DataRoute::PollGitBuilder(name, _)

@@ -18,12 +18,13 @@ pub(super) async fn explain_page(
     tree: PointTree,
     project: &NormalName,
 ) -> Result<Option<Decision>, RepoError> {
+    let listing = tree.listing();
     let known = || {
         let name = project.clone();
-        repositories.state.db.read(move |c| db::pypi::known(c, tree.source, name.as_str()))
+        repositories.state.db.read(move |c| db::pypi::known(c, listing.source, name.as_str()))
     };
     let Some(before) = known().await? else { return Ok(None) };
-    let failure = repositories.page_reads.at(project, tree.seq).await.err().map(|error| error.to_string());
+    let failure = repositories.page_reads.at(project, listing.seq).await.err().map(|error| error.to_string());
     let Some(after) = known().await? else { return Ok(None) };
     let last_read = |known: &KnownProject| known.look.as_ref().map(|look| look.fetched_at);
     let rule = match (failure, last_read(&before), last_read(&after)) {
@@ -58,21 +59,24 @@ fn describe(known: &KnownProject) -> String {
     )
 }
 
-/// Explains every period in which the files of the selected version are or were listed.
+/// Explains every period in which the files of the selected version are or were listed. `files` are the files of the
+/// project that the tree offers: of a curated source, only those that its definition allows.
 pub(super) async fn explain_files(
     repositories: &Repositories,
     tree: PointTree,
     selected: &ListedFile,
+    files: &[ListedFile],
 ) -> Result<Vec<Decision>, RepoError> {
-    let package = selected.key.package;
-    let lives = repositories.state.db.read(move |c| python_file::lives(c, tree.tree, package));
+    let (package, listing) = (selected.key.package, tree.listing());
+    let lives = repositories.state.db.read(move |c| python_file::lives(c, listing.tree, package));
     let lives: Vec<FileLife> = lives.await?;
     let version = Version::lenient(&selected.version);
     let of_version = lives.iter().filter(|life| Version::lenient(&life.version) == version);
-    Ok(of_version.map(|life| file_decision(life, tree.seq)).collect())
+    let is_allowed = |life: &FileLife| tree.base.is_none() || files.iter().any(|file| file.name == life.name);
+    Ok(of_version.map(|life| file_decision(life, listing.seq, is_allowed(life))).collect())
 }
 
-fn file_decision(life: &FileLife, seq: Seq) -> Decision {
+fn file_decision(life: &FileLife, seq: Seq, is_allowed: bool) -> Decision {
     let until = if life.to == Seq::OPEN {
         String::new()
     } else {
@@ -84,16 +88,17 @@ fn file_decision(life: &FileLife, seq: Seq) -> Decision {
         Some(reason) => format!(", yanked: {reason}"),
     };
     let is_listed = life.from <= seq && seq < life.to;
-    let rule = match (is_listed, life.yanked.is_some()) {
-        (true, true) => "installers use a yanked file only for an exact version",
-        (true, false) => "",
-        (false, _) => "not at this snapshot",
+    let rule = match (is_listed, is_allowed, life.yanked.is_some()) {
+        (true, true, true) => "installers use a yanked file only for an exact version",
+        (true, true, false) => "",
+        (true, false, _) => "the definition of the source does not allow it",
+        (false, ..) => "not at this snapshot",
     };
     Decision {
         topic: Topic::File,
         subject: life.name.clone(),
         state: format!("listed from {}{until}{yank}", format_time(Timestamp(life.from.0))),
-        is_selected: is_listed && life.yanked.is_none(),
+        is_selected: is_listed && is_allowed && life.yanked.is_none(),
         rule: rule.to_owned(),
     }
 }
@@ -112,12 +117,14 @@ mod tests {
             yanked: yanked.map(str::to_owned),
         };
         let day = 86_400_000_000;
-        let ended = file_decision(&life(0, day, None), Seq(2 * day));
+        let ended = file_decision(&life(0, day, None), Seq(2 * day), true);
         assert_eq!(ended.state, "listed from 1970-01-01 00:00:00 UTC until 1970-01-02 00:00:00 UTC");
         assert_eq!((ended.is_selected, &*ended.rule), (false, "not at this snapshot"));
-        let yanked = file_decision(&life(day, Seq::OPEN.0, Some("bad")), Seq(2 * day));
+        let yanked = file_decision(&life(day, Seq::OPEN.0, Some("bad")), Seq(2 * day), true);
         assert_eq!(yanked.state, "listed from 1970-01-02 00:00:00 UTC, yanked: bad");
         assert!(!yanked.is_selected && yanked.rule.contains("exact version"));
-        assert!(file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day)).is_selected);
+        assert!(file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day), true).is_selected);
+        let excluded = file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day), false);
+        assert!(!excluded.is_selected && excluded.rule.contains("definition"), "{}", excluded.rule);
     }
 }

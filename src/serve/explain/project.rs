@@ -11,7 +11,7 @@ use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
 use crate::python::version::Version;
-use crate::serve::python::{names, owner};
+use crate::serve::python::{curated, names, owner};
 use crate::serve::{RepoError, Repositories, point, vulnerabilities};
 
 /// The files of a project in one tree of a point.
@@ -53,7 +53,10 @@ pub(super) async fn explain_project(
             let (mut is_known, mut files) = (false, Vec::new());
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
                 is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
-                files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+                files = curated::of_project(c, tree, package)?;
+            }
+            if tree.base.is_some() {
+                is_known = owner::owner(c, std::slice::from_ref(tree), &name)?.is_some();
             }
             by_tree.push(TreeFiles { tree: *tree, is_known, files });
         }
@@ -108,7 +111,7 @@ pub(super) async fn explain_project(
     };
     let selected_version = Version::lenient(&selected.version);
     if index.is_some() {
-        decisions.extend(index::explain_files(repositories, tree, selected).await?);
+        decisions.extend(index::explain_files(repositories, tree, selected, &files).await?);
     }
     let mut of_version: Vec<&ListedFile> =
         files.iter().filter(|file| Version::lenient(&file.version) == selected_version).collect();

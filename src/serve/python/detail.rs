@@ -1,9 +1,10 @@
 //! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
+use super::curated;
 use super::file::{RequestBudget, locate_page_within};
 use super::names::newest;
 use crate::db;
-use crate::db::python_file::{self, ListedFile};
+use crate::db::python_file::ListedFile;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
@@ -98,7 +99,7 @@ pub async fn project_within(
     let name = project.clone();
     let files =
         repositories.state.db.read(move |c| match db::package::by_name(c, tree.source, name.as_str())? {
-            Some(package) => python_file::of_project(c, tree.tree, tree.seq, package),
+            Some(package) => curated::of_project(c, &tree, package),
             None => Ok(Vec::new()),
         });
     let files = files.await?;

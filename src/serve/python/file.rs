@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::curated;
 use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
@@ -19,9 +20,13 @@ use crate::python::simple::page::ProjectStatus;
 use crate::serve::located::LocatedFile;
 use crate::serve::{RepoError, Repositories};
 
-/// The serial of a point: that of its last change, at least that of each project. Never decreases.
+/// The serial of a point: that of its last change, at least that of each project. Never decreases. `None` for a point
+/// with a curated source, whose pages have no serials.
 #[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
+    if point.trees.iter().any(|tree| tree.base.is_some()) {
+        return None;
+    }
     let of_tree = |tree: &PointTree| {
         if owner::is_index(tree) {
             u64::try_from(tree.seq.0.saturating_add(1)).ok()
@@ -132,12 +137,12 @@ async fn index_page(
     project: &NormalName,
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
-    let reads = &repositories.page_reads;
+    let (reads, seq) = (&repositories.page_reads, tree.listing().seq);
     let may_request = match budget {
-        Some(budget) => reads.is_known(project, tree.seq).await? || budget.take(),
+        Some(budget) => reads.is_known(project, seq).await? || budget.take(),
         None => true,
     };
-    let knowledge = if may_request { reads.at(project, tree.seq).await? } else { Knowledge::Outdated };
+    let knowledge = if may_request { reads.at(project, seq).await? } else { Knowledge::Outdated };
     let is_settled = knowledge == Knowledge::Complete;
     let name = project.clone();
     let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;
@@ -147,18 +152,19 @@ async fn index_page(
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
-/// days in between have one document. That of PyPI has 45 MB, and clients choose the days.
+/// days in between have one document. That of PyPI has 45 MB, and clients choose the days. The list of a curated source
+/// only changes with its step.
 ///
 /// # Errors
 /// Database errors.
 pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
-    if point.open || !point.trees.iter().any(owner::is_index) {
+    if point.open || !point.trees.iter().any(owner::is_whole_index) {
         return Ok(point);
     }
     let trees = point.trees.clone();
     let query = repositories.state.db.read(move |c| {
         let mut trees = trees.clone();
-        for tree in trees.iter_mut().filter(|tree| owner::is_index(tree)) {
+        for tree in trees.iter_mut().filter(|tree| owner::is_whole_index(tree)) {
             tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
         }
         Ok(trees)
@@ -185,10 +191,16 @@ pub async fn locate(
     let query = repositories.state.db.read(move |c| {
         for tree in &trees {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            let step = (!subscribed.contains(&tree.source)).then_some(tree.seq);
-            let Some(found) = db::python_file::find(c, tree.tree, sha256, &name, metadata, step)? else {
+            // A curated source offers only what its definition allows at the point.
+            let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
+            let listing = tree.listing();
+            let step = is_restricted.then_some(listing.seq);
+            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, metadata, step)? else {
                 continue;
             };
+            if !curated::allows(c, tree, &found, sha256)? {
+                continue;
+            }
             let Ok(project) = found.project.parse::<NormalName>() else { continue };
             let owner = match owner::owner(c, &trees, &project)? {
                 Some(owner) => Some(owner),
@@ -197,8 +209,8 @@ pub async fn locate(
             // A file of a project that its index removed is served as long as no other source has the name.
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
                 let is_quarantined =
-                    owner::is_index(tree) && is_quarantined(c, tree.source, found.row.package)?;
-                return Ok(Some((*tree, found, is_quarantined)));
+                    owner::is_index(tree) && is_quarantined(c, listing.source, found.row.package)?;
+                return Ok(Some((listing, found, is_quarantined)));
             }
         }
         Ok(None)

@@ -1,5 +1,6 @@
 //! Python repositories: owners of names, pages of the simple API, and files.
 
+pub mod curated;
 pub mod detail;
 pub mod document;
 pub mod file;

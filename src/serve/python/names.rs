@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use memchr::memmem;
 
-use super::owner;
+use super::{curated, owner};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
 use crate::model::ids::PackageId;
@@ -162,7 +162,7 @@ pub(in crate::serve) fn preferred_versions(
     tree: &PointTree,
     projects: &[PackageId],
 ) -> Result<Vec<PreferredVersion>, DbError> {
-    let projects = python_file::of_projects(c, tree.tree, tree.seq, projects)?;
+    let projects = curated::of_projects(c, tree, projects)?;
     Ok(projects.iter().map(|files| preferred_version(files)).collect())
 }
 
@@ -192,7 +192,7 @@ mod tests {
     use crate::model::ids::{Seq, SourceId, TreeId};
 
     fn tree(source: i64) -> PointTree {
-        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1) }
+        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None }
     }
 
     #[test]

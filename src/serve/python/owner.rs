@@ -2,16 +2,17 @@
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! take the place of a private one. An index owns the projects that it lists at the point. Files of two sources are
-//! never on one page.
+//! take the place of a private one. An index owns the projects that it lists at the point, a curated source those that
+//! its definition names. Files of two sources are never on one page.
 
 use std::collections::{HashMap, HashSet};
 
 use super::document::LatestState;
 use super::serial;
+use crate::db::pypi::ListedProject;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, Seq, SourceId};
-use crate::model::point::PointTree;
+use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
@@ -34,6 +35,12 @@ pub(in crate::serve) fn owner(
     let Some(first) = trees.first() else { return Ok(None) };
     let package = db::package::by_name(c, first.source, project.as_str())?;
     for tree in trees {
+        if tree.base.is_some() {
+            if db::curation::rule(c, tree.tree, tree.seq, project.as_str())?.is_some() {
+                return Ok(Some(OwnedProject { package, tree: *tree }));
+            }
+            continue;
+        }
         if is_index(tree) {
             if db::pypi::is_listed(c, tree.source, project.as_str(), tree.seq)? {
                 return Ok(Some(OwnedProject { package, tree: *tree }));
@@ -48,15 +55,37 @@ pub(in crate::serve) fn owner(
     Ok(None)
 }
 
-/// Whether the projects of a tree are those of an index, which are known before their files.
+/// Whether the projects of a tree are those of an index, which are known before their files; also if they are selected
+/// from one.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
-    tree.source == SourceId::PYPI
+    tree.listing().source == SourceId::PYPI
+}
+
+/// Whether a tree is the whole list of an index; false if it is selected from one.
+pub(in crate::serve) fn is_whole_index(tree: &PointTree) -> bool {
+    tree.base.is_none() && is_index(tree)
+}
+
+/// Calls `each` for every project that the tree of an index lists, in the order of the names.
+fn each_of_index(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    each: &mut dyn FnMut(ListedProject),
+) -> Result<(), DbError> {
+    match tree.base {
+        Some(base) => {
+            db::curation::projects(c, (tree.tree, tree.seq), base)?.into_iter().for_each(each);
+            Ok(())
+        }
+        None => db::pypi::each_at(c, tree.source, tree.seq, each),
+    }
 }
 
 /// The page of a project of an index.
 pub(in crate::serve) struct IndexPage {
-    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. A
-    /// quarantined project has no files at any time.
+    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. Of a
+    /// curated source, its base is at that change, since another step may allow other files. A quarantined project has
+    /// no files at any time.
     pub(in crate::serve) tree: PointTree,
     /// What the page states besides while it is the newest one.
     pub(in crate::serve) latest: LatestState,
@@ -70,15 +99,24 @@ pub(in crate::serve) fn index_page(
     project: &NormalName,
     is_complete: bool,
 ) -> Result<IndexPage, DbError> {
-    let changed_at = db::pypi::changed_at(c, tree.source, project.as_str(), tree.seq)?;
+    let listing = tree.listing();
+    let at = |seq: Seq| match tree.base {
+        Some(base) => PointTree { base: Some(Base { seq, ..base }), ..tree },
+        None => PointTree { seq, ..tree },
+    };
+    // A curated source has no serials, see `serial`.
+    let changed_at = match tree.base {
+        Some(_) => None,
+        None => db::pypi::changed_at(c, tree.source, project.as_str(), tree.seq)?,
+    };
     let changed_at = changed_at.map(|at| if is_complete { at } else { 0 });
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
         let latest =
             LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
-        return Ok(IndexPage { tree: PointTree { seq: NO_FILES, ..tree }, latest });
+        return Ok(IndexPage { tree: at(NO_FILES), latest });
     };
-    let look = db::pypi::look(c, tree.source, package)?;
-    let changed = db::python_file::last_change(c, tree.tree, tree.seq, package)?;
+    let look = db::pypi::look(c, listing.source, package)?;
+    let changed = db::python_file::last_change(c, listing.tree, listing.seq, package)?;
     let status = look.as_ref().map(|look| ProjectStatus::of_word(&look.status)).unwrap_or_default();
     let reason = look.and_then(|look| look.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
     let latest = LatestState { serial: serial::of_index(changed_at, changed, tree), status, reason };
@@ -88,7 +126,7 @@ pub(in crate::serve) fn index_page(
             changed.unwrap_or(NO_FILES)
         }
     };
-    Ok(IndexPage { tree: PointTree { seq, ..tree }, latest })
+    Ok(IndexPage { tree: at(seq), latest })
 }
 
 /// Maximum length of the reason of a status, in characters.
@@ -108,7 +146,7 @@ pub(in crate::serve) fn listed(
     let mut projects = Vec::new();
     for tree in trees {
         if is_index(tree) {
-            db::pypi::each_at(c, tree.source, tree.seq, &mut |listed| {
+            each_of_index(c, tree, &mut |listed| {
                 if owned.add(tree, &listed.fold) {
                     projects.push((listed.fold, *tree));
                 }
@@ -146,11 +184,11 @@ pub(in crate::serve) fn root(
     for tree in trees {
         if is_index(tree) {
             let mut changes: HashMap<String, Seq> = HashMap::new();
-            if with_serials {
+            if with_serials && tree.base.is_none() {
                 let known = db::python_file::projects(c, tree.tree, tree.seq)?;
                 changes.extend(known.into_iter().map(|project| (project.name, project.changed)));
             }
-            db::pypi::each_at(c, tree.source, tree.seq, &mut |listed| {
+            each_of_index(c, tree, &mut |listed| {
                 if owned.add(tree, &listed.fold) {
                     let changed_at = listed.changed_at.filter(|_| with_serials);
                     let changed = changes.get(&listed.fold).copied();

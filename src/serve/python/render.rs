@@ -2,9 +2,10 @@
 
 use std::io;
 
+use super::curated;
 use super::document::{LatestState, PythonDocument};
 use super::owner::{self, RootProject};
-use crate::db::python_file::{self, ListedFile};
+use crate::db::python_file::ListedFile;
 use crate::db::{self, Conn, DbError};
 use crate::model::point::PointTree;
 use crate::python::accept::SimpleFormat;
@@ -33,7 +34,7 @@ pub(in crate::serve) fn rows(
         PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
         PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
         PythonDocument::Project(project, _) => {
-            let is_quarantined = trees.first().is_some_and(|tree| tree.seq == owner::QUARANTINED);
+            let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
             let state = LatestState { status, ..LatestState::default() };
             Ok(Rows::Files(project.clone(), state, files(c, trees, project)?))
@@ -49,7 +50,7 @@ pub(in crate::serve) fn rows(
 fn files(c: &mut dyn Conn, trees: &[PointTree], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
     let Some(tree) = trees.first() else { return Ok(Vec::new()) };
     match db::package::by_name(c, tree.source, project.as_str())? {
-        Some(package) => python_file::of_project(c, tree.tree, tree.seq, package),
+        Some(package) => curated::of_project(c, tree, package),
         None => Ok(Vec::new()),
     }
 }

@@ -1,0 +1,253 @@
+//! `rspm update`, and `rspm add` for curated sources: plans an update of the definition, or publishes it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hyper::Method;
+
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::output::{Output, format_time, table};
+use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
+use crate::model::definition_path::{included_files, included_path};
+
+/// Maximum size of a file of a definition, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Maximum number of files of a definition.
+const MAX_FILES: usize = 100;
+
+/// Flags of an update of a curated source.
+#[derive(Debug, Default, Args)]
+pub struct DefinitionFlags {
+    /// Of a curated source: select from this day or transaction (default: the newest)
+    #[arg(long, value_name = "DATE")]
+    pub snapshot: Option<String>,
+    /// Of a curated source: publish the update; requires --snapshot. Otherwise only the plan is printed
+    #[arg(long, requires = "snapshot")]
+    pub commit: bool,
+    /// Of a curated source: only print the plan, the default
+    #[arg(long, alias = "dryrun", conflicts_with = "commit")]
+    pub dry_run: bool,
+    /// Of a curated source: also write the plan to this file
+    #[arg(long, value_name = "FILE")]
+    pub csv_out: Option<PathBuf>,
+    /// Of a curated source: allow only the files whose digests a lock file has, not all files of its versions
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Flags of `update`.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// The curated source
+    #[arg(long)]
+    pub source: String,
+    /// The new definition: a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
+    /// the present definition)
+    #[arg(long, value_name = "FILE")]
+    pub file_in: Option<PathBuf>,
+    /// Comment of the transaction
+    #[arg(long, default_value = "")]
+    pub comment: String,
+    /// How the update is planned and published.
+    #[command(flatten)]
+    pub flags: DefinitionFlags,
+}
+
+impl DefinitionFlags {
+    /// Returns true if a flag is set.
+    pub(super) fn is_used(&self) -> bool {
+        self.snapshot.is_some() || self.commit || self.dry_run || self.csv_out.is_some() || self.strict
+    }
+}
+
+/// `rspm update`.
+///
+/// # Errors
+/// A file cannot be read, the server refuses, or the plan has problems.
+pub async fn update(client: &Client, output: &Output, args: Update) -> Result<(), CliError> {
+    let files = args.file_in.as_deref().map(read_definition).transpose()?.unwrap_or_default();
+    let body = UpdateDefinition { files, comment: args.comment, ..UpdateDefinition::default() };
+    send(client, output, &args.source, body, &args.flags).await
+}
+
+/// `rspm add` for a curated source: adds packages to its definition.
+///
+/// # Errors
+/// As [`update`].
+pub(super) async fn add(
+    client: &Client,
+    output: &Output,
+    source: &str,
+    (packages, file_in): (&[String], Option<&Path>),
+    flags: &DefinitionFlags,
+) -> Result<(), CliError> {
+    let files = match file_in {
+        Some(file) => read_definition(file)?,
+        None => {
+            let text = packages.iter().map(|package| format!("{package}\n")).collect();
+            vec![DefinitionFile { name: "--packages".to_owned(), text }]
+        }
+    };
+    let body = UpdateDefinition { files, add: true, ..UpdateDefinition::default() };
+    send(client, output, source, body, flags).await
+}
+
+async fn send(
+    client: &Client,
+    output: &Output,
+    source: &str,
+    body: UpdateDefinition,
+    flags: &DefinitionFlags,
+) -> Result<(), CliError> {
+    let body = UpdateDefinition {
+        snapshot: flags.snapshot.clone(),
+        strict: flags.strict,
+        commit: flags.commit,
+        ..body
+    };
+    let path = format!("/sources/{}/definition", segment(source));
+    let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
+    if let Some(file) = &flags.csv_out {
+        std::fs::write(file, csv(&plan.packages))
+            .map_err(|source| CliError::Local { operation: format!("writing {}", file.display()), source })?;
+    }
+    for notice in &plan.notices {
+        eprintln!("{notice}");
+    }
+    output.print(&plan, || describe(&plan, source))?;
+    if plan.problems.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+}
+
+fn describe(plan: &DefinitionPlan, source: &str) -> String {
+    let row = |package: &PlannedPackage| {
+        let files = package.files.map(|files| files.to_string()).unwrap_or_default();
+        let newest = package.newest.clone().unwrap_or_default();
+        vec![package.name.clone(), package.constraint.clone(), files, newest, package.state.clone()]
+    };
+    let rows: Vec<Vec<String>> =
+        plan.packages.iter().filter(|package| package.state != "kept").map(row).collect();
+    let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
+    let table = if rows.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n", table(&["Name", "Versions", "Files", "Newest", "Change"], &rows))
+    };
+    let last = match (plan.committed, plan.transaction) {
+        (true, Some(transaction)) => format!("Source '{source}' was updated in transaction {transaction}."),
+        (true, None) => format!("Nothing changed: source '{source}' has this definition and snapshot."),
+        (false, _) if plan.problems.is_empty() => format!(
+            "To complete this operation, execute this command with the --commit and --snapshot={} flags.",
+            plan.snapshot
+        ),
+        (false, _) => String::new(),
+    };
+    format!(
+        "{table}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}\n{last}",
+        count("added"),
+        count("changed"),
+        count("removed"),
+        count("kept"),
+        format_time(&plan.state_at)
+    )
+}
+
+/// The plan as CSV (RFC 4180), with all packages.
+fn csv(packages: &[PlannedPackage]) -> String {
+    let quoted = |text: &str| {
+        if text.contains([',', '"', '\n']) {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.to_owned()
+        }
+    };
+    let mut text = "name,versions,files,newest,change\n".to_owned();
+    for package in packages {
+        let files = package.files.map(|files| files.to_string()).unwrap_or_default();
+        let newest = package.newest.as_deref().unwrap_or_default();
+        let fields = [&*package.name, &*package.constraint, &*files, newest, &*package.state];
+        text.push_str(&fields.map(quoted).join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// Reads a definition and the files that it names with `-r` and `-c`.
+fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliError> {
+    let directory = main.parent().unwrap_or(Path::new(""));
+    let name = main.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut files = vec![read_file(main, name)?];
+    let mut names: BTreeSet<String> = files.iter().map(|file| file.name.clone()).collect();
+    let mut index = 0;
+    while let Some(file) = files.get(index) {
+        let paths = included_files(&file.text);
+        let paths: Vec<String> = paths.iter().map(|path| included_path(&file.name, path)).collect();
+        for path in paths {
+            if !names.insert(path.clone()) {
+                continue;
+            }
+            if names.len() > MAX_FILES {
+                let reason = format!("{} names more than {MAX_FILES} files; use fewer", main.display());
+                return Err(CliError::refused(reason));
+            }
+            files.push(read_file(&directory.join(&path), path)?);
+        }
+        index += 1;
+    }
+    Ok(files)
+}
+
+fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
+    let failed = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_FILE {
+        let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());
+        return Err(CliError::refused(reason));
+    }
+    Ok(DefinitionFile { name, text: std::fs::read_to_string(path).map_err(failed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, constraint: &str, state: &str) -> PlannedPackage {
+        PlannedPackage {
+            name: name.to_owned(),
+            constraint: constraint.to_owned(),
+            files: (state != "removed").then_some(2),
+            newest: None,
+            state: state.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_plan_ends_with_the_flags_of_the_commit_and_a_commit_with_its_transaction() {
+        let mut plan = DefinitionPlan {
+            packages: vec![package("odd", ">=1,<2", "added"), package("even", "all versions", "kept")],
+            problems: Vec::new(),
+            notices: Vec::new(),
+            snapshot: "2024-01-31".to_owned(),
+            state_at: "2024-01-31T23:59:59.999999Z".to_owned(),
+            sha256: String::new(),
+            committed: false,
+            transaction: None,
+        };
+        let text = describe(&plan, "subset");
+        let last = "execute this command with the --commit and --snapshot=2024-01-31 flags.";
+        assert!(text.ends_with(last) && text.contains("1 added, 0 changed, 0 removed, 1 kept"), "{text}");
+        assert!(text.contains("odd   >=1,<2") && !text.contains("even"), "{text}");
+        plan.problems = vec!["r.txt, line 1: there is no package 'odd'".to_owned()];
+        assert!(!describe(&plan, "subset").contains("To complete"));
+        (plan.problems, plan.committed, plan.transaction) = (Vec::new(), true, Some(7));
+        assert!(describe(&plan, "subset").ends_with("Source 'subset' was updated in transaction 7."));
+        assert_eq!(
+            csv(&plan.packages),
+            "name,versions,files,newest,change\nodd,\">=1,<2\",2,,added\neven,all versions,2,,kept\n"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Definitions of curated sources. Each step of the tree of such a source selects from one state of the tree of another
+//! source: its base. The rows of a step are written with it and never change.
+
+use super::pypi::ListedProject;
+use super::{Conn, DbError, Row, Value};
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::point::Base;
+
+/// The definition of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Curation {
+    /// The tree of the base.
+    pub base_tree: TreeId,
+    /// The state of the base.
+    pub base_seq: Seq,
+    /// The snapshot as the administrator named it: a day or a transaction.
+    pub snapshot: String,
+    /// The digest of the files.
+    pub sha256: Sha256,
+    /// The files, the main one first.
+    pub files: Vec<DefinitionFile>,
+}
+
+/// A file of a definition, as the administrator wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionFile {
+    /// Its name, relative to the main file.
+    pub name: String,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// What a definition allows of a project: its normal name, and the text of the rule.
+pub type RuleRow = (String, String);
+
+/// Returns the base of each step of each tree of a curated source, by tree and step.
+pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
+    const LIST: &str = "SELECT k.tree_id, k.seq, b.source_id, k.base_tree_id, k.base_seq FROM curation k \
+        JOIN tree t ON t.id = k.tree_id JOIN tree b ON b.id = k.base_tree_id \
+        WHERE k.seq <= t.head ORDER BY k.tree_id, k.seq";
+    let decode = |row: &Row| {
+        let base = Base { source: SourceId(row.int(2)?), tree: TreeId(row.int(3)?), seq: Seq(row.int(4)?) };
+        Ok((TreeId(row.int(0)?), Seq(row.int(1)?), base))
+    };
+    c.query(LIST, &[])?.iter().map(decode).collect()
+}
+
+/// Returns the definition of a step; `None` if it has none.
+pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>, DbError> {
+    const FIND: &str =
+        "SELECT base_tree_id, base_seq, snapshot, sha256 FROM curation WHERE tree_id = $1 AND seq = $2";
+    const FILES: &str =
+        "SELECT name, content FROM curation_file WHERE tree_id = $1 AND seq = $2 ORDER BY position";
+    let Some(mut row) = c.query(FIND, &[tree.into(), seq.into()])?.into_iter().next() else {
+        return Ok(None);
+    };
+    let files = c.query(FILES, &[tree.into(), seq.into()])?.into_iter();
+    let file = |mut row: Row| Ok(DefinitionFile { name: row.text(0)?, content: row.bytes(1)? });
+    Ok(Some(Curation {
+        base_tree: TreeId(row.int(0)?),
+        base_seq: Seq(row.int(1)?),
+        snapshot: row.text(2)?,
+        sha256: row.parse(3, "a digest")?,
+        files: files.map(file).collect::<Result<_, DbError>>()?,
+    }))
+}
+
+/// Returns the rules of a step in the order of the names.
+pub fn rules(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<RuleRow>, DbError> {
+    const LIST: &str = "SELECT fold, rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 ORDER BY fold";
+    let rows = c.query(LIST, &[tree.into(), seq.into()])?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?))).collect()
+}
+
+/// Returns the projects that a step allows, in the order of the names, with the names that the base displays. They have
+/// no serials: what a definition allows may change without a change of the project.
+pub fn projects(
+    c: &mut dyn Conn,
+    (tree, seq): (TreeId, Seq),
+    base: Base,
+) -> Result<Vec<ListedProject>, DbError> {
+    const LIST: &str = "SELECT k.fold, r.name FROM curation_rule k LEFT JOIN project r ON r.source_id = $1 \
+        AND r.fold = k.fold AND r.from_at <= $2 AND r.to_at > $2 \
+        WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.fold";
+    let rows = c.query(LIST, &[base.source.into(), base.seq.into(), tree.into(), seq.into()])?;
+    let decode =
+        |mut row: Row| Ok(ListedProject { fold: row.text(0)?, name: row.opt_text(1)?, changed_at: None });
+    rows.into_iter().map(decode).collect()
+}
+
+/// Returns what a step allows of a project; `None` if it does not list it.
+pub fn rule(c: &mut dyn Conn, tree: TreeId, seq: Seq, fold: &str) -> Result<Option<String>, DbError> {
+    const FIND: &str = "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND fold = $3";
+    let row = c.query(FIND, &[tree.into(), seq.into(), fold.into()])?.into_iter().next();
+    row.map(|mut row| row.text(0)).transpose()
+}
+
+/// Writes the definition of a pending step.
+pub fn insert(
+    c: &mut dyn Conn,
+    (tree, seq): (TreeId, Seq),
+    curation: &Curation,
+    rules: &[RuleRow],
+) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO curation (tree_id, seq, base_tree_id, base_seq, snapshot, sha256) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6)";
+    const FILE_COLUMNS: [&str; 5] = ["tree_id", "seq", "position", "name", "content"];
+    const RULE_COLUMNS: [&str; 4] = ["tree_id", "seq", "fold", "rule"];
+    let row = [
+        tree.into(),
+        seq.into(),
+        curation.base_tree.into(),
+        curation.base_seq.into(),
+        curation.snapshot.as_str().into(),
+        curation.sha256.to_string().into(),
+    ];
+    c.execute(INSERT, &row)?;
+    let file = |(position, file): (i64, &DefinitionFile)| {
+        let (name, content) = (file.name.as_str().into(), file.content.as_slice().into());
+        vec![tree.into(), seq.into(), position.into(), name, content]
+    };
+    let files: Vec<Vec<Value>> = (0_i64..).zip(&curation.files).map(file).collect();
+    c.batch_insert("curation_file", &FILE_COLUMNS, &files)?;
+    let rule =
+        |(fold, rule): &RuleRow| vec![tree.into(), seq.into(), fold.as_str().into(), rule.as_str().into()];
+    c.batch_insert("curation_rule", &RULE_COLUMNS, &rules.iter().map(rule).collect::<Vec<_>>())
+}

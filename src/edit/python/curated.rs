@@ -1,0 +1,358 @@
+//! Changes the definition of a curated source of Python packages. Each change is a step of the source: older snapshots
+//! keep the definition that they had.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use sha2::Digest;
+
+use super::remove::parse_project;
+use crate::catalog::Source;
+use crate::db::curation::{self, Curation, DefinitionFile, RuleRow};
+use crate::db::tx::{Publish, TxKind};
+use crate::db::{DbError, tree};
+use crate::edit::{Actor, EditResult, RemoveScope, publish};
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, TreeId, TxId};
+use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+use crate::publish::edit::{ClaimedTrees, apply_edit};
+use crate::python::curated::plan::{Plan, RowState, plan};
+use crate::python::curated::rule::Rule;
+use crate::python::curated::{self, Definition, NamedFile, ReadOptions};
+use crate::python::name::NormalName;
+use crate::serve::python::curated::{BaseState, base_projects, base_state, parse_rule};
+use crate::serve::{RepoError, Repositories, find};
+use crate::state::State;
+
+/// The name of the file of a definition that was changed by single packages.
+const GENERATED: &str = "requirements.txt";
+
+/// What becomes of the definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// These files replace it; the first one is the main one.
+    Replace(Vec<DefinitionFile>),
+    /// The packages of these files are added to it.
+    Add(Vec<DefinitionFile>),
+    /// It stays; only the snapshot changes.
+    Keep,
+}
+
+/// An update of a curated source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateRequest {
+    /// The name of the source.
+    pub source: String,
+    /// The new definition.
+    pub input: Input,
+    /// The state of PyPI from which to select; the newest one if `None`.
+    pub snapshot: Option<Snapshot>,
+    /// Of lock files, only the files whose digests they have.
+    pub strict: bool,
+    /// Whether to publish the update; otherwise it is only planned.
+    pub commit: bool,
+    /// Comment of the transaction.
+    pub comment: String,
+}
+
+/// A planned or published update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The plan. With problems, nothing is published.
+    pub plan: Plan,
+    /// What was left out or ignored.
+    pub notices: Vec<String>,
+    /// The snapshot to name at the commit.
+    pub snapshot: String,
+    /// The time of the state from which it selects.
+    pub base_at: Timestamp,
+    /// The digest of the definition.
+    pub sha256: Sha256,
+    /// The transaction; `None` for a plan, and if nothing changed.
+    pub transaction: Option<TxId>,
+}
+
+/// The definition that a source has.
+struct Current {
+    tree: TreeId,
+    /// Its step; 0 before the first one.
+    seq: Seq,
+    curation: Option<Curation>,
+    rules: BTreeMap<NormalName, Rule>,
+}
+
+/// The definition that a source gets.
+struct NewDefinition {
+    definition: Definition,
+    files: Vec<DefinitionFile>,
+    sha256: Sha256,
+}
+
+/// Plans an update of a curated source and, if requested and nothing prevents it, publishes it as one transaction. The
+/// pages of packages with a version or a digest are read from PyPI, if they are not known at that time.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
+/// names file and line; [`RepoError::Conflict`] when PyPI was not synced, or when the source was changed meanwhile.
+pub async fn update(
+    repositories: &Repositories,
+    state: &State,
+    request: UpdateRequest,
+    actor: &Actor,
+) -> Result<Update, RepoError> {
+    let source = curated_source(state, &request.source)?;
+    if request.commit && request.snapshot.is_none() {
+        return Err(RepoError::Invalid(
+            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
+             ends with the flags"
+                .to_owned(),
+        ));
+    }
+    let current = current(state, &source).await?;
+    let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
+    let snapshot = match request.snapshot {
+        Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_))) => snapshot.to_string(),
+        Some(Snapshot::Latest) | None => base.at.day().to_string(),
+    };
+    let mut new = new_definition(&source, &current, request.input, request.strict)?;
+    let mut notices = std::mem::take(&mut new.definition.notices);
+    notices.extend(open_notice(&base, &snapshot));
+    let projects = base_projects(repositories, base.base, &new.definition).await?;
+    let plan = plan(&current.rules, &new.definition, &projects, &snapshot);
+    let mut update =
+        Update { plan, notices, snapshot, base_at: base.at, sha256: new.sha256, transaction: None };
+    if request.commit && update.plan.problems.is_empty() {
+        let curation = Curation {
+            base_tree: base.base.tree,
+            base_seq: base.base.seq,
+            snapshot: update.snapshot.clone(),
+            sha256: new.sha256,
+            files: new.files,
+        };
+        let subject = format!("definition {}, snapshot {}", new.sha256, update.snapshot);
+        let publish = Publish {
+            comment: request.comment,
+            subject,
+            counts: counts(&update.plan),
+            ..publish(TxKind::Add, (state.clock)(), actor)
+        };
+        update.transaction =
+            commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
+    }
+    Ok(update)
+}
+
+/// Removes a project from the definition of a curated source; the state of PyPI from which it selects stays. Returns
+/// the removed rule.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a scope other than all versions, [`RepoError::NotFound`] if the definition does not
+/// name it.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    project: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let source = curated_source(state, source)?;
+    let project = parse_project(project)?;
+    if scope != RemoveScope::All {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' is curated: its definition names versions; write {project}@all to remove the package, or \
+             change its line and run: rspm update --source={} --file-in=FILE",
+            source.name, source.name
+        )));
+    }
+    let current = current(state, &source).await?;
+    let mut rules = current.rules.clone();
+    let (Some(old), Some(removed)) = (&current.curation, rules.remove(&project)) else {
+        return Err(RepoError::NotFound(format!(
+            "the source '{}' has no package '{project}'; rspm list packages --source={} shows all",
+            source.name, source.name
+        )));
+    };
+    let files = generated(&rules);
+    let curation = Curation { sha256: digest(&files), files, ..old.clone() };
+    let publish = Publish {
+        comment: comment.to_owned(),
+        subject: scope.of(project.as_str()),
+        counts: Counts { removed: 1, ..Counts::default() },
+        ..publish(TxKind::Remove, (state.clock)(), actor)
+    };
+    commit(state, &source, &current, curation, &rules, publish).await?;
+    Ok(vec![removed.summary()])
+}
+
+/// Returns the newest definition of a source; `None` for a source of another kind, and before the first one.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source; database errors.
+pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>, RepoError> {
+    if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
+        return Ok(None);
+    }
+    Ok(current(state, &curated_source(state, source)?).await?.curation)
+}
+
+fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, name)?;
+    if source.kind == SourceKind::CuratedPypi {
+        return Ok(source.clone());
+    }
+    Err(RepoError::Invalid(format!(
+        "the source '{name}' is of type {}, and only sources of type {} have a definition; create one with: rspm \
+         create source --name=NAME --type={}",
+        source.kind,
+        SourceKind::CuratedPypi,
+        SourceKind::CuratedPypi
+    )))
+}
+
+async fn current(state: &State, source: &Source) -> Result<Current, RepoError> {
+    let catalog = state.catalog.get();
+    let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
+        RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
+    })?;
+    let (tree, seq) = (tree.id, tree.newest().unwrap_or(Seq(0)));
+    let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));
+    let (curation, rows) = read.await?;
+    let mut rules = BTreeMap::new();
+    for (fold, text) in rows {
+        let name = fold.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
+        rules.insert(name, parse_rule(&text)?);
+    }
+    Ok(Current { tree, seq, curation, rules })
+}
+
+/// Reads the new definition.
+fn new_definition(
+    source: &Source,
+    current: &Current,
+    input: Input,
+    strict: bool,
+) -> Result<NewDefinition, RepoError> {
+    let read = |files: &[DefinitionFile]| {
+        let files: Vec<NamedFile<'_>> =
+            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
+        curated::read(&files, ReadOptions { strict }).map_err(|error| RepoError::Invalid(error.to_string()))
+    };
+    match input {
+        Input::Replace(files) => {
+            let definition = read(&files)?;
+            Ok(NewDefinition { definition, sha256: digest(&files), files })
+        }
+        Input::Add(files) => {
+            let mut definition = read(&files)?;
+            for (name, rule) in &current.rules {
+                let added =
+                    std::mem::replace(definition.rules.entry(name.clone()).or_default(), rule.clone());
+                if let Some(rule) = definition.rules.get_mut(name) {
+                    added.alternatives().iter().cloned().for_each(|alternative| rule.add(alternative));
+                }
+                definition.origins.entry(name.clone()).or_insert_with(|| "the present definition".to_owned());
+            }
+            let files = generated(&definition.rules);
+            Ok(NewDefinition { definition, sha256: digest(&files), files })
+        }
+        Input::Keep => {
+            let Some(curation) = &current.curation else {
+                return Err(RepoError::Invalid(format!(
+                    "the source '{}' has no definition yet; name a requirements file or a lock file: rspm update \
+                     --source={} --file-in=requirements.txt",
+                    source.name, source.name
+                )));
+            };
+            let origin = |name: &NormalName| (name.clone(), "the present definition".to_owned());
+            let definition = Definition {
+                rules: current.rules.clone(),
+                origins: current.rules.keys().map(origin).collect(),
+                notices: Vec::new(),
+            };
+            Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
+        }
+    }
+}
+
+/// The file of a definition that is no longer the one that an administrator wrote.
+fn generated(rules: &BTreeMap<NormalName, Rule>) -> Vec<DefinitionFile> {
+    vec![DefinitionFile { name: GENERATED.to_owned(), content: curated::requirements(rules).into_bytes() }]
+}
+
+/// The digest of a definition: of its only file; of several files, of the lines that `sha256sum` prints for them.
+fn digest(files: &[DefinitionFile]) -> Sha256 {
+    let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
+    match files {
+        [file] => sha256(&file.content),
+        files => {
+            let mut lines = String::new();
+            for file in files {
+                // Writing to a `String` cannot fail.
+                let _ = writeln!(lines, "{}  {}", sha256(&file.content), file.name);
+            }
+            sha256(lines.as_bytes())
+        }
+    }
+}
+
+/// The notice that a plan for the same snapshot may differ later.
+fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
+    base.is_open.then(|| {
+        format!(
+            "{snapshot} is not over, or PyPI is not synced to its end: packages are selected as of {}, and the commit \
+             selects as of the last sync before it",
+            base.at
+        )
+    })
+}
+
+fn counts(plan: &Plan) -> Counts {
+    let count = |state| i64::try_from(plan.count(state)).unwrap_or(i64::MAX);
+    Counts {
+        added: count(RowState::Added),
+        updated: count(RowState::Changed),
+        archived: 0,
+        removed: count(RowState::Removed),
+    }
+}
+
+/// Publishes a definition as the next step; `None` if it is the present one.
+async fn commit(
+    state: &State,
+    source: &Source,
+    current: &Current,
+    curation: Curation,
+    rules: &BTreeMap<NormalName, Rule>,
+    publish: Publish,
+) -> Result<Option<TxId>, RepoError> {
+    let base = |curation: &Curation| (curation.base_tree, curation.base_seq, curation.sha256);
+    let is_same = current.curation.as_ref().is_some_and(|old| base(old) == base(&curation));
+    if is_same && current.rules == *rules {
+        return Ok(None);
+    }
+    let rows: Vec<RuleRow> = rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect();
+    let publish = Publish { source: Some(source.id), ..publish };
+    let (tree, seq, name) = (current.tree, current.seq, source.name.to_string());
+    let edit = apply_edit(state, move |c| {
+        let mut trees = ClaimedTrees::default();
+        let pending = trees.claim(c, tree)?;
+        if pending.0 != seq.0 + 1 {
+            tree::release(c, tree)?;
+            return Ok(changed_meanwhile(&name));
+        }
+        curation::insert(c, (tree, pending), &curation, &rows)?;
+        Ok::<_, DbError>(Ok(trees.publish(c, &publish)?))
+    });
+    edit.await?
+}
+
+fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
+    Err(RepoError::Conflict(format!(
+        "the source '{source}' was changed since the plan; repeat the command to plan again"
+    )))
+}

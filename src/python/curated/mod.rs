@@ -1,0 +1,309 @@
+//! Definitions of curated sources of Python packages: requirements files and lock files, what they allow of each
+//! project, and the plan of an update. Pure.
+
+pub mod plan;
+pub mod rule;
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::lock_file::{self, BadLockFile};
+use super::name::NormalName;
+use super::requirement::{Constraint, Requirement};
+use super::requirements_file::{self, BadRequirements, Entry};
+use super::specifier::BadSpecifier;
+use super::version::Version;
+use crate::model::definition_path::included_path;
+use crate::model::digest::Sha256;
+use rule::{Alternative, Rule};
+
+/// Maximum number of projects of a definition.
+pub const MAX_PROJECTS: usize = 20_000;
+
+/// Maximum number of files of a definition, and so the depth of files that name each other.
+const MAX_FILES: usize = 100;
+/// Maximum number of different lines for one project, and of digests on one line.
+const MAX_LINES: usize = 1000;
+/// Maximum number of notices; further ones are counted.
+const MAX_NOTICES: usize = 100;
+
+/// A file of a definition: its path relative to the directory of the main file, and its bytes.
+pub type NamedFile<'a> = (&'a str, &'a [u8]);
+
+/// A definition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// What it allows, by project.
+    pub rules: BTreeMap<NormalName, Rule>,
+    /// Where each project is named first, for messages: the file and the line.
+    pub origins: BTreeMap<NormalName, String>,
+    /// What was left out or ignored, for people.
+    pub notices: Vec<String>,
+}
+
+/// The reason why a definition is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadDefinition {
+    /// A requirements file.
+    #[error("{file}: {error}")]
+    Requirements {
+        /// The file.
+        file: String,
+        /// The reason, with the line.
+        #[source]
+        error: BadRequirements,
+    },
+    /// A lock file.
+    #[error("{file}: {error}")]
+    LockFile {
+        /// The file.
+        file: String,
+        /// The reason.
+        #[source]
+        error: BadLockFile,
+    },
+    /// Version specifiers that cannot be used.
+    #[error("{origin}: {error}")]
+    Versions {
+        /// The file and the line.
+        origin: String,
+        /// The reason.
+        #[source]
+        error: BadSpecifier,
+    },
+    /// A file that another one names was not sent.
+    #[error("{file}, line {line}: the file '{path}' is missing; write its lines in place of this one")]
+    Missing {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// The path as written.
+        path: String,
+    },
+    /// `--strict` needs digests.
+    #[error(
+        "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
+    )]
+    NoDigest {
+        /// The file.
+        origin: String,
+        /// The project.
+        name: NormalName,
+    },
+    /// No project.
+    #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
+    Empty(String),
+    /// Too many files.
+    #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
+    TooManyFiles(usize),
+    /// Too many lines for one project, or digests on one line.
+    #[error(
+        "{origin}: '{name}' has more than {MAX_LINES} different lines or digests; write one line with a range of versions"
+    )]
+    TooManyLines {
+        /// The file and the line.
+        origin: String,
+        /// The project.
+        name: NormalName,
+    },
+    /// Too many projects.
+    #[error(
+        "the definition has {0} packages, more than the {MAX_PROJECTS} allowed; split it into several sources"
+    )]
+    TooMany(usize),
+}
+
+/// How a definition is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Of a lock file, only the files whose digest it has; otherwise all files of its versions.
+    pub strict: bool,
+}
+
+/// Reads a definition: the first file and those that it names.
+///
+/// # Errors
+/// [`BadDefinition`], for the first defect.
+pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition, BadDefinition> {
+    let Some((main, _)) = files.first() else {
+        return Err(BadDefinition::Empty("the definition".to_owned()));
+    };
+    if files.len() > MAX_FILES {
+        return Err(BadDefinition::TooManyFiles(files.len()));
+    }
+    let mut reader = Reader { files, options, ..Reader::default() };
+    reader.file(main, false, None)?;
+    for (name, (origin, restriction)) in &reader.constraints {
+        if let Some(rule) = reader.definition.rules.get_mut(name) {
+            rule.restrict(restriction)
+                .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+        }
+    }
+    let mut definition = reader.definition;
+    match definition.rules.len() {
+        0 => return Err(BadDefinition::Empty((*main).to_owned())),
+        count if count > MAX_PROJECTS => return Err(BadDefinition::TooMany(count)),
+        _ => {}
+    }
+    let omitted_count = definition.notices.len().saturating_sub(MAX_NOTICES);
+    if omitted_count > 0 {
+        definition.notices.truncate(MAX_NOTICES);
+        definition.notices.push(format!("… and {omitted_count} more notices"));
+    }
+    if let Some((origin, count)) = reader.markers {
+        definition.notices.push(format!(
+            "{origin}: environment markers are ignored ({count} in all): files for all platforms are served"
+        ));
+    }
+    Ok(definition)
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    files: &'a [NamedFile<'a>],
+    options: ReadOptions,
+    definition: Definition,
+    /// Restrictions of constraints files by project, each with the origin of its last line.
+    constraints: BTreeMap<NormalName, (String, Alternative)>,
+    /// The files that were read, as requirements or as constraints.
+    read: HashSet<(String, bool)>,
+    /// The origin of the first marker, and the number of all.
+    markers: Option<(String, usize)>,
+}
+
+impl Reader<'_> {
+    /// Reads a file; `named_at` is the file, line and path that names it.
+    fn file(
+        &mut self,
+        name: &str,
+        is_constraint: bool,
+        named_at: Option<(&str, usize, &str)>,
+    ) -> Result<(), BadDefinition> {
+        if !self.read.insert((name.to_owned(), is_constraint)) {
+            return Ok(());
+        }
+        let files = self.files;
+        let Some((_, bytes)) = files.iter().find(|(other, _)| *other == name) else {
+            let (file, line, path) = named_at.unwrap_or((name, 1, name));
+            return Err(BadDefinition::Missing { file: file.to_owned(), line, path: path.to_owned() });
+        };
+        if is_lock_file(bytes) {
+            return self.lock_file(name, bytes);
+        }
+        let content = requirements_file::parse(bytes)
+            .map_err(|error| BadDefinition::Requirements { file: name.to_owned(), error })?;
+        for (line, option) in content.ignored {
+            self.definition.notices.push(format!("{name}, line {line}: the option {option} is ignored"));
+        }
+        for entry in content.entries {
+            match entry {
+                Entry::Requirement { line, text, requirement, sha256 } => {
+                    let origin = format!("{name}, line {line}");
+                    // `-r` within a constraints file names constraints.
+                    self.requirement(origin, &text, requirement, (sha256, is_constraint))?;
+                }
+                Entry::File { line, path, is_constraint: names_constraints } => {
+                    let included = included_path(name, &path);
+                    let is_constraint = is_constraint || names_constraints;
+                    self.file(&included, is_constraint, Some((name, line, &path)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn requirement(
+        &mut self,
+        origin: String,
+        text: &str,
+        requirement: Requirement,
+        (sha256, is_constraint): (Vec<Sha256>, bool),
+    ) -> Result<(), BadDefinition> {
+        if requirement.marker.is_some() {
+            self.count_marker(&origin);
+        }
+        let versions = match &requirement.constraint {
+            Constraint::Versions(versions) => versions.as_str(),
+            // The reader of requirements files refuses addresses.
+            Constraint::Url(_) => text,
+        };
+        if sha256.len() > MAX_LINES {
+            return Err(BadDefinition::TooManyLines { origin, name: requirement.name });
+        }
+        let alternative = Alternative::new(versions, sha256)
+            .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+        if is_constraint {
+            let restriction = match self.constraints.remove(&requirement.name) {
+                Some((_, other)) => other
+                    .restricted(&alternative)
+                    .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?,
+                None => alternative,
+            };
+            self.constraints.insert(requirement.name, (origin, restriction));
+        } else {
+            self.add(requirement.name, origin, alternative)?;
+        }
+        Ok(())
+    }
+
+    fn lock_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), BadDefinition> {
+        let content = lock_file::parse(bytes)
+            .map_err(|error| BadDefinition::LockFile { file: name.to_owned(), error })?;
+        let origin = format!("{name} ({})", content.kind);
+        for skipped in content.skipped {
+            let package: String = skipped.name.escape_debug().take(120).collect();
+            self.definition.notices.push(format!("{name}: '{package}' is left out: {}", skipped.reason));
+        }
+        for package in content.packages {
+            if package.marker.is_some() {
+                self.count_marker(&origin);
+            }
+            let sha256: Vec<Sha256> = package.files.iter().filter_map(|file| file.sha256).collect();
+            if self.options.strict && sha256.is_empty() {
+                return Err(BadDefinition::NoDigest { origin, name: package.name });
+            }
+            let operator = if Version::lenient(&package.version).is_valid() { "==" } else { "===" };
+            let sha256 = if self.options.strict { sha256 } else { Vec::new() };
+            let alternative = Alternative::new(&format!("{operator}{}", package.version), sha256)
+                .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+            self.add(package.name, origin.clone(), alternative)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        name: NormalName,
+        origin: String,
+        alternative: Alternative,
+    ) -> Result<(), BadDefinition> {
+        let rule = self.definition.rules.entry(name.clone()).or_default();
+        if rule.alternatives().len() >= MAX_LINES {
+            return Err(BadDefinition::TooManyLines { origin, name });
+        }
+        rule.add(alternative);
+        self.definition.origins.entry(name).or_insert(origin);
+        Ok(())
+    }
+
+    fn count_marker(&mut self, origin: &str) {
+        self.markers.get_or_insert_with(|| (origin.to_owned(), 0)).1 += 1;
+    }
+}
+
+/// Returns true for the text of a lock file: its first line begins a table or an object, or gives a key a value.
+fn is_lock_file(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
+}
+
+/// Returns a requirements file with these rules, for a definition that was changed by single packages.
+#[must_use]
+pub fn requirements(rules: &BTreeMap<NormalName, Rule>) -> String {
+    rules.iter().map(|(name, rule)| rule.requirements(name.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests;

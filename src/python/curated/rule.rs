@@ -1,0 +1,171 @@
+//! What a definition allows of a project. A rule is stored as text, one alternative on each line: version specifiers,
+//! then digests, each as `--hash=sha256:…`; an empty line allows all files.
+
+use std::fmt;
+
+use crate::model::digest::Sha256;
+use crate::python::specifier::{BadSpecifier, Specifiers};
+use crate::python::version::Version;
+
+/// The text before a digest.
+const HASH: &str = "--hash=sha256:";
+
+/// The allowed files of a project: those of any alternative.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    alternatives: Vec<Alternative>,
+}
+
+/// Files that are allowed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// The versions; without a clause all of them.
+    versions: Specifiers,
+    /// The digests of the files, sorted; empty for all files of these versions.
+    sha256: Vec<Sha256>,
+}
+
+/// A stored rule that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRule {
+    /// The version specifiers.
+    #[error(transparent)]
+    Specifier(#[from] BadSpecifier),
+    /// A digest.
+    #[error("'{0}' is not a digest of SHA-256")]
+    Digest(String),
+}
+
+impl Alternative {
+    /// Creates an alternative. White space and parentheses of old metadata are left out of the text.
+    ///
+    /// # Errors
+    /// The specifiers have a clause that is none.
+    pub fn new(versions: &str, mut sha256: Vec<Sha256>) -> Result<Alternative, BadSpecifier> {
+        let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
+        let versions: String = versions.chars().filter(is_kept).collect();
+        sha256.sort_unstable();
+        sha256.dedup();
+        Ok(Alternative { versions: versions.trim_end_matches(',').parse()?, sha256 })
+    }
+
+    /// The versions.
+    #[must_use]
+    pub fn versions(&self) -> &Specifiers {
+        &self.versions
+    }
+
+    /// Returns true if a file with this version and digest is allowed.
+    #[must_use]
+    pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
+        (self.sha256.is_empty() || self.sha256.binary_search(&sha256).is_ok())
+            && self.versions.contains(version)
+    }
+
+    /// Returns true if it allows every file.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        self.versions.is_empty() && self.sha256.is_empty()
+    }
+
+    /// Returns what both allow; digests of a restriction only count if the alternative has none.
+    pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
+        let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
+        let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };
+        Alternative::new(&format!("{}{separator}{}", self.versions, other.versions), sha256.clone())
+    }
+
+    fn parse(line: &str) -> Result<Alternative, BadRule> {
+        let mut words = line.split_whitespace().peekable();
+        let versions = words.next_if(|word| !word.starts_with(HASH)).unwrap_or_default();
+        let digest = |word: &str| {
+            let hex = word.strip_prefix(HASH).unwrap_or_default();
+            hex.parse::<Sha256>().map_err(|_| BadRule::Digest(word.chars().take(100).collect()))
+        };
+        Ok(Alternative::new(versions, words.map(digest).collect::<Result<_, _>>()?)?)
+    }
+}
+
+impl Rule {
+    /// Reads a stored rule.
+    ///
+    /// # Errors
+    /// [`BadRule`].
+    pub fn parse(text: &str) -> Result<Rule, BadRule> {
+        // Not `lines`, for which an empty text has no line.
+        let alternatives = text.split('\n').map(Alternative::parse).collect::<Result<_, _>>()?;
+        Ok(Rule { alternatives })
+    }
+
+    /// Adds an alternative, unless it is there.
+    pub fn add(&mut self, alternative: Alternative) {
+        if !self.alternatives.contains(&alternative) {
+            self.alternatives.push(alternative);
+        }
+    }
+
+    /// Removes what a restriction does not allow from every alternative.
+    ///
+    /// # Errors
+    /// The specifiers together are too long.
+    pub fn restrict(&mut self, restriction: &Alternative) -> Result<(), BadSpecifier> {
+        for alternative in &mut self.alternatives {
+            *alternative = alternative.restricted(restriction)?;
+        }
+        Ok(())
+    }
+
+    /// The alternatives.
+    #[must_use]
+    pub fn alternatives(&self) -> &[Alternative] {
+        &self.alternatives
+    }
+
+    /// Returns true if a file with this version and digest is allowed.
+    #[must_use]
+    pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
+        self.alternatives.iter().any(|alternative| alternative.allows(version, sha256))
+    }
+
+    /// Returns true if it allows every file.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        self.alternatives.iter().any(Alternative::allows_all)
+    }
+
+    /// Returns the lines of a requirements file with this rule for a project.
+    #[must_use]
+    pub fn requirements(&self, project: &str) -> String {
+        self.alternatives.iter().map(|alternative| format!("{project}{alternative}\n")).collect()
+    }
+
+    /// Returns a short description for tables: the versions, and the number of digests.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let summary =
+            |alternative: &Alternative| match (alternative.versions.as_str(), alternative.sha256.len()) {
+                ("", 0) => "all versions".to_owned(),
+                ("", count) => format!("{count} digests"),
+                (versions, 0) => versions.to_owned(),
+                (versions, count) => format!("{versions} ({count} digests)"),
+            };
+        self.alternatives.iter().map(summary).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl fmt::Display for Alternative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.versions)?;
+        self.sha256.iter().try_for_each(|digest| write!(f, " {HASH}{digest}"))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, alternative) in self.alternatives.iter().enumerate() {
+            let separator = if index > 0 { "\n" } else { "" };
+            write!(f, "{separator}{alternative}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Tests of definitions and plans.
+
+use std::collections::BTreeMap;
+
+use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
+use super::rule::Rule;
+use super::{Definition, NamedFile, ReadOptions, read, requirements};
+use crate::model::digest::Sha256;
+use crate::python::name::NormalName;
+use crate::python::version::Version;
+
+fn name(text: &str) -> NormalName {
+    text.parse().expect(text)
+}
+
+fn definition(files: &[(&str, &str)]) -> Definition {
+    let files: Vec<NamedFile<'_>> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    read(&files, ReadOptions::default()).expect("a definition")
+}
+
+fn refusal(files: &[(&str, &str)], strict: bool) -> String {
+    let files: Vec<NamedFile<'_>> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    read(&files, ReadOptions { strict }).expect_err("refused").to_string()
+}
+
+fn file(version: &str, digest: u8) -> BaseFile {
+    BaseFile { version: Version::lenient(version), sha256: Sha256([digest; 32]) }
+}
+
+#[test]
+fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
+    let definition = definition(&[
+        (
+            "requirements.txt",
+            "Odd>=1,<2\nodd==3 --hash=sha256:0303030303030303030303030303030303030303030303030303030303030303\n\
+          even[x] ; os_name == 'nt'\n-r more/a.txt\n-c limits.txt\n",
+        ),
+        ("more/a.txt", "last\n-c ../limits.txt\n"),
+        ("limits.txt", "odd!=1.5\nunused==1\nlast<9\n"),
+    ]);
+    let names: Vec<&str> = definition.rules.keys().map(NormalName::as_str).collect();
+    assert_eq!(names, ["even", "last", "odd"], "a constraints file adds no package");
+    let odd = &definition.rules[&name("odd")];
+    for (version, digest, is_allowed) in
+        [("1.0", 1, true), ("1.5", 1, false), ("2.0", 1, false), ("3", 3, true), ("3.0", 1, false)]
+    {
+        assert_eq!(odd.allows(&Version::lenient(version), Sha256([digest; 32])), is_allowed, "{version}");
+    }
+    assert_eq!(Rule::parse(&odd.to_string()).as_ref(), Ok(odd), "the stored text is the rule");
+    assert!(definition.rules[&name("even")].allows_all());
+    assert_eq!(definition.rules[&name("last")].to_string(), "<9");
+    assert_eq!(definition.origins[&name("last")], "more/a.txt, line 1");
+    assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
+    let text = requirements(&definition.rules);
+    let again = read(&[("x", text.as_bytes())], ReadOptions::default()).expect("valid");
+    assert_eq!(again.rules, definition.rules, "{text}");
+}
+
+#[test]
+fn a_lock_file_allows_its_versions_and_if_strict_its_files() {
+    let digest = "01".repeat(32);
+    let lock = format!(
+        "version = 1\n[[package]]\nname = \"odd\"\nversion = \"1.0\"\n\
+         source = {{ registry = \"https://pypi.org/simple\" }}\n\
+         sdist = {{ url = \"https://example.org/odd-1.0.tar.gz\", hash = \"sha256:{digest}\" }}\n\
+         [[package]]\nname = \"own\"\nversion = \"0\"\nsource = {{ editable = \".\" }}\n"
+    );
+    let files: [NamedFile<'_>; 1] = [("uv.lock", lock.as_bytes())];
+    for (strict, other_is_allowed) in [(false, true), (true, false)] {
+        let definition = read(&files, ReadOptions { strict }).expect("a lock file");
+        let rule = &definition.rules[&name("odd")];
+        assert!(rule.allows(&Version::lenient("1.0"), Sha256([1; 32])));
+        assert_eq!(rule.allows(&Version::lenient("1.0"), Sha256([2; 32])), other_is_allowed);
+        assert!(!rule.allows(&Version::lenient("1.1"), Sha256([1; 32])));
+        assert!(!definition.rules.contains_key(&name("own")));
+        assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
+    }
+}
+
+#[test]
+fn a_defect_is_refused_with_file_line_value_and_remedy() {
+    let pdm = "[metadata]\nlock_version = \"4.5.0\"\n[[package]]\nname = \"odd\"\nversion = \"1.0\"\n";
+    for (files, strict, reason) in [
+        (&[("r.txt", "odd\nodd=>1\n")][..], false, "r.txt: line 2: '=>1' is not a version specifier"),
+        (
+            &[("r.txt", "-e .\n")][..],
+            false,
+            "r.txt: line 1: the option '-e' is not supported here; remove it",
+        ),
+        (
+            &[("r.txt", "odd\n-r a.txt\n")][..],
+            false,
+            "r.txt, line 2: the file 'a.txt' is missing; write its lines",
+        ),
+        (
+            &[("r.txt", "-r a.txt\n"), ("a.txt", "a b\n")][..],
+            false,
+            "a.txt: line 1: 'b' is not a version specifier",
+        ),
+        (
+            &[("r.txt", "# nothing\n")][..],
+            false,
+            "r.txt names no package; write one requirement on each line",
+        ),
+        (&[("r.txt", "-c a.txt\n"), ("a.txt", "odd\n")][..], false, "r.txt names no package"),
+        (&[("x.lock", "[tool]\n")][..], false, "x.lock: this is no lock file of a known format"),
+        (&[("pdm.lock", pdm)][..], true, "pdm.lock (pdm.lock): the lock file has no SHA-256 of 'odd'"),
+    ] {
+        let text = refusal(files, strict);
+        assert!(text.starts_with(reason), "{text}");
+    }
+}
+
+fn planned(old: &str, new: &str, base: &[(&str, BaseProject)]) -> Plan {
+    let old = if old.is_empty() { BTreeMap::new() } else { definition(&[("old", old)]).rules };
+    let base = base.iter().map(|(text, project)| (name(text), project.clone())).collect();
+    plan(&old, &definition(&[("r.txt", new)]), &base, "2024-01-31")
+}
+
+#[test]
+fn a_plan_states_what_changes_with_files_and_newest_version() {
+    let files =
+        || BaseProject::Files(vec![file("1.0", 1), file("1.0", 2), file("2.0rc1", 3), file("2.0", 4)]);
+    let base = [("odd", files()), ("even", files()), ("last", BaseProject::NotRead)];
+    let plan = planned("odd<2\neven\ngone==1\n", "odd<2\neven==2.0rc1\nlast\n", &base);
+    assert_eq!(plan.problems, Vec::<String>::new());
+    let rows: Vec<_> = plan.rows.iter().map(|row| (row.name.as_str(), row.state, row.files)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("even", RowState::Changed, Some(1)),
+            ("gone", RowState::Removed, None),
+            ("last", RowState::Added, None),
+            ("odd", RowState::Kept, Some(2)),
+        ]
+    );
+    assert_eq!(plan.rows[3].newest.as_deref(), Some("1.0"));
+    assert_eq!((plan.rows[0].newest.as_deref(), &*plan.rows[0].constraint), (Some("2.0rc1"), "==2.0rc1"));
+    assert_eq!((plan.count(RowState::Added), &*plan.rows[2].constraint), (1, "all versions"));
+}
+
+#[test]
+fn what_does_not_exist_is_a_problem_with_the_line_and_near_versions() {
+    let files = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0"].map(|version| file(version, 1));
+    let files = BaseProject::Files(files.to_vec());
+    let digest = "ff".repeat(32);
+    for (line, project, reason) in [
+        (
+            "odd",
+            BaseProject::Unlisted,
+            "r.txt, line 1: there is no package 'odd' at 2024-01-31; correct the name",
+        ),
+        (
+            "odd==1.2.5",
+            files.clone(),
+            "r.txt, line 1: there is no 'odd==1.2.5' (near versions are 1.1, 1.2, 1.3, 1.4) at 2024-01-31; change",
+        ),
+        ("odd>9", files.clone(), "r.txt, line 1: there is no 'odd>9' (near versions are 1.2, 1.3, 1.4, 2.0)"),
+        (
+            &*format!("odd==1.0 --hash=sha256:{digest}"),
+            files,
+            "r.txt, line 1: no file of 'odd==1.0' has one of the digests at 2024-01-31",
+        ),
+        ("odd==1", BaseProject::Files(Vec::new()), "r.txt, line 1: there is no 'odd==1' (it has no files)"),
+        (
+            "odd==1",
+            BaseProject::Unreadable("away".to_owned()),
+            "r.txt, line 1: the files of 'odd' could not be read: away; try again",
+        ),
+    ] {
+        let plan = planned("", line, &[("odd", project)]);
+        let [problem] = plan.problems.as_slice() else { panic!("{plan:?}") };
+        assert!(problem.starts_with(reason), "{problem}");
+    }
+    assert_eq!(planned("", "odd", &[("odd", BaseProject::Files(Vec::new()))]).problems, Vec::<String>::new());
+}
+
+#[test]
+fn many_files_and_many_lines_of_one_package_are_refused() {
+    let names: Vec<String> = (0..200).map(|number| format!("{number}.txt")).collect();
+    let files: Vec<NamedFile<'_>> = names.iter().map(|name| (name.as_str(), &b"odd"[..])).collect();
+    let error = read(&files, ReadOptions::default()).expect_err("refused").to_string();
+    assert!(error.starts_with("the definition has 200 files, more than the 100 allowed"), "{error}");
+    let lines: String = (0..2000).map(|number| format!("odd=={number}\n")).collect();
+    let text = refusal(&[("r.txt", lines.as_str())], false);
+    assert!(
+        text.starts_with("r.txt, line 1001: 'odd' has more than 1000 different lines or digests"),
+        "{text}"
+    );
+}

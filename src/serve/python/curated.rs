@@ -1,0 +1,205 @@
+//! Curated sources: the files of an index at one state that a definition allows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use crate::catalog::resolve::today;
+use crate::db::python_file::{self, FoundFile, ListedFile};
+use crate::db::{self, Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::ids::{PackageId, Seq, SourceId};
+use crate::model::point::{Base, PointTree};
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::python::curated::Definition;
+use crate::python::curated::plan::{BaseFile, BaseProject};
+use crate::python::curated::rule::Rule;
+use crate::python::name::NormalName;
+use crate::python::version::Version;
+use crate::serve::{RepoError, Repositories};
+use crate::state::State;
+
+/// Number of pages that are read at the same time for a plan.
+const CONCURRENT_READS: usize = 8;
+
+/// Returns the files of a project that a tree lists, those of a curated source from its base.
+pub(in crate::serve) fn of_project(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    let listing = tree.listing();
+    let mut files = python_file::of_project(c, listing.tree, listing.seq, package)?;
+    retain_allowed(c, tree, &mut files)?;
+    Ok(files)
+}
+
+/// As [`of_project`], for several projects, in their order.
+pub(in crate::serve) fn of_projects(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    packages: &[PackageId],
+) -> Result<Vec<Vec<ListedFile>>, DbError> {
+    let listing = tree.listing();
+    let mut projects = python_file::of_projects(c, listing.tree, listing.seq, packages)?;
+    for files in &mut projects {
+        retain_allowed(c, tree, files)?;
+    }
+    Ok(projects)
+}
+
+/// Returns true if a tree offers a file; only a curated source does not offer every file of its list.
+pub(in crate::serve) fn allows(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    found: &FoundFile,
+    sha256: Sha256,
+) -> Result<bool, DbError> {
+    if tree.base.is_none() {
+        return Ok(true);
+    }
+    let rule = rule(c, tree, &found.project)?;
+    Ok(rule.is_some_and(|rule| rule.allows(&Version::lenient(&found.row.version), sha256)))
+}
+
+/// Removes the files of one project that a curated source does not allow.
+fn retain_allowed(c: &mut dyn Conn, tree: &PointTree, files: &mut Vec<ListedFile>) -> Result<(), DbError> {
+    let Some(project) = files.first().filter(|_| tree.base.is_some()).map(|file| file.project.clone()) else {
+        return Ok(());
+    };
+    let rule = rule(c, tree, &project)?.unwrap_or_default();
+    files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
+    Ok(())
+}
+
+fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<Rule>, DbError> {
+    let text = db::curation::rule(c, tree.tree, tree.seq, project)?;
+    text.map(|text| parse_rule(&text)).transpose()
+}
+
+/// Reads a stored rule.
+///
+/// # Errors
+/// [`DbError::Shape`]: the row was not written by this program.
+pub fn parse_rule(text: &str) -> Result<Rule, DbError> {
+    let bad = |_| DbError::Shape { column: 0, found: "other text", expected: "a rule of a curated source" };
+    Rule::parse(text).map_err(bad)
+}
+
+/// The state of PyPI from which a definition selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseState {
+    /// The state.
+    pub base: Base,
+    /// Its time.
+    pub at: Timestamp,
+    /// Whether it may get later files under the same snapshot: the day is not over, or not synced to its end.
+    pub is_open: bool,
+}
+
+/// Returns the state of PyPI in a snapshot: the end of a day, or the newest one.
+///
+/// # Errors
+/// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a day in the future,
+/// [`RepoError::NotFound`] for an unknown transaction.
+pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoError> {
+    let catalog = state.catalog.get();
+    let mut trees = catalog.source_package_trees(SourceId::PYPI);
+    let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
+    let (tree, head) = synced.ok_or_else(|| {
+        RepoError::Conflict(
+            "the list of PyPI, from which a curated source selects, was not synced yet; run: rspm sync --type=pypi \
+             --wait"
+                .to_owned(),
+        )
+    })?;
+    let end = match snapshot {
+        Snapshot::Latest => Timestamp(i64::MAX),
+        Snapshot::Date(day) => {
+            let today = today(&catalog, (state.clock)());
+            if day > today {
+                return Err(RepoError::Invalid(format!(
+                    "--snapshot={day} is in the future; the newest snapshot is {today}"
+                )));
+            }
+            day.end()
+        }
+        Snapshot::Transaction(id) => match catalog.instant(id) {
+            Some(at) => Timestamp(at.0.saturating_add(1)),
+            None => {
+                return Err(RepoError::NotFound(format!(
+                    "there is no transaction {id}; choose a day, such as --snapshot={}",
+                    Timestamp(head.0 - 1).day()
+                )));
+            }
+        },
+    };
+    let at = Timestamp(head.min(end).0 - 1);
+    Ok(BaseState { base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0) }, at, is_open: head < end })
+}
+
+/// Returns what is known of the projects of a definition. The pages of those of which not every file is allowed are
+/// read from the index unless they are known at that time, eight at a time.
+///
+/// # Errors
+/// Database errors.
+pub async fn base_projects(
+    repositories: &Repositories,
+    base: Base,
+    definition: &Definition,
+) -> Result<BTreeMap<NormalName, BaseProject>, RepoError> {
+    let names: Vec<NormalName> = definition.rules.keys().cloned().collect();
+    let listed = repositories.state.db.read(move |c| {
+        let is_listed = |name: &NormalName| {
+            let is_listed = db::pypi::is_listed(c, base.source, name.as_str(), base.seq)?;
+            Ok((name.clone(), is_listed))
+        };
+        names.iter().map(is_listed).collect::<Result<Vec<_>, DbError>>()
+    });
+    let mut projects = BTreeMap::new();
+    let mut restricted: Vec<NormalName> = Vec::new();
+    for (name, is_listed) in listed.await? {
+        if !is_listed {
+            projects.insert(name, BaseProject::Unlisted);
+        } else if definition.rules.get(&name).is_some_and(Rule::allows_all) {
+            projects.insert(name, BaseProject::NotRead);
+        } else {
+            restricted.push(name);
+        }
+    }
+    let mut reads = futures_util::stream::iter(restricted)
+        .map(|name| {
+            let page_reads = Arc::clone(&repositories.page_reads);
+            async move {
+                let result = page_reads.at(&name, base.seq).await;
+                (name, result)
+            }
+        })
+        .buffer_unordered(CONCURRENT_READS);
+    let mut known: Vec<NormalName> = Vec::new();
+    while let Some((name, result)) = reads.next().await {
+        match result {
+            Ok(_) => known.push(name),
+            Err(error) => {
+                projects.insert(name, BaseProject::Unreadable(error.to_string()));
+            }
+        }
+    }
+    let files = repositories.state.db.read(move |c| {
+        let mut files = Vec::with_capacity(known.len());
+        for name in &known {
+            let listed = match db::package::by_name(c, base.source, name.as_str())? {
+                Some(package) => python_file::of_project(c, base.tree, base.seq, package)?,
+                None => Vec::new(),
+            };
+            let file =
+                |file: ListedFile| BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 };
+            files.push((name.clone(), BaseProject::Files(listed.into_iter().map(file).collect())));
+        }
+        Ok(files)
+    });
+    projects.extend(files.await?);
+    Ok(projects)
+}

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod home;
 pub mod package;
 pub mod packages;
+pub mod readme;
 pub mod repository;
 pub mod setup;
 pub mod text;

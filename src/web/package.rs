@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::readme::Html;
 use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
@@ -68,8 +69,8 @@ pub struct Package {
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
     /// Packages that need this one: the first ones, and the number of all.
     pub dependents: (Vec<String>, usize),
-    /// The README as text.
-    pub readme: Option<String>,
+    /// The README.
+    pub readme: Option<Html>,
     /// The number of versions in this snapshot.
     pub versions: usize,
     /// The address of the API with the same data, if there is one.
@@ -111,7 +112,7 @@ impl Package {
                     (self.dependencies(&frame.root))
                     @if let Some(readme) = &self.readme {
                         h2 { "README" }
-                        pre.readme tabindex="0" lang="" dir="auto" { (visible(readme)) }
+                        (readme)
                     }
                 }
                 (self.facts(&frame.root))

@@ -8,12 +8,13 @@ use crate::http::target::Query;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::bioconductor::{BadVersion, Part, Version};
 use crate::serve;
 
-/// Returns the newest point of a repository, or of a Bioconductor version in it.
-pub(super) async fn newest_point(
+/// Returns the point of a repository, or of a Bioconductor version in it: the newest one, or that of the parameter
+/// `snapshot`.
+pub(super) async fn requested_point(
     app: &App,
     catalog: &Catalog,
     requested: &str,
@@ -22,13 +23,23 @@ pub(super) async fn newest_point(
     let repo = repository(catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
-    Ok(serve::point::resolve_part(
-        &app.repositories,
-        repo.name.as_str(),
-        version.map(Part::whole),
-        Snapshot::Latest,
-    )
-    .await?)
+    let part = version.map(Part::whole);
+    let snapshot = snapshot(query, "snapshot")?.unwrap_or(Snapshot::Latest);
+    Ok(serve::point::resolve_part(&app.repositories, repo.name.as_str(), part, snapshot).await?)
+}
+
+/// Parses a parameter with a snapshot: `latest`, a day, or the number of a transaction.
+///
+/// # Errors
+/// 400.
+pub(in crate::http) fn snapshot(query: &Query, name: &str) -> Result<Option<Snapshot>, Failure> {
+    let requested = query.get(name).filter(|text| !text.is_empty());
+    requested
+        .map(|text| {
+            text.parse()
+                .map_err(|error: BadSnapshot| Failure::bad_request(format!("the parameter {name}: {error}")))
+        })
+        .transpose()
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.

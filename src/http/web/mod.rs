@@ -7,6 +7,7 @@ mod context;
 pub(super) mod home;
 mod packages;
 mod project;
+mod readme;
 pub(super) mod repository;
 pub(super) mod snapshot_page;
 mod versions;

@@ -101,6 +101,8 @@ pub struct ListedName {
     pub version: String,
     /// When it was published, if known.
     pub published_at: Option<Timestamp>,
+    /// The release of that version.
+    pub release: ReleaseId,
 }
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
@@ -117,8 +119,8 @@ pub fn page(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<ListedName>, DbError> {
-    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path FROM life l \
-        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path, r.id \
+        FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
         AND p.fold LIKE $3 ESCAPE '\\'";
     let mut names: Vec<(ListedName, String)> = Vec::new();
@@ -129,6 +131,7 @@ pub fn page(
             package: PackageId(row.int(2)?),
             version: row.text(3)?,
             published_at: row.opt_time(4)?,
+            release: ReleaseId(row.int(6)?),
         };
         names.push((name, row.text(5)?));
         Ok(())

@@ -8,6 +8,7 @@ pub mod binary_selector;
 mod bundle_files;
 pub mod bundles;
 pub mod dependency_graph;
+pub mod difference;
 pub mod digests;
 pub mod document;
 mod encoding;

@@ -7,7 +7,9 @@
 
 pub mod assets;
 pub mod calendar;
+pub mod changes;
 pub mod failure;
+pub mod feed;
 pub mod frame;
 pub mod home;
 pub mod package;

@@ -8,7 +8,7 @@ use crate::http::target::Query;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::{BadVersion, Part, Version};
 use crate::serve;
 
@@ -23,23 +23,34 @@ pub(super) async fn requested_point(
     let repo = repository(catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
-    let part = version.map(Part::whole);
-    let snapshot = snapshot(query, "snapshot")?.unwrap_or(Snapshot::Latest);
-    Ok(serve::point::resolve_part(&app.repositories, repo.name.as_str(), part, snapshot).await?)
+    let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
+    point_at(app, repo, version, snapshot).await
 }
 
-/// Parses a parameter with a snapshot: `latest`, a day, or the number of a transaction.
-///
-/// # Errors
-/// 400.
-pub(in crate::http) fn snapshot(query: &Query, name: &str) -> Result<Option<Snapshot>, Failure> {
-    let requested = query.get(name).filter(|text| !text.is_empty());
-    requested
-        .map(|text| {
-            text.parse()
-                .map_err(|error: BadSnapshot| Failure::bad_request(format!("the parameter {name}: {error}")))
-        })
-        .transpose()
+/// Returns the points between which the parameters `from` and `to` ask for the difference; `to` is the newest one if it
+/// is absent.
+pub(super) async fn requested_points(
+    app: &App,
+    catalog: &Catalog,
+    requested: &str,
+    query: &Query,
+) -> Result<(Point, Point), Failure> {
+    let repo = repository(catalog, requested)?;
+    let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
+    let from = query.snapshot("from")?;
+    let from = from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;
+    let to = query.snapshot("to")?.unwrap_or(Snapshot::Latest);
+    Ok((point_at(app, repo, version, from).await?, point_at(app, repo, version, to).await?))
+}
+
+async fn point_at(
+    app: &App,
+    repo: &Repository,
+    version: Option<Version>,
+    snapshot: Snapshot,
+) -> Result<Point, Failure> {
+    let part = version.map(Part::whole);
+    Ok(serve::point::resolve_part(&app.repositories, repo.name.as_str(), part, snapshot).await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.

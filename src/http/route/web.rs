@@ -10,6 +10,10 @@ pub(super) const WEB: &str = "web";
 pub enum WebPath {
     /// `packages/`: the package list.
     Packages,
+    /// `changes/`: the packages that differ from an earlier snapshot.
+    Changes,
+    /// `changes.atom`: the newest changes as a feed.
+    Feed,
     /// `packages/{name}/`: a package.
     Package(String),
     /// `packages/{name}/versions/`: the versions of a package.
@@ -30,6 +34,8 @@ impl WebPath {
         };
         match rest {
             [] | ["packages"] => Ok(WebPath::Packages),
+            ["changes"] => Ok(WebPath::Changes),
+            ["changes.atom"] => Ok(WebPath::Feed),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
             ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
@@ -50,6 +56,9 @@ mod tests {
             ("packages", Some(WebPath::Packages)),
             ("packages/", Some(WebPath::Packages)),
             ("packages/index.html", Some(WebPath::Packages)),
+            ("changes/", Some(WebPath::Changes)),
+            ("changes.atom", Some(WebPath::Feed)),
+            ("changes/other", None),
             ("packages/ggplot2", Some(WebPath::Package(package()))),
             ("packages/ggplot2/", Some(WebPath::Package(package()))),
             ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),

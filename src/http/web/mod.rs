@@ -2,8 +2,10 @@
 
 pub(super) mod answer;
 pub(super) mod asset;
+mod changes;
 mod choice;
 mod context;
+mod feed;
 pub(super) mod home;
 mod packages;
 mod project;

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::context::Context;
 use super::repository::shown_name;
-use super::{answer, choice, packages, project, versions};
+use super::{answer, changes, choice, feed, packages, project, versions};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -48,6 +48,8 @@ pub(in crate::http) async fn answer(
     };
     let package = match path {
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
+        WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
+        WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::Package(package) | WebPath::Versions(package) | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {

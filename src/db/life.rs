@@ -275,6 +275,36 @@ pub fn package_detail(
     Ok(files)
 }
 
+/// Steps during which a version was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSpan {
+    /// The version.
+    pub version: String,
+    /// The first step.
+    pub from: Seq,
+    /// The first step without it.
+    pub to: Seq,
+}
+
+/// Returns the steps up to `seq` at which a tree lists versions of a package, the newest first.
+pub fn listed_spans(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: &str,
+) -> Result<Vec<ListedSpan>, DbError> {
+    const SPANS: &str = "SELECT r.version, l.from_seq, l.to_seq FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND p.name = $2 AND l.state = 0 AND l.from_seq <= $3";
+    let mut spans = Vec::new();
+    c.each(SPANS, &[tree.into(), package.into(), seq.into()], &mut |mut row| {
+        spans.push(ListedSpan { version: row.text(0)?, from: Seq(row.int(1)?), to: Seq(row.int(2)?) });
+        Ok(())
+    })?;
+    spans.sort_unstable_by(|a, b| (b.from, b.to, &b.version).cmp(&(a.from, a.to, &a.version)));
+    Ok(spans)
+}
+
 /// A row of the tables under `Meta/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {

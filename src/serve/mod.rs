@@ -16,6 +16,7 @@ pub mod error;
 pub mod explain;
 pub mod file;
 pub mod find;
+pub mod history;
 pub mod index;
 pub mod info;
 pub mod listing;

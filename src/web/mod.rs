@@ -11,6 +11,7 @@ pub mod changes;
 pub mod failure;
 pub mod feed;
 pub mod frame;
+pub mod history;
 pub mod home;
 pub mod package;
 pub mod packages;

@@ -75,6 +75,8 @@ pub struct Package {
     pub versions: usize,
     /// The address of the API with the same data, if there is one.
     pub json: Option<String>,
+    /// Whether there is a page of the days on which versions were listed.
+    pub has_history: bool,
     /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
 }
@@ -196,6 +198,7 @@ impl Package {
                 }
                 ul.links {
                     li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
+                    @if self.has_history { li { a href=(below("history/")) { "History" } } }
                     @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }

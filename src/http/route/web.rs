@@ -18,6 +18,8 @@ pub enum WebPath {
     Package(String),
     /// `packages/{name}/versions/`: the versions of a package.
     Versions(String),
+    /// `packages/{name}/history/`: the days on which the versions of a package were listed.
+    History(String),
     /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
     Description(String),
 }
@@ -38,6 +40,7 @@ impl WebPath {
             ["changes.atom"] => Ok(WebPath::Feed),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
+            ["packages", package, "history"] => Ok(WebPath::History((*package).to_owned())),
             ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
             _ => Err(Failure::no_such_address()),
         }
@@ -63,6 +66,7 @@ mod tests {
             ("packages/ggplot2/", Some(WebPath::Package(package()))),
             ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),
             ("packages/ggplot2/versions/", Some(WebPath::Versions(package()))),
+            ("packages/ggplot2/history/", Some(WebPath::History(package()))),
             ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
             ("packages/ggplot2/other", None),
             ("checks/", None),

@@ -98,6 +98,7 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
         readme,
         versions: detail.others.len() + 1,
         json: context.api(&format!("packages/{}", segment(&release.package))),
+        has_history: true,
         has_description,
         location: context.location,
     };
@@ -234,6 +235,7 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         readme,
         versions: detail.releases.len(),
         json: context.api(&format!("packages/{}", segment(name))),
+        has_history: false,
         has_description: false,
         location: context.location,
     };

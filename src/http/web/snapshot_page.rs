@@ -50,7 +50,10 @@ pub(in crate::http) async fn answer(
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
-        WebPath::Package(package) | WebPath::Versions(package) | WebPath::Description(package) => package,
+        WebPath::Package(package)
+        | WebPath::Versions(package)
+        | WebPath::History(package)
+        | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
         // A Python project has one address, as on the pages of the simple API.
@@ -64,6 +67,10 @@ pub(in crate::http) async fn answer(
     let html = match (path, repo.kind) {
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
         (WebPath::Versions(_), _) => versions::of_package(context, package).await?,
+        (WebPath::History(_), RepoKind::Python) => {
+            return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
+        }
+        (WebPath::History(_), _) => versions::history(context, package, head).await?,
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }

@@ -222,7 +222,7 @@ fn adapt(html: &str) -> String {
         {
             hidden_end = true;
         } else {
-            let id = attribute(tag, "id").filter(|id| seen.insert(id));
+            let id = attribute(tag, "id").filter(|id| seen.insert(*id));
             push_tag(&mut out, tag, id, &known);
         }
     }

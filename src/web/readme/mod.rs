@@ -70,11 +70,11 @@ impl Render for Html {
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     let shown = text.get(..MAX_SHOWN).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(shown));
+    let is_short = text.len() <= MAX_CONVERTED;
     let converted = match format {
-        _ if text.len() > MAX_CONVERTED => None,
-        Format::Plain => None,
-        Format::Markdown => markdown(&readable).and_then(|html| clean::clean(&html, links)),
-        Format::Restructured => clean::clean(&restructured::to_html(&readable), links),
+        Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
+        Format::Restructured if is_short => clean::clean(&restructured::to_html(&readable), links),
+        Format::Markdown | Format::Restructured | Format::Plain => None,
     };
     let html = match converted {
         Some(converted) => html! { div.prose.readme lang="" dir="auto" { (PreEscaped(converted)) } },
@@ -314,6 +314,10 @@ mod tests {
                 assert_harmless(&html(&text, format), &text);
             }
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_bytes_are_shown(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "\\PC{0,200}") {

@@ -23,6 +23,7 @@ mod migrating;
 mod mirror;
 mod negotiating;
 mod nginx;
+mod pages;
 mod report;
 mod scrubbing;
 mod server;
@@ -53,7 +54,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -69,6 +70,7 @@ const GROUPS: [Group; 17] = [
     ("adding", adding::run),
     ("starting", starting::run),
     ("answers", answers::run),
+    ("pages", pages::run),
     ("bundle", bundle::run),
     ("access", access::run),
 ];

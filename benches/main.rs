@@ -60,13 +60,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-<<<<<<< HEAD
-const GROUPS: [Group; 19] = [
-||||||| 70ba7535
-const GROUPS: [Group; 17] = [
-=======
-const GROUPS: [Group; 18] = [
->>>>>>> w-web2
+const GROUPS: [Group; 20] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),

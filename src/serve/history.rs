@@ -35,9 +35,9 @@ pub async fn of_package(
     let (trees, name) = (point.trees.clone(), package.to_owned());
     let spans = repositories.state.db.read(move |c| {
         let mut spans = Vec::new();
-        for tree in trees {
+        for tree in &trees {
             let of_tree = db::life::listed_spans(c, tree.tree, tree.seq, &name)?;
-            spans.extend(of_tree.into_iter().map(|span| (tree, span)));
+            spans.extend(of_tree.into_iter().map(|span| (*tree, span)));
         }
         Ok(spans)
     });
@@ -52,7 +52,7 @@ pub async fn of_package(
         })
     });
     let mut listed: Vec<ListedVersion> = listed.collect();
-    listed.sort_by(|a, b| b.from.cmp(&a.from));
+    listed.sort_by_key(|version| std::cmp::Reverse(version.from));
     Ok(listed)
 }
 

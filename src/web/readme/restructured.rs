@@ -86,7 +86,7 @@ fn adornment(line: &str) -> Option<char> {
 
 /// The content behind the mark of a list, the width of the mark, and whether the list is numbered.
 fn item(line: &str) -> Option<(usize, bool)> {
-    let is_bullet = |line: &str| ["*", "+", "-", "•"].iter().any(|mark| line == *mark);
+    let is_bullet = |line: &str| ["*", "+", "-", "•"].contains(&line);
     if is_bullet(line) {
         return Some((line.len() + 1, false));
     }

@@ -134,7 +134,7 @@ fn large_filter(report: &mut Report, server: &Server, root: &Path) {
 }
 
 /// Returns the text of the mirror's index.
-fn index(root: &Path) -> String {
+pub(crate) fn index(root: &Path) -> String {
     let mut index = String::new();
     let file = fs::File::open(root.join("src/contrib/PACKAGES.gz")).expect("an index");
     flate2::read::GzDecoder::new(file).read_to_string(&mut index).expect("text");
@@ -184,7 +184,7 @@ fn write_database(root: &Path) {
 }
 
 /// Returns the two packages that most others require.
-fn most_required(index: &str) -> [String; 2] {
+pub(crate) fn most_required(index: &str) -> [String; 2] {
     let mut counts = HashMap::<&str, usize>::new();
     let listed: HashSet<&str> = index.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
     let tokens = index.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
@@ -201,7 +201,7 @@ fn filter_body(index: &str) -> String {
 }
 
 /// Sends a GET request; returns the size of the response body in bytes.
-fn get(server: &Server, path: &str) -> usize {
+pub(crate) fn get(server: &Server, path: &str) -> usize {
     request(server, "GET", path, "")
 }
 

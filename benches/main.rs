@@ -23,6 +23,7 @@ mod migrating;
 mod mirror;
 mod negotiating;
 mod nginx;
+mod pages;
 mod pypi;
 mod report;
 mod scrubbing;
@@ -59,7 +60,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 19] = [
+const GROUPS: [Group; 20] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -75,6 +76,7 @@ const GROUPS: [Group; 19] = [
     ("adding", adding::run),
     ("starting", starting::run),
     ("answers", answers::run),
+    ("pages", pages::run),
     ("bundle", bundle::run),
     ("access", access::run),
     ("pypi", pypi::run),

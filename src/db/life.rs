@@ -101,6 +101,8 @@ pub struct ListedName {
     pub version: String,
     /// When it was published, if known.
     pub published_at: Option<Timestamp>,
+    /// The release of that version.
+    pub release: ReleaseId,
 }
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
@@ -117,8 +119,8 @@ pub fn page(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<ListedName>, DbError> {
-    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path FROM life l \
-        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path, r.id \
+        FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
         AND p.fold LIKE $3 ESCAPE '\\'";
     let mut names: Vec<(ListedName, String)> = Vec::new();
@@ -129,6 +131,7 @@ pub fn page(
             package: PackageId(row.int(2)?),
             version: row.text(3)?,
             published_at: row.opt_time(4)?,
+            release: ReleaseId(row.int(6)?),
         };
         names.push((name, row.text(5)?));
         Ok(())
@@ -270,6 +273,36 @@ pub fn package_detail(
         a.state.cmp(&b.state).then(newest)
     });
     Ok(files)
+}
+
+/// Steps during which a version was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSpan {
+    /// The version.
+    pub version: String,
+    /// The first step.
+    pub from: Seq,
+    /// The first step without it.
+    pub to: Seq,
+}
+
+/// Returns the steps up to `seq` at which a tree lists versions of a package, the newest first.
+pub fn listed_spans(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: &str,
+) -> Result<Vec<ListedSpan>, DbError> {
+    const SPANS: &str = "SELECT r.version, l.from_seq, l.to_seq FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND p.name = $2 AND l.state = 0 AND l.from_seq <= $3";
+    let mut spans = Vec::new();
+    c.each(SPANS, &[tree.into(), package.into(), seq.into()], &mut |mut row| {
+        spans.push(ListedSpan { version: row.text(0)?, from: Seq(row.int(1)?), to: Seq(row.int(2)?) });
+        Ok(())
+    })?;
+    spans.sort_unstable_by(|a, b| (b.from, b.to, &b.version).cmp(&(a.from, a.to, &a.version)));
+    Ok(spans)
 }
 
 /// A row of the tables under `Meta/`.

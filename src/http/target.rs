@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::error::Failure;
+use crate::model::snapshot::{BadSnapshot, Snapshot};
 
 /// Splits a raw path into decoded segments. A trailing slash gives an empty last segment.
 ///
@@ -98,6 +99,20 @@ impl Query {
                 _ => Err(Failure::bad_request("the parameter _order must be asc or desc")),
             }
         })
+    }
+
+    /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it is
+    /// absent or empty.
+    ///
+    /// # Errors
+    /// 400 for any other value.
+    pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
+        let text = self.get(name).filter(|text| !text.is_empty());
+        text.map(|text| {
+            text.parse()
+                .map_err(|error: BadSnapshot| Failure::bad_request(format!("the parameter {name}: {error}")))
+        })
+        .transpose()
     }
 
     /// Returns the value of a numeric parameter, limited to `max`.

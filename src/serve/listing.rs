@@ -10,7 +10,7 @@ use super::python::names::{PreferredVersion, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
-use crate::model::ids::{PackageId, SourceId, TreeId};
+use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
@@ -183,6 +183,49 @@ pub(super) async fn owned_names(
             let requested = names.find(|name, tree| is_requested(name, tree.source)).into_iter();
             let owned = |position| Some((names.name(position).to_owned(), *names.tree(position)?));
             requested.filter_map(owned).collect()
+        }
+    })
+}
+
+/// The version that a point lists of a package.
+#[derive(Clone, Debug)]
+pub(super) struct ListedVersion {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) source: SourceId,
+    /// The release, if the package is one of R.
+    pub(super) release: Option<ReleaseId>,
+    pub(super) published_at: Option<Timestamp>,
+}
+
+/// Returns the listed version of each package of a point, except of projects of an index.
+pub(super) async fn listed_versions(
+    repositories: &Repositories,
+    point: &Point,
+) -> Result<Vec<ListedVersion>, RepoError> {
+    Ok(match &*cached_names(repositories, point).await? {
+        Names::R(names) => {
+            let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
+                name: name.name.clone(),
+                version: name.version.clone(),
+                source: tree.source,
+                release: Some(name.release),
+                published_at: name.published_at,
+            };
+            names.iter().map(listed).collect()
+        }
+        Names::Python(names) => {
+            let listed = |position: usize| {
+                let version = names.version(position)?;
+                Some(ListedVersion {
+                    name: names.name(position).to_owned(),
+                    version: version.version.clone(),
+                    source: names.tree(position)?.source,
+                    release: None,
+                    published_at: version.published_at,
+                })
+            };
+            (0..names.len()).filter_map(listed).collect()
         }
     })
 }
@@ -395,6 +438,7 @@ mod tests {
             package: PackageId(1),
             version: version.to_owned(),
             published_at: published.map(Timestamp),
+            release: ReleaseId(1),
         };
         OwnedName { name, tree: tree(source) }
     }

@@ -87,6 +87,18 @@ impl Root {
         format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
+    /// The address of the changes of a snapshot.
+    #[must_use]
+    pub fn changes(&self, repo: &str, snapshot: &str) -> String {
+        format!("{}web/changes/{}", self.folder(repo, snapshot), self.query(&[]))
+    }
+
+    /// The selected version of Bioconductor.
+    #[must_use]
+    pub fn bioconductor(&self) -> Option<&str> {
+        self.bioconductor.as_deref()
+    }
+
     /// The address of the page of a package, or of a page below it.
     #[must_use]
     pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
@@ -130,6 +142,8 @@ pub enum Section {
     Overview,
     /// The package list, or a page below it.
     Packages,
+    /// What differs from an earlier snapshot.
+    Changes,
 }
 
 /// What the frame shows around the content of a page.
@@ -171,6 +185,10 @@ impl Frame {
                     title { (self.title) " – rstudio-pm" }
                     link rel="stylesheet" href={ (root) (style.path()) };
                     link rel="icon" type="image/svg+xml" href={ (root) (icon.path()) };
+                    @if let Some((Location { repo, .. }, Section::Overview | Section::Changes)) = &self.location {
+                        link rel="alternate" type="application/atom+xml" title={ "Changes of " (repo) }
+                            href={ (root.folder(repo, "latest")) "web/changes.atom" };
+                    }
                     @if let Some(json) = &self.json { link rel="alternate" type="application/json" href=(json); }
                     script src={ (root) (script.path()) } integrity=(script.integrity()) defer {}
                 }
@@ -237,6 +255,7 @@ impl Frame {
         let Location { repo, snapshot } = location;
         let overview = self.root.snapshot(repo, snapshot);
         let packages = self.root.packages(repo, snapshot);
+        let changes = self.root.changes(repo, snapshot);
         let current = |own: Section| (*section == own && self.package.is_none()).then_some("page");
         html! {
             div.path.wide {
@@ -252,6 +271,7 @@ impl Frame {
                 nav aria-label="Repository" { ul {
                     li { a href=(overview) aria-current=[current(Section::Overview)] { "Set up" } }
                     li { a href=(packages) aria-current=[current(Section::Packages)] { "Packages" } }
+                    li { a href=(changes) aria-current=[current(Section::Changes)] { "Changes" } }
                 } }
             }
         }

@@ -7,11 +7,15 @@
 
 pub mod assets;
 pub mod calendar;
+pub mod changes;
 pub mod failure;
+pub mod feed;
 pub mod frame;
+pub mod history;
 pub mod home;
 pub mod package;
 pub mod packages;
+pub mod readme;
 pub mod repository;
 pub mod setup;
 pub mod text;

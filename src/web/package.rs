@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::readme::Html;
 use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
@@ -68,12 +69,14 @@ pub struct Package {
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
     /// Packages that need this one: the first ones, and the number of all.
     pub dependents: (Vec<String>, usize),
-    /// The README as text.
-    pub readme: Option<String>,
+    /// The README.
+    pub readme: Option<Html>,
     /// The number of versions in this snapshot.
     pub versions: usize,
     /// The address of the API with the same data, if there is one.
     pub json: Option<String>,
+    /// Whether there is a page of the days on which versions were listed.
+    pub has_history: bool,
     /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
 }
@@ -111,7 +114,7 @@ impl Package {
                     (self.dependencies(&frame.root))
                     @if let Some(readme) = &self.readme {
                         h2 { "README" }
-                        pre.readme tabindex="0" lang="" dir="auto" { (visible(readme)) }
+                        (readme)
                     }
                 }
                 (self.facts(&frame.root))
@@ -195,6 +198,7 @@ impl Package {
                 }
                 ul.links {
                     li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
+                    @if self.has_history { li { a href=(below("history/")) { "History" } } }
                     @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }

@@ -339,7 +339,8 @@ fn a_private_repository_has_no_documents_for_others() {
     let server = Server::start();
     repository(&server);
     server.rspm_stdout("create source --name=secret --type=local-python");
-    server.rspm_stdout("create repo --name=private --type=python --authenticated --hide");
+    server.rspm_stdout("create repo --name=private --type=python --authenticated");
+    server.rspm_stdout("edit repo --name=private --hide");
     server.rspm_stdout("subscribe --repo=private --source=secret");
     add(&server, "secret", &Package::new("hidden-project", "1.0"));
     let token =

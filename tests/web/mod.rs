@@ -1,7 +1,9 @@
 //! Pages for people, requested from a running server: form, headers, links, texts that others wrote, setup text.
 
+mod changes;
 mod document;
 mod headers;
+mod hostile;
 mod links;
 mod packages;
 mod repositories;

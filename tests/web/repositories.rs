@@ -80,8 +80,16 @@ fn repositories_that_a_client_may_not_see_are_in_no_page_and_no_number() {
         let header = authorization.map(|value| ("Authorization", value));
         http::request("GET", &server.url(path), header.as_slice(), b"")
     };
-    for path in ["/", "/?q=repopkg", "/client/", "/team/latest/", "/team/latest/web/packages/", "/robots.txt"]
-    {
+    for path in [
+        "/",
+        "/?q=repopkg",
+        "/client/",
+        "/team/latest/",
+        "/team/latest/web/packages/",
+        "/team/latest/web/changes/",
+        "/team/latest/web/changes.atom",
+        "/robots.txt",
+    ] {
         let text = get(path, None).text();
         assert!(!text.contains("hiddenrepo") && !text.contains("closedrepo"), "{path}: {text}");
     }

@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod bootstrap;
+pub mod difference;
 pub mod filter;
 pub mod package;
 pub mod repo;

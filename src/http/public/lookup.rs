@@ -12,8 +12,9 @@ use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::{BadVersion, Part, Version};
 use crate::serve;
 
-/// Returns the newest point of a repository, or of a Bioconductor version in it.
-pub(super) async fn newest_point(
+/// Returns the point of a repository, or of a Bioconductor version in it: the newest one, or that of the parameter
+/// `snapshot`.
+pub(super) async fn requested_point(
     app: &App,
     catalog: &Catalog,
     requested: &str,
@@ -22,13 +23,34 @@ pub(super) async fn newest_point(
     let repo = repository(catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
-    Ok(serve::point::resolve_part(
-        &app.repositories,
-        repo.name.as_str(),
-        version.map(Part::whole),
-        Snapshot::Latest,
-    )
-    .await?)
+    let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
+    point_at(app, repo, version, snapshot).await
+}
+
+/// Returns the points between which the parameters `from` and `to` ask for the difference; `to` is the newest one if it
+/// is absent.
+pub(super) async fn requested_points(
+    app: &App,
+    catalog: &Catalog,
+    requested: &str,
+    query: &Query,
+) -> Result<(Point, Point), Failure> {
+    let repo = repository(catalog, requested)?;
+    let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
+    let from = query.snapshot("from")?;
+    let from = from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;
+    let to = query.snapshot("to")?.unwrap_or(Snapshot::Latest);
+    Ok((point_at(app, repo, version, from).await?, point_at(app, repo, version, to).await?))
+}
+
+async fn point_at(
+    app: &App,
+    repo: &Repository,
+    version: Option<Version>,
+    snapshot: Snapshot,
+) -> Result<Point, Failure> {
+    let part = version.map(Part::whole);
+    Ok(serve::point::resolve_part(&app.repositories, repo.name.as_str(), part, snapshot).await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.

@@ -4,6 +4,7 @@
 mod alerts;
 mod bootstrap;
 mod build_log;
+mod difference;
 mod download;
 mod filter;
 mod licenses;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use lookup::{bioconductor_version, named_repository, newest_point, repository, source};
+use lookup::{bioconductor_version, named_repository, repository, requested_point, requested_points, source};
 
 use super::app::App;
 use super::base_url::{self, RequestHead};
@@ -49,7 +50,6 @@ use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::serve;
 
@@ -115,11 +115,11 @@ pub async fn answer(
         }
         PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         PublicRoute::Packages(name) => {
-            let point = newest_point(app, &catalog, name, query).await?;
+            let point = requested_point(app, &catalog, name, query).await?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
         PublicRoute::Package(name, package) => {
-            let point = newest_point(app, &catalog, name, query).await?;
+            let point = requested_point(app, &catalog, name, query).await?;
             if repository(&catalog, name)?.kind == RepoKind::Python {
                 return python_packages::package(app, &catalog, &point, package, query, head)
                     .await
@@ -128,16 +128,15 @@ pub async fn answer(
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
         PublicRoute::RepoVulnerabilities(name) => {
-            let point = newest_point(app, &catalog, name, query).await?;
+            let point = requested_point(app, &catalog, name, query).await?;
             ok(&vulnerabilities::of_repository(app, &point, query).await?)
         }
+        PublicRoute::RepoDifference(name) => {
+            let (from, to) = requested_points(app, &catalog, name, query).await?;
+            return difference::answer(app, &catalog, (&from, &to), query, head.principal).await;
+        }
         PublicRoute::PackageBinaries(name, package) => {
-            let point = serve::point::resolve(
-                &app.repositories,
-                repository(&catalog, name)?.name.as_str(),
-                Snapshot::Latest,
-            )
-            .await?;
+            let point = requested_point(app, &catalog, name, query).await?;
             let rows = serve::binary_rows::at_point(&app.state, &point, package).await?;
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
@@ -146,7 +145,7 @@ pub async fn answer(
             if let Some(answer) = build_log::of_git_build(app, repo, package, query).await? {
                 return Ok(answer);
             }
-            let point = newest_point(app, &catalog, name, query).await?;
+            let point = requested_point(app, &catalog, name, query).await?;
             return Err(build_log::failure(app, &catalog, &point, package, query).await);
         }
         PublicRoute::PackageSysreqs(name, package) => {

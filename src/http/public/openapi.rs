@@ -7,7 +7,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 use crate::api::binary::Binary;
 use crate::api::error::Error;
 use crate::api::public::{
-    alert, bootstrap, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
+    alert, bootstrap, difference, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
 };
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
@@ -21,6 +21,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("name_search", "as name_like"),
     ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
+    ("snapshot", "of a repository: latest (default), a day or a transaction"),
 ];
 const SYSTEM: &[(&str, &str)] =
     &[("distribution", "as in the rows of /status with sysReqs"), ("release", "as in the same row")];
@@ -38,6 +39,7 @@ const DESCRIPTION_SYSTEM: &[(&str, &str)] = &[
 const VERSION: &[(&str, &str)] = &[
     ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
+    ("snapshot", "of a repository: latest (default), a day or a transaction"),
 ];
 const BUILD_LOG_PARAMETERS: &[(&str, &str)] = &[
     ("distribution", "as in rspm list distributions"),
@@ -45,6 +47,7 @@ const BUILD_LOG_PARAMETERS: &[(&str, &str)] = &[
     ("arch", "x86_64 (default) or arm64"),
     ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
+    ("snapshot", "of a repository: latest (default), a day or a transaction"),
 ];
 const PAGES: &[(&str, &str)] = &[("_limit", "rows per page"), ("_page", "page number, from 1")];
 const DOWNLOADS: &[(&str, &str)] = &[
@@ -57,6 +60,18 @@ const DOWNLOAD: &[(&str, &str)] = &[("os", "linux, darwin or windows")];
 const VULNERABILITIES: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
+    ("bioc_version", "the version of a Bioconductor repository"),
+    ("snapshot", "of a repository: latest (default), a day or a transaction"),
+];
+const SNAPSHOT: &[(&str, &str)] = &[
+    ("snapshot", "latest (default), a day or a transaction"),
+    ("bioc_version", "the version of a Bioconductor repository"),
+];
+const DIFFERENCE: &[(&str, &str)] = &[
+    ("from", "a day or a transaction"),
+    ("to", "latest (default), a day or a transaction"),
+    ("kind", "added, removed, updated, downgraded, replaced or moved; default all"),
+    ("format", "csv, or json (default)"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
 const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
@@ -113,7 +128,7 @@ fn rows() -> Vec<Row> {
         get(
             "/repos/{repo}/packages/{name}/builds",
             "The binaries of a package: newest version first, then by platform, newest first",
-            &[],
+            SNAPSHOT,
             "[Binary]",
         ),
         get(
@@ -153,6 +168,12 @@ fn rows() -> Vec<Row> {
             "Known vulnerabilities of the packages of a repository, by package",
             VULNERABILITIES,
             "[AffectedPackage]",
+        ),
+        get(
+            "/repos/{repo}/diff",
+            "The packages that differ between two snapshots, by name; as CSV with format=csv",
+            DIFFERENCE,
+            "[PackageDifference]",
         ),
         get(
             "/repos/{repo}/transaction-dates",
@@ -232,6 +253,7 @@ pub fn document() -> OpenApi {
         .with::<alert::Alert>()
         .with::<bootstrap::BootstrapRequest>()
         .with::<bootstrap::BootstrapToken>()
+        .with::<difference::PackageDifference>()
         .with::<filter::Filter>()
         .with::<filter::FilterResult>()
         .with::<package::Package>()

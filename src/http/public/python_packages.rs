@@ -12,6 +12,7 @@ use crate::http::python::project;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
 use crate::python::facts::FileFacts;
 use crate::serve;
 use crate::serve::python::detail::{self, ProjectRelease};
@@ -46,7 +47,8 @@ pub(super) async fn package(
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
     let repo = catalog.repo_by_id(point.repo).map(|repo| repo.name.to_string()).unwrap_or_default();
-    let base = format!("{}/{repo}/latest", base_url::base_url(&app.site.load(), head));
+    let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
+    let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
     let info = project::info(&detail, metadata.as_deref(), &base);
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));

@@ -119,6 +119,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::DescriptionSysreqs(repo)
             | PublicRoute::FilterRepo(repo)
             | PublicRoute::RepoVulnerabilities(repo)
+            | PublicRoute::RepoDifference(repo)
             | PublicRoute::TransactionDates(repo)
             | PublicRoute::FirstTransaction(repo) => read_repository(repo),
             PublicRoute::Source(name)

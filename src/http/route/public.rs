@@ -23,6 +23,7 @@ routes! {
         POST ["repos", repo, "filter", "packages"] => FilterRepo(repo),
         POST ["filter", "packages"] => Filter,
         GET ["repos", repo, "vulns"] => RepoVulnerabilities(repo),
+        GET ["repos", repo, "diff"] => RepoDifference(repo),
         GET ["repos", repo, "transaction-dates"] => TransactionDates(repo),
         GET ["repos", repo, "first-transaction"] => FirstTransaction(repo),
         GET ["sources"] => Sources,

@@ -10,10 +10,16 @@ pub(super) const WEB: &str = "web";
 pub enum WebPath {
     /// `packages/`: the package list.
     Packages,
+    /// `changes/`: the packages that differ from an earlier snapshot.
+    Changes,
+    /// `changes.atom`: the newest changes as a feed.
+    Feed,
     /// `packages/{name}/`: a package.
     Package(String),
     /// `packages/{name}/versions/`: the versions of a package.
     Versions(String),
+    /// `packages/{name}/history/`: the days on which the versions of a package were listed.
+    History(String),
     /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
     Description(String),
 }
@@ -30,8 +36,11 @@ impl WebPath {
         };
         match rest {
             [] | ["packages"] => Ok(WebPath::Packages),
+            ["changes"] => Ok(WebPath::Changes),
+            ["changes.atom"] => Ok(WebPath::Feed),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
+            ["packages", package, "history"] => Ok(WebPath::History((*package).to_owned())),
             ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
             _ => Err(Failure::no_such_address()),
         }
@@ -50,10 +59,14 @@ mod tests {
             ("packages", Some(WebPath::Packages)),
             ("packages/", Some(WebPath::Packages)),
             ("packages/index.html", Some(WebPath::Packages)),
+            ("changes/", Some(WebPath::Changes)),
+            ("changes.atom", Some(WebPath::Feed)),
+            ("changes/other", None),
             ("packages/ggplot2", Some(WebPath::Package(package()))),
             ("packages/ggplot2/", Some(WebPath::Package(package()))),
             ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),
             ("packages/ggplot2/versions/", Some(WebPath::Versions(package()))),
+            ("packages/ggplot2/history/", Some(WebPath::History(package()))),
             ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
             ("packages/ggplot2/other", None),
             ("checks/", None),

@@ -31,9 +31,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The address of a path of the API of the repository; only for the newest state, which the API describes.
+    /// The address of a path of the API of the repository in the state of this snapshot.
     pub(super) fn api(&self, rest: &str) -> Option<String> {
         let repo = segment(&self.location.repo);
-        (self.location.snapshot == "latest").then(|| format!("{}__api__/repos/{repo}/{rest}", self.root))
+        let address = format!("{}__api__/repos/{repo}/{rest}", self.root);
+        if self.location.snapshot == "latest" {
+            return Some(address);
+        }
+        let sign = if rest.contains('?') { '&' } else { '?' };
+        Some(format!("{address}{sign}snapshot={}", segment(&self.location.snapshot)))
     }
 }

@@ -2,11 +2,14 @@
 
 pub(super) mod answer;
 pub(super) mod asset;
+mod changes;
 mod choice;
 mod context;
+mod feed;
 pub(super) mod home;
 mod packages;
 mod project;
+mod readme;
 pub(super) mod repository;
 pub(super) mod snapshot_page;
 mod versions;

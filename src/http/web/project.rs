@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::context::Context;
+use super::readme;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
+use crate::python::metadata::Metadata;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::serve::dependency_graph::DependencyGraph;
@@ -15,12 +17,13 @@ use crate::serve::listing::{PackageQuery, packages};
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::package::{Dependency, Fact, Package, Vulnerability};
+use crate::web::readme::{Format, Links};
 use crate::web::text::{segment, size};
 
 /// Dependents on the page; their number is always shown.
 const MAX_DEPENDENTS: usize = 20;
-/// Longest README that is shown, in bytes.
-const MAX_README: usize = 256 << 10;
+/// Requirements of a Python project on the page.
+const MAX_REQUIREMENTS: usize = 200;
 
 /// Reads an R package, in the version of the parameter `version` if there is one.
 ///
@@ -60,10 +63,14 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(str::to_owned);
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
     let found = serve::vulnerabilities::current(&app.state).await;
-    let readme = detail
-        .readme
-        .as_deref()
-        .map(|text| String::from_utf8_lossy(text.get(..MAX_README).unwrap_or(text)).into_owned());
+    let has_description = !detail.description.is_empty();
+    let readme = match detail.readme.clone() {
+        Some(text) => {
+            let links = links(&context, &release.package, has_description);
+            readme::html(text, Format::Markdown, links).await
+        }
+        None => None,
+    };
     let install = match (context.repo.kind, release.archived) {
         (RepoKind::Bioconductor, _) => format!("BiocManager::install(\"{}\")", release.package),
         (_, false) => format!("install.packages(\"{}\")", release.package),
@@ -91,10 +98,17 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
         readme,
         versions: detail.others.len() + 1,
         json: context.api(&format!("packages/{}", segment(&release.package))),
-        has_description: !detail.description.is_empty(),
+        has_history: true,
+        has_description,
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// Where relative links of a README lead.
+fn links(context: &Context<'_>, package: &str, has_description: bool) -> Links {
+    let below = |page: &str| context.root.package(&context.location, package, page);
+    Links { description: has_description.then(|| below("DESCRIPTION")), versions: below("versions/") }
 }
 
 /// Whether a text can be the tag of a language (BCP 47).
@@ -172,6 +186,15 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     let detail = serve::python::detail::project(&app.repositories, context.point, project, version).await?;
     let name = detail.project.as_str();
     let release = &detail.release;
+    let metadata = serve::python::metadata::of_release(&app.repositories, context.point, release).await;
+    let metadata = metadata.as_deref();
+    let readme = match metadata.and_then(|metadata| Some((metadata.description.clone()?, metadata))) {
+        Some((text, metadata)) => {
+            let format = Format::of_media_type(metadata.description_content_type.as_deref());
+            readme::html(text.into_bytes(), format, links(&context, name, false)).await
+        }
+        None => None,
+    };
     let files = &release.files;
     let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
     let found = serve::vulnerabilities::current(&app.state).await;
@@ -183,6 +206,18 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         ("Source", source.map(Fact::Text)),
         ("Python", requires.map(Fact::Text)),
         ("Files", Some(Fact::Text(files.len().to_string()))),
+        ("Licence", metadata.and_then(Metadata::license_summary).map(Fact::Text)),
+        (
+            "Author",
+            metadata.and_then(|m| m.author.clone().or_else(|| m.author_email.clone())).map(Fact::Text),
+        ),
+        (
+            "Maintainer",
+            metadata
+                .and_then(|m| m.maintainer.clone().or_else(|| m.maintainer_email.clone()))
+                .map(Fact::Text),
+        ),
+        ("URL", metadata.and_then(project_urls).map(Fact::Links)),
     ];
     let page = Package {
         name: name.to_owned(),
@@ -195,13 +230,34 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         install: format!("pip install {name}=={}", release.version),
         vulnerabilities: vulnerabilities(&found, detail.source, name, &release.version),
         facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
-        dependencies: Vec::new(),
+        dependencies: metadata.map(requirements).unwrap_or_default(),
         dependents: (Vec::new(), 0),
-        readme: None,
+        readme,
         versions: detail.releases.len(),
         json: context.api(&format!("packages/{}", segment(name))),
+        has_history: false,
         has_description: false,
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// The addresses of a project, separated by spaces; `None` if it names none.
+fn project_urls(metadata: &Metadata) -> Option<String> {
+    let urls = metadata.home_page.iter().chain(metadata.project_urls.iter().map(|(_, address)| address));
+    let urls: BTreeSet<&str> = urls.map(String::as_str).collect();
+    (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
+}
+
+/// The requirements of a project as it writes them. Whether they are needed depends on extras and markers, so they are no
+/// links.
+fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
+    let of = |requirement: &String| {
+        let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
+        let (name, condition) = requirement.split_at(end.unwrap_or(requirement.len()));
+        Dependency { name: name.to_owned(), condition: condition.trim().to_owned(), is_listed: false }
+    };
+    let requirements: Vec<Dependency> =
+        metadata.requires_dist.iter().take(MAX_REQUIREMENTS).map(of).collect();
+    if requirements.is_empty() { Vec::new() } else { vec![("Requires", requirements)] }
 }

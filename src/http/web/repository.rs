@@ -155,7 +155,7 @@ pub(in crate::http) async fn answer(
 }
 
 /// The sources of a snapshot, in order: those that are subscribed, or at an earlier time those that had packages.
-fn sources(
+pub(super) fn sources(
     catalog: &Catalog,
     repo: &Repository,
     point: &Point,
@@ -180,15 +180,26 @@ fn sources(
     readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
 }
 
-/// The newest changes of the sources.
-async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Result<Vec<Change>, Failure> {
+/// The newest transactions of sources, newest first, each with the name of its source.
+pub(super) async fn newest_transactions<'a>(
+    app: &App,
+    sources: &'a [(SourceId, SourceKind, String)],
+    limit: usize,
+) -> Result<Vec<(Tx, &'a str)>, Failure> {
     let mut all: Vec<(Tx, &str)> = Vec::new();
     for (id, _, name) in sources {
-        let transactions = serve::info::source_transactions(&app.state, *id, MAX_CHANGES).await?;
+        let transactions = serve::info::source_transactions(&app.state, *id, limit).await?;
         all.extend(transactions.into_iter().map(|tx| (tx, name.as_str())));
     }
     all.sort_by_key(|(tx, _)| std::cmp::Reverse((tx.at, tx.id)));
-    let changes = all.iter().take(MAX_CHANGES).map(|(tx, source)| Change {
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// The newest changes of the sources.
+async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Result<Vec<Change>, Failure> {
+    let all = newest_transactions(app, sources, MAX_CHANGES).await?;
+    let changes = all.iter().map(|(tx, source)| Change {
         day: tx.at.day(),
         source: (*source).to_owned(),
         summary: summary(tx),
@@ -197,7 +208,7 @@ async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Resul
 }
 
 /// What a transaction changed: `3 new, 41 updated`.
-fn summary(tx: &Tx) -> String {
+pub(super) fn summary(tx: &Tx) -> String {
     let counts = [
         (tx.counts.added, "new"),
         (tx.counts.updated, "updated"),

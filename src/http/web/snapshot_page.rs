@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::context::{self, Context};
 use super::repository::shown_name;
-use super::{answer, choice, packages, project, versions};
+use super::{answer, changes, choice, feed, packages, project, versions};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -48,7 +48,12 @@ pub(in crate::http) async fn answer(
     };
     let package = match path {
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
-        WebPath::Package(package) | WebPath::Versions(package) | WebPath::Description(package) => package,
+        WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
+        WebPath::Feed => return feed::answer(&context, snapshot, head).await,
+        WebPath::Package(package)
+        | WebPath::Versions(package)
+        | WebPath::History(package)
+        | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
         // A Python project has one address, as on the pages of the simple API.
@@ -62,6 +67,10 @@ pub(in crate::http) async fn answer(
     let html = match (path, repo.kind) {
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
         (WebPath::Versions(_), _) => versions::of_package(context, package).await?,
+        (WebPath::History(_), RepoKind::Python) => {
+            return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
+        }
+        (WebPath::History(_), _) => versions::history(context, package, head).await?,
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }

@@ -56,8 +56,8 @@ pub(super) fn write(
             objects_size += file.obj.size;
         }
     }
-    let lines: BTreeSet<String> = state.listing().into_iter().chain(base_lines).collect();
-    let listing: Vec<String> = lines.into_iter().collect();
+    let names: BTreeSet<String> = state.listing().into_iter().chain(base_lines).collect();
+    let listing: Vec<String> = names.into_iter().collect();
     let packages = listing.len();
     lines.push(&PythonRecord::Snapshot(SnapshotRecord {
         day: commit.today(),

@@ -1,0 +1,24 @@
+//! The packages that differ between two snapshots.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One row of `GET /repos/{r}/diff`: a package that differs between two snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageDifference {
+    /// The package.
+    pub name: String,
+    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes under the same version) or `moved` (the same
+    /// version from another source).
+    pub kind: String,
+    /// The version before.
+    pub from_version: Option<String>,
+    /// Name of the source before.
+    pub from_source: Option<String>,
+    /// The version after.
+    pub to_version: Option<String>,
+    /// Name of the source after.
+    pub to_source: Option<String>,
+    /// When the version after was published, RFC 3339, if known.
+    pub published: Option<String>,
+}

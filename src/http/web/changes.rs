@@ -1,0 +1,139 @@
+//! The packages that differ between a snapshot and an earlier one, as a page or CSV.
+
+use http::Response;
+
+use super::answer;
+use super::context::Context;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::csv;
+use crate::http::error::Failure;
+use crate::model::ids::SourceId;
+use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
+use crate::model::time::Day;
+use crate::r::bioconductor::Part;
+use crate::serve;
+use crate::serve::difference::{Change, ChangeKind, between};
+use crate::web::changes::{Changes, Row};
+use crate::web::text::segment;
+
+/// Packages on a page.
+const PER_PAGE: usize = 500;
+/// Highest number of a page; later ones are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
+/// Returns the packages that differ since the snapshot in the parameter `since`, of the kind `kind`, in the form
+/// `format`. Without `since`, those that differ since the last change of a day before.
+///
+/// # Errors
+/// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the stores.
+pub(super) async fn answer(
+    context: Context<'_>,
+    (snapshot, part): (Snapshot, Option<Part>),
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let Context { app, catalog, point, query, .. } = context;
+    let name = context.location.repo.as_str();
+    let kind = query.get("kind").filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
+    let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
+    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let requested = query.snapshot("since")?;
+    let since = match requested {
+        Some(since) => Some(since),
+        None => {
+            let days = serve::info::repository_days(&app.state, name)?;
+            let day = match snapshot {
+                Snapshot::Date(day) => Some(day),
+                Snapshot::Latest => days.first().copied(),
+                Snapshot::Transaction(_) => point.modified.map(|at| at.day()),
+            };
+            previous(&days, day).map(Snapshot::Date)
+        }
+    };
+    let mut changes = match since {
+        Some(since) => {
+            let from = serve::point::resolve_part(&app.repositories, name, part, since).await?;
+            between(&app.repositories, &from, point).await?
+        }
+        None => Vec::new(),
+    };
+    let of_kind = |kind: ChangeKind| changes.iter().filter(|change| change.kind == kind).count();
+    let counts = ChangeKind::ALL.map(|kind| (kind.as_str(), of_kind(kind))).to_vec();
+    changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
+    // SECURITY: a source that was subscribed once may be private now.
+    let source = |id: SourceId| {
+        let source =
+            catalog.source_by_id(id).filter(|source| head.principal.may_read_source(catalog, source));
+        source.map(|source| source.name.to_string()).unwrap_or_default()
+    };
+    match query.get("format") {
+        None | Some("" | "html") => {}
+        Some("csv") => return Ok(csv::of_changes(&changes, source)),
+        Some(_) => return Err(Failure::bad_request("the parameter format must be csv or html")),
+    }
+    let pages = changes.len().div_ceil(PER_PAGE);
+    let shown = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
+    let rows: Vec<Row> = shown.map(|change| row(change, source)).collect();
+    let has_index = point
+        .trees
+        .iter()
+        .filter_map(|tree| catalog.source_by_id(tree.source))
+        .any(|source| source.kind == SourceKind::Pypi);
+    let json = since.map(|since| {
+        let location = &context.location;
+        let (repo, to) = (segment(&location.repo), segment(&location.snapshot));
+        let version = part.map(|part| format!("&bioc_version={}", part.version)).unwrap_or_default();
+        format!("{}__api__/repos/{repo}/diff?from={since}&to={to}{version}", context.root)
+    });
+    let changes = Changes {
+        since: since.map(|since| since.to_string()),
+        kind: kind.map(ChangeKind::as_str),
+        counts,
+        rows,
+        page,
+        pages,
+        has_index,
+        json,
+        location: context.location,
+    };
+    Ok(answer::page(head, changes.render(context.root), false))
+}
+
+/// The last day with changes before a day; `days` are the newest first.
+fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
+    days.iter().copied().find(|other| Some(*other) < day)
+}
+
+fn row(change: Change, source: impl Fn(SourceId) -> String) -> Row {
+    let (from, to) = (change.from.as_ref(), change.to.as_ref());
+    let source = match (from.map(|listed| listed.source), to.map(|listed| listed.source)) {
+        (Some(from), Some(to)) if from != to => format!("{} (was {})", source(to), source(from)),
+        (_, Some(id)) | (Some(id), None) => source(id),
+        (None, None) => String::new(),
+    };
+    Row {
+        kind: change.kind.as_str(),
+        is_notable: !matches!(change.kind, ChangeKind::Added | ChangeKind::Updated),
+        source,
+        published: to.and_then(|listed| listed.published_at).map(|at| at.day()),
+        from: change.from.map(|listed| listed.version),
+        to: change.to.map(|listed| listed.version),
+        name: change.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_before_is_the_last_one_with_changes() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let days = [day("2026-11-20"), day("2026-11-17"), day("2026-11-01")];
+        assert_eq!(previous(&days, Some(day("2026-11-20"))), Some(day("2026-11-17")));
+        assert_eq!(previous(&days, Some(day("2026-11-19"))), Some(day("2026-11-17")));
+        assert_eq!(previous(&days, Some(day("2026-11-01"))), None);
+        assert_eq!(previous(&days, None), None);
+    }
+}

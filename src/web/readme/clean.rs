@@ -1,0 +1,321 @@
+//! Removes from HTML all but a list of elements and attributes, and adapts it to a page: headings below those of the
+//! page, ids with a prefix, relative links only to pages that exist, texts instead of images.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
+
+/// The elements of a README. `img` does not reach the page: its text replaces it.
+pub(super) const ELEMENTS: [&str; 46] = [
+    "a",
+    "abbr",
+    "b",
+    "blockquote",
+    "br",
+    "code",
+    "dd",
+    "del",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "ins",
+    "kbd",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "s",
+    "samp",
+    "section",
+    "span",
+    "strong",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "ul",
+    "var",
+];
+
+/// The beginning of all ids: a README cannot take those of the page.
+const ID_PREFIX: &str = "readme-";
+
+/// Most tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
+const MAX_TAGS: usize = 10_000;
+/// Limit of the product of tags and different tags for formatting: every paragraph repeats the open ones (HTML
+/// standard, reconstruction of the active formatting elements).
+const MAX_REPEATED: usize = 300_000;
+
+/// Where relative links of a README lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Links {
+    /// The address of the DESCRIPTION, if there is one.
+    pub description: Option<String>,
+    /// The address of the page of all versions, for links to the list of changes.
+    pub versions: String,
+}
+
+/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long.
+#[must_use]
+pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
+    if !is_simple(html) {
+        return None;
+    }
+    let mut builder = Builder::empty();
+    builder
+        .tags(ELEMENTS.into_iter().collect())
+        .clean_content_tags(HashSet::from(["script", "style", "template", "noscript", "textarea", "title"]))
+        .generic_attributes(HashSet::from(["title", "id", "dir", "lang"]))
+        .tag_attributes(HashMap::from([
+            ("a", HashSet::from(["href"])),
+            ("img", HashSet::from(["alt"])),
+            ("ol", HashSet::from(["start"])),
+            ("td", HashSet::from(["colspan", "rowspan"])),
+            ("th", HashSet::from(["colspan", "rowspan"])),
+        ]))
+        .url_schemes(HashSet::from(["http", "https", "mailto"]))
+        .url_relative(UrlRelative::Custom(Box::new(Relative(links.clone()))))
+        .link_rel(Some("nofollow noopener noreferrer"))
+        .strip_comments(true)
+        .id_prefix(Some(ID_PREFIX));
+    Some(adapt(&builder.clean(html).to_string()))
+}
+
+/// Decides about relative addresses.
+struct Relative(Links);
+
+impl<'a> UrlRelativeEvaluate<'a> for Relative {
+    fn evaluate<'url>(&self, address: &'url str) -> Option<Cow<'url, str>> {
+        target(address, &self.0).map(Cow::Owned)
+    }
+}
+
+/// The target of a relative link: an id of the README, or a page of the package.
+fn target(address: &str, links: &Links) -> Option<String> {
+    if let Some(fragment) = address.strip_prefix('#') {
+        return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
+    }
+    let name = address.strip_prefix("./").unwrap_or(address).to_ascii_lowercase();
+    match name.as_str() {
+        "description" => links.description.clone(),
+        "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
+            Some(links.versions.clone()).filter(|address| !address.is_empty())
+        }
+        _ => None,
+    }
+}
+
+/// Whether the parser of HTML is fast with a text, and its result is not much longer.
+fn is_simple(html: &str) -> bool {
+    const FORMATTING: [&str; 13] =
+        ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
+    let mut formatting: HashSet<&str> = HashSet::new();
+    let mut tags = 0_usize;
+    for tag in html.split('<').skip(1) {
+        tags += 1;
+        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            formatting.insert(tag.split('>').next().unwrap_or(tag));
+        }
+    }
+    // Three equal ones can be open.
+    tags <= MAX_TAGS && tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
+}
+
+/// A part of clean HTML.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Escaped text.
+    Text(&'a str),
+    /// A tag without its brackets.
+    Tag(&'a str),
+}
+
+/// Splits clean HTML, in which `<` and `>` are only around tags.
+fn parts(html: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = html;
+    while let Some((text, behind)) = rest.split_once('<') {
+        let Some((tag, behind)) = behind.split_once('>') else { break };
+        parts.push(Part::Text(text));
+        parts.push(Part::Tag(tag));
+        rest = behind;
+    }
+    parts.push(Part::Text(rest));
+    parts
+}
+
+/// The escaped value of an attribute of a tag of clean HTML.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = tag.split_once(' ')?.1;
+    loop {
+        let (key, behind) = rest.split_once("=\"")?;
+        let (value, behind) = behind.split_once('"')?;
+        if key.trim_start() == name {
+            return Some(value);
+        }
+        rest = behind;
+    }
+}
+
+/// The level of the heading that a tag begins or ends.
+fn heading(tag: &str) -> Option<usize> {
+    let name = tag.strip_prefix('/').unwrap_or(tag).split(' ').next()?;
+    let level = name.strip_prefix('h')?.parse().ok()?;
+    (1..=6).contains(&level).then_some(level)
+}
+
+/// Adapts clean HTML to a page.
+fn adapt(html: &str) -> String {
+    let parts = parts(html);
+    let (own_ids, headings) = ids(&parts);
+    let known: BTreeSet<&str> =
+        own_ids.iter().copied().chain(headings.iter().flatten().map(String::as_str)).collect();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut headings = headings.iter();
+    let mut out = String::with_capacity(html.len());
+    let mut hidden_end = false;
+    for (at, part) in parts.iter().enumerate() {
+        let tag = match part {
+            Part::Text(text) => {
+                out.push_str(text);
+                continue;
+            }
+            Part::Tag(tag) => *tag,
+        };
+        if let Some(level) = heading(tag) {
+            let level = (level + 2).min(6);
+            if tag.starts_with('/') {
+                out.push_str(&format!("</h{level}>"));
+            } else {
+                match headings.next().and_then(Option::as_deref) {
+                    Some(id) => out.push_str(&format!("<h{level} id=\"{id}\">")),
+                    None => out.push_str(&format!("<h{level}>")),
+                }
+            }
+        } else if tag == "/a" && std::mem::take(&mut hidden_end) {
+            // The end of a link without text.
+        } else if is_named(tag, "img") {
+            out.push_str(attribute(tag, "alt").unwrap_or_default());
+        } else if is_named(tag, "a")
+            && attribute(tag, "id").is_none()
+            && is_empty_link(parts.get(at + 1..).unwrap_or_default())
+        {
+            hidden_end = true;
+        } else {
+            let id = attribute(tag, "id").filter(|id| seen.insert(*id));
+            push_tag(&mut out, tag, id, &known);
+        }
+    }
+    out
+}
+
+fn is_named(tag: &str, name: &str) -> bool {
+    tag.split(' ').next() == Some(name)
+}
+
+/// Whether a link that begins before these parts has no text.
+fn is_empty_link(behind: &[Part<'_>]) -> bool {
+    for part in behind {
+        match part {
+            Part::Text(text) if text.trim().is_empty() => {}
+            Part::Tag(tag) if is_named(tag, "img") => {
+                if attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty()) {
+                    return false;
+                }
+            }
+            Part::Tag("/a") => return true,
+            Part::Text(_) | Part::Tag(_) => return false,
+        }
+    }
+    false
+}
+
+/// Writes a tag with one of its ids, and with a link to an id only if that exists.
+fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str>) {
+    let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
+    out.push('<');
+    out.push_str(name);
+    for key in ["href", "title", "rel", "lang", "dir", "colspan", "rowspan", "start"] {
+        let Some(value) = attribute(tag, key) else { continue };
+        let fragment = (key == "href").then(|| value.strip_prefix('#')).flatten();
+        if fragment.is_none_or(|fragment| known.contains(fragment)) {
+            out.push_str(&format!(" {key}=\"{value}\""));
+        }
+    }
+    if let Some(id) = id {
+        out.push_str(&format!(" id=\"{id}\""));
+    }
+    out.push('>');
+}
+
+/// The ids that the text has itself, and an id for each heading in order, none of them twice.
+fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
+    let tags = parts.iter().filter_map(|part| match part {
+        Part::Tag(tag) if heading(tag).is_none() && !is_named(tag, "img") => Some(*tag),
+        Part::Tag(_) | Part::Text(_) => None,
+    });
+    let own: BTreeSet<&str> = tags.filter_map(|tag| attribute(tag, "id")).collect();
+    let mut taken: HashSet<String> = own.iter().map(|id| (*id).to_owned()).collect();
+    let mut headings = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        let Part::Tag(tag) = part else { continue };
+        if heading(tag).is_none() || tag.starts_with('/') {
+            continue;
+        }
+        let slug = match attribute(tag, "id") {
+            Some(id) => id.to_owned(),
+            None => slug(parts.get(at + 1..).unwrap_or_default()),
+        };
+        let id = std::iter::once(slug.clone()).chain((1..100).map(|number| format!("{slug}-{number}")));
+        let id = id.into_iter().find(|id| id.len() > ID_PREFIX.len() && !taken.contains(id));
+        taken.extend(id.clone());
+        headings.push(id);
+    }
+    (own, headings)
+}
+
+/// The id of a heading whose content is at the beginning of these parts, as GitHub makes it.
+fn slug(behind: &[Part<'_>]) -> String {
+    let mut slug = ID_PREFIX.to_owned();
+    for part in behind {
+        match part {
+            Part::Tag(tag) if heading(tag).is_some() => break,
+            Part::Tag(_) => {}
+            Part::Text(text) => {
+                let text =
+                    text.replace("&nbsp;", " ").replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
+                let letters = text.chars().filter_map(|c| match c {
+                    ' ' | '-' => Some('-'),
+                    '_' => Some('_'),
+                    c if c.is_alphanumeric() => Some(c),
+                    _ => None,
+                });
+                slug.extend(letters.flat_map(char::to_lowercase));
+            }
+        }
+        if slug.len() > 200 {
+            break;
+        }
+    }
+    slug
+}

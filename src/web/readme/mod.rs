@@ -1,0 +1,364 @@
+//! READMEs as HTML: Markdown, reStructuredText, and plain text.
+//!
+//! SECURITY: authors of packages write READMEs. The result of every converter passes through [`clean`], which admits a
+//! list of elements and attributes; no converter is trusted.
+
+mod clean;
+mod restructured;
+mod restructured_inline;
+
+use std::sync::Arc;
+
+use maud::{PreEscaped, Render, html};
+
+use super::text::visible;
+pub use clean::Links;
+
+/// Longest README that is converted, in bytes; a longer one is shown as text.
+const MAX_CONVERTED: usize = 256 << 10;
+/// Longest README that is shown, in bytes.
+const MAX_SHOWN: usize = 1 << 20;
+/// Most quotes and lists that begin on one line of Markdown.
+const MAX_MARKERS: usize = 100;
+
+/// The format of a README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Markdown, as on GitHub.
+    Markdown,
+    /// reStructuredText.
+    Restructured,
+    /// Text.
+    Plain,
+}
+
+impl Format {
+    /// The format of a media type, as in `Description-Content-Type` of Python packages; without one, a description is
+    /// reStructuredText (core metadata of Python packages).
+    #[must_use]
+    pub fn of_media_type(media_type: Option<&str>) -> Format {
+        let Some(media_type) = media_type else { return Format::Restructured };
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "text/markdown" => Format::Markdown,
+            "text/x-rst" | "" => Format::Restructured,
+            _ => Format::Plain,
+        }
+    }
+}
+
+/// HTML that [`render`] returned, and that a page may contain.
+#[derive(Clone, Debug)]
+pub struct Html(Arc<str>);
+
+impl Html {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Render for Html {
+    fn render_to(&self, buffer: &mut String) {
+        buffer.push_str(&self.0);
+    }
+}
+
+/// Converts a README to HTML; `links` has the pages to which relative links lead.
+#[must_use]
+pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
+    let shown = text.get(..MAX_SHOWN).unwrap_or(text);
+    let readable = visible(&String::from_utf8_lossy(shown));
+    let is_short = text.len() <= MAX_CONVERTED;
+    let converted = match format {
+        Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
+        Format::Restructured if is_short => clean::clean(&restructured::to_html(&readable), links),
+        Format::Markdown | Format::Restructured | Format::Plain => None,
+    };
+    let html = match converted {
+        Some(converted) => html! { div.prose.readme lang="" dir="auto" { (PreEscaped(converted)) } },
+        None => html! { pre.readme tabindex="0" lang="" dir="auto" { (readable) } },
+    };
+    Html(html.into_string().into())
+}
+
+/// Converts Markdown to HTML that is not clean yet: raw HTML of the text is in it. `None` for a text that is nested
+/// deeply.
+fn markdown(text: &str) -> Option<String> {
+    if text.lines().any(|line| markers(line) > MAX_MARKERS) {
+        return None;
+    }
+    let mut options = comrak::Options::default();
+    options.extension.strikethrough = true;
+    options.extension.table = true;
+    options.extension.autolink = true;
+    options.extension.alerts = true;
+    options.extension.footnotes = true;
+    options.render.r#unsafe = true;
+    Some(comrak::markdown_to_html(text, &options))
+}
+
+/// The number of quotes and lists that may begin on a line.
+fn markers(line: &str) -> usize {
+    let start = line.find(|c| !" \t>*+-.)0123456789".contains(c)).unwrap_or(line.len());
+    let start = line.get(..start).unwrap_or(line);
+    let lists = ["* ", "+ ", "- ", ". ", ") ", "*\t", "+\t", "-\t", ".\t", ")\t"];
+    start.matches('>').count() + lists.iter().map(|marker| start.matches(marker).count()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn links() -> Links {
+        Links { description: Some("DESCRIPTION".to_owned()), versions: "versions/".to_owned() }
+    }
+
+    fn html(text: &str, format: Format) -> String {
+        render(text.as_bytes(), format, &links()).0.to_string()
+    }
+
+    /// The names of start tags, and of their attributes; panics if the text is not strictly written.
+    fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
+        let mut tags = Vec::new();
+        for part in html.split('<').skip(1) {
+            let (tag, text) = part.split_once('>').expect("an end of the tag");
+            assert!(!text.contains('>'), "a bare > in {part}");
+            if tag.starts_with('/') {
+                continue;
+            }
+            let (name, mut rest) = tag.split_once(' ').unwrap_or((tag, ""));
+            let mut attributes = Vec::new();
+            while let Some((attribute, behind)) = rest.trim_start().split_once("=\"") {
+                let (value, behind) = behind.split_once('"').expect("a closing quote");
+                attributes.push((attribute.to_owned(), value.to_owned()));
+                rest = behind;
+            }
+            assert!(rest.is_empty(), "<{tag}>");
+            tags.push((name.to_owned(), attributes));
+        }
+        tags
+    }
+
+    /// Asserts that HTML has nothing that executes, loads or leaves the page.
+    fn assert_harmless(html: &str, origin: &str) {
+        const ATTRIBUTES: [&str; 11] =
+            ["href", "title", "rel", "lang", "dir", "id", "class", "tabindex", "colspan", "rowspan", "start"];
+        let shown: String = origin.chars().take(300).collect();
+        for (name, attributes) in tags(html) {
+            assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {shown:?}");
+            for (attribute, value) in attributes {
+                assert!(ATTRIBUTES.contains(&attribute.as_str()), "{attribute} of {shown:?}");
+                if attribute == "href" {
+                    let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "versions/"];
+                    let value = value.to_ascii_lowercase();
+                    let is_known = known.iter().any(|start| value.starts_with(&start.to_ascii_lowercase()));
+                    assert!(is_known, "{value} of {shown:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn markdown_becomes_html_below_the_headings_of_the_page() {
+        let text = "# Alpha `x`\n\nA **b** [c](https://a.example) ~~d~~\n\n## Usage\n\n\
+                    | a | b |\n|---|---|\n| 1 | 2 |\n\n\
+                    [up](#alpha-x) [d](DESCRIPTION) [n](NEWS.md) [v](vignettes/a.Rmd) [gone](#nothing)\n\n\
+                    ###### Deep\n";
+        let html = html(text, Format::Markdown);
+        assert!(html.contains("<h3 id=\"readme-alpha-x\">Alpha <code>x</code></h3>"), "{html}");
+        assert!(
+            html.contains("<h4 id=\"readme-usage\">") && html.contains("<h6 id=\"readme-deep\">"),
+            "{html}"
+        );
+        assert!(html.contains("<strong>b</strong>") && html.contains("<td>1</td>"), "{html}");
+        assert!(html.contains("href=\"https://a.example\" rel=\"nofollow noopener noreferrer\""), "{html}");
+        assert!(html.contains("href=\"#readme-alpha-x\"") && html.contains("href=\"DESCRIPTION\""), "{html}");
+        assert!(html.contains("href=\"versions/\""), "NEWS is not shown yet: {html}");
+        assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
+        assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn images_are_their_text_and_badges_without_text_are_nothing() {
+        let text = "[![CRAN status](https://a.example/b.svg)](https://cran.example) \
+                    [![](https://a.example/c.svg)](https://b.example) \
+                    <img src=\"man/figures/logo.png\" align=\"right\" />\
+                    ![a & \"b\"](x.png)\n\n<script>alert(1)</script><style>p{}</style><!-- c -->end";
+        let html = html(text, Format::Markdown);
+        assert!(html.contains(">CRAN status</a>") && !html.contains("b.example"), "{html}");
+        assert!(html.contains("a &amp; &quot;b&quot;"), "{html}");
+        for gone in ["<img", "svg", "logo", "alert", "p{}", "<!--"] {
+            assert!(!html.contains(gone), "{gone}: {html}");
+        }
+        assert!(html.contains("end"), "{html}");
+    }
+
+    #[test]
+    fn restructured_text_becomes_html_and_what_is_unknown_stays_text() {
+        let text = "=====\nAlpha\n=====\n\nA *b* **c** ``d <e>`` `f <https://f.example>`_ g_ :func:`h` |badge|.\n\n\
+                    .. |badge| image:: https://a.example/b.svg\n   :alt: build\n\n.. _g: https://g.example\n\n\
+                    Usage\n-----\n\nRun::\n\n    $ alpha <x>\n\n* one\n* two\n  more\n\n1. first\n2. second\n\n\
+                    .. note:: Careful\n\n   with *this*.\n\n.. code-block:: python\n   :linenos:\n\n   import x\n\n\
+                    .. unknown:: y\n\n   kept\n\n.. a comment\n\n:Author: me\n\n\
+                    ====  ====\na     b\n====  ====\n1     2\n\
+                    ====  ====\n\n>>> f(1)\n2\n";
+        let html = html(text, Format::Restructured);
+        for part in [
+            "<h3 id=\"readme-alpha\">Alpha</h3>",
+            "<h4 id=\"readme-usage\">Usage</h4>",
+            "<em>b</em> <strong>c</strong> <code>d &lt;e&gt;</code>",
+            "href=\"https://f.example\"",
+            "href=\"https://g.example\"",
+            "<code>h</code> build.",
+            "<p>Run:</p>",
+            "<pre>$ alpha &lt;x&gt;</pre>",
+            "<li>",
+            "<ol>",
+            "<strong>Note</strong>",
+            "<pre>import x</pre>",
+            ".. unknown:: y",
+            "kept",
+            "<dt>Author</dt>",
+            "====  ====",
+            "<pre>&gt;&gt;&gt; f(1)\n2</pre>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("a comment") && !html.contains("b.svg"), "{html}");
+        assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn other_formats_and_long_texts_are_shown_as_they_are() {
+        assert!(html("*a* <b>\u{202e}", Format::Plain).contains(">*a* &lt;b&gt;⟨U+202E⟩</pre>"));
+        let long = "# a\n".repeat(MAX_CONVERTED / 4 + 1);
+        assert!(html(&long, Format::Markdown).starts_with("<pre"));
+        let invalid = render(b"\xff\xfe\0 a", Format::Markdown, &links()).0.to_string();
+        assert!(invalid.contains("⟨U+0000⟩"), "{invalid}");
+        for (media_type, format) in [
+            (None, Format::Restructured),
+            (Some("text/markdown; charset=UTF-8; variant=GFM"), Format::Markdown),
+            (Some("text/x-rst"), Format::Restructured),
+            (Some("text/plain"), Format::Plain),
+            (Some("text/html"), Format::Plain),
+        ] {
+            assert_eq!(Format::of_media_type(media_type), format, "{media_type:?}");
+        }
+    }
+
+    /// Fragments of known attacks (OWASP's list, mutation of namespaces) and of syntax.
+    const FRAGMENTS: [&str; 48] = [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg><animate onbegin=alert(1)>",
+        "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
+        "<a href=\"jav&#x61;script:alert(1)\">x</a>",
+        "<a href=\" javascript:alert(1)\">x</a>",
+        "<a href=\"java\nscript:alert(1)\">x</a>",
+        "[x](javascript:alert(1))",
+        "[x](<data:text/html,a>)",
+        "[x]: javascript:alert(1)\n\n[x]",
+        "<javascript:alert(1)>",
+        "![x](https://e.example/x.png)",
+        "<iframe src=//e.example>",
+        "<form action=//e.example><button>x",
+        "<base href=//e.example>",
+        "<style>@import '//e.example'</style>",
+        "<p style=\"background:url(//e.example)\" onclick=alert(1) id=content class=wide>x</p>",
+        "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
+        "<textarea><img title=\"</textarea><img src=x onerror=alert(1)>\">",
+        "<template><script>alert(1)</script></template>",
+        "<!--><img src=x onerror=alert(1)>-->",
+        "<![CDATA[><script>alert(1)</script>]]>",
+        "<?php x ?>",
+        "</div></main></body></html>",
+        "<table><td><table><tr><p>",
+        "<details open ontoggle=alert(1)><summary>",
+        "`<b>`",
+        "```html\n<script>\n```\n",
+        "`x <javascript:alert(1)>`_",
+        "`x <https://e.example/\"onclick=\"a>`__",
+        ".. raw:: html\n\n   <script>alert(1)</script>\n\n",
+        ".. image:: javascript:alert(1)\n   :alt: <b>\n   :target: javascript:alert(1)\n\n",
+        ".. _x: javascript:alert(1)\n\nx_ ",
+        ".. |s| replace:: <script>\n\n|s|",
+        ".. include:: /etc/passwd\n\n",
+        "====\n",
+        "\n    ",
+        "::\n\n ",
+        "* ",
+        "> ",
+        "1. ",
+        "| a | b |\n|---|---|\n",
+        "[^1]\n\n[^1]: x\n",
+        "&lt;script&gt;&quot;&#0;&#x1F4A9;&amp;",
+        "\u{202e}\u{2066}\0\u{7f}\u{feff}",
+        "**",
+        "``",
+        "_ é 日本 ",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn combinations_of_attacks_give_no_element_that_is_not_admitted(
+            parts in prop::collection::vec(prop::sample::select(FRAGMENTS.to_vec()), 1..12),
+            glue in prop::sample::select(vec!["", " ", "\n", "\n\n", "\n  "]),
+        ) {
+            let text = parts.join(glue);
+            for format in [Format::Markdown, Format::Restructured, Format::Plain] {
+                assert_harmless(&html(&text, format), &text);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_shown(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "\\PC{0,200}") {
+            for format in [Format::Markdown, Format::Restructured] {
+                assert_harmless(render(&bytes, format, &links()).0.as_ref(), "bytes");
+                assert_harmless(&html(&text, format), &text);
+            }
+        }
+
+        #[test]
+        fn any_restructured_text_is_shown(
+            text in "([-=~*#.:|`_>+ 0-9a-c<&\\\\]{0,12}(\n|\n\n|\n  |\n   )){0,30}",
+        ) {
+            assert_harmless(&html(&text, Format::Restructured), &text);
+        }
+    }
+
+    #[test]
+    fn repeated_and_nested_text_has_a_bounded_result() {
+        let distinct: String = (0..9_000).map(|at| format!("<b id={at}>")).collect();
+        let texts = [
+            "> ".repeat(10_000),
+            "[".repeat(100_000),
+            "* ".repeat(20_000),
+            "`".repeat(100_000),
+            "|".repeat(50_000),
+            "<div>".repeat(20_000),
+            "<b>".repeat(50_000),
+            format!("{distinct}{}", "<p>x".repeat(9_000)),
+            "a\n  b\n".repeat(10_000),
+            (0..300).map(|depth| format!("{}* a\n\n", "  ".repeat(depth))).collect(),
+            "x_ ".repeat(50_000),
+            "a\n=\n".repeat(20_000),
+            ".. note::\n\n".repeat(10_000),
+        ];
+        for text in &texts {
+            for format in [Format::Markdown, Format::Restructured] {
+                let html = html(text, format);
+                assert!(html.len() < 40 * text.len() + 10_000, "{} bytes", html.len());
+                assert_harmless(&html, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Inline markup of reStructuredText as HTML: emphasis, literals, links, roles, substitutions.
+
+use std::collections::HashMap;
+
+use maud::html;
+
+use crate::web::text::external;
+
+/// Longest text between two marks, in bytes.
+const MAX_SPAN: usize = 2000;
+
+/// What names in a text stand for.
+#[derive(Default)]
+pub(super) struct Names {
+    /// Addresses of `.. _name: address`, by the name in lower case.
+    pub(super) targets: HashMap<String, String>,
+    /// Texts of `.. |name| image::` and `replace::`.
+    pub(super) substitutions: HashMap<String, String>,
+}
+
+/// Converts a text; everything that is no markup is escaped.
+pub(super) fn inline(text: &str, names: &Names) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 4);
+    let mut rest = text;
+    // The character before `rest`: marks are inside of words only by chance.
+    let mut before = None;
+    while let Some(first) = rest.chars().next() {
+        let is_start = before.is_none_or(|c: char| !c.is_alphanumeric());
+        let found = match first {
+            '`' | '*' | '|' | ':' if is_start => marked(rest, names),
+            'h' if is_start => address(rest).or_else(|| reference(rest, names)),
+            '\\' => escaped(rest),
+            _ if is_start => reference(rest, names),
+            _ => None,
+        };
+        let length = match found.filter(|(_, length)| *length > 0) {
+            Some((html, length)) => {
+                out.push_str(&html);
+                length
+            }
+            None => {
+                match first {
+                    '<' => out.push_str("&lt;"),
+                    '>' => out.push_str("&gt;"),
+                    '&' => out.push_str("&amp;"),
+                    '"' => out.push_str("&quot;"),
+                    c => out.push(c),
+                }
+                first.len_utf8()
+            }
+        };
+        let (read, behind) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        before = read.chars().next_back();
+        rest = behind;
+    }
+    out
+}
+
+/// Escapes text.
+pub(super) fn escape(text: &str) -> String {
+    html! { (text) }.into_string()
+}
+
+/// The beginning of a text, so that the search for the end of a mark is bounded.
+fn window(text: &str) -> &str {
+    let mut limit = MAX_SPAN.min(text.len());
+    while !text.is_char_boundary(limit) {
+        limit -= 1;
+    }
+    text.get(..limit).unwrap_or(text)
+}
+
+/// The text between `start` and the next `end`, and the number of bytes to the end of `end`.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)> {
+    let inside = text.strip_prefix(start)?;
+    if inside.starts_with(char::is_whitespace) {
+        return None;
+    }
+    let window = window(inside);
+    let at = window.find(end).filter(|at| *at > 0)?;
+    Some((window.get(..at)?, start.len() + at + end.len()))
+}
+
+/// Markup that begins with a mark; the HTML and the number of bytes that it replaces.
+fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
+    if let Some((literal, length)) = between(rest, "``", "``") {
+        return Some((format!("<code>{}</code>", escape(literal)), length));
+    }
+    if let Some((strong, length)) = between(rest, "**", "**") {
+        return Some((format!("<strong>{}</strong>", escape(strong)), length));
+    }
+    if let Some((emphasis, length)) = between(rest, "*", "*").filter(|(text, _)| !text.ends_with(' ')) {
+        return Some((format!("<em>{}</em>", escape(emphasis)), length));
+    }
+    if let Some((name, length)) = between(rest, "|", "|") {
+        let text = names.substitutions.get(name)?;
+        let underscores = underscores(rest, length);
+        return Some((linked(text, names.targets.get(&key(name)).map(String::as_str)), length + underscores));
+    }
+    if rest.starts_with(':') {
+        return role(rest);
+    }
+    let (text, length) = between(rest, "`", "`")?;
+    let marks = underscores(rest, length);
+    // `text <address>`_
+    if let Some((label, target)) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        let label = if label.trim().is_empty() { target } else { label.trim_end() };
+        return Some((linked(label, Some(target.trim())), length + marks));
+    }
+    match marks {
+        0 => Some((format!("<code>{}</code>", escape(text)), length)),
+        marks => Some((linked(text, names.targets.get(&key(text)).map(String::as_str)), length + marks)),
+    }
+}
+
+/// The number of underscores at a place: one or two after a reference.
+fn underscores(rest: &str, at: usize) -> usize {
+    let behind = rest.get(at..).unwrap_or_default();
+    behind.len() - behind.trim_start_matches('_').len().max(behind.len().saturating_sub(2))
+}
+
+/// `:role:`text``: the text as code.
+fn role(rest: &str) -> Option<(String, usize)> {
+    let (name, behind) = window(rest).strip_prefix(':')?.split_once(":`")?;
+    if name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
+        return None;
+    }
+    let text = behind.get(..behind.find('`')?)?;
+    let shown = text.split_once(" <").map_or(text, |(label, _)| label).trim_start_matches('~');
+    Some((format!("<code>{}</code>", escape(shown)), 1 + name.len() + 2 + text.len() + 1))
+}
+
+/// `name_`, if the name has an address.
+fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
+    let rest = window(rest);
+    let end = rest.find(|c: char| !c.is_alphanumeric() && !"_-.+".contains(c)).unwrap_or(rest.len());
+    let word = rest.get(..end)?.trim_end_matches(['.', '-', '+']);
+    let name = word.strip_suffix("__").or_else(|| word.strip_suffix('_'))?;
+    let target = names.targets.get(&key(name))?;
+    Some((linked(name, Some(target)), word.len()))
+}
+
+/// An address without markup.
+fn address(rest: &str) -> Option<(String, usize)> {
+    if !rest.starts_with("http") {
+        return None;
+    }
+    let rest = window(rest);
+    let end = rest.find(|c: char| c.is_whitespace() || "<>\"`|".contains(c)).unwrap_or(rest.len());
+    let address = rest.get(..end)?.trim_end_matches(['.', ',', ';', ':', ')', '!', '?', '*', '\'']);
+    (address.starts_with("http://") || address.starts_with("https://"))
+        .then(|| (linked(address, Some(address)), address.len()))
+}
+
+/// A backslash makes the next character text, and disappears with a following space.
+fn escaped(rest: &str) -> Option<(String, usize)> {
+    let next = rest.chars().nth(1)?;
+    let text = if next.is_whitespace() { String::new() } else { escape(next.encode_utf8(&mut [0; 4])) };
+    Some((text, 1 + next.len_utf8()))
+}
+
+/// The name of a target as it is compared.
+pub(super) fn key(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// A link, or its text if there is no address to which pages may link.
+fn linked(text: &str, address: Option<&str>) -> String {
+    match address.and_then(external) {
+        Some(address) => html! { a href=(address) { (text) } }.into_string(),
+        None => escape(text),
+    }
+}

@@ -1,0 +1,110 @@
+//! What differs between two snapshots, the history of a package, and the feed of a repository.
+
+use super::document;
+use crate::support::http;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// The number of the newest transaction of the source `team`.
+fn newest(server: &Server) -> i64 {
+    server.get("/__api__/sources/team/transactions?_limit=1").json()[0]["id"].as_i64().expect("a number")
+}
+
+#[test]
+fn the_difference_of_two_snapshots_is_a_page_and_json_and_csv() {
+    let server = super::server();
+    let before = newest(&server);
+    server.add("team", &Tarball::new("alpha", "2.0"));
+    server.add("team", &Tarball::new("gamma", "0.1"));
+    let after = newest(&server);
+
+    let address = format!("/__api__/repos/team/diff?from={before}&to={after}");
+    let rows = server.get(&address).json();
+    let names: Vec<&str> =
+        rows.as_array().expect("rows").iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["alpha", "gamma"], "{rows}");
+    let text = |row: usize, key: &str| rows[row][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!([text(0, "kind"), text(0, "from_version"), text(0, "to_version")], ["updated", "1.1", "2.0"]);
+    assert_eq!([text(1, "kind"), text(1, "to_source")], ["added", "team"]);
+    let added = server.get(&format!("{address}&kind=added")).json();
+    assert_eq!(added.as_array().map(Vec::len), Some(1), "{added}");
+    let back = server.get(&format!("/__api__/repos/team/diff?from={after}&to={before}")).json();
+    assert_eq!((back[0]["kind"].as_str(), back[1]["kind"].as_str()), (Some("downgraded"), Some("removed")));
+
+    let csv = server.get(&format!("{address}&format=csv"));
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(csv.text().contains("\r\nalpha,updated,1.1,team,2.0,team,"), "{}", csv.text());
+    let page = format!("/team/{after}/web/changes/?since={before}");
+    let answer = server.get(&page);
+    document::page(&answer, &page);
+    let html = answer.text();
+    assert!(
+        html.contains("2 packages") && html.contains(">1 added<") && html.contains(">gamma</a>"),
+        "{html}"
+    );
+    assert_eq!(server.get(&format!("{page}&format=csv")).text(), csv.text());
+
+    for (path, status) in [
+        ("/__api__/repos/team/diff", 400),
+        ("/__api__/repos/team/diff?from=yesterday", 400),
+        ("/__api__/repos/team/diff?from=2001-01-01", 404),
+        ("/__api__/repos/team/diff?from=latest&format=xml", 400),
+        ("/__api__/repos/team/diff?from=latest&kind=other", 400),
+        ("/team/latest/web/changes/?since=never", 400),
+        ("/team/latest/web/changes/?page=99999", 200),
+        ("/team/latest/web/changes/", 200),
+    ] {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+}
+
+#[test]
+fn the_public_api_describes_the_snapshot_that_is_requested() {
+    let server = super::server();
+    let before = newest(&server);
+    server.add("team", &Tarball::new("alpha", "2.0"));
+    let version = |query: &str| {
+        server.get(&format!("/__api__/repos/team/packages/alpha{query}")).json()["version"]
+            .as_str()
+            .expect("a version")
+            .to_owned()
+    };
+    assert_eq!((version(""), version(&format!("?snapshot={before}"))), ("2.0".to_owned(), "1.1".to_owned()));
+    let list = server.get(&format!("/__api__/repos/team/packages?name=alpha&snapshot={before}")).json();
+    assert_eq!(list[0]["version"].as_str(), Some("1.1"), "{list}");
+    assert_eq!(server.get("/__api__/repos/team/packages?snapshot=never").status, 400);
+    let page = server.get(&format!("/team/{before}/web/packages/alpha/")).text();
+    assert!(page.contains(&format!("packages/alpha?snapshot={before}\"")), "{page}");
+}
+
+#[test]
+fn the_history_of_a_package_has_all_versions_that_were_listed() {
+    let server = super::server();
+    let path = "/team/latest/web/packages/alpha/history/";
+    let answer = server.get(path);
+    document::page(&answer, path);
+    let html = answer.text();
+    let order = [">1.1<", "still listed", ">1.0<"].map(|part| html.find(part).expect(part));
+    assert!(order.is_sorted(), "{html}");
+    assert_eq!(server.get("/team/latest/web/packages/nothing/history/").status, 404);
+}
+
+#[test]
+fn the_feed_of_a_repository_has_its_transactions_and_no_others() {
+    let server = super::server();
+    let answer = server.get("/team/latest/web/changes.atom");
+    assert_eq!(answer.header("content-type"), Some("application/atom+xml; charset=utf-8"));
+    let text = answer.text();
+    assert!(text.starts_with("<?xml version=\"1.0\"") && text.ends_with("</feed>"), "{text}");
+    assert!(
+        text.contains(&format!("<id>{}</id>", server.url(&format!("/team/{}/", newest(&server))))),
+        "{text}"
+    );
+    let tag = answer.header("etag").expect("an ETag");
+    let url = server.url("/team/latest/web/changes.atom");
+    assert_eq!(http::request("GET", &url, &[("If-None-Match", tag)], b"").status, 304);
+    server.rspm_stdout("create source --name=other");
+    server.add("other", &Tarball::new("delta", "1.0"));
+    assert_eq!(server.get("/team/latest/web/changes.atom").text(), text);
+    assert_eq!(server.get("/team/1/web/changes.atom").status, 404);
+}

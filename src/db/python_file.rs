@@ -153,10 +153,10 @@ pub struct KnownProject {
 
 /// Returns the projects that a tree listed at a step or before.
 pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownProject>, DbError> {
-    const FIND: &str = "SELECT p.name, max(l.to_seq), max(CASE WHEN l.to_seq <= $2 THEN l.to_seq ELSE l.from_seq END) \
+    const FIND: &str = "SELECT p.name, max(l.to_seq), max(CASE WHEN l.to_seq <= $1 THEN l.to_seq ELSE l.from_seq END) \
         FROM life l JOIN package p ON p.id = l.package_id \
-        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 GROUP BY p.name";
-    let rows = c.query(FIND, &[tree.into(), seq.into()])?;
+        WHERE l.tree_id = $2 AND l.state = 0 AND l.from_seq <= $1 GROUP BY p.name";
+    let rows = c.query(FIND, &[seq.into(), tree.into()])?;
     let decode = |mut row: Row| {
         Ok(KnownProject { name: row.text(0)?, is_listed: row.int(1)? > seq.0, changed: Seq(row.int(2)?) })
     };

@@ -224,6 +224,38 @@ fn packages_are_added_and_removed_one_by_one_and_the_first_source_owns_a_name() 
     assert!(refused.contains("has no package 'lib'"), "{refused}");
 }
 
+#[test]
+fn names_and_quarantines_are_those_of_the_index_and_there_are_no_serials() {
+    let pypi = Pypi::start();
+    let server = start(&pypi);
+    pypi.display("lib", "LIB");
+    // One of a few projects that is no longer listed would look like another index.
+    for number in 0..40 {
+        pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", "2021-03-05T00:00:00Z");
+    }
+    server.sync_of("pypi").expect("an index");
+    let definition = write(&server, "r.txt", b"lib<2\n");
+    let flags = format!("--file-in={} --snapshot=2022-01-01 --commit", definition.display());
+    assert_eq!(update(&server, &flags).code, 0);
+    let list = get(&server, "/py/latest/simple/");
+    let projects = list.json()["projects"].clone();
+    assert_eq!((&projects[0]["name"], projects.as_array().map(Vec::len)), (&"LIB".into(), Some(1)));
+    let page = get(&server, "/py/latest/simple/lib/");
+    for answer in [&list, &page] {
+        let serial = answer.json()["meta"]["_last-serial"].clone();
+        assert!(serial.is_null() && answer.header("x-pypi-last-serial").is_none(), "{serial}");
+    }
+    let url = page.json()["files"][0]["url"].as_str().expect("an address").to_owned();
+    let file = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    assert_eq!(server.get(&file).status, 200);
+    pypi.quarantine("lib", true);
+    server.sync_of("pypi").expect("an index");
+    let page = get(&server, "/py/latest/simple/lib/").json();
+    assert_eq!(page["project-status"]["status"], "quarantined", "{page}");
+    assert_eq!(page["files"].as_array().map(Vec::len), Some(0), "{page}");
+    assert_eq!(server.get(&file).status, 404, "the definition names it, and the index holds it back");
+}
+
 struct Curated {
     backend: Backend,
 }

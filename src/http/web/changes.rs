@@ -79,7 +79,7 @@ pub(super) async fn answer(
         .trees
         .iter()
         .filter_map(|tree| catalog.source_by_id(tree.source))
-        .any(|source| source.kind == SourceKind::Pypi);
+        .any(|source| matches!(source.kind, SourceKind::Pypi | SourceKind::CuratedPypi));
     let json = since.map(|since| {
         let location = &context.location;
         let (repo, to) = (segment(&location.repo), segment(&location.snapshot));

@@ -17,6 +17,8 @@ enum Rule {
     Health,
     /// Everyone, without credentials or with valid ones.
     Open,
+    /// Browsers with a session that send a form of a page of this server.
+    Form,
     /// Readers of the repository.
     ReadRepository,
     /// Readers of a repository with the source, and its publishers.
@@ -53,6 +55,7 @@ fn expected_statuses(rule: Rule) -> &'static str {
     match rule {
         Rule::Health => "yyyyyyyyyyy",
         Rule::Open => "yaaayyyyyyy",
+        Rule::Form => "faaaffyffff",
         Rule::ReadRepository => "aaaafyyffyy",
         Rule::ReadSource => "aaaafyyfyyy",
         Rule::AnyToken => "aaaayyyyyyy",
@@ -63,7 +66,9 @@ fn expected_statuses(rule: Rule) -> &'static str {
     }
 }
 
-use Rule::{Administer, AnyToken, Health, Machine, Open, ReadRepository, ReadSource, Upload, WriteSource};
+use Rule::{
+    Administer, AnyToken, Form, Health, Machine, Open, ReadRepository, ReadSource, Upload, WriteSource,
+};
 
 /// Addresses that RFC 8628 and RFC 8693 define, so that the OpenAPI document does not list them.
 const SIGN_IN: &[&str] = &["/__api__/device", "/__api__/device_access", "/__api__/token"];
@@ -112,9 +117,9 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__login__", Open),
     ("GET", "/__login__/callback", Open),
     ("GET", "/__login__/device", Open),
-    ("POST", "/__login__/device", Open),
+    ("POST", "/__login__/device", Form),
     ("GET", "/__logout__", Open),
-    ("POST", "/__logout__", Open),
+    ("POST", "/__logout__", Form),
     ("POST", "/__api__/device", Open),
     ("POST", "/__api__/device_access", Open),
     ("POST", "/__api__/token", Open),

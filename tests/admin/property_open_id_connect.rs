@@ -91,7 +91,11 @@ pub(super) fn inactivity_ends_sessions_that_are_not_used() {
     let (server, browser, _provider) = with_session("");
     assert_eq!(status(&server, &browser), 200);
     server.hup("[Authentication]\nInactivity = 1s");
-    until("the session ends", || status(&server, &browser) == 401);
+    until("the session ends", || {
+        // Each request is a use of the session.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        status(&server, &browser) == 401
+    });
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn create_mirror(root: &Path) {
         .expect("written");
 }
 
-/// Waits until the condition is true; panics with its description after 30 s.
+/// Waits until the condition is true; panics with its description after 90 s.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

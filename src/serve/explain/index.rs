@@ -28,7 +28,7 @@ pub(super) async fn explain_page(
     let last_read = |known: &KnownProject| known.look.as_ref().map(|look| look.fetched_at);
     let rule = match (failure, last_read(&before), last_read(&after)) {
         (Some(error), ..) => error,
-        (None, None, _) => "nobody had requested it before: it was read for this explanation".to_owned(),
+        (None, None, _) => "it had not been requested before: it was read for this explanation".to_owned(),
         (None, before, after) if before != after => "it was read again for this explanation".to_owned(),
         (None, ..) => "it is read again once the list of the index states another serial".to_owned(),
     };

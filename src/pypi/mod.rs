@@ -1,4 +1,4 @@
-//! Reads the page of a project of an index when somebody asks for it, and writes what it states. One
+//! Reads the page of a project of an index when a client requests it, and writes what it states. One
 //! request per project and server, however many clients wait.
 
 pub mod locator;

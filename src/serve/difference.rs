@@ -91,8 +91,8 @@ pub struct Change {
     pub to: Option<Listed>,
 }
 
-/// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python packages
-/// are left out: their versions are known only where somebody asked for them.
+/// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python
+/// packages are left out: their versions are known only for projects that were requested.
 ///
 /// # Errors
 /// Database errors.

@@ -19,7 +19,7 @@ use crate::python::simple::page::ProjectStatus;
 /// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct OwnedProject {
-    /// The project; `None` if nobody asked for it yet: it is on the list of an index.
+    /// The project; `None` if it has not been requested yet: it is on the list of an index.
     pub(in crate::serve) package: Option<PackageId>,
     /// The tree that owns it, at the newest step up to the point that changed the project.
     pub(in crate::serve) tree: PointTree,

@@ -77,10 +77,11 @@ pub(in crate::serve) fn index_page(
             LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
         return Ok(IndexPage { tree: PointTree { seq: NO_FILES, ..tree }, latest });
     };
-    let look = db::pypi::look(c, tree.source, package)?;
+    let reading = db::pypi::last_reading(c, tree.source, package)?;
     let changed = db::python_file::last_change(c, tree.tree, tree.seq, package)?;
-    let status = look.as_ref().map(|look| ProjectStatus::of_word(&look.status)).unwrap_or_default();
-    let reason = look.and_then(|look| look.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
+    let status = reading.as_ref().map(|reading| ProjectStatus::of_word(&reading.status)).unwrap_or_default();
+    let reason =
+        reading.and_then(|reading| reading.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
     let latest = LatestState { serial: serial::of_index(changed_at, changed, tree), status, reason };
     let seq = match status {
         ProjectStatus::Quarantined => QUARANTINED,

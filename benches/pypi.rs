@@ -183,7 +183,7 @@ fn cold_pages(report: &mut Report, server: &Server) {
         let times: Vec<f64> = (0..DAYS).map(|number| get(server, &day(number))).collect();
         let warm: Vec<f64> = (0..DAYS).map(|number| get(server, &day(number))).collect();
         report.row(
-            format!("page of {files} files of a day that nobody requested (first look {first:.0} ms)"),
+            format!("page of {files} files of a day that was never requested (first reading {first:.0} ms)"),
             format!("{:.1} ms", median(times)),
             format!("requested before {:.2} ms", median(warm)),
             "—",

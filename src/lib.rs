@@ -74,7 +74,7 @@ pub mod fetch;
 pub mod jobs;
 /// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
 pub mod publish;
-/// Pages of projects of an index of Python packages: requested when somebody asks for one, and written as rows.
+/// Pages of projects of an index of Python packages: requested when a client requests one, and written as rows.
 pub mod pypi;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.
 pub mod serve;

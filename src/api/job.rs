@@ -13,7 +13,7 @@ pub struct StartSync {
     /// One Bioconductor version, `release` or `devel`; if absent, all versions of its mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether a list of PyPI is accepted that has lost projects, or whose serials went back.
+    /// Whether a list of PyPI is accepted that has lost projects, or whose serials are lower than those of the last sync.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accept_serial: bool,
 }

@@ -1,5 +1,5 @@
-//! The token for the owner of the key in `Bootstrap.PublicKey`: the first one of a server to whose machine nobody has
-//! access.
+//! The token for the owner of the key in `Bootstrap.PublicKey`: the first one of a server to whose machine the
+//! administrator has no access.
 
 use std::path::{Path, PathBuf};
 

@@ -21,10 +21,10 @@ use crate::model::time::{SECOND, Timestamp};
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// Number of letters of a user code: 34 bits.
 const CODE_LENGTH: usize = 8;
-/// Time for a sign-in, in microseconds.
-const TIME: i64 = 600 * SECOND;
-/// Interval between polls, and what is added to it for a poll that is too early, in microseconds.
-const PAUSE: i64 = 5 * SECOND;
+/// Maximum duration of a sign-in, in microseconds.
+const MAX_DURATION: i64 = 600 * SECOND;
+/// Minimum interval between polls, and its increase after a poll that is too early, in microseconds.
+const POLL_INTERVAL: i64 = 5 * SECOND;
 /// Maximum number of sign-ins in progress.
 const MAX_LOGINS: i64 = 1_000;
 
@@ -55,9 +55,9 @@ pub enum DevicePoll {
     WrongVerifier,
     /// The device polls too often.
     SlowDown,
-    /// The user has not decided; for a sign-in with a code of the provider, the provider knows.
+    /// The user has not decided, or the state of the sign-in is at the provider, which issued the code.
     Pending {
-        /// Whether the provider has the code.
+        /// Whether the provider issued the code.
         is_at_provider: bool,
     },
     /// The user denied it. The sign-in has ended.
@@ -80,7 +80,7 @@ impl DeviceLogins {
     /// The database fails.
     pub async fn begin(&self, new: NewDeviceLogin<'_>, now: Timestamp) -> Result<Option<String>, DbError> {
         let user_code = new.has_own_code.then(random_code);
-        let time = new.expires_in.clamp(0, TIME / SECOND) * SECOND;
+        let time = new.expires_in.clamp(0, MAX_DURATION / SECOND) * SECOND;
         let row = DeviceLogin {
             digest: secret::digest(new.device_code),
             user_code: user_code.clone(),
@@ -90,7 +90,7 @@ impl DeviceLogins {
             user: String::new(),
             unique_id: String::new(),
             scopes: String::new(),
-            pause: PAUSE,
+            pause: POLL_INTERVAL,
             polled_at: Timestamp(0),
             expires_at: Timestamp(now.0.saturating_add(time)),
         };
@@ -151,7 +151,7 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
-        // A client without a code does not use the writer of the database.
+        // An unknown device code does not occupy the writer of the database.
         if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
             return Ok(DevicePoll::Expired);
         }
@@ -176,7 +176,7 @@ impl DeviceLogins {
                 DeviceState::Allowed => Ok(DevicePoll::Expired),
                 DeviceState::Pending => {
                     let is_early = now.0.saturating_sub(row.polled_at.0) < row.pause;
-                    let pause = if is_early { row.pause.saturating_add(PAUSE) } else { row.pause };
+                    let pause = if is_early { row.pause.saturating_add(POLL_INTERVAL) } else { row.pause };
                     db::session::polled(c, digest, now, pause)?;
                     Ok(if is_early {
                         DevicePoll::SlowDown

@@ -194,7 +194,7 @@ mod tests {
             applied: vec![change("CRAN.URL", "file:///a", "file:///b")],
             ignored: vec![change("Proxy.URL", "http://p", "")],
             restart: vec![change("HTTP.Listen", ":4242", ":80"), change("SQLite.Dir", "/a", "/b")],
-            warnings: vec!["[Authentication] Lifetime: is not supported in this version".to_owned()],
+            warnings: vec!["[Manifest] URL: is not supported in this version".to_owned()],
         };
         assert_eq!(
             describe(&reload),
@@ -204,7 +204,7 @@ mod tests {
              Listen addresses; need a restart, under systemd systemctl daemon-reload && systemctl \
              restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
-             Warning: [Authentication] Lifetime: is not supported in this version\n"
+             Warning: [Manifest] URL: is not supported in this version\n"
         );
         let empty_reload = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };
         assert!(describe(&empty_reload).contains("nothing reloadable changed"));

@@ -141,7 +141,9 @@ impl Endpoints {
         loop {
             sleep(Duration::from_secs(interval)).await;
             if Instant::now() >= deadline {
-                return Err(CliError::refused("nobody signed in in time; run rspm login sso again"));
+                return Err(CliError::refused(
+                    "the sign-in was not completed in time; run rspm login sso again",
+                ));
             }
             let body =
                 form(&[("device_code", device.device_code.as_str()), ("code_verifier", verifier.as_str())]);

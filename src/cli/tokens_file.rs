@@ -146,7 +146,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
         Err(error) => return Err(local_error(error)),
     };
     let mode = file.metadata().map_err(local_error)?.mode();
-    // SECURITY: whoever may read the file may use its tokens; whoever may write it can exchange them.
+    // SECURITY: a user who may read the file can use its tokens; one who may write it can replace them.
     if mode & 0o077 != 0 {
         return Err(CliError::refused(format!(
             "other users may read or change {0}, which contains tokens (mode {1:04o}): chmod 600 {0}",

@@ -312,7 +312,7 @@ s("Authentication", Never, "Sessions and tokens.", &[
     p("CookieSweepDuration", Duration, "1h",
       "Interval between removals of ended sessions from the database.").reloadable(),
 ]),
-s("OpenIDConnect", Never, "Sign-in with the company's identity provider, for browsers and for devices without one. It needs `Server.Address`; the address for the provider's list of redirects is `Address` followed by `/__login__/callback`. At least one of `Scope`, `RoleClaim` and `[GroupToScopeMapping]` decides what users may do.", open_id_connect::PROPERTIES),
+s("OpenIDConnect", Never, "Sign-in with the company's identity provider, for browsers and for devices without one. It needs `Server.Address`; the redirect URI to register at the provider is `Address` followed by `/__login__/callback`. At least one of `Scope`, `RoleClaim` and `[GroupToScopeMapping]` decides what users may do.", open_id_connect::PROPERTIES),
 s("GroupToScopeMapping", Free, "What the members of a group of the identity provider may do; the name of the section is that of the group, byte for byte.", open_id_connect::MAPPING),
 s("IdentityFederation", Free, "Tokens of other issuers, such as those of CI jobs and of a cluster's service accounts, that clients exchange for tokens of this server. A token that matches several sections gets the scopes of all of them.", federation::PROPERTIES),
 s("Bootstrap", Never, "The first token.", &[

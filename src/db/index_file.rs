@@ -1,5 +1,5 @@
-//! Files of projects of an index: their rows, and the changes that a look at a project causes. The lives are in a tree
-//! whose sequence numbers are times.
+//! Files of projects of an index: their rows, and the changes that a reading of a project causes. The lives are in a
+//! tree whose sequence numbers are times.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ pub struct KnownFile {
     pub locator: String,
     /// The highest number of its facts.
     pub last_variant: i64,
-    /// The facts of the life that has not ended, otherwise those of its first look.
+    /// The facts of the life that has not ended, otherwise those of the first reading.
     pub facts: Vec<u8>,
     /// The life that has not ended.
     pub life: Option<OpenLife>,

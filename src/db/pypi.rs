@@ -1,4 +1,4 @@
-//! The projects of an index, each with its serial, and the last look at each. Times are microseconds since the epoch,
+//! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! as the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
 use super::{Conn, DbError, Row, Value};
@@ -36,27 +36,32 @@ pub struct PageState {
     pub reason: Option<String>,
 }
 
-/// What is known of a project: its newest row, and the last look.
+/// What is known of a project: its newest row, and the last reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
     /// Its newest row.
     pub project: Project,
     /// The project, if it has a row in `package`.
     pub package: Option<PackageId>,
-    /// The last look at it.
-    pub look: Option<PageState>,
+    /// Its last reading.
+    pub reading: Option<PageState>,
     /// The head of the tree: the instant up to which the list of projects is known.
     pub head: i64,
 }
 
 impl KnownProject {
-    /// Returns the instant up to which the last look describes the project; `None` without one. If the list of projects
-    /// states the serial of the look, nothing has changed up to the head.
+    /// Returns the instant up to which the last reading describes the project; `None` without one. If the list of
+    /// projects states the serial of the reading, nothing has changed up to the head.
     #[must_use]
     pub fn valid_at(&self) -> Option<i64> {
-        let look = self.look.as_ref()?;
-        let is_current = look.serial.zip(self.project.serial).is_some_and(|(look, listed)| look >= listed);
-        Some(if is_current { look.valid_at.max(self.head.min(self.project.to_at)) } else { look.valid_at })
+        let reading = self.reading.as_ref()?;
+        let is_current =
+            reading.serial.zip(self.project.serial).is_some_and(|(reading, listed)| reading >= listed);
+        Some(if is_current {
+            reading.valid_at.max(self.head.min(self.project.to_at))
+        } else {
+            reading.valid_at
+        })
     }
 }
 
@@ -121,21 +126,26 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
     let Some(row) = c.query(FIND, &[source.into(), fold.into()])?.into_iter().next() else { return Ok(None) };
     let project = Project { from_at: row.int(0)?, to_at: row.int(1)?, serial: row.opt_int(2)? };
     let package = row.opt_int(3)?.map(PackageId);
-    let look = match package {
-        Some(package) => look(c, source, package)?,
+    let reading = match package {
+        Some(package) => last_reading(c, source, package)?,
         None => None,
     };
-    Ok(Some(KnownProject { project, package, look, head: row.int(4)? }))
+    Ok(Some(KnownProject { project, package, reading, head: row.int(4)? }))
 }
 
-/// Locks the rows of a project until the end of the transaction: two servers do not apply looks at it at the same time.
+/// Locks the rows of a project until the end of the transaction: two servers do not apply readings of it at the same
+/// time.
 pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbError> {
     const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
     c.execute(LOCK, &[source.into(), fold.into()]).map(drop)
 }
 
-/// Returns the last look at a project.
-pub fn look(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<Option<PageState>, DbError> {
+/// Returns the last reading of a project.
+pub fn last_reading(
+    c: &mut dyn Conn,
+    source: SourceId,
+    package: PackageId,
+) -> Result<Option<PageState>, DbError> {
     const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM look \
         WHERE source_id = $1 AND package_id = $2";
     let decode = |mut row: Row| {
@@ -152,12 +162,12 @@ pub fn look(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<Op
     c.query(FIND, &[source.into(), package.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Writes a look. Returns false, and writes nothing, if a later one is stored.
-pub fn put_look(
+/// Writes a reading. Returns false, and writes nothing, if a later one is stored.
+pub fn put_reading(
     c: &mut dyn Conn,
     source: SourceId,
     package: PackageId,
-    look: &PageState,
+    reading: &PageState,
 ) -> Result<bool, DbError> {
     const PUT: &str = "INSERT INTO look (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
         reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), \
@@ -168,13 +178,13 @@ pub fn put_look(
     let params = [
         source.into(),
         package.into(),
-        look.serial.into(),
-        Value::opt_text(look.etag.as_deref()),
-        look.page.to_string().into(),
-        look.fetched_at.into(),
-        look.valid_at.into(),
-        look.status.as_str().into(),
-        Value::opt_text(look.reason.as_deref()),
+        reading.serial.into(),
+        Value::opt_text(reading.etag.as_deref()),
+        reading.page.to_string().into(),
+        reading.fetched_at.into(),
+        reading.valid_at.into(),
+        reading.status.as_str().into(),
+        Value::opt_text(reading.reason.as_deref()),
     ];
     Ok(c.execute(PUT, &params)? > 0)
 }
@@ -234,7 +244,7 @@ pub struct ListInstants {
 }
 
 /// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From
-/// then on, the looks at changed projects are valid up to the head before the sync, and those at removed ones up to
+/// then on, the readings of changed projects are valid up to the head before the sync, and those of removed ones up to
 /// their end: pages of the time before it were final.
 pub fn apply(
     c: &mut dyn Conn,
@@ -304,8 +314,8 @@ pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbErr
     c.execute(REOPEN, &[Seq::OPEN.into(), source.into(), head.into()]).map(drop)
 }
 
-/// Forgets the serials of all looks, whose pages then are read again: another index, or a restored copy, numbers its
-/// changes anew. `head` is that of the tree, up to which the looks at unchanged projects remain valid.
+/// Forgets the serials of all readings, whose pages then are read again: another index, or a restored copy, numbers its
+/// changes anew. `head` is that of the tree, up to which the readings of unchanged projects remain valid.
 pub fn forget_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
         (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
@@ -345,16 +355,16 @@ pub struct IndexCounts {
     /// Projects that the index lists.
     pub projects: i64,
     /// Projects that were looked at.
-    pub looks: i64,
+    pub readings: i64,
     /// The highest serial.
     pub serial: Option<i64>,
 }
 
-/// Counts the projects and the looks of a source.
+/// Counts the projects and the readings of a source.
 pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError> {
     const COUNT: &str = "SELECT count(*), max(serial), (SELECT count(*) FROM look WHERE source_id = $1) FROM project \
         WHERE source_id = $1 AND to_at = $2";
     let rows = c.query(COUNT, &[source.into(), Seq::OPEN.into()])?;
     let Some(row) = rows.first() else { return Ok(IndexCounts::default()) };
-    Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, looks: row.int(2)? })
+    Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, readings: row.int(2)? })
 }

@@ -1,4 +1,4 @@
-//! Reads the page of a project of an index when somebody asks for it, and writes what it states. One
+//! Reads the page of a project of an index when a client requests it, and writes what it states. One
 //! request per project and server, however many clients wait.
 
 pub mod locator;
@@ -39,7 +39,7 @@ const MIN_INTERVAL: i64 = 60 * SECOND;
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
 
-/// The error of a look.
+/// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PageError {
     /// The index does not have the page of a project that it lists.
@@ -58,7 +58,7 @@ pub enum PageError {
 pub enum Knowledge {
     /// Everything: answers up to then are final.
     Complete,
-    /// The state of an earlier look, because the index does not answer.
+    /// The state of an earlier reading, because the index does not answer.
     Outdated,
 }
 
@@ -101,11 +101,15 @@ impl PageReads {
         }
         let now = (self.state.clock)();
         let is_recent = |known: &KnownProject| {
-            known.look.as_ref().is_some_and(|look| now.0.saturating_sub(look.fetched_at.0) < MIN_INTERVAL)
+            known
+                .reading
+                .as_ref()
+                .is_some_and(|reading| now.0.saturating_sub(reading.fetched_at.0) < MIN_INTERVAL)
         };
         // With serials, a newer page is requested at once.
         let has_serials = |known: &KnownProject| {
-            known.project.serial.is_some() && known.look.as_ref().is_some_and(|look| look.serial.is_some())
+            known.project.serial.is_some()
+                && known.reading.as_ref().is_some_and(|reading| reading.serial.is_some())
         };
         if is_recent(&known) && !has_serials(&known) {
             return Ok(Knowledge::Outdated);
@@ -116,7 +120,7 @@ impl PageReads {
                 Ok(if is_complete(&known) { Knowledge::Complete } else { Knowledge::Outdated })
             }
             Err(error) => {
-                if known.look.is_none() && self.known(project).await?.look.is_none() {
+                if known.reading.is_none() && self.known(project).await?.reading.is_none() {
                     return Err(error);
                 }
                 tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
@@ -207,7 +211,7 @@ impl PageReads {
         let known = self.known(project).await?;
         let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
         let index = upstream.python_index(&config.pypi.url)?;
-        let mut etag = known.look.as_ref().and_then(|look| look.etag.as_deref());
+        let mut etag = known.reading.as_ref().and_then(|reading| reading.etag.as_deref());
         let mut pauses = PAUSES.into_iter();
         loop {
             let requested_at = (self.state.clock)();
@@ -224,7 +228,8 @@ impl PageReads {
                 }
             };
             if !read.is_older_than_list(&known) {
-                let is_status_new = known.look.as_ref().is_some_and(|look| look.status != read.status);
+                let is_status_new =
+                    known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
                 store::store(&self.state, project, read).await?;
                 if is_status_new {
                     self.state.catalog.refresh_after_publish(&self.state.db).await;
@@ -237,7 +242,7 @@ impl PageReads {
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            if known.look.is_none() {
+            if known.reading.is_none() {
                 // The first page is better than none; a later one would hide what is known.
                 store::store(&self.state, project, read).await?;
             }
@@ -250,7 +255,7 @@ impl PageReads {
 
 /// Runs a request to its end and publishes the result.
 async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
-    /// Removes the entry of the look, even after a panic: the next request starts a new one.
+    /// Removes the entry of the reading, even after a panic: the next request starts a new one.
     struct Entry<'a>(&'a PageReads, &'a NormalName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {

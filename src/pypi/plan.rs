@@ -1,8 +1,8 @@
 //! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
 //!
-//! A file exists from the time of its upload, so one look at a project gives all its past days. What was answered as
-//! final never changes: after the first look, nothing is written before the instant up to which the look before it is
-//! valid.
+//! A file exists from the time of its upload, so one reading of a project gives all its past days. What was answered as
+//! final never changes: after the first reading, nothing is written before the instant up to which the reading before
+//! it is valid.
 
 use std::collections::HashMap;
 
@@ -31,12 +31,12 @@ pub struct PageRow {
     pub yanked: Option<String>,
 }
 
-/// The instants of a look, in microseconds since the epoch.
+/// The instants of a reading, in microseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
-    /// The instant up to which the look before this one is valid; `None` for the first look.
+    /// The instant up to which the reading before this one is valid; `None` for the first reading.
     pub seal: Option<i64>,
-    /// The instant up to which this look is valid.
+    /// The instant up to which this reading is valid.
     pub valid_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
@@ -44,7 +44,7 @@ pub struct Instants {
     pub shows_young: bool,
 }
 
-/// The changes of a look.
+/// The changes of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The changes of rows.
@@ -54,8 +54,8 @@ pub struct Plan {
 }
 
 impl Instants {
-    /// The instant at which differences to the look before this one are written: the last one for which this look is
-    /// valid and that a client can request. A page of an index without serials is valid beyond the head.
+    /// The instant at which differences to the reading before this one are written: the last one for which this reading
+    /// is valid and that a client can request. A page of an index without serials is valid beyond the head.
     fn change(self) -> i64 {
         self.seal.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }
@@ -66,7 +66,7 @@ impl Instants {
         let uploaded =
             if self.shows_young { uploaded.map(|time| time.min((self.head - 1).max(0))) } else { uploaded };
         match self.seal {
-            // Without upload times, the history of the project begins with this look.
+            // Without upload times, the history of the project begins with this reading.
             // An index may state any time; sequence numbers below 0 are no times.
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),

@@ -1,4 +1,4 @@
-//! Writes a look in one transaction: the look, and the rows of files that begin and end.
+//! Writes a reading in one transaction: the reading, and the rows of files that begin and end.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::python::simple::read::ReadPage;
 use crate::state::State;
 use crate::upstream::PageAge;
 
-/// Files of a look from which it is written with lower priority than interactive writes.
+/// Files of a reading from which it is written with lower priority than interactive writes.
 const LARGE: usize = 2_000;
 
 /// A page that was read, or found unchanged.
@@ -43,19 +43,19 @@ pub(super) struct PageRead {
 }
 
 impl PageRead {
-    /// The look at a page that is unchanged since the last one.
+    /// The reading of a page that is unchanged since the last one.
     pub(super) fn unchanged(known: &KnownProject, age: PageAge, requested_at: Timestamp) -> PageRead {
-        let last = known.look.as_ref();
-        let status = last.map_or_else(String::new, |look| look.status.clone());
+        let last = known.reading.as_ref();
+        let status = last.map_or_else(String::new, |reading| reading.status.clone());
         PageRead {
-            serial: age.serial.or(last.and_then(|look| look.serial)),
+            serial: age.serial.or(last.and_then(|reading| reading.serial)),
             age: age.seconds,
-            etag: last.and_then(|look| look.etag.clone()),
-            digest: last.map_or(Sha256([0; 32]), |look| look.page),
+            etag: last.and_then(|reading| reading.etag.clone()),
+            digest: last.map_or(Sha256([0; 32]), |reading| reading.page),
             requested_at,
             is_quarantined: status == ProjectStatus::Quarantined.as_str(),
             status,
-            reason: last.and_then(|look| look.reason.clone()),
+            reason: last.and_then(|reading| reading.reason.clone()),
             page: None,
         }
     }
@@ -79,7 +79,7 @@ impl PageRead {
     }
 }
 
-/// Writes a look.
+/// Writes a reading.
 pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
     let config = state.config.load_full();
     let index = &config.pypi.url;
@@ -122,7 +122,7 @@ fn write(
     };
     let seal = known.valid_at();
     let valid_at = read.valid_at(&known, rows).max(seal.unwrap_or(0));
-    let look = PageState {
+    let reading = PageState {
         serial: read.serial,
         etag: read.etag.clone(),
         page: read.digest,
@@ -132,11 +132,11 @@ fn write(
         reason: read.reason.clone(),
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
-    let is_unchanged = known.look.as_ref().is_some_and(is_same);
-    if !pypi::put_look(c, SOURCE, package, &look)? {
+    let is_unchanged = known.reading.as_ref().is_some_and(is_same);
+    if !pypi::put_reading(c, SOURCE, package, &reading)? {
         return Ok(Vec::new());
     }
-    if known.look.as_ref().is_some_and(|last| last.status != read.status) {
+    if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
         // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
         clock::bump_catalog(c)?;
     }
@@ -149,7 +149,7 @@ fn write(
     }
     let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
     let files = index_file::of_project(c, target)?;
-    // A project that was quarantined at the first look has no history yet.
+    // A project that was quarantined at the first reading has no history yet.
     let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
     let instants = |seal| Instants { seal, valid_at, head: known.head, shows_young };
     let plan = plan::plan(files, rows.to_vec(), instants(seal));
@@ -179,5 +179,5 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
 }
 
 fn was_quarantined(known: &KnownProject) -> bool {
-    known.look.as_ref().is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str())
+    known.reading.as_ref().is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str())
 }

@@ -92,7 +92,7 @@ pub struct Change {
 }
 
 /// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python packages
-/// and of curated sources are left out: their versions are known only where somebody asked for them.
+/// and of curated sources are left out: their versions are known only for projects that were requested.
 ///
 /// # Errors
 /// Database errors.

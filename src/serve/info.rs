@@ -173,7 +173,7 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let (packages, index) = if source.kind == SourceKind::Pypi {
         let counts = repositories.state.db.read(move |c| db::pypi::counts(c, id)).await?;
         let head = catalog.source_package_trees(id).find_map(|tree| tree.time_head);
-        let index = IndexInfo { read_projects: counts.looks, head };
+        let index = IndexInfo { read_projects: counts.readings, head };
         (usize::try_from(counts.projects).unwrap_or(0), Some(index))
     } else {
         (listing::package_count(repositories, &point).await?, None)

@@ -119,7 +119,7 @@ impl Sync {
         Ok(self.begin(task, version, trigger))
     }
 
-    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials went back.
+    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials are lower.
     #[must_use]
     pub fn start_confirmed(&self, actor: &str) -> Started {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))

@@ -104,7 +104,7 @@ impl Overview<'_> {
                     input type="date" name="day" value=[day] min=[first] max=(today); }
                 @if self.setup.kind != RepoKind::Python { label { "System "
                     select name="platform" {
-                        (self.system("linux", "Linux, found out by R"))
+                        (self.system("linux", "Linux, detected by R"))
                         @for distribution in &self.setup.distributions {
                             (self.system(&distribution.name, &distribution.display))
                         }

@@ -27,7 +27,7 @@ fn add(server: &Server) {
 
 #[test]
 pub(super) fn bucket_contains_the_stored_objects() {
-    let (location, _relay, builder) = recorded_bucket();
+    let (location, _recorder, builder) = recorded_bucket();
     let other_bucket = s3::bucket(s3::server());
     add(&builder.start());
     assert_eq!((package_count(&location.bucket), keys(&other_bucket.bucket, "").len()), (1, 0));
@@ -35,7 +35,7 @@ pub(super) fn bucket_contains_the_stored_objects() {
 
 #[test]
 pub(super) fn bucket_of_a_class_overrides_the_bucket_of_all_classes() {
-    let (location, _relay, builder) = recorded_bucket();
+    let (location, _recorder, builder) = recorded_bucket();
     let other_bucket = s3::bucket(s3::server());
     add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other_bucket.bucket)).start());
     assert_eq!(package_count(&location.bucket), 0);
@@ -44,7 +44,7 @@ pub(super) fn bucket_of_a_class_overrides_the_bucket_of_all_classes() {
 
 #[test]
 pub(super) fn prefix_begins_every_key() {
-    let (location, _relay, builder) = recorded_bucket();
+    let (location, _recorder, builder) = recorded_bucket();
     add(&builder.gcfg("[S3Storage]\nPrefix = /team/pm/").start());
     let keys = keys(&location.bucket, "");
     assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/pm/")), "{keys:?}");

@@ -1,4 +1,4 @@
-//! Limits of builds: each ends as a failed build with its reason, and the server goes on.
+//! Limits of builds: each ends as a failed build with its reason, and the server continues to work.
 
 use super::{installed, repository, server};
 use crate::builder::repository::Repository;

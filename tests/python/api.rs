@@ -307,7 +307,7 @@ fn oracle(projects: &BTreeMap<&str, BTreeMap<&str, bool>>, parts: &[&str]) -> Va
 }
 
 #[test]
-fn hostile_names_get_a_sentence() {
+fn hostile_names_are_answered_with_a_short_error() {
     let server = Server::start();
     repository(&server);
     add(&server, "team", &package("1.0"));

@@ -51,7 +51,7 @@ fn two_servers_give_the_same_bytes_of_an_index() {
     one.rspm_stdout("subscribe --repo=py --source=pypi");
     one.sync_of("pypi").expect("an index");
     let compare = |what: &str| {
-        // Both look at the projects that neither has read.
+        // Both read the projects that neither has read.
         let (first, second) = std::thread::scope(|scope| {
             let second = scope.spawn(|| answers(&two));
             (answers(&one), second.join().expect("answers"))
@@ -65,7 +65,7 @@ fn two_servers_give_the_same_bytes_of_an_index() {
         links == count
     };
     until("the other server has the list", || has_list(&two, 33));
-    let before = compare("first looks");
+    let before = compare("first readings");
     let latest = format!("{list}one/ application/vnd.pypi.simple.v1+json");
     assert_eq!(before[&latest].0, 200);
     pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));

@@ -160,7 +160,7 @@ fn explain_states_when_a_page_was_read_and_when_files_were_listed() {
     };
     let (page, listed) = explain();
     assert!(
-        page[0]["rule"].as_str().is_some_and(|rule| rule.contains("nobody had requested it")),
+        page[0]["rule"].as_str().is_some_and(|rule| rule.contains("it had not been requested before")),
         "{page:?}"
     );
     let state = page[0]["state"].as_str().expect("a state");

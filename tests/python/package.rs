@@ -93,9 +93,9 @@ impl Package {
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
             let path = format!("{}/{name}", self.stem());
-            archive.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
+            archive.append_data(&mut header, path, text.as_bytes()).expect("in memory");
         }
-        archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("memory takes it")
+        archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("in memory")
     }
 }
 

@@ -35,11 +35,11 @@ fn dist(server: &Server, folder: &str, package: &Package) -> [String; 2] {
     [file(package.wheel_name(), package.wheel()), file(package.sdist_name(), package.sdist())]
 }
 
-/// The output of a command, which succeeds as expected.
-fn publish(command: Command, is_published: bool) -> String {
-    let shown = format!("{command:?}");
+/// Runs a command, which succeeds if and only if `is_success`, and returns its output.
+fn run_client(command: Command, is_success: bool) -> String {
+    let command_line = format!("{command:?}");
     let output = run(command);
-    assert_eq!(output.status.success(), is_published, "{shown}: {}", text(&output));
+    assert_eq!(output.status.success(), is_success, "{command_line}: {}", text(&output));
     text(&output)
 }
 
@@ -55,7 +55,7 @@ fn installs(server: &Server, project: &str, version: &str) {
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"])
         .arg(&target);
     pip.args(["-i", &server.url("/py/latest/simple"), &format!("{project}=={version}")]);
-    publish(pip, true);
+    run_client(pip, true);
     assert_eq!(installed_version(&target, &project.replace('-', "_")).as_deref(), Some(version));
 }
 
@@ -75,25 +75,25 @@ fn twine_uploads_with_a_token_from_pypirc_environment_and_command_line() {
     );
     write(&server, "pypirc/.pypirc", text.as_bytes());
     pypirc.args(["-r", "ppm"]).args(files);
-    publish(pypirc, true);
+    run_client(pypirc, true);
     installs(&server, "odd-name", "1.0");
     let (mut environment, files) = twine("environment", &Package::new("Odd.Name", "1.1+local"));
     environment.env("TWINE_REPOSITORY_URL", format!("{url}/")).env("TWINE_USERNAME", "__token__");
     environment.env("TWINE_PASSWORD", &token).args(files);
-    publish(environment, true);
+    run_client(environment, true);
     installs(&server, "odd-name", "1.1+local");
     let (mut flags, files) = twine("flags", &Package::new("Odd.Name", "1.2"));
     flags.args(["--repository-url", &url, "-u", "ann", "-p", &token]).args(&files);
-    publish(flags, true);
+    run_client(flags, true);
     assert_eq!(count(&server, "odd-name"), 6);
 
     // Again: the same bytes are a success, other bytes are refused. twine has --skip-existing for PyPI only.
     let (mut same, files) = twine("same", &Package::new("Odd.Name", "1.2"));
     same.args(["--repository-url", &url, "-u", "__token__", "-p", &token]).args(files);
-    publish(same, true);
+    run_client(same, true);
     let (mut other, files) = twine("other", &Package::new("Odd.Name", "1.2").code("other = 1\n"));
     other.args(["--verbose", "--repository-url", &url, "-u", "__token__", "-p", &token]).args(files);
-    let output = publish(other, false).split_whitespace().collect::<Vec<_>>().join(" ");
+    let output = run_client(other, false).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(output.contains("400 Bad Request") && output.contains("File already exists"), "{output}");
     for (folder, password, words) in [
         ("wrong", "rspm_000000000000000000000000000000000000".to_owned(), "401 Unauthorized"),
@@ -101,7 +101,7 @@ fn twine_uploads_with_a_token_from_pypirc_environment_and_command_line() {
     ] {
         let (mut refused, files) = twine(folder, &Package::new("Odd.Name", "1.3"));
         refused.args(["--repository-url", &url, "-u", "__token__", "-p", &password]).args(files);
-        let output = publish(refused, false);
+        let output = run_client(refused, false);
         assert!(output.contains(words), "{output}");
     }
     assert_eq!(count(&server, "odd-name"), 6);
@@ -118,24 +118,24 @@ fn uv_publishes_and_checks_what_exists() {
         uv
     };
     let first = Package::new("uv-made", "1.0");
-    publish(uv("token", &first, &["--publish-url", &url, "--token", &token]), true);
+    run_client(uv("token", &first, &["--publish-url", &url, "--token", &token]), true);
     installs(&server, "uv-made", "1.0");
     let mut environment = uv("environment", &Package::new("uv-made", "1.1"), &[]);
     environment.env("UV_PUBLISH_URL", &url).env("UV_PUBLISH_TOKEN", &token);
-    publish(environment, true);
+    run_client(environment, true);
     let user = ["--publish-url", &url, "--username", "__token__", "--password", &token];
-    publish(uv("user", &Package::new("uv-made", "1.2"), &user), true);
+    run_client(uv("user", &Package::new("uv-made", "1.2"), &user), true);
     assert_eq!(count(&server, "uv-made"), 6);
     // The same bytes, and other bytes under the same name.
     let check = ["--publish-url", &url, "--check-url", &index, "--token", &token];
-    let output = publish(uv("same", &first, &check), true);
+    let output = run_client(uv("same", &first, &check), true);
     assert!(output.contains("already exists"), "{output}");
-    let output = publish(uv("other", &first.clone().code("other = 1\n"), &check), false);
+    let output = run_client(uv("other", &first.clone().code("other = 1\n"), &check), false);
     assert!(output.contains("do not match"), "{output}");
     let wrong = ["--publish-url", &url, "--token", "wrong"];
-    let output = publish(uv("wrong", &Package::new("uv-made", "2.0"), &wrong), false);
+    let output = run_client(uv("wrong", &Package::new("uv-made", "2.0"), &wrong), false);
     assert!(output.contains("the token or password is not valid"), "{output}");
-    let output = publish(
+    let output = run_client(
         uv("index", &Package::new("uv-made", "2.0"), &["--publish-url", &index, "--token", &token]),
         false,
     );
@@ -165,18 +165,18 @@ fn poetry_publishes_with_a_token_from_environment_and_command_line() {
         poetry.args(["publish", "-r", "ppm", "--no-interaction"]).args(words);
         poetry
     };
-    let output = publish(poetry(&["-u", "__token__", "-p", "wrong"]), false);
+    let output = run_client(poetry(&["-u", "__token__", "-p", "wrong"]), false);
     assert!(output.contains("401"), "{output}");
     let mut environment = poetry(&[]);
     environment
         .env("POETRY_HTTP_BASIC_PPM_USERNAME", "__token__")
         .env("POETRY_HTTP_BASIC_PPM_PASSWORD", &token);
-    publish(environment, true);
+    run_client(environment, true);
     installs(&server, "poetry-made", "1.0");
     dist(&server, "poetry", &package.code("other = 1\n"));
-    let output = publish(poetry(&["-u", "__token__", "-p", &token, "--skip-existing"]), true);
+    let output = run_client(poetry(&["-u", "__token__", "-p", &token, "--skip-existing"]), true);
     assert!(output.contains("File exists"), "{output}");
-    let output = publish(poetry(&["-u", "__token__", "-p", &token]), false);
+    let output = run_client(poetry(&["-u", "__token__", "-p", &token]), false);
     assert!(output.contains("File already exists"), "{output}");
     assert_eq!(count(&server, "poetry-made"), 2);
 }
@@ -193,11 +193,11 @@ fn hatch_publishes_with_a_token() {
             .args(&files);
         hatch
     };
-    let output = publish(hatch(&["-u", "__token__", "-a", "wrong"]), false);
+    let output = run_client(hatch(&["-u", "__token__", "-a", "wrong"]), false);
     assert!(output.contains("401"), "{output}");
     let mut environment = hatch(&[]);
     environment.env("HATCH_INDEX_USER", "__token__").env("HATCH_INDEX_AUTH", token);
-    publish(environment, true);
+    run_client(environment, true);
     installs(&server, "hatch-made", "1.0");
     assert_eq!(count(&server, "hatch-made"), 2);
 }
@@ -214,9 +214,9 @@ fn flit_builds_and_publishes_with_a_token() {
         flit.env("FLIT_PASSWORD", password).args(["publish", "--no-use-vcs"]);
         flit
     };
-    let output = publish(flit("wrong"), false);
+    let output = run_client(flit("wrong"), false);
     assert!(output.contains("401"), "{output}");
-    publish(flit(&token), true);
+    run_client(flit(&token), true);
     installs(&server, "flit-made", "1.0");
     assert_eq!(count(&server, "flit-made"), 2);
 }
@@ -276,7 +276,7 @@ fn an_authenticated_repository_is_installed_from_with_a_token_in_url_and_netrc()
             if case == "netrc" {
                 netrc(&folder);
             }
-            let output = publish(make(&folder, &url), is_installed);
+            let output = run_client(make(&folder, &url), is_installed);
             let target = server.dir().join(&folder).join("target");
             let found =
                 ["app", "lib"].map(|package| installed_version(Path::new(&target), package).is_some());
@@ -312,9 +312,9 @@ fn uv_publishes_from_a_job_of_github_without_a_password() {
         uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url]).args(files);
         uv
     };
-    publish(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
+    run_client(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
     installs(&server, "uv-made", "1.0");
-    let output = publish(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
+    let output = run_client(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
     assert!(output.contains("[IdentityFederation]"), "{output}");
     assert_eq!(count(&server, "uv-made"), 2);
 }

@@ -1,4 +1,4 @@
-//! Every link of every page leads somewhere, and no page loads anything from another host.
+//! Every link of every page is answered without an error, and no page loads anything from another host.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,9 @@ fn resolve(page: &str, reference: &str) -> String {
 /// The addresses on this server that a page names.
 fn references(tags: &[Tag]) -> Vec<String> {
     let all = tags.iter().flat_map(|tag| ["href", "src", "action"].map(|name| tag.get(name)));
-    let own = all.flatten().filter(|reference| !reference.starts_with('#') && !reference.contains("://"));
-    own.filter(|reference| !reference.starts_with("mailto:")).map(str::to_owned).collect()
+    let on_this_server =
+        all.flatten().filter(|reference| !reference.starts_with('#') && !reference.contains("://"));
+    on_this_server.filter(|reference| !reference.starts_with("mailto:")).map(str::to_owned).collect()
 }
 
 /// Follows all links from `/`; `prefix` is what a proxy removes from paths. Returns the paths of the pages.
@@ -52,8 +53,8 @@ fn crawl(server: &Server, prefix: &str) -> BTreeSet<String> {
         if !requested.insert(path.clone()) {
             continue;
         }
-        let own = path.strip_prefix(prefix).unwrap_or_else(|| panic!("{path} left {prefix}"));
-        let answer = server.get(own);
+        let stripped = path.strip_prefix(prefix).unwrap_or_else(|| panic!("{path} left {prefix}"));
+        let answer = server.get(stripped);
         assert!([200, 302, 303].contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
         let is_page = answer.header("content-security-policy").is_some();
         if is_page && answer.header("content-type") == Some("text/html; charset=utf-8") {

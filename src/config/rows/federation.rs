@@ -9,7 +9,7 @@ use crate::config::table::Property;
 #[rustfmt::skip]
 pub(super) const PROPERTIES: &[Property] = &[
     p("Issuer", Url(UrlPurpose::Web), "",
-      "URL of the issuer, exactly as in the claim `iss`; required. Its keys are found through `/.well-known/openid-configuration` below it. It may be an address inside the organization; only that of loopback may be `http://`.").reloadable(),
+      "URL of the issuer, exactly as in the claim `iss`; required. Its keys are found through `/.well-known/openid-configuration` below it. It may be an address inside the organization; `http://` is accepted only for loopback addresses.").reloadable(),
     p("Audience", Text, "",
       "Required audience of its tokens; required, because tokens for other services would be accepted otherwise.").reloadable(),
     p("Subject", Text, "",

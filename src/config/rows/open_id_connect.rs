@@ -9,7 +9,7 @@ use crate::config::table::Property;
 #[rustfmt::skip]
 pub(super) const PROPERTIES: &[Property] = &[
     p("Issuer", Url(UrlPurpose::Web), "",
-      "URL of the provider, exactly as in its discovery document, including a slash at the end. Only that of loopback may be `http://`.").reloadable(),
+      "URL of the provider, exactly as in its discovery document, including a slash at the end. `http://` is accepted only for loopback addresses.").reloadable(),
     p("ClientId", Text, "",
       "Client ID of this server at the provider.").reloadable(),
     p("ClientSecret", Secret, "",
@@ -45,7 +45,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("DisablePKCE", Boolean, "false",
       "Turns PKCE off for sign-ins of browsers, for providers that refuse it.").reloadable(),
     p("EnableDevicePKCE", Boolean, "false",
-      "Whether a device's sign-in without PKCE is refused; with PKCE, it is verified always.").reloadable(),
+      "Whether a device's sign-in without PKCE is refused; PKCE is verified whenever a device uses it.").reloadable(),
 ];
 
 /// The properties of `[GroupToScopeMapping "…"]`.

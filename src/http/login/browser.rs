@@ -30,7 +30,7 @@ const LOGIN_PATH: &str = "/__login__";
 const MAX_RETURN: usize = 2_000;
 
 /// A value of a sign-in, computed from the secret of its cookie: state, nonce and PKCE verifier each are 256 bits that
-/// nobody can compute from another one, and the server stores only the digest of the secret.
+/// cannot be computed from another one, and the server stores only the digest of the secret.
 fn value(secret: &str, purpose: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!("{purpose} {secret}")))
 }

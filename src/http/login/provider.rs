@@ -1,4 +1,4 @@
-//! Requests to the configured provider: codes are exchanged for tokens, and tokens become users.
+//! Requests to the configured provider: exchanges codes for tokens, verifies tokens, and reads users from their claims.
 
 use zeroize::Zeroizing;
 

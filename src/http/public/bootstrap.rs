@@ -16,12 +16,13 @@ use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The end of the year 9999: later times have no RFC 3339 form.
-const LAST: i64 = 253_402_300_800 * SECOND;
+const MAX_TIME: i64 = 253_402_300_800 * SECOND;
 
-/// Handles a request. SECURITY: the response is encrypted, so that whoever repeats the request learns nothing.
+/// Handles a request. SECURITY: the response is encrypted, so that a repeated request discloses no token.
 ///
 /// # Errors
-/// 400 for another form or time, 403 for another signature, 404 without a key, 429 after too many.
+/// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 without a key, 429 after too many of
+/// these.
 pub(super) async fn answer(
     app: &App,
     head: &RequestHead<'_>,
@@ -79,7 +80,7 @@ pub(super) async fn answer(
 
 fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     let at = seconds.checked_mul(SECOND).and_then(|micros| now.0.checked_add(micros));
-    at.filter(|at| seconds > 0 && *at < LAST).map(Timestamp).ok_or_else(|| {
+    at.filter(|at| seconds > 0 && *at < MAX_TIME).map(Timestamp).ok_or_else(|| {
         Failure::bad_request("a token expires after at least one second, before the year 10000")
     })
 }

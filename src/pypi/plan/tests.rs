@@ -1,4 +1,4 @@
-//! The table of rules: what a look writes.
+//! The table of rules: what a reading writes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ fn row(name: &str, uploaded: Option<i64>) -> PageRow {
     }
 }
 
-/// The row of a file in the database after a look at `row` gave it a life from `from` on.
+/// The row of a file in the database after a reading of `row` gave it a life from `from` on.
 fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     KnownFile {
         release: ReleaseId(1),
@@ -232,7 +232,7 @@ proptest! {
     /// Random pages at increasing instants: what was final never changes, and the newest point is the page.
     #[test]
     fn final_answers_never_change(
-        looks in proptest::collection::vec(
+        readings in proptest::collection::vec(
             (proptest::collection::btree_map(0_u8..6, (0_i64..900, proptest::option::of(0_u8..3)), 0..6), 1_i64..50),
             1..8,
         ),
@@ -240,7 +240,7 @@ proptest! {
         let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
         // A name keeps its upload time.
         let mut uploads: HashMap<u8, i64> = HashMap::new();
-        for (page, pause) in looks {
+        for (page, pause) in readings {
             valid_at += pause;
             let page: Vec<PageRow> = page
                 .into_iter()

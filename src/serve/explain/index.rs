@@ -26,10 +26,10 @@ pub(super) async fn explain_page(
     let Some(before) = known().await? else { return Ok(None) };
     let failure = repositories.page_reads.at(project, listing.seq).await.err().map(|error| error.to_string());
     let Some(after) = known().await? else { return Ok(None) };
-    let last_read = |known: &KnownProject| known.look.as_ref().map(|look| look.fetched_at);
+    let last_read = |known: &KnownProject| known.reading.as_ref().map(|reading| reading.fetched_at);
     let rule = match (failure, last_read(&before), last_read(&after)) {
         (Some(error), ..) => error,
-        (None, None, _) => "nobody had requested it before: it was read for this explanation".to_owned(),
+        (None, None, _) => "it had not been requested before: it was read for this explanation".to_owned(),
         (None, before, after) if before != after => "it was read again for this explanation".to_owned(),
         (None, ..) => "it is read again once the list of the index states another serial".to_owned(),
     };
@@ -37,7 +37,7 @@ pub(super) async fn explain_page(
         topic: Topic::Source,
         subject: format!("page of {project}"),
         state: describe(&after),
-        is_selected: after.look.is_some(),
+        is_selected: after.reading.is_some(),
         rule,
     }))
 }
@@ -46,15 +46,15 @@ fn describe(known: &KnownProject) -> String {
     let serial =
         |serial: Option<i64>| serial.map_or_else(|| "no serial".to_owned(), |n| format!("serial {n}"));
     let listed = format!("{} on the list", serial(known.project.serial));
-    let (Some(look), Some(valid_at)) = (&known.look, known.valid_at()) else {
+    let (Some(reading), Some(valid_at)) = (&known.reading, known.valid_at()) else {
         return format!("{listed}; never read");
     };
-    let reason = look.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = reading.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!(
         "{}{reason}; {listed}; page with {}, read {}, valid until {}",
-        look.status,
-        serial(look.serial),
-        format_time(look.fetched_at),
+        reading.status,
+        serial(reading.serial),
+        format_time(reading.fetched_at),
         format_time(Timestamp(valid_at))
     )
 }

@@ -129,7 +129,7 @@ pub(super) async fn locate_page_within(
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
 }
 
-/// Returns the page of a project that an index lists, after a look at the project if that is needed.
+/// Returns the page of a project that an index lists, after a reading of the project if that is needed.
 async fn index_page(
     repositories: &Repositories,
     point: &Point,
@@ -238,8 +238,8 @@ pub async fn locate(
 
 /// Whether the index offers no files of a project at present: they may be harmful, so lock files do not help either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
-    let look = db::pypi::look(c, source, package)?;
-    Ok(look.is_some_and(|look| look.status == ProjectStatus::Quarantined.as_str()))
+    let reading = db::pypi::last_reading(c, source, package)?;
+    Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 
 /// The newest state of the trees: a file that was published after the point has the owner that its project got then.

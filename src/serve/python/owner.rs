@@ -20,7 +20,7 @@ use crate::python::simple::page::ProjectStatus;
 /// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct OwnedProject {
-    /// The project; `None` if nobody asked for it yet: it is on the list of an index.
+    /// The project; `None` if it has not been requested yet: it is on the list of an index.
     pub(in crate::serve) package: Option<PackageId>,
     /// The tree that owns it, at the newest step up to the point that changed the project.
     pub(in crate::serve) tree: PointTree,
@@ -115,10 +115,11 @@ pub(in crate::serve) fn index_page(
             LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
         return Ok(IndexPage { tree: at(NO_FILES), latest });
     };
-    let look = db::pypi::look(c, listing.source, package)?;
+    let reading = db::pypi::last_reading(c, listing.source, package)?;
     let changed = db::python_file::last_change(c, listing.tree, listing.seq, package)?;
-    let status = look.as_ref().map(|look| ProjectStatus::of_word(&look.status)).unwrap_or_default();
-    let reason = look.and_then(|look| look.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
+    let status = reading.as_ref().map(|reading| ProjectStatus::of_word(&reading.status)).unwrap_or_default();
+    let reason =
+        reading.and_then(|reading| reading.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
     let latest = LatestState { serial: serial::of_index(changed_at, changed, tree), status, reason };
     let seq = match status {
         ProjectStatus::Quarantined => QUARANTINED,

@@ -393,7 +393,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "local-python", "git", "git-python"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "pypi", "local", "local-python", "git", "git-python", "curated-pypi"]))]
     pub kind: Option<String>,
 }
 

@@ -93,9 +93,12 @@ mod tests {
             leaf.render_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         for (path, words) in [
-            (["create", "source"], "local, local-python, git, git-python"),
+            (["create", "source"], "local, local-python, git, git-python, curated-pypi"),
             (["create", "repo"], "r, bioconductor, python"),
-            (["list", "sources"], "cran, bioconductor, local, local-python, git, git-python"),
+            (
+                ["list", "sources"],
+                "cran, bioconductor, pypi, local, local-python, git, git-python, curated-pypi",
+            ),
             (["config", "log"], "TRACE, DEBUG, INFO, WARN, ERROR"),
         ] {
             let text = help(&path);

@@ -114,10 +114,6 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
     assert_eq!(page["files"].as_array().map(Vec::len), Some(1), "files of an archived project are offered");
     let html = server.get("/py/latest/simple/odd-name/").text();
     assert!(html.contains("name=\"pypi:project-status\" content=\"archived\""), "{html}");
-    // The status has no history.
-    let dated = get(&server, "/py/2022-01-01/simple/odd-name/").json();
-    assert_eq!(dated["project-status"]["status"], "active");
-    assert!(dated["meta"]["_last-serial"].is_null(), "a past day does not change");
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
     let web = data::path("pypi-mirror/web");
     let days = days();
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/oracle.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/oracle_days.py");
     let output =
         Command::new(python).arg(script).arg(web.join("simple")).args(&days).output().expect("Python");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -36,9 +36,10 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
         serde_json::from_slice(&output.stdout).expect("the files of each project and day");
     let gcfg = format!("[PyPI]\nURL = file://{}", web.display());
     let backend = Backend::with_stores(StoresConfig { gcfg }).await;
-    // Later than every upload of the mirror.
-    backend.advance_to_noon("2027-01-01");
     subscribe(&backend).await;
+    // Later than every upload of the mirror, and than the day of the first subscription, which decides about all days
+    // before it.
+    backend.advance_to_noon("2027-01-01");
     sync(&backend).await;
     for (project, by_day) in expected {
         for (day, expected) in by_day {

@@ -212,10 +212,11 @@ async fn a_mirror_in_a_directory_is_served_at_every_day() {
     let web = data::path("pypi-mirror/web");
     let backend =
         Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = file://{}", web.display()) }).await;
-    subscribe(&backend).await;
-    // Later than every upload of the mirror, and than the day of the first subscription, which decides about all days
-    // before it.
+    // Later than every upload of the mirror.
     backend.advance_to_noon("2027-01-01");
+    subscribe(&backend).await;
+    // The day of the first subscription, which decides about all days before it, is over.
+    backend.advance_to_noon("2027-01-02");
     sync(&backend).await;
     let mut compared_count = 0;
     for project in data::files(&web.join("simple"), "") {

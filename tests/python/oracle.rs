@@ -36,10 +36,11 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
         serde_json::from_slice(&output.stdout).expect("the files of each project and day");
     let gcfg = format!("[PyPI]\nURL = file://{}", web.display());
     let backend = Backend::with_stores(StoresConfig { gcfg }).await;
-    subscribe(&backend).await;
-    // Later than every upload of the mirror, and than the day of the first subscription, which decides about all days
-    // before it.
+    // Later than every upload of the mirror.
     backend.advance_to_noon("2027-01-01");
+    subscribe(&backend).await;
+    // The day of the first subscription, which decides about all days before it, is over.
+    backend.advance_to_noon("2027-01-02");
     sync(&backend).await;
     for (project, by_day) in expected {
         for (day, expected) in by_day {

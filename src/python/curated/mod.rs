@@ -23,6 +23,9 @@ pub const MAX_PROJECTS: usize = 20_000;
 const MAX_FILES: usize = 100;
 /// Maximum number of different lines for one project, and of digests on one line.
 const MAX_LINES: usize = 1000;
+/// Maximum size of the specifiers and digests that constraints add to the second line of a package and to further ones,
+/// in bytes: each line gets a copy.
+const MAX_RESTRICTIONS: usize = 8 << 20;
 /// Maximum number of notices; further ones are counted.
 const MAX_NOTICES: usize = 100;
 
@@ -106,6 +109,9 @@ pub enum BadDefinition {
         /// The project.
         name: NormalName,
     },
+    /// The constraints are too long for the number of lines that they restrict.
+    #[error("{0}: the constraints are too long; write one line for each package, with its versions")]
+    LongConstraints(String),
     /// Too many projects.
     #[error(
         "the definition has {0} packages, more than the {MAX_PROJECTS} allowed; split it into several sources"
@@ -133,8 +139,13 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     }
     let mut reader = Reader { files, options, ..Reader::default() };
     reader.file(main, false, None)?;
+    let mut restrictions_size = 0;
     for (name, (origin, restriction)) in &reader.constraints {
         if let Some(rule) = reader.definition.rules.get_mut(name) {
+            restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
+            if restrictions_size > MAX_RESTRICTIONS {
+                return Err(BadDefinition::LongConstraints(origin.clone()));
+            }
             rule.restrict(restriction)
                 .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
         }

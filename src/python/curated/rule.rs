@@ -68,6 +68,11 @@ impl Alternative {
         self.versions.is_empty() && self.sha256.is_empty()
     }
 
+    /// The size of the specifiers and digests, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
+    }
+
     /// Returns what both allow; digests of a restriction only count if the alternative has none.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };

@@ -188,3 +188,18 @@ fn many_files_and_many_lines_of_one_package_are_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn constraints_that_would_be_copied_to_many_lines_are_refused() {
+    let lines: String = (0..1000).map(|number| format!("odd=={number}\n")).collect();
+    let digests: String = (0..1000).map(|number| format!(" --hash=sha256:{number:064x}")).collect();
+    let constraint = format!("odd{digests}\n");
+    let main = format!("{lines}-c c.txt\n");
+    let text = refusal(&[("r.txt", main.as_str()), ("c.txt", constraint.as_str())], false);
+    assert_eq!(
+        text,
+        "c.txt, line 1: the constraints are too long; write one line for each package, with its versions"
+    );
+    let definition = definition(&[("r.txt", "odd==1\nodd==2\n-c c.txt\n"), ("c.txt", constraint.as_str())]);
+    assert_eq!(definition.rules[&name("odd")].alternatives().len(), 2);
+}

@@ -68,7 +68,13 @@ impl PythonIndex {
         let response = match self.is_bundle() {
             Some(true) => self.root_of_bundle().await,
             Some(false) | None => match self.get(request).await {
-                Err(UpstreamError::Missing(_)) if self.probe().await => self.root_of_bundle().await,
+                Err(missing @ UpstreamError::Missing(_)) => {
+                    if self.probe().await? {
+                        self.root_of_bundle().await
+                    } else {
+                        Err(missing)
+                    }
+                }
                 response => {
                     if response.is_ok() && self.transport.directory().is_none() {
                         self.cache.python.record(&self.address(), Some(false));
@@ -104,8 +110,12 @@ impl PythonIndex {
             Some(true) => self.project_of_bundle(project, etag).await,
             Some(false) => self.get(request).await,
             None => match self.get(request).await {
-                Err(UpstreamError::Missing(_)) if self.probe().await => {
-                    self.project_of_bundle(project, etag).await
+                Err(missing @ UpstreamError::Missing(_)) => {
+                    if self.probe().await? {
+                        self.project_of_bundle(project, etag).await
+                    } else {
+                        Err(missing)
+                    }
                 }
                 response => response,
             },
@@ -120,14 +130,20 @@ impl PythonIndex {
         }
     }
 
-    /// Requests the file that identifies a bundle.
-    async fn probe(&self) -> bool {
+    /// Requests the file that identifies a bundle. Without an answer, the next request determines it again: the pages of
+    /// a bundle would be missing until the next sync.
+    async fn probe(&self) -> Result<bool, UpstreamError> {
         if self.transport.directory().is_some() {
-            return false;
+            return Ok(false);
         }
-        let is_bundle = Bundle::at(self.transport.clone()).has(&Product::Pypi).await.unwrap_or(false);
+        let bundle = Bundle::at(self.transport.clone());
+        let is_bundle = match bundle.has(&Product::Pypi).await.map_err(upstream_error) {
+            Ok(is_bundle) => is_bundle,
+            Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
+            Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
+        };
         self.cache.python.record(&self.address(), Some(is_bundle));
-        is_bundle
+        Ok(is_bundle)
     }
 
     /// Returns the contents of the bundle.

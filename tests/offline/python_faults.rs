@@ -132,3 +132,24 @@ fn what_no_file_satisfies_is_reported_and_the_rest_is_complete() {
     let output = get_pypi(&pypi.url(), &bundle, "app >> 1\n", &[]);
     assert!(output.code == Some(2) && output.err.contains("line 1"), "{}", output.err);
 }
+
+#[test]
+fn an_index_without_any_project_of_the_bundle_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    let files = tree(&bundle);
+    let empty = Pypi::start();
+    let output = get_pypi(&empty.url(), &bundle, "app\nother\n", &[]);
+    assert_ne!(output.code, Some(0), "{}", output.err);
+    assert!(
+        output.err.contains("none of the 2 projects") && output.err.contains("--base-url"),
+        "{}",
+        output.err
+    );
+    let is_visible = |path: &&String| !path.contains("/.");
+    let after = tree(&bundle);
+    assert!(files.keys().filter(is_visible).eq(after.keys().filter(is_visible)));
+    assert_complete(&bundle);
+}

@@ -27,6 +27,7 @@ use super::incomplete_files::IncompleteFiles;
 use super::progress::{Output, Progress};
 use super::setup::{Setup, setup};
 use crate::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
+use crate::model::count::count_of;
 use crate::python::name::NormalName;
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{BundleError, VerifiedHead};
@@ -104,6 +105,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     let objects = existing_objects(&setup.destination, lock.is_some())?;
     let existing = Existing { state: &current.state, objects: &objects, first_day, today: commit.today() };
     let plan = plan::plan(&selection, &existing);
+    check_index(&selection, &plan, &selector.source.address())?;
     report_selection(output, &selection, &plan);
     output.info(&format!(
         "{} files with {} are new",
@@ -202,6 +204,18 @@ fn report_selection(output: Output, selection: &Selection, plan: &Plan) {
         output
             .warn(&format!("{project}: the index does not have the project any more; its files are removed"));
     }
+}
+
+/// Refuses an index that has no page of any project although the bundle has files: a wrong address would remove all of
+/// them.
+fn check_index(selection: &Selection, plan: &Plan, address: &str) -> Result<(), OfflineError> {
+    if plan.lost_projects.is_empty() || selection.pages.values().any(Option::is_some) {
+        return Ok(());
+    }
+    Err(OfflineError::Refused(format!(
+        "{address} has none of the {} of the bundle, whose files would be removed; check --base-url",
+        count_of(plan.lost_projects.len(), "project", "projects")
+    )))
 }
 
 fn check_space(destination: &Destination, plan: &Plan) -> Result<(), OfflineError> {

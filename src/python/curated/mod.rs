@@ -83,6 +83,18 @@ pub enum BadDefinition {
         /// The path as written.
         path: String,
     },
+    /// A lock file as constraints, which would add its packages.
+    #[error(
+        "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
+    )]
+    LockConstraint {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// The path as written.
+        path: String,
+    },
     /// `--strict` needs digests.
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
@@ -199,6 +211,13 @@ impl Reader<'_> {
             return Err(BadDefinition::Missing { file: file.to_owned(), line, path: path.to_owned() });
         };
         if is_lock_file(bytes) {
+            if let Some((file, line, path)) = named_at.filter(|_| is_constraint) {
+                return Err(BadDefinition::LockConstraint {
+                    file: file.to_owned(),
+                    line,
+                    path: path.to_owned(),
+                });
+            }
             return self.lock_file(name, bytes);
         }
         let content = requirements_file::parse(bytes)

@@ -103,6 +103,11 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
             "r.txt names no package; write one requirement on each line",
         ),
         (&[("r.txt", "-c a.txt\n"), ("a.txt", "odd\n")][..], false, "r.txt names no package"),
+        (
+            &[("r.txt", "odd\n-c pdm.lock\n"), ("pdm.lock", pdm)][..],
+            false,
+            "r.txt, line 2: the constraints 'pdm.lock' are a lock file; name it with -r",
+        ),
         (&[("x.lock", "[tool]\n")][..], false, "x.lock: this is no lock file of a known format"),
         (&[("pdm.lock", pdm)][..], true, "pdm.lock (pdm.lock): the lock file has no SHA-256 of 'odd'"),
     ] {

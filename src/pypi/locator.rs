@@ -41,10 +41,10 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
         if index.scheme() != "file" {
             return None;
         }
-        // SECURITY: only files below the directory. `Url` has removed `..`.
+        // SECURITY: only files below the directory. `Url` has removed `..`, but not that of `%2F..`.
         let path = file.path().strip_prefix(index.path().trim_end_matches('/'))?.strip_prefix('/')?;
         let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
-        return (!path.is_empty()).then_some(path);
+        return path.split('/').all(|part| !matches!(part, "" | "." | "..")).then_some(path);
     }
     if is_same_server(&file, &index) {
         return Some(file.path().to_owned());
@@ -204,7 +204,12 @@ mod tests {
             addressed("file:///srv/web/packages/aa/a%20b-1.whl", &index),
             Ok(("file:///srv/web".to_owned(), "packages/aa/a b-1.whl".to_owned()))
         );
-        for bad in ["file:///srv/website/a-1.whl", "file:///etc/passwd", "file:///srv/web/../x/a-1.whl"] {
+        for bad in [
+            "file:///srv/website/a-1.whl",
+            "file:///etc/passwd",
+            "file:///srv/web/../x/a-1.whl",
+            "file:///srv/web/a%2F..%2F../x/a-1.whl",
+        ] {
             assert!(addressed(bad, &index).is_err(), "{bad}");
         }
         assert!(addressed("https://files.pythonhosted.org/a-1.whl", &index).is_ok());

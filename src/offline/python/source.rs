@@ -129,8 +129,10 @@ fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String)
     url.set_fragment(None);
     match url.scheme() {
         "file" => {
-            // SECURITY: only files below the directory. `Url` has removed `..`.
+            // SECURITY: only files below the directory. `Url` has removed `..`, but not that of `%2F..`.
+            let decoded_path = percent_decode_str(url.path()).decode_utf8().map_err(|_| "is not UTF-8")?;
             let is_below = index.scheme() == "file"
+                && decoded_path.split('/').all(|part| part != "..")
                 && url
                     .path()
                     .strip_prefix(index.path().trim_end_matches('/'))
@@ -230,6 +232,7 @@ mod tests {
             ("file:///etc/passwd", "https://pypi.org", "not below"),
             ("file:///srv/website/a-1.whl", "file:///srv/web", "not below"),
             ("file:///srv/web/../x/a-1.whl", "file:///srv/web", "not below"),
+            ("file:///srv/web/a%2F..%2F../x/a-1.whl", "file:///srv/web", "not below"),
             ("https://pypi.org/a-1.whl?token=1", "https://pypi.org", "query"),
             ("https://pypi.org/a/", "https://pypi.org", "of a file"),
         ] {

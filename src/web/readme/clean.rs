@@ -59,6 +59,8 @@ pub(super) const ELEMENTS: [&str; 46] = [
 /// The beginning of all ids: a README cannot take those of the page.
 const ID_PREFIX: &str = "readme-";
 
+/// Longest HTML of a converter, in bytes.
+const MAX_HTML: usize = 4 << 20;
 /// Most tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
 const MAX_TAGS: usize = 10_000;
 /// Most attributes of a tag: the parser compares each with all before it.
@@ -135,6 +137,9 @@ fn target(address: &str, links: &Links) -> Option<String> {
 fn is_simple(html: &str) -> bool {
     const FORMATTING: [&str; 13] =
         ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
+    if html.len() > MAX_HTML {
+        return false;
+    }
     let mut formatting: HashSet<&str> = HashSet::new();
     let (mut tags, mut formatting_bytes, mut longest_link) = (0_usize, 0_usize, 0_usize);
     // Tags overlap only in values with `<`.

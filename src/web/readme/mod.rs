@@ -350,6 +350,10 @@ mod tests {
             "<div>".repeat(20_000),
             "<b>".repeat(50_000),
             format!("{distinct}{}", "<p>x".repeat(9_000)),
+            format!(".. |s| replace:: {}\n\n{}", "a".repeat(50_000), "|s| ".repeat(20_000)),
+            format!(".. |s| replace:: {}\n\n{}", "a".repeat(400), "|s| ".repeat(50_000)),
+            format!(".. _t: https://a.example/{}\n\n{}", "a".repeat(1_900), "t_\n\n".repeat(20_000)),
+            "_-".repeat(30_000),
             // What is open at the end of a paragraph is repeated in all that follow, with its attributes.
             format!("<p><b title=\"{}\">{}", "a".repeat(100_000), "<p>x".repeat(4_000)),
             format!("<p><a title='>{}'>{}", "a".repeat(100_000), "<p>x".repeat(4_000)),

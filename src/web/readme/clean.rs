@@ -392,3 +392,24 @@ fn slug(behind: &[Part<'_>]) -> String {
     }
     slug
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_end_where_the_parser_ends_them() {
+        for (tag, expected) in [
+            ("b>x", (2, 0)),
+            ("a href='x>y' b=c/d e/f>z", (23, 4)),
+            ("/p a>", (5, 2)),
+            ("b =\"x>y", (6, 1)),
+            ("img a=\">", (8, 1)),
+            ("p a = > b", (7, 1)),
+            (" b", (0, 0)),
+            ("!-- b='", (0, 0)),
+        ] {
+            assert_eq!(extent(tag.as_bytes()), expected, "{tag}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Semaphore;
+
 use super::{RepoError, Repositories};
 use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
@@ -66,6 +68,9 @@ pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<Depe
 /// Points in the [`Cache`].
 pub(super) const CACHE_ENTRIES: usize = 4;
 
+/// Graphs that are read at a time: the records of all of CRAN have tens of megabytes.
+static READS: Semaphore = Semaphore::const_new(2);
+
 /// Returns the dependency graph of a point: read once, then cached.
 ///
 /// # Errors
@@ -76,6 +81,7 @@ pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<
 }
 
 async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
+    let _permit = READS.acquire().await.ok();
     let mut records_by_tree = Vec::with_capacity(trees.len());
     for tree in trees {
         let PointTree { tree, seq, .. } = *tree;

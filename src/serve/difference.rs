@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use tokio::sync::Semaphore;
+
 use super::listing::{self, ListedVersion};
 use super::{RepoError, Repositories, python};
 use crate::model::ids::{ReleaseId, SourceId};
@@ -11,6 +13,10 @@ use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::python::version::Version;
 use crate::r::version;
+use crate::storage::StorageError;
+
+/// Comparisons at a time: one of all of CRAN takes some megabytes and a tenth of a second of CPU.
+static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// A package as one of the points lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,9 +110,13 @@ pub async fn between(
     if from.trees == to.trees {
         return Ok(Vec::new());
     }
+    let _permit = COMPARISONS.acquire().await.ok();
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
-    Ok(compare(before, after, python::language(&repositories.state, to)))
+    let language = python::language(&repositories.state, to);
+    // Not on a thread that serves other requests.
+    let changes = tokio::task::spawn_blocking(move || compare(before, after, language)).await;
+    changes.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))
 }
 
 fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Language) -> Vec<Change> {

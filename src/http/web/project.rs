@@ -22,6 +22,8 @@ use crate::web::text::{segment, size};
 
 /// Dependents on the page; their number is always shown.
 const MAX_DEPENDENTS: usize = 20;
+/// Dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name some hundred thousand.
+const MAX_DEPENDENCIES: usize = 1000;
 /// Requirements of a Python project on the page.
 const MAX_REQUIREMENTS: usize = 200;
 
@@ -142,14 +144,15 @@ fn facts(
 
 fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'static str, Vec<Dependency>)> {
     let of_kind = |kind: DependencyKind| {
-        let dependencies = description.dependencies(kind).map(|dependency| Dependency {
-            name: dependency.name.to_owned(),
-            condition: dependency
-                .requirement
-                .map(|r| format!("{} {}", r.operator.as_str(), r.version))
-                .unwrap_or_default(),
-            is_listed: graph.lists(dependency.name),
-        });
+        let dependencies =
+            description.dependencies(kind).take(MAX_DEPENDENCIES).map(|dependency| Dependency {
+                name: dependency.name.to_owned(),
+                condition: dependency
+                    .requirement
+                    .map(|r| format!("{} {}", r.operator.as_str(), r.version))
+                    .unwrap_or_default(),
+                is_listed: graph.lists(dependency.name),
+            });
         (kind.field(), dependencies.collect::<Vec<_>>())
     };
     let kinds = DependencyKind::ALL.into_iter().map(of_kind);

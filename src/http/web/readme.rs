@@ -40,12 +40,16 @@ pub(super) async fn html(text: Vec<u8>, format: Format, links: Links) -> Option<
     if let Some(html) = CACHE.get(&key) {
         return Some(html);
     }
-    let _one = CONVERSION.lock().await;
+    let one = CONVERSION.lock().await;
     if let Some(html) = CACHE.get(&key) {
         return Some(html);
     }
-    let links = key.2.clone();
-    let converted = tokio::task::spawn_blocking(move || render(&text, format, &links)).await.ok()?;
-    CACHE.insert(key, converted.clone());
-    Some(converted)
+    // A client that disconnects ends neither the conversion nor the wait of the next one.
+    let convert = move || {
+        let _one = one;
+        let converted = render(&text, key.1, &key.2);
+        CACHE.insert(key, converted.clone());
+        converted
+    };
+    tokio::task::spawn_blocking(convert).await.ok()
 }

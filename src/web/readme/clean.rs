@@ -59,11 +59,17 @@ pub(super) const ELEMENTS: [&str; 46] = [
 /// The beginning of all ids: a README cannot take those of the page.
 const ID_PREFIX: &str = "readme-";
 
+/// Longest HTML of a converter, in bytes.
+const MAX_HTML: usize = 4 << 20;
 /// Most tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
 const MAX_TAGS: usize = 10_000;
+/// Most attributes of a tag: the parser compares each with all before it.
+const MAX_ATTRIBUTES: usize = 100;
 /// Limit of the product of tags and different tags for formatting: every paragraph repeats the open ones (HTML
 /// standard, reconstruction of the active formatting elements).
 const MAX_REPEATED: usize = 300_000;
+/// Limit of the bytes of what is repeated, which includes attributes.
+const MAX_REPEATED_BYTES: usize = 8 << 20;
 
 /// Where relative links of a README lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -125,20 +131,87 @@ fn target(address: &str, links: &Links) -> Option<String> {
 }
 
 /// Whether the parser of HTML is fast with a text, and its result is not much longer.
+///
+/// SECURITY: every `<` is taken for the beginning of a tag, also one in a comment or in the value of an attribute, so
+/// that no tag of the parser is left out, whatever precedes it.
 fn is_simple(html: &str) -> bool {
     const FORMATTING: [&str; 13] =
         ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
+    if html.len() > MAX_HTML {
+        return false;
+    }
     let mut formatting: HashSet<&str> = HashSet::new();
-    let mut tags = 0_usize;
-    for tag in html.split('<').skip(1) {
+    let (mut tags, mut formatting_bytes, mut longest_link) = (0_usize, 0_usize, 0_usize);
+    // Tags overlap only in values with `<`.
+    let mut unread = html.len().saturating_mul(4);
+    for (start, _) in html.match_indices('<') {
         tags += 1;
+        let rest = html.get(start + 1..).unwrap_or_default();
+        let (length, attributes) = extent(rest.as_bytes());
+        let Some(left) = unread.checked_sub(length) else { return false };
+        unread = left;
+        if tags > MAX_TAGS || attributes > MAX_ATTRIBUTES {
+            return false;
+        }
+        let tag = rest.get(..length).unwrap_or(rest);
         let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            formatting.insert(tag.split('>').next().unwrap_or(tag));
+        if name.eq_ignore_ascii_case("a") {
+            // A link ends the one before it.
+            longest_link = longest_link.max(length);
+        } else if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) && formatting.insert(tag) {
+            formatting_bytes += length;
         }
     }
     // Three equal ones can be open.
-    tags <= MAX_TAGS && tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
+    let bytes = formatting_bytes.saturating_mul(3).saturating_add(longest_link);
+    tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
+        && tags.saturating_mul(bytes) <= MAX_REPEATED_BYTES
+}
+
+/// The number of bytes of a tag behind its `<`, with its `>`, and the number of its attributes, as the parser reads
+/// them (HTML standard, 13.2.5.32 to 13.2.5.39). Reading ends after too many attributes.
+fn extent(tag: &[u8]) -> (usize, usize) {
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum State {
+        ElementName,
+        BeforeName,
+        Name,
+        AfterName,
+        BeforeValue,
+        Quoted(u8),
+        Unquoted,
+    }
+    // End tags may have attributes, too.
+    let name = tag.strip_prefix(b"/").unwrap_or(tag);
+    let is_tag = name.first().is_some_and(u8::is_ascii_alphabetic);
+    if !is_tag {
+        return (0, 0);
+    }
+    let (mut state, mut attributes) = (State::ElementName, 0);
+    for (at, byte) in tag.iter().copied().enumerate() {
+        let is_space = byte.is_ascii_whitespace();
+        state = match state {
+            State::Quoted(quote) if byte == quote => State::BeforeName,
+            State::Quoted(quote) => State::Quoted(quote),
+            _ if byte == b'>' => return (at + 1, attributes),
+            State::BeforeValue if is_space => State::BeforeValue,
+            State::BeforeValue if byte == b'"' || byte == b'\'' => State::Quoted(byte),
+            State::BeforeValue => State::Unquoted,
+            State::Unquoted if !is_space => State::Unquoted,
+            State::Name | State::AfterName if byte == b'=' => State::BeforeValue,
+            State::Name | State::AfterName if is_space => State::AfterName,
+            State::ElementName | State::Name if !is_space && byte != b'/' => state,
+            _ if is_space || byte == b'/' => State::BeforeName,
+            _ => {
+                attributes += 1;
+                State::Name
+            }
+        };
+        if attributes > MAX_ATTRIBUTES {
+            return (at + 1, attributes);
+        }
+    }
+    (tag.len(), attributes)
 }
 
 /// A part of clean HTML.
@@ -318,4 +391,25 @@ fn slug(behind: &[Part<'_>]) -> String {
         }
     }
     slug
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_end_where_the_parser_ends_them() {
+        for (tag, expected) in [
+            ("b>x", (2, 0)),
+            ("a href='x>y' b=c/d e/f>z", (23, 4)),
+            ("/p a>", (5, 2)),
+            ("b =\"x>y", (6, 1)),
+            ("img a=\">", (8, 1)),
+            ("p a = > b", (7, 1)),
+            (" b", (0, 0)),
+            ("!-- b='", (0, 0)),
+        ] {
+            assert_eq!(extent(tag.as_bytes()), expected, "{tag}");
+        }
+    }
 }

@@ -338,6 +338,9 @@ mod tests {
     #[test]
     fn repeated_and_nested_text_has_a_bounded_result() {
         let distinct: String = (0..9_000).map(|at| format!("<b id={at}>")).collect();
+        let numbered = |before: &str, after: &str| {
+            (0..3_000).map(|at| format!("{before}{at}{after}")).collect::<String>()
+        };
         let texts = [
             "> ".repeat(10_000),
             "[".repeat(100_000),
@@ -347,6 +350,16 @@ mod tests {
             "<div>".repeat(20_000),
             "<b>".repeat(50_000),
             format!("{distinct}{}", "<p>x".repeat(9_000)),
+            format!(".. |s| replace:: {}\n\n{}", "a".repeat(50_000), "|s| ".repeat(20_000)),
+            format!(".. |s| replace:: {}\n\n{}", "a".repeat(400), "|s| ".repeat(50_000)),
+            format!(".. _t: https://a.example/{}\n\n{}", "a".repeat(1_900), "t_\n\n".repeat(20_000)),
+            "_-".repeat(30_000),
+            // What is open at the end of a paragraph is repeated in all that follow, with its attributes.
+            format!("<p><b title=\"{}\">{}", "a".repeat(100_000), "<p>x".repeat(4_000)),
+            format!("<p><a title='>{}'>{}", "a".repeat(100_000), "<p>x".repeat(4_000)),
+            format!("<p><b{}>{}", numbered(" a", ""), "<p>x".repeat(4_000)),
+            format!("<p>{}{}", numbered("<b title='<", "'>"), "<p>x".repeat(2_000)),
+            format!("<p{}>x</p{}>", numbered(" a", ""), numbered(" b", "=1")),
             "a\n  b\n".repeat(10_000),
             (0..300).map(|depth| format!("{}* a\n\n", "  ".repeat(depth))).collect(),
             "x_ ".repeat(50_000),
@@ -360,5 +373,7 @@ mod tests {
                 assert_harmless(&html, text);
             }
         }
+        let ordinary = "A **b** `c` [d](https://d.example/path?query=value#fragment).\n\n".repeat(500);
+        assert!(html(&ordinary, Format::Markdown).contains("<strong>b</strong>"));
     }
 }

@@ -5,6 +5,8 @@ use super::restructured_inline::{Names, escape, inline, key};
 
 /// Deepest nesting of lists, quotes and directives; deeper text is shown as it is written.
 const MAX_DEPTH: usize = 8;
+/// Longest text or address that names stand for, in bytes: a name of one letter may be used everywhere.
+const MAX_MEANING: usize = 500;
 /// Most lines of a table of columns.
 const MAX_TABLE: usize = 1000;
 /// The characters that underline titles.
@@ -39,6 +41,8 @@ fn names(lines: &[&str]) -> Names {
             names.substitutions.insert(name.to_owned(), text);
         }
     }
+    names.targets.retain(|_, address| address.len() <= MAX_MEANING);
+    names.substitutions.retain(|_, text| text.len() <= MAX_MEANING);
     names
 }
 

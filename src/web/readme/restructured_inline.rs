@@ -8,6 +8,8 @@ use crate::web::text::external;
 
 /// Longest text between two marks, in bytes.
 const MAX_SPAN: usize = 2000;
+/// Longest name of a reference without marks, in bytes. It may begin at every character.
+const MAX_NAME: usize = 100;
 
 /// What names in a text stand for.
 #[derive(Default)]
@@ -63,7 +65,12 @@ pub(super) fn escape(text: &str) -> String {
 
 /// The beginning of a text, so that the search for the end of a mark is bounded.
 fn window(text: &str) -> &str {
-    let mut limit = MAX_SPAN.min(text.len());
+    beginning(text, MAX_SPAN)
+}
+
+/// At most the first bytes of a text.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut limit = most.min(text.len());
     while !text.is_char_boundary(limit) {
         limit -= 1;
     }
@@ -132,7 +139,7 @@ fn role(rest: &str) -> Option<(String, usize)> {
 
 /// `name_`, if the name has an address.
 fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
-    let rest = window(rest);
+    let rest = beginning(rest, MAX_NAME);
     let end = rest.find(|c: char| !c.is_alphanumeric() && !"_-.+".contains(c)).unwrap_or(rest.len());
     let word = rest.get(..end)?.trim_end_matches(['.', '-', '+']);
     let name = word.strip_suffix("__").or_else(|| word.strip_suffix('_'))?;

@@ -135,13 +135,15 @@ impl Failure {
     /// 429 after too many credentials that are not valid.
     #[must_use]
     pub fn too_many_failures(retry_after: u64) -> Failure {
+        Failure::too_many_requests("too many requests with a token or password that is not valid", retry_after)
+    }
+
+    /// 429 with `Retry-After` in seconds.
+    #[must_use]
+    pub fn too_many_requests(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
             retry_after: Some(retry_after),
-            ..Failure::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                Code::TooManyRequests,
-                "too many requests with a token or password that is not valid",
-            )
+            ..Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, phrase)
         }
     }
 }

@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::app::App;
 use super::error::Failure;
 use super::login::{cookie, origin};
-use super::peer::{Peer, client_network};
+use super::peer::Peer;
 use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
@@ -66,13 +66,8 @@ impl Principal {
             return Ok(Principal::Token(token));
         }
         metrics::tokens().count_refused(kind);
-        let site = app.site.load();
-        // Clients of a proxy that does not name them share one address.
-        let address = site.client_address(peer, headers).filter(|address| !site.is_shared(*address));
-        if let Some(address) = address
-            && let Err(seconds) = app.tokens.count_failure(client_network(address), prefix, now)
-        {
-            return Err(Failure::too_many_failures(seconds));
+        if let Some(client) = app.site.load().client_network(peer, headers) {
+            app.tokens.count_failure(client, prefix, now).map_err(Failure::too_many_failures)?;
         }
         Err(Failure::unauthorized(INVALID, REALM))
     }

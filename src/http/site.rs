@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::body::Body;
-use super::peer::{Client, Peer};
+use super::peer::{Client, Peer, client_network};
 use crate::config::Config;
 
 /// An element of `X-Forwarded-For`; some proxies add the port.
@@ -68,8 +68,7 @@ impl SiteSettings {
     }
 
     /// Whether many clients may share an address: that of a trusted proxy, or a loopback address.
-    #[must_use]
-    pub fn is_shared(&self, address: IpAddr) -> bool {
+    fn is_shared(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.is_proxy(address)
     }
 
@@ -106,6 +105,14 @@ impl SiteSettings {
             client = hop;
         }
         Some(client)
+    }
+
+    /// Returns the network to which limits of credentials and sign-ins attribute a request; `None` if many clients may share
+    /// its address.
+    #[must_use]
+    pub fn client_network(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+        let address = self.client_address(peer, headers)?;
+        (!self.is_shared(address)).then(|| client_network(address))
     }
 
     /// Returns the maximum number of open connections of a client; `None` if it has no limit.

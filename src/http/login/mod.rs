@@ -18,14 +18,12 @@ use super::app::App;
 use super::base_url::RequestHead;
 use super::body::Body;
 use super::error::Failure;
-use super::peer::client_network;
 use super::read_body;
 use super::request_body::{self, Incoming};
 use super::response;
 use super::route::Route;
 use super::route::login::LoginRoute;
 use super::target::Query;
-use crate::api::error::Code;
 use crate::config::OpenIdConnect;
 
 /// Maximum length of a form, in bytes.
@@ -113,21 +111,15 @@ pub(super) async fn answer(
 /// # Errors
 /// 429 after too many of a client.
 fn count_begin(app: &App, head: &RequestHead<'_>, is_of_device: bool) -> Result<(), Failure> {
-    let site = app.site.load();
-    // Clients of a proxy that does not name them share one address.
-    let address = site.client_address(head.peer, &head.parts.headers);
-    let Some(address) = address.filter(|address| !site.is_shared(*address)) else { return Ok(()) };
-    let counted = app.tokens.count_sign_in(client_network(address), is_of_device, head.received_at);
+    let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
+    let counted = app.tokens.count_sign_in(client, is_of_device, head.received_at);
     counted.map_err(|seconds| too_many("sign-ins", seconds))
 }
 
 /// Returns a 429 with `Retry-After` in seconds.
 fn too_many(noun: &str, seconds: u64) -> Failure {
     let phrase = format!("too many {noun} in a short time; try again in {seconds} seconds");
-    Failure {
-        retry_after: Some(seconds),
-        ..Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, phrase)
-    }
+    Failure::too_many_requests(phrase, seconds)
 }
 
 /// Checks that a page of this server sends a form. SECURITY: `http::permission` checks it only for a request whose client

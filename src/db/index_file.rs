@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::file::FileState;
 use super::python_file::{DISTRIBUTION, METADATA};
+use super::python_write::{FILE_COLUMNS, LIFE_COLUMNS};
 use super::{Conn, DbError, Row, Value, ids, import};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
@@ -216,19 +217,6 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 AND package_id = $3 \
         AND path = '' AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
-    const LIFE: [&str; 11] = [
-        "tree_id",
-        "state",
-        "package_id",
-        "path",
-        "from_seq",
-        "to_seq",
-        "release_id",
-        "variant",
-        "file_id",
-        "mark",
-        "note",
-    ];
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
     let mut new_files: Vec<(&NewFile, i64, Option<&str>)> = Vec::new();
@@ -305,26 +293,11 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                 Value::Null,
             ));
         }
-        c.batch_insert("file", &FILE, &rows)?;
+        c.batch_insert("file", &FILE_COLUMNS, &rows)?;
     }
     c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
-    c.batch_insert("life", &LIFE, &lives)
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
-
-const FILE: [&str; 12] = [
-    "id",
-    "release_id",
-    "role",
-    "platform",
-    "build",
-    "name",
-    "locator",
-    "size",
-    "md5",
-    "sha256",
-    "state",
-    "facts",
-];
 
 fn file_row(
     (id, release, role): (FileId, ReleaseId, &str),

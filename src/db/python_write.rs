@@ -7,22 +7,24 @@ use super::{Conn, DbError, Value, ids, package};
 use crate::model::file_change::{FileChange, NewPythonFile};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq};
 
-const LIFE_COLUMNS: [&str; 11] = with_column(import::LIFE_COLUMNS, "note");
-const FILE_COLUMNS: [&str; 12] = with_column(import::FILE_COLUMNS, "facts");
+/// Columns of lives of files, in the order in which rows are written.
+pub(super) const LIFE_COLUMNS: [&str; 11] = with_column(import::LIFE_COLUMNS, "note");
+/// Columns of files, in the order in which rows are written.
+pub(super) const FILE_COLUMNS: [&str; 12] = with_column(import::FILE_COLUMNS, "facts");
 
-/// Returns a list of columns extend_keys by `last`. `M` is `N + 1`.
+/// Returns a list of columns with `last` at its end. `M` is `N + 1`.
 const fn with_column<const N: usize, const M: usize>(
     columns: [&'static str; N],
     last: &'static str,
 ) -> [&'static str; M] {
     assert!(M == N + 1, "exactly one column is added");
-    let mut extend_keys = [last; M];
+    let mut extended = [last; M];
     let mut index = 0;
     while index < N {
-        extend_keys[index] = columns[index];
+        extended[index] = columns[index];
         index += 1;
     }
-    extend_keys
+    extended
 }
 
 /// Writes changes.

@@ -15,6 +15,7 @@ use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Timestamp};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::r::document::RDocument;
@@ -141,7 +142,8 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         clock,
         node: Identity(rand::random()),
     }));
-    let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
+    let started =
+        Sync::new(PageReads::new(state.clone()), state.clone()).start(SourceKind::Cran).expect("a sync");
     let mut progress = started.job().state.clone();
     let job_state = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(job_state, JobState::Done(_)), "{job_state:?}");
@@ -162,7 +164,7 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
 
 /// Repositories with empty caches.
 fn repositories(state: &Arc<State>) -> Arc<Repositories> {
-    Repositories::new(Fetches::new(state.clone()), state.clone())
+    Repositories::new(Fetches::new(state.clone()), PageReads::new(state.clone()), state.clone())
 }
 
 /// Decodes a gzip stream; returns other bytes unchanged.

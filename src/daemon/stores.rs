@@ -23,6 +23,7 @@ use crate::http::resolve_cache::ResolveCache;
 use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
 use crate::model::time::{Clock, Timestamp, microseconds};
+use crate::pypi::PageReads;
 use crate::serve::Repositories;
 use crate::state::{Handles, State};
 use crate::storage::Storage;
@@ -94,7 +95,8 @@ async fn build_app(
         clock: context.clock.clone(),
         node: context.cluster.id(),
     }));
-    let sync = Sync::new(Arc::clone(&state));
+    let page_reads = PageReads::new(Arc::clone(&state));
+    let sync = Sync::new(Arc::clone(&page_reads), Arc::clone(&state));
     sync.recover().await?;
     // These run concurrently with the start; requests for requirements or vulnerabilities wait for their results.
     tokio::spawn(sync.load_rules());
@@ -104,7 +106,7 @@ async fn build_app(
     let tokens = Tokens::open(&state.db, &state.catalog, key).await?;
     let providers = Providers::new(&config.proxy)?;
     let fetches = Fetches::new(Arc::clone(&state));
-    let repositories = Repositories::new(Arc::clone(&fetches), Arc::clone(&state));
+    let repositories = Repositories::new(Arc::clone(&fetches), page_reads, Arc::clone(&state));
     let uploads = Uploads::new(Arc::clone(&fetches), Arc::clone(&state));
     let upkeep = Upkeep::new(
         Arc::clone(&fetches),

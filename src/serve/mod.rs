@@ -73,7 +73,7 @@ pub struct Repositories {
 impl Repositories {
     /// Creates the handle, with empty caches.
     #[must_use]
-    pub fn new(fetches: Arc<Fetches>, state: Arc<State>) -> Arc<Repositories> {
+    pub fn new(fetches: Arc<Fetches>, page_reads: Arc<PageReads>, state: Arc<State>) -> Arc<Repositories> {
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),
             indexes: index::Cache::default(),
@@ -91,7 +91,7 @@ impl Repositories {
             sdist_lock: tokio::sync::Mutex::default(),
             index_names_lock: tokio::sync::Mutex::default(),
             fetches,
-            page_reads: PageReads::new(Arc::clone(&state)),
+            page_reads,
             state,
         })
     }

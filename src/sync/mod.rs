@@ -86,10 +86,9 @@ impl HaltedSync {
 }
 
 impl Sync {
-    /// A `Sync` on the shared state.
+    /// A `Sync` on the shared state. Pages of indexes that it reads count towards the limit of `page_reads`.
     #[must_use]
-    pub fn new(state: Arc<State>) -> Sync {
-        let page_reads = PageReads::new(Arc::clone(&state));
+    pub fn new(page_reads: Arc<PageReads>, state: Arc<State>) -> Sync {
         Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
 

@@ -7,6 +7,7 @@ use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
@@ -305,7 +306,7 @@ async fn scenario(engine: db::Engine) {
     edit::subscription::subscribe(&backend.state, "py", "subset", None, OnExisting::Fail, &actor())
         .await
         .unwrap();
-    let sync = Sync::new(backend.state.clone());
+    let sync = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone());
     sync.start(SourceKind::Pypi).unwrap().job().wait_end().await.unwrap_or_else(|error| panic!("{error}"));
 
     let curated = Curated { backend };

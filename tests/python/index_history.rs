@@ -11,6 +11,7 @@ use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Day, Timestamp};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::python::simple::page::ProjectPage;
@@ -37,7 +38,7 @@ pub(super) async fn subscribe(backend: &Backend) {
 }
 
 pub(super) async fn sync(backend: &Backend) {
-    let sync = Sync::new(backend.state.clone());
+    let sync = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone());
     let message = sync.start(SourceKind::Pypi).unwrap().job().wait_end().await;
     message.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -16,6 +16,7 @@ use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
 use rstudio_pm::logs::{AccessLog, OptionalLog, ServiceLog};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::r::document::RDocument;
@@ -72,7 +73,7 @@ async fn serve(backend: &Backend) -> String {
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),
         upkeep: backend.upkeep.clone(),
-        sync: Sync::new(Arc::clone(&state)),
+        sync: Sync::new(PageReads::new(Arc::clone(&state)), Arc::clone(&state)),
         usage: Usage::default(),
         site: Arc::clone(&site),
         limits: limits.clone(),

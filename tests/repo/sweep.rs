@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
@@ -123,11 +124,15 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
     let backend = Backend::with_stores(StoresConfig { gcfg }).await;
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
-        let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
+        let result = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone())
+            .start_requirements("test")
+            .job()
+            .wait_end()
+            .await;
         assert!(result.expect("rules").contains("are in use now"));
     }
     let backend = check_sweep_of_documents(backend).await;
-    Sync::new(backend.state.clone()).load_rules().await;
+    Sync::new(PageReads::new(backend.state.clone()), backend.state.clone()).load_rules().await;
     assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
 
@@ -138,11 +143,15 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     let backend = Backend::with_stores(StoresConfig { gcfg }).await;
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
-        let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
+        let result = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone())
+            .start_advisories("test")
+            .job()
+            .wait_end()
+            .await;
         assert!(result.expect("advisories").contains("are in use now"));
     }
     let backend = check_sweep_of_documents(backend).await;
-    Sync::new(backend.state.clone()).load_advisories().await;
+    Sync::new(PageReads::new(backend.state.clone()), backend.state.clone()).load_advisories().await;
     assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }
 

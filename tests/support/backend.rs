@@ -14,6 +14,7 @@ use rstudio_pm::jobs::Jobs;
 use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::serve::{RepoError, Repositories};
 use rstudio_pm::state::{Handles, State};
 use rstudio_pm::storage::{Storage, install_tls_provider};
@@ -103,7 +104,7 @@ impl Backend {
         now: Arc<AtomicI64>,
     ) -> Backend {
         let fetches = Fetches::with_limits(state.clone(), limits);
-        let repositories = Repositories::new(fetches.clone(), state.clone());
+        let repositories = Repositories::new(fetches.clone(), PageReads::new(state.clone()), state.clone());
         let uploads = Uploads::new(fetches.clone(), state.clone());
         let upkeep = Upkeep::new(fetches.clone(), repositories.clone(), uploads.clone(), state.clone());
         Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder }

@@ -12,6 +12,7 @@ use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::sync::Sync;
@@ -137,7 +138,13 @@ impl SyncBackend {
             node: Identity(rand::random()),
             db,
         });
-        SyncBackend { sync: Sync::new(state.clone()), state, dir, clock, config }
+        SyncBackend {
+            sync: Sync::new(PageReads::new(state.clone()), state.clone()),
+            state,
+            dir,
+            clock,
+            config,
+        }
     }
 
     /// Sets the binary servers of CRAN.

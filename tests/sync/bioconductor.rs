@@ -10,6 +10,7 @@ use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::bioconductor::Part;
 use rstudio_pm::serve::{self, Repositories};
 use rstudio_pm::sync::task::Task;
@@ -309,7 +310,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     task.abort();
     assert_eq!(mirror.take_requests(), []);
     let fetches = Fetches::new(server.state.clone());
-    let repositories = Repositories::new(fetches, server.state.clone());
+    let repositories = Repositories::new(fetches, PageReads::new(server.state.clone()), server.state.clone());
     let name = "bioc".parse().expect("a name");
     let actor = Actor("test".to_owned());
     edit::repo::create(

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::serve::located::{FileBody, LocatedFile, OpenFile};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
@@ -64,7 +65,9 @@ impl Fixture {
     }
 
     async fn sync(&self) -> String {
-        let sync = Sync::new(self.backend.state.clone()).start(SourceKind::Cran).expect("cran is synced");
+        let sync = Sync::new(PageReads::new(self.backend.state.clone()), self.backend.state.clone())
+            .start(SourceKind::Cran)
+            .expect("cran is synced");
         sync.job().wait_end().await.expect("a sync")
     }
 

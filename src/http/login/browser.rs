@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderValue, Response, StatusCode, header};
+use maud::html;
 use sha2::Digest;
 use url::form_urlencoded::Serializer;
 
@@ -236,11 +237,12 @@ pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHe
     };
     let document = app.providers.document(&provider.settings.issuer, head.received_at).await.ok();
     let endpoint = document.and_then(|document| document.end_session_endpoint.clone());
-    let body = format!(
-        "<p>{}</p><form method=\"post\" action=\"{}/__logout__\"><button>Sign out</button></form>",
-        page::escape(&name),
-        page::escape(prefix)
-    );
+    let body = html! {
+        p { (name) }
+        form method="post" action={ (prefix) "/__logout__" } {
+            button { "Sign out" }
+        }
+    };
     page::page(StatusCode::OK, ("Sign out", prefix), &body, endpoint.as_deref())
 }
 

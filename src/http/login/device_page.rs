@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
+use maud::{Markup, html};
 
 use super::Provider;
 use super::cookie::{self, SESSION};
-use super::page::{self, escape};
+use super::page;
 use crate::auth::Token;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -16,6 +17,8 @@ use crate::http::permission::session_limits;
 use crate::http::refused_proof;
 use crate::http::response;
 use crate::http::target::Query;
+
+const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have ended.";
 
 /// Shows a form for the code, or the sign-in with a code.
 ///
@@ -38,23 +41,27 @@ pub(super) async fn show(
         return Ok(redirect);
     };
     if code.is_empty() {
-        return Ok(code_form(prefix, ""));
+        return Ok(code_form(prefix, None));
     }
     count_code(app, user, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
         refused_proof::count_code(app, head)?;
-        return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
+        return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
-    let (code, address, root) = (escape(code), escape(&device.address), escape(prefix));
-    let body = format!(
-        "<p>A device asks to sign in as you. Allow it only if you started this yourself, and the device shows this \
-         code:</p><p><strong>{code}</strong></p><p>Address of the device: {address}</p>\
-         <form method=\"post\" action=\"{root}/__login__/device\">\
-         <input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
-         <button name=\"decision\" value=\"allow\">Allow</button> \
-         <button name=\"decision\" value=\"deny\">Deny</button></form>"
-    );
-    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None))
+    let body = html! {
+        p {
+            "A device asks to sign in as you. Allow it only if you started this yourself, and the device shows this \
+             code:"
+        }
+        p { strong { (code) } }
+        p { "Address of the device: " (device.address) }
+        form method="post" action={ (prefix) "/__login__/device" } {
+            input type="hidden" name="user_code" value=(code);
+            button name="decision" value="allow" { "Allow" } " "
+            button name="decision" value="deny" { "Deny" }
+        }
+    };
+    Ok(sign_in_page(prefix, &body))
 }
 
 /// Records the decision.
@@ -81,19 +88,19 @@ pub(super) async fn decide(
     count_code(app, Arc::clone(&unique_id), head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
         refused_proof::count_code(app, head)?;
-        return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
+        return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
     let user = (&session, &*unique_id);
     if !app.device_logins.decide(&device, is_allowed, user, (client, head.received_at)).await? {
-        return Ok(code_form(prefix, "<p>There is no sign-in with this code. It may have ended.</p>"));
+        return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     }
     let text = if is_allowed {
-        "<p>The device is signed in. You can close this page.</p>"
+        "The device is signed in. You can close this page."
     } else {
-        "<p>The device was denied. You can close this page.</p>"
+        "The device was denied. You can close this page."
     };
-    Ok(page::page(StatusCode::OK, ("Sign in a device", prefix), text, None))
+    Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }
 
 /// Counts a code that a user enters.
@@ -108,11 +115,22 @@ async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>
     Ok(app.sessions.find(&app.tokens, secret, session_limits(app), head.received_at).await?)
 }
 
-fn code_form(prefix: &str, message: &str) -> Response<Body> {
-    let root = escape(prefix);
-    let body = format!(
-        "{message}<form method=\"get\" action=\"{root}/__login__/device\"><p><label>Code that the device shows: \
-         <input name=\"user_code\" autocomplete=\"off\" autofocus></label> <button>Continue</button></p></form>"
-    );
-    page::page(StatusCode::OK, ("Sign in a device", prefix), &body, None)
+fn code_form(prefix: &str, message: Option<&str>) -> Response<Body> {
+    let body = html! {
+        @if let Some(message) = message {
+            p { (message) }
+        }
+        form method="get" action={ (prefix) "/__login__/device" } {
+            p {
+                label { "Code that the device shows: " input name="user_code" autocomplete="off" autofocus; }
+                " "
+                button { "Continue" }
+            }
+        }
+    };
+    sign_in_page(prefix, &body)
+}
+
+fn sign_in_page(prefix: &str, body: &Markup) -> Response<Body> {
+    page::page(StatusCode::OK, ("Sign in a device", prefix), body, None)
 }

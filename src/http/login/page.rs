@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use maud::{PreEscaped, html};
+use maud::{Markup, html};
 
 use super::origin::origin_of;
 use crate::http::body::Body;
@@ -10,16 +10,16 @@ use crate::http::response;
 use crate::web::assets;
 use crate::web::frame::{Frame, Root};
 
-/// Returns a page; `body` is HTML, `prefix` the path of `Server.Address`, `target` an address of the provider to which
+/// Returns a page; `prefix` is the path of `Server.Address`, `target` an address of the provider to which
 /// a form of the page redirects.
 pub(super) fn page(
     status: StatusCode,
     (title, prefix): (&str, &str),
-    body: &str,
+    body: &Markup,
     target: Option<&str>,
 ) -> Response<Body> {
     let frame = Frame::new(Root::of_prefix(prefix), title);
-    let html = frame.render(&html! { h1 { (title) } (PreEscaped(body)) });
+    let html = frame.render(&html! { h1 { (title) } (body) });
     let size = html.len();
     let mut response = Response::new(Body::full(html));
     *response.status_mut() = status;
@@ -34,11 +34,6 @@ pub(super) fn page(
     response
 }
 
-/// Returns plain text as HTML.
-pub(super) fn escape(text: &str) -> String {
-    html! { (text) }.into_string()
-}
-
 /// Returns a page with a problem and a link that begins again. `paragraphs` are plain text.
 pub(super) fn problem(
     status: StatusCode,
@@ -46,8 +41,12 @@ pub(super) fn problem(
     paragraphs: &[String],
     prefix: &str,
 ) -> Response<Body> {
-    let mut body: String = paragraphs.iter().map(|text| format!("<p>{}</p>", escape(text))).collect();
-    body.push_str(&format!("<p><a href=\"{}/__login__\">Sign in again</a></p>", escape(prefix)));
+    let body = html! {
+        @for text in paragraphs {
+            p { (text) }
+        }
+        p { a href={ (prefix) "/__login__" } { "Sign in again" } }
+    };
     page(status, (title, prefix), &body, None)
 }
 

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::error::BackupError;
@@ -16,6 +18,9 @@ use crate::db::durable_object::DurableObject;
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::storage::{Key, Pace, Storage, StorageError};
+
+/// Maximum number of chunks of an object that are hashed and not written yet.
+const CHUNKS_AHEAD: usize = 16;
 
 /// The result of copying.
 #[derive(Default)]
@@ -149,17 +154,29 @@ impl Copier<'_> {
         Ok(size.filter(|size| *size == existing_size))
     }
 
-    /// Reads an object into a file without a name.
+    /// Reads an object into a file without a name. A second thread writes what this one has hashed.
     fn read_object(&self, key: &Key, mut file: UnfinishedFile) -> Result<(UnfinishedFile, u64), BackupError> {
-        let place = self.folder.location("");
-        let write = |chunk: &[u8]| {
-            check_halt(self.reporter)?;
-            let pace = self.pace.iter();
-            pace.for_each(|pace| pace.wait_while(chunk.len() as u64, || !self.reporter.is_halted()));
-            file.write_all(chunk).map_err(BackupError::io("write to", &place))
-        };
         let content = self.runtime.block_on(self.storage.get(key, None))?.content;
-        let digest = self.runtime.block_on(content.digest(write))?;
+        let (sender, chunks) = mpsc::sync_channel::<Bytes>(CHUNKS_AHEAD);
+        let (digest, written) = std::thread::scope(|scope| {
+            let writer = scope
+                .spawn(move || chunks.iter().try_for_each(|chunk| file.write_all(&chunk)).map(|()| file));
+            let pass = |chunk: &Bytes| {
+                check_halt(self.reporter)?;
+                let pace = self.pace.iter();
+                pace.for_each(|pace| pace.wait_while(chunk.len() as u64, || !self.reporter.is_halted()));
+                // The thread ended if it could not write; its error is returned below.
+                sender
+                    .send(chunk.clone())
+                    .map_err(|_| BackupError::Refused("the file cannot be written".to_owned()))
+            };
+            let digest = self.runtime.block_on(content.digest(pass));
+            drop(sender);
+            (digest, writer.join())
+        });
+        let written = written.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let file = written.map_err(BackupError::io("write to", &self.folder.location("")))?;
+        let digest = digest?;
         if digest.sha256 != *key.digest() {
             let reason = format!("has the SHA-256 {}", digest.sha256);
             return Err(BackupError::damaged(Path::new(&key.path()), reason));

@@ -40,7 +40,7 @@ impl Content {
     /// Those of the storage and of `inspect`.
     pub async fn digest<E: From<StorageError>>(
         self,
-        mut inspect: impl FnMut(&[u8]) -> Result<(), E>,
+        mut inspect: impl FnMut(&Bytes) -> Result<(), E>,
     ) -> Result<ObjectDigest, E> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = self.into_stream();

@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ fuzz-lock:
 ## make docs    regenerate the generated pages of docs/
 docs:
 	UPDATE_DOCS=1 $(CARGO) test --test integration -- packaging::generated
+
+## make screenshots  write the pictures of the README, and pictures of all main pages to SCREENSHOTS (target/screenshots)
+SCREENSHOTS ?= $(CARGO_TARGET_DIR)/screenshots
+screenshots: setup
+	. tests/setup.env && RSPM_SCREENSHOTS=$(SCREENSHOTS) $(CARGO) test --test integration -- web::screenshots::pictures
+	@echo "$(SCREENSHOTS)"
 
 ## make portable  build the programs for every distribution with glibc 2.28 or newer, without debug information
 portable:

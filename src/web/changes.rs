@@ -122,7 +122,7 @@ impl Changes {
 
     fn table(&self, root: &Root) -> Markup {
         html! {
-            div.scroll tabindex="0" role="region" aria-label="Changes" { table {
+            section.scroll tabindex="0" aria-label="Changes" { table {
                 thead { tr {
                     @for heading in ["Name", "Change", "Before", "After", "Source", "Published"] {
                         th scope="col" { (heading) }

@@ -37,7 +37,7 @@ pub fn page(root: Root, location: &Location, package: &str, listed: &[Listed]) -
             "The versions that the sources of this repository listed. Each day is a link to the package as of the end "
             "of that day; of several sources, the first one in the order of the repository is served."
         }
-        div.scroll tabindex="0" role="region" aria-label="History" { table {
+        section.scroll tabindex="0" aria-label="History" { table {
             thead { tr {
                 th scope="col" { "Version" } th scope="col" { "Source" } th scope="col" { "Listed from" }
                 th scope="col" { "Until" }

@@ -98,7 +98,7 @@ fn results(root: &Root, found: &Found) -> Markup {
         return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
     }
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Packages that were found" { table {
+        section.scroll tabindex="0" aria-label="Packages that were found" { table {
             thead { tr {
                 th scope="col" { "Name" } th scope="col" { "Version" } th scope="col" { "Repository" }
                 th scope="col" { "Title" }

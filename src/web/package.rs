@@ -101,7 +101,9 @@ impl Package {
             (self.state(&frame.root))
             @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (visible(&self.title)) } } }
             figure.snippet {
-                figcaption { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
+                figcaption {
+                    span { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
+                }
                 pre tabindex="0" { code { (self.install) } }
             }
             (self.vulnerabilities())

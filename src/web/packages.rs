@@ -76,7 +76,7 @@ impl List {
 
     fn table(&self, root: &Root) -> Markup {
         html! {
-            div.scroll tabindex="0" role="region" aria-label="Packages" { table {
+            section.scroll tabindex="0" aria-label="Packages" { table {
                 thead { tr {
                     @for (key, heading) in COLUMNS { (self.heading(root, key, heading)) }
                     th scope="col" { "Title" }

@@ -47,7 +47,7 @@ pub fn page(root: Root, location: &Location, package: &str, versions: &[Version]
     frame.render(&html! {
         h1 { "Versions of " (visible(package)) }
         p { (count(versions.len(), "version", "versions")) " in this snapshot." }
-        div.scroll tabindex="0" role="region" aria-label="Versions" { table {
+        section.scroll tabindex="0" aria-label="Versions" { table {
             thead { tr {
                 th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Published" }
                 th scope="col" { "Files" }

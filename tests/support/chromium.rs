@@ -56,7 +56,8 @@ impl Chromium {
         let options = json!({
             "capabilities": { "alwaysMatch": {
                 "browserName": "chrome",
-                "timeouts": { "pageLoad": 60_000 },
+                "timeouts": { "pageLoad": 60_000, "script": 60_000 },
+                "goog:loggingPrefs": { "browser": "ALL" },
                 "goog:chromeOptions": { "args": switches },
             } }
         });
@@ -105,6 +106,43 @@ impl Chromium {
     /// Waits until the address of the page begins so.
     pub(crate) fn wait_for_url(&self, start: &str) {
         self.wait(start, || self.url().starts_with(start));
+    }
+
+    /// Runs the body of a function in the page and returns its result.
+    pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> Value {
+        let body = json!({ "script": script, "args": arguments });
+        self.command("POST", "execute/sync", &body).unwrap_or_else(|error| panic!("{}: {error}", self.url()))
+    }
+
+    /// As [`Chromium::run`], for a function whose last argument is called with the result.
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        let body = json!({ "script": script, "args": [] });
+        self.command("POST", "execute/async", &body).unwrap_or_else(|error| panic!("{}: {error}", self.url()))
+    }
+
+    /// Sends a command of the DevTools protocol.
+    pub(crate) fn devtools(&self, name: &str, parameters: &Value) -> Value {
+        let body = json!({ "cmd": name, "params": parameters });
+        self.command("POST", "goog/cdp/execute", &body).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Sets the size of the page in CSS pixels.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// Sets the colour scheme that pages see, `light` or `dark`, and the medium, `screen` or `print`.
+    pub(crate) fn emulate(&self, scheme: &str, medium: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }));
+    }
+
+    /// Takes the messages of the console since the last call: errors of scripts, of policies and of requests.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        let entries = self.command("POST", "se/log", &json!({ "type": "browser" })).expect("the log");
+        let entries = entries.as_array().expect("a list").iter();
+        entries.map(|entry| entry["message"].as_str().expect("a text").to_owned()).collect()
     }
 
     /// A cookie that is sent with a request for this page.

@@ -45,7 +45,7 @@ fn references(tags: &[Tag]) -> Vec<String> {
 }
 
 /// Follows all links from `/`; `prefix` is what a proxy removes from paths. Returns the paths of the pages.
-fn crawl(server: &Server, prefix: &str) -> BTreeSet<String> {
+pub(super) fn crawl(server: &Server, prefix: &str) -> BTreeSet<String> {
     let (mut pages, mut requested, mut pending) =
         (BTreeSet::new(), BTreeSet::new(), vec![format!("{prefix}/")]);
     while let Some(path) = pending.pop() {

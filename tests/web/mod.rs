@@ -1,5 +1,6 @@
 //! Pages for people, requested from a running server: form, headers, links, texts that others wrote, setup text.
 
+mod appearance;
 mod changes;
 mod document;
 mod headers;
@@ -7,6 +8,7 @@ mod hostile;
 mod links;
 mod packages;
 mod repositories;
+mod screenshots;
 mod setup;
 
 use crate::support::server::Server;

@@ -1,0 +1,207 @@
+//! Pages in Chromium, as people use them: accessibility (axe), HTML (html-validate), widths, keyboard, console, print,
+//! and use without script.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::links::crawl;
+use crate::python::package::{Package, add, repository};
+use crate::support::chromium::Chromium;
+use crate::support::server::Server;
+
+/// A folder of the programs for Node.
+fn node_module(name: &str) -> PathBuf {
+    let root =
+        std::env::var_os("RSPM_TEST_NODE").expect("RSPM_TEST_NODE: run tests/setup, then . tests/setup.env");
+    PathBuf::from(root).join("node_modules").join(name)
+}
+
+/// The server of all tests here, with R and Python packages.
+fn server() -> Server {
+    let server = super::server();
+    repository(&server);
+    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    server
+}
+
+/// All pages that links lead to, one of each kind of address with a query, and an error.
+fn pages(server: &Server) -> Vec<String> {
+    let mut of_kind: BTreeMap<(String, Vec<String>), String> = BTreeMap::new();
+    for page in crawl(server, "") {
+        let (path, query) = page.split_once('?').unwrap_or((&page, ""));
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_owned());
+        let date = |part: &str| part.len() == 10 && part.starts_with("20") && part.matches('-').count() == 2;
+        let path: Vec<&str> = path.split('/').map(|part| if date(part) { "DATE" } else { part }).collect();
+        of_kind.entry((path.join("/"), names.collect())).or_insert(page.clone());
+    }
+    let missing = "/team/latest/web/packages/alhpa/".to_owned();
+    of_kind.into_values().chain([missing]).collect()
+}
+
+/// The rules of axe that pages have to satisfy: WCAG 2.2 level AA and best practices.
+const AXE: &str = "const done = arguments[arguments.length - 1];
+    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    const text = (node) => `${node.html.slice(0, 300)}: ${node.failureSummary}`;
+    axe.run({ runOnly: tags }).then(
+        (result) => done(result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${text(node)}`))),
+        (error) => done([String(error)]));";
+
+#[test]
+fn no_page_violates_a_rule_of_axe_in_any_scheme_and_width() {
+    let server = server();
+    let axe = std::fs::read_to_string(node_module("axe-core/axe.min.js")).expect("axe-core: run tests/setup");
+    let chromium = Chromium::start();
+    // The policy of the pages forbids the script of axe.
+    chromium.devtools("Page.setBypassCSP", &json!({ "enabled": true }));
+    let mut violations = Vec::new();
+    for page in pages(&server) {
+        chromium.open(&server.url(&page));
+        chromium.run("(0, eval)(arguments[0]);", &[&axe]);
+        for (scheme, width) in [("light", 360), ("light", 1280), ("dark", 360), ("dark", 1280)] {
+            chromium.emulate(scheme, "screen");
+            chromium.resize(width, 900);
+            let found = chromium.run_async(AXE);
+            let found = found.as_array().expect("a list").iter();
+            violations.extend(found.map(|text| format!("{page} {scheme} {width}: {text}")));
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn no_page_has_an_error_of_html() {
+    let server = server();
+    let folder = tempfile::tempdir().expect("a directory");
+    let rules = json!({
+        "root": true,
+        "extends": ["html-validate:recommended"],
+        // The default types of buttons and fields are meant.
+        "rules": { "no-implicit-button-type": "off", "no-implicit-input-type": "off" },
+    });
+    std::fs::write(folder.path().join(".htmlvalidate.json"), rules.to_string()).expect("a file");
+    let pages = pages(&server);
+    for (number, page) in pages.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.html")), server.get(page).text())
+            .expect("a file");
+    }
+    let output = Command::new("node")
+        .arg(node_module("html-validate/bin/html-validate.js"))
+        .args(["--formatter", "text", "--max-warnings", "0", "."])
+        .current_dir(folder.path())
+        .output()
+        .expect("node runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}\n{pages:#?}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn pages_fit_narrow_windows_and_cause_no_message_of_the_browser() {
+    let server = server();
+    let chromium = Chromium::start();
+    chromium.resize(320, 900);
+    for page in pages(&server) {
+        chromium.open(&server.url(&page));
+        let wide = chromium.run(
+            "const root = document.documentElement;
+             if (root.scrollWidth <= root.clientWidth) return [];
+             const far = (element) => element.getBoundingClientRect().right > root.clientWidth;
+             const isInside = (element) => !element.closest('.scroll, pre');
+             return [...document.querySelectorAll('*')].filter((element) => far(element) && isInside(element))
+                 .map((element) => element.outerHTML.slice(0, 200));",
+            &[],
+        );
+        assert_eq!(wide, json!([]), "{page} is wider than the window");
+        let messages = chromium.messages();
+        let is_missing = |message: &String| message.contains("404 (Not Found)") && page.contains("alhpa");
+        assert!(messages.iter().all(is_missing), "{page}: {messages:?}");
+    }
+}
+
+/// Presses a key as a person does.
+fn press(chromium: &Chromium, key: &str) {
+    let code = if key == "Tab" { 9 } else { 27 };
+    for kind in ["keyDown", "keyUp"] {
+        let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+        chromium.devtools("Input.dispatchKeyEvent", &event);
+    }
+}
+
+#[test]
+fn the_tab_key_reaches_every_link_and_field_and_shows_where_it_is() {
+    let server = server();
+    let chromium = Chromium::start();
+    chromium.resize(1280, 900);
+    for page in ["/", "/team/latest/", "/team/latest/web/packages/", "/team/latest/web/packages/alpha/"] {
+        chromium.open(&server.url(page));
+        let expected = chromium.run(
+            "const all = [...document.querySelectorAll('a[href], button, input, select, textarea, summary')];
+             window.reachable = all.filter((element) => element.checkVisibility() && element.type !== 'hidden');
+             return window.reachable.length;",
+            &[],
+        );
+        let expected = expected.as_u64().expect("a number");
+        assert!(expected > 5, "{page}: {expected}");
+        let mut reached = 0;
+        for _ in 0..expected + 20 {
+            press(&chromium, "Tab");
+            let state = chromium.run(
+                "const element = document.activeElement;
+                 const style = getComputedStyle(element);
+                 const index = window.reachable.indexOf(element);
+                 const isNew = index >= 0 && !element.wasReached;
+                 element.wasReached = true;
+                 const isMarked = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1;
+                 return [isNew, isMarked || element === document.body, element.outerHTML.slice(0, 200)];",
+                &[],
+            );
+            assert_eq!(state[1], Value::Bool(true), "{page}: the focus cannot be seen on {}", state[2]);
+            reached += u64::from(state[0] == Value::Bool(true));
+        }
+        let missed = chromium.run(
+            "return window.reachable.filter((element) => !element.wasReached).map((element) => element.outerHTML);",
+            &[],
+        );
+        assert_eq!(reached, expected, "{page}: {missed}");
+    }
+}
+
+#[test]
+fn people_find_a_package_and_compare_snapshots_without_script() {
+    let server = server();
+    let chromium = Chromium::start();
+    chromium.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
+    chromium.open(&server.url("/"));
+    chromium.fill("input[type=search]", "alpha");
+    chromium.click("form[role=search] button");
+    chromium.wait_for_text("Packages that were found");
+    chromium.click("main a[href*='web/packages/alpha']");
+    chromium.wait_for_text("alpha 1.1");
+    chromium.click("a[href$='versions/']");
+    chromium.wait_for_text("archived");
+    chromium.open(&server.url("/team/latest/"));
+    chromium.click("a[href*='web/changes/']");
+    chromium.click("main form button");
+    chromium.wait_for_text("alpha");
+}
+
+#[test]
+fn a_printed_page_has_its_heading_and_no_navigation() {
+    let server = server();
+    let chromium = Chromium::start();
+    chromium.open(&server.url("/team/latest/web/changes/"));
+    chromium.emulate("light", "print");
+    let visible = chromium.run(
+        "return ['h1', '.top', '.path', 'main form'].map((selector) => {
+             const element = document.querySelector(selector);
+             return element !== null && element.checkVisibility();
+         });",
+        &[],
+    );
+    assert_eq!(visible, json!([true, false, false, false]));
+    let printed = chromium.devtools("Page.printToPDF", &json!({}));
+    let size = printed["data"].as_str().expect("a document").len();
+    assert!(size > 5_000, "{size} characters of base64");
+}

@@ -3,6 +3,7 @@
 
 mod api;
 mod archives;
+mod bandersnatch;
 pub(crate) mod clients;
 mod curated;
 pub(crate) mod form;

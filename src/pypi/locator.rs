@@ -133,6 +133,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::EarlierYanks;
 
     fn config(url: &str, hosts: &[&str]) -> Pypi {
         Pypi {
@@ -141,6 +142,7 @@ mod tests {
             sync_schedule: String::new(),
             delay: Duration::ZERO,
             delay_except: Vec::new(),
+            earlier_yanks: EarlierYanks::Show,
             concurrency: 8,
             follow: true,
         }

@@ -320,6 +320,21 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     c.batch_insert("life", &LIFE, &lives)
 }
 
+/// Lists the files of a project that would begin to be listed after an instant from that instant on.
+///
+/// # Errors
+/// Database errors.
+pub fn list_young(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
+    // Lives that ended before they were visible: the others would overlap them.
+    const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq > $3 \
+        AND to_seq < $4";
+    const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
+        AND package_id = $3 AND to_seq = $4";
+    let (tree, package) = (target.tree, target.package);
+    c.execute(DROP, &[tree.into(), package.into(), at.into(), Seq::OPEN.into()])?;
+    c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
+}
+
 const FILE: [&str; 12] = [
     "id",
     "release_id",

@@ -8,11 +8,12 @@ use super::SyncError;
 use super::error::task_result;
 use super::pypi_list::{self, Changes, ListCounts, ProjectList, Stored};
 use super::task::{SyncTrigger, Task};
+use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, ListChange, ListInstants};
 use crate::db::tree::{Axis, Role, Tree};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::upstream::{self, StoredValidators};
-use crate::db::{Conn, DbError, clock, tree};
+use crate::db::{Conn, DbError, clock, package, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
@@ -91,7 +92,8 @@ async fn sync(
     }
     let count = list.projects.len();
     let changes = Changes::between(stored, list.projects);
-    let delay = microseconds(state.config.load().pypi.delay);
+    let config = state.config.load().pypi.clone();
+    let delay = microseconds(config.delay);
     // A cache may have had the list for half an hour.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
@@ -104,8 +106,16 @@ async fn sync(
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
     let success = StoredValidators::success(index.address(), started_at);
+    // Files that are listed in spite of the delay. What was listed at the old head stays.
+    let at_once: Vec<NormalName> =
+        config.delay_except.iter().filter(|_| head > old_head).filter_map(|name| name.parse().ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         pypi::publish_head(c, tree.id, head)?;
+        for project in &at_once {
+            if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
+                index_file::list_young(c, Target { source: SOURCE, tree: tree.id, package }, head - 1)?;
+            }
+        }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));

@@ -114,6 +114,24 @@ pub(super) fn delay_except_lists_the_files_of_a_project_at_once() {
 }
 
 #[test]
+fn delay_except_lists_the_files_of_pages_that_were_read_before() {
+    let pypi = index("one-1.0.tar.gz");
+    add_young(&pypi, "one-2.0.tar.gz");
+    let mut server = start(&pypi, "DelaySyncDuration = 7d");
+    server.sync_of("pypi").expect("an index");
+    let before = get(&server, "/py/2022-01-01/simple/one/").body;
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz"]);
+    server.stop();
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let gcfg = gcfg.replace("DelaySyncDuration = 7d", "DelaySyncDuration = 7d\nDelayExcept = One");
+    std::fs::write(server.config_file(), gcfg).expect("written");
+    server.launch();
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz", "one-2.0.tar.gz"]);
+    assert_eq!(get(&server, "/py/2022-01-01/simple/one/").body, before, "past days stay");
+}
+
+#[test]
 pub(super) fn earlier_yanks_are_on_all_days_or_not() {
     let pypi = index("one-1.0.tar.gz");
     pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));

@@ -228,6 +228,9 @@ fn a_bundle_behind_a_static_web_server_is_an_index() {
     let (wheel, metadata) = download(&server);
     assert_eq!((wheel.status, wheel.body), (200, package.wheel()));
     assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
+    // One request for the head of the bundle at the sync, and none for each page.
+    assert_eq!(names(&server, "latest", "odd-lib").len(), 2);
+    assert_eq!(web.requests("/pypi/v1/1/head.json"), 1);
     // After a restart a page is read before the list.
     server.restart();
     assert_eq!(names(&server, "latest", "odd-lib").len(), 2);

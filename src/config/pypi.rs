@@ -22,6 +22,8 @@ pub struct Pypi {
     pub delay_except: Vec<String>,
     /// From when on a yank is shown whose time is not known.
     pub earlier_yanks: EarlierYanks,
+    /// Whether projects that the list of the index lacks are requested by name.
+    pub unlisted: bool,
     /// Maximum number of concurrent requests for pages, 1 to 64.
     pub concurrency: usize,
     /// Whether the pages of projects that were requested before and changed are read after a sync.
@@ -51,6 +53,7 @@ impl Pypi {
                     _ => EarlierYanks::Show,
                 })
             }),
+            unlisted: reader.value("PyPI", "Unlisted", value::boolean),
             concurrency: usize::try_from(
                 reader.value("PyPI", "Concurrency", |text| value::integer(text, 1, 64)),
             )
@@ -70,6 +73,7 @@ impl std::fmt::Debug for Pypi {
             .field("delay", &self.delay)
             .field("delay_except", &self.delay_except)
             .field("earlier_yanks", &self.earlier_yanks)
+            .field("unlisted", &self.unlisted)
             .field("concurrency", &self.concurrency)
             .field("follow", &self.follow)
             .finish()

@@ -153,6 +153,7 @@ mod tests {
             delay: Duration::ZERO,
             delay_except: Vec::new(),
             earlier_yanks: EarlierYanks::Show,
+            unlisted: false,
             concurrency: 8,
             follow: true,
         }

@@ -151,6 +151,18 @@ pub(super) fn earlier_yanks_are_on_all_days_or_not() {
 }
 
 #[test]
+pub(super) fn unlisted_projects_are_requested_by_name() {
+    let pypi = index("one-1.0.tar.gz");
+    pypi.add("two", "two-1.0.tar.gz", b"two", OLD);
+    pypi.unlist("two");
+    for (gcfg, expected) in [("", 0), ("Unlisted = true", 1)] {
+        let server = start(&pypi, gcfg);
+        server.sync_of("pypi").expect("an index");
+        assert_eq!(names(&server, "latest", "two").len(), expected, "{gcfg}");
+    }
+}
+
+#[test]
 pub(super) fn concurrency_limits_the_requests_for_pages() {
     let pypi = index("one-1.0.tar.gz");
     let projects = ["one", "two", "three", "four"];

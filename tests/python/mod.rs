@@ -18,4 +18,5 @@ pub(crate) mod package;
 mod pages;
 mod publish;
 mod servers;
+mod unlisted;
 mod upload;

@@ -6,7 +6,7 @@ use super::curated;
 use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Tree};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
@@ -146,16 +146,17 @@ async fn find_owner(
 }
 
 /// Whether an index may have a project that its list lacks: the configuration allows the request, the point is the newest
-/// one, and no source before the index has the project.
+/// state of the index, and no source before the index has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
-    if !point.open || !repositories.state.config.load().pypi.unlisted {
+    if !repositories.state.config.load().pypi.unlisted {
         return false;
     }
-    let first = point
-        .trees
-        .iter()
-        .find(|tree| owner::is_whole_index(tree) || owner.is_some_and(|owner| owner.tree == tree.tree));
-    first.is_some_and(|tree| owner::is_whole_index(tree) && owner.is_none_or(|owner| owner.tree != tree.tree))
+    let is_owner = |tree: &PointTree| owner.is_some_and(|owner| owner.tree == tree.tree);
+    let first = point.trees.iter().find(|tree| owner::is_whole_index(tree) || is_owner(tree));
+    let catalog = repositories.state.catalog.get();
+    let is_newest =
+        |tree: &PointTree| catalog.tree(tree.tree).and_then(Tree::newest).is_some_and(|seq| seq == tree.seq);
+    first.is_some_and(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
 }
 
 /// Returns the page of a project that an index lists, after a reading of the project if that is needed.

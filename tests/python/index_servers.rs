@@ -106,13 +106,15 @@ fn two_servers_agree_after_random_changes() {
     };
     let mut files: Vec<(&str, String)> =
         ["one", "two"].map(|project| (project, format!("{project}-0.1.tar.gz"))).to_vec();
+    let mut last_added = 0;
     let mut past: Option<BTreeMap<String, Answer>> = None;
     for round in 0..8 {
         for _ in 0..next(4) {
             let project = ["one", "two"][next(2)];
             match next(4) {
                 0 | 1 => {
-                    let name = format!("{project}-{round}.{}.tar.gz", files.len());
+                    last_added += 1;
+                    let name = format!("{project}-1.{last_added}.tar.gz");
                     pypi.add(project, &name, name.as_bytes(), OLD);
                     files.push((project, name));
                 }
@@ -145,7 +147,7 @@ fn two_servers_agree_after_random_changes() {
         });
         assert_eq!(first, second, "round {round}, seed {seed}");
         let mut days = first;
-        days.retain(|path, _| !path.contains("/latest/"));
-        assert_eq!(past.get_or_insert_with(|| days.clone()), &days, "round {round}, seed {seed}");
+        days.retain(|path, _| !path.contains("/latest/") && !path.contains("/simple/ "));
+        assert_eq!(*past.get_or_insert_with(|| days.clone()), days, "round {round}, seed {seed}");
     }
 }

@@ -77,7 +77,7 @@ pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use proxy::Proxy;
-pub use pypi::Pypi;
+pub use pypi::{EarlierYanks, Pypi};
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};

@@ -20,10 +20,23 @@ pub struct Pypi {
     pub delay: Duration,
     /// Projects, in any spelling, whose files are listed whatever their age is.
     pub delay_except: Vec<String>,
+    /// From when on a yank is shown whose time is not known.
+    pub earlier_yanks: EarlierYanks,
+    /// Whether projects that the list of the index lacks are requested by name.
+    pub unlisted: bool,
     /// Maximum number of concurrent requests for pages, 1 to 64.
     pub concurrency: usize,
     /// Whether the pages of projects that were requested before and changed are read after a sync.
     pub follow: bool,
+}
+
+/// `PyPI.EarlierYanks`: the mark of files that were yanked before the first reading of their project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlierYanks {
+    /// It is on all days.
+    Show,
+    /// It is on days from the first reading on.
+    HideMark,
 }
 
 impl Pypi {
@@ -34,6 +47,13 @@ impl Pypi {
             sync_schedule: reader.value("PyPI", "SyncSchedule", value::cron),
             delay: reader.value("PyPI", "DelaySyncDuration", value::duration),
             delay_except: reader.values("PyPI", "DelayExcept", |text| Ok(text.to_owned())),
+            earlier_yanks: reader.value("PyPI", "EarlierYanks", |text| {
+                value::choice(text, &["show", "hide-mark"]).map(|word| match word {
+                    "hide-mark" => EarlierYanks::HideMark,
+                    _ => EarlierYanks::Show,
+                })
+            }),
+            unlisted: reader.value("PyPI", "Unlisted", value::boolean),
             concurrency: usize::try_from(
                 reader.value("PyPI", "Concurrency", |text| value::integer(text, 1, 64)),
             )
@@ -52,6 +72,8 @@ impl std::fmt::Debug for Pypi {
             .field("sync_schedule", &self.sync_schedule)
             .field("delay", &self.delay)
             .field("delay_except", &self.delay_except)
+            .field("earlier_yanks", &self.earlier_yanks)
+            .field("unlisted", &self.unlisted)
             .field("concurrency", &self.concurrency)
             .field("follow", &self.follow)
             .finish()

@@ -82,6 +82,8 @@ pub enum FileRowChange {
         from: i64,
         /// Why it is yanked.
         yanked: Option<String>,
+        /// When the yank begins; `None` if the file is yanked from its beginning on.
+        marked_from: Option<i64>,
     },
     /// A known file is listed from an instant on.
     Begin {
@@ -219,14 +221,18 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
-    let mut new_files: Vec<(&NewFile, i64, Option<&str>)> = Vec::new();
+    let mut new_files: Vec<Introduced<'_>> = Vec::new();
     for change in changes {
         match change {
-            FileRowChange::Introduce { file, from, yanked } => {
-                new_files.push((file.as_ref(), *from, yanked.as_deref()));
-            }
+            FileRowChange::Introduce { file, from, yanked, marked_from } => new_files.push(Introduced {
+                file,
+                from: *from,
+                yanked: yanked.as_deref(),
+                marked_from: *marked_from,
+            }),
             FileRowChange::Begin { release, file, variant, from, yanked } => {
-                lives.push(life(target, (*release, *file), *variant, *from, yanked.as_deref()));
+                let period = (*from, Seq::OPEN.0);
+                lives.push(life(target, (*release, *file), *variant, period, yanked.as_deref()));
             }
             FileRowChange::End { release, file, from, at } => ends.push(vec![
                 (*at).into(),
@@ -253,8 +259,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     }
     c.execute_many(LOCATE, &locators)?;
     let releases = releases(c, target, &new_files)?;
-    let metadata_count =
-        new_files.iter().filter(|(file, ..)| file.metadata.is_some()).count() + metadata.len();
+    let metadata_count = new_files.iter().filter(|new| new.file.metadata.is_some()).count() + metadata.len();
     let count = i64::try_from(new_files.len() + metadata_count).unwrap_or(i64::MAX);
     if count > 0 {
         let mut next = ids::reserve(c, ids::Sequence::File, count)?;
@@ -263,7 +268,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
             FileId(next - 1)
         };
         let mut rows = Vec::new();
-        for (file, from, yanked) in &new_files {
+        for Introduced { file, from, yanked, marked_from } in &new_files {
             let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
             let file_id = id();
             let json = file.facts.as_slice().into();
@@ -283,7 +288,11 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                     Value::Null,
                 ));
             }
-            lives.push(life(target, (release, file_id), 0, *from, *yanked));
+            if let Some(at) = *marked_from {
+                lives.push(life(target, (release, file_id), 0, (*from, at), None));
+            }
+            let period = (marked_from.unwrap_or(*from), Seq::OPEN.0);
+            lives.push(life(target, (release, file_id), 0, period, *yanked));
         }
         for (release, revision, name, locator, sha256) in metadata {
             rows.push(file_row(
@@ -297,6 +306,21 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     }
     c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
+}
+
+/// Lists the files of a project that would begin to be listed after an instant from that instant on.
+///
+/// # Errors
+/// Database errors.
+pub fn list_young(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
+    // Lives that ended before they were visible: the others would overlap them.
+    const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq > $3 \
+        AND to_seq < $4";
+    const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
+        AND package_id = $3 AND to_seq = $4";
+    let (tree, package) = (target.tree, target.package);
+    c.execute(DROP, &[tree.into(), package.into(), at.into(), Seq::OPEN.into()])?;
+    c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
 }
 
 fn file_row(
@@ -325,7 +349,7 @@ fn life(
     target: Target,
     (release, file): (ReleaseId, FileId),
     variant: i64,
-    from: i64,
+    (from, to): (i64, i64),
     yanked: Option<&str>,
 ) -> Vec<Value> {
     vec![
@@ -334,7 +358,7 @@ fn life(
         target.package.into(),
         "".into(),
         from.into(),
-        Seq::OPEN.into(),
+        to.into(),
         release.into(),
         variant.into(),
         file.into(),
@@ -343,11 +367,19 @@ fn life(
     ]
 }
 
+/// A new file, see [`FileRowChange::Introduce`].
+struct Introduced<'a> {
+    file: &'a NewFile,
+    from: i64,
+    yanked: Option<&'a str>,
+    marked_from: Option<i64>,
+}
+
 /// Returns the releases of the versions of new files, and inserts new ones.
 fn releases<'a>(
     c: &mut dyn Conn,
     target: Target,
-    new_files: &[(&'a NewFile, i64, Option<&str>)],
+    new_files: &[Introduced<'a>],
 ) -> Result<HashMap<&'a str, ReleaseId>, DbError> {
     const FIND: &str =
         "SELECT version, id FROM release WHERE package_id = $1 AND origin_id = $2 AND revision = 0";
@@ -362,7 +394,7 @@ fn releases<'a>(
     // The time of the first file of each new version.
     let mut missing: Vec<(&'a str, i64)> = Vec::new();
     let mut positions: HashMap<&'a str, usize> = HashMap::new();
-    for (file, from, _) in new_files {
+    for Introduced { file, from, .. } in new_files {
         let version = file.version.as_str();
         if let Some(id) = known.get(version) {
             releases.insert(version, *id);

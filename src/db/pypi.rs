@@ -133,6 +133,22 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
     Ok(Some(KnownProject { project, package, reading, head: row.int(4)? }))
 }
 
+/// Adds a project that the list of the index lacks, listed from an instant on; `head` is that of the tree. Does nothing if
+/// it is listed.
+///
+/// # Errors
+/// Database errors.
+pub fn add_unlisted(c: &mut dyn Conn, source: SourceId, fold: &str, head: i64) -> Result<(), DbError> {
+    const ADD: &str = "INSERT INTO project (source_id, fold, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
+        CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, fold, from_at) DO NOTHING";
+    // The newest instant that a client can request.
+    let from = Seq((head - 1).max(0));
+    if is_listed(c, source, fold, from)? {
+        return Ok(());
+    }
+    c.execute(ADD, &[source.into(), fold.into(), from.into(), Seq::OPEN.into(), head.into()]).map(drop)
+}
+
 /// Locks the rows of a project until the end of the transaction: two servers do not apply readings of it at the same
 /// time.
 pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbError> {

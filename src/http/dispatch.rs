@@ -59,7 +59,7 @@ async fn answer_cached(
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, principal, .. } = *head;
     if entry.access.authenticated {
-        let requested = path.split('/').nth(1).unwrap_or_default();
+        let requested = route::repository_segment(path);
         if let Err(failure) = principal.require_repository(entry.access, requested) {
             return response::failure(&failure, ErrorFormat::Text);
         }

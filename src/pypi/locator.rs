@@ -95,6 +95,16 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     Ok(FileAddress { folder: url.into(), path })
 }
 
+/// Returns the address of a file whose bytes are an object of a bundle in a directory; `None` for any other file.
+#[must_use]
+pub fn object_in_directory(locator: &str, config: &Pypi) -> Option<FileAddress> {
+    if !config.url.starts_with("file:") || locator.contains("://") {
+        return None;
+    }
+    python_object_of_page(locator)?;
+    address(locator, config).ok()
+}
+
 fn is_same_server(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme()
         && a.host_str() == b.host_str()
@@ -133,6 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::EarlierYanks;
 
     fn config(url: &str, hosts: &[&str]) -> Pypi {
         Pypi {
@@ -141,6 +152,8 @@ mod tests {
             sync_schedule: String::new(),
             delay: Duration::ZERO,
             delay_except: Vec::new(),
+            earlier_yanks: EarlierYanks::Show,
+            unlisted: false,
             concurrency: 8,
             follow: true,
         }
@@ -194,6 +207,8 @@ mod tests {
             assert_eq!(addressed(&url, &index), Ok((folder.clone(), format!("{digest}.whl"))));
             let metadata = addressed(&format!("{url}.metadata"), &index);
             assert_eq!(metadata, Ok((folder, format!("{digest}.metadata"))));
+            let locator = locator(&url, &index.url).expect("a location");
+            assert_eq!(object_in_directory(&locator, &index).is_some(), index.url.starts_with("file:"));
         }
     }
 
@@ -204,6 +219,7 @@ mod tests {
             addressed("file:///srv/web/packages/aa/a%20b-1.whl", &index),
             Ok(("file:///srv/web".to_owned(), "packages/aa/a b-1.whl".to_owned()))
         );
+        assert_eq!(object_in_directory("packages/aa/a b-1.whl", &index), None);
         for bad in [
             "file:///srv/website/a-1.whl",
             "file:///etc/passwd",

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::db::pypi::{self, KnownProject};
+use crate::db::pypi::{self, KnownProject, Project};
+use crate::db::{Conn, tree};
 use crate::model::ids::{Seq, SourceId};
 use crate::model::time::SECOND;
 use crate::python::accept::{ACCEPT, SimpleFormat};
@@ -45,6 +46,9 @@ pub enum PageError {
     /// The index does not have the page of a project that it lists.
     #[error("{0}")]
     Missing(String),
+    /// The index has no page of a project that is not on its list.
+    #[error("the index has no project '{0}'")]
+    Unlisted(NormalName),
     /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -145,11 +149,27 @@ impl PageReads {
         self.join(project).await
     }
 
+    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether it is there.
+    ///
+    /// # Errors
+    /// [`PageError`], if the index does not answer.
+    pub async fn discover(self: &Arc<Self>, project: &NormalName) -> Result<bool, PageError> {
+        match self.join(project).await {
+            Ok(()) => Ok(true),
+            Err(PageError::Missing(_) | PageError::Unlisted(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn known(&self, project: &NormalName) -> Result<KnownProject, PageError> {
+        let known = self.find(project).await?;
+        known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
+    }
+
+    async fn find(&self, project: &NormalName) -> Result<Option<KnownProject>, PageError> {
         let name = project.clone();
         let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
-        let known = read.map_err(|error| PageError::Failed(error.to_string()))?;
-        known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
+        read.map_err(|error| PageError::Failed(error.to_string()))
     }
 
     /// Joins the request for a page, or starts one.
@@ -194,7 +214,7 @@ impl PageReads {
             PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
                 *self.away.lock() = Some((Instant::now(), error.clone()));
             }
-            PageError::Missing(_) | PageError::Upstream(_) => {
+            PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
                 let mut failures = self.failures.lock();
                 if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
                     failures.retain(|_, (at, _)| at.elapsed() < FAILURE_TTL);
@@ -208,7 +228,12 @@ impl PageReads {
     /// Requests the page of a project and writes what it states.
     async fn read_page(&self, project: &NormalName) -> ReadResult {
         let _permit = self.permits.acquire().await.ok();
-        let known = self.known(project).await?;
+        let found = self.find(project).await?;
+        let is_listed = found.is_some();
+        let known = match found {
+            Some(known) => known,
+            None => unlisted(&self.state).await?,
+        };
         let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
         let index = upstream.python_index(&config.pypi.url)?;
         let mut etag = known.reading.as_ref().and_then(|reading| reading.etag.as_deref());
@@ -219,7 +244,7 @@ impl PageReads {
             if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
                 store::end(&self.state, project).await?;
             }
-            let response = response.map_err(|error| missing(project, error))?;
+            let response = response.map_err(|error| missing(project, is_listed, error))?;
             let read = match response {
                 PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
                 PageResponse::Page(page) => {
@@ -227,6 +252,9 @@ impl PageReads {
                     parse(*page, name, url).await?.into_page_read(requested_at)
                 }
             };
+            if !is_listed {
+                add_unlisted(&self.state, project, known.head).await?;
+            }
             if !read.is_older_than_list(&known) {
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
@@ -265,15 +293,33 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
     let entry = Entry(&reads, &project);
     let result = reads.read_page(&project).await;
     if let Err(error) = &result {
-        tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+        if !matches!(error, PageError::Unlisted(_)) {
+            tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+        }
         reads.record_failure(&project, error);
     }
     drop(entry);
     sender.send_replace(Some(result));
 }
 
-fn missing(project: &NormalName, error: UpstreamError) -> PageError {
+/// What is known of a project that the list of the index lacks.
+async fn unlisted(state: &State) -> Result<KnownProject, PageError> {
+    let tree = state.db.read(|c| tree::built_in(c, SourceId::PYPI)).await;
+    let tree = tree.map_err(|error| PageError::Failed(error.to_string()))?;
+    let head = tree.head.map_or(0, |head| head.0);
+    let project = Project { from_at: head, to_at: Seq::OPEN.0, serial: None };
+    Ok(KnownProject { project, package: None, reading: None, head })
+}
+
+async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
+    let name = project.clone();
+    let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
+    state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
+}
+
+fn missing(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
+        UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
         UpstreamError::Missing(url) => PageError::Missing(format!(
             "the index lists the project '{project}', but has no page of it: {url}"
         )),

@@ -42,6 +42,8 @@ pub struct Instants {
     pub head: i64,
     /// Whether files are listed although they are younger than the head: see `[PyPI] DelayExcept`.
     pub shows_young: bool,
+    /// Whether yanks that the first reading finds begin with it, and not with the upload: see `[PyPI] EarlierYanks`.
+    pub dates_first_yanks: bool,
 }
 
 /// The changes of a reading.
@@ -146,7 +148,16 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
         facts: row.facts.write(),
         metadata: row.facts.metadata(),
     };
-    plan.changes.push(FileRowChange::Introduce { file: Box::new(file), from, yanked: row.yanked });
+    // The index does not state when it yanked the file.
+    let first_seen = instants.change();
+    let is_dated = instants.seal.is_none() && instants.dates_first_yanks && row.yanked.is_some();
+    let marked_from = (is_dated && from < first_seen).then_some(first_seen);
+    plan.changes.push(FileRowChange::Introduce {
+        file: Box::new(file),
+        from,
+        yanked: row.yanked,
+        marked_from,
+    });
 }
 
 fn begin_of_life(file: &KnownFile) -> Option<i64> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::plan::{self, Instants, PageRow};
 use super::{MARGIN, PageError, ReadResult, locator};
+use crate::config::EarlierYanks;
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, KnownProject, PageState};
 use crate::db::{Conn, DbError, clock, package, tree};
@@ -83,7 +84,10 @@ impl PageRead {
 pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
     let config = state.config.load_full();
     let index = &config.pypi.url;
-    let shows_young = config.pypi.delay_except.iter().any(|name| project.matches(name));
+    let options = Options {
+        shows_young: config.pypi.delay_except.iter().any(|name| project.matches(name)),
+        dates_first_yanks: config.pypi.earlier_yanks == EarlierYanks::HideMark,
+    };
     let (rows, skipped) = match &read.page {
         Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
         None => (Vec::new(), 0),
@@ -93,7 +97,7 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
-    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, shows_young);
+    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, options);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
     for file in replaced {
@@ -102,13 +106,20 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     Ok(())
 }
 
+/// How the configuration lets a reading be written, see [`Instants`].
+#[derive(Clone, Copy)]
+struct Options {
+    shows_young: bool,
+    dates_first_yanks: bool,
+}
+
 /// Returns the names of files whose bytes changed.
 fn write(
     c: &mut dyn Conn,
     project: &NormalName,
     read: &PageRead,
     rows: &[PageRow],
-    shows_young: bool,
+    options: Options,
 ) -> Result<Vec<String>, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
     pypi::lock(c, SOURCE, project.as_str())?;
@@ -151,8 +162,9 @@ fn write(
     let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first reading has no history yet.
     let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
-    let instants = |seal| Instants { seal, valid_at, head: known.head, shows_young };
-    let plan = plan::plan(files, rows.to_vec(), instants(seal));
+    let Options { shows_young, dates_first_yanks } = options;
+    let instants = Instants { seal, valid_at, head: known.head, shows_young, dates_first_yanks };
+    let plan = plan::plan(files, rows.to_vec(), instants);
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
 }
@@ -172,7 +184,8 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
         let files = index_file::of_project(c, target)?;
         let seal = Some(seal.max(at));
-        let instants = Instants { seal, valid_at: at, head: known.head, shows_young: false };
+        let (shows_young, dates_first_yanks) = (false, false);
+        let instants = Instants { seal, valid_at: at, head: known.head, shows_young, dates_first_yanks };
         index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
     };
     state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))

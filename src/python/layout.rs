@@ -162,6 +162,15 @@ pub fn link(id: FileId, file: &FileName) -> String {
     format!("../../packages/{id}/{file}")
 }
 
+/// Returns the address of a distribution from the root of the server, without a slash before it: a second address of the
+/// same bytes. Programs that mirror PyPI accept only addresses whose path begins with `/packages/`. `repository` is
+/// `{repository}/{snapshot}`.
+#[must_use]
+pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
+    let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
+    format!("packages/{repository}/{id}/{file}")
+}
+
 /// Returns the address of a document of the JSON API relative to the directory `pypi/` of the snapshot.
 #[must_use]
 pub fn json_link(project: &NormalName, version: Option<&str>) -> String {
@@ -270,6 +279,10 @@ mod tests {
     fn links_are_relative_and_encoded() {
         let file = FileName::parse("odd-1!1.0+x y.tar.gz").expect("a file");
         assert_eq!(link(FileId::Row(7), &file), "../../packages/7/odd-1!1.0%2Bx%20y.tar.gz");
+        assert_eq!(
+            root_link("py/latest", FileId::Row(7), &file),
+            "packages/py/latest/7/odd-1!1.0%2Bx%20y.tar.gz"
+        );
         let project: NormalName = "Odd.Name".parse().expect("a name");
         assert_eq!(json_link(&project, None), "odd-name/json");
         assert_eq!(json_link(&project, Some("1.0+x?#/")), "odd-name/1.0%2Bx%3F%23%2F/json");

@@ -90,13 +90,13 @@ pub(super) async fn open(
     located: &LocatedFile,
     range: Option<&Range<u64>>,
 ) -> Result<Option<OpenFile>, RepoError> {
-    let Some((mirror, product)) = bundles::of_file(repositories, located) else { return Ok(None) };
+    let Some(in_bundle) = bundles::of_file(repositories, located) else { return Ok(None) };
     let Some(digest) = located.sha256 else { return Ok(None) };
     let cached = repositories.verified_files.small_files.get(&digest);
     if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_INTERVAL) {
         return open_range(located, &cached.bytes, range).map(Some);
     }
-    let Some(path) = mirror.object_path(&product, digest, &located.name) else { return Ok(None) };
+    let Some((mirror, path)) = in_bundle.path(repositories, digest, &located.name) else { return Ok(None) };
     let bundle_file = open_file(located, &mirror, &path).await?;
     let identity = FileIdentity::of(&bundle_file.metadata);
     if let Some(cached) = cached.filter(|cached| cached.identity == identity) {

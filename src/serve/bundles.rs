@@ -9,7 +9,9 @@ use super::{Repositories, upstream};
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::Config;
+use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId};
+use crate::pypi::locator::{self, FileAddress};
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream};
 
@@ -47,17 +49,46 @@ impl BundleOrigin {
     }
 }
 
-/// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
-/// served from storage.
-pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<(Mirror, Product)> {
-    // Files of a Python index are in no bundle.
-    if located.source() == SourceId::PYPI {
-        return None;
+/// Where a bundle in a directory has a file.
+pub(super) enum BundleFile {
+    /// Among the objects of a product.
+    Object(Mirror, Product),
+    /// A Python package: the address of its object.
+    Python(FileAddress),
+}
+
+impl BundleFile {
+    /// Returns the directory, and the path below it, of the object with a digest; `name` is the file name.
+    pub(super) fn path(
+        self,
+        repositories: &Repositories,
+        digest: Sha256,
+        name: &str,
+    ) -> Option<(Mirror, String)> {
+        match self {
+            BundleFile::Object(mirror, product) => {
+                let path = mirror.object_path(&product, digest, name)?;
+                Some((mirror, path))
+            }
+            BundleFile::Python(FileAddress { folder, path }) => {
+                let mirror = repositories.state.upstream.load().mirror(&folder).ok()?;
+                Some((mirror, path))
+            }
+        }
     }
+}
+
+/// Returns where a bundle has a file; `None` when packages come from elsewhere, or the file is served from storage.
+pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<BundleFile> {
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }
-    of_tree(repositories, located.tree().tree, located.platform.as_ref())
+    if located.source() == SourceId::PYPI {
+        let config = repositories.state.config.load();
+        return locator::object_in_directory(&located.row.locator, &config.pypi).map(BundleFile::Python);
+    }
+    let found = of_tree(repositories, located.tree().tree, located.platform.as_ref());
+    found.map(|(mirror, product)| BundleFile::Object(mirror, product))
 }
 
 /// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.

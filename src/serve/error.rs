@@ -124,6 +124,7 @@ impl From<PageError> for RepoError {
     fn from(error: PageError) -> RepoError {
         match error {
             PageError::Missing(reason) => RepoError::NotFound(reason),
+            PageError::Unlisted(_) => RepoError::NotFound(error.to_string()),
             PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
             PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
         }

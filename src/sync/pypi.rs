@@ -8,11 +8,12 @@ use super::SyncError;
 use super::error::task_result;
 use super::pypi_list::{self, Changes, ListCounts, ProjectList, Stored};
 use super::task::{SyncTrigger, Task};
+use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, ListChange, ListInstants};
 use crate::db::tree::{Axis, Role, Tree};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::upstream::{self, StoredValidators};
-use crate::db::{Conn, DbError, clock, tree};
+use crate::db::{Conn, DbError, clock, package, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
@@ -24,7 +25,7 @@ use crate::pypi::{MARGIN, PageReads};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
 use crate::state::State;
-use crate::upstream::{Page, PythonIndex};
+use crate::upstream::{Page, PythonIndex, UpstreamError};
 
 const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
@@ -65,9 +66,10 @@ async fn sync(
     report: &Reporter,
 ) -> Result<(String, i64), SyncError> {
     let started_at = (state.clock)();
+    let config = state.config.load().pypi.clone();
     report.progress("reading the list of projects", 0, None);
     let (list, age) = tokio::select! {
-        list = read_list(index) => list?,
+        list = read_list(index, config.unlisted) => list?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     let (invalid_count, first_invalid) = &list.invalid;
@@ -81,7 +83,10 @@ async fn sync(
     let stored = state.db.read(stored).await?;
     let stored_serial = stored.iter().filter_map(|project| project.serial).max();
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
-    if let Some(reason) = pypi_list::refusal(&list, stored.len(), stored_serial)
+    // A list that may be incomplete may also be missing, or become shorter.
+    let (may_be_missing, stored_count) = if config.unlisted { (true, 0) } else { (false, stored.len()) };
+    if !(may_be_missing && list.projects.is_empty())
+        && let Some(reason) = pypi_list::refusal(&list, stored_count, stored_serial)
         && (!is_accepted || list.projects.is_empty())
     {
         return Err(SyncError::Refused(format!("{}/simple/: {reason}", index.address())));
@@ -90,8 +95,8 @@ async fn sync(
         lease.bulk(&state.db, move |c| pypi::forget_serials(c, SOURCE, old_head)).await?;
     }
     let count = list.projects.len();
-    let changes = Changes::between(stored, list.projects);
-    let delay = microseconds(state.config.load().pypi.delay);
+    let changes = Changes::between(stored, list.projects, config.unlisted);
+    let delay = microseconds(config.delay);
     // A cache may have had the list for half an hour.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
@@ -104,8 +109,16 @@ async fn sync(
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
     let success = StoredValidators::success(index.address(), started_at);
+    // Files that are listed in spite of the delay. What was listed at the old head stays.
+    let at_once: Vec<NormalName> =
+        config.delay_except.iter().filter(|_| head > old_head).filter_map(|name| name.parse().ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         pypi::publish_head(c, tree.id, head)?;
+        for project in &at_once {
+            if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
+                index_file::list_young(c, Target { source: SOURCE, tree: tree.id, package }, head - 1)?;
+            }
+        }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));
@@ -116,12 +129,26 @@ async fn sync(
     });
     let tx = tx.await?;
     state.catalog.refresh_after_publish(&state.db).await;
-    Ok((message(tx, count, counts), old_head))
+    let message = message(tx, count, counts);
+    Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
-/// Requests the list and parses it. Also returns for how many seconds a cache has had it.
-async fn read_list(index: &PythonIndex) -> Result<(ProjectList, i64), SyncError> {
-    let page = index.root(ACCEPT).await?;
+/// Requests the list and parses it. Also returns for how many seconds a cache has had it. `may_lack` if projects of an
+/// index without a list are requested by name.
+async fn read_list(index: &PythonIndex, may_lack: bool) -> Result<(ProjectList, i64), SyncError> {
+    let page = match index.root(ACCEPT).await {
+        Ok(page) => page,
+        Err(error @ UpstreamError::Missing(_)) if may_lack => {
+            tracing::info!(target: "sync", source = "pypi", %error, "the index has no list of projects; they are requested by name");
+            return Ok((ProjectList::default(), 0));
+        }
+        Err(error @ UpstreamError::Missing(_)) => {
+            return Err(SyncError::Refused(format!(
+                "{error}; if the index has pages of projects, but no list of them, set [PyPI] Unlisted = true"
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let age = page.age.seconds;
     let work = move || {
         let refuse =

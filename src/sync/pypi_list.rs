@@ -110,6 +110,8 @@ pub(super) struct ListCounts {
 /// The changes between the stored list and a new one, both in the order of names. Found one after another: those of the
 /// first sync of PyPI would take as much memory as its list.
 pub(super) struct Changes {
+    /// Whether projects that the list lacks stay.
+    keeps_unlisted: bool,
     list: Peekable<IntoIter<Listed>>,
     stored: Peekable<IntoIter<Stored>>,
     /// The number of changes found so far.
@@ -117,10 +119,10 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Begins a comparison.
-    pub(super) fn between(stored: Vec<Stored>, list: Vec<Listed>) -> Changes {
+    /// Begins a comparison. Projects that the list lacks are removed, unless the list is incomplete.
+    pub(super) fn between(stored: Vec<Stored>, list: Vec<Listed>, is_incomplete: bool) -> Changes {
         let (list, stored) = (list.into_iter().peekable(), stored.into_iter().peekable());
-        Changes { list, stored, counts: ListCounts::default() }
+        Changes { keeps_unlisted: is_incomplete, list, stored, counts: ListCounts::default() }
     }
 }
 
@@ -148,11 +150,11 @@ impl Iterator for Changes {
                     let (fold, from_at) = (listed.fold.into(), row.from_at);
                     return Some(ListChange::Changed { fold, from_at, serial: listed.serial });
                 }
-                (None, Some(row)) => {
+                (None, Some(row)) if !self.keeps_unlisted => {
                     self.counts.removed += 1;
                     return Some(ListChange::Removed { fold: row.fold.into(), from_at: row.from_at });
                 }
-                (Some(_), Some(_)) | (None, None) => {}
+                (Some(_) | None, Some(_)) | (None, None) => {}
             }
         }
     }
@@ -207,7 +209,11 @@ mod tests {
     #[test]
     fn changes_are_those_of_names_and_serials() {
         let list = vec![listed("a", 1), listed("c", 3), listed("d", 4)];
-        let mut changes = Changes::between(vec![stored("b", 1), stored("c", 2), stored("d", 4)], list);
+        let rows = vec![stored("b", 1), stored("c", 2), stored("d", 4)];
+        let mut incomplete = Changes::between(rows.clone(), list.clone(), true);
+        assert_eq!(incomplete.by_ref().count(), 2, "{:?}", incomplete.counts);
+        assert_eq!(incomplete.counts.removed, 0);
+        let mut changes = Changes::between(rows, list, false);
         assert_eq!(
             changes.by_ref().collect::<Vec<_>>(),
             [
@@ -217,6 +223,6 @@ mod tests {
             ]
         );
         assert_eq!(changes.counts, ListCounts { added: 1, changed: 1, removed: 1 });
-        assert!(Changes::between(Vec::new(), Vec::new()).next().is_none());
+        assert!(Changes::between(Vec::new(), Vec::new(), false).next().is_none());
     }
 }

@@ -110,6 +110,11 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/simple/alpha/", ReadRepository),
     ("GET", "/private/latest/pypi/alpha/json", ReadRepository),
     ("GET", "/private/latest/pypi/alpha/1.0/json", ReadRepository),
+    (
+        "GET",
+        "/packages/private/latest/0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a/alpha-1.0.tar.gz",
+        ReadRepository,
+    ),
     ("POST", "/upload/pypi/{source}", WriteSource),
     ("GET", "/_/oidc/audience", Open),
     ("POST", "/_/oidc/mint-token", Open),

@@ -124,6 +124,8 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("PyPI", "SyncSchedule", pypi::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("PyPI", "DelaySyncDuration", pypi::delay_sync_duration_hides_files_that_are_younger),
     ("PyPI", "DelayExcept", pypi::delay_except_lists_the_files_of_a_project_at_once),
+    ("PyPI", "EarlierYanks", pypi::earlier_yanks_are_on_all_days_or_not),
+    ("PyPI", "Unlisted", pypi::unlisted_projects_are_requested_by_name),
     ("PyPI", "Concurrency", pypi::concurrency_limits_the_requests_for_pages),
     ("PyPI", "Follow", pypi::follow_reads_pages_that_were_requested_before),
     ("LocalPython", "MaxUploadSize", local_python::max_upload_size_limits_the_files_of_clients),

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::python::index::{get, names, start};
+use serde_json::json;
+
+use crate::python::index::{files, get, names, start};
 use crate::support::fixtures::until;
 use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
@@ -108,6 +110,55 @@ pub(super) fn delay_except_lists_the_files_of_a_project_at_once() {
         let server = start(&pypi, &format!("DelaySyncDuration = 7d\nDelayExcept = {except}"));
         server.sync_of("pypi").expect("an index");
         assert_eq!(names(&server, "latest", "one").len(), expected, "{except}");
+    }
+}
+
+#[test]
+fn delay_except_lists_the_files_of_pages_that_were_read_before() {
+    let pypi = index("one-1.0.tar.gz");
+    add_young(&pypi, "one-2.0.tar.gz");
+    let mut server = start(&pypi, "DelaySyncDuration = 7d");
+    server.sync_of("pypi").expect("an index");
+    let before = get(&server, "/py/2022-01-01/simple/one/").body;
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz"]);
+    server.stop();
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let gcfg = gcfg.replace("DelaySyncDuration = 7d", "DelaySyncDuration = 7d\nDelayExcept = One");
+    std::fs::write(server.config_file(), gcfg).expect("written");
+    server.launch();
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz", "one-2.0.tar.gz"]);
+    assert_eq!(get(&server, "/py/2022-01-01/simple/one/").body, before, "past days stay");
+}
+
+#[test]
+pub(super) fn earlier_yanks_are_on_all_days_or_not() {
+    let pypi = index("one-1.0.tar.gz");
+    pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
+    for (gcfg, on_past_days) in [
+        ("", json!("broken")),
+        ("EarlierYanks = show", json!("broken")),
+        ("EarlierYanks = hide-mark", json!(false)),
+    ] {
+        let server = start(&pypi, gcfg);
+        server.sync_of("pypi").expect("an index");
+        let mark =
+            |snapshot: &str| files(&server, snapshot, "one").expect("a page")["one-1.0.tar.gz"].clone();
+        assert_eq!(mark("latest"), "broken", "{gcfg}");
+        assert_eq!(mark("2022-01-01"), on_past_days, "{gcfg}");
+        assert!(names(&server, "2021-03-04", "one").is_empty(), "before its upload");
+    }
+}
+
+#[test]
+pub(super) fn unlisted_projects_are_requested_by_name() {
+    let pypi = index("one-1.0.tar.gz");
+    pypi.add("two", "two-1.0.tar.gz", b"two", OLD);
+    pypi.unlist("two");
+    for (gcfg, expected) in [("", 0), ("Unlisted = true", 1)] {
+        let server = start(&pypi, gcfg);
+        server.sync_of("pypi").expect("an index");
+        assert_eq!(names(&server, "latest", "two").len(), expected, "{gcfg}");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::python::index::{get, names};
 use crate::python::package::Package;
 use crate::support::downloader::{self, copy_over, objects, tree, validate};
 use crate::support::fixtures::until;
+use crate::support::http::Answer;
 use crate::support::mirror_dir::file_url;
 use crate::support::nginx::Nginx;
 use crate::support::process::{ProcessOutput, run_to_end};
@@ -105,6 +106,47 @@ fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
     assert!(names(&server, "2020-01-01", "odd-lib").is_empty());
 }
 
+/// The answers to requests for the first file of `app` and for its metadata.
+fn download(server: &Server) -> (Answer, Answer) {
+    let page = get(server, "/py/latest/simple/app/").json();
+    let url = page["files"][0]["url"].as_str().expect("a file").to_owned();
+    let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    (server.get(&path), server.get(&format!("{path}.metadata")))
+}
+
+#[test]
+fn files_of_a_bundle_in_a_directory_are_read_in_place_and_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    must_get_pypi(&pypi.url(), &bundle, "app\n", &[]);
+    drop(pypi);
+    let mut server = serve(&file_url(&bundle.canonicalize().unwrap()));
+    let package = Package::new("app", "1.0").requires("odd_lib>=1");
+    for _ in 0..2 {
+        let (wheel, metadata) = download(&server);
+        assert_eq!((wheel.status, wheel.body), (200, package.wheel()));
+        assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
+        server.restart();
+    }
+    let wheel = objects(&bundle).into_iter().find(|path| path.ends_with(".whl")).expect("a wheel");
+    let wheel = bundle.join(wheel);
+    // There is no copy of it.
+    let other = Package::new("app", "1.0").code("other = 1\n").requires("odd_lib>=1").wheel();
+    std::fs::remove_file(&wheel).unwrap();
+    std::fs::write(&wheel, &other).unwrap();
+    server.restart();
+    let (damaged, metadata) = download(&server);
+    assert!(damaged.status >= 500 && damaged.body != other, "{}", damaged.text());
+    assert_eq!(metadata.status, 200);
+    std::fs::remove_file(&wheel).unwrap();
+    server.restart();
+    assert_eq!(download(&server).0.status, 404);
+    std::fs::write(&wheel, package.wheel()).unwrap();
+    server.restart();
+    assert_eq!(download(&server).0.body, package.wheel());
+}
+
 #[test]
 fn later_runs_add_new_files_and_the_changes_of_old_ones() {
     let dir = tempfile::tempdir().unwrap();
@@ -182,16 +224,13 @@ fn a_bundle_behind_a_static_web_server_is_an_index() {
     drop(pypi);
     let web = Nginx::files(&bundle);
     let mut server = serve(&web.url());
-    let download = |server: &Server| {
-        let page = get(server, "/py/latest/simple/app/").json();
-        let url = page["files"][0]["url"].as_str().expect("a file").to_owned();
-        let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
-        (server.get(&path), server.get(&format!("{path}.metadata")))
-    };
     let package = Package::new("app", "1.0").requires("odd_lib>=1");
     let (wheel, metadata) = download(&server);
     assert_eq!((wheel.status, wheel.body), (200, package.wheel()));
     assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
+    // One request for the head of the bundle at the sync, and none for each page.
+    assert_eq!(names(&server, "latest", "odd-lib").len(), 2);
+    assert_eq!(web.requests("/pypi/v1/1/head.json"), 1);
     // After a restart a page is read before the list.
     server.restart();
     assert_eq!(names(&server, "latest", "odd-lib").len(), 2);

@@ -82,7 +82,7 @@ fn details_and_documents_have_the_metadata_of_the_version() {
         {
             assert_eq!(file["digests"]["sha256"], hex::encode(sha2::Sha256::digest(&bytes)).as_str());
             let url = file["url"].as_str().expect("a URL");
-            assert!(url.starts_with(&server.url("/py/latest/packages/")), "{url}");
+            assert!(url.starts_with(&server.url("/packages/py/latest/")), "{url}");
             assert!(http::get(url).body == bytes, "{url}");
             let (time, iso) = (file["upload_time"].as_str(), file["upload_time_iso_8601"].as_str());
             assert!(

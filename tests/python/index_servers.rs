@@ -78,3 +78,76 @@ fn two_servers_give_the_same_bytes_of_an_index() {
     let past = "/py/2022-01-01/simple/one/ application/vnd.pypi.simple.v1+json";
     assert_eq!(before[past], after[past], "a past day stays");
 }
+
+/// Random uploads, yanks, removals, syncs and readings on either server: both give the same bytes, and past days stay.
+#[test]
+fn two_servers_agree_after_random_changes() {
+    let pypi = Pypi::start();
+    for project in ["one", "two", "gone"] {
+        pypi.add(project, &format!("{project}-0.1.tar.gz"), project.as_bytes(), OLD);
+    }
+    let shared = Shared::new();
+    let start = |name: &str| {
+        let builder = shared.builder(name).gcfg(&format!("[PyPI]\nURL = {}", pypi.url()));
+        builder.env("NO_PROXY", "*").start()
+    };
+    let servers = [start("pm1"), start("pm2")];
+    servers[0].rspm_stdout("create repo --name=py --type=python");
+    servers[0].rspm_stdout("subscribe --repo=py --source=pypi");
+    let seed: u32 = rand::random();
+    let mut random = seed;
+    let mut next = |limit: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % limit
+    };
+    let state = |server: &Server| {
+        let list = http::request("GET", &server.url("/py/latest/simple/"), &[], b"");
+        list.header("x-pypi-last-serial").map(str::to_owned)
+    };
+    let mut files: Vec<(&str, String)> =
+        ["one", "two"].map(|project| (project, format!("{project}-0.1.tar.gz"))).to_vec();
+    let mut last_added = 0;
+    let mut past: Option<BTreeMap<String, Answer>> = None;
+    for round in 0..8 {
+        for _ in 0..next(4) {
+            let project = ["one", "two"][next(2)];
+            match next(4) {
+                0 | 1 => {
+                    last_added += 1;
+                    let name = format!("{project}-1.{last_added}.tar.gz");
+                    pypi.add(project, &name, name.as_bytes(), OLD);
+                    files.push((project, name));
+                }
+                2 => {
+                    let (project, name) = &files[next(files.len())];
+                    let reason = [None, Some(String::new()), Some("bad".to_owned())][next(3)].clone();
+                    pypi.edit(project, name, |file| file.yanked = reason);
+                }
+                _ if files.len() > 2 => {
+                    let (project, name) = files.swap_remove(next(files.len()));
+                    pypi.remove(project, &name);
+                }
+                _ => {}
+            }
+        }
+        servers[next(2)].sync_of("pypi").expect("an index");
+        until("both servers have the list", || {
+            let state = servers.each_ref().map(state);
+            state[0].is_some() && state[0] == state[1]
+        });
+        // Some pages are read by one server before the other requests them.
+        for _ in 0..next(3) {
+            let path =
+                format!("/py/{}/simple/{}/", ["latest", "2022-01-01"][next(2)], ["one", "two"][next(2)]);
+            assert_eq!(servers[next(2)].get(&path).status, 200, "{path}, seed {seed}");
+        }
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| answers(&servers[1]));
+            (answers(&servers[0]), second.join().expect("answers"))
+        });
+        assert_eq!(first, second, "round {round}, seed {seed}");
+        let mut days = first;
+        days.retain(|path, _| !path.contains("/latest/") && !path.contains("/simple/ "));
+        assert_eq!(*past.get_or_insert_with(|| days.clone()), days, "round {round}, seed {seed}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod api;
 mod archives;
+mod bandersnatch;
 pub(crate) mod clients;
 mod curated;
 pub(crate) mod form;
@@ -17,4 +18,5 @@ pub(crate) mod package;
 mod pages;
 mod publish;
 mod servers;
+mod unlisted;
 mod upload;

@@ -34,6 +34,8 @@ struct Project {
     status: Option<&'static str>,
     /// The name on the list, if it is not the normal one.
     display: Option<&'static str>,
+    /// Whether the list lacks it.
+    is_unlisted: bool,
     files: BTreeMap<String, IndexFile>,
 }
 
@@ -49,6 +51,8 @@ struct Shared {
     serial: i64,
     /// HTML without serials and upload times, whatever the client accepts.
     is_plain: bool,
+    /// There is no list of projects.
+    has_no_list: bool,
     /// Every request is answered with 503.
     is_away: bool,
     /// The server of the files, if another one.
@@ -130,6 +134,16 @@ impl Pypi {
     /// Sets the name of a project on the list.
     pub(crate) fn display(&self, project: &str, name: &'static str) {
         self.change(project, |entry| entry.display = Some(name));
+    }
+
+    /// Leaves a project out of the list; its page stays.
+    pub(crate) fn unlist(&self, project: &str) {
+        self.change(project, |entry| entry.is_unlisted = true);
+    }
+
+    /// Removes the list of projects; their pages stay.
+    pub(crate) fn remove_list(&self) {
+        self.lock().has_no_list = true;
     }
 
     /// Makes the page of a project one of an older serial; `None` ends it.
@@ -236,8 +250,10 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
     }
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
+        ["simple", ""] if shared.has_no_list => missing(),
         ["simple", ""] => {
-            let listed = shared.projects.iter().filter(|(_, project)| !project.is_quarantined());
+            let is_listed = |project: &Project| !project.is_quarantined() && !project.is_unlisted;
+            let listed = shared.projects.iter().filter(|(_, project)| is_listed(project));
             if shared.is_plain {
                 let links: String =
                     listed.map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();

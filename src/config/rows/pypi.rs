@@ -2,7 +2,7 @@
 
 use super::p;
 use crate::config::address::UrlPurpose;
-use crate::config::table::Kind::{Boolean, Duration, Host, Integer, Schedule, Text, Url};
+use crate::config::table::Kind::{Boolean, Choice, Duration, Host, Integer, Schedule, Text, Url};
 use crate::config::table::Property;
 
 /// The properties, in the order of the reference page.
@@ -18,6 +18,10 @@ pub(super) const PROPERTIES: &[Property] = &[
       "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
     p("DelayExcept", Text, "",
       "A project whose files are listed at once, whatever `DelaySyncDuration` is; in any spelling.").multi(),
+    p("EarlierYanks", Choice(&["show", "hide-mark"]), "show",
+      "Files that were yanked before the first request for their project, at a time that the index does not state: they are marked on all days (`show`), or only from that request on (`hide-mark`), so that earlier days resolve as they did then, also to what was yanked for a reason. Applies to projects that were not requested before."),
+    p("Unlisted", Boolean, "false",
+      "Whether projects that the list of the index lacks are requested from it by name: for an index without a list, or whose list is incomplete, such as a caching proxy. The index then learns every name that clients request and no source before it has."),
     p("Concurrency", Integer(1, 64), "8",
       "Maximum number of pages that are requested from the index at the same time."),
     p("Follow", Boolean, "true",

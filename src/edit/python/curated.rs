@@ -11,6 +11,7 @@ use crate::catalog::Source;
 use crate::db::curation::{self, Curation, DefinitionFile, RuleRow};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{DbError, tree};
+use crate::edit::upload_body::shutting_down;
 use crate::edit::{Actor, EditResult, RemoveScope, publish};
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
@@ -117,7 +118,7 @@ pub async fn update(
         Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_))) => snapshot.to_string(),
         Some(Snapshot::Latest) | None => base.at.day().to_string(),
     };
-    let mut new = new_definition(&source, &current, request.input, request.strict)?;
+    let mut new = new_definition(&source, &current, request.input, request.strict).await?;
     let mut notices = std::mem::take(&mut new.definition.notices);
     notices.extend(open_notice(&base, &snapshot));
     let projects = base_projects(repositories, base.base, &new.definition).await?;
@@ -231,24 +232,16 @@ async fn current(state: &State, source: &Source) -> Result<Current, RepoError> {
 }
 
 /// Reads the new definition.
-fn new_definition(
+async fn new_definition(
     source: &Source,
     current: &Current,
     input: Input,
     strict: bool,
 ) -> Result<NewDefinition, RepoError> {
-    let read = |files: &[DefinitionFile]| {
-        let files: Vec<NamedFile<'_>> =
-            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
-        curated::read(&files, ReadOptions { strict }).map_err(|error| RepoError::Invalid(error.to_string()))
-    };
     match input {
-        Input::Replace(files) => {
-            let definition = read(&files)?;
-            Ok(NewDefinition { definition, sha256: digest(&files), files })
-        }
+        Input::Replace(files) => read(files, strict).await,
         Input::Add(files) => {
-            let mut definition = read(&files)?;
+            let mut definition = read(files, strict).await?.definition;
             for (name, rule) in &current.rules {
                 let added =
                     std::mem::replace(definition.rules.entry(name.clone()).or_default(), rule.clone());
@@ -276,6 +269,22 @@ fn new_definition(
             };
             Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
         }
+    }
+}
+
+/// Reads the files of a definition, which may have 24 MB: not on an async thread.
+async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
+    let work = move || -> Result<NewDefinition, RepoError> {
+        let named: Vec<NamedFile<'_>> =
+            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
+        let definition = curated::read(&named, ReadOptions { strict });
+        let definition = definition.map_err(|error| RepoError::Invalid(error.to_string()))?;
+        Ok(NewDefinition { definition, sha256: digest(&files), files })
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(shutting_down().into()),
     }
 }
 

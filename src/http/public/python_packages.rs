@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
-use crate::http::python::project;
+use crate::http::python::project::{self, Base};
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
@@ -48,7 +48,8 @@ pub(super) async fn package(
     let release = &detail.release;
     let repo = catalog.repo_by_id(point.repo).map(|repo| repo.name.to_string()).unwrap_or_default();
     let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
-    let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
+    let server = base_url::base_url(&app.site.load(), head);
+    let base = Base { server, repository: format!("{repo}/{snapshot}") };
     let info = project::info(&detail, metadata.as_deref(), &base);
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));

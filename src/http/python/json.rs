@@ -10,7 +10,7 @@ use http::{Method, Response};
 use serde_json::json;
 use sha2::Digest;
 
-use super::project;
+use super::project::{self, Base};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -42,7 +42,8 @@ pub(in crate::http) async fn answer(
     let detail = detail::project(&app.repositories, &point, project.as_str(), version).await?;
     let metadata = metadata::of_release(&app.repositories, &point, &detail.release).await;
     let advisories = serve::vulnerabilities::current(&app.state).await;
-    let base = format!("{}/{repo}/{snapshot}", base_url::base_url(&app.site.load(), head));
+    let server = base_url::base_url(&app.site.load(), head);
+    let base = Base { server, repository: format!("{repo}/{snapshot}") };
     let has_releases = version.is_none();
     let (open, last_serial) = (detail.open, serial(&detail));
     // A project may have thousands of files.

@@ -7,14 +7,22 @@ use crate::advisory::{EventKind, Finding};
 use crate::db::python_file::ListedFile;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
-use crate::python::layout::{FileId, json_link, link};
+use crate::python::layout::{FileId, json_link, root_link};
 use crate::python::metadata::Metadata;
 use crate::python::wheel_name::WheelName;
 use crate::serve::python::detail::{ProjectDetail, ProjectRelease};
 
+/// The snapshot of a repository, for absolute links.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Base {
+    /// The URL of the server, without a slash at its end.
+    pub(in crate::http) server: String,
+    /// `{repository}/{snapshot}`.
+    pub(in crate::http) repository: String,
+}
+
 /// Returns `info`: the metadata of the release. Without metadata, the facts of its files; other values are `null`.
-/// `base` is the URL of the repository's snapshot.
-pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>, base: &str) -> Value {
+pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>, base: &Base) -> Value {
     let ProjectDetail { project, release, .. } = detail;
     let text =
         |field: fn(&Metadata) -> &Option<String>| metadata.and_then(|metadata| field(metadata).clone());
@@ -25,7 +33,8 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
     let yanked = release.yanked();
     let license =
         metadata.and_then(|metadata| metadata.license.clone().or_else(|| metadata.license_summary()));
-    let project_url = format!("{base}/simple/{project}/");
+    let url = format!("{}/{}", base.server, base.repository);
+    let project_url = format!("{url}/simple/{project}/");
     json!({
         "author": text(|metadata| &metadata.author),
         "author_email": text(|metadata| &metadata.author_email),
@@ -50,7 +59,7 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
         "project_url": project_url,
         "project_urls": metadata.and_then(project_urls),
         "provides_extra": list(|metadata| &metadata.provides_extra),
-        "release_url": format!("{base}/pypi/{}", json_link(project, Some(&release.version))),
+        "release_url": format!("{url}/pypi/{}", json_link(project, Some(&release.version))),
         "requires_dist": list(|metadata| &metadata.requires_dist),
         "requires_python": facts.requires_python.or_else(|| text(|metadata| &metadata.requires_python)),
         "summary": facts.summary.or_else(|| text(|metadata| &metadata.summary)),
@@ -76,22 +85,25 @@ fn project_urls(metadata: &Metadata) -> Option<Value> {
 }
 
 /// Returns the files of every release by version.
-pub(in crate::http) fn releases(releases: &[ProjectRelease], base: &str) -> Value {
+pub(in crate::http) fn releases(releases: &[ProjectRelease], base: &Base) -> Value {
     let release = |release: &ProjectRelease| (release.version.clone(), files(release, base));
     Value::from(releases.iter().map(release).collect::<Map<String, Value>>())
 }
 
 /// Returns the files of a release.
-pub(in crate::http) fn files(release: &ProjectRelease, base: &str) -> Value {
+pub(in crate::http) fn files(release: &ProjectRelease, base: &Base) -> Value {
     release.files.iter().map(|listed| file(listed, base)).collect()
 }
 
-fn file(file: &ListedFile, base: &str) -> Value {
+fn file(file: &ListedFile, base: &Base) -> Value {
     let facts = FileFacts::read(&file.facts);
     let name = FileName::parse(&file.name).ok();
     let is_wheel = name.as_ref().is_some_and(|name| name.kind() == FileKind::Wheel);
     let python = if is_wheel { wheel_python(&file.name) } else { "source".to_owned() };
     let uploaded_at = facts.upload_time().map(|at| at.to_string());
+    let url = name.as_ref().map(|name| {
+        format!("{}/{}", base.server, root_link(&base.repository, FileId::Sha256(file.sha256), name))
+    });
     json!({
         "comment_text": null,
         "digests": { "sha256": file.sha256.to_string() },
@@ -105,7 +117,7 @@ fn file(file: &ListedFile, base: &str) -> Value {
         // Without a fraction and the time zone, as on PyPI.
         "upload_time": uploaded_at.as_deref().and_then(|text| text.split(['.', 'Z']).next()),
         "upload_time_iso_8601": uploaded_at,
-        "url": name.as_ref().map(|name| link(FileId::Sha256(file.sha256), name).replacen("../..", base, 1)),
+        "url": url,
         "yanked": file.yanked.is_some(),
         "yanked_reason": file.yanked.as_deref().filter(|reason| !reason.is_empty()),
     })
@@ -153,6 +165,10 @@ mod tests {
     use crate::advisory::{Event, Range};
     use crate::model::ids::{SourceId, TreeId};
 
+    fn base(repository: &str) -> Base {
+        Base { server: "http://host".to_owned(), repository: repository.to_owned() }
+    }
+
     fn detail() -> ProjectDetail {
         let release = ProjectRelease { version: "1.0+x".to_owned(), files: Vec::new() };
         ProjectDetail {
@@ -174,7 +190,7 @@ mod tests {
             Classifier: A :: B\nRequires-Dist: x; extra == 'y'\nProject-URL: Source, https://example.org/s\n\
             Home-page: https://example.org\n\nText.\n";
         let metadata = Metadata::parse(text.as_bytes()).expect("metadata");
-        let info = info(&detail(), Some(&metadata), "http://host/py/latest");
+        let info = info(&detail(), Some(&metadata), &base("py/latest"));
         for (key, value) in [
             ("name", json!("Odd.Name")),
             ("version", json!("1.0+x")),
@@ -225,8 +241,8 @@ mod tests {
     #[test]
     fn info_without_metadata_has_every_key() {
         let metadata = Metadata::default();
-        let (with, without) =
-            (info(&detail(), Some(&metadata), "http://host/r/1"), info(&detail(), None, "http://host/r/1"));
+        let base = base("r/1");
+        let (with, without) = (info(&detail(), Some(&metadata), &base), info(&detail(), None, &base));
         let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&with), keys(&without));
         assert_eq!((&without["license"], &without["project_urls"]), (&Value::Null, &Value::Null));

@@ -184,6 +184,11 @@ pub fn parse(
             }
             return Ok((Route::UploadPython { source: (*source).to_owned() }, query));
         }
+        // A file of a Python repository, as documents of the JSON API give its address. In a repository with the name
+        // `packages`, `packages` is in the place of this snapshot.
+        [PACKAGES, repo, snapshot, id, file] if is_digest(id) && *snapshot != PACKAGES => {
+            repository(repo, None, snapshot, &[PACKAGES, *id, *file])?
+        }
         [repo] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: false },
         [repo, ""] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
@@ -210,6 +215,22 @@ pub fn parse(
         return Err(Failure::method_not_allowed(READ_METHODS));
     }
     Ok((route, query))
+}
+
+/// Whether a segment has the length of a digest, which no other segment of that place has.
+fn is_digest(segment: &str) -> bool {
+    segment.len() == 64
+}
+
+/// Returns the segment that names the repository in the raw path of a resource in a repository.
+#[must_use]
+pub fn repository_segment(path: &str) -> &str {
+    let segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
+    match segments[..] {
+        [PACKAGES, repo, snapshot, id, _] if is_digest(id) && snapshot != PACKAGES => repo,
+        [repo, ..] => repo,
+        [] => "",
+    }
 }
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
@@ -369,6 +390,38 @@ mod tests {
             route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz"),
             Ok(repository("cran", Some("noble"), "2024-02-29", "src/contrib/A_1.tar.gz"))
         );
+    }
+
+    #[test]
+    fn files_of_python_repositories_have_an_address_below_packages() {
+        let hex = "0a".repeat(32);
+        let file = format!("packages/{hex}/a-1.0.tar.gz");
+        let path = format!("/packages/py/2026-11-20/{hex}/a-1.0.tar.gz");
+        assert_eq!(route(&path), Ok(python("py", "2026-11-20", &file)));
+        assert_eq!(repository_segment(&path), "py");
+        // A repository may have this name.
+        for (path, snapshot) in [
+            (format!("/packages/latest/packages/{hex}/a-1.0.tar.gz"), "latest"),
+            (format!("/packages/packages/{hex}/a-1.0.tar.gz"), "latest"),
+            (format!("/packages/packages/5/{hex}/a-1.0.tar.gz"), "5"),
+        ] {
+            assert_eq!(route(&path), Ok(python("packages", snapshot, &file)), "{path}");
+            assert_eq!(repository_segment(&path), "packages", "{path}");
+        }
+        let index = "src/contrib/PACKAGES";
+        assert_eq!(
+            route("/packages/latest/src/contrib/PACKAGES"),
+            Ok(repository("packages", None, "latest", index))
+        );
+        assert_eq!(repository_segment("/cran/latest/src/contrib/PACKAGES"), "cran");
+        for path in [
+            format!("/packages/py/newest/{hex}/a-1.0.tar.gz"),
+            format!("/packages/py/latest/{hex}/a.txt"),
+            format!("/packages/py/latest/{}/a-1.0.tar.gz", "0A".repeat(32)),
+            "/packages/py/latest/5/a-1.0.tar.gz".to_owned(),
+        ] {
+            assert_eq!(route(&path), Err(404), "{path}");
+        }
     }
 
     #[test]

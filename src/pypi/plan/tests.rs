@@ -40,7 +40,9 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     }
 }
 
-const LATER: Instants = Instants { seal: Some(100), valid_at: 200, head: 200, shows_young: false };
+const FIRST: Instants =
+    Instants { seal: None, valid_at: 200, head: 200, shows_young: false, dates_first_yanks: false };
+const LATER: Instants = Instants { seal: Some(100), ..FIRST };
 
 fn end(from: i64, at: i64) -> FileRowChange {
     FileRowChange::End { release: ReleaseId(1), file: FileId(1), from, at }
@@ -61,10 +63,30 @@ fn introduced(plan: &Plan) -> i64 {
 
 #[test]
 fn a_first_look_lists_files_from_their_upload_on() {
-    let first = Instants { seal: None, valid_at: 200, head: 200, shows_young: false };
-    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], first)), 7);
-    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], first)), 700, "not visible yet");
-    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], first)), 199, "the history begins now");
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], FIRST)), 7);
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], FIRST)), 700, "not visible yet");
+    assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], FIRST)), 199, "the history begins now");
+}
+
+#[test]
+fn yanks_that_the_first_look_finds_may_begin_with_it() {
+    let dated = Instants { dates_first_yanks: true, ..FIRST };
+    let later = Instants { dates_first_yanks: true, ..LATER };
+    let yanked = |uploaded| PageRow { yanked: Some("bad".to_owned()), ..row("a", uploaded) };
+    for (page_row, instants, expected) in [
+        (yanked(Some(7)), FIRST, None),
+        (yanked(Some(7)), dated, Some(199)),
+        (row("a", Some(7)), dated, None),
+        // The history begins with the look, or is not visible yet.
+        (yanked(None), dated, None),
+        (yanked(Some(700)), dated, None),
+        // Later looks date what they find.
+        (yanked(Some(7)), later, None),
+    ] {
+        let plan = plan(Vec::new(), vec![page_row], instants);
+        let [FileRowChange::Introduce { marked_from, .. }] = &plan.changes[..] else { panic!("{plan:?}") };
+        assert_eq!(*marked_from, expected);
+    }
 }
 
 #[test]
@@ -182,8 +204,13 @@ impl Rows {
     fn apply(&mut self, changes: Vec<FileRowChange>) {
         for change in changes {
             match change {
-                FileRowChange::Introduce { file, from, yanked } => {
+                FileRowChange::Introduce { file, from, yanked, marked_from } => {
                     let next = i64::try_from(self.files.len()).unwrap() + 1;
+                    if let Some(at) = marked_from {
+                        assert!(from < at, "{from} {at}");
+                        self.ended.push((file.name.clone(), None, from, at));
+                    }
+                    let begin = marked_from.unwrap_or(from);
                     self.files.push(KnownFile {
                         release: ReleaseId(next),
                         file: FileId(next),
@@ -193,8 +220,8 @@ impl Rows {
                         locator: file.locator,
                         last_variant: 0,
                         facts: file.facts,
-                        life: Some(OpenLife { from, variant: 0, yanked }),
-                        last_end: None,
+                        life: Some(OpenLife { from: begin, variant: 0, yanked }),
+                        last_end: marked_from,
                         metadata: file.metadata,
                     });
                 }
@@ -236,6 +263,7 @@ proptest! {
             (proptest::collection::btree_map(0_u8..6, (0_i64..900, proptest::option::of(0_u8..3)), 0..6), 1_i64..50),
             1..8,
         ),
+        dates_first_yanks in proptest::bool::ANY,
     ) {
         let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
         // A name keeps its upload time.
@@ -250,7 +278,7 @@ proptest! {
                     PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
                 })
                 .collect();
-            let instants = Instants { seal, valid_at, head: valid_at, shows_young: false };
+            let instants = Instants { seal, valid_at, head: valid_at, shows_young: false, dates_first_yanks };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
@@ -267,7 +295,7 @@ proptest! {
 #[test]
 fn a_file_younger_than_the_head_is_listed_at_once_on_request() {
     for (shows_young, seal, expected) in [(false, None, 500), (true, None, 199), (true, Some(150), 199)] {
-        let instants = Instants { seal, valid_at: 200, head: 200, shows_young };
+        let instants = Instants { seal, shows_young, ..FIRST };
         let facts = FileFacts::default().uploaded_at(Timestamp(500));
         assert_eq!(instants.begin(&facts), expected);
     }

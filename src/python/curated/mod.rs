@@ -108,6 +108,9 @@ pub enum BadDefinition {
     /// No project.
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
+    /// A NUL character, which no database stores in a text.
+    #[error("{0}: there is a NUL character; remove it, definitions are plain text")]
+    Nul(String),
     /// Too many files.
     #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
     TooManyFiles(usize),
@@ -138,6 +141,19 @@ pub struct ReadOptions {
     pub strict: bool,
 }
 
+/// Returns where a NUL character is.
+fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
+    let origin = if name.contains('\0') {
+        format!("the file name '{}'", name.escape_debug())
+    } else if content.contains(&0) {
+        let line = content.iter().take_while(|byte| **byte != 0).filter(|byte| **byte == b'\n').count() + 1;
+        format!("{name}, line {line}")
+    } else {
+        return None;
+    };
+    Some(BadDefinition::Nul(origin))
+}
+
 /// Reads a definition: the first file and those that it names.
 ///
 /// # Errors
@@ -148,6 +164,9 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     };
     if files.len() > MAX_FILES {
         return Err(BadDefinition::TooManyFiles(files.len()));
+    }
+    if let Some(nul) = files.iter().find_map(|file| nul(*file)) {
+        return Err(nul);
     }
     let mut reader = Reader { files, options, ..Reader::default() };
     reader.file(main, false, None)?;

@@ -28,6 +28,18 @@ fn file(version: &str, digest: u8) -> BaseFile {
 }
 
 #[test]
+fn a_nul_character_is_refused_with_its_line() {
+    for (files, origin) in [
+        (&[("requirements.txt", "odd\neven==1\0\n")][..], "requirements.txt, line 2: "),
+        (&[("requirements.txt", "odd\n-r a.txt"), ("a.txt", "# \0")][..], "a.txt, line 1: "),
+        (&[("a\0.txt", "odd\n")][..], "the file name 'a\\0.txt': "),
+    ] {
+        let refusal = refusal(files, false);
+        assert!(refusal.starts_with(origin) && refusal.contains("NUL"), "{refusal}");
+    }
+}
+
+#[test]
 fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
     let definition = definition(&[
         (

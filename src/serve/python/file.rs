@@ -6,7 +6,7 @@ use super::curated;
 use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Tree};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
@@ -99,17 +99,14 @@ pub(super) async fn locate_page_within(
     project: &NormalName,
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
-    let (trees, name) = (point.trees.clone(), project.clone());
-    let query = repositories.state.db.read(move |c| {
-        let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-        let OwnedProject { package, tree } = owned;
-        let presence = match package {
-            Some(package) if !owner::is_index(&tree) => db::life::presence(c, tree.tree, tree.seq, package)?,
-            Some(_) | None => None,
-        };
-        Ok(Some((tree, presence.is_some())))
-    });
-    let Some((tree, has_files)) = query.await? else {
+    let mut found = find_owner(repositories, point, project).await?;
+    if may_be_unlisted(repositories, point, found.map(|(tree, _)| tree))
+        && budget.is_none_or(RequestBudget::take)
+        && repositories.page_reads.discover(project).await?
+    {
+        found = find_owner(repositories, point, project).await?;
+    }
+    let Some((tree, has_files)) = found else {
         return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
     };
     if owner::is_index(&tree) {
@@ -127,6 +124,39 @@ pub(super) async fn locate_page_within(
     let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
     let latest = LatestState { serial, ..LatestState::default() };
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
+}
+
+/// Finds the tree that owns a project, and whether it has files, unless it is that of an index.
+async fn find_owner(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+) -> Result<Option<(PointTree, bool)>, RepoError> {
+    let (trees, name) = (point.trees.clone(), project.clone());
+    let query = repositories.state.db.read(move |c| {
+        let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+        let OwnedProject { package, tree } = owned;
+        let presence = match package {
+            Some(package) if !owner::is_index(&tree) => db::life::presence(c, tree.tree, tree.seq, package)?,
+            Some(_) | None => None,
+        };
+        Ok(Some((tree, presence.is_some())))
+    });
+    Ok(query.await?)
+}
+
+/// Whether an index may have a project that its list lacks: the configuration allows the request, the point is the newest
+/// state of the index, and no source before the index has the project.
+fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
+    if !repositories.state.config.load().pypi.unlisted {
+        return false;
+    }
+    let is_owner = |tree: &PointTree| owner.is_some_and(|owner| owner.tree == tree.tree);
+    let first = point.trees.iter().find(|tree| owner::is_whole_index(tree) || is_owner(tree));
+    let catalog = repositories.state.catalog.get();
+    let is_newest =
+        |tree: &PointTree| catalog.tree(tree.tree).and_then(Tree::newest).is_some_and(|seq| seq == tree.seq);
+    first.is_some_and(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
 }
 
 /// Returns the page of a project that an index lists, after a reading of the project if that is needed.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use url::Url;
@@ -16,8 +17,19 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
 use crate::python::simple::{root, write};
 
-/// The address and the chain of a head, and the contents.
-type CachedState = (String, Sha256, Arc<PythonState>);
+/// How long pages are made from a bundle over HTTP without another request for its head. Without this, each page of an
+/// incremental bundle would cause requests for the heads of its bases.
+const RECENT: Duration = Duration::from_secs(30);
+
+/// The contents of a bundle.
+struct CachedState {
+    address: String,
+    /// The chain of its head.
+    chain: Sha256,
+    state: Arc<PythonState>,
+    /// When the head was read.
+    checked_at: Instant,
+}
 
 /// What is known of addresses of indexes, and the contents of the bundle that was read last.
 #[derive(Default)]
@@ -54,14 +66,24 @@ impl PythonCache {
     ) -> Result<Arc<PythonState>, BundleError> {
         let (address, chain) = (bundle.address(), head.head.chain);
         let mut cached = self.state.lock().await;
-        if let Some((cached_address, cached_chain, state)) = &*cached
-            && (cached_address, cached_chain) == (&address, &chain)
+        let checked_at = Instant::now();
+        if let Some(cached) = &mut *cached
+            && (&cached.address, &cached.chain) == (&address, &chain)
         {
-            return Ok(Arc::clone(state));
+            cached.checked_at = checked_at;
+            return Ok(Arc::clone(&cached.state));
         }
         let state = Arc::new(state(bundle, head).await?);
-        *cached = Some((address, chain, Arc::clone(&state)));
+        *cached = Some(CachedState { address, chain, state: Arc::clone(&state), checked_at });
         Ok(state)
+    }
+
+    /// Returns the contents of a bundle whose head was read a moment ago.
+    pub(super) async fn recent(&self, address: &str) -> Option<Arc<PythonState>> {
+        let cached = self.state.lock().await;
+        let is_recent =
+            |cached: &&CachedState| cached.address == address && cached.checked_at.elapsed() < RECENT;
+        cached.as_ref().filter(is_recent).map(|cached| Arc::clone(&cached.state))
     }
 }
 

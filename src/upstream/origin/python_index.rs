@@ -168,7 +168,14 @@ impl PythonIndex {
         project: &str,
         etag: Option<&str>,
     ) -> Result<PageResponse, UpstreamError> {
-        let state = self.bundle_state().await?;
+        let recent = match self.transport.directory() {
+            Some(_) => None,
+            None => self.cache.python.recent(&self.address()).await,
+        };
+        let state = match recent {
+            Some(state) => state,
+            None => self.bundle_state().await?,
+        };
         let path = format!("simple/{project}/");
         let missing = || UpstreamError::Missing(format!("{}/{path}", self.address()));
         let body = python_bundle::project_page(&state, project, &self.base()?).ok_or_else(missing)?;

@@ -1,0 +1,77 @@
+//! Indexes without a list of projects, or with an incomplete one: `PyPI.Unlisted`.
+
+use super::index::{get, names, start};
+use super::package::{Package, add};
+use crate::support::pypi::Pypi;
+
+const OLD: &str = "2021-03-05T00:00:00Z";
+
+fn index() -> Pypi {
+    let pypi = Pypi::start();
+    for project in ["one", "two"] {
+        pypi.add(project, &format!("{project}-1.0.tar.gz"), project.as_bytes(), OLD);
+    }
+    pypi
+}
+
+#[test]
+fn an_index_without_a_list_is_requested_by_name_if_that_is_configured() {
+    let pypi = index();
+    pypi.remove_list();
+    let refused = start(&pypi, "").sync_of("pypi").expect_err("there is no list");
+    assert!(refused.contains("[PyPI] Unlisted = true"), "{refused}");
+
+    let server = start(&pypi, "Unlisted = true");
+    assert!(names(&server, "latest", "one").is_empty(), "it is not synced");
+    let message = server.sync_of("pypi").expect("pages");
+    assert!(message.contains("0 projects") && message.contains("others are requested by name"), "{message}");
+    pypi.take_requests();
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz"]);
+    assert_eq!(pypi.take_requests(), ["/simple/one/"], "one request");
+    let page = get(&server, "/py/latest/simple/one/").json();
+    let url = page["files"][0]["url"].as_str().expect("an address");
+    let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    assert_eq!(server.get(&path).body, b"one");
+
+    // A name that the index does not have is requested once a minute.
+    pypi.take_requests();
+    for _ in 0..3 {
+        assert_eq!(get(&server, "/py/latest/simple/three/").status, 404);
+    }
+    assert_eq!(pypi.take_requests(), ["/simple/three/"]);
+    // Past days do not change.
+    assert_eq!(get(&server, "/py/2022-01-01/simple/two/").status, 404);
+    assert!(pypi.take_requests().is_empty());
+
+    server.sync_of("pypi").expect("pages");
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz"], "a sync does not remove it");
+    let list = get(&server, "/py/latest/simple/").json();
+    assert_eq!(list["projects"][0]["name"], "one");
+}
+
+#[test]
+fn a_project_that_the_list_lacks_belongs_to_the_first_source_that_has_it() {
+    let pypi = index();
+    pypi.unlist("two");
+    let server = start(&pypi, "Unlisted = true");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    server.rspm_stdout("create repo --name=own --type=python");
+    server.rspm_stdout("subscribe --repo=own --source=team");
+    server.rspm_stdout("subscribe --repo=own --source=pypi");
+    server.rspm_stdout("subscribe --repo=py --source=team");
+    add(&server, "team", &Package::new("two", "9.0"));
+    add(&server, "team", &Package::new("three", "9.0"));
+    server.sync_of("pypi").expect("an index");
+    pypi.take_requests();
+    let files = |repo: &str, project: &str| {
+        let page = get(&server, &format!("/{repo}/latest/simple/{project}/")).json();
+        page["files"][0]["filename"].as_str().expect("a file").to_owned()
+    };
+    assert_eq!(files("own", "two"), "two-9.0-py3-none-any.whl");
+    assert!(pypi.take_requests().is_empty(), "the local source is before the index");
+    // In `py` the index is first.
+    assert_eq!(files("py", "two"), "two-1.0.tar.gz");
+    assert_eq!(files("py", "three"), "three-9.0-py3-none-any.whl");
+    assert_eq!(pypi.take_requests(), ["/simple/two/", "/simple/three/"]);
+    assert_eq!(files("own", "two"), "two-9.0-py3-none-any.whl");
+}

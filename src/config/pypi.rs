@@ -20,7 +20,7 @@ pub struct Pypi {
     pub delay: Duration,
     /// Projects, in any spelling, whose files are listed whatever their age is.
     pub delay_except: Vec<String>,
-    /// From when on a yank is shown whose time is not known.
+    /// From when on files are marked that were yanked at an unknown time.
     pub earlier_yanks: EarlierYanks,
     /// Whether projects that the list of the index lacks are requested by name.
     pub unlisted: bool,

@@ -15,7 +15,7 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::ReadPage;
 use crate::state::State;
-use crate::upstream::PageAge;
+use crate::upstream::{PageAge, UpstreamError};
 
 /// Files of a reading from which it is written with lower priority than interactive writes.
 const LARGE: usize = 2_000;
@@ -92,6 +92,12 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
         Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
         None => (Vec::new(), 0),
     };
+    if rows.is_empty() && skipped > 0 {
+        let reason = format!(
+            "none of its {skipped} files can be served: they have no SHA-256, or addresses that cannot be requested"
+        );
+        return Err(UpstreamError::Refused { url: format!("simple/{project}/"), reason }.into());
+    }
     let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
     if skipped + others > 0 {
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");

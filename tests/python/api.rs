@@ -364,6 +364,17 @@ fn a_private_repository_has_no_documents_for_others() {
         let cache = reader.header("cache-control").unwrap_or_default().to_owned();
         assert!(cache.contains("private") || cache.contains("no-store"), "{path}: {cache}");
     }
+    let document =
+        get("/private/latest/pypi/hidden-project/json", &[("Authorization", &authorization)]).json();
+    let url = document["urls"][0]["url"].as_str().expect("a URL").to_owned();
+    assert!(url.starts_with(&server.url("/packages/private/latest/")), "{url}");
+    // The second time from the cache of addresses.
+    for _ in 0..2 {
+        let stranger = http::get(&url);
+        assert_eq!(stranger.status, 401);
+        assert!(!stranger.text().contains("secret") && stranger.text() == http::get(&url).text());
+        assert_eq!(http::request("GET", &url, &[("Authorization", &authorization)], b"").status, 200);
+    }
     for path in ["/py/latest/pypi/hidden-project/json", "/__api__/repos/py/packages/hidden-project"] {
         let answer = get(path, &[]);
         assert_eq!(answer.status, 404, "{path}");

@@ -118,6 +118,8 @@ fn files_are_fetched_once_and_verified() {
     assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
     let requests = pypi.take_requests();
     assert_eq!(requests.iter().filter(|path| path.starts_with("/packages/")).count(), 2, "{requests:?}");
+    let removed = server.get(&wheel.replace("one-1.0", "one-0.9"));
+    assert!(removed.status == 404 && removed.text().contains("removed before"), "{}", removed.text());
     pypi.set_away(true);
     assert_eq!(server.get(&wheel).status, 200, "it is stored");
     pypi.set_away(false);

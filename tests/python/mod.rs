@@ -3,6 +3,7 @@
 
 mod api;
 mod archives;
+mod bad_pages;
 mod bandersnatch;
 pub(crate) mod clients;
 mod curated;

@@ -36,6 +36,8 @@ struct Project {
     display: Option<&'static str>,
     /// Whether the list lacks it.
     is_unlisted: bool,
+    /// The media type and the bytes that are sent as its page.
+    raw_page: Option<(&'static str, Vec<u8>)>,
     files: BTreeMap<String, IndexFile>,
 }
 
@@ -139,6 +141,11 @@ impl Pypi {
     /// Leaves a project out of the list; its page stays.
     pub(crate) fn unlist(&self, project: &str) {
         self.change(project, |entry| entry.is_unlisted = true);
+    }
+
+    /// Sends these bytes as the page of a project.
+    pub(crate) fn set_raw_page(&self, project: &str, media_type: &'static str, body: &[u8]) {
+        self.change(project, |entry| entry.raw_page = Some((media_type, body.to_vec())));
     }
 
     /// Removes the list of projects; their pages stay.
@@ -269,6 +276,9 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
         }
         ["simple", name, ""] => {
             let Some(project) = shared.projects.get(name) else { return missing() };
+            if let Some((media_type, body)) = &project.raw_page {
+                return (200, format!("Content-Type: {media_type}\r\n"), body.clone());
+            }
             if shared.is_plain {
                 let page = format!("<!DOCTYPE html><html>{}</html>", links(shared, project));
                 return (200, HTML.to_owned(), page.into_bytes());

@@ -247,8 +247,15 @@ pub async fn locate(
     });
     let Some((tree, found, is_quarantined)) = query.await? else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
+        // A lock file may still name it.
+        let removed = if point.trees.iter().any(owner::is_index) {
+            "; a file that the index removed before its project was first requested here is not available"
+        } else {
+            ""
+        };
         return Err(RepoError::NotFound(format!(
-            "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses"
+            "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses\
+             {removed}"
         )));
     };
     if is_quarantined {

@@ -11,6 +11,7 @@ use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
 use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
+use crate::r::name::is_base;
 use crate::state::State;
 
 /// The dependency graph of a point. Uses some megabytes of memory for all of CRAN.
@@ -60,6 +61,15 @@ pub struct ReverseDependency<'a> {
     pub kind: DependencyKind,
     /// The required version.
     pub requirement: Option<(Operator, &'a str)>,
+}
+
+/// A package that an installation requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredPackage<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The shortest chain of packages that leads to it, from the installed one on, without itself.
+    pub chain: Vec<&'a str>,
 }
 
 /// The graphs of the points used last, by trees and the value of `State::detail_updates`.
@@ -159,10 +169,6 @@ impl DependencyGraph {
         for (name, number) in &self.dependency_numbers {
             package_indices[*number as usize] = self.index_of(name);
         }
-        let is_hard = |edge: &&Edge| match edge.kind {
-            DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,
-            DependencyKind::Suggests | DependencyKind::Enhances => false,
-        };
         let edges = self.edges.iter().filter(is_hard);
         let mut pairs: Vec<(u32, u32)> = edges
             .filter_map(|edge| Some((edge.dependent, package_indices[edge.dependency as usize]?)))
@@ -219,6 +225,52 @@ impl DependencyGraph {
         indexes
     }
 
+    /// The packages without which a package cannot be installed, itself first, then the nearest ones, each with the shortest
+    /// chain of packages that leads to it. Empty if the point does not list the package.
+    #[must_use]
+    pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
+        let Some(root) = self.index_of(package) else { return Vec::new() };
+        let mut parents: HashMap<u32, u32> = HashMap::new();
+        let mut order = vec![root];
+        let mut next = 0;
+        while let Some(&dependent) = order.get(next) {
+            next += 1;
+            let begin = self.hard_edges.partition_point(|edge| edge.0 < dependent);
+            for (_, dependency) in self.hard_edges[begin..].iter().take_while(|edge| edge.0 == dependent) {
+                if *dependency != root && !parents.contains_key(dependency) {
+                    parents.insert(*dependency, dependent);
+                    order.push(*dependency);
+                }
+            }
+        }
+        let name = |index: u32| &*self.names[index as usize];
+        let chain = |index: u32| {
+            let mut chain: Vec<&str> =
+                std::iter::successors(parents.get(&index), |parent| parents.get(parent))
+                    .map(|at| name(*at))
+                    .collect();
+            chain.reverse();
+            chain
+        };
+        order.into_iter().map(|index| RequiredPackage { name: name(index), chain: chain(index) }).collect()
+    }
+
+    /// The names that these packages need for their installation and the point does not list, without the packages of R
+    /// itself; sorted.
+    #[must_use]
+    pub fn missing_of(&self, packages: &[RequiredPackage<'_>]) -> BTreeSet<&str> {
+        let dependents: BTreeSet<u32> =
+            packages.iter().filter_map(|package| self.index_of(package.name)).collect();
+        let is_missing = |name: &str| !self.lists(name) && !is_base(name);
+        let missing = self.dependency_numbers.iter().filter(|(name, _)| is_missing(name));
+        let is_needed = |number: u32| {
+            let begin = self.edges.partition_point(|edge| edge.dependency < number);
+            let edges = self.edges[begin..].iter().take_while(|edge| edge.dependency == number);
+            edges.filter(is_hard).any(|edge| dependents.contains(&edge.dependent))
+        };
+        missing.filter(|(_, number)| is_needed(**number)).map(|(name, _)| &**name).collect()
+    }
+
     fn index_of(&self, name: &str) -> Option<u32> {
         let index = self.names.binary_search_by(|other| (**other).cmp(name)).ok()?;
         u32::try_from(index).ok()
@@ -243,6 +295,14 @@ impl DependencyGraph {
                     .map(|(operator, index)| (operator, &*self.versions[index as usize])),
             }
         })
+    }
+}
+
+/// Whether the dependent package cannot be installed without the other one.
+fn is_hard(edge: &&Edge) -> bool {
+    match edge.kind {
+        DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,
+        DependencyKind::Suggests | DependencyKind::Enhances => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::pager::pager;
 use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
@@ -70,7 +71,7 @@ impl Changes {
             } @else {
                 (self.kinds(&frame.root, total))
                 (self.table(&frame.root))
-                (self.pager(&frame.root))
+                (pager(self.page, self.pages, |page| self.address(&frame.root, self.kind, page, None)))
                 p { a href=(self.address(&frame.root, self.kind, 1, Some("csv"))) { "All as CSV" } }
             }
             @if self.has_index {
@@ -141,19 +142,6 @@ impl Changes {
                     td.name { @if let Some(day) = row.published { (text::day(day)) } }
                 } } }
             } }
-        }
-    }
-
-    fn pager(&self, root: &Root) -> Markup {
-        let link = |page: usize| self.address(root, self.kind, page, None);
-        html! {
-            @if self.pages > 1 {
-                nav aria-label="Pages" { ul.pages {
-                    @if self.page > 1 { li { a href=(link(self.page - 1)) rel="prev" { "Before" } } }
-                    li { span aria-current="page" { (number(self.page)) " of " (number(self.pages)) } }
-                    @if self.page < self.pages { li { a href=(link(self.page + 1)) rel="next" { "After" } } }
-                } }
-            }
         }
     }
 }

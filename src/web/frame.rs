@@ -99,6 +99,12 @@ impl Root {
         self.bioconductor.as_deref()
     }
 
+    /// The address of the page of the known vulnerabilities of a snapshot.
+    #[must_use]
+    pub fn vulnerabilities(&self, repo: &str, snapshot: &str) -> String {
+        format!("{}web/vulnerabilities/{}", self.folder(repo, snapshot), self.query(&[]))
+    }
+
     /// The address of the page of a package, or of a page below it.
     #[must_use]
     pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
@@ -144,6 +150,8 @@ pub enum Section {
     Packages,
     /// What differs from an earlier snapshot.
     Changes,
+    /// The packages with known vulnerabilities.
+    Vulnerabilities,
 }
 
 /// What the frame shows around the content of a page.
@@ -256,6 +264,7 @@ impl Frame {
         let overview = self.root.snapshot(repo, snapshot);
         let packages = self.root.packages(repo, snapshot);
         let changes = self.root.changes(repo, snapshot);
+        let vulnerabilities = self.root.vulnerabilities(repo, snapshot);
         let current = |own: Section| (*section == own && self.package.is_none()).then_some("page");
         html! {
             div.path.wide {
@@ -272,6 +281,7 @@ impl Frame {
                     li { a href=(overview) aria-current=[current(Section::Overview)] { "Set up" } }
                     li { a href=(packages) aria-current=[current(Section::Packages)] { "Packages" } }
                     li { a href=(changes) aria-current=[current(Section::Changes)] { "Changes" } }
+                    li { a href=(vulnerabilities) aria-current=[current(Section::Vulnerabilities)] { "Vulnerabilities" } }
                 } }
             }
         }

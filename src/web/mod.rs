@@ -6,8 +6,12 @@
 //! an inline script or style, because the policy of the pages ([`assets::policy`]) forbids both.
 
 pub mod assets;
+pub mod binaries;
 pub mod calendar;
 pub mod changes;
+pub mod dependencies;
+pub mod dependents;
+pub mod explanation;
 pub mod failure;
 pub mod feed;
 pub mod frame;
@@ -15,8 +19,10 @@ pub mod history;
 pub mod home;
 pub mod package;
 pub mod packages;
+pub mod pager;
 pub mod readme;
 pub mod repository;
 pub mod setup;
 pub mod text;
 pub mod versions;
+pub mod vulnerabilities;

@@ -77,6 +77,8 @@ pub struct Package {
     pub json: Option<String>,
     /// Whether there is a page of the days on which versions were listed.
     pub has_history: bool,
+    /// Whether there are pages of dependencies, dependents and binaries.
+    pub has_graph: bool,
     /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
 }
@@ -177,6 +179,7 @@ impl Package {
                         a href=(root.package(&self.location, name, "")) { (visible(name)) }
                     }
                     @if *total > dependents.len() { " and " (number(total - dependents.len())) " more" }
+                    ". " a href=(root.package(&self.location, &self.name, "dependents/")) { "All with their conditions" }
                 }
             }
         }
@@ -201,6 +204,11 @@ impl Package {
                 ul.links {
                     li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
                     @if self.has_history { li { a href=(below("history/")) { "History" } } }
+                    @if self.has_graph {
+                        li { a href=(below("dependencies/")) { "Installation" } }
+                        li { a href=(below("binaries/")) { "Binaries" } }
+                    }
+                    li { a href=(below("why/")) { "Which file a client gets" } }
                     @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }

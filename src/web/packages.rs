@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
-use super::text::{self, count, number, visible};
+use super::pager::pager;
+use super::text::{self, count, visible};
 use crate::model::time::Day;
 
 /// A package in the list.
@@ -70,7 +71,10 @@ impl List {
                     a href=(frame.root.packages(repo, snapshot)) { "All packages" }
                 }
             }
-            @if !self.rows.is_empty() { (self.table(&frame.root)) (self.pager(&frame.root)) }
+            @if !self.rows.is_empty() {
+                (self.table(&frame.root))
+                (pager(self.page, self.pages, |page| self.address(&frame.root, &self.sort, self.descending, page)))
+            }
         })
     }
 
@@ -129,26 +133,6 @@ impl List {
         ];
         let present = parameters.into_iter().filter(|(is_present, ..)| *is_present);
         root.query(&present.map(|(_, name, value)| (name, value)).collect::<Vec<_>>())
-    }
-
-    fn pager(&self, root: &Root) -> Markup {
-        if self.pages < 2 {
-            return html! {};
-        }
-        let link = |page: usize| self.address(root, &self.sort, self.descending, page);
-        let near = self.page.saturating_sub(2).max(1)..=self.page.saturating_add(2).min(self.pages);
-        html! {
-            nav aria-label="Pages" { ul.pages {
-                @if self.page > 1 { li { a href=(link(self.page - 1)) rel="prev" { "Before" } } }
-                @if *near.start() > 1 { li { a href=(link(1)) { "1" } } }
-                @for page in near.clone() { li {
-                    @if page == self.page { span aria-current="page" { (number(page)) } }
-                    @else { a href=(link(page)) { (number(page)) } }
-                } }
-                @if *near.end() < self.pages { li { a href=(link(self.pages)) { (number(self.pages)) } } }
-                @if self.page < self.pages { li { a href=(link(self.page + 1)) rel="next" { "After" } } }
-            } }
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 14] = [
     "/",
     "/client/",
     "/team/latest/",
@@ -15,6 +15,11 @@ const PAGES: [&str; 9] = [
     "/team/latest/web/packages/alpha/",
     "/team/latest/web/packages/alpha/versions/",
     "/team/latest/web/packages/alpha/history/",
+    "/team/latest/web/packages/alpha/dependents/",
+    "/team/latest/web/packages/beta/dependencies/",
+    "/team/latest/web/packages/alpha/binaries/",
+    "/team/latest/web/packages/alpha/why/?platform=noble&agent=R+%284.4.1%29",
+    "/team/latest/web/vulnerabilities/",
     "/team/latest/web/changes/",
     "/__api__/swagger/",
 ];

@@ -7,6 +7,7 @@ mod headers;
 mod hostile;
 mod links;
 mod packages;
+mod relations;
 mod repositories;
 mod screenshots;
 mod setup;

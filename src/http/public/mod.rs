@@ -17,7 +17,7 @@ mod swagger;
 mod sysreqs;
 mod url;
 mod usage;
-mod vulnerabilities;
+pub(super) mod vulnerabilities;
 mod webhook;
 
 use std::time::Duration;

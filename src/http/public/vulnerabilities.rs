@@ -33,6 +33,14 @@ pub(super) async fn of_repository(
 ) -> Result<Vec<AffectedPackage>, Failure> {
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
+    Ok(all(app, point).await?.into_iter().skip(limit * (page - 1)).take(limit).collect())
+}
+
+/// Returns all vulnerabilities of the packages of a point, by name and id.
+///
+/// # Errors
+/// Failures of the stores.
+pub(in crate::http) async fn all(app: &App, point: &Point) -> Result<Vec<AffectedPackage>, Failure> {
     let advisories = serve::vulnerabilities::current(&app.state).await;
     let packages = serve::affected::advised_packages(&app.repositories, point, &advisories).await?;
     let catalog = app.state.catalog.get();
@@ -44,7 +52,7 @@ pub(super) async fn of_repository(
             let source = source.map(|source| source.name.to_string()).unwrap_or_default();
             affected(package, language, &source, &advisories)
         });
-        rows.skip(limit * (page - 1)).take(limit).collect()
+        rows.collect()
     });
     rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }

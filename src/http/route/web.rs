@@ -14,12 +14,22 @@ pub enum WebPath {
     Changes,
     /// `changes.atom`: the newest changes as a feed.
     Feed,
+    /// `vulnerabilities/`: the known vulnerabilities of all packages.
+    Vulnerabilities,
     /// `packages/{name}/`: a package.
     Package(String),
     /// `packages/{name}/versions/`: the versions of a package.
     Versions(String),
     /// `packages/{name}/history/`: the days on which the versions of a package were listed.
     History(String),
+    /// `packages/{name}/dependents/`: the packages that depend on a package.
+    Dependents(String),
+    /// `packages/{name}/dependencies/`: all packages that its installation requires.
+    Dependencies(String),
+    /// `packages/{name}/binaries/`: the binaries of a package.
+    Binaries(String),
+    /// `packages/{name}/why/`: which file a client gets, and why.
+    Explanation(String),
     /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
     Description(String),
 }
@@ -38,9 +48,14 @@ impl WebPath {
             [] | ["packages"] => Ok(WebPath::Packages),
             ["changes"] => Ok(WebPath::Changes),
             ["changes.atom"] => Ok(WebPath::Feed),
+            ["vulnerabilities"] => Ok(WebPath::Vulnerabilities),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
             ["packages", package, "history"] => Ok(WebPath::History((*package).to_owned())),
+            ["packages", package, "dependents"] => Ok(WebPath::Dependents((*package).to_owned())),
+            ["packages", package, "dependencies"] => Ok(WebPath::Dependencies((*package).to_owned())),
+            ["packages", package, "binaries"] => Ok(WebPath::Binaries((*package).to_owned())),
+            ["packages", package, "why"] => Ok(WebPath::Explanation((*package).to_owned())),
             ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
             _ => Err(Failure::no_such_address()),
         }
@@ -67,6 +82,11 @@ mod tests {
             ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),
             ("packages/ggplot2/versions/", Some(WebPath::Versions(package()))),
             ("packages/ggplot2/history/", Some(WebPath::History(package()))),
+            ("packages/ggplot2/dependents/", Some(WebPath::Dependents(package()))),
+            ("packages/ggplot2/dependencies/", Some(WebPath::Dependencies(package()))),
+            ("packages/ggplot2/binaries/", Some(WebPath::Binaries(package()))),
+            ("packages/ggplot2/why/", Some(WebPath::Explanation(package()))),
+            ("vulnerabilities/", Some(WebPath::Vulnerabilities)),
             ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
             ("packages/ggplot2/other", None),
             ("checks/", None),

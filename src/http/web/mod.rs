@@ -2,9 +2,12 @@
 
 pub(super) mod answer;
 pub(super) mod asset;
+mod binaries;
 mod changes;
 mod choice;
 mod context;
+mod dependencies;
+mod explanation;
 mod feed;
 pub(super) mod home;
 mod packages;
@@ -13,3 +16,4 @@ mod readme;
 pub(super) mod repository;
 pub(super) mod snapshot_page;
 mod versions;
+mod vulnerabilities;

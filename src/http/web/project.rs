@@ -101,6 +101,7 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
         versions: detail.others.len() + 1,
         json: context.api(&format!("packages/{}", segment(&release.package))),
         has_history: true,
+        has_graph: true,
         has_description,
         location: context.location,
     };
@@ -239,6 +240,7 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         versions: detail.releases.len(),
         json: context.api(&format!("packages/{}", segment(name))),
         has_history: false,
+        has_graph: false,
         has_description: false,
         location: context.location,
     };

@@ -5,7 +5,10 @@ use http::{Response, StatusCode};
 
 use super::context::{self, Context};
 use super::repository::shown_name;
-use super::{answer, changes, choice, feed, packages, project, versions};
+use super::{
+    answer, binaries, changes, choice, dependencies, explanation, feed, packages, project, versions,
+    vulnerabilities,
+};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -50,9 +53,16 @@ pub(in crate::http) async fn answer(
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
+        WebPath::Vulnerabilities => {
+            return Ok(answer::page(head, vulnerabilities::list(context, head).await?, false));
+        }
         WebPath::Package(package)
         | WebPath::Versions(package)
         | WebPath::History(package)
+        | WebPath::Dependents(package)
+        | WebPath::Dependencies(package)
+        | WebPath::Binaries(package)
+        | WebPath::Explanation(package)
         | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
@@ -71,6 +81,13 @@ pub(in crate::http) async fn answer(
             return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
         }
         (WebPath::History(_), _) => versions::history(context, package, head).await?,
+        (WebPath::Explanation(_), _) => explanation::page(context, package, (snapshot, part), head).await?,
+        (WebPath::Dependents(_) | WebPath::Dependencies(_) | WebPath::Binaries(_), RepoKind::Python) => {
+            return Err(Failure::not_found("pages of dependencies and binaries are for R packages"));
+        }
+        (WebPath::Dependents(_), _) => dependencies::dependents(context, package).await?,
+        (WebPath::Dependencies(_), _) => dependencies::closure(context, package).await?,
+        (WebPath::Binaries(_), _) => binaries::list(context, package).await?,
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }

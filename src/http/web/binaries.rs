@@ -1,0 +1,32 @@
+//! The page of the binaries of a package.
+
+use super::context::Context;
+use super::project;
+use crate::http::error::Failure;
+use crate::http::wire_binary;
+use crate::serve;
+use crate::web::binaries::{MAX_ROWS, Row, page};
+
+/// The binaries of an R package in the lists of its source, the newest version first.
+///
+/// # Errors
+/// 404, failures of the stores.
+pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, Failure> {
+    let package = project::detail(&context, package).await?.release.package;
+    let all = serve::binary_rows::at_point(&context.app.state, context.point, &package).await?;
+    let total = all.len();
+    let rows = all.into_iter().take(MAX_ROWS).map(|row| {
+        let (listed, size) = (row.listed_at.day(), row.size);
+        let binary = wire_binary::wire(row);
+        Row {
+            version: binary.version,
+            platform: binary.platform,
+            architecture: binary.arch,
+            listed,
+            size: size.and_then(|size| u64::try_from(size).ok()),
+            sha256: binary.sha256,
+        }
+    });
+    let rows: Vec<Row> = rows.collect();
+    Ok(page(context.root.clone(), &context.location, &package, &rows, total))
+}

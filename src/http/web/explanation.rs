@@ -1,0 +1,98 @@
+//! The page that explains which file a client gets for a package.
+
+use super::choice;
+use super::context::Context;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::Part;
+use crate::serve::explain::{self, ExplainRequest, Topic};
+use crate::web::explanation::{Decision, Explanation, ServedFile};
+
+/// Longest parameter of a request, in bytes.
+const MAX_PARAMETER: usize = 300;
+
+/// Explains the file for the parameters `platform`, `agent` and `version`, by the functions that serve it.
+///
+/// # Errors
+/// 400 for a parameter that is not valid, 404 if the client may not read all sources; failures of the stores.
+pub(super) async fn page(
+    context: Context<'_>,
+    package: &str,
+    (snapshot, part): (Snapshot, Option<Part>),
+    head: &RequestHead<'_>,
+) -> Result<String, Failure> {
+    // SECURITY: the sentences name all sources, and one that was subscribed once may be private now.
+    let mut sources = context.point.trees.iter().map(|tree| tree.source).chain(context.repo.sources());
+    let is_readable = |id| {
+        let source = context.catalog.source_by_id(id);
+        source.is_some_and(|source| head.principal.may_read_source(context.catalog, source))
+    };
+    if !sources.all(is_readable) {
+        return Err(Failure::not_found(
+            "explanations are for clients that may read all sources of the repository",
+        ));
+    }
+    let parameter = |name: &str| {
+        let text = context.query.get(name).map(str::trim).filter(|text| !text.is_empty());
+        match text {
+            Some(text) if text.len() > MAX_PARAMETER => Err(Failure::bad_request(format!(
+                "the parameter {name} is longer than {MAX_PARAMETER} bytes"
+            ))),
+            text => Ok(text.map(str::to_owned)),
+        }
+    };
+    let (version, distribution, agent) = (parameter("version")?, parameter("platform")?, parameter("agent")?);
+    let request = ExplainRequest {
+        repo: context.location.repo.clone(),
+        package: package.to_owned(),
+        version: version.clone(),
+        snapshot,
+        distribution: distribution.clone(),
+        agent: agent.clone().map(String::into_bytes),
+        bioconductor: part.map(|part| part.version),
+    };
+    let explanation = explain::explain(&context.app.repositories, &request).await?;
+    let config = context.app.state.config.load();
+    let distributions = match context.repo.kind {
+        RepoKind::Python => Vec::new(),
+        RepoKind::R | RepoKind::Bioconductor => choice::distributions(&config.platforms),
+    };
+    let decisions = explanation.decisions.into_iter().map(|decision| Decision {
+        topic: topic(decision.topic),
+        subject: decision.subject,
+        state: decision.state,
+        is_selected: decision.is_selected,
+        rule: decision.rule,
+    });
+    let page = Explanation {
+        package: package.to_owned(),
+        version: version.unwrap_or_default(),
+        distributions,
+        distribution: distribution.unwrap_or_default(),
+        agent: agent.unwrap_or_default(),
+        decisions: decisions.collect(),
+        answer: explanation.result.answer,
+        file: explanation.result.file.map(|file| ServedFile {
+            path: file.url.trim_start_matches('/').to_owned(),
+            size: file.located.size,
+            sha256: file.located.sha256.map(|digest| digest.to_string()),
+        }),
+        location: context.location,
+    };
+    Ok(page.render(context.root))
+}
+
+fn topic(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Snapshot => "Snapshot",
+        Topic::Source => "Source",
+        Topic::Release => "Release",
+        Topic::Distribution => "Distribution",
+        Topic::Client => "Client",
+        Topic::Match => "Version of R",
+        Topic::Binary => "Binary",
+        Topic::File => "File",
+    }
+}

@@ -1,0 +1,51 @@
+//! The page of the known vulnerabilities of a snapshot.
+
+use super::context::Context;
+use crate::api::public::vulnerability::AffectedPackage;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::http::public::vulnerabilities::all;
+use crate::web::vulnerabilities::{Row, Vulnerabilities};
+
+/// Rows on a page.
+const PER_PAGE: usize = 100;
+/// Highest number of a page; later ones are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
+/// The known vulnerabilities, by package and id, page by page.
+///
+/// # Errors
+/// 400 for a page that is no number, failures of the stores.
+pub(super) async fn list(context: Context<'_>, head: &RequestHead<'_>) -> Result<String, Failure> {
+    let Context { app, catalog, point, query, .. } = context;
+    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let all = all(app, point).await?;
+    let total = all.len();
+    let row = |affected: AffectedPackage| {
+        let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
+        // SECURITY: a source that was subscribed once may be private now.
+        let source = catalog.source(&affected.source);
+        let source = source.filter(|source| head.principal.may_read_source(catalog, source));
+        Row {
+            score: scores.map(|score| score.base_score).reduce(f64::max),
+            source: source.map(|source| source.name.to_string()).unwrap_or_default(),
+            summary: affected.summary.unwrap_or_default(),
+            published: affected.published.map(|at| at.chars().take(10).collect()),
+            package: affected.name,
+            id: affected.id,
+            aliases: affected.aliases,
+            versions: affected.versions,
+            fixed_in: affected.fixed_in,
+        }
+    };
+    let rows: Vec<Row> = all.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE).map(row).collect();
+    let list = Vulnerabilities {
+        rows,
+        total,
+        page,
+        pages: total.div_ceil(PER_PAGE),
+        json: context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}")),
+        location: context.location,
+    };
+    Ok(list.render(context.root))
+}

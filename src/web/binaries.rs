@@ -1,0 +1,93 @@
+//! The binaries of a package.
+
+use maud::html;
+
+use super::frame::{Frame, Location, Root, Section};
+use super::text::{self, count, size, visible};
+use crate::model::time::Day;
+
+/// A binary.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The version of the package.
+    pub version: String,
+    /// The platform for which it was built, and its version of R.
+    pub platform: String,
+    /// Its architecture, or that it runs on all.
+    pub architecture: String,
+    /// The day on which it was first listed.
+    pub listed: Day,
+    /// Its size in bytes, if known.
+    pub size: Option<u64>,
+    /// Its SHA-256 in hexadecimal, if known.
+    pub sha256: Option<String>,
+}
+
+/// Binaries on a page: those of the newest versions.
+pub const MAX_ROWS: usize = 200;
+
+/// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first.
+#[must_use]
+pub fn page(root: Root, location: &Location, package: &str, rows: &[Row], total: usize) -> String {
+    let frame = Frame {
+        location: Some((location.clone(), Section::Packages)),
+        package: Some((package.to_owned(), Some("Binaries"))),
+        ..Frame::new(root, format!("Binaries of {}, {}", visible(package), location.repo))
+    };
+    frame.render(&html! {
+        h1 { "Binaries of " (visible(package)) }
+        @if rows.is_empty() {
+            p.prose {
+                "No list of binaries has this package. Other servers of binaries are asked when a client requests one: "
+                a href=(frame.root.package(location, package, "why/")) { "which file a client gets" } "."
+            }
+        } @else {
+            p {
+                (count(total, "binary", "binaries"))
+                @if total > rows.len() { ", of which these are the newest " (rows.len()) }
+                "."
+            }
+            section.scroll tabindex="0" aria-label="Binaries" { table {
+                thead { tr {
+                    @for heading in ["Version", "Platform", "Architecture", "Size", "Listed on", "SHA-256"] {
+                        th scope="col" { (heading) }
+                    }
+                } }
+                tbody { @for row in rows { tr {
+                    td.name { (visible(&row.version)) }
+                    td { (visible(&row.platform)) }
+                    td { (visible(&row.architecture)) }
+                    td.number { @if let Some(bytes) = row.size { (size(bytes)) } }
+                    td.name { (text::day(row.listed)) }
+                    td { @if let Some(digest) = &row.sha256 { small { code { (digest) } } } }
+                } } }
+            } }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_without_binaries_explains_where_they_may_come_from() {
+        let location = Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() };
+        let root = || Root::of_path("/prod/latest/web/packages/a/binaries/");
+        let empty = page(root(), &location, "a", &[], 0);
+        assert!(empty.contains("/prod/latest/web/packages/a/why/"), "{empty}");
+        let row = Row {
+            version: "1.0".to_owned(),
+            platform: "noble, R 4.4".to_owned(),
+            architecture: "x86_64".to_owned(),
+            listed: "2026-11-20".parse().expect("a day"),
+            size: Some(2_000),
+            sha256: Some("ab".repeat(32)),
+        };
+        let html = page(root(), &location, "a", &[row], 300);
+        for part in ["300 binaries, of which these are the newest 1.", "noble, R 4.4", "2.0 kB", "2026-11-20"]
+        {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+    }
+}

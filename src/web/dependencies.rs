@@ -1,0 +1,169 @@
+//! All packages that the installation of one requires.
+
+use maud::{Markup, html};
+
+use super::frame::{Frame, Location, Root, Section};
+use super::text::{count, size, visible};
+
+/// A package that the installation requires.
+#[derive(Clone, Debug)]
+pub struct Required {
+    /// Its name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// Size of the source package in bytes, if known.
+    pub size: Option<u64>,
+    /// The number of known vulnerabilities of that version.
+    pub vulnerabilities: usize,
+    /// The shortest chain of dependencies that requires it, without the package itself.
+    pub chain: Vec<String>,
+}
+
+/// What the installation of a package requires.
+#[derive(Clone, Debug)]
+pub struct Closure {
+    /// The snapshot.
+    pub location: Location,
+    /// The package.
+    pub package: String,
+    /// The packages, the nearest first.
+    pub required: Vec<Required>,
+    /// The number of packages that are left out of `required`.
+    pub omitted: usize,
+    /// Required packages that the snapshot does not list.
+    pub missing: Vec<String>,
+    /// Packages with the text of their `SystemRequirements`.
+    pub system_requirements: Vec<(String, String)>,
+    /// The number of packages whose system requirements are not known.
+    pub undescribed: usize,
+}
+
+impl Closure {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Packages)),
+            package: Some((self.package.clone(), Some("Installation"))),
+            ..Frame::new(root, format!("Installation of {}, {}", visible(&self.package), self.location.repo))
+        };
+        let root = &frame.root;
+        frame.render(&html! {
+            h1 { "Installation of " (visible(&self.package)) }
+            p.prose {
+                "The packages without which it cannot be installed (Depends, Imports and LinkingTo, and those of these "
+                "packages), as this snapshot lists them. Packages of R itself are left out."
+            }
+            (self.totals())
+            @if !self.missing.is_empty() {
+                p.notice { span.danger { "Not in this snapshot" } ": "
+                    @for (at, name) in self.missing.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        (visible(name))
+                    }
+                }
+            }
+            (self.table(root))
+            (self.requirements(root))
+        })
+    }
+
+    fn totals(&self) -> Markup {
+        let known: Vec<u64> = self.required.iter().filter_map(|package| package.size).collect();
+        let (total, unknown) = (known.iter().sum::<u64>(), self.required.len() - known.len());
+        let vulnerable = self.required.iter().filter(|package| package.vulnerabilities > 0).count();
+        html! {
+            p { strong { (count(self.required.len() + self.omitted, "package", "packages")) }
+                ", " (size(total)) " as source packages"
+                @if unknown > 0 { " without " (unknown) " whose size is not known" }
+                @if vulnerable > 0 { ", " span.danger { (vulnerable) " with known vulnerabilities" } }
+                "."
+            }
+            @if self.omitted > 0 {
+                p { "The page lists the " (self.required.len()) " nearest ones." }
+            }
+        }
+    }
+
+    fn table(&self, root: &Root) -> Markup {
+        html! {
+            section.scroll tabindex="0" aria-label="Required packages" { table {
+                thead { tr {
+                    @for heading in ["Name", "Version", "Size", "Required by"] { th scope="col" { (heading) } }
+                } }
+                tbody { @for package in &self.required { tr {
+                    td.name { a href=(root.package(&self.location, &package.name, "")) { (visible(&package.name)) } }
+                    td {
+                        (visible(&package.version))
+                        @if package.vulnerabilities > 0 { " " span.danger {
+                            (count(package.vulnerabilities, "vulnerability", "vulnerabilities"))
+                        } }
+                    }
+                    td.number { @if let Some(bytes) = package.size { (size(bytes)) } }
+                    td { @for (at, name) in package.chain.iter().enumerate() {
+                        @if at > 0 { " › " }
+                        (visible(name))
+                    } }
+                } } }
+            } }
+        }
+    }
+
+    fn requirements(&self, root: &Root) -> Markup {
+        html! {
+            @if !self.system_requirements.is_empty() {
+                h2 { "System requirements" }
+                ul { @for (package, text) in &self.system_requirements {
+                    li {
+                        a href=(root.package(&self.location, package, "")) { (visible(package)) }
+                        ": " span dir="auto" { (visible(text)) }
+                    }
+                } }
+            }
+            @if self.undescribed > 0 {
+                p.muted { "The system requirements of " (count(self.undescribed, "package", "packages")) " are not known." }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_totals_chains_and_what_is_missing() {
+        let required = |name: &str, size: Option<u64>, chain: &[&str]| Required {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            size,
+            vulnerabilities: usize::from(name == "b"),
+            chain: chain.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let page = Closure {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            package: "a".to_owned(),
+            required: vec![
+                required("a", Some(1_500), &[]),
+                required("b", Some(500), &["a"]),
+                required("c", None, &["a", "b"]),
+            ],
+            omitted: 0,
+            missing: vec!["gone".to_owned()],
+            system_requirements: vec![("c".to_owned(), "<GNU make>".to_owned())],
+            undescribed: 2,
+        };
+        let html = page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"));
+        for part in [
+            "<strong>3 packages</strong>, 2.0 kB as source packages without 1 whose size is not known, ",
+            "1 with known vulnerabilities",
+            "<td>a › b</td>",
+            "Not in this snapshot</span>: gone",
+            "&lt;GNU make&gt;",
+            "of 2 packages are not known",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Pages of what depends on a package, what its installation requires, its binaries, and the file that a client gets.
+
+use super::document;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// A chain of packages, one of which is not listed.
+fn chain() -> Server {
+    let server = Server::start();
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("app", "1.0").field("Imports: middle (>= 1.0), stats"),
+            Tarball::new("middle", "1.2").field("Depends: R (>= 3.5), base1\nLinkingTo: gone"),
+            Tarball::new("base1", "0.1").field("SystemRequirements: GNU make <3>"),
+            Tarball::new("tests", "1.0").field("Suggests: base1 (>= 0.1)"),
+        ],
+    );
+    server
+}
+
+fn text(server: &Server, path: &str) -> String {
+    let answer = server.get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    document::page(&answer, path);
+    answer.text()
+}
+
+#[test]
+fn an_installation_is_all_packages_with_the_chains_that_require_them() {
+    let server = chain();
+    let page = text(&server, "/team/latest/web/packages/app/dependencies/");
+    for part in [
+        "<strong>3 packages</strong>",
+        "<td>app › middle</td>",
+        "Not in this snapshot</span>: gone<",
+        "GNU make &lt;3&gt;",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("stats") && !page.contains(">tests<"), "{page}");
+}
+
+#[test]
+fn dependents_are_listed_by_field_with_their_conditions() {
+    let server = chain();
+    let page = text(&server, "/team/latest/web/packages/base1/dependents/");
+    let order = [">middle<", "Depends", ">tests<", "&gt;= 0.1"].map(|part| page.rfind(part).expect(part));
+    assert!(order.is_sorted(), "{page}");
+    let suggested = text(&server, "/team/latest/web/packages/base1/dependents/?kind=Suggests");
+    assert!(suggested.contains(">tests<") && !suggested.contains(">middle<"), "{suggested}");
+    let unknown = server.get("/team/latest/web/packages/base1/dependents/?kind=Recommends");
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("Depends, Imports"), "{}", unknown.text());
+    let none = text(&server, "/team/latest/web/packages/app/dependents/");
+    assert!(none.contains("No package of this snapshot depends on it"), "{none}");
+}
+
+#[test]
+fn the_explanation_says_which_file_and_why() {
+    let server = chain();
+    let page = text(
+        &server,
+        "/team/latest/web/packages/app/why/?platform=noble&agent=R+(4.4.1+x86_64-pc-linux-gnu)",
+    );
+    for part in ["app_1.0.tar.gz", "Snapshot", "Release", "<option value=\"noble\" selected>"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let file = page
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|path| path.ends_with("app_1.0.tar.gz")));
+    let file = file.expect("a file").trim_start_matches("../");
+    assert_eq!(server.get(&format!("/{file}")).status, 200, "{file}");
+    let unknown = text(&server, "/team/latest/web/packages/nothing/why/");
+    assert!(unknown.contains("404"), "{unknown}");
+    let long = server.get(&format!("/team/latest/web/packages/app/why/?agent={}", "x".repeat(301)));
+    assert_eq!(long.status, 400);
+}
+
+#[test]
+fn a_package_without_binaries_has_a_page_that_says_so() {
+    let server = chain();
+    let page = text(&server, "/team/latest/web/packages/app/binaries/");
+    assert!(page.contains("No list of binaries has this package"), "{page}");
+    assert_eq!(server.get("/team/latest/web/packages/nothing/binaries/").status, 404);
+}

@@ -37,7 +37,7 @@ fn a_page_that_cannot_be_used_is_refused_with_the_reason_in_the_log() {
     let pypi = Pypi::start();
     pypi.add("good", "good-1.0.tar.gz", b"good", OLD);
     for (number, (media_type, body, _)) in cases.iter().enumerate() {
-        pypi.set_raw_page(&format!("b{number}"), *media_type, body);
+        pypi.set_raw_page(&format!("b{number}"), media_type, body);
     }
     let server = start(&pypi, "");
     server.sync_of("pypi").expect("an index");

@@ -109,6 +109,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "state",
             "auth",
             "fetch",
+            "pypi",
             "serve",
             "edit",
             "sync",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{name, version};
 
@@ -101,7 +102,7 @@ struct Rv {
 struct RvPackage {
     name: String,
     version: String,
-    source: BTreeMap<String, toml::Value>,
+    source: BTreeMap<String, IgnoredAny>,
 }
 
 /// Parses a list of packages.

@@ -13,6 +13,7 @@ pub mod encoding;
 pub mod history;
 pub mod index;
 pub mod layout;
+pub mod lock_file;
 pub mod name;
 pub mod packages;
 pub mod platform;

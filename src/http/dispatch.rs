@@ -114,8 +114,18 @@ pub(super) async fn read(
             answer_within_budget(app, head.peer, page).await
         }
         Route::Web { repo, snapshot, path } => {
-            let page = web::snapshot_page::answer(app, (repo.as_str(), snapshot), &path, query, head);
-            answer_within_budget(app, head.peer, page).await
+            let posted = match parts.method {
+                Method::POST => web::lock_file::read(app, body, head).await.map(Some),
+                _ => Ok(None),
+            };
+            match posted {
+                Ok(posted) => {
+                    let address = (repo.as_str(), snapshot);
+                    let page = web::snapshot_page::answer(app, address, &path, query, (head, posted));
+                    answer_within_budget(app, head.peer, page).await
+                }
+                Err(failure) => Err(failure),
+            }
         }
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
         Route::Repository {

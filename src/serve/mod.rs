@@ -21,6 +21,7 @@ pub mod index;
 pub mod info;
 pub mod listing;
 pub mod located;
+pub mod lock_file;
 pub mod negotiate;
 mod owner;
 pub mod point;

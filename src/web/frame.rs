@@ -99,6 +99,12 @@ impl Root {
         self.bioconductor.as_deref()
     }
 
+    /// The address of the form for a lock file.
+    #[must_use]
+    pub fn lock_file(&self, repo: &str, snapshot: &str) -> String {
+        format!("{}web/lockfile/{}", self.folder(repo, snapshot), self.query(&[]))
+    }
+
     /// The address of the page of the known vulnerabilities of a snapshot.
     #[must_use]
     pub fn vulnerabilities(&self, repo: &str, snapshot: &str) -> String {
@@ -152,6 +158,8 @@ pub enum Section {
     Changes,
     /// The packages with known vulnerabilities.
     Vulnerabilities,
+    /// The comparison of a lock file.
+    LockFile,
 }
 
 /// What the frame shows around the content of a page.
@@ -265,6 +273,7 @@ impl Frame {
         let packages = self.root.packages(repo, snapshot);
         let changes = self.root.changes(repo, snapshot);
         let vulnerabilities = self.root.vulnerabilities(repo, snapshot);
+        let lock_file = self.root.lock_file(repo, snapshot);
         let current = |own: Section| (*section == own && self.package.is_none()).then_some("page");
         html! {
             div.path.wide {
@@ -281,6 +290,7 @@ impl Frame {
                     li { a href=(overview) aria-current=[current(Section::Overview)] { "Set up" } }
                     li { a href=(packages) aria-current=[current(Section::Packages)] { "Packages" } }
                     li { a href=(changes) aria-current=[current(Section::Changes)] { "Changes" } }
+                    li { a href=(lock_file) aria-current=[current(Section::LockFile)] { "Lock file" } }
                     li { a href=(vulnerabilities) aria-current=[current(Section::Vulnerabilities)] { "Vulnerabilities" } }
                 } }
             }

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod frame;
 pub mod history;
 pub mod home;
+pub mod lock_file;
 pub mod package;
 pub mod packages;
 pub mod pager;

@@ -97,6 +97,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/web/packages/alpha/binaries/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/why/", ReadRepository),
     ("GET", "/private/latest/web/vulnerabilities/", ReadRepository),
+    ("GET", "/private/latest/web/lockfile/", ReadRepository),
+    ("POST", "/private/latest/web/lockfile/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/DESCRIPTION", ReadRepository),
     ("GET", "/private/config.yaml", ReadRepository),
     ("GET", "/private/2026-01-01/config.yaml", ReadRepository),

@@ -7,7 +7,7 @@ use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/",
     "/client/",
     "/team/latest/",
@@ -20,6 +20,7 @@ const PAGES: [&str; 14] = [
     "/team/latest/web/packages/alpha/binaries/",
     "/team/latest/web/packages/alpha/why/?platform=noble&agent=R+%284.4.1%29",
     "/team/latest/web/vulnerabilities/",
+    "/team/latest/web/lockfile/",
     "/team/latest/web/changes/",
     "/__api__/swagger/",
 ];

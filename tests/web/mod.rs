@@ -6,6 +6,7 @@ mod document;
 mod headers;
 mod hostile;
 mod links;
+mod lock_file;
 mod packages;
 mod relations;
 mod repositories;

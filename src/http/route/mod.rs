@@ -211,7 +211,8 @@ pub fn parse(
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(Failure::no_such_address()),
     };
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    let is_posted = *method == Method::POST && matches!(route, Route::Web { path: WebPath::LockFile, .. });
+    if !is_posted && !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Failure::method_not_allowed(READ_METHODS));
     }
     Ok((route, query))

@@ -14,6 +14,8 @@ pub enum WebPath {
     Changes,
     /// `changes.atom`: the newest changes as a feed.
     Feed,
+    /// `lockfile/`: a form for a lock file, and the comparison of a posted one.
+    LockFile,
     /// `vulnerabilities/`: the known vulnerabilities of all packages.
     Vulnerabilities,
     /// `packages/{name}/`: a package.
@@ -48,6 +50,7 @@ impl WebPath {
             [] | ["packages"] => Ok(WebPath::Packages),
             ["changes"] => Ok(WebPath::Changes),
             ["changes.atom"] => Ok(WebPath::Feed),
+            ["lockfile"] => Ok(WebPath::LockFile),
             ["vulnerabilities"] => Ok(WebPath::Vulnerabilities),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
@@ -86,6 +89,7 @@ mod tests {
             ("packages/ggplot2/dependencies/", Some(WebPath::Dependencies(package()))),
             ("packages/ggplot2/binaries/", Some(WebPath::Binaries(package()))),
             ("packages/ggplot2/why/", Some(WebPath::Explanation(package()))),
+            ("lockfile/", Some(WebPath::LockFile)),
             ("vulnerabilities/", Some(WebPath::Vulnerabilities)),
             ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
             ("packages/ggplot2/other", None),

@@ -10,6 +10,7 @@ mod dependencies;
 mod explanation;
 mod feed;
 pub(super) mod home;
+pub(super) mod lock_file;
 mod packages;
 mod project;
 mod readme;

@@ -1,13 +1,14 @@
 //! Pages below `/{repo}/{snapshot}/web/`: the package list, packages, their versions and DESCRIPTION files.
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::context::{self, Context};
 use super::repository::shown_name;
 use super::{
-    answer, binaries, changes, choice, dependencies, explanation, feed, packages, project, versions,
-    vulnerabilities,
+    answer, binaries, changes, choice, dependencies, explanation, feed, lock_file, packages, project,
+    versions, vulnerabilities,
 };
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -22,7 +23,7 @@ use crate::python::name::{is_valid, normalize};
 use crate::serve;
 use crate::web::frame::Location;
 
-/// Answers a request.
+/// Answers a request; `posted` is the body of a POST.
 ///
 /// # Errors
 /// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of the
@@ -32,7 +33,7 @@ pub(in crate::http) async fn answer(
     (requested, snapshot): (&str, Snapshot),
     path: &WebPath,
     query: &Query,
-    head: &RequestHead<'_>,
+    (head, posted): (&RequestHead<'_>, Option<Bytes>),
 ) -> Result<Response<Body>, Failure> {
     let part = choice::part(serve::find::repo(&app.state.catalog.get(), requested)?, query)?;
     let point = serve::point::resolve_part(&app.repositories, requested, part, snapshot).await?;
@@ -53,6 +54,7 @@ pub(in crate::http) async fn answer(
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
+        WebPath::LockFile => return Ok(answer::page(head, lock_file::page(context, posted).await?, false)),
         WebPath::Vulnerabilities => {
             return Ok(answer::page(head, vulnerabilities::list(context, head).await?, false));
         }

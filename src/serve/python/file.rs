@@ -48,6 +48,12 @@ impl RequestBudget {
         RequestBudget(AtomicUsize::new(requests))
     }
 
+    /// Whether a request is left.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
     /// Takes one request. Returns false if none is left.
     pub(super) fn take(&self) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()

@@ -1,0 +1,177 @@
+//! The page that compares a lock file with a snapshot. Nothing of the file is stored.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use super::context::Context;
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::http::login::origin;
+use crate::http::read_body;
+use crate::http::request_body::Incoming;
+use crate::http::target::Query;
+use crate::model::repository::RepoKind;
+use crate::python;
+use crate::python::requirements_file::{self, Entry};
+use crate::r::lock_file::MAX_FILE;
+use crate::r::{self};
+use crate::serve;
+use crate::serve::lock_file::{self, MAX_PACKAGES};
+use crate::web::lock_file::{Form, Result as Comparison, Row, State};
+
+/// Maximum size of a form in bytes: a byte of the file has up to three.
+const MAX_FORM: usize = 3 * MAX_FILE + 64;
+/// Time in which a client has to send the file.
+const BODY_TIME: Duration = Duration::from_secs(60);
+/// The field of the form.
+const FIELD: &str = "file";
+
+/// Reads a posted file: the field `file` of a form, or any other body as it is.
+///
+/// # Errors
+/// 403 for a form of another site, 413 beyond 1 MiB, 408 if the client is too slow.
+pub(in crate::http) async fn read(
+    app: &App,
+    body: Incoming,
+    head: &RequestHead<'_>,
+) -> Result<Bytes, Failure> {
+    let media_type =
+        head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_form = media_type.starts_with("application/x-www-form-urlencoded");
+    if is_form {
+        origin::require_own(app.site.load().address.as_deref(), head.parts, head.path)?;
+    }
+    let limit = if is_form { MAX_FORM } else { MAX_FILE };
+    let read = read_body::read(body, limit, app.limits.body_timeout);
+    let bytes = tokio::time::timeout(BODY_TIME, read).await.map_err(|_| Failure {
+        status: StatusCode::REQUEST_TIMEOUT,
+        ..Failure::bad_request("the file was not sent within a minute")
+    })??;
+    let file = if is_form {
+        let text = std::str::from_utf8(&bytes).map_err(|_| Failure::bad_request("the form is not UTF-8"))?;
+        let form = Query::parse(Some(text), MAX_FORM)?;
+        Bytes::copy_from_slice(form.get(FIELD).unwrap_or_default().as_bytes())
+    } else {
+        bytes
+    };
+    if file.len() > MAX_FILE {
+        return Err(Failure::body_too_large(MAX_FILE as u64));
+    }
+    Ok(file)
+}
+
+/// Returns the form, with the comparison of a posted file.
+///
+/// # Errors
+/// 400 for a file that cannot be read; failures of the stores.
+pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<String, Failure> {
+    let is_python = context.repo.kind == RepoKind::Python;
+    let form = Form { location: context.location.clone(), is_python };
+    let Some(file) = posted else { return Ok(form.render(context.root, None)) };
+    let parsed =
+        tokio::task::spawn_blocking(
+            move || if is_python { python_packages(&file) } else { r_packages(&file) },
+        );
+    let (packages, skipped) = parsed
+        .await
+        .map_err(|_| Failure::unavailable("the server is stopping", 5))?
+        .map_err(Failure::bad_request)?;
+    if packages.len() > MAX_PACKAGES {
+        let count = packages.len();
+        return Err(Failure::bad_request(format!(
+            "the file has {count} packages, more than the {MAX_PACKAGES} allowed"
+        )));
+    }
+    let (repositories, point) = (&context.app.repositories, context.point);
+    let advisories = serve::vulnerabilities::current(&context.app.state).await;
+    let locked = match is_python {
+        true => lock_file::python_projects(repositories, point, packages, &advisories).await?,
+        false => lock_file::r_packages(repositories, point, packages, &advisories).await?,
+    };
+    let intervals: Option<Vec<&[lock_file::Interval]>> =
+        locked.iter().map(|row| row.listed.as_deref()).collect();
+    let days = intervals.map(lock_file::intersection);
+    let rows = locked.into_iter().map(|row| Row {
+        state: match row.state {
+            lock_file::State::Listed => State::Listed,
+            lock_file::State::Archived(listed) => State::Archived(listed),
+            lock_file::State::Other(listed) => State::Other(listed),
+            lock_file::State::Missing => State::Missing,
+            lock_file::State::Unknown => State::Unknown,
+        },
+        was_listed: row.listed.is_none_or(|listed| !listed.is_empty()),
+        name: row.name,
+        version: row.version,
+        vulnerabilities: row.vulnerabilities,
+    });
+    let comparison = Comparison { rows: rows.collect(), days, skipped };
+    Ok(form.render(context.root, Some(&comparison)))
+}
+
+/// Names with versions, and the names of packages that are skipped.
+type Packages = (Vec<(String, String)>, Vec<String>);
+
+fn r_packages(file: &[u8]) -> Result<Packages, String> {
+    let file = r::lock_file::parse(file).map_err(|error| error.to_string())?;
+    Ok((file.packages.into_iter().collect(), file.skipped))
+}
+
+/// Reads a lock file, or else a requirements file, whose entries need an exact version.
+fn python_packages(file: &[u8]) -> Result<Packages, String> {
+    let mut packages: BTreeMap<String, String> = BTreeMap::new();
+    let mut skipped = Vec::new();
+    match python::lock_file::parse(file) {
+        Ok(lock) => {
+            for package in lock.packages {
+                packages.entry(package.name.to_string()).or_insert(package.version);
+            }
+            skipped.extend(lock.skipped.into_iter().map(|package| package.name));
+        }
+        Err(of_lock) => {
+            let file = requirements_file::parse(file)
+                .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
+            for entry in file.entries {
+                let Entry::Requirement { text, requirement, .. } = entry else { continue };
+                match exact_version(&text) {
+                    Some(version) => drop(packages.entry(requirement.name.to_string()).or_insert(version)),
+                    None => skipped.push(requirement.name.to_string()),
+                }
+            }
+            if packages.is_empty() {
+                return Err(format!(
+                    "{of_lock}; as requirements, no line names an exact version, such as flask==3.0.0"
+                ));
+            }
+        }
+    }
+    Ok((packages.into_iter().collect(), skipped))
+}
+
+/// The version of a requirement that allows one only: `3.0` of `flask[async]==3.0; python_version > "3.8"`.
+fn exact_version(text: &str) -> Option<String> {
+    let (_, version) = text.split(';').next()?.split_once("==")?;
+    let version = version.trim_start_matches('=').trim();
+    let is_exact = !version.is_empty() && !version.contains([',', '*', ' ']);
+    is_exact.then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_without_an_exact_version_are_skipped() {
+        let file = b"flask[async]==3.0.0 ; python_version > '3.8'\nrequests>=2\nnumpy==1.*\nclick===8.1\n";
+        let (packages, skipped) = python_packages(file).expect("requirements");
+        let expected = [("click", "8.1"), ("flask", "3.0.0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(packages, expected);
+        assert_eq!(skipped, ["requests", "numpy"]);
+        let error = python_packages(b"requests>=2\n").expect_err("no version");
+        assert!(error.contains("flask==3.0.0"), "{error}");
+    }
+}

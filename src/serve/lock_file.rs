@@ -1,0 +1,194 @@
+//! The packages of a lock file, compared with a point: what it lists, and when it listed exactly these versions.
+
+use super::python::detail::project_within;
+use super::python::file::RequestBudget;
+use super::vulnerabilities::Vulnerabilities;
+use super::{RepoError, Repositories, history, info};
+use crate::model::point::Point;
+use crate::model::time::Day;
+use crate::r;
+
+/// Maximum number of packages that are compared.
+pub const MAX_PACKAGES: usize = 2000;
+/// Maximum number of requests to the index of Python packages for one file.
+const MAX_REQUESTS: usize = 16;
+
+/// The state of a locked version at a point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The point lists it.
+    Listed,
+    /// The point has it in its archive and lists another version, if any.
+    Archived(Option<String>),
+    /// The point does not have it, and lists another version.
+    Other(String),
+    /// The point has no version of the package.
+    Missing,
+    /// The index of the package was not asked, because the file has too many unknown projects.
+    Unknown,
+}
+
+/// A package of a lock file at a point.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The name as the file has it.
+    pub name: String,
+    /// The version of the file.
+    pub version: String,
+    /// Its state.
+    pub state: State,
+    /// The ids of advisories about the version.
+    pub vulnerabilities: Vec<String>,
+    /// The days at whose ends the version was listed, as half-open intervals without an end if it still is; `None` if they
+    /// are not known.
+    pub listed: Option<Vec<Interval>>,
+}
+
+/// Days from the first one up to, not including, the second one.
+pub type Interval = (Day, Option<Day>);
+
+/// Compares the versions of R packages with a point.
+///
+/// # Errors
+/// Database errors.
+pub async fn r_packages(
+    repositories: &Repositories,
+    point: &Point,
+    packages: Vec<(String, String)>,
+    advisories: &Vulnerabilities,
+) -> Result<Vec<Locked>, RepoError> {
+    let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
+    let details = info::packages(&repositories.state, point, requested).await?;
+    let mut rows = Vec::with_capacity(packages.len());
+    for ((name, version), detail) in packages.into_iter().zip(details) {
+        let is_version = |other: &str| r::version::compare(other, &version).is_eq();
+        let (state, vulnerabilities) = match &detail {
+            None => (State::Missing, Vec::new()),
+            Some(detail) => {
+                let releases = || std::iter::once(&detail.release).chain(&detail.others);
+                let listed =
+                    releases().find(|release| !release.archived).map(|release| release.version.clone());
+                let state = match listed {
+                    Some(listed) if is_version(&listed) => State::Listed,
+                    listed if releases().any(|release| is_version(&release.version)) => {
+                        State::Archived(listed)
+                    }
+                    Some(listed) => State::Other(listed),
+                    None => State::Missing,
+                };
+                let found = advisories.of(detail.source, &name, &version);
+                (state, found.iter().map(|finding| finding.id.to_owned()).collect())
+            }
+        };
+        let spans = history::of_package(repositories, point, &name).await?;
+        let spans = spans.into_iter().filter(|span| is_version(&span.version));
+        let listed = union(spans.map(|span| (span.from.day(), span.until.map(|at| at.day()))).collect());
+        rows.push(Locked { name, version, state, vulnerabilities, listed: Some(listed) });
+    }
+    Ok(rows)
+}
+
+/// Compares the versions of Python projects with a point. Their days are not computed: an index lists all versions of a
+/// project at a time.
+///
+/// # Errors
+/// Database errors.
+pub async fn python_projects(
+    repositories: &Repositories,
+    point: &Point,
+    packages: Vec<(String, String)>,
+    advisories: &Vulnerabilities,
+) -> Result<Vec<Locked>, RepoError> {
+    let budget = RequestBudget::new(MAX_REQUESTS);
+    let mut rows = Vec::with_capacity(packages.len());
+    for (name, version) in packages {
+        let mut row =
+            Locked { name, version, state: State::Missing, vulnerabilities: Vec::new(), listed: None };
+        match project_within(repositories, point, &row.name, Some(&row.version), Some(&budget)).await {
+            Ok(detail) => {
+                row.state = State::Listed;
+                let found = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
+                row.vulnerabilities = found.iter().map(|finding| finding.id.to_owned()).collect();
+            }
+            Err(RepoError::NotFound(_)) => {
+                match project_within(repositories, point, &row.name, None, Some(&budget)).await {
+                    Ok(detail) => row.state = State::Other(detail.release.version),
+                    Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
+                    Err(RepoError::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Returns sorted intervals without overlaps, and without those that have no end of a day.
+fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    intervals.retain(|(from, until)| until.is_none_or(|until| *from < until));
+    intervals.sort_by_key(|(from, _)| *from);
+    let mut merged: Vec<Interval> = Vec::new();
+    for (from, until) in intervals {
+        match merged.last_mut() {
+            Some((_, None)) => {}
+            Some((_, Some(end))) if from <= *end => {
+                let longer = until.map(|until| until.max(*end));
+                merged.last_mut().expect("it is the last one").1 = longer;
+            }
+            _ => merged.push((from, until)),
+        }
+    }
+    merged
+}
+
+/// Returns the days that all lists of intervals have. Each list is sorted and without overlaps.
+#[must_use]
+pub fn intersection<'a>(lists: impl IntoIterator<Item = &'a [Interval]>) -> Vec<Interval> {
+    let mut lists = lists.into_iter();
+    let Some(first) = lists.next() else { return Vec::new() };
+    lists.fold(first.to_vec(), |common, list| {
+        let overlap = |(a, b): &Interval| {
+            let of_pair = |(c, d): &Interval| {
+                let from = (*a).max(*c);
+                let until = match (*b, *d) {
+                    (Some(b), Some(d)) => Some(b.min(d)),
+                    (end, None) | (None, end) => end,
+                };
+                until.is_none_or(|until| from < until).then_some((from, until))
+            };
+            list.iter().filter_map(of_pair).collect::<Vec<_>>()
+        };
+        common.iter().flat_map(overlap).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(number: u8) -> Day {
+        format!("2026-11-{number:02}").parse().expect("a day")
+    }
+
+    fn intervals(all: &[(u8, u8)]) -> Vec<Interval> {
+        all.iter().map(|(from, until)| (day(*from), (*until > 0).then(|| day(*until)))).collect()
+    }
+
+    #[test]
+    fn intervals_that_touch_are_one_and_those_within_a_day_are_none() {
+        assert_eq!(union(intervals(&[(5, 9), (1, 3), (3, 4), (7, 7)])), intervals(&[(1, 4), (5, 9)]));
+        assert_eq!(union(intervals(&[(1, 9), (2, 3), (4, 0), (6, 8)])), intervals(&[(1, 0)]));
+        assert_eq!(union(Vec::new()), Vec::new());
+    }
+
+    #[test]
+    fn common_days_are_those_of_every_list() {
+        let lists = [intervals(&[(1, 5), (8, 0)]), intervals(&[(3, 9), (11, 20)]), intervals(&[(2, 15)])];
+        let common = intersection(lists.iter().map(Vec::as_slice));
+        assert_eq!(common, intervals(&[(3, 5), (8, 9), (11, 15)]));
+        assert_eq!(intersection([intervals(&[(1, 0)]).as_slice(), &[]]), []);
+        assert_eq!(intersection([]), []);
+    }
+}

@@ -1,0 +1,209 @@
+//! A lock file, compared with a snapshot.
+
+use maud::{Markup, html};
+
+use super::frame::{Frame, Location, Root, Section};
+use super::text::{self, count, visible};
+use crate::model::time::Day;
+
+/// Periods of days on the page.
+const MAX_PERIODS: usize = 50;
+
+/// The state of a locked version in a snapshot.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// It is listed.
+    Listed,
+    /// It is in the archive; the listed version, if any.
+    Archived(Option<String>),
+    /// The snapshot has only other versions: the listed one.
+    Other(String),
+    /// The snapshot does not have the package.
+    Missing,
+    /// The server did not ask its index.
+    Unknown,
+}
+
+/// A package of the file.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The name.
+    pub name: String,
+    /// The version of the file.
+    pub version: String,
+    /// Its state.
+    pub state: State,
+    /// The ids of advisories about that version.
+    pub vulnerabilities: Vec<String>,
+    /// Whether the version was listed at the end of any day up to the snapshot.
+    pub was_listed: bool,
+}
+
+/// The comparison of a file.
+#[derive(Clone, Debug)]
+pub struct Result {
+    /// The packages.
+    pub rows: Vec<Row>,
+    /// The days at whose ends exactly these versions were listed: from the first up to, not including, the second, without
+    /// an end if the snapshot lists them; `None` if days are not compared.
+    pub days: Option<Vec<(Day, Option<Day>)>>,
+    /// Packages that are not from a repository, or have no exact version.
+    pub skipped: Vec<String>,
+}
+
+/// The page.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// The snapshot.
+    pub location: Location,
+    /// Whether the repository has Python packages.
+    pub is_python: bool,
+}
+
+impl Form {
+    /// Returns the page, with the result for a file if there is one.
+    #[must_use]
+    pub fn render(&self, root: Root, result: Option<&Result>) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::LockFile)),
+            ..Frame::new(root, format!("Lock file and {repo}, {snapshot}"))
+        };
+        let root = &frame.root;
+        frame.render(&html! {
+            h1 { "Lock file" }
+            @if let Some(result) = result { (self.result(root, result)) }
+            h2 { @if result.is_some() { "Another file" } @else { "Compare a file with this snapshot" } }
+            p.prose {
+                @if self.is_python {
+                    "pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, or requirements with exact versions."
+                } @else {
+                    "renv.lock, rv.lock, or what sessionInfo() prints."
+                }
+                " At most 1 MiB; nothing of it is stored."
+            }
+            form method="post" action=(root.lock_file(repo, snapshot)) {
+                p {
+                    label for="file" { "Text of the file" } br;
+                    textarea id="file" name="file" rows="12" cols="80" spellcheck="false" required {}
+                }
+                button { "Compare" }
+            }
+        })
+    }
+
+    fn result(&self, root: &Root, result: &Result) -> Markup {
+        let of = |is_state: fn(&State) -> bool| result.rows.iter().filter(|row| is_state(&row.state)).count();
+        let (listed, archived) =
+            (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
+        let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
+        let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
+        html! {
+            p {
+                strong { (count(result.rows.len(), "package", "packages")) } ": "
+                (listed) " listed in this version"
+                @if archived > 0 { ", " (archived) " in the archive" }
+                @if other > 0 { ", " span.changed { (other) " only in another version" } }
+                @if missing > 0 { ", " span.danger { (missing) " missing" } }
+                @if vulnerable > 0 { ", " span.danger { (vulnerable) " with known vulnerabilities" } }
+                "."
+            }
+            @if !result.skipped.is_empty() {
+                p.muted { "Not compared, because they are not from a repository or have no exact version: "
+                    (result.skipped.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")) "."
+                }
+            }
+            @if let Some(days) = &result.days { (self.days(root, days, &result.rows)) }
+            section.scroll tabindex="0" aria-label="Packages of the file" { table {
+                thead { tr {
+                    @for heading in ["Name", "Version", "This snapshot", "Known vulnerabilities"] {
+                        th scope="col" { (heading) }
+                    }
+                } }
+                tbody { @for row in &result.rows { tr {
+                    td.name {
+                        @if matches!(row.state, State::Missing | State::Unknown) { (visible(&row.name)) }
+                        @else { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
+                    }
+                    td { (visible(&row.version)) }
+                    td { @match &row.state {
+                        State::Listed => "lists it",
+                        State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
+                        State::Archived(None) => "has it in the archive",
+                        State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
+                        State::Missing => { span.danger { "does not have the package" } },
+                        State::Unknown => "is not known: the index was not asked for more projects",
+                    } }
+                    td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
+                } } }
+            } }
+        }
+    }
+
+    fn days(&self, root: &Root, days: &[(Day, Option<Day>)], rows: &[Row]) -> Markup {
+        let of_day = |day: Day| root.snapshot(&self.location.repo, &day.to_string());
+        let never: Vec<String> =
+            rows.iter().filter(|row| !row.was_listed).map(|row| visible(&row.name)).collect();
+        html! {
+            h2 { "Days with exactly these versions" }
+            @if days.is_empty() {
+                p {
+                    "At the end of no day did this repository list all of them."
+                    @if !never.is_empty() { " It never listed the versions of: " (never.join(", ")) "." }
+                }
+            } @else {
+                ul { @for (from, until) in days.iter().rev().take(MAX_PERIODS) { li {
+                    "from " a href=(of_day(*from)) { (text::day(*from)) }
+                    @match until {
+                        Some(until) => { " until before " (text::day(*until)) },
+                        None => " until today",
+                    }
+                } } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_has_states_days_and_no_markup_of_the_file() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let row = |name: &str, state: State| Row {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            state,
+            vulnerabilities: vec!["RSEC-1".to_owned()],
+            was_listed: true,
+        };
+        let result = Result {
+            rows: vec![
+                row("a", State::Listed),
+                row("b", State::Other("2.0".to_owned())),
+                row("<i>", State::Missing),
+            ],
+            days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
+            skipped: vec!["mine".to_owned()],
+        };
+        let form = Form {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: false,
+        };
+        let html = form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result));
+        for part in [
+            "<strong>3 packages</strong>: 1 listed in this version",
+            "1 only in another version",
+            "lists 2.0",
+            "&lt;i&gt;",
+            "/prod/2026-11-20/",
+            "until before",
+            "RSEC-1",
+            "action=\"../../../../prod/latest/web/lockfile/\"",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("<i>"), "{html}");
+    }
+}

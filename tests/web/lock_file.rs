@@ -1,0 +1,75 @@
+//! The page that compares a lock file with a snapshot.
+
+use super::document;
+use crate::python::package::{Package, add, repository};
+use crate::support::http::{self, Answer};
+use crate::support::server::Server;
+
+const PAGE: &str = "/team/latest/web/lockfile/";
+
+fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    http::request("POST", &server.url(path), headers, body)
+}
+
+#[test]
+fn a_renv_lock_is_compared_with_the_snapshot() {
+    let server = super::server();
+    document::page(&server.get(PAGE), PAGE);
+    let lock = r#"{"R": {"Version": "4.4.1"}, "Packages": {
+        "alpha": {"Package": "alpha", "Version": "1.0", "Source": "Repository"},
+        "beta": {"Package": "beta", "Version": "2.0", "Source": "Repository"},
+        "gone": {"Package": "gone", "Version": "0.1", "Source": "Repository"}}}"#;
+    let answer = post(&server, PAGE, &[("Content-Type", "application/json")], lock.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    document::page(&answer, PAGE);
+    let page = answer.text();
+    for part in
+        ["<strong>3 packages</strong>: 1 listed", "in the archive, lists 1.1", "does not have the package"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(page.contains("It never listed the versions of: alpha, gone."), "{page}");
+    // As the form of the page sends it.
+    let form = "file=beta%0D%0A".to_owned() + "&file=x";
+    let own = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(post(&server, PAGE, &own, form.as_bytes()).status, 400);
+    let session = "file=other+attached+packages%3A%0A%5B1%5D+beta_2.0%0A";
+    let answer = post(&server, PAGE, &own, session.as_bytes());
+    assert!(answer.status == 200 && answer.text().contains("until today"), "{}", answer.text());
+}
+
+#[test]
+fn a_requirements_file_is_compared_with_a_python_repository() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    let path = "/py/latest/web/lockfile/";
+    let answer = post(&server, path, &[], b"odd_lib==1.0\nother==2.0\nthird>=1\n");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    document::page(&answer, path);
+    let page = answer.text();
+    assert!(page.contains("<strong>2 packages</strong>: 1 listed") && page.contains("third"), "{page}");
+}
+
+#[test]
+fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
+    let server = super::server();
+    let megabyte = vec![b' '; 1 << 20];
+    let answer = post(&server, PAGE, &[], &megabyte);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let larger = vec![b' '; (1 << 20) + 1];
+    let answer = post(&server, PAGE, &[], &larger);
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    let form = "application/x-www-form-urlencoded";
+    let larger = format!("file={}", "+".repeat((1 << 20) + 1));
+    let own = [("Content-Type", form), ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(post(&server, PAGE, &own, larger.as_bytes()).status, 413);
+    for site in ["cross-site", "same-site", "none"] {
+        let answer = post(&server, PAGE, &[("Content-Type", form), ("Sec-Fetch-Site", site)], b"file=x");
+        assert_eq!(answer.status, 403, "{site}: {}", answer.text());
+    }
+    let answer = post(&server, PAGE, &[], b"<script>alert(1)</script>");
+    assert_eq!(answer.status, 400);
+    assert!(!answer.text().contains("<script>alert"), "{}", answer.text());
+    assert_eq!(post(&server, "/team/latest/web/packages/", &[], b"x").status, 405);
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::links::crawl;
-use crate::python::package::{Package, add, repository};
+use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
 use crate::support::server::Server;
 
@@ -22,8 +22,10 @@ fn node_module(name: &str) -> PathBuf {
 /// The server of all tests here, with R and Python packages.
 fn server() -> Server {
     let server = super::server();
-    repository(&server);
-    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    server.rspm_stdout("create source --name=python --type=local-python");
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=python");
+    add(&server, "python", &Package::new("Odd.Lib", "1.0"));
     server
 }
 

@@ -216,6 +216,7 @@ impl Frame {
                     footer.bottom { div.wide {
                         span { "rstudio-pm " (env!("CARGO_PKG_VERSION")) }
                         span { "Days and times are UTC" }
+                        a href={ (root) "__docs__/" } { "Manual" }
                         a href={ (root) "__api__/swagger/" } { "API" }
                         @if let Some(json) = &self.json { a href=(json) { "This page as JSON" } }
                     } }

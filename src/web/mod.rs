@@ -18,6 +18,7 @@ pub mod frame;
 pub mod history;
 pub mod home;
 pub mod lock_file;
+pub mod manual;
 pub mod package;
 pub mod packages;
 pub mod pager;

@@ -78,6 +78,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     // Outside the APIs.
     ("GET", "/", Open),
     ("GET", "/client/", Open),
+    ("GET", "/__docs__/", Open),
+    ("GET", "/__docs__/access/", Open),
     ("GET", "/assets/ui.0000000000000000.css", Open),
     ("GET", "/favicon.ico", Open),
     ("GET", "/robots.txt", Open),

@@ -37,6 +37,10 @@ fn pages(server: &Server) -> Vec<String> {
         let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_owned());
         let date = |part: &str| part.len() == 10 && part.starts_with("20") && part.matches('-').count() == 2;
         let path: Vec<&str> = path.split('/').map(|part| if date(part) { "DATE" } else { part }).collect();
+        let path = match path[..] {
+            ["", "__docs__", name, ..] if !name.is_empty() => vec!["", "__docs__", "PAGE"],
+            _ => path,
+        };
         of_kind.entry((path.join("/"), names.collect())).or_insert(page.clone());
     }
     let missing = "/team/latest/web/packages/alhpa/".to_owned();

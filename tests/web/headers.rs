@@ -7,9 +7,11 @@ use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 17] = [
     "/",
     "/client/",
+    "/__docs__/",
+    "/__docs__/runbooks/disk-full/",
     "/team/latest/",
     "/team/latest/web/packages/",
     "/team/latest/web/packages/alpha/",

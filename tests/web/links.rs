@@ -73,6 +73,9 @@ fn every_link_is_answered_also_behind_a_proxy_that_removes_a_prefix() {
         let pages = crawl(&server, prefix);
         for path in [
             "/",
+            "/__docs__/",
+            "/__docs__/access/",
+            "/__docs__/runbooks/disk-full/",
             "/team/latest/",
             "/team/latest/web/packages/",
             "/team/latest/web/packages/alpha/",

@@ -74,6 +74,7 @@ pub fn route_access(route: &Route) -> Access<'_> {
     match route {
         // Sign-in checks its own secrets.
         Route::Home
+        | Route::Manual(_)
         | Route::Asset(_)
         | Route::Favicon
         | Route::Robots

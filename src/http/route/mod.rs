@@ -25,6 +25,8 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 pub enum Route {
     /// `/`, and `/client/`, the address of the original: the page of all repositories.
     Home,
+    /// A page of the manual, by name; its contents without one.
+    Manual(String),
     /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
     Asset(String),
     /// `/favicon.ico`.
@@ -98,6 +100,7 @@ impl Route {
     pub fn error_format(&self) -> ErrorFormat {
         match self {
             Route::Home
+            | Route::Manual(_)
             | Route::Asset(_)
             | Route::Favicon
             | Route::Robots
@@ -120,7 +123,7 @@ impl Route {
     /// Returns true if the answer is a page for people, so that an error is a page too.
     #[must_use]
     pub fn is_page(&self) -> bool {
-        matches!(self, Route::Home | Route::RepositoryPage { .. } | Route::Web { .. })
+        matches!(self, Route::Home | Route::Manual(_) | Route::RepositoryPage { .. } | Route::Web { .. })
     }
 
     /// Returns true for what `Authentication.RequireAuthForUI` closes: pages about repositories, and the lists of all
@@ -176,6 +179,7 @@ pub fn parse(
             }
             return Ok((Route::MintToken, query));
         }
+        ["__docs__", names @ .., ""] | ["__docs__", names @ ..] => Route::Manual(names.join("/")),
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.
         ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
@@ -362,6 +366,10 @@ mod tests {
             ("/cran/__linux__/noble/latest/", linux_page("cran", "latest", Some("noble"))),
             ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3")))),
             ("/cran/__linux__/noble/latest/web/packages/", web("cran", "latest", WebPath::Packages)),
+            ("/__docs__/", Route::Manual(String::new())),
+            ("/__docs__", Route::Manual(String::new())),
+            ("/__docs__/access/", Route::Manual(s("access"))),
+            ("/__docs__/runbooks/disk-full", Route::Manual(s("runbooks/disk-full"))),
             ("/client/", Route::Home),
             ("/client", Route::Home),
             ("/client/index.html", Route::Home),

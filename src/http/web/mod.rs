@@ -11,6 +11,7 @@ mod explanation;
 mod feed;
 pub(super) mod home;
 pub(super) mod lock_file;
+pub(super) mod manual;
 mod packages;
 mod project;
 mod readme;

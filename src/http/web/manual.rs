@@ -1,0 +1,32 @@
+//! The pages of the manual.
+
+use http::Response;
+
+use super::answer;
+use super::context;
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::web::manual::{Page, contents};
+
+/// Answers with a page, or without a name with the list of all pages.
+///
+/// # Errors
+/// 404.
+pub(in crate::http) fn answer(
+    app: &App,
+    name: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let root = context::root(app, head);
+    let html = match name {
+        "" => contents(root),
+        name => Page::find(name)
+            .ok_or_else(|| {
+                Failure::not_found("the manual does not have this page; all pages are at /__docs__/")
+            })?
+            .render(root),
+    };
+    Ok(answer::page(head, html, false))
+}

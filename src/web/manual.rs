@@ -1,0 +1,278 @@
+//! The manual: the pages of `docs/admin/` and some of `docs/`, which are part of the program.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::frame::{Frame, Root};
+
+/// A page of the manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Its name in addresses: `access`, `runbooks/disk-full`.
+    pub name: &'static str,
+    /// Its file in the repository of the program.
+    pub file: &'static str,
+    /// Its text, Markdown.
+    pub text: &'static str,
+}
+
+macro_rules! page {
+    ($name:literal, $file:literal) => {
+        Page { name: $name, file: $file, text: include_str!(concat!("../../", $file)) }
+    };
+}
+
+/// All pages by name.
+pub const PAGES: &[Page] = &[
+    page!("access", "docs/admin/access.md"),
+    page!("air-gapped", "docs/admin/air-gapped.md"),
+    page!("backup", "docs/admin/backup.md"),
+    page!("binaries", "docs/admin/binaries.md"),
+    page!("bioconductor", "docs/admin/bioconductor.md"),
+    page!("builders", "docs/admin/builders.md"),
+    page!("bundle", "docs/bundle.md"),
+    page!("cluster", "docs/admin/cluster.md"),
+    page!("compatibility", "docs/compatibility.md"),
+    page!("configuration", "docs/admin/configuration.md"),
+    page!("encryption", "docs/admin/encryption.md"),
+    page!("federation", "docs/admin/federation.md"),
+    page!("files", "docs/admin/files.md"),
+    page!("git", "docs/admin/git.md"),
+    page!("history", "docs/admin/history.md"),
+    page!("logging", "docs/logging.md"),
+    page!("metrics", "docs/admin/metrics.md"),
+    page!("migration", "docs/admin/migration.md"),
+    page!("mirrors", "docs/admin/mirrors.md"),
+    page!("modes", "docs/admin/modes.md"),
+    page!("operations", "docs/admin/operations.md"),
+    page!("platforms", "docs/admin/platforms.md"),
+    page!("python", "docs/admin/python.md"),
+    page!("repositories", "docs/admin/repositories.md"),
+    page!("rspm", "docs/admin/rspm.md"),
+    page!("runbooks", "docs/admin/runbooks/README.md"),
+    page!("runbooks/air-gapped-upgrade", "docs/admin/runbooks/air-gapped-upgrade.md"),
+    page!("runbooks/bad-release", "docs/admin/runbooks/bad-release.md"),
+    page!("runbooks/clock-jumped", "docs/admin/runbooks/clock-jumped.md"),
+    page!("runbooks/database-lost", "docs/admin/runbooks/database-lost.md"),
+    page!("runbooks/disk-full", "docs/admin/runbooks/disk-full.md"),
+    page!("runbooks/everything-lost", "docs/admin/runbooks/everything-lost.md"),
+    page!("runbooks/files-lost", "docs/admin/runbooks/files-lost.md"),
+    page!("runbooks/key-lost", "docs/admin/runbooks/key-lost.md"),
+    page!("runbooks/move-by-backup", "docs/admin/runbooks/move-by-backup.md"),
+    page!("runbooks/move-by-bucket", "docs/admin/runbooks/move-by-bucket.md"),
+    page!("runbooks/move-by-copying", "docs/admin/runbooks/move-by-copying.md"),
+    page!("runbooks/one-to-three", "docs/admin/runbooks/one-to-three.md"),
+    page!("runbooks/postgres-fail-over", "docs/admin/runbooks/postgres-fail-over.md"),
+    page!("runbooks/postgres-to-sqlite", "docs/admin/runbooks/postgres-to-sqlite.md"),
+    page!("runbooks/read-only", "docs/admin/runbooks/read-only.md"),
+    page!("runbooks/sqlite-to-postgres", "docs/admin/runbooks/sqlite-to-postgres.md"),
+    page!("runbooks/upgrade", "docs/admin/runbooks/upgrade.md"),
+    page!("scrub", "docs/admin/scrub.md"),
+    page!("sign-in", "docs/admin/sign-in.md"),
+    page!("system-requirements", "docs/admin/system-requirements.md"),
+    page!("systemd", "docs/admin/systemd.md"),
+    page!("usage", "docs/admin/usage.md"),
+    page!("vulnerabilities", "docs/admin/vulnerabilities.md"),
+    page!("web", "docs/admin/web.md"),
+];
+
+/// The start of the address of a page, from the root of the server.
+const FOLDER: &str = "__docs__/";
+
+impl Page {
+    /// The page with a name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Page> {
+        PAGES.iter().find(|page| page.name == name)
+    }
+
+    /// The heading of the page.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        let heading = self.text.lines().find_map(|line| line.strip_prefix("# "));
+        heading.unwrap_or(self.name)
+    }
+
+    /// Returns the page as HTML.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let frame = Frame::new(root, format!("{} – Manual", self.title()));
+        let root = frame.root.to_string();
+        let file = self.file;
+        let mut options = comrak::Options::default();
+        options.extension.table = true;
+        options.extension.autolink = true;
+        options.extension.link_url_rewriter =
+            Some(Arc::new(move |target: &str| address(&root, file, target)));
+        let body = with_anchors(&comrak::markdown_to_html(self.text, &options));
+        frame.render(&html! {
+            p { a href={ (frame.root) (FOLDER) } { "Manual" } }
+            div.prose.readme { (PreEscaped(body)) }
+        })
+    }
+}
+
+/// Returns the list of all pages.
+#[must_use]
+pub fn contents(root: Root) -> String {
+    let frame = Frame::new(root, "Manual");
+    let list = |is_of_list: fn(&Page) -> bool| -> Markup {
+        let pages = PAGES.iter().filter(|page| is_of_list(page));
+        html! {
+            ul { @for page in pages {
+                li { a href={ (frame.root) (FOLDER) (page.name) "/" } { (page.title().replace('`', "")) } }
+            } }
+        }
+    };
+    frame.render(&html! {
+        h1 { "Manual" }
+        p.prose { "The manual of this version." }
+        (list(|page| !page.name.starts_with("runbooks/")))
+        h2 { "Runbooks" }
+        (list(|page| page.name.starts_with("runbooks/")))
+    })
+}
+
+/// Returns the address of a link: that of another page of the manual, or the link as it is if it leads to another site or
+/// within the page. A link to a file that is no page of the manual leads to the contents.
+fn address(root: &str, file: &str, target: &str) -> String {
+    if target.starts_with('#') || target.contains("://") {
+        return target.to_owned();
+    }
+    let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
+    let page = resolve(file, path).and_then(|path| PAGES.iter().find(|page| page.file == path));
+    match (page, anchor) {
+        (Some(page), Some(anchor)) => format!("{root}{FOLDER}{}/#{anchor}", page.name),
+        (Some(page), None) => format!("{root}{FOLDER}{}/", page.name),
+        (None, _) => format!("{root}{FOLDER}"),
+    }
+}
+
+/// Returns the path of a file that another one names, from the root of the repository.
+fn resolve(file: &str, path: &str) -> Option<String> {
+    let mut segments: Vec<&str> = file.split('/').collect();
+    segments.pop();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()?),
+            segment => segments.push(segment),
+        }
+    }
+    Some(segments.join("/"))
+}
+
+/// Gives headings the ids that links to them have on GitHub, and lets the keyboard scroll wide code.
+fn with_anchors(html: &str) -> String {
+    let mut out = String::with_capacity(html.len() + html.len() / 16);
+    // The frame has an element with this id.
+    let mut ids = BTreeSet::from(["content".to_owned()]);
+    let mut rest = html;
+    while let Some((before, heading)) = rest.split_once("<h") {
+        out.push_str(before);
+        let level = heading.chars().next().filter(char::is_ascii_digit);
+        let Some((level, content)) = level.and_then(|level| Some((level, heading.get(2..)?))) else {
+            out.push_str("<h");
+            rest = heading;
+            continue;
+        };
+        let end = content.find("</h").unwrap_or(content.len());
+        let text = anchor(&content[..end]);
+        let numbered = (1..).map(|number| format!("{text}-{number}"));
+        let id =
+            std::iter::once(text.clone()).chain(numbered).find(|id| !ids.contains(id)).unwrap_or_default();
+        ids.insert(id.clone());
+        out.push_str(
+            &html! { (PreEscaped(format!("<h{level} id=\""))) (id) (PreEscaped("\">")) }.into_string(),
+        );
+        rest = content;
+    }
+    out.push_str(rest);
+    // Comments for the generator of a page are omitted.
+    out.replace("<pre>", "<pre tabindex=\"0\">")
+        .replace("<!-- raw HTML omitted -->\n", "")
+        .replace(" />", ">")
+}
+
+/// The id of a heading: its text in lower case, without punctuation, with hyphens for spaces.
+fn anchor(heading: &str) -> String {
+    let mut id = String::new();
+    let mut is_tag = false;
+    for c in heading.chars() {
+        match c {
+            '<' => is_tag = true,
+            '>' => is_tag = false,
+            _ if is_tag => {}
+            ' ' => id.push('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => id.extend(c.to_lowercase()),
+            _ => {}
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn render(page: &Page) -> String {
+        page.render(Root::of_path(&format!("/{FOLDER}{}/", page.name)))
+    }
+
+    #[test]
+    fn every_file_of_the_guide_is_a_page() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["docs/admin", "docs/admin/runbooks"] {
+            for entry in std::fs::read_dir(root.join(folder)).expect("a directory") {
+                let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+                let file = format!("{folder}/{name}");
+                let is_page = PAGES.iter().any(|page| page.file == file);
+                assert!(is_page || !name.ends_with(".md"), "{file} is not in the manual");
+            }
+        }
+        assert!(PAGES.is_sorted_by_key(|page| page.name));
+    }
+
+    #[test]
+    fn links_between_pages_lead_to_headings_that_exist() {
+        let ids = |page: &Page| -> BTreeSet<String> {
+            let html = render(page);
+            let parts = html.split(" id=\"").skip(1);
+            parts.map(|part| part.split('"').next().expect("an id").to_owned()).collect()
+        };
+        for page in PAGES {
+            let html = render(page);
+            let prefix = Root::of_path(&format!("/{FOLDER}{}/", page.name)).to_string();
+            for link in html.split("href=\"").skip(1).map(|part| part.split('"').next().expect("an address"))
+            {
+                let Some(rest) =
+                    link.strip_prefix(&format!("{prefix}{FOLDER}")).filter(|rest| !rest.is_empty())
+                else {
+                    continue;
+                };
+                let (name, anchor) = rest.split_once("/#").unwrap_or((rest.trim_end_matches('/'), ""));
+                let target = Page::find(name).unwrap_or_else(|| panic!("{}: {link}", page.file));
+                assert!(anchor.is_empty() || ids(target).contains(anchor), "{}: {link}", page.file);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_has_one_main_heading_and_escapes_its_code() {
+        for page in PAGES {
+            let html = render(page);
+            assert_eq!(html.matches("<h1").count(), 1, "{}", page.file);
+            assert!(!html.contains("<script>"), "{}", page.file);
+        }
+        let access = render(Page::find("access").expect("a page"));
+        assert!(
+            access.contains("<pre tabindex=\"0\">") && access.contains(&format!("{FOLDER}sign-in/")),
+            "{access}"
+        );
+        let list = contents(Root::of_path("/__docs__/"));
+        assert!(list.contains("href=\"../__docs__/runbooks/disk-full/\""), "{list}");
+    }
+}

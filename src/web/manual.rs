@@ -1,6 +1,7 @@
 //! The manual: the pages of `docs/admin/` and some of `docs/`, which are part of the program.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use maud::{Markup, PreEscaped, html};
@@ -184,9 +185,8 @@ fn with_anchors(html: &str) -> String {
         let id =
             std::iter::once(text.clone()).chain(numbered).find(|id| !ids.contains(id)).unwrap_or_default();
         ids.insert(id.clone());
-        out.push_str(
-            &html! { (PreEscaped(format!("<h{level} id=\""))) (id) (PreEscaped("\">")) }.into_string(),
-        );
+        // The id has only letters, digits, hyphens and underscores.
+        let _ = write!(out, "<h{level} id=\"{id}\">");
         rest = content;
     }
     out.push_str(rest);

@@ -365,7 +365,7 @@ fn files_of_a_room_form_no_circle() {
 }
 
 #[test]
-fn nobody_climbs_two_floors_or_passes_others_on() {
+fn no_file_uses_super_super_or_re_exports_items_of_other_rooms() {
     let mut wrong = Vec::new();
     for source in sources() {
         for line in &source.code {

@@ -29,7 +29,7 @@ pub enum Action {
     WriteSource,
     /// Creates a source.
     CreateSource,
-    /// Uploads a file, which a later request adds to a source, or shows a build of a source that the handler determines.
+    /// Uploads a file, or reads a build. Requires permission to change some source; the handler checks which one.
     Upload,
     /// Changes repositories, tokens, jobs, storage and settings of the running server.
     Administer,

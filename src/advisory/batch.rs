@@ -68,7 +68,7 @@ pub enum BadBatch {
     Damaged {
         /// The number of malformed files.
         malformed: usize,
-        /// The number of advisories and malformed files; of advisories with one id, the one that applies counts.
+        /// The number of advisories and malformed files; several advisories with the same id are counted once.
         total: usize,
         /// The first malformed file.
         file: String,

@@ -81,7 +81,7 @@ impl Bound {
 }
 
 impl PreparedRange {
-    /// Prepares a range; `None` for a range of commits, whose order only a source code repository knows.
+    /// Prepares a range; `None` for a range of commits, whose order is only in the source code repository.
     pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<PreparedRange> {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
@@ -225,7 +225,7 @@ mod tests {
         fn ranges_are_evaluated_as_the_schema_defines(
             events in proptest::collection::vec(event(), 0..7), v in 0_u8..9, python in any::<bool>(),
         ) {
-            // `0` is before all versions, and so is the least of the numbers.
+            // The number 0 becomes the version `0`, which is before all versions.
             let (ecosystem, text) = if python {
                 (Ecosystem::Pypi, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}.0") }) as fn(u8) -> String)
             } else {

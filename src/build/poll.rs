@@ -184,7 +184,7 @@ fn record_tags(
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
             moved.push(tag.as_str());
         } else if index < skipped_count {
-            let reason = "older than the first tags of the builder (Git.FirstTags)";
+            let reason = "not among the highest tags, the only existing ones that a new builder builds (Git.FirstTags)";
             git_build::insert(c, &NewBuild { state: BuildState::Skipped, reason, ..new }, now)?;
         } else {
             queued_ids.push(git_build::insert(c, &new, now)?);

@@ -225,7 +225,10 @@ fn show(device: &Device) -> Result<(), &'static str> {
         url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     };
     let addresses = [&device.verification_uri_complete, &device.verification_uri];
-    let address = addresses.into_iter().find(|address| is_url(address)).ok_or("it names no page for it")?;
+    let address = addresses
+        .into_iter()
+        .find(|address| is_url(address))
+        .ok_or("its response has no address of a sign-in page")?;
     // A failed write to stderr cannot be reported.
     let _ = writeln!(
         anstream::stderr(),

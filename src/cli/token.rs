@@ -183,8 +183,8 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
     output.print(&answer, || {
         if let Some(user) = answer["revoked_user"].as_str() {
             return format!(
-                "Revoked all tokens of {user} and ended the sessions. Every server refuses them within a second (30 seconds \
-                 behind a pooler)."
+                "Revoked all tokens of {user} and ended the sessions. Every server refuses them within a second (two \
+                 behind a connection pooler)."
             );
         }
         let guid = answer["revoked"].as_str().unwrap_or_default();

@@ -153,7 +153,7 @@ fn scopes(reader: &mut Reader<'_>, name: &str) -> Vec<NamedScope> {
         match scope {
             Ok(scope) => scopes.push(scope),
             Err(error @ BadNamedScope::Word(BadScope::Unsupported(_))) => {
-                let message = format!("grants less than it says: {error}");
+                let message = format!("is ignored in part: {error}");
                 reader.warning(ProblemCategory::Effect, SECTION, Some(name), "Scope", &message);
             }
             Err(error) => {

@@ -176,7 +176,7 @@ fn scopes(
         match scope {
             Ok(scope) => scopes.push(scope),
             Err(error @ BadNamedScope::Word(BadScope::Unsupported(_))) => {
-                let message = format!("grants less than it says: {error}");
+                let message = format!("is ignored in part: {error}");
                 reader.warning(ProblemCategory::Effect, section, sub, "Scope", &message);
             }
             Err(error) => {

@@ -101,7 +101,7 @@ const RULES: &[Rule] = &[
             AND b.fold = a.fold AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
     },
     Rule {
-        violation: "a life has facts that no row contains",
+        violation: "a life has metadata of a file that no row contains",
         columns: &["tree", "file", "variant"],
         sql: "SELECT l.tree_id, l.file_id, l.variant FROM tree t JOIN life l ON l.tree_id = t.id AND l.variant <> 0 \
             WHERE t.axis = 'time' AND NOT EXISTS \

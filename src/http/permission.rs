@@ -128,7 +128,7 @@ impl Principal {
     }
 
     /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that do
-    /// not exist: otherwise a 404 would tell which names exist.
+    /// not exist: otherwise a 404 would disclose which names exist.
     ///
     /// # Errors
     /// 401.

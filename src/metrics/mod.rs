@@ -178,7 +178,7 @@ impl Metrics {
             database_queue: registrar.gauges(
                 "ppm_database_queue",
                 "Transactions that wait for a connection to the database or in a queue.",
-                &["database", "lane"],
+                &["database", "queue"],
             ),
             sync_runs: registrar.counters(
                 "ppm_sync_runs_total",
@@ -218,7 +218,7 @@ impl Metrics {
                 "ppm_upstream_bytes_total",
                 "Bytes read from mirrors over HTTP.",
             ),
-            fetches: registrar.gauge("ppm_flights", "Running fetches of package files from mirrors."),
+            fetches: registrar.gauge("ppm_fetches", "Running fetches of package files from mirrors."),
             storage_time: registrar.float_gauges(
                 "ppm_storage_calculation_time",
                 "Duration of the disk usage scan of a storage directory, in seconds.",
@@ -370,8 +370,8 @@ impl GaugeHandle {
 
 /// The gauge of transactions that wait in a queue of a database.
 #[must_use]
-pub fn database_queue(database: &str, lane: &str) -> GaugeHandle {
-    GaugeHandle(METRICS.database_queue.with_label_values(&[database, lane]))
+pub fn database_queue(database: &str, queue: &str) -> GaugeHandle {
+    GaugeHandle(METRICS.database_queue.with_label_values(&[database, queue]))
 }
 
 /// Records the end of a sync; `success` is its time if it succeeded.

@@ -145,7 +145,7 @@ impl Calendar<'_> {
                 @if let Some(month) = previous { li { a href={ "?month=" (month.to_string()) } { "Month before" } } }
                 @if let Some(month) = next { li { a href={ "?month=" (month.to_string()) } { "Month after" } } }
             }
-            p { small { "Days with a frame have changes; the others are as the last change before them." } }
+            p { small { "Days with a frame have changes; each other day has the state of the last change before it." } }
         }
     }
 

@@ -13,9 +13,9 @@ const MAX_DEPTH: usize = 16;
 /// The link of a page to sign in or out, on a server where people sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// Nobody is signed in; the address of the sign-in, from the root of the server, with its slash.
+    /// No user is signed in; the address of the sign-in, from the root of the server, with its slash.
     SignedOut(String),
-    /// Somebody is signed in.
+    /// A user is signed in.
     SignedIn,
 }
 

@@ -129,8 +129,8 @@ impl Overview<'_> {
             }
             @if self.setup.system == System::AnyLinux && self.setup.kind == RepoKind::R {
                 p { small {
-                    "The text for R finds out the distribution, and uses binaries where there are some. Choose a \
-                     distribution for an address that others can use too."
+                    "The code for R detects the distribution, and uses its binaries if there are any. Choose a distribution \
+                     for an address without such code."
                 } }
             }
         }

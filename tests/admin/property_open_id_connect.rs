@@ -10,7 +10,7 @@ use crate::support::openid_provider::OpenIdProvider;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
-/// A server with a provider at which nobody signs in.
+/// A server with a provider that gets no sign-in.
 fn with_document() -> (Server, RecordingServer, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
     let provider = RecordingServer::folder(folder.path());

@@ -40,9 +40,9 @@ pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Dur
 }
 
 /// Generates load on a server that another program starts, stops and upgrades, until the file `RSPM_LOAD_UNTIL`
-/// exists; not a test by itself. `tests/packaging/run` runs it inside the network of a booted system.
+/// exists. This is not a test: `tests/packaging/run` executes it in the network namespace of a booted system.
 #[test]
-#[ignore = "a load for a server that runs elsewhere"]
+#[ignore = "load for a server that `tests/packaging/run` starts"]
 fn load_from_outside() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (host, admin) = (variable("RSPM_LOAD_HTTP"), PathBuf::from(variable("RSPM_LOAD_ADMIN")));

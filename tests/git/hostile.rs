@@ -278,7 +278,7 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal(
         "another result beside that of R",
-        "one result",
+        "more than one result is refused",
         "",
         |r| cleanup(r, "cd \"$TMPDIR/../result\" && echo x > evil_1.0.tar.gz"),
         "2 files",

@@ -356,9 +356,9 @@ fn a_private_repository_has_no_documents_for_others() {
         "/__api__/repos/private/packages/hidden-project",
         "/__api__/repos/private/vulns",
     ] {
-        let stranger = get(path, &[]);
-        assert_eq!(stranger.status, 401, "{path}");
-        assert_no_name(path, &stranger);
+        let anonymous = get(path, &[]);
+        assert_eq!(anonymous.status, 401, "{path}");
+        assert_no_name(path, &anonymous);
         let reader = get(path, &[("Authorization", &authorization)]);
         assert!(matches!(reader.status, 200 | 301), "{path}: {}", reader.status);
         let cache = reader.header("cache-control").unwrap_or_default().to_owned();

@@ -20,9 +20,9 @@ use crate::state::State;
 
 /// Lifetime of a token for publishing packages.
 const PUBLISH_LIFETIME: Duration = Duration::from_secs(900);
-/// Time after its `exp` for which the use of a token is remembered, in microseconds: more than the accepted difference of
+/// Time for which the use of a token is recorded after its `exp`, in microseconds: more than the accepted difference of
 /// clocks.
-const MEMORY: i64 = 300 * SECOND;
+const USE_RETENTION: i64 = 300 * SECOND;
 
 /// The use of the new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +99,8 @@ pub struct Exchange<'a> {
 }
 
 /// Exchanges `subject_token` for a token of this server with the scopes of all sections that it matches. A token whose
-/// scopes permit changes can be exchanged once, on all servers of the database; others until they expire, because a job
-/// and its helpers exchange the same one.
+/// scopes permit changes can be exchanged once, on all servers of the database. Others can be exchanged any number of
+/// times until they expire, because several programs of a job exchange the same token.
 ///
 /// # Errors
 /// See [`ExchangeError`].
@@ -219,7 +219,7 @@ async fn record(
     let guid = token.guid.to_string();
     let write = server.state.db.write(move |c| {
         if let Some(proof) = &proof
-            && !used_proof::record(c, proof, Timestamp(expires_at.0.saturating_add(MEMORY)), now)?
+            && !used_proof::record(c, proof, Timestamp(expires_at.0.saturating_add(USE_RETENTION)), now)?
         {
             let refused = (audit::REFUSED, "the token of the issuer was used before");
             audit::record_by(c, &author, "exchange token", ("token", ""), refused)?;

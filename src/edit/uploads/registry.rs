@@ -17,8 +17,8 @@ pub(super) struct Registry {
 
 struct Entry {
     staged: StagedUpload,
-    /// The client that sent it, and that alone may add it; `None` for an upload of a task of this process, which discloses
-    /// its number to nobody.
+    /// The client that sent it, and the only one that may add it; `None` for an upload of a task of this process, whose
+    /// number is not disclosed.
     owner: Option<String>,
     /// The write that adds it to a source.
     taken_by: Option<u64>,

@@ -164,7 +164,7 @@ fn number(text: &str) -> Result<i64, Failure> {
     text.parse().map_err(|_| Failure::bad_request("the id of a build or a transaction must be a number"))
 }
 
-/// Returns a build by its number or its transaction. Whoever may start builds of a source may see those of this source;
+/// Returns a build by its number or its transaction. Clients that may start builds of a source may read its builds;
 /// others, except administrators, get the answer for an unknown build.
 async fn visible_build(
     app: &App,

@@ -172,7 +172,7 @@ fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }
 
-/// Returns true if nobody on the network can read the response.
+/// Returns true if the response cannot be read by others on the network.
 pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     match head.peer {
         Peer::Unix { .. } => true,

@@ -116,7 +116,7 @@ pub(super) fn user(app: &App, settings: &OpenIdConnect, claims: &Claims) -> Resu
     }
     if !user.unknown_names.is_empty() {
         tracing::warn!(
-            "scopes of {} name no repository or source: {}",
+            "scopes of {} name repositories or sources that do not exist: {}",
             user.user,
             user.unknown_names.join(", ")
         );

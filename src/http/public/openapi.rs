@@ -23,17 +23,19 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("bioc_version", "the version of a Bioconductor repository"),
     ("snapshot", "of a repository: latest (default), a day or a transaction"),
 ];
-const SYSTEM: &[(&str, &str)] =
-    &[("distribution", "as in the rows of /status with sysReqs"), ("release", "as in the same row")];
+const SYSTEM: &[(&str, &str)] = &[
+    ("distribution", "the distribution of a row of /status whose sysReqs is true"),
+    ("release", "the release of the same row of /status"),
+];
 const PACKAGES_SYSTEM: &[(&str, &str)] = &[
-    ("distribution", "as in the rows of /status with sysReqs"),
-    ("release", "as in the same row"),
+    ("distribution", "the distribution of a row of /status whose sysReqs is true"),
+    ("release", "the release of the same row of /status"),
     ("all", "true: all packages of the repository"),
     ("pkgname", "a package; may be repeated, or a comma-separated list"),
 ];
 const DESCRIPTION_SYSTEM: &[(&str, &str)] = &[
-    ("distribution", "as in the rows of /status with sysReqs"),
-    ("release", "as in the same row"),
+    ("distribution", "the distribution of a row of /status whose sysReqs is true"),
+    ("release", "the release of the same row of /status"),
     ("suggests", "true: include suggested packages"),
 ];
 const VERSION: &[(&str, &str)] = &[

@@ -124,7 +124,7 @@ impl Source {
 fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String), String> {
     let mut url = Url::parse(file).map_err(|_| "is not a URL".to_owned())?;
     if url.query().is_some() {
-        return Err("has a query, and may lead to other bytes tomorrow".to_owned());
+        return Err("has a query, so its content may change".to_owned());
     }
     url.set_fragment(None);
     match url.scheme() {

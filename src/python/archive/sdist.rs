@@ -82,7 +82,8 @@ pub fn read(
     }
     if metadata.metadata_version < (2, 2) {
         notice(&mut notices, || {
-            "the metadata does not state which of its fields wheels share (version 2.2)".to_owned()
+            "Metadata-Version is below 2.2, so the metadata does not state which fields may differ in wheels"
+                .to_owned()
         });
     }
     Ok(PackageArchive { metadata, metadata_raw: raw, notices })

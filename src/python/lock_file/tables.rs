@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::text::{digest, file_name, package, toml};
 use super::{BadLockFile, LockFile, LockKind, LockedFile, LockedPackage, SkippedPackage};
 
-/// The keys that tell the formats apart.
+/// The keys that distinguish the formats.
 #[derive(Deserialize)]
 pub(super) struct Head {
     #[serde(rename = "lock-version")]

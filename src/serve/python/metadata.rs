@@ -58,7 +58,9 @@ enum ReadError {
     TooLarge(u64),
     #[error("the server is shutting down")]
     Shutdown,
-    #[error("it is not in storage, and the response has caused its number of requests")]
+    #[error(
+        "it is not in storage, and the response has already made the maximum number of requests to the index"
+    )]
     Budget,
 }
 

@@ -8,7 +8,7 @@ use crate::web::text::external;
 
 /// Longest text between two marks, in bytes.
 const MAX_SPAN: usize = 2000;
-/// Longest name of a reference without marks, in bytes. It may begin at every character.
+/// Longest name of a reference without marks, in bytes. The limit bounds the search, which is repeated at each word.
 const MAX_NAME: usize = 100;
 
 /// What names in a text stand for.
@@ -20,11 +20,11 @@ pub(super) struct Names {
     pub(super) substitutions: HashMap<String, String>,
 }
 
-/// Converts a text; everything that is no markup is escaped.
+/// Converts a text; everything that is not markup is escaped.
 pub(super) fn inline(text: &str, names: &Names) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     let mut rest = text;
-    // The character before `rest`: marks are inside of words only by chance.
+    // The character before `rest`: a mark in the middle of a word is not markup.
     let mut before = None;
     while let Some(first) = rest.chars().next() {
         let is_start = before.is_none_or(|c: char| !c.is_alphanumeric());
@@ -51,9 +51,9 @@ pub(super) fn inline(text: &str, names: &Names) -> String {
                 first.len_utf8()
             }
         };
-        let (read, behind) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        let (read, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         before = read.chars().next_back();
-        rest = behind;
+        rest = after;
     }
     out
 }
@@ -120,21 +120,21 @@ fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     }
 }
 
-/// The number of underscores at a place: one or two after a reference.
-fn underscores(rest: &str, at: usize) -> usize {
-    let behind = rest.get(at..).unwrap_or_default();
-    behind.len() - behind.trim_start_matches('_').len().max(behind.len().saturating_sub(2))
+/// The number of underscores at an offset, at most two: a reference ends with one or two.
+fn underscores(rest: &str, offset: usize) -> usize {
+    let suffix = rest.get(offset..).unwrap_or_default();
+    suffix.len() - suffix.trim_start_matches('_').len().max(suffix.len().saturating_sub(2))
 }
 
 /// `:role:`text``: the text as code.
 fn role(rest: &str) -> Option<(String, usize)> {
-    let (name, behind) = window(rest).strip_prefix(':')?.split_once(":`")?;
+    let (name, after) = window(rest).strip_prefix(':')?.split_once(":`")?;
     if name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
         return None;
     }
-    let text = behind.get(..behind.find('`')?)?;
-    let shown = text.split_once(" <").map_or(text, |(label, _)| label).trim_start_matches('~');
-    Some((format!("<code>{}</code>", escape(shown)), 1 + name.len() + 2 + text.len() + 1))
+    let text = after.get(..after.find('`')?)?;
+    let label = text.split_once(" <").map_or(text, |(label, _)| label).trim_start_matches('~');
+    Some((format!("<code>{}</code>", escape(label)), 1 + name.len() + 2 + text.len() + 1))
 }
 
 /// `name_`, if the name has an address.

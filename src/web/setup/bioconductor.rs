@@ -36,7 +36,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
             format!("RUN echo '{options}' >> \"$(R RHOME)/etc/Rprofile.site\""),
         ),
         Client::new("github", "GitHub Actions").snippet(
-            "A step after that which installs R",
+            "A step after the one that installs R",
             format!("- run: echo '{options}' >> ~/.Rprofile\n  shell: bash"),
         ),
     ]

@@ -12,7 +12,7 @@ use crate::model::repository::RepoKind;
 /// The system on which packages are installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum System {
-    /// Any Linux: the text finds out the distribution where it is executed.
+    /// Any Linux: the code detects the distribution when it is executed.
     AnyLinux,
     /// A Linux distribution, by its name in addresses.
     Linux(String),

@@ -44,7 +44,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
             .remark("In an image with R; for all users of the image:")
             .snippet("Dockerfile", dockerfile(&url)),
         Client::new("github", "GitHub Actions").snippet(
-            "A step after that which installs R",
+            "A step after the one that installs R",
             format!(
                 "- run: echo 'options(repos = c(CRAN = \"{url}\"))' >> ~/.Rprofile\n  shell: bash"
             ),
@@ -71,7 +71,7 @@ fn options(setup: &Setup) -> String {
     }
 }
 
-/// Code that finds out the distribution by `/etc/os-release`. A system that is not in the table gets source packages.
+/// Code that detects the distribution by `/etc/os-release`. A system that is not in the table gets source packages.
 fn any_linux(setup: &Setup) -> String {
     let rows: Vec<String> = setup
         .distributions

@@ -135,7 +135,10 @@ impl Failure {
     /// 429 after too many credentials that are not valid.
     #[must_use]
     pub fn too_many_failures(retry_after: u64) -> Failure {
-        Failure::too_many_requests("too many requests with a token or password that is not valid", retry_after)
+        Failure::too_many_requests(
+            "too many requests with a token or password that is not valid",
+            retry_after,
+        )
     }
 
     /// 429 with `Retry-After` in seconds.

@@ -13,7 +13,7 @@ use super::frame::{Frame, Root};
 pub struct Page {
     /// Its name in addresses: `access`, `runbooks/disk-full`.
     pub name: &'static str,
-    /// Its file in the repository of the program.
+    /// Its file below `docs/`, without `.md`.
     pub file: &'static str,
     /// Its text, Markdown.
     pub text: &'static str,
@@ -21,62 +21,62 @@ pub struct Page {
 
 macro_rules! page {
     ($name:literal, $file:literal) => {
-        Page { name: $name, file: $file, text: include_str!(concat!("../../", $file)) }
+        Page { name: $name, file: $file, text: include_str!(concat!("../../docs/", $file, ".md")) }
     };
 }
 
 /// All pages by name.
 pub const PAGES: &[Page] = &[
-    page!("access", "docs/admin/access.md"),
-    page!("air-gapped", "docs/admin/air-gapped.md"),
-    page!("backup", "docs/admin/backup.md"),
-    page!("binaries", "docs/admin/binaries.md"),
-    page!("bioconductor", "docs/admin/bioconductor.md"),
-    page!("builders", "docs/admin/builders.md"),
-    page!("bundle", "docs/bundle.md"),
-    page!("cluster", "docs/admin/cluster.md"),
-    page!("compatibility", "docs/compatibility.md"),
-    page!("configuration", "docs/admin/configuration.md"),
-    page!("encryption", "docs/admin/encryption.md"),
-    page!("federation", "docs/admin/federation.md"),
-    page!("files", "docs/admin/files.md"),
-    page!("git", "docs/admin/git.md"),
-    page!("history", "docs/admin/history.md"),
-    page!("logging", "docs/logging.md"),
-    page!("metrics", "docs/admin/metrics.md"),
-    page!("migration", "docs/admin/migration.md"),
-    page!("mirrors", "docs/admin/mirrors.md"),
-    page!("modes", "docs/admin/modes.md"),
-    page!("operations", "docs/admin/operations.md"),
-    page!("platforms", "docs/admin/platforms.md"),
-    page!("python", "docs/admin/python.md"),
-    page!("repositories", "docs/admin/repositories.md"),
-    page!("rspm", "docs/admin/rspm.md"),
-    page!("runbooks", "docs/admin/runbooks/README.md"),
-    page!("runbooks/air-gapped-upgrade", "docs/admin/runbooks/air-gapped-upgrade.md"),
-    page!("runbooks/bad-release", "docs/admin/runbooks/bad-release.md"),
-    page!("runbooks/clock-jumped", "docs/admin/runbooks/clock-jumped.md"),
-    page!("runbooks/database-lost", "docs/admin/runbooks/database-lost.md"),
-    page!("runbooks/disk-full", "docs/admin/runbooks/disk-full.md"),
-    page!("runbooks/everything-lost", "docs/admin/runbooks/everything-lost.md"),
-    page!("runbooks/files-lost", "docs/admin/runbooks/files-lost.md"),
-    page!("runbooks/key-lost", "docs/admin/runbooks/key-lost.md"),
-    page!("runbooks/move-by-backup", "docs/admin/runbooks/move-by-backup.md"),
-    page!("runbooks/move-by-bucket", "docs/admin/runbooks/move-by-bucket.md"),
-    page!("runbooks/move-by-copying", "docs/admin/runbooks/move-by-copying.md"),
-    page!("runbooks/one-to-three", "docs/admin/runbooks/one-to-three.md"),
-    page!("runbooks/postgres-fail-over", "docs/admin/runbooks/postgres-fail-over.md"),
-    page!("runbooks/postgres-to-sqlite", "docs/admin/runbooks/postgres-to-sqlite.md"),
-    page!("runbooks/read-only", "docs/admin/runbooks/read-only.md"),
-    page!("runbooks/sqlite-to-postgres", "docs/admin/runbooks/sqlite-to-postgres.md"),
-    page!("runbooks/upgrade", "docs/admin/runbooks/upgrade.md"),
-    page!("scrub", "docs/admin/scrub.md"),
-    page!("sign-in", "docs/admin/sign-in.md"),
-    page!("system-requirements", "docs/admin/system-requirements.md"),
-    page!("systemd", "docs/admin/systemd.md"),
-    page!("usage", "docs/admin/usage.md"),
-    page!("vulnerabilities", "docs/admin/vulnerabilities.md"),
-    page!("web", "docs/admin/web.md"),
+    page!("access", "admin/access"),
+    page!("air-gapped", "admin/air-gapped"),
+    page!("backup", "admin/backup"),
+    page!("binaries", "admin/binaries"),
+    page!("bioconductor", "admin/bioconductor"),
+    page!("builders", "admin/builders"),
+    page!("bundle", "bundle"),
+    page!("cluster", "admin/cluster"),
+    page!("compatibility", "compatibility"),
+    page!("configuration", "admin/configuration"),
+    page!("encryption", "admin/encryption"),
+    page!("federation", "admin/federation"),
+    page!("files", "admin/files"),
+    page!("git", "admin/git"),
+    page!("history", "admin/history"),
+    page!("logging", "logging"),
+    page!("metrics", "admin/metrics"),
+    page!("migration", "admin/migration"),
+    page!("mirrors", "admin/mirrors"),
+    page!("modes", "admin/modes"),
+    page!("operations", "admin/operations"),
+    page!("platforms", "admin/platforms"),
+    page!("python", "admin/python"),
+    page!("repositories", "admin/repositories"),
+    page!("rspm", "admin/rspm"),
+    page!("runbooks", "admin/runbooks/README"),
+    page!("runbooks/air-gapped-upgrade", "admin/runbooks/air-gapped-upgrade"),
+    page!("runbooks/bad-release", "admin/runbooks/bad-release"),
+    page!("runbooks/clock-jumped", "admin/runbooks/clock-jumped"),
+    page!("runbooks/database-lost", "admin/runbooks/database-lost"),
+    page!("runbooks/disk-full", "admin/runbooks/disk-full"),
+    page!("runbooks/everything-lost", "admin/runbooks/everything-lost"),
+    page!("runbooks/files-lost", "admin/runbooks/files-lost"),
+    page!("runbooks/key-lost", "admin/runbooks/key-lost"),
+    page!("runbooks/move-by-backup", "admin/runbooks/move-by-backup"),
+    page!("runbooks/move-by-bucket", "admin/runbooks/move-by-bucket"),
+    page!("runbooks/move-by-copying", "admin/runbooks/move-by-copying"),
+    page!("runbooks/one-to-three", "admin/runbooks/one-to-three"),
+    page!("runbooks/postgres-fail-over", "admin/runbooks/postgres-fail-over"),
+    page!("runbooks/postgres-to-sqlite", "admin/runbooks/postgres-to-sqlite"),
+    page!("runbooks/read-only", "admin/runbooks/read-only"),
+    page!("runbooks/sqlite-to-postgres", "admin/runbooks/sqlite-to-postgres"),
+    page!("runbooks/upgrade", "admin/runbooks/upgrade"),
+    page!("scrub", "admin/scrub"),
+    page!("sign-in", "admin/sign-in"),
+    page!("system-requirements", "admin/system-requirements"),
+    page!("systemd", "admin/systemd"),
+    page!("usage", "admin/usage"),
+    page!("vulnerabilities", "admin/vulnerabilities"),
+    page!("web", "admin/web"),
 ];
 
 /// The start of the address of a page, from the root of the server.
@@ -151,8 +151,9 @@ fn address(root: &str, file: &str, target: &str) -> String {
     }
 }
 
-/// Returns the path of a file that another one names, from the root of the repository.
+/// Returns the file below `docs/` that another one names, without `.md`.
 fn resolve(file: &str, path: &str) -> Option<String> {
+    let path = path.strip_suffix(".md")?;
     let mut segments: Vec<&str> = file.split('/').collect();
     segments.pop();
     for segment in path.split('/') {
@@ -225,12 +226,12 @@ mod tests {
     #[test]
     fn every_file_of_the_guide_is_a_page() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in ["docs/admin", "docs/admin/runbooks"] {
-            for entry in std::fs::read_dir(root.join(folder)).expect("a directory") {
+        for folder in ["admin", "admin/runbooks"] {
+            for entry in std::fs::read_dir(root.join("docs").join(folder)).expect("a directory") {
                 let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+                let Some(name) = name.strip_suffix(".md") else { continue };
                 let file = format!("{folder}/{name}");
-                let is_page = PAGES.iter().any(|page| page.file == file);
-                assert!(is_page || !name.ends_with(".md"), "{file} is not in the manual");
+                assert!(PAGES.iter().any(|page| page.file == file), "{file} is not in the manual");
             }
         }
         assert!(PAGES.is_sorted_by_key(|page| page.name));

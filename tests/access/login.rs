@@ -176,7 +176,7 @@ fn an_identity_token_of_a_file_replaces_the_sign_in() {
 fn a_failed_sign_in_stores_nothing() {
     for (responses, words) in [
         (vec![(404, "{}")], "has no single sign-on"),
-        (vec![(200, r#"{"device_code": "dev"}"#)], "names no page"),
+        (vec![(200, r#"{"device_code": "dev"}"#)], "has no address of a sign-in page"),
         (vec![(200, "<html>")], "not one that rspm understands"),
         (vec![(200, DEVICE), (400, r#"{"error": "access_denied"}"#)], "denied"),
         (vec![(200, DEVICE), (400, r#"{"error": "expired_token"}"#)], "expired"),

@@ -45,6 +45,9 @@ fn pictures_of_the_main_pages_are_taken() {
     server.rspm_stdout("sync --quiet");
     let chromium = Chromium::start();
     let folder = std::env::var_os("RSPM_SCREENSHOTS").map(PathBuf::from);
+    if folder.is_some() {
+        std::fs::create_dir_all(images()).expect("a folder");
+    }
     for (name, path) in PAGES {
         for scheme in ["light", "dark"] {
             chromium.emulate(scheme, "screen");

@@ -31,6 +31,7 @@ fn content(root: &Root) -> Markup {
              Errors are "
             code { "{\"code\", \"error\", \"payload\"}" } "."
         }
+        h2 { "Operations" }
         @for (path, item) in &document.paths.paths {
             @for (method, operation) in operations(item) { (self::operation(method, path, operation)) }
         }

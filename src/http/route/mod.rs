@@ -454,7 +454,7 @@ mod tests {
             "/py/simple/odd/",
             "/py/latest/simple/-/",
             "/py/__linux__/noble/latest/simple/",
-            "/__docs__/",
+            "/__docs/",
         ] {
             assert_eq!(route(path), Err(404), "{path}");
         }

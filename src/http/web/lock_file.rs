@@ -14,7 +14,6 @@ use crate::http::error::Failure;
 use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
-use crate::http::target::Query;
 use crate::model::repository::RepoKind;
 use crate::python;
 use crate::python::requirements_file::{self, Entry};
@@ -53,9 +52,9 @@ pub(in crate::http) async fn read(
         ..Failure::bad_request("the file was not sent within a minute")
     })??;
     let file = if is_form {
-        let text = std::str::from_utf8(&bytes).map_err(|_| Failure::bad_request("the form is not UTF-8"))?;
-        let form = Query::parse(Some(text), MAX_FORM)?;
-        Bytes::copy_from_slice(form.get(FIELD).unwrap_or_default().as_bytes())
+        let mut fields = url::form_urlencoded::parse(&bytes);
+        let field = fields.find(|(name, _)| name == FIELD);
+        field.map(|(_, value)| Bytes::from(value.into_owned())).unwrap_or_default()
     } else {
         bytes
     };

@@ -166,7 +166,8 @@ fn resolve(file: &str, path: &str) -> Option<String> {
     Some(segments.join("/"))
 }
 
-/// Gives headings the ids that links to them have on GitHub, and lets the keyboard scroll wide code.
+/// Gives headings the ids that links to them have on GitHub, and columns of tables their scope; lets the keyboard scroll wide
+/// code.
 fn with_anchors(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + html.len() / 16);
     // The frame has an element with this id.
@@ -193,6 +194,7 @@ fn with_anchors(html: &str) -> String {
     out.push_str(rest);
     // Comments for the generator of a page are omitted.
     out.replace("<pre>", "<pre tabindex=\"0\">")
+        .replace("<th>", "<th scope=\"col\">")
         .replace("<!-- raw HTML omitted -->\n", "")
         .replace(" />", ">")
 }

@@ -4,9 +4,11 @@ use super::call::{AdminResult, Call, ok, version};
 use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
 use crate::build::log::{self, LastBuild};
 use crate::build::poll;
+use crate::catalog::Source;
 use crate::db::git_build::BuildState;
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::model::ids::SourceId;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::serve;
 use crate::serve::explain::{self, ExplainRequest};
@@ -25,6 +27,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         distribution: text("distribution"),
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
+        unnamed: unreadable(&call),
     };
     let explanation = serve::explain::explain(&call.app.repositories, &request).await?;
     let mut decisions: Vec<Decision> = explanation.decisions.into_iter().map(decision).collect();
@@ -37,6 +40,13 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         no_binary_reason: explanation.result.no_binary_reason.map(str::to_owned),
         answer: explanation.result.answer,
     })
+}
+
+/// The sources that the client may not read: an earlier snapshot of an open repository may have their packages.
+fn unreadable(call: &Call<'_>) -> Vec<SourceId> {
+    let catalog = call.app.state.catalog.get();
+    let is_unreadable = |source: &&Source| !call.principal.may_read_source(&catalog, source);
+    catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()
 }
 
 /// The failure of the last build of a package that is built from git, with the last lines of its log.

@@ -45,6 +45,7 @@ pub(in crate::http) async fn answer(
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
         root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
         query,
+        principal: head.principal,
     };
     let package = match path {
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
@@ -70,7 +71,7 @@ pub(in crate::http) async fn answer(
         (WebPath::History(_), RepoKind::Python) => {
             return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
         }
-        (WebPath::History(_), _) => versions::history(context, package, head).await?,
+        (WebPath::History(_), _) => versions::history(context, package).await?,
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }

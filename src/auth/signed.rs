@@ -180,6 +180,19 @@ pub fn verify(
     Ok(VerifiedToken { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
 }
 
+/// Checks that a token of another issuer is newer than the newest revocation of all that its user has. SECURITY: an older
+/// one could be exchanged again until it expires. Whole seconds are compared, because `iat` has no fractions.
+///
+/// # Errors
+/// It is older, or has no time.
+pub fn check_newer(tokens: &Tokens, user: &str, claims: &Claims) -> Result<(), Invalid> {
+    let Some(revoked_at) = tokens.revoked_at(user) else { return Ok(()) };
+    match claims.time("iat")? {
+        Some(issued_at) if issued_at.seconds() > revoked_at.seconds() => Ok(()),
+        Some(_) | None => Err(Invalid::Revoked),
+    }
+}
+
 fn grant(claims: &Claims) -> Result<Grant, Invalid> {
     let scopes = claims.get("scopes").and_then(Value::as_object).ok_or(Invalid::Missing("scopes"))?;
     let mut rows = Vec::new();

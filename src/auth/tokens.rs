@@ -149,8 +149,8 @@ impl Eq for ByDigest {}
 #[derive(Clone, Debug, Default)]
 struct Table {
     tokens: HashSet<ByDigest>,
-    /// The revision of the newest revocation of all that a user has.
-    revoked_users: HashMap<String, i64>,
+    /// The newest revocation of all that a user has: its revision and its time.
+    revoked_users: HashMap<String, (i64, Timestamp)>,
     revision: i64,
     /// Grants by their rows: most tokens have the same few.
     grants: HashMap<Vec<db::token::ScopeRow>, Grant>,
@@ -238,7 +238,7 @@ impl Tokens {
         let is_revoked = match token.kind {
             TokenKind::Stored(_) => !table.tokens.contains(&token.digest),
             TokenKind::Signed { revision } | TokenKind::Session { revision } => {
-                table.revoked_users.get(&*token.user).is_some_and(|revoked| revision < *revoked)
+                table.revoked_users.get(&*token.user).is_some_and(|(revoked, _)| revision < *revoked)
             }
         };
         !is_revoked && self.is_live(token, now)
@@ -249,6 +249,11 @@ impl Tokens {
     fn is_live(&self, token: &Token, now: Timestamp) -> bool {
         let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
         token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
+    }
+
+    /// The time of the newest revocation of all that a user has, if this server knows one.
+    pub(super) fn revoked_at(&self, user: &str) -> Option<Timestamp> {
+        self.0.table.load().revoked_users.get(user).map(|(_, at)| *at)
     }
 
     /// The revision of the newest change of tokens that this server knows.
@@ -323,8 +328,8 @@ impl Tokens {
                 return Ok(None);
             }
             let mut changed = changed.unwrap_or_else(|| Table::clone(&table));
-            changed.revision = users.iter().map(|(_, revision)| *revision).fold(newest, i64::max);
-            changed.revoked_users.extend(users);
+            changed.revision = users.iter().map(|user| user.revision).fold(newest, i64::max);
+            changed.revoked_users.extend(users.into_iter().map(|user| (user.user, (user.revision, user.at))));
             Ok(Some(changed))
         });
         if let Some(table) = read.await? {

@@ -329,12 +329,26 @@ pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<(), D
     audit::record(c, "revoke all tokens", ("user", user), "")
 }
 
-/// Returns the users whose tokens and sessions were revoked after a revision, with the revision of each.
+/// The newest revocation of all tokens and sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedUser {
+    /// The user.
+    pub user: String,
+    /// The revision of the change.
+    pub revision: i64,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// Returns the users whose tokens and sessions were revoked after a revision.
 ///
 /// # Errors
 /// Those of the database.
-pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<(String, i64)>, DbError> {
-    const REVOKED: &str = "SELECT user_name, revision FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
+pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
+    const REVOKED: &str =
+        "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
     let rows = c.query(REVOKED, &[revision.into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
+    let decode =
+        |mut row: Row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? });
+    rows.into_iter().map(decode).collect()
 }

@@ -182,6 +182,20 @@ impl Principal {
         access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
     }
 
+    /// Returns the name of a source for a response, empty if there is none. SECURITY: a snapshot of an open repository may
+    /// have packages of a source that only authenticated repositories subscribe to now; others than their readers get no
+    /// name.
+    pub(super) fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
+        let source = catalog.source_by_id(id).filter(|source| self.may_read_source(catalog, source));
+        source.map(|source| source.name.to_string()).unwrap_or_default()
+    }
+
+    /// Returns the sources that the client may not read: an earlier snapshot of an open repository may have their packages.
+    pub(super) fn unreadable_sources(&self, catalog: &Catalog) -> Vec<SourceId> {
+        let is_unreadable = |source: &&Source| !self.may_read_source(catalog, source);
+        catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()
+    }
+
     /// Returns true if the client is an administrator.
     pub(super) fn is_administrator(&self) -> bool {
         access::permit(self.actor(), Action::Administer, Object::Server).is_ok()

@@ -1,10 +1,12 @@
 //! Malformed and forged credentials, and tokens that are revoked during a request.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use super::{basic, bearer, get, private_repository, token};
 use crate::support::http;
 use crate::support::server::Server;
+use crate::support::tarball::Tarball;
 
 const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
 
@@ -122,29 +124,51 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
     }
 }
 
+/// Sends the head of a request, and returns when the server reads its body: it has checked the permission before.
+fn begin(server: &Server, path: &str, secret: &str, body: &str) -> TcpStream {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\nAuthorization: {}\r\nConnection: close\r\n\r\n",
+        server.host(),
+        body.len(),
+        bearer(secret)
+    );
+    let mut stream = http::connect(server.host());
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).expect("an interim response");
+    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
 #[test]
 fn a_request_whose_token_is_revoked_before_the_end_of_its_body_changes_nothing() {
     let server = Server::start();
     let secret = token(&server, "--scope=global:admin");
     let body = r#"{"name": "revoked-source", "type": "local"}"#;
-    let head = format!(
-        "POST /__api__/admin/v1/sources HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Expect: 100-continue\r\nAuthorization: {}\r\nConnection: close\r\n\r\n",
-        server.host(),
-        body.len(),
-        bearer(&secret)
-    );
-    let mut stream = http::connect(server.host());
-    stream.write_all(head.as_bytes()).expect("sent");
-    // The server reads the body only after the permission was checked.
-    let mut line = [0; 25];
-    stream.read_exact(&mut line).expect("an interim response");
-    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut stream = begin(&server, "/__api__/admin/v1/sources", &secret, body);
     server.rspm_stdout(&format!("revoke token --token={secret}"));
     stream.write_all(body.as_bytes()).expect("sent");
     let answer = http::read(&mut stream, "POST");
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert!(!server.rspm_stdout("list sources").contains("revoked-source"), "nothing was created");
+}
+
+#[test]
+fn a_source_that_gets_the_name_in_an_address_before_the_end_of_the_body_is_not_changed() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let secret = token(&server, "--scope=sources:write --sources=team");
+    let body = r#"{"name": "beta", "scope": "all"}"#;
+    let mut stream = begin(&server, "/__api__/admin/v1/sources/team/packages/remove", &secret, body);
+    server.rspm_stdout("edit source --name=team --new-name=crew");
+    server.rspm_stdout("create source --name=team");
+    server.add("team", &Tarball::new("beta", "1.0"));
+    stream.write_all(body.as_bytes()).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    let packages = get(&server, "/__api__/sources/team/packages", None);
+    assert!(packages.text().contains("beta"), "{}", packages.text());
 }
 
 #[test]

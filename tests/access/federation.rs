@@ -116,6 +116,29 @@ fn a_pod_exchanges_one_token_many_times_for_tokens_that_read() {
 }
 
 #[test]
+fn a_token_that_was_issued_before_a_revocation_is_not_exchanged_again() {
+    let issuer = Issuer::start();
+    let server = builder(&issuer.url()).start();
+    private_repository(&server, "team", "alpha");
+    let pod = |seconds: i64| {
+        let issued_at = jiff::Timestamp::now().as_second() + seconds;
+        issuer.token(&json!({"aud": "cluster", "sub": "system:serviceaccount:ns:a", "iat": issued_at}))
+    };
+    let old = pod(0);
+    assert_eq!(exchange(&server, &old).status, 200);
+    server.rspm_stdout("revoke token --user=system:serviceaccount:ns:a");
+    let refused = exchange(&server, &old);
+    assert!(refused.status == 400 && refused.text().contains("was revoked"), "{}", refused.text());
+    let other = json!({"aud": "cluster", "sub": "system:serviceaccount:ns:b"});
+    assert_eq!(exchange(&server, &issuer.token(&other)).status, 200, "another user");
+    // Within the accepted difference of the clocks.
+    let answer = exchange(&server, &pod(5));
+    assert_eq!(answer.status, 200, "a new token: {}", answer.text());
+    let access = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(get(&server, INDEX, Some(&bearer(&access))).status, 200);
+}
+
+#[test]
 fn a_restored_database_accepts_no_token_that_was_signed_before() {
     let issuer = Issuer::start();
     let server = builder(&issuer.url()).start();

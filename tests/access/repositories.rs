@@ -228,6 +228,34 @@ fn a_source_of_an_open_and_an_authenticated_repository_is_open() {
     );
 }
 
+/// An earlier snapshot of an open repository still has the packages of a source that only an authenticated repository
+/// subscribes to now, but not its name.
+#[test]
+fn an_earlier_snapshot_does_not_name_a_source_that_is_private_now() {
+    let server = start();
+    server.rspm_stdout("subscribe --repo=open --source=secretrepo");
+    server.add("secretrepo", &Tarball::new("secretpkg", "2.0"));
+    let transactions = get(&server, "/__api__/sources/secretrepo/transactions", None).json();
+    let number = transactions[0]["id"].as_i64().expect("the newest one");
+    server.rspm_stdout("unsubscribe --repo=open --source=secretrepo");
+    let other = bearer(&token(&server, "--scope=repos:read --repos=open"));
+    let reader = bearer(&token(&server, "--scope=repos:read --repos=secretrepo"));
+    let explain = format!("/__api__/admin/v1/repos/open/explain?package=secretpkg&date={number}");
+    for (path, authorization) in [
+        (format!("/open/{number}/web/packages/"), None),
+        (format!("/open/{number}/web/packages/secretpkg/"), None),
+        (format!("/__api__/repos/open/packages?snapshot={number}"), None),
+        (format!("/__api__/repos/open/packages/secretpkg?snapshot={number}"), None),
+        (explain, Some(other.as_str())),
+    ] {
+        let answer = get(&server, &path, authorization);
+        assert_eq!((answer.status, answer.text().contains("secretpkg")), (200, true), "{path}");
+        assert!(!answer.text().contains("secretrepo"), "{path}: {}", answer.text());
+        let answer = get(&server, &path, Some(&reader));
+        assert!(answer.text().contains("secretrepo"), "{path}: {}", answer.text());
+    }
+}
+
 /// A hidden repository can be requested by its number, and responses do not have its name or description.
 #[test]
 fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {

@@ -133,6 +133,10 @@ pub async fn exchange(
             ExchangeKind::Publish => "no sources:write on this server",
         }));
     }
+    if let Err(error) = signed::check_newer(server.tokens, &found.user, &claims) {
+        tracing::info!("refused a federated token for {}: {error}", found.user);
+        return Err(error.into());
+    }
     let properties = NewSignedToken {
         user: found.user.clone(),
         unique_id: found.id.clone(),

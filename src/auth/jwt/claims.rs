@@ -42,6 +42,9 @@ pub enum Invalid {
     /// It is expired.
     #[error("it is expired")]
     Expired,
+    /// All access of its user was revoked after it was issued.
+    #[error("it was issued before all access of its user was revoked; request a new one")]
+    Revoked,
     /// It is from the future.
     #[error("its claim '{0}' is in the future; compare the clocks")]
     Future(&'static str),

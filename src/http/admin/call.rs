@@ -12,6 +12,8 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
+use crate::http::route::access::data_access;
+use crate::http::route::admin::DataRoute;
 use crate::http::target::Query;
 use crate::http::{read_body, response};
 use crate::model::name::{BadName, Name};
@@ -27,6 +29,7 @@ pub(super) struct Call<'a> {
     pub(super) actor: Actor,
     pub(super) body: Incoming,
     pub(super) principal: &'a Principal,
+    pub(super) route: &'a DataRoute,
     /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
     pub(super) is_confidential: bool,
 }
@@ -38,7 +41,7 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 }
 
 impl Call<'_> {
-    /// Reads the JSON body of the request, at whose end the token of the client must still be valid.
+    /// Reads the JSON body of the request, at whose end the token of the client must still be valid, and permit the request.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
         self.json_up_to(JSON_LIMIT).await
     }
@@ -47,6 +50,9 @@ impl Call<'_> {
     pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
         let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;
+        // SECURITY: a client may send the body for a long time, and the name in the address may be that of another source since
+        // the head was checked.
+        self.principal.require(&self.app.state.catalog.get(), data_access(self.route))?;
         Ok((value, self.actor))
     }
 }

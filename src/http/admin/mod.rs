@@ -248,7 +248,8 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
                     let result = match route {
                         Ok(route) => {
                             let (app, query, principal) = (&app, &query, &principal);
-                            dispatch(&route, Call { app, query, actor, body, principal, is_confidential })
+                            let route = &route;
+                            dispatch(Call { app, query, actor, body, principal, route, is_confidential })
                                 .await
                         }
                         Err(failure) => Err(failure),
@@ -273,7 +274,8 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     response
 }
 
-async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
+async fn dispatch(call: Call<'_>) -> AdminResult {
+    let route = call.route;
     match route {
         DataRoute::Sources => source::list(call).await,
         DataRoute::CreateSource => source::create(call).await,

@@ -117,6 +117,11 @@ async fn of_device(
     if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
+    // SECURITY: the new token belongs to the newest revision, so all access of the user must not have been revoked during the
+    // write.
+    if !app.tokens.is_valid(&verified.token, now) {
+        return refuse(app, &VerifyError::Invalid(Invalid::Revoked), head);
+    }
     let properties = NewSignedToken {
         user: verified.token.user.to_string(),
         unique_id: verified.unique_id,
@@ -144,6 +149,9 @@ async fn of_user(
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(" ") };
         Problem::refused(format!("{} has no scope; groups: {groups}", user.user)).log();
         return Ok(error("access_denied", "no group of the user has access to this server"));
+    }
+    if let Err(invalid) = auth::check_newer(&app.tokens, &user.user, claims) {
+        return refuse(app, &VerifyError::Invalid(invalid), head);
     }
     let properties = NewSignedToken {
         user: user.user,

@@ -10,6 +10,7 @@ use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::error::truncate;
+use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::target::Query;
 use crate::model::point::Point;
@@ -53,12 +54,12 @@ pub(super) async fn of_git_build(
 /// SECURITY: open to all clients, so the upstream server of the binaries is not named.
 pub(super) async fn failure(
     app: &App,
-    catalog: &Catalog,
+    (catalog, principal): (&Catalog, &Principal),
     point: &Point,
     package: &str,
     query: &Query,
 ) -> Failure {
-    match reason(app, catalog, point, package, query).await {
+    match reason(app, (catalog, principal), point, package, query).await {
         Ok(reason) => Failure::not_found(format!(
             "this server does not build binaries, so it has no build logs: {reason}"
         )),
@@ -68,7 +69,7 @@ pub(super) async fn failure(
 
 async fn reason(
     app: &App,
-    catalog: &Catalog,
+    (catalog, principal): (&Catalog, &Principal),
     point: &Point,
     package: &str,
     query: &Query,
@@ -117,10 +118,13 @@ async fn reason(
         ));
     };
     let source = catalog.source_by_id(detail.source);
-    let name = source.map(|source| source.name.as_str()).unwrap_or_default();
+    let name = match principal.source_name(catalog, detail.source) {
+        name if name.is_empty() => "its source".to_owned(),
+        name => format!("the source '{name}'"),
+    };
     let origin = match source.map(|source| source.kind) {
-        Some(SourceKind::Local) => format!("was added to the source '{name}'"),
-        _ => format!("was provided to the source '{name}' by another server"),
+        Some(SourceKind::Local) => format!("was added to {name}"),
+        _ => format!("was provided to {name} by another server"),
     };
     Ok(format!(
         "the binary of {package} {version} for {platform} {origin} on {}; its builder has the log",

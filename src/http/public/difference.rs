@@ -30,11 +30,7 @@ pub(super) async fn answer(
     let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
     let mut changes = difference::between(&app.repositories, from, to).await?;
     changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
-    // SECURITY: a source that was subscribed once may be private now.
-    let source = |id: SourceId| {
-        let source = catalog.source_by_id(id).filter(|source| principal.may_read_source(catalog, source));
-        source.map(|source| source.name.to_string()).unwrap_or_default()
-    };
+    let source = |id: SourceId| principal.source_name(catalog, id);
     match query.get("format").unwrap_or("json") {
         "json" | "" => {
             let rows: Vec<PackageDifference> =

@@ -116,7 +116,7 @@ pub async fn answer(
         PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         PublicRoute::Packages(name) => {
             let point = requested_point(app, &catalog, name, query).await?;
-            ok(&packages::list(app, &catalog, &point, query).await?)
+            ok(&packages::list(app, (&catalog, head.principal), &point, query).await?)
         }
         PublicRoute::Package(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;
@@ -125,11 +125,11 @@ pub async fn answer(
                     .await
                     .map(|package| ok(&package));
             }
-            ok(&packages::detail(app, &catalog, &point, package, query).await?)
+            ok(&packages::detail(app, (&catalog, head.principal), &point, package, query).await?)
         }
         PublicRoute::RepoVulnerabilities(name) => {
             let point = requested_point(app, &catalog, name, query).await?;
-            ok(&vulnerabilities::of_repository(app, &point, query).await?)
+            ok(&vulnerabilities::of_repository(app, &point, query, head.principal).await?)
         }
         PublicRoute::RepoDifference(name) => {
             let (from, to) = requested_points(app, &catalog, name, query).await?;
@@ -146,7 +146,7 @@ pub async fn answer(
                 return Ok(answer);
             }
             let point = requested_point(app, &catalog, name, query).await?;
-            return Err(build_log::failure(app, &catalog, &point, package, query).await);
+            return Err(build_log::failure(app, (&catalog, head.principal), &point, package, query).await);
         }
         PublicRoute::PackageSysreqs(name, package) => {
             ok(&sysreqs::of_package(app, name, package, query).await?)
@@ -155,7 +155,7 @@ pub async fn answer(
         PublicRoute::SourcePackages(name) => {
             let version = bioconductor_version(query)?;
             let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
-            ok(&packages::list(app, &catalog, &point, query).await?)
+            ok(&packages::list(app, (&catalog, head.principal), &point, query).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;

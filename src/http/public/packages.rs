@@ -6,6 +6,7 @@ use crate::api::public::package::{ArchivedRelease, Downloads, Link, Package, Rel
 use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::Point;
@@ -28,7 +29,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// `exact_first`.
 pub(super) async fn list(
     app: &App,
-    catalog: &Catalog,
+    (catalog, principal): (&Catalog, &Principal),
     point: &Point,
     query: &Query,
 ) -> Result<Vec<Package>, Failure> {
@@ -51,7 +52,8 @@ pub(super) async fn list(
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let rows = listing.packages.into_iter().map(|row| {
-        let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
+        let source = (principal.source_name(catalog, row.source), row.source, row.tree);
+        let package = package(catalog, point, source, &row.description, row.published_at);
         let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
         match row.facts {
             Some(facts) => python_packages::row(row.name, row.version, facts, Package { vulns, ..package }),
@@ -64,7 +66,7 @@ pub(super) async fn list(
 /// Returns one package: its listed version, or that of the parameter `version`.
 pub(super) async fn detail(
     app: &App,
-    catalog: &Catalog,
+    (catalog, principal): (&Catalog, &Principal),
     point: &Point,
     name: &str,
     query: &Query,
@@ -78,8 +80,8 @@ pub(super) async fn detail(
     let release = &detail.release;
     let count = app.usage.totals(&[(detail.source, &release.package)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
-    let summary =
-        package(catalog, point, (detail.source, detail.tree), &detail.description, release.published_at);
+    let source = (principal.source_name(catalog, detail.source), detail.source, detail.tree);
+    let summary = package(catalog, point, source, &detail.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
         version: release.version.clone(),
@@ -102,11 +104,11 @@ pub(super) async fn detail(
     })
 }
 
-/// Converts the fields of an index record or a DESCRIPTION to a row.
+/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if the client may not know it.
 fn package(
     catalog: &Catalog,
     point: &Point,
-    (source, tree): (SourceId, TreeId),
+    (source_name, source, tree): (String, SourceId, TreeId),
     text: &[u8],
     published: Option<Timestamp>,
 ) -> Package {
@@ -114,7 +116,7 @@ fn package(
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let part = catalog.tree(tree).and_then(Tree::part);
     Package {
-        source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
+        source: source_name,
         source_id: source.0,
         repo_id: point.repo.0,
         repo_type: catalog.repo_by_id(point.repo).map_or(RepoKind::R, |repo| repo.kind).label().to_owned(),

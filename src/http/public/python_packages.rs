@@ -55,7 +55,7 @@ pub(super) async fn package(
     let size = release.files.first().map_or(0, |file| file.size.max(0));
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
     Ok(Package {
-        source: catalog.source_by_id(detail.source).map(|source| source.name.to_string()).unwrap_or_default(),
+        source: head.principal.source_name(catalog, detail.source),
         source_id: detail.source.0,
         repo_id: point.repo.0,
         repo_type: RepoKind::Python.label().to_owned(),

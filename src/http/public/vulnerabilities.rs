@@ -9,6 +9,7 @@ use crate::api::public::vulnerability::{
 };
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::python::project::fixed_in;
 use crate::http::target::Query;
 use crate::model::language::Language;
@@ -30,27 +31,32 @@ pub(super) async fn of_repository(
     app: &App,
     point: &Point,
     query: &Query,
+    principal: &Principal,
 ) -> Result<Vec<AffectedPackage>, Failure> {
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    Ok(all(app, point).await?.into_iter().skip(limit * (page - 1)).take(limit).collect())
+    Ok(all(app, point, principal).await?.into_iter().skip(limit * (page - 1)).take(limit).collect())
 }
 
-/// Returns all vulnerabilities of the packages of a point, by name and id.
+/// Returns all vulnerabilities of the packages of a point, by name and id; `principal` is the client, which may not know the
+/// names of all sources.
 ///
 /// # Errors
 /// Failures of the stores.
-pub(in crate::http) async fn all(app: &App, point: &Point) -> Result<Vec<AffectedPackage>, Failure> {
+pub(in crate::http) async fn all(
+    app: &App,
+    point: &Point,
+    principal: &Principal,
+) -> Result<Vec<AffectedPackage>, Failure> {
     let advisories = serve::vulnerabilities::current(&app.state).await;
     let packages = serve::affected::advised_packages(&app.repositories, point, &advisories).await?;
-    let catalog = app.state.catalog.get();
+    let (catalog, principal) = (app.state.catalog.get(), principal.clone());
     // Thousands of versions are compared.
     let rows = tokio::task::spawn_blocking(move || {
         let rows = packages.iter().flat_map(|package| {
             let source = catalog.source_by_id(package.source);
             let language = source.map_or(Language::R, |source| source.kind.language());
-            let source = source.map(|source| source.name.to_string()).unwrap_or_default();
-            affected(package, language, &source, &advisories)
+            affected(package, language, &principal.source_name(&catalog, package.source), &advisories)
         });
         rows.collect()
     });

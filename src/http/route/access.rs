@@ -152,7 +152,9 @@ fn control_access(route: &ControlRoute) -> Access<'_> {
     }
 }
 
-fn data_access(route: &DataRoute) -> Access<'_> {
+/// Returns the action and the object of a request for data on the admin API.
+#[must_use]
+pub fn data_access(route: &DataRoute) -> Access<'_> {
     match route {
         // These list only objects that the client may read, or are the same for all clients.
         DataRoute::Sources

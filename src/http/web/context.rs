@@ -28,6 +28,7 @@ pub(super) struct Context<'a> {
     pub(super) location: Location,
     pub(super) root: Root,
     pub(super) query: &'a Query,
+    pub(super) principal: &'a Principal,
 }
 
 impl Context<'_> {

@@ -2,7 +2,6 @@
 
 use super::choice;
 use super::context::Context;
-use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
@@ -16,24 +15,12 @@ const MAX_PARAMETER: usize = 300;
 /// Explains the file for the parameters `platform`, `agent` and `version`, by the functions that serve it.
 ///
 /// # Errors
-/// 400 for a parameter that is not valid, 404 if the client may not read all sources; failures of the stores.
+/// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the stores.
 pub(super) async fn page(
     context: Context<'_>,
     package: &str,
     (snapshot, part): (Snapshot, Option<Part>),
-    head: &RequestHead<'_>,
 ) -> Result<String, Failure> {
-    // SECURITY: the sentences name all sources, and one that was subscribed once may be private now.
-    let mut sources = context.point.trees.iter().map(|tree| tree.source).chain(context.repo.sources());
-    let is_readable = |id| {
-        let source = context.catalog.source_by_id(id);
-        source.is_some_and(|source| head.principal.may_read_source(context.catalog, source))
-    };
-    if !sources.all(is_readable) {
-        return Err(Failure::not_found(
-            "explanations are for clients that may read all sources of the repository",
-        ));
-    }
     let parameter = |name: &str| {
         let text = context.query.get(name).map(str::trim).filter(|text| !text.is_empty());
         match text {
@@ -52,6 +39,7 @@ pub(super) async fn page(
         distribution: distribution.clone(),
         agent: agent.clone().map(String::into_bytes),
         bioconductor: part.map(|part| part.version),
+        unnamed: context.principal.unreadable_sources(context.catalog),
     };
     let explanation = explain::explain(&context.app.repositories, &request).await?;
     let config = context.app.state.config.load();

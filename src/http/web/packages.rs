@@ -18,7 +18,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// # Errors
 /// 400 for a page that is no number, failures of the stores.
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
-    let Context { app, catalog, point, query, .. } = context;
+    let Context { app, catalog, point, query, principal, .. } = context;
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
     let (key, sort) = match query.get("sort") {
         Some("version") => ("version", SortBy::Version),
@@ -40,11 +40,10 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
-    let source = |id| catalog.source_by_id(id).map(|source| source.name.to_string()).unwrap_or_default();
     let rows = listing.packages.into_iter().map(|row| Row {
         vulnerabilities: vulnerabilities.of(row.source, &row.name, &row.version).len(),
         published: row.published_at.map(|at| at.day()),
-        source: source(row.source),
+        source: principal.source_name(catalog, row.source),
         title: title(&row.description),
         name: row.name,
         version: row.version,

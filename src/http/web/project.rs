@@ -125,11 +125,11 @@ fn facts(
     field: impl Fn(&str) -> Option<String>,
 ) -> Vec<(&'static str, Fact)> {
     let release = &detail.release;
-    let source = context.catalog.source_by_id(detail.source).map(|source| source.name.to_string());
+    let source = context.principal.source_name(context.catalog, detail.source);
     let text = |tag: &str| field(tag).map(Fact::Text);
     let facts = [
         ("Published", release.published_at.map(|at| Fact::Day(at.day()))),
-        ("Source", source.map(Fact::Text)),
+        ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
         ("Licence", text("License")),
         ("Maintainer", text("Maintainer")),
         ("Author", text("Author")),
@@ -202,12 +202,12 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     let files = &release.files;
     let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
     let found = serve::vulnerabilities::current(&app.state).await;
-    let source = context.catalog.source_by_id(detail.source).map(|source| source.name.to_string());
+    let source = context.principal.source_name(context.catalog, detail.source);
     let published = of_files.iter().filter_map(FileFacts::upload_time).min();
     let requires = of_files.iter().find_map(|facts| facts.requires_python.clone());
     let facts = [
         ("Published", published.map(|at| Fact::Day(at.day()))),
-        ("Source", source.map(Fact::Text)),
+        ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
         ("Python", requires.map(Fact::Text)),
         ("Files", Some(Fact::Text(files.len().to_string()))),
         ("Licence", metadata.and_then(Metadata::license_summary).map(Fact::Text)),

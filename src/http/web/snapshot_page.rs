@@ -49,6 +49,7 @@ pub(in crate::http) async fn answer(
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
         root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
         query,
+        principal: head.principal,
     };
     let package = match path {
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
@@ -56,7 +57,7 @@ pub(in crate::http) async fn answer(
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::LockFile => return Ok(answer::page(head, lock_file::page(context, posted).await?, false)),
         WebPath::Vulnerabilities => {
-            return Ok(answer::page(head, vulnerabilities::list(context, head).await?, false));
+            return Ok(answer::page(head, vulnerabilities::list(context).await?, false));
         }
         WebPath::Package(package)
         | WebPath::Versions(package)
@@ -82,8 +83,8 @@ pub(in crate::http) async fn answer(
         (WebPath::History(_), RepoKind::Python) => {
             return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
         }
-        (WebPath::History(_), _) => versions::history(context, package, head).await?,
-        (WebPath::Explanation(_), _) => explanation::page(context, package, (snapshot, part), head).await?,
+        (WebPath::History(_), _) => versions::history(context, package).await?,
+        (WebPath::Explanation(_), _) => explanation::page(context, package, (snapshot, part)).await?,
         (WebPath::Dependents(_) | WebPath::Dependencies(_) | WebPath::Binaries(_), RepoKind::Python) => {
             return Err(Failure::not_found("pages of dependencies and binaries are for R packages"));
         }

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::project;
-use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
@@ -52,26 +51,17 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 ///
 /// # Errors
 /// 404, failures of the stores.
-pub(super) async fn history(
-    context: Context<'_>,
-    package: &str,
-    head: &RequestHead<'_>,
-) -> Result<String, Failure> {
+pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let listed = serve::history::of_package(&context.app.repositories, context.point, package).await?;
     if listed.is_empty() {
         // With the spelling of a package that exists.
         project::detail(&context, package).await?;
     }
-    let rows = listed.into_iter().map(|row| {
-        // SECURITY: a source that was subscribed once may be private now.
-        let source = context.catalog.source_by_id(row.source);
-        let source = source.filter(|source| head.principal.may_read_source(context.catalog, source));
-        history::Listed {
-            version: row.version,
-            source: source.map(|source| source.name.to_string()).unwrap_or_default(),
-            from: row.from.day(),
-            until: row.until.map(|at| at.day()),
-        }
+    let rows = listed.into_iter().map(|row| history::Listed {
+        version: row.version,
+        source: context.principal.source_name(context.catalog, row.source),
+        from: row.from.day(),
+        until: row.until.map(|at| at.day()),
     });
     let rows: Vec<history::Listed> = rows.collect();
     Ok(history::page(context.root.clone(), &context.location, package, &rows))

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use crate::api::public::vulnerability::AffectedPackage;
-use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::all;
 use crate::web::vulnerabilities::{Row, Vulnerabilities};
@@ -16,19 +15,16 @@ const MAX_PAGE: usize = 1_000_000;
 ///
 /// # Errors
 /// 400 for a page that is no number, failures of the stores.
-pub(super) async fn list(context: Context<'_>, head: &RequestHead<'_>) -> Result<String, Failure> {
-    let Context { app, catalog, point, query, .. } = context;
+pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
+    let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let all = all(app, point).await?;
+    let all = all(app, point, principal).await?;
     let total = all.len();
     let row = |affected: AffectedPackage| {
         let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
-        // SECURITY: a source that was subscribed once may be private now.
-        let source = catalog.source(&affected.source);
-        let source = source.filter(|source| head.principal.may_read_source(catalog, source));
         Row {
             score: scores.map(|score| score.base_score).reduce(f64::max),
-            source: source.map(|source| source.name.to_string()).unwrap_or_default(),
+            source: affected.source,
             summary: affected.summary.unwrap_or_default(),
             published: affected.published.map(|at| at.chars().take(10).collect()),
             package: affected.name,

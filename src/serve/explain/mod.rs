@@ -9,6 +9,8 @@ mod sources;
 
 use super::located::LocatedFile;
 use super::{RepoError, Repositories, find};
+use crate::catalog::Catalog;
+use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Version;
@@ -32,6 +34,19 @@ pub struct ExplainRequest {
     pub agent: Option<Vec<u8>>,
     /// The version of Bioconductor, in a Bioconductor repository; `None` for the default version.
     pub bioconductor: Option<Version>,
+    /// The sources that are not named, because the client may not know their names.
+    pub unnamed: Vec<SourceId>,
+}
+
+impl ExplainRequest {
+    /// Returns the name of a source in the explanation.
+    fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
+        match catalog.source_by_id(id) {
+            Some(_) if self.unnamed.contains(&id) => "a source that is private now".to_owned(),
+            Some(source) => source.name.to_string(),
+            None => format!("source {id}, which was deleted"),
+        }
+    }
 }
 
 /// The topic of a decision.

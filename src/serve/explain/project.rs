@@ -3,10 +3,8 @@
 
 use super::sentences::{self, format_time};
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
-use crate::catalog::Catalog;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
-use crate::model::ids::SourceId;
 use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
@@ -74,7 +72,7 @@ pub(super) async fn explain_project(
         };
         decisions.push(Decision {
             topic: Topic::Source,
-            subject: source_name(&catalog, entry.tree.source),
+            subject: request.source_name(&catalog, entry.tree.source),
             state: describe(&entry),
             is_selected: is_owner,
             rule: rule.to_owned(),
@@ -88,7 +86,7 @@ pub(super) async fn explain_project(
     let Some(TreeFiles { tree, files, .. }) = owned else {
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
     };
-    let source = source_name(&catalog, tree.source);
+    let source = request.source_name(&catalog, tree.source);
     let selected = match version {
         Some(text) => {
             let requested = Version::lenient(text);
@@ -128,11 +126,6 @@ pub(super) async fn explain_project(
         None => format!("installers prefer version {version_text}"),
     };
     no_file(format!("the page /{repo}/{snapshot}/simple/{project}/, which lists {count}; {choice}"))
-}
-
-fn source_name(catalog: &Catalog, source: SourceId) -> String {
-    let name = catalog.source_by_id(source).map(|source| source.name.to_string());
-    name.unwrap_or_else(|| format!("source {source}, which was deleted"))
 }
 
 fn count(files: &[ListedFile]) -> String {

@@ -68,7 +68,7 @@ pub(super) async fn explain_release(
     let Some(owner) = owner else {
         return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
     };
-    let source = source_name(&catalog, owner);
+    let source = request.source_name(&catalog, owner.source);
     let lives = lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
     let Some(life) = select_life(lives, version.as_deref()) else {
         let answer = match version {
@@ -158,9 +158,7 @@ fn source_decisions(
             continue;
         }
         explained_sources.push(source);
-        let name = catalog
-            .source_by_id(source)
-            .map_or_else(|| format!("source {source}, which was deleted"), |source| source.name.to_string());
+        let name = request.source_name(catalog, source);
         let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == source).collect();
         if trees.is_empty() {
             let state = "nothing was published yet".to_owned();
@@ -205,12 +203,6 @@ fn source_decisions(
         }
     }
     decisions
-}
-
-fn source_name(catalog: &Catalog, tree: PointTree) -> String {
-    catalog
-        .source_by_id(tree.source)
-        .map_or_else(|| tree.source.to_string(), |source| source.name.to_string())
 }
 
 fn is_listed(life: &CurrentLife) -> bool {

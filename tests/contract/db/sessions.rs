@@ -56,11 +56,11 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
     db.write(|c| session::revoke_user(c, "ann", at(102)));
     assert!(find(db, 2).is_none() && find(db, 4).is_some());
     let revoked = db.read(|c| session::revoked_since(c, 0));
-    assert_eq!(revoked.iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["ann"]);
-    let revision = revoked[0].1;
+    assert_eq!(revoked.iter().map(|row| (row.user.as_str(), row.at)).collect::<Vec<_>>(), [("ann", at(102))]);
+    let revision = revoked[0].revision;
     db.write(|c| session::revoke_user(c, "ann", at(103)));
     let again = db.read(move |c| session::revoked_since(c, revision));
-    assert!(again.len() == 1 && again[0].1 > revision, "{again:?}");
+    assert!(again.len() == 1 && again[0].revision > revision, "{again:?}");
 }
 
 fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {

@@ -16,5 +16,6 @@ mod oracle;
 pub(crate) mod package;
 mod pages;
 mod publish;
+mod quiet_year;
 mod servers;
 mod upload;

@@ -42,7 +42,7 @@ pub(crate) fn text(output: &Output) -> String {
 
 /// Starts a server with the package `app` and its dependency `Odd.Lib`, whose newest version is yanked. Returns the
 /// server and the transaction before the newer versions of `Odd.Lib`.
-fn start_server() -> (Server, i64) {
+pub(super) fn start_server() -> (Server, i64) {
     let server = Server::start();
     repository(&server);
     add(&server, "team", &Package::new("Odd.Lib", "1.0"));
@@ -140,16 +140,30 @@ fn the_newest_pip_installs() {
     check_pip("pip-newest");
 }
 
+#[test]
+fn pip_24_3_1_installs_in_another_python() {
+    check_pip("pypy3-pip-24.3.1");
+}
+
 /// Returns the number of requests in the access log that contain a text.
-fn request_count(server: &Server, text: &str) -> usize {
+pub(super) fn request_count(server: &Server, text: &str) -> usize {
     let log = std::fs::read_to_string(server.dir().join("access.log")).unwrap_or_default();
     log.lines().filter(|line| line.contains(text)).count()
 }
 
 #[test]
 fn uv_resolves_with_metadata_only_and_installs() {
+    check_uv("uv");
+}
+
+#[test]
+fn uv_0_9_9_resolves_with_metadata_only_and_installs() {
+    check_uv("uv-0.9.9");
+}
+
+fn check_uv(client: &str) {
     let (mut server, first) = start_server();
-    let uv = program("uv", "uv");
+    let uv = program(client, "uv");
     let compile = |server: &Server, snapshot: &str| {
         let mut command = command(server, &uv, &format!("home-{snapshot}"));
         let url = server.url(&format!("/py/{snapshot}/simple"));

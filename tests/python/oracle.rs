@@ -17,7 +17,14 @@ const YEAR: &str = "RSPM_TEST_ORACLE_YEAR";
 
 /// The days to compare: few by default, because a page is rendered for each project, day and format.
 fn days() -> Vec<String> {
-    let Ok(year) = std::env::var(YEAR) else { return ["2015-01-01", "2020-06-30"].map(str::to_owned).into() };
+    match std::env::var(YEAR) {
+        Ok(year) => days_of(&year),
+        Err(_) => ["2015-01-01", "2020-06-30"].map(str::to_owned).into(),
+    }
+}
+
+/// All days of a year.
+pub(super) fn days_of(year: &str) -> Vec<String> {
     let text = |month: u8, day: u8| format!("{year}-{month:02}-{day:02}");
     let days = (1..=12).flat_map(|month| (1..=31).map(move |day| (month, day)));
     days.map(|(month, day)| text(month, day)).filter(|day| day.parse::<Day>().is_ok()).collect()

@@ -81,7 +81,10 @@ pub async fn r_packages(
             }
         };
         let spans = history::of_package(repositories, point, &name).await?;
-        let spans = spans.into_iter().filter(|span| is_version(&span.version));
+        // Other sources have the name too, but the repository serves that of its owner.
+        let owner = detail.as_ref().map(|detail| detail.source);
+        let is_owned = |source| owner.is_none_or(|owner| owner == source);
+        let spans = spans.into_iter().filter(|span| is_version(&span.version) && is_owned(span.source));
         let listed = union(spans.map(|span| (span.from.day(), span.until.map(|at| at.day()))).collect());
         rows.push(Locked { name, version, state, vulnerabilities, listed: Some(listed) });
     }

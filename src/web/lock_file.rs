@@ -131,7 +131,7 @@ impl Form {
                         State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
                         State::Archived(None) => "has it in the archive",
                         State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                        State::Missing => { span.danger { "does not have the package" } },
+                        State::Missing => { span.danger { "does not have it" } },
                         State::Unknown => "is not known: the index was not asked for more projects",
                     } }
                     td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
@@ -156,7 +156,7 @@ impl Form {
                     "from " a href=(of_day(*from)) { (text::day(*from)) }
                     @match until {
                         Some(until) => { " until before " (text::day(*until)) },
-                        None => " until today",
+                        None => " up to this snapshot",
                     }
                 } } }
             }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 
 use super::context::Context;
+use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
-use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::model::repository::RepoKind;
@@ -42,8 +42,9 @@ pub(in crate::http) async fn read(
     let media_type =
         head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_form = media_type.starts_with("application/x-www-form-urlencoded");
-    if is_form {
-        origin::require_own(app.site.load().address.as_deref(), head.parts, head.path)?;
+    if is_form && is_of_other_site(&head.parts.headers) {
+        let phrase = "the form must be sent from a page of this server";
+        return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
     }
     let limit = if is_form { MAX_FORM } else { MAX_FILE };
     let read = read_body::read(body, limit, app.limits.body_timeout);
@@ -62,6 +63,17 @@ pub(in crate::http) async fn read(
         return Err(Failure::body_too_large(MAX_FILE as u64));
     }
     Ok(file)
+}
+
+/// Whether a browser says that a page of another site sends the form. Browsers send `Sec-Fetch-Site` only over TLS, and to
+/// this machine; then it is the host of `Origin` that differs.
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match (field("sec-fetch-site"), field(ORIGIN.as_str())) {
+        (Some(site), _) => site != "same-origin",
+        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != field(HOST.as_str()),
+        (None, None) => false,
+    }
 }
 
 /// Returns the form, with the comparison of a posted file.
@@ -127,7 +139,7 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
     match python::lock_file::parse(file) {
         Ok(lock) => {
             for package in lock.packages {
-                packages.entry(package.name.to_string()).or_insert(package.version);
+                take(&mut packages, &mut skipped, package.name.to_string(), package.version);
             }
             skipped.extend(lock.skipped.into_iter().map(|package| package.name));
         }
@@ -137,7 +149,7 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
             for entry in file.entries {
                 let Entry::Requirement { text, requirement, .. } = entry else { continue };
                 match exact_version(&text) {
-                    Some(version) => drop(packages.entry(requirement.name.to_string()).or_insert(version)),
+                    Some(version) => take(&mut packages, &mut skipped, requirement.name.to_string(), version),
                     None => skipped.push(requirement.name.to_string()),
                 }
             }
@@ -149,6 +161,15 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
         }
     }
     Ok((packages.into_iter().collect(), skipped))
+}
+
+/// Adds a package. A second version of it, for other environments, is skipped.
+fn take(packages: &mut BTreeMap<String, String>, skipped: &mut Vec<String>, name: String, version: String) {
+    match packages.get(&name) {
+        Some(first) if *first != version => skipped.push(format!("{name} {version}")),
+        Some(_) => {}
+        None => drop(packages.insert(name, version)),
+    }
 }
 
 /// The version of a requirement that allows one only: `3.0` of `flask[async]==3.0; python_version > "3.8"`.

@@ -365,6 +365,12 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_message_of_a_server_has_lines_and_no_other_control_characters() {
+        assert_eq!(message(" first\nsecond\u{1b}]0;x\u{7} \r\n"), "first\nsecond]0;x");
+        assert_eq!(message(&"x\n".repeat(5_000)).lines().count(), MAX_MESSAGE.0);
+    }
+
     /// Runs a server that sends each connection one of these responses; returns the methods of the requests.
     async fn with_server(responses: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();

@@ -22,12 +22,16 @@ use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
+use super::output::printable;
 use super::remote::Remote;
 use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use crate::config::{self, Config};
 
 /// Minimum size of a file whose upload shows its progress, in bytes.
 const MIN_PROGRESS: u64 = 4 << 20;
+
+/// Maximum length of a message of a server: lines, and characters in each.
+const MAX_MESSAGE: (usize, usize) = (1_000, 10_000);
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -203,10 +207,18 @@ impl Client {
             });
         }
         match serde_json::from_slice::<Error>(&body) {
-            Ok(error) => Err(CliError::Refused { code: Some(error.code), reason: error.error }),
-            Err(_) => Err(CliError::refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+            Ok(error) => Err(CliError::Refused { code: Some(error.code), reason: message(&error.error) }),
+            Err(_) => {
+                Err(CliError::refused(format!("{status}: {}", message(&String::from_utf8_lossy(&body)))))
+            }
         }
     }
+}
+
+/// Returns a message of a server, of limited length and without characters that control a terminal.
+fn message(text: &str) -> String {
+    let lines = text.trim().lines().take(MAX_MESSAGE.0);
+    lines.map(|line| printable(line, MAX_MESSAGE.1)).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the progress bar of an upload, on standard error; hidden for a small file, and if that is not a terminal.
@@ -352,6 +364,12 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn a_message_of_a_server_has_lines_and_no_other_control_characters() {
+        assert_eq!(message(" first\nsecond\u{1b}]0;x\u{7} \r\n"), "first\nsecond]0;x");
+        assert_eq!(message(&"x\n".repeat(5_000)).lines().count(), MAX_MESSAGE.0);
+    }
 
     /// Runs a server that sends each connection one of these responses; returns the methods of the requests.
     async fn with_server(responses: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {

@@ -50,6 +50,12 @@ impl Output {
     }
 }
 
+/// Returns the first `limit` characters of a text of a server. SECURITY: without those that control a terminal.
+#[must_use]
+pub fn printable(text: &str, limit: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(limit).collect()
+}
+
 /// Maximum width of a table, in characters.
 const MAX_WIDTH: u16 = 100;
 /// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
@@ -121,6 +127,12 @@ mod tests {
             table(&["Name", "Also", "Architectures"], &one),
             "Name  Also  Architectures\na     b     c\n"
         );
+    }
+
+    #[test]
+    fn a_text_of_a_server_controls_no_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\n", 500), "a[2Jb1m");
+        assert_eq!(printable("äöü", 2), "äö");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::{Method, StatusCode};
 use reqwest::header::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
@@ -15,6 +15,8 @@ use crate::model::error_chain::error_chain;
 
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum length of a response, in bytes; more than a page of the audit trail has.
+const MAX_RESPONSE: usize = 512 << 20;
 
 /// A server on another machine.
 pub(super) struct Remote {
@@ -136,7 +138,7 @@ impl Remote {
         if catalog > 0 {
             request = request.header(CATALOG_HEADER, catalog);
         }
-        let response = request.send().await.map_err(|error| self.failure(&method, &error))?;
+        let mut response = request.send().await.map_err(|error| self.failure(&method, &error))?;
         self.record_catalog(response.headers());
         let status = response.status();
         if status.is_redirection() {
@@ -146,8 +148,15 @@ impl Remote {
                 reason: format!("it redirects to {}; use that address", target.unwrap_or("another address")),
             });
         }
-        let body = response.bytes().await.map_err(|error| self.failure(&method, &error))?;
-        Ok((status, body))
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.failure(&method, &error))? {
+            if body.len() + piece.len() > MAX_RESPONSE {
+                let reason = format!("its response is longer than {MAX_RESPONSE} bytes");
+                return Err(CliError::Unreachable { address: self.address.clone(), reason });
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok((status, body.freeze()))
     }
 
     /// Stores the catalog version of a response.

@@ -72,6 +72,8 @@ pub(crate) fn run(report: &mut Report) {
     cold_pages(report, &server);
     let nginx = Nginx::start();
     serving::measure_for(SECONDS, report, &server, &nginx, &LOADS);
+    // The files of a project are known once its page was read.
+    get(&server, &format!("/py/latest/simple/{WHEEL}/"));
     serving::measure_for(SECONDS, report, &server, &nginx, &file_loads(&paths));
     let full_start = starts(server, &gcfg);
     report.row(

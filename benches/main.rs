@@ -25,7 +25,10 @@ mod negotiating;
 mod nginx;
 mod pages;
 mod pypi;
+mod python_index;
+mod python_peers;
 mod report;
+mod resolving;
 mod scrubbing;
 mod server;
 mod serving;
@@ -33,6 +36,7 @@ mod soak;
 mod starting;
 mod tls;
 mod uploading;
+mod wheel;
 
 #[path = "../tests/support/port.rs"]
 mod port;
@@ -60,7 +64,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 20] = [
+const GROUPS: [Group; 22] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -81,6 +85,8 @@ const GROUPS: [Group; 20] = [
     ("access", access::run),
     ("pypi", pypi::run),
     ("upload", uploading::run),
+    ("peers", python_peers::run),
+    ("resolving", resolving::run),
 ];
 
 fn main() {

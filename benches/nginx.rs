@@ -33,6 +33,16 @@ impl Nginx {
         nginx
     }
 
+    /// Starts nginx with an index of Python packages in a directory: pages as JSON below `/simple/`, and `/packages/`.
+    pub(crate) fn with_index(root: &Path) -> Nginx {
+        let root = root.display();
+        let lines = format!(
+            "location /simple/ {{ root {root}; index index.v1_json; \
+             default_type application/vnd.pypi.simple.v1+json; }} location /packages/ {{ root {root}; }}"
+        );
+        Nginx::start_with(&lines).0
+    }
+
     /// Starts nginx; also returns the time until a connection was accepted.
     pub(crate) fn start_timed() -> (Nginx, Duration) {
         Nginx::start_with("")
@@ -93,19 +103,24 @@ pub(crate) fn free_port() -> u16 {
 
 /// Measures requests per second with wrk; panics if a request fails.
 pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
-    let (rate, text) = run_wrk(url, connections, seconds, headers);
-    assert!(!text.contains("Non-2xx"), "{url}:\n{text}");
-    rate
+    try_wrk(url, connections, seconds, headers).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`wrk`]; returns an error if a request fails.
+pub(crate) fn try_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Result<f64, String> {
+    let (rate, text) = run_wrk(url, connections, seconds, headers)?;
+    if text.contains("Non-2xx") { Err(format!("{url}:\n{text}")) } else { Ok(rate) }
 }
 
 /// As [`wrk`]; panics if no request is refused.
 pub(crate) fn wrk_refused(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
-    let (rate, text) = run_wrk(url, connections, seconds, headers);
+    let result = run_wrk(url, connections, seconds, headers);
+    let (rate, text) = result.unwrap_or_else(|error| panic!("{error}"));
     assert!(text.contains("Non-2xx"), "{url}:\n{text}");
     rate
 }
 
-fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> (f64, String) {
+fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Result<(f64, String), String> {
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);
     for header in headers {
@@ -113,13 +128,15 @@ fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> (f6
     }
     let output = command.arg(url).output().expect("wrk is installed: tests/setup");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(!text.contains("Socket errors"), "{url}:\n{text}");
+    if text.contains("Socket errors") {
+        return Err(format!("{url}:\n{text}"));
+    }
     let rate = text
         .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"))
         .and_then(|n| n.trim().parse().ok())
-        .unwrap_or_else(|| panic!("wrk printed no request rate:\n{text}"));
-    (rate, text.into_owned())
+        .ok_or_else(|| format!("wrk printed no request rate:\n{text}"))?;
+    Ok((rate, text.into_owned()))
 }
 
 /// Downloads a URL to a file; returns the `ETag`.

@@ -1,5 +1,5 @@
 //! The source `pypi` with as many names as PyPI has, and projects of 50 and of 4,312 files: the sync of the list,
-//! searches, pages of days that nobody requested before, and pages from memory against nginx.
+//! searches, pages of days that nobody requested before, and pages from memory, files and metadata against nginx.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,27 +9,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::nginx::Nginx;
+use super::python_index::{FilePaths, write_project};
 use super::report::{Report, median};
 use super::server::Server;
 use super::serving::{self, Load, load};
+use super::wheel::wheel;
 
 /// Number of projects of PyPI, rounded.
 const PROJECTS: usize = 880_000;
 /// Number of projects that change between two syncs.
 const CHANGED: usize = 10_000;
-/// Projects with pages, and their numbers of files.
+/// Projects with pages, and their numbers of files on the first day that is requested.
 const PAGES: [(&str, usize); 2] = [("bench-large", 4_312), ("bench-small", 50)];
-/// Number of days that are requested for the first time.
+/// A project of one wheel that exists.
+const WHEEL: &str = "bench-wheel";
+/// Number of days that are requested for the first time: the first ones of December 2024.
 const DAYS: usize = 21;
+/// Number of files that a project has on 2024-12-30 in addition to those of 2024-12-01.
+const LATER_FILES: usize = 29;
 const SEARCHES: usize = 200;
 const STARTS: usize = 5;
+/// Seconds of each measurement of a load.
+const SECONDS: u32 = 1;
 const JSON: &str = "format=application/vnd.pypi.simple.v1%2Bjson";
 
 const LOADS: [Load; 6] = [
-    load("page of 4,312 files, 1 connection", "/py/latest/simple/bench-large/", false, 1, "≥ 1.0"),
-    load("page of 4,312 files, 64 connections", "/py/latest/simple/bench-large/", false, 64, "≥ 1.0"),
-    load("page of 50 files, 1 connection", "/py/latest/simple/bench-small/", false, 1, "≥ 1.0"),
-    load("page of 50 files, 64 connections", "/py/latest/simple/bench-small/", false, 64, "≥ 1.0"),
+    load("page of 4,341 files, 1 connection", "/py/latest/simple/bench-large/", false, 1, "≥ 1.0"),
+    load("page of 4,341 files, 64 connections", "/py/latest/simple/bench-large/", false, 64, "≥ 1.0"),
+    load("page of 79 files, 1 connection", "/py/latest/simple/bench-small/", false, 1, "≥ 1.0"),
+    load("page of 79 files, 64 connections", "/py/latest/simple/bench-small/", false, 64, "≥ 1.0"),
     load("304 of a page, 1 connection", "/py/latest/simple/bench-small/", true, 1, "≥ 1.0"),
     load("304 of a page, 64 connections", "/py/latest/simple/bench-small/", true, 64, "≥ 1.0"),
 ];
@@ -39,8 +47,9 @@ pub(crate) fn run(report: &mut Report) {
     let root = index.path().canonicalize().expect("a folder");
     write_list(&root, 0);
     for (project, files) in PAGES {
-        write_page(&root, project, files);
+        write_page(&root, project, files + LATER_FILES);
     }
+    let paths = write_project(&root, WHEEL, &[wheel(WHEEL, "1.0", 100 << 10, 1)]);
     let gcfg = format!("[PyPI]\nURL = file://{}", root.display());
     let server = Server::start(&gcfg);
     server.rspm(&["create", "repo", "--name=py", "--type=python"]);
@@ -61,7 +70,11 @@ pub(crate) fn run(report: &mut Report) {
     report.row(format!("sync of {CHANGED} changes"), format!("{seconds:.1} s"), "—", "—", "≤ 2 s");
     search(report, &server);
     cold_pages(report, &server);
-    serving::measure(report, &server, &Nginx::start(), &LOADS);
+    let nginx = Nginx::start();
+    serving::measure_for(SECONDS, report, &server, &nginx, &LOADS);
+    // The files of a project are known once its page was read.
+    get(&server, &format!("/py/latest/simple/{WHEEL}/"));
+    serving::measure_for(SECONDS, report, &server, &nginx, &file_loads(&paths));
     let full_start = starts(server, &gcfg);
     report.row(
         format!("start to READY with {PROJECTS} projects"),
@@ -70,6 +83,18 @@ pub(crate) fn run(report: &mut Report) {
         format!("{:.2}", full_start.seconds / empty_start.seconds),
         "≤ 1.2",
     );
+}
+
+/// Loads of a wheel and of its metadata.
+fn file_loads(paths: &FilePaths) -> [Load; 4] {
+    let path = |path: &str| format!("/py/latest/{path}");
+    let (file, metadata) = (path(&paths.file), path(&paths.metadata));
+    [
+        Load::of("wheel of 100 kB, 1 connection", file.clone(), 1, "≥ 0.9"),
+        Load::of("wheel of 100 kB, 64 connections", file, 64, "≥ 0.9"),
+        Load::of("metadata of a wheel, 1 connection", metadata.clone(), 1, "≥ 1.0"),
+        Load::of("metadata of a wheel, 64 connections", metadata, 64, "≥ 1.0"),
+    ]
 }
 
 /// The median time from the start to `READY=1`, and the directory of the server.
@@ -101,10 +126,11 @@ fn sync(server: &Server) -> f64 {
 fn write_list(root: &Path, changed: usize) {
     let mut text =
         String::from("{\"meta\":{\"_last-serial\":9000000,\"api-version\":\"1.4\"},\"projects\":[");
-    for (project, _) in PAGES {
+    let projects = PAGES.map(|(project, _)| project);
+    for project in projects.into_iter().chain([WHEEL]) {
         write!(text, "{{\"_last-serial\":1,\"name\":\"{project}\"}},").expect("memory");
     }
-    for number in 0..PROJECTS - PAGES.len() {
+    for number in 0..PROJECTS - PAGES.len() - 1 {
         let serial = if number < changed { 8_000_000 + number } else { number + 1 };
         let comma = if number == 0 { "" } else { "," };
         // Names in an order and of a length like those of PyPI.
@@ -183,7 +209,10 @@ fn cold_pages(report: &mut Report, server: &Server) {
         let times: Vec<f64> = (0..DAYS).map(|number| get(server, &day(number))).collect();
         let warm: Vec<f64> = (0..DAYS).map(|number| get(server, &day(number))).collect();
         report.row(
-            format!("page of {files} files of a day that was never requested (first reading {first:.0} ms)"),
+            format!(
+                "page of {files} to {} files of a day that was never requested (first reading {first:.0} ms)",
+                files + DAYS - 1
+            ),
             format!("{:.1} ms", median(times)),
             format!("requested before {:.2} ms", median(warm)),
             "—",

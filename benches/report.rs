@@ -42,6 +42,12 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Adds a row for a measurement that was not possible, with the reason.
+    pub(crate) fn error(&mut self, name: impl Into<String>, reason: &str, target: &'static str) {
+        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        self.row(name, "—", format!("error: {reason}"), "—", target);
+    }
+
     /// Prints the table in Markdown.
     pub(crate) fn print(&self) {
         println!("\n| measurement | rstudio-pm | reference | ratio | target |\n|---|---|---|---|---|");

@@ -1,6 +1,8 @@
 //! Requests per second relative to nginx serving the same bytes from disk, interleaved; of five rounds, the one
 //! with the median ratio.
 
+use std::borrow::Cow;
+
 use super::mirror::{Mirror, data};
 use super::nginx::{Nginx, fetch, wrk};
 use super::report::Report;
@@ -12,10 +14,17 @@ const SECONDS: u32 = 2;
 /// A request, the number of connections, and the target.
 pub(crate) struct Load {
     name: &'static str,
-    path: &'static str,
+    path: Cow<'static, str>,
     is_revalidation: bool,
     connections: u32,
     target: &'static str,
+}
+
+impl Load {
+    /// A load whose path is known at run time.
+    pub(crate) fn of(name: &'static str, path: String, connections: u32, target: &'static str) -> Load {
+        Load { name, path: Cow::Owned(path), is_revalidation: false, connections, target }
+    }
 }
 
 pub(crate) const fn load(
@@ -25,7 +34,7 @@ pub(crate) const fn load(
     connections: u32,
     target: &'static str,
 ) -> Load {
-    Load { name, path, is_revalidation, connections, target }
+    Load { name, path: Cow::Borrowed(path), is_revalidation, connections, target }
 }
 
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
@@ -83,10 +92,15 @@ pub(crate) fn small_mirror() -> String {
 }
 
 /// Compares loads with the same bytes from nginx.
-pub(crate) fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
+fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
+    measure_for(SECONDS, report, server, nginx, loads);
+}
+
+/// As [`measure`], with this number of seconds for each measurement of a round.
+pub(crate) fn measure_for(seconds: u32, report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
     for load in loads {
         let copy = server.path().join("copy");
-        let server_url = server.url(load.path);
+        let server_url = server.url(&load.path);
         let server_tag = fetch(&server_url, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         // nginx caches open files for a minute, so each load has its own file.
@@ -99,8 +113,8 @@ pub(crate) fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads
         let (server_header, nginx_header) = (header(&server_tag), header(&nginx_tag));
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
-            let measure_server = || wrk(&server_url, load.connections, SECONDS, &server_header);
-            let measure_nginx = || wrk(&nginx_url, load.connections, SECONDS, &nginx_header);
+            let measure_server = || wrk(&server_url, load.connections, seconds, &server_header);
+            let measure_nginx = || wrk(&nginx_url, load.connections, seconds, &nginx_header);
             // The order alternates.
             let (server_rate, nginx_rate) = if round % 2 == 0 {
                 let server_rate = measure_server();

@@ -233,7 +233,8 @@ fn a_source_of_an_open_and_an_authenticated_repository_is_open() {
 #[test]
 fn an_earlier_snapshot_does_not_name_a_source_that_is_private_now() {
     let server = start();
-    server.rspm_stdout("subscribe --repo=open --source=secretrepo");
+    // With a warning that the packages become public.
+    assert_eq!(server.rspm("subscribe --repo=open --source=secretrepo").code, 0);
     server.add("secretrepo", &Tarball::new("secretpkg", "2.0"));
     let transactions = get(&server, "/__api__/sources/secretrepo/transactions", None).json();
     let number = transactions[0]["id"].as_i64().expect("the newest one");

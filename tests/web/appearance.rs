@@ -35,8 +35,11 @@ fn pages(server: &Server) -> Vec<String> {
     for page in crawl(server, "") {
         let (path, query) = page.split_once('?').unwrap_or((&page, ""));
         let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_owned());
-        let date = |part: &str| part.len() == 10 && part.starts_with("20") && part.matches('-').count() == 2;
-        let path: Vec<&str> = path.split('/').map(|part| if date(part) { "DATE" } else { part }).collect();
+        let is_date =
+            |part: &str| part.len() == 10 && part.starts_with("20") && part.matches('-').count() == 2;
+        let is_snapshot = |part: &str| part == "latest" || is_date(part);
+        let path: Vec<&str> =
+            path.split('/').map(|part| if is_snapshot(part) { "SNAPSHOT" } else { part }).collect();
         let path = match path[..] {
             ["", "__docs__", name, ..] if !name.is_empty() => vec!["", "__docs__", "PAGE"],
             _ => path,

@@ -242,7 +242,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
             // A control request does not hold the app, because going offline waits until every request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
-                    let result = control::answer(switch, route, &actor_name, body).await;
+                    let result = control::answer(switch, route, (&principal, &actor_name), body).await;
                     result.unwrap_or_else(|failure| failure_response(failure, &principal))
                 }
                 Err(failure) => failure_response(failure, &principal),

@@ -41,13 +41,37 @@ impl Output {
     pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
         let mut stdout = anstream::stdout().lock();
         let line = match self.format {
-            Format::Human => text(),
+            Format::Human => without_controls(&text()),
             Format::Json => {
                 serde_json::to_string_pretty(value).map_err(|e| CliError::Output(std::io::Error::other(e)))?
             }
         };
         writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()).map_err(CliError::Output)
     }
+}
+
+/// Returns a text without characters that control a terminal, except line feeds, tabs and the sequences that set the style of
+/// text (`ESC [ … m`), which tables have. SECURITY: the text has names and messages of a server, perhaps of a wrong one.
+fn without_controls(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(position) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        let (before, after) = rest.split_at(position);
+        result.push_str(before);
+        let style = after.strip_prefix("\u{1b}[").and_then(|style| {
+            let end = style.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+            style[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
+        });
+        match style {
+            Some(length) => {
+                result.push_str(&after[..length]);
+                rest = &after[length..];
+            }
+            None => rest = &after[after.chars().next().map_or(0, char::len_utf8)..],
+        }
+    }
+    result.push_str(rest);
+    result
 }
 
 /// Returns the first `limit` characters of a text of a server. SECURITY: without those that control a terminal.
@@ -133,6 +157,9 @@ mod tests {
     fn a_text_of_a_server_controls_no_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\n", 500), "a[2Jb1m");
         assert_eq!(printable("äöü", 2), "äö");
+        let text = "\u{1b}[1mName\u{1b}[0m\ta\n\u{1b}]0;x\u{7}\u{1b}[2Jb\u{9b}1m\u{1b}";
+        assert_eq!(without_controls(text), "\u{1b}[1mName\u{1b}[0m\ta\n]0;x[2Jb1m");
+        assert_eq!(without_controls("\u{1b}[1;"), "[1;");
     }
 
     #[test]

@@ -348,7 +348,7 @@ pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>
     const REVOKED: &str =
         "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
     let rows = c.query(REVOKED, &[revision.into()])?;
-    let decode =
-        |mut row: Row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? });
-    rows.into_iter().map(decode).collect()
+    rows.into_iter()
+        .map(|mut row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? }))
+        .collect()
 }

@@ -125,9 +125,9 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
 }
 
 /// Sends the head of a request, and returns when the server reads its body: it has checked the permission before.
-fn begin(server: &Server, path: &str, secret: &str, body: &str) -> TcpStream {
+fn begin(server: &Server, request: &str, secret: &str, body: &str) -> TcpStream {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+        "{request} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Expect: 100-continue\r\nAuthorization: {}\r\nConnection: close\r\n\r\n",
         server.host(),
         body.len(),
@@ -144,13 +144,17 @@ fn begin(server: &Server, path: &str, secret: &str, body: &str) -> TcpStream {
 #[test]
 fn a_request_whose_token_is_revoked_before_the_end_of_its_body_changes_nothing() {
     let server = Server::start();
-    let secret = token(&server, "--scope=global:admin");
-    let body = r#"{"name": "revoked-source", "type": "local"}"#;
-    let mut stream = begin(&server, "/__api__/admin/v1/sources", &secret, body);
-    server.rspm_stdout(&format!("revoke token --token={secret}"));
-    stream.write_all(body.as_bytes()).expect("sent");
-    let answer = http::read(&mut stream, "POST");
-    assert_eq!(answer.status, 401, "{}", answer.text());
+    for (request, body) in [
+        ("POST /__api__/admin/v1/sources", r#"{"name": "revoked-source", "type": "local"}"#),
+        ("PUT /__api__/admin/v1/log/level", r#"{"level": "DEBUG"}"#),
+    ] {
+        let secret = token(&server, "--scope=global:admin");
+        let mut stream = begin(&server, request, &secret, body);
+        server.rspm_stdout(&format!("revoke token --token={secret}"));
+        stream.write_all(body.as_bytes()).expect("sent");
+        let answer = http::read(&mut stream, "POST");
+        assert_eq!(answer.status, 401, "{request}: {}", answer.text());
+    }
     assert!(!server.rspm_stdout("list sources").contains("revoked-source"), "nothing was created");
 }
 
@@ -160,7 +164,7 @@ fn a_source_that_gets_the_name_in_an_address_before_the_end_of_the_body_is_not_c
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     let secret = token(&server, "--scope=sources:write --sources=team");
     let body = r#"{"name": "beta", "scope": "all"}"#;
-    let mut stream = begin(&server, "/__api__/admin/v1/sources/team/packages/remove", &secret, body);
+    let mut stream = begin(&server, "POST /__api__/admin/v1/sources/team/packages/remove", &secret, body);
     server.rspm_stdout("edit source --name=team --new-name=crew");
     server.rspm_stdout("create source --name=team");
     server.add("team", &Tarball::new("beta", "1.0"));

@@ -190,8 +190,12 @@ fn a_session_changes_nothing_for_pages_of_other_sites() {
     assert_eq!(create(&[json]), 403);
     assert_eq!(create(&[json, ("Sec-Fetch-Site", "cross-site")]), 403);
     assert_eq!(create(&[json, ("Origin", "http://evil.example")]), 403);
+    assert_eq!(create(&[json, ("Origin", "null")]), 403);
     assert_eq!(create(&[("Content-Type", "text/plain"), ("Sec-Fetch-Site", "same-origin")]), 403);
     assert_eq!(create(&[json, ("Sec-Fetch-Site", "same-origin")]), 201);
+    // A browser that sends no Sec-Fetch-Site.
+    let own = server.url("");
+    assert_ne!(create(&[json, ("Origin", &own)]), 403, "permitted, and the name exists");
 }
 
 #[test]

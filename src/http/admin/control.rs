@@ -13,6 +13,7 @@ use crate::db;
 use crate::db::backup::{BackupResult, RecordedCommand};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::plain_text;
 use crate::http::request_body::Incoming;
 use crate::http::route::admin::ControlRoute;
@@ -29,8 +30,13 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
-/// Handles a control request.
-pub(super) async fn answer(switch: &Switch, route: ControlRoute, actor: &str, body: Incoming) -> AdminResult {
+/// Handles a control request. `actor` is the name of the client.
+pub(super) async fn answer(
+    switch: &Switch,
+    route: ControlRoute,
+    (principal, actor): (&Principal, &str),
+    body: Incoming,
+) -> AdminResult {
     let control = &switch.context().control;
     let body_timeout = switch.context().limits.body_timeout;
     match route {
@@ -59,6 +65,9 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, actor: &str, bo
         },
         ControlRoute::LogLevel => {
             let request: LogLevel = json(body, body_timeout).await?;
+            if let Some(app) = switch.app() {
+                principal.require_valid(&app)?;
+            }
             let level = control
                 .set_log_level(&request.level)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 pub(super) use audit::record_refusal;
 pub(crate) use audit::wire as audit_row;
 use call::{AdminResult, Call, ok};
-use http::header::{HeaderMap, ORIGIN};
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
@@ -42,6 +42,7 @@ use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
+use super::login::origin::is_own_origin;
 use super::peer::Peer;
 use super::permission::Principal;
 use super::platforms;
@@ -106,7 +107,7 @@ pub(super) async fn answer_on_network(
     if !app.state.config.load().authentication.api_token_auth {
         return refuse(Failure::no_such_address());
     }
-    if !matches!(parts.method, Method::GET | Method::HEAD) && is_cross_site(&parts.headers) {
+    if !matches!(parts.method, Method::GET | Method::HEAD) && is_cross_site(&app, &parts.headers) {
         return refuse(Failure::new(
             StatusCode::FORBIDDEN,
             Code::Forbidden,
@@ -187,11 +188,14 @@ pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
 
 /// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was
 /// entered once to the requests of every site.
-pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
+pub(super) fn is_cross_site(app: &App, headers: &HeaderMap) -> bool {
+    let is_own = |origin: &HeaderValue| {
+        origin.to_str().is_ok_and(|origin| is_own_origin(app.site.load().address.as_deref(), origin))
+    };
     match headers.get("sec-fetch-site") {
         Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
         // Browsers that send no Sec-Fetch-Site send Origin with a POST.
-        None => headers.contains_key(ORIGIN),
+        None => headers.get(ORIGIN).is_some_and(|origin| !is_own(origin)),
     }
 }
 
@@ -238,7 +242,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
             // A control request does not hold the app, because going offline waits until every request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
-                    let result = control::answer(switch, route, &actor_name, body).await;
+                    let result = control::answer(switch, route, (&principal, &actor_name), body).await;
                     result.unwrap_or_else(|failure| failure_response(failure, &principal))
                 }
                 Err(failure) => failure_response(failure, &principal),

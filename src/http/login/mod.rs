@@ -28,6 +28,8 @@ use crate::config::OpenIdConnect;
 
 /// Maximum length of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;
+/// Maximum length of a reason in the log, in characters.
+const MAX_REASON: usize = 1_000;
 /// `Retry-After` while the provider cannot be reached, in seconds.
 const RETRY_AFTER: u64 = 10;
 
@@ -40,11 +42,11 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn unavailable(reason: impl ToString) -> Problem {
-        Problem { is_unavailable: true, reason: reason.to_string() }
+        Problem { is_unavailable: true, reason: limited(&reason.to_string()) }
     }
 
     pub(super) fn refused(reason: impl ToString) -> Problem {
-        Problem { is_unavailable: false, reason: reason.to_string() }
+        Problem { is_unavailable: false, reason: limited(&reason.to_string()) }
     }
 
     /// Writes the reason to the log.
@@ -55,6 +57,11 @@ impl Problem {
             tracing::warn!("refused a sign-in: {}", self.reason);
         }
     }
+}
+
+/// Shortens a reason, which may have a text of the provider, for the log.
+fn limited(reason: &str) -> String {
+    reason.chars().take(MAX_REASON).collect()
 }
 
 /// The settings of the provider and the address of this server.

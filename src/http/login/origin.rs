@@ -42,11 +42,14 @@ fn accepts_form(path: &str) -> bool {
 fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => {
-            address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
-        }
+        (None, Some(origin)) => is_own_origin(address, origin),
         (None, None) => false,
     }
+}
+
+/// Returns true if `origin` is that of `address`, which is `Server.Address`.
+pub(in crate::http) fn is_own_origin(address: Option<&str>, origin: &str) -> bool {
+    address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
 }
 
 fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

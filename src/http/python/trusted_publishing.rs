@@ -87,7 +87,7 @@ pub(in crate::http) async fn mint(
         return Err(Failure::bad_request("the new token would cross the network unencrypted: use https"));
     }
     // SECURITY: a page of another site must not make a browser exchange a token.
-    if admin::is_cross_site(&head.parts.headers) {
+    if admin::is_cross_site(app, &head.parts.headers) {
         return Err(Failure::bad_request("requests from pages of other sites are not accepted"));
     }
     let Ok(Request { token }) = serde_json::from_slice(&body) else {

@@ -99,7 +99,7 @@ fn check_head(app: &App, source: &str, head: &RequestHead<'_>, body: &Incoming) 
         ));
     }
     // SECURITY: a page of another site can make a browser send a form with a password that was typed once.
-    if admin::is_cross_site(headers) {
+    if admin::is_cross_site(app, headers) {
         let text = "uploads from pages of other sites are not accepted";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text));
     }

@@ -182,34 +182,31 @@ impl From<RepoError> for Failure {
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
             RepoError::Busy { retry_after } => Failure::unavailable(error.to_string(), *retry_after),
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
-                Failure::not_found("the upstream repository no longer has this file")
+                Failure::not_found(error.phrase())
             }
             RepoError::Upstream { source: UpstreamError::Unavailable { .. }, retry_after } => {
-                Failure::unavailable("the upstream repository is unavailable", *retry_after)
+                Failure::unavailable(error.phrase(), *retry_after)
             }
             RepoError::Upstream { source: UpstreamError::Refused { .. }, retry_after } => Failure {
                 status: StatusCode::BAD_GATEWAY,
-                ..Failure::unavailable("invalid response from the upstream repository", *retry_after)
+                ..Failure::unavailable(error.phrase(), *retry_after)
             },
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
             }
             RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => Failure {
                 status: StatusCode::INSUFFICIENT_STORAGE,
-                ..Failure::unavailable("the server has no space left", 300)
+                ..Failure::unavailable(error.phrase(), 300)
             },
             RepoError::Db(DbError::Skew(_) | DbError::ClockAhead { .. }) => {
                 Failure::unavailable(error.to_string(), 300)
             }
-            RepoError::Db(error) => {
-                Failure::unavailable("the database is unavailable", 5).with_hint(Some(error.to_string()))
+            RepoError::Db(cause) => {
+                Failure::unavailable(error.phrase(), 5).with_hint(Some(cause.to_string()))
             }
             RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
-            RepoError::Storage(_) => Failure::unavailable("the storage is unavailable", 5),
-            RepoError::Damaged { .. } => Failure::unavailable(
-                "the stored copy of this file is damaged, and no mirror has it; the server log has the details",
-                300,
-            ),
+            RepoError::Storage(_) => Failure::unavailable(error.phrase(), 5),
+            RepoError::Damaged { .. } => Failure::unavailable(error.phrase(), 300),
         };
         // Rules that were never fetched are not a failure of the server.
         if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {

@@ -1,36 +1,108 @@
-//! The packages of a point about which there are advisories, with their versions.
+//! The vulnerabilities of the packages of a point, with the versions that each one affects.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Semaphore;
 
 use super::vulnerabilities::Vulnerabilities;
 use super::{RepoError, Repositories, listing, python};
+use crate::advisory::Index;
 use crate::db::{self, DbError};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
-use crate::model::point::Point;
+use crate::model::point::{Point, PointTree};
+use crate::model::time::SECOND;
+use crate::python::version::Version;
+use crate::r;
+use crate::storage::StorageError;
 
-/// A package about which there are advisories.
-#[derive(Clone, Debug)]
-pub struct AdvisedPackage {
-    /// Its source.
+/// A vulnerability of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AffectedPackage {
+    /// The source of the package.
     pub source: SourceId,
     /// The name; of a Python project the normal one.
     pub name: String,
-    /// Its versions at the point, listed or archived, in unspecified order.
+    /// The id of the vulnerability.
+    pub id: String,
+    /// The affected versions at the point, listed or archived, the highest first; at least one.
     pub versions: Vec<String>,
 }
 
-/// Returns the packages of a point about which there are advisories, sorted by name. Whether a version is affected is
-/// for [`Vulnerabilities::of`] to say.
+/// The vulnerabilities of the packages of a point. 15,000 of them use some megabytes of memory.
+#[derive(Debug, Default)]
+pub struct Affected {
+    /// By package and id.
+    pub rows: Vec<AffectedPackage>,
+    /// No other index has the address of this one while the [`Cache`] has the entry.
+    _index: Weak<Index>,
+}
+
+/// The vulnerabilities of the points used last: by trees, address of the index of advisories, and minute. The minute is
+/// part of the key because a first request for a project of an index adds its versions to the present state.
+pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, usize, i64), Arc<Affected>>;
+
+/// Points in the [`Cache`].
+pub(super) const CACHE_ENTRIES: usize = 4;
+
+/// Points that are read at a time: for all projects of an index with advisories, thousands of queries use a connection for
+/// seconds.
+static READS: Semaphore = Semaphore::const_new(1);
+
+/// A package about which there are advisories.
+struct AdvisedPackage {
+    source: SourceId,
+    name: String,
+    /// Its versions at the point, listed or archived, in unspecified order.
+    versions: Vec<String>,
+}
+
+/// Returns the vulnerabilities of the packages of a point: read once, then cached for a minute.
 ///
 /// # Errors
 /// Database errors.
-pub async fn advised_packages(
+pub async fn at_point(
     repositories: &Repositories,
     point: &Point,
     advisories: &Vulnerabilities,
+) -> Result<Arc<Affected>, RepoError> {
+    let Some(index) = advisories.index() else { return Ok(Arc::default()) };
+    let minute = advisories.now().0.div_euclid(60 * SECOND);
+    let key = (point.trees.clone(), Arc::as_ptr(index).addr(), minute);
+    let affected = read(repositories, point, advisories, Arc::downgrade(index));
+    repositories.affected_packages.get_or_insert_async(&key, affected).await
+}
+
+async fn read(
+    repositories: &Repositories,
+    point: &Point,
+    advisories: &Vulnerabilities,
+    index: Weak<Index>,
+) -> Result<Arc<Affected>, RepoError> {
+    let _permit = READS.acquire().await.ok();
+    let language = python::language(&repositories.state, point);
+    let packages = advised_packages(repositories, point, (advisories, language)).await?;
+    let advisories = advisories.clone();
+    // Thousands of versions are compared.
+    let rows = tokio::task::spawn_blocking(move || {
+        packages.iter().flat_map(|package| affected(package, language, &advisories)).collect()
+    });
+    match rows.await {
+        Ok(rows) => Ok(Arc::new(Affected { rows, _index: index })),
+        Err(error) => Err(RepoError::Storage(StorageError::Other(error.to_string()))),
+    }
+}
+
+/// Returns the packages of a point about which there are advisories, sorted by name.
+async fn advised_packages(
+    repositories: &Repositories,
+    point: &Point,
+    (advisories, language): (&Vulnerabilities, Language),
 ) -> Result<Vec<AdvisedPackage>, RepoError> {
     let is_advised = |name: &str, source: SourceId| advisories.has_package(source, name);
     let names = listing::owned_names(repositories, point, is_advised).await?;
-    let language = python::language(&repositories.state, point);
     let query = repositories.state.db.read(move |c| {
         let mut packages = Vec::with_capacity(names.len());
         for (name, tree) in &names {
@@ -54,4 +126,44 @@ pub async fn advised_packages(
         Ok::<_, DbError>(packages)
     });
     Ok(query.await?)
+}
+
+/// Returns the vulnerabilities of a package by id.
+fn affected(
+    package: &AdvisedPackage,
+    language: Language,
+    advisories: &Vulnerabilities,
+) -> Vec<AffectedPackage> {
+    let mut versions_by_id: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for version in sorted(&package.versions, language) {
+        for finding in advisories.of(package.source, &package.name, version) {
+            versions_by_id.entry(finding.id.to_owned()).or_default().push(version.clone());
+        }
+    }
+    let row =
+        |(id, versions)| AffectedPackage { source: package.source, name: package.name.clone(), id, versions };
+    versions_by_id.into_iter().map(row).collect()
+}
+
+/// Returns versions in the order of their language, the highest first.
+fn sorted(versions: &[String], language: Language) -> Vec<&String> {
+    let mut versions: Vec<&String> = versions.iter().collect();
+    match language {
+        Language::R => versions.sort_by(|a, b| r::version::compare(b, a)),
+        Language::Python => versions.sort_by_cached_key(|text| Reverse(Version::lenient(text))),
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_version_is_first_in_each_language() {
+        let versions = ["1.9", "1.10rc1", "1.10"].map(str::to_owned);
+        assert_eq!(sorted(&versions, Language::Python), ["1.10", "1.10rc1", "1.9"]);
+        let versions = ["1.9", "1.10-1", "1.10"].map(str::to_owned);
+        assert_eq!(sorted(&versions, Language::R), ["1.10-1", "1.10", "1.9"]);
+    }
 }

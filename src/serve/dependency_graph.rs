@@ -68,8 +68,20 @@ pub struct ReverseDependency<'a> {
 pub struct RequiredPackage<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The shortest chain of packages that leads to it, from the installed one on, without itself.
-    pub chain: Vec<&'a str>,
+    /// The position of the package, earlier in the list, that leads to it on the shortest way from the installed one; `None`
+    /// for the installed one.
+    pub required_by: Option<usize>,
+}
+
+/// The shortest chain of packages that leads to the package at a position of a list of
+/// [`DependencyGraph::required_by`], from the installed one on, without itself.
+#[must_use]
+pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a str> {
+    let parent = |position: usize| packages.get(position).and_then(|package| package.required_by);
+    let parents = std::iter::successors(parent(position), |position| parent(*position));
+    let mut chain: Vec<&str> = parents.map(|position| packages[position].name).collect();
+    chain.reverse();
+    chain
 }
 
 /// The graphs of the points used last, by trees and the value of `State::detail_updates`.
@@ -225,34 +237,28 @@ impl DependencyGraph {
         indexes
     }
 
-    /// The packages without which a package cannot be installed, itself first, then the nearest ones, each with the shortest
-    /// chain of packages that leads to it. Empty if the point does not list the package.
+    /// The packages without which a package cannot be installed, itself first, then the nearest ones. Empty if the point does
+    /// not list the package.
     #[must_use]
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };
-        let mut parents: HashMap<u32, u32> = HashMap::new();
-        let mut order = vec![root];
-        let mut next = 0;
-        while let Some(&dependent) = order.get(next) {
-            next += 1;
+        let mut found = HashSet::from([root]);
+        let mut order = vec![(root, None)];
+        let mut position = 0;
+        while let Some((dependent, _)) = order.get(position).copied() {
             let begin = self.hard_edges.partition_point(|edge| edge.0 < dependent);
             for (_, dependency) in self.hard_edges[begin..].iter().take_while(|edge| edge.0 == dependent) {
-                if *dependency != root && !parents.contains_key(dependency) {
-                    parents.insert(*dependency, dependent);
-                    order.push(*dependency);
+                if found.insert(*dependency) {
+                    order.push((*dependency, Some(position)));
                 }
             }
+            position += 1;
         }
-        let name = |index: u32| &*self.names[index as usize];
-        let chain = |index: u32| {
-            let mut chain: Vec<&str> =
-                std::iter::successors(parents.get(&index), |parent| parents.get(parent))
-                    .map(|at| name(*at))
-                    .collect();
-            chain.reverse();
-            chain
+        let package = |(index, required_by): (u32, _)| RequiredPackage {
+            name: &self.names[index as usize],
+            required_by,
         };
-        order.into_iter().map(|index| RequiredPackage { name: name(index), chain: chain(index) }).collect()
+        order.into_iter().map(package).collect()
     }
 
     /// The names that these packages need for their installation and the point does not list, without the packages of R
@@ -382,6 +388,28 @@ mod tests {
         );
         assert_eq!((requirements("tested"), requirements("absent")), (vec![("tested", "pandoc")], vec![]));
         assert_eq!(graph.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
+    }
+
+    #[test]
+    fn chains_are_the_shortest_ones_also_in_cycles() {
+        let graph = graph_of(vec![vec![
+            record("a", "", "Imports: b, c, stats"),
+            record("b", "", "Imports: d, absent"),
+            record("c", "", "Imports: b, e"),
+            record("d", "", "Imports: e, a"),
+            record("e", "", "Depends: c\nSuggests: tested"),
+            record("tested", "", ""),
+        ]]);
+        let chains = |package: &str| -> Vec<String> {
+            let all = graph.required_by(package);
+            let text = |position| [chain(&all, position), vec![all[position].name]].concat().join(" ");
+            (0..all.len()).map(text).collect()
+        };
+        assert_eq!(chains("a"), ["a", "a b", "a c", "a b d", "a c e"]);
+        assert_eq!(chains("e"), ["e", "e c", "e c b", "e c b d", "e c b d a"]);
+        assert_eq!(chains("tested"), ["tested"]);
+        assert_eq!(chains("absent"), [""; 0]);
+        assert_eq!(graph.missing_of(&graph.required_by("c")).into_iter().collect::<Vec<_>>(), ["absent"]);
     }
 
     #[test]

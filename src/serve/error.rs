@@ -120,6 +120,48 @@ pub enum RepoError {
     Storage(#[from] StorageError),
 }
 
+impl RepoError {
+    /// The error for a client that is no administrator: without paths of this machine and addresses of other servers.
+    #[must_use]
+    pub fn phrase(&self) -> String {
+        let phrase = match self {
+            RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
+                "the upstream repository no longer has this file"
+            }
+            RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. } => {
+                "the upstream repository is unavailable"
+            }
+            RepoError::Upstream { source: UpstreamError::Refused { .. }, .. } => {
+                "invalid response from the upstream repository"
+            }
+            RepoError::Damaged { .. } => {
+                "the stored copy of this file is damaged, and no mirror has it; the server log has the details"
+            }
+            RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => {
+                "the server has no space left"
+            }
+            RepoError::Db(
+                DbError::Busy { .. } | DbError::Conflict(_) | DbError::Skew(_) | DbError::ClockAhead { .. },
+            )
+            | RepoError::Storage(StorageError::Refused { .. }) => return self.to_string(),
+            RepoError::Db(_) => "the database is unavailable",
+            RepoError::Storage(_) => "the storage is unavailable",
+            RepoError::NotFound(_)
+            | RepoError::Unknown { .. }
+            | RepoError::NoUpload(_)
+            | RepoError::Unresolved(_)
+            | RepoError::Conflict(_)
+            | RepoError::FileExists(_)
+            | RepoError::Upload(_)
+            | RepoError::Invalid(_)
+            | RepoError::Unsupported { .. }
+            | RepoError::NoRules
+            | RepoError::Busy { .. } => return self.to_string(),
+        };
+        phrase.to_owned()
+    }
+}
+
 impl From<PageError> for RepoError {
     fn from(error: PageError) -> RepoError {
         match error {

@@ -11,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::state::State;
 
 /// The data to look up vulnerabilities for one response.
+#[derive(Clone)]
 pub struct Vulnerabilities {
     index: Option<Arc<Index>>,
     catalog: Arc<Catalog>,
@@ -30,6 +31,16 @@ impl Vulnerabilities {
         self.package(source, package)
             .map(|package_advisories| package_advisories.vulnerabilities(version, self.now))
             .unwrap_or_default()
+    }
+
+    /// The index of all advisories, if there is one.
+    pub(super) fn index(&self) -> Option<&Arc<Index>> {
+        self.index.as_ref()
+    }
+
+    /// The time of the response.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Returns true if there are advisories about versions of a package from a source.

@@ -81,7 +81,10 @@ impl Closure {
                 "."
             }
             @if self.omitted > 0 {
-                p { "The page lists the " (self.required.len()) " nearest ones." }
+                p {
+                    "The page lists the " (self.required.len()) " nearest ones; the size and the vulnerabilities are those of "
+                    "these."
+                }
             }
         }
     }

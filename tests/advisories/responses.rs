@@ -114,6 +114,12 @@ fn the_vulnerabilities_of_a_repository_are_listed_with_the_affected_versions() {
     assert_eq!((&rows[0]["fixed_in"], &rows[0]["source"]), (&json!(["0.1-9"]), &json!("cran")));
     assert_eq!(list("?_limit=1&_page=2"), json!([rows[1]]));
     assert_eq!(list("?_limit=1&_page=9"), json!([]));
+    let page = server.get("/prod/latest/web/vulnerabilities/").text();
+    for part in ["3 advisories", "RSEC-2026-1", "0.1-9", "RSEC-2023-1"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let after_the_last = server.get("/prod/latest/web/vulnerabilities/?page=9");
+    assert!(after_the_last.status == 200 && after_the_last.text().contains("3 advisories"));
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
         unnamed: call.principal.unreadable_sources(&call.app.state.catalog.get()),
+        with_details: true,
     };
     let explanation = serve::explain::explain(&call.app.repositories, &request).await?;
     let mut decisions: Vec<Decision> = explanation.decisions.into_iter().map(decision).collect();

@@ -39,7 +39,8 @@ fn accepts_form(path: &str) -> bool {
         || path.trim_end_matches('/').ends_with("/web/lockfile")
 }
 
-fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
+/// Whether a browser says that a page of this server sends the request. `address` is `Server.Address`.
+pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => is_own_origin(address, origin),

@@ -1,8 +1,5 @@
 //! Known vulnerabilities in the form of the public API.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
 use crate::advisory::{self, EventKind, Finding, base_score};
 use crate::api::public::vulnerability::{
     AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
@@ -12,13 +9,9 @@ use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::python::project::fixed_in;
 use crate::http::target::Query;
-use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
-use crate::python::version::Version;
-use crate::r;
 use crate::serve;
-use crate::serve::affected::AdvisedPackage;
 use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
@@ -35,74 +28,55 @@ pub(super) async fn of_repository(
 ) -> Result<Vec<AffectedPackage>, Failure> {
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    Ok(all(app, point, principal).await?.into_iter().skip(limit * (page - 1)).take(limit).collect())
+    Ok(rows(app, point, principal, limit * (page - 1)..limit * page).await?.0)
 }
 
-/// Returns all vulnerabilities of the packages of a point, by name and id; `principal` is the client, which may not know the
-/// names of all sources.
+/// Returns the vulnerabilities of the packages of a point with these positions in the order of name and id, and the number of
+/// all; `principal` is the client, which may not know the names of all sources.
 ///
 /// # Errors
 /// Failures of the stores.
-pub(in crate::http) async fn all(
+pub(in crate::http) async fn rows(
     app: &App,
     point: &Point,
     principal: &Principal,
-) -> Result<Vec<AffectedPackage>, Failure> {
+    positions: std::ops::Range<usize>,
+) -> Result<(Vec<AffectedPackage>, usize), Failure> {
     let advisories = serve::vulnerabilities::current(&app.state).await;
-    let packages = serve::affected::advised_packages(&app.repositories, point, &advisories).await?;
-    let (catalog, principal) = (app.state.catalog.get(), principal.clone());
-    // Thousands of versions are compared.
+    let affected = serve::affected::at_point(&app.repositories, point, &advisories).await?;
+    let (catalog, principal, total) = (app.state.catalog.get(), principal.clone(), affected.rows.len());
+    // A package may have hundreds of advisories, which are compared with the version of each row.
     let rows = tokio::task::spawn_blocking(move || {
-        let rows = packages.iter().flat_map(|package| {
-            let source = catalog.source_by_id(package.source);
-            let language = source.map_or(Language::R, |source| source.kind.language());
-            affected(package, language, &principal.source_name(&catalog, package.source), &advisories)
-        });
-        rows.collect()
+        let selected = affected.rows.iter().skip(positions.start).take(positions.len());
+        let row = |row: &serve::affected::AffectedPackage| {
+            affected_package(row, &principal.source_name(&catalog, row.source), &advisories)
+        };
+        selected.filter_map(row).collect()
     });
-    rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
+    Ok((rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?, total))
 }
 
-/// Returns the vulnerabilities of a package by id.
-fn affected(
-    package: &AdvisedPackage,
-    language: Language,
+/// Converts a vulnerability of a package; `None` if it was withdrawn a moment ago.
+fn affected_package(
+    row: &serve::affected::AffectedPackage,
     source: &str,
     advisories: &Vulnerabilities,
-) -> Vec<AffectedPackage> {
-    let mut rows: BTreeMap<String, AffectedPackage> = BTreeMap::new();
-    for version in sorted(&package.versions, language) {
-        for finding in advisories.of(package.source, &package.name, version) {
-            let row = rows.entry(finding.id.to_owned()).or_insert_with(|| {
-                let Vulnerability { id, aliases, summary, published, modified, severity, ranges: _ } =
-                    wire(&finding);
-                AffectedPackage {
-                    id,
-                    name: package.name.clone(),
-                    source: source.to_owned(),
-                    versions: Vec::new(),
-                    aliases,
-                    summary,
-                    published,
-                    modified,
-                    severity,
-                    fixed_in: fixed_in(&finding),
-                }
-            });
-            row.versions.push(version.clone());
-        }
-    }
-    rows.into_values().collect()
-}
-
-/// Returns versions in the order of their language, the highest first.
-fn sorted(versions: &[String], language: Language) -> Vec<&String> {
-    let mut versions: Vec<&String> = versions.iter().collect();
-    match language {
-        Language::R => versions.sort_by(|a, b| r::version::compare(b, a)),
-        Language::Python => versions.sort_by_cached_key(|text| Reverse(Version::lenient(text))),
-    }
-    versions
+) -> Option<AffectedPackage> {
+    let findings = advisories.of(row.source, &row.name, row.versions.first()?);
+    let finding = findings.iter().find(|finding| finding.id == row.id)?;
+    let Vulnerability { id, aliases, summary, published, modified, severity, ranges: _ } = wire(finding);
+    Some(AffectedPackage {
+        id,
+        name: row.name.clone(),
+        source: source.to_owned(),
+        versions: row.versions.clone(),
+        aliases,
+        summary,
+        published,
+        modified,
+        severity,
+        fixed_in: fixed_in(finding),
+    })
 }
 
 /// Converts a finding to the full record.

@@ -32,14 +32,17 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The address of a path of the API of the repository in the state of this snapshot.
+    /// The address of a path of the API of the repository in the state of this snapshot, and of the selected version of
+    /// Bioconductor.
     pub(super) fn api(&self, rest: &str) -> Option<String> {
         let repo = segment(&self.location.repo);
         let address = format!("{}__api__/repos/{repo}/{rest}", self.root);
-        if self.location.snapshot == "latest" {
-            return Some(address);
-        }
-        let sign = if rest.contains('?') { '&' } else { '?' };
-        Some(format!("{address}{sign}snapshot={}", segment(&self.location.snapshot)))
+        let snapshot = Some(&*self.location.snapshot).filter(|snapshot| *snapshot != "latest");
+        let parameters = [("snapshot", snapshot), ("bioc_version", self.root.bioconductor())];
+        let present = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Some(present.fold(address, |address, (name, value)| {
+            let sign = if address.contains('?') { '&' } else { '?' };
+            format!("{address}{sign}{name}={}", segment(value))
+        }))
     }
 }

@@ -5,7 +5,7 @@ use super::project;
 use crate::http::error::Failure;
 use crate::r::dependency::DependencyKind;
 use crate::serve;
-use crate::serve::dependency_graph::ReverseDependency;
+use crate::serve::dependency_graph::{ReverseDependency, chain};
 use crate::web::dependencies::{Closure, Required};
 use crate::web::dependents::{Dependent, Dependents};
 
@@ -79,14 +79,14 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
     let missing = graph.missing_of(&all).into_iter().map(str::to_owned).collect();
     let requested = names().take(MAX_REQUIRED).map(|name| (name.to_owned(), None)).collect();
     let details = serve::info::packages(&app.state, context.point, requested).await?;
-    let rows = all.iter().zip(details).filter_map(|(required, detail)| {
+    let rows = all.iter().zip(details).enumerate().filter_map(|(position, (required, detail))| {
         let detail = detail?;
         Some(Required {
             name: required.name.to_owned(),
             vulnerabilities: found.of(detail.source, required.name, &detail.release.version).len(),
             size: detail.release.size,
             version: detail.release.version,
-            chain: required.chain.iter().map(|name| (*name).to_owned()).collect(),
+            chain: chain(&all, position).into_iter().map(str::to_owned).collect(),
         })
     });
     let required: Vec<Required> = rows.collect();

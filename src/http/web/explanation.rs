@@ -40,6 +40,8 @@ pub(super) async fn page(
         agent: agent.clone().map(String::into_bytes),
         bioconductor: part.map(|part| part.version),
         unnamed: context.principal.unreadable_sources(context.catalog),
+        // SECURITY: the page is for everyone who reads the repository.
+        with_details: false,
     };
     let explanation = explain::explain(&context.app.repositories, &request).await?;
     let config = context.app.state.config.load();

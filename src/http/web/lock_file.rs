@@ -12,6 +12,7 @@ use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::model::repository::RepoKind;
@@ -41,8 +42,9 @@ pub(in crate::http) async fn read(
 ) -> Result<Bytes, Failure> {
     let media_type =
         head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_form = media_type.starts_with("application/x-www-form-urlencoded");
-    if is_form && is_of_other_site(&head.parts.headers) {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if is_form && is_of_other_site(app.site.load().address.as_deref(), &head.parts.headers) {
         let phrase = "the form must be sent from a page of this server";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
     }
@@ -65,12 +67,15 @@ pub(in crate::http) async fn read(
     Ok(file)
 }
 
-/// Whether a browser says that a page of another site sends the form. Browsers send `Sec-Fetch-Site` only over TLS, and to
-/// this machine; then it is the host of `Origin` that differs.
-fn is_of_other_site(headers: &HeaderMap) -> bool {
+/// Whether a browser says that a page of another site sends the form; `address` is `Server.Address`. Browsers send
+/// `Sec-Fetch-Site` only over TLS, and to this machine; then it is the host of `Origin` that differs.
+fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
+    if origin::is_own(address, headers) {
+        return false;
+    }
     let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match (field("sec-fetch-site"), field(ORIGIN.as_str())) {
-        (Some(site), _) => site != "same-origin",
+        (Some(_), _) => true,
         (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != field(HOST.as_str()),
         (None, None) => false,
     }
@@ -183,6 +188,24 @@ fn exact_version(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_is_of_this_server_if_its_page_has_the_host_or_the_address_of_the_configuration() {
+        let is_other = |fields: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().expect("a value"));
+            }
+            is_of_other_site(Some("http://h.example/rspm"), &headers)
+        };
+        let host = ("host", "inner:4242");
+        assert!(!is_other(&[host]));
+        assert!(!is_other(&[host, ("origin", "http://inner:4242")]));
+        assert!(!is_other(&[host, ("origin", "http://h.example")]), "a proxy replaces the host");
+        assert!(is_other(&[host, ("origin", "http://other.example")]));
+        assert!(is_other(&[host, ("origin", "null")]));
+        assert!(is_other(&[host, ("origin", "http://h.example"), ("sec-fetch-site", "cross-site")]));
+    }
 
     #[test]
     fn requirements_without_an_exact_version_are_skipped() {

@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::api::public::vulnerability::AffectedPackage;
 use crate::http::error::Failure;
-use crate::http::public::vulnerabilities::all;
+use crate::http::public::vulnerabilities::rows;
 use crate::web::vulnerabilities::{Row, Vulnerabilities};
 
 /// Rows on a page.
@@ -18,8 +18,7 @@ const MAX_PAGE: usize = 1_000_000;
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let all = all(app, point, principal).await?;
-    let total = all.len();
+    let (selected, total) = rows(app, point, principal, PER_PAGE * (page - 1)..PER_PAGE * page).await?;
     let row = |affected: AffectedPackage| {
         let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
         Row {
@@ -34,7 +33,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
             fixed_in: affected.fixed_in,
         }
     };
-    let rows: Vec<Row> = all.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE).map(row).collect();
+    let rows: Vec<Row> = selected.into_iter().map(row).collect();
     let list = Vulnerabilities {
         rows,
         total,

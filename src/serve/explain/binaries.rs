@@ -93,7 +93,7 @@ async fn explain_binary(
         // A request of a client fails in the same way: the error is logged, and the source package is served.
         Err(error @ RepoError::Upstream { .. }) => {
             explain_binaries(repositories, &release.located, Some((&selector, None)), decisions).await?;
-            return Ok(Err((Some(FETCH), error.to_string())));
+            return Ok(Err((Some(FETCH), request.describe(&error))));
         }
         Err(error) => return Err(error),
     };
@@ -105,10 +105,10 @@ async fn explain_binary(
         return Ok(Err((Some(FETCH), error)));
     };
     let url = binary_url(&repositories.state, request, distribution, &platform, &located, release);
-    Ok(match explain_stored(repositories, &located, &url, decisions).await {
+    Ok(match explain_stored(repositories, request, &located, &url, decisions).await {
         None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
-        Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
-        Some(error) => Err((Some(FETCH), error.to_string())),
+        Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), request.describe(&error))),
+        Some(error) => Err((Some(FETCH), request.describe(&error))),
     })
 }
 
@@ -227,6 +227,7 @@ async fn explain_binaries(
 /// Adds the decision on a file, and opens it as if it were served; returns the error that would prevent that.
 async fn explain_stored(
     repositories: &Repositories,
+    request: &ExplainRequest,
     located: &LocatedFile,
     url: &str,
     decisions: &mut Vec<Decision>,
@@ -239,9 +240,13 @@ async fn explain_stored(
                 (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
             }
             Err(error) if upstream::may_be_fetched(&repositories.state, located) => {
-                ("will be fetched again".to_owned(), error.to_string(), None)
+                let rule = match request.with_details {
+                    true => error.to_string(),
+                    false => "the stored file cannot be served".to_owned(),
+                };
+                ("will be fetched again".to_owned(), rule, None)
             }
-            Err(error) => ("stored, but cannot be served".to_owned(), error.to_string(), Some(error)),
+            Err(error) => ("stored, but cannot be served".to_owned(), request.describe(&error), Some(error)),
         },
     };
     decisions.push(Decision {
@@ -265,8 +270,8 @@ async fn explain_source(
     let linux_distribution = distribution.and(request.distribution.as_deref());
     let url = address(request, linux_distribution, release, &release.path);
     // A lost source package is fetched again if its source has a mirror.
-    let error =
-        explain_stored(repositories, &release.located, &url, decisions).await.map(|error| error.to_string());
+    let error = explain_stored(repositories, request, &release.located, &url, decisions).await;
+    let error = error.map(|error| request.describe(&error));
     let (source, located) = (release.source.clone(), release.located.clone());
     (ServedFile { source, located, platform: None, url }, error)
 }

@@ -1,7 +1,7 @@
 //! Explains a project of an index: when its page was read, up to when that is valid, and when each file was listed.
 
 use super::sentences::format_time;
-use super::{Decision, Topic};
+use super::{Decision, ExplainRequest, Topic};
 use crate::db;
 use crate::db::pypi::KnownProject;
 use crate::db::python_file::{self, FileLife, ListedFile};
@@ -15,6 +15,7 @@ use crate::serve::{RepoError, Repositories};
 /// Reads the page of a project as for a client if it is not known for the requested time, and explains what is known.
 pub(super) async fn explain_page(
     repositories: &Repositories,
+    request: &ExplainRequest,
     tree: PointTree,
     project: &NormalName,
 ) -> Result<Option<Decision>, RepoError> {
@@ -24,7 +25,11 @@ pub(super) async fn explain_page(
         repositories.state.db.read(move |c| db::pypi::known(c, listing.source, name.as_str()))
     };
     let Some(before) = known().await? else { return Ok(None) };
-    let failure = repositories.page_reads.at(project, listing.seq).await.err().map(|error| error.to_string());
+    let failure = repositories.page_reads.at(project, listing.seq).await.err();
+    let failure = failure.map(|error| match request.with_details {
+        true => error.to_string(),
+        false => RepoError::from(error).phrase(),
+    });
     let Some(after) = known().await? else { return Ok(None) };
     let last_read = |known: &KnownProject| known.reading.as_ref().map(|reading| reading.fetched_at);
     let rule = match (failure, last_read(&before), last_read(&after)) {

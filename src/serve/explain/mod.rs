@@ -36,9 +36,16 @@ pub struct ExplainRequest {
     pub bioconductor: Option<Version>,
     /// The sources that are not named, because the client may not know their names.
     pub unnamed: Vec<SourceId>,
+    /// Whether errors are described with paths of this machine and addresses of other servers.
+    pub with_details: bool,
 }
 
 impl ExplainRequest {
+    /// Describes an error for the client.
+    fn describe(&self, error: &RepoError) -> String {
+        if self.with_details { error.to_string() } else { error.phrase() }
+    }
+
     /// Returns the name of a source in the explanation.
     fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
         match catalog.source_by_id(id) {

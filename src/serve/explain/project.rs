@@ -40,7 +40,7 @@ pub(super) async fn explain_project(
     let owner = repositories.state.db.read(move |c| owner::owner(c, &trees, &name)).await?;
     let index = owner.map(|owned| owned.tree).filter(owner::is_index);
     let page = match index {
-        Some(tree) => index::explain_page(repositories, tree, &project).await?,
+        Some(tree) => index::explain_page(repositories, request, tree, &project).await?,
         None => None,
     };
     let owner = owner.map(|owned| owned.tree.tree);

@@ -13,6 +13,7 @@ mod attacks;
 mod backing_up;
 mod builders;
 mod bundle;
+mod closure;
 mod clustering;
 mod cpu;
 mod folder;
@@ -60,7 +61,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 20] = [
+const GROUPS: [Group; 21] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -81,6 +82,7 @@ const GROUPS: [Group; 20] = [
     ("access", access::run),
     ("pypi", pypi::run),
     ("upload", uploading::run),
+    ("closure", closure::run),
 ];
 
 fn main() {

@@ -13,6 +13,7 @@ mod attacks;
 mod backing_up;
 mod builders;
 mod bundle;
+mod closure;
 mod clustering;
 mod cpu;
 mod folder;
@@ -64,7 +65,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 22] = [
+const GROUPS: [Group; 23] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -87,6 +88,7 @@ const GROUPS: [Group; 22] = [
     ("upload", uploading::run),
     ("peers", python_peers::run),
     ("resolving", resolving::run),
+    ("closure", closure::run),
 ];
 
 fn main() {

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod binary;
 pub mod binary_index;
 pub mod bioconductor;
+pub mod closure;
 pub mod database;
 pub mod dcf;
 pub mod dependency;

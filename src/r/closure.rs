@@ -1,0 +1,479 @@
+//! Closures of dependencies: the packages of an index without which some of its packages cannot be installed, as
+//! `tools::package_dependencies` computes them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::dependency::{DependencyKind, Operator, Requirement};
+use super::description::Description;
+use super::{name, version};
+
+/// A set of kinds of dependencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kinds(u8);
+
+/// The packages of an index with their dependencies. Names are numbers: all of CRAN needs some megabytes, and a closure
+/// some milliseconds.
+#[derive(Clone, Debug, Default)]
+pub struct DependencyIndex {
+    /// Names of packages and of their dependencies, by number.
+    names: Vec<Box<str>>,
+    /// The numbers of the names.
+    numbers: HashMap<Box<str>, u32>,
+    /// By number; `None` for a name that is only a dependency.
+    packages: Vec<Option<Package>>,
+    /// By number.
+    requirements: Vec<(Operator, Box<str>)>,
+    /// The numbers of the requirements.
+    requirement_numbers: HashMap<(Operator, Box<str>), u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Package {
+    version: Box<str>,
+    /// In the order of the kinds, then as written; without R and the packages that are part of it.
+    edges: Box<[Edge]>,
+    /// The numbers of the requirements on R.
+    r: Box<[u32]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    dependency: u32,
+    kind: DependencyKind,
+    /// The number of the requirement.
+    requirement: Option<u32>,
+}
+
+/// A package whose closure is requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The dependencies of the package itself that are followed.
+    pub kinds: Kinds,
+}
+
+/// A closure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closure<'a> {
+    /// The roots in the order of the request, then their dependencies, the nearest first; each package once.
+    pub members: Vec<Member<'a>>,
+    /// Dependencies that the index does not have, by name.
+    pub missing: Vec<Missing<'a>>,
+    /// Requirements that the versions of the index do not meet, in the order of the members that declare them.
+    pub unmet: Vec<Unmet<'a>>,
+    /// Roots that the index does not have, in the order of the request; also packages that are part of R.
+    pub unknown_roots: Vec<String>,
+}
+
+/// A package of a closure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The version that the index has.
+    pub version: &'a str,
+    /// The position in [`Closure::members`] of the package that needs it, on a shortest chain from a root; `None` for a
+    /// root.
+    pub parent: Option<usize>,
+}
+
+/// A dependency that the index does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The first package that declares it: of several, one that cannot be installed without it.
+    pub dependent: &'a str,
+    /// Whether that package cannot be installed without it: it is in `Depends`, `Imports` or `LinkingTo`.
+    pub is_strong: bool,
+}
+
+/// A requirement that the version of the index does not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmet<'a> {
+    /// The package that declares it.
+    pub dependent: &'a str,
+    /// The field.
+    pub kind: DependencyKind,
+    /// The package that it is about.
+    pub dependency: &'a str,
+    /// The version that the index has.
+    pub version: &'a str,
+    /// The requirement.
+    pub requirement: Requirement<'a>,
+}
+
+impl Kinds {
+    /// No dependencies.
+    pub const NONE: Kinds = Kinds(0);
+    /// Those without which a package cannot be installed: `Depends`, `Imports` and `LinkingTo`; `"strong"` in R.
+    pub const STRONG: Kinds = Kinds::NONE
+        .with(DependencyKind::Depends)
+        .with(DependencyKind::Imports)
+        .with(DependencyKind::LinkingTo);
+    /// Also `Suggests`; `"most"` in R.
+    pub const MOST: Kinds = Kinds::STRONG.with(DependencyKind::Suggests);
+    /// Every kind.
+    pub const ALL: Kinds = Kinds::MOST.with(DependencyKind::Enhances);
+
+    /// Adds a kind.
+    #[must_use]
+    pub const fn with(self, kind: DependencyKind) -> Kinds {
+        Kinds(self.0 | (1 << kind as u8))
+    }
+
+    /// Returns the kinds that are in one of both.
+    #[must_use]
+    pub const fn union(self, other: Kinds) -> Kinds {
+        Kinds(self.0 | other.0)
+    }
+
+    /// Whether it contains a kind.
+    #[must_use]
+    pub const fn contains(self, kind: DependencyKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+}
+
+impl DependencyIndex {
+    /// Adds a package with the dependencies in its record or DESCRIPTION. A package of that name that is there already
+    /// is replaced.
+    pub fn insert(&mut self, name: &str, version: &str, description: &Description) {
+        let (mut edges, mut r) = (Vec::new(), Vec::new());
+        for kind in DependencyKind::ALL {
+            for dependency in description.dependencies(kind) {
+                let requirement = dependency.requirement.map(|requirement| self.requirement(requirement));
+                if dependency.name == "R" {
+                    r.extend(requirement);
+                } else if !name::is_base(dependency.name) {
+                    edges.push(Edge { dependency: self.number(dependency.name), kind, requirement });
+                }
+            }
+        }
+        let package = Package { version: version.into(), edges: edges.into(), r: r.into() };
+        let number = self.number(name);
+        self.packages[number as usize] = Some(package);
+    }
+
+    /// Returns the version of a package; `None` if the index does not have it.
+    #[must_use]
+    pub fn version(&self, name: &str) -> Option<&str> {
+        Some(&*self.package(*self.numbers.get(name)?)?.version)
+    }
+
+    /// Returns the requirements of a package on R; none for a package that the index does not have.
+    pub fn r_requirements(&self, name: &str) -> impl Iterator<Item = Requirement<'_>> {
+        let package = self.numbers.get(name).and_then(|number| self.package(*number));
+        package
+            .into_iter()
+            .flat_map(move |package| package.r.iter().map(move |number| self.requirement_at(*number)))
+    }
+
+    /// Returns the closure of some packages: their dependencies of the kinds of each root, and the dependencies of
+    /// `recursive` kinds of those. A root is also a dependency of another root; the kinds of the root apply to it.
+    #[must_use]
+    pub fn closure<'a>(&'a self, roots: &[Root<'_>], recursive: Kinds) -> Closure<'a> {
+        let mut closure = Closure::default();
+        // The numbers and kinds of the members, and the position of each number.
+        let mut members: Vec<(u32, Kinds)> = Vec::new();
+        let mut positions: Vec<Option<u32>> = vec![None; self.names.len()];
+        for root in roots {
+            let number = self.numbers.get(root.name).copied().filter(|_| !name::is_base(root.name));
+            let Some((number, package)) = number.and_then(|number| Some((number, self.package(number)?)))
+            else {
+                closure.unknown_roots.push(root.name.to_owned());
+                continue;
+            };
+            let position = &mut positions[number as usize];
+            if let Some(position) = *position {
+                let (_, kinds) = &mut members[position as usize];
+                *kinds = kinds.union(root.kinds);
+                continue;
+            }
+            *position = Some(members.len() as u32);
+            members.push((number, root.kinds));
+            closure.members.push(Member {
+                name: &self.names[number as usize],
+                version: &package.version,
+                parent: None,
+            });
+        }
+        let mut missing: BTreeMap<&str, Missing<'a>> = BTreeMap::new();
+        let mut position = 0;
+        while let Some(&(number, kinds)) = members.get(position) {
+            let dependent = &*self.names[number as usize];
+            let edges = self.package(number).map(|package| &*package.edges).unwrap_or_default();
+            for edge in edges.iter().filter(|edge| kinds.contains(edge.kind)) {
+                let name = &*self.names[edge.dependency as usize];
+                let Some(package) = self.package(edge.dependency) else {
+                    let is_strong = Kinds::STRONG.contains(edge.kind);
+                    let entry = Missing { name, dependent, is_strong };
+                    let first = missing.entry(name).or_insert(entry);
+                    if is_strong && !first.is_strong {
+                        *first = entry;
+                    }
+                    continue;
+                };
+                if positions[edge.dependency as usize].is_none() {
+                    positions[edge.dependency as usize] = Some(members.len() as u32);
+                    members.push((edge.dependency, recursive));
+                    closure.members.push(Member { name, version: &package.version, parent: Some(position) });
+                }
+                let requirement = edge.requirement.map(|number| self.requirement_at(number));
+                let requirement = requirement.filter(|requirement| !requirement.is_met_by(&package.version));
+                closure.unmet.extend(requirement.map(|requirement| Unmet {
+                    dependent,
+                    kind: edge.kind,
+                    dependency: name,
+                    version: &package.version,
+                    requirement,
+                }));
+            }
+            position += 1;
+        }
+        closure.missing = missing.into_values().collect();
+        closure
+    }
+
+    /// Returns the highest minimum version of R that a closure needs, and the first member that declares it.
+    #[must_use]
+    pub fn minimum_r<'a>(&'a self, closure: &Closure<'a>) -> Option<(&'a str, &'a str)> {
+        let mut highest: Option<(&str, &str)> = None;
+        for member in &closure.members {
+            let Some(package) = self.numbers.get(member.name).and_then(|number| self.package(*number)) else {
+                continue;
+            };
+            for number in &package.r {
+                let Requirement { operator, version } = self.requirement_at(*number);
+                let is_minimum = matches!(operator, Operator::Greater | Operator::GreaterEqual);
+                let is_higher = highest.is_none_or(|(_, highest)| version::compare(version, highest).is_gt());
+                if is_minimum && is_higher && version::is_numeric(version) {
+                    highest = Some((member.name, version));
+                }
+            }
+        }
+        highest
+    }
+
+    fn package(&self, number: u32) -> Option<&Package> {
+        self.packages.get(number as usize)?.as_ref()
+    }
+
+    fn requirement_at(&self, number: u32) -> Requirement<'_> {
+        let (operator, version) = &self.requirements[number as usize];
+        Requirement { operator: *operator, version }
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.into());
+        self.packages.push(None);
+        self.numbers.insert(name.into(), number);
+        number
+    }
+
+    fn requirement(&mut self, requirement: Requirement<'_>) -> u32 {
+        let key: (Operator, Box<str>) = (requirement.operator, requirement.version.into());
+        let next = self.requirements.len() as u32;
+        let number = *self.requirement_numbers.entry(key.clone()).or_insert(next);
+        if number == next {
+            self.requirements.push(key);
+        }
+        number
+    }
+}
+
+impl<'a> Closure<'a> {
+    /// Returns the chain of packages from a root to the member at a position, both included; empty if there is none.
+    #[must_use]
+    pub fn chain(&self, position: usize) -> Vec<&'a str> {
+        let mut chain = Vec::new();
+        let mut next = Some(position);
+        while let Some(member) = next.and_then(|position| self.members.get(position)) {
+            chain.push(member.name);
+            next = member.parent;
+        }
+        chain.reverse();
+        chain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Records separated by empty lines, version 1.0 unless they have one.
+    fn index(text: &str) -> DependencyIndex {
+        let mut index = DependencyIndex::default();
+        for record in text.split("\n\n") {
+            let description = Description::from_bytes(record.as_bytes()).expect("a record");
+            let name = description.package().expect("a name");
+            index.insert(name, description.version().unwrap_or("1.0"), &description);
+        }
+        index
+    }
+
+    fn root(name: &str, kinds: Kinds) -> Root<'_> {
+        Root { name, kinds }
+    }
+
+    fn names<'a>(closure: &Closure<'a>) -> Vec<&'a str> {
+        closure.members.iter().map(|member| member.name).collect()
+    }
+
+    #[test]
+    fn strong_dependencies_are_followed_and_packages_of_r_are_left_out() {
+        let index = index(
+            "Package: a1\nDepends: R (>= 3.5), methods\nImports: b2, MASS\nSuggests: s1\n\n\
+             Package: b2\nLinkingTo: c3\nSuggests: s2\n\n\
+             Package: c3\n\nPackage: MASS\nDepends: R (>= 4.0), stats, grDevices\n\n\
+             Package: s1\nImports: s2\n\nPackage: s2\n\nPackage: base",
+        );
+        let closure = index.closure(&[root("a1", Kinds::STRONG)], Kinds::STRONG);
+        assert_eq!(names(&closure), ["a1", "b2", "MASS", "c3"]);
+        assert_eq!((closure.missing.len(), closure.unmet.len()), (0, 0));
+        assert_eq!(closure.chain(3), ["a1", "b2", "c3"]);
+        assert_eq!(closure.chain(0), ["a1"]);
+        assert_eq!(closure.chain(4), [""; 0]);
+        assert_eq!(index.minimum_r(&closure), Some(("MASS", "4.0")));
+        assert_eq!(index.r_requirements("a1").count(), 1);
+
+        // Of the roots only: s2 is there as a dependency of s1, not as one that b2 suggests.
+        let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
+        assert_eq!(names(&closure), ["a1", "b2", "MASS", "s1", "c3", "s2"]);
+        assert_eq!(closure.chain(5), ["a1", "s1", "s2"]);
+
+        let closure = index.closure(&[root("a1", Kinds::NONE)], Kinds::STRONG);
+        assert_eq!(names(&closure), ["a1"]);
+        let closure = index.closure(&[root("base", Kinds::ALL), root("zz", Kinds::ALL)], Kinds::ALL);
+        assert_eq!(
+            (names(&closure), closure.unknown_roots),
+            (vec![], vec!["base".to_owned(), "zz".to_owned()])
+        );
+    }
+
+    #[test]
+    fn cycles_self_references_and_repeated_roots_end() {
+        let index = index(
+            "Package: a1\nImports: b2, a1\nSuggests: c3\n\nPackage: b2\nSuggests: a1\nDepends: a1\n\nPackage: c3\nImports: a1",
+        );
+        let roots = [root("a1", Kinds::STRONG), root("a1", Kinds::MOST), root("b2", Kinds::NONE)];
+        assert_eq!(names(&index.closure(&roots, Kinds::ALL)), ["a1", "b2", "c3"]);
+    }
+
+    #[test]
+    fn missing_packages_and_unmet_versions_are_reported() {
+        let index = index(
+            "Package: a1\nImports: b2 (>= 2.0), m1\nSuggests: m1, m2\nDepends: R (>= 99), b2 (!= 1.0), b2 (<= 3)\n\n\
+             Package: b2\nVersion: 1.0\nImports: m2, a1 (>= 0.9)",
+        );
+        let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
+        // a1 suggests m2, but b2 cannot be installed without it.
+        let missing = |name, dependent| Missing { name, dependent, is_strong: true };
+        assert_eq!(closure.missing, [missing("m1", "a1"), missing("m2", "b2")]);
+        let unmet: Vec<(&str, &str, &str)> =
+            closure.unmet.iter().map(|u| (u.dependency, u.requirement.version, u.kind.field())).collect();
+        assert_eq!(unmet, [("b2", "2.0", "Imports"), ("b2", "1.0", "Depends")]);
+        assert_eq!(index.minimum_r(&closure), Some(("a1", "99")));
+
+        let closure = index.closure(&[root("b2", Kinds::NONE)], Kinds::STRONG);
+        assert_eq!((closure.missing.len(), index.minimum_r(&closure)), (0, None));
+    }
+
+    #[test]
+    fn a_package_is_replaced_by_another_version() {
+        let mut index = index("Package: a1\nImports: b2\n\nPackage: b2");
+        let other = Description::from_bytes(b"Package: a1\nImports: c3").expect("a record");
+        index.insert("a1", "0.9", &other);
+        let closure = index.closure(&[root("a1", Kinds::STRONG)], Kinds::STRONG);
+        assert_eq!((names(&closure), index.version("a1")), (vec!["a1"], Some("0.9")));
+        assert_eq!(closure.missing.first().map(|missing| missing.name), Some("c3"));
+        assert_eq!((index.version("b2"), index.version("c3")), (Some("1.0"), None));
+    }
+
+    /// The dependencies of each package by field, as numbers; those from 12 are not in the index.
+    type Model = Vec<Vec<BTreeSet<u8>>>;
+
+    fn package_name(number: u8) -> String {
+        format!("p{number}")
+    }
+
+    fn model_index(model: &Model) -> DependencyIndex {
+        let mut index = DependencyIndex::default();
+        for (number, fields) in (0..).zip(model) {
+            let mut text = format!("Package: {}\n", package_name(number));
+            for (kind, dependencies) in DependencyKind::ALL.into_iter().zip(fields) {
+                let names: Vec<String> = dependencies.iter().map(|number| package_name(*number)).collect();
+                if !names.is_empty() {
+                    text.push_str(&format!("{}: {}\n", kind.field(), names.join(", ")));
+                }
+            }
+            let description = Description::from_bytes(text.as_bytes()).expect("a record");
+            index.insert(&package_name(number), "1.0", &description);
+        }
+        index
+    }
+
+    /// Repeats one step until nothing is added. Returns the packages, those that are missing included.
+    fn model_closure(model: &Model, roots: &BTreeMap<u8, Kinds>, recursive: Kinds) -> BTreeSet<String> {
+        let mut members: BTreeSet<u8> = roots.keys().copied().collect();
+        loop {
+            let mut next = members.clone();
+            for member in &members {
+                let kinds = roots.get(member).copied().unwrap_or(recursive);
+                let Some(fields) = model.get(usize::from(*member)) else { continue };
+                for (kind, dependencies) in DependencyKind::ALL.into_iter().zip(fields) {
+                    if kinds.contains(kind) {
+                        next.extend(dependencies);
+                    }
+                }
+            }
+            if next == members {
+                return members.into_iter().map(package_name).collect();
+            }
+            members = next;
+        }
+    }
+
+    fn kinds() -> impl Strategy<Value = Kinds> {
+        (0..32_u8).prop_map(Kinds)
+    }
+
+    proptest! {
+        #[test]
+        fn closures_are_those_of_a_naive_model(
+            model in proptest::collection::vec(
+                proptest::collection::vec(proptest::collection::btree_set(0..15_u8, 0..3), 5),
+                12,
+            ),
+            roots in proptest::collection::btree_map(0..12_u8, kinds(), 1..4),
+            recursive in kinds(),
+        ) {
+            let index = model_index(&model);
+            let names_of_roots: Vec<(String, Kinds)> =
+                roots.iter().map(|(number, kinds)| (package_name(*number), *kinds)).collect();
+            let requested: Vec<Root<'_>> =
+                names_of_roots.iter().map(|(name, kinds)| root(name, *kinds)).collect();
+            let closure = index.closure(&requested, recursive);
+            let members: BTreeSet<&str> = closure.members.iter().map(|member| member.name).collect();
+            prop_assert_eq!(members.len(), closure.members.len(), "a member is there twice");
+            let missing = closure.missing.iter().map(|missing| missing.name);
+            let all: BTreeSet<String> = members.iter().copied().chain(missing).map(str::to_owned).collect();
+            prop_assert_eq!(all, model_closure(&model, &roots, recursive));
+            for position in 0..closure.members.len() {
+                let chain = closure.chain(position);
+                let is_root = |name: &str| names_of_roots.iter().any(|(root, _)| root == name);
+                prop_assert!(chain.first().is_some_and(|name| is_root(name)), "{:?}", chain);
+                prop_assert!(chain.iter().skip(1).all(|name| !is_root(name)), "{:?}", chain);
+            }
+        }
+    }
+}

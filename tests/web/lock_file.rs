@@ -47,6 +47,11 @@ fn a_requirements_file_is_compared_with_a_python_repository() {
     document::page(&answer, path);
     let page = answer.text();
     assert!(page.contains("<strong>2 packages</strong>: 1 listed") && page.contains("third"), "{page}");
+    // Two texts of one version, and a version that the project does not have.
+    for (version, state) in [("1.0.0", "lists it"), ("9", "lists 1.0<")] {
+        let page = post(&server, path, &[], format!("odd_lib=={version}\n").as_bytes()).text();
+        assert!(page.contains(state), "{version}: {page}");
+    }
 }
 
 #[test]

@@ -27,6 +27,9 @@ fn a_renv_lock_is_compared_with_the_snapshot() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(page.contains("It never listed the versions of: alpha, gone."), "{page}");
+    let none = r#"{"Packages": {"mine": {"Version": "0.1", "Source": "GitHub"}}}"#;
+    let page = post(&server, PAGE, &[], none.as_bytes()).text();
+    assert!(page.contains("<strong>0 packages</strong>") && !page.contains("of no day"), "{page}");
     // As the form of the page sends it.
     let form = "file=beta%0D%0A".to_owned() + "&file=x";
     let own = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];

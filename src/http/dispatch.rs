@@ -103,7 +103,10 @@ pub(super) async fn read(
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
-        Route::Manual(name) => web::manual::answer(app, &name, head),
+        Route::Manual(name) => {
+            let page = async { web::manual::answer(app, &name, head) };
+            answer_within_budget(app, head.peer, page).await
+        }
         Route::Asset(file) => web::asset::answer(&file, head),
         Route::Favicon => Ok(web::asset::favicon(head)),
         Route::Robots => Ok(web::asset::robots()),

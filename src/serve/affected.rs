@@ -87,7 +87,7 @@ async fn read(
     let advisories = advisories.clone();
     // Thousands of versions are compared.
     let rows = tokio::task::spawn_blocking(move || {
-        packages.iter().flat_map(|package| affected(package, language, &advisories)).collect()
+        packages.iter().flat_map(|package| affected(package, language, &advisories)).collect::<Vec<_>>()
     });
     match rows.await {
         Ok(rows) => Ok(Arc::new(Affected { rows, _index: index })),

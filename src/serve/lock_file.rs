@@ -1,17 +1,23 @@
 //! The packages of a lock file, compared with a point: what it lists, and when it listed exactly these versions.
 
-use super::python::detail::project_within;
+use tokio::sync::Semaphore;
+
+use super::python::detail::{ProjectRelease, project_within};
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
 use super::{RepoError, Repositories, history, info};
 use crate::model::point::Point;
 use crate::model::time::Day;
+use crate::python::version::Version;
 use crate::r;
 
 /// Maximum number of packages that are compared.
 pub const MAX_PACKAGES: usize = 2000;
 /// Maximum number of requests to the index of Python packages for one file.
 const MAX_REQUESTS: usize = 16;
+
+/// Files that are compared at a time: one may cause thousands of queries.
+static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// The state of a locked version at a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum State {
     Other(String),
     /// The point has no version of the package.
     Missing,
-    /// The index of the package was not asked, because the file has too many unknown projects.
+    /// The index of the package was not asked, because the file has too many unknown projects, or it did not answer.
     Unknown,
 }
 
@@ -57,6 +63,7 @@ pub async fn r_packages(
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<Locked>, RepoError> {
+    let _permit = COMPARISONS.acquire().await.ok();
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let mut rows = Vec::with_capacity(packages.len());
@@ -102,25 +109,29 @@ pub async fn python_projects(
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<Locked>, RepoError> {
+    let _permit = COMPARISONS.acquire().await.ok();
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(packages.len());
     for (name, version) in packages {
         let mut row =
             Locked { name, version, state: State::Missing, vulnerabilities: Vec::new(), listed: None };
-        match project_within(repositories, point, &row.name, Some(&row.version), Some(&budget)).await {
+        match project_within(repositories, point, &row.name, None, Some(&budget)).await {
             Ok(detail) => {
-                row.state = State::Listed;
-                let found = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
-                row.vulnerabilities = found.iter().map(|finding| finding.id.to_owned()).collect();
-            }
-            Err(RepoError::NotFound(_)) => {
-                match project_within(repositories, point, &row.name, None, Some(&budget)).await {
-                    Ok(detail) => row.state = State::Other(detail.release.version),
-                    Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
-                    Err(RepoError::NotFound(_)) => {}
-                    Err(error) => return Err(error),
+                let requested = Version::lenient(&row.version);
+                let is_requested =
+                    |release: &&ProjectRelease| Version::lenient(&release.version) == requested;
+                match detail.releases.iter().find(is_requested) {
+                    Some(release) => {
+                        row.state = State::Listed;
+                        let found = advisories.of(detail.source, detail.project.as_str(), &release.version);
+                        row.vulnerabilities = found.iter().map(|finding| finding.id.to_owned()).collect();
+                    }
+                    None => row.state = State::Other(detail.release.version),
                 }
             }
+            Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
+            Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
+            Err(RepoError::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
         rows.push(row);

@@ -20,7 +20,7 @@ pub enum State {
     Other(String),
     /// The snapshot does not have the package.
     Missing,
-    /// The server did not ask its index.
+    /// The server did not ask its index, or the index did not answer.
     Unknown,
 }
 
@@ -132,7 +132,7 @@ impl Form {
                         State::Archived(None) => "has it in the archive",
                         State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
                         State::Missing => { span.danger { "does not have it" } },
-                        State::Unknown => "is not known: the index was not asked for more projects",
+                        State::Unknown => "is not known: the index was not asked, or did not answer",
                     } }
                     td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
                 } } }

@@ -37,6 +37,8 @@ const MAX_VERSIONS: usize = 5;
 pub struct Vulnerabilities {
     /// The snapshot.
     pub location: Location,
+    /// Whether the repository has Python packages.
+    pub is_python: bool,
     /// The rows of this page, by package and id.
     pub rows: Vec<Row>,
     /// The number of rows on all pages.
@@ -70,6 +72,9 @@ impl Vulnerabilities {
                 (count(self.total, "advisory", "advisories"))
                 " about versions that this snapshot lists or has in its archive. Advisories are those known today, also "
                 "for snapshots of the past."
+                @if self.is_python {
+                    " Of the projects of an index, the list has those that were requested from this server before."
+                }
             }
             @if !self.rows.is_empty() {
                 section.scroll tabindex="0" aria-label="Known vulnerabilities" { table {
@@ -130,6 +135,7 @@ mod tests {
         };
         let page = Vulnerabilities {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: true,
             rows: vec![row],
             total: 101,
             page: 1,
@@ -139,6 +145,7 @@ mod tests {
         let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
         for part in [
             "101 advisories",
+            "that were requested from this server before",
             "<strong>RSEC-2023-6</strong>, CVE-2020-5238",
             "&lt;script&gt;",
             "1.0, 1.1, 1.2, 1.3, 1.4 and 2 more",

@@ -178,6 +178,15 @@ fn the_api_and_the_command_line_list_versions() {
     assert_eq!(version("?bioc_version=3.16"), is("2.58.0"));
     assert_eq!(version("?bioc_version=3.19").0, 404);
     assert_eq!(version("?bioc_version=new").0, 400);
+    // Pages name the JSON of their version.
+    for path in ["packages/", "packages/Biobase/", "vulnerabilities/"] {
+        let page = server.get(&format!("/bioc/2/web/{path}?bioc=3.16")).text();
+        let json = page.split("href=\"").skip(1).filter_map(|part| part.split('"').next());
+        let json: Vec<&str> = json.filter(|address| address.contains("__api__/repos/")).collect();
+        let is_of_version =
+            |address: &&str| address.contains("snapshot=2") && address.contains("bioc_version=3.16");
+        assert!(!json.is_empty() && json.iter().all(is_of_version), "{path}: {json:?}");
+    }
     let one = server.get("/__api__/repos/bioc/packages/Biobase?bioc_version=3.16").json();
     assert_eq!(
         (&one["bioc_version"], &one["bioc_repo"], &one["repo_type"], &one["bioc_views"]),

@@ -27,6 +27,9 @@ fn a_renv_lock_is_compared_with_the_snapshot() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(page.contains("It never listed the versions of: alpha, gone."), "{page}");
+    let none = r#"{"Packages": {"mine": {"Version": "0.1", "Source": "GitHub"}}}"#;
+    let page = post(&server, PAGE, &[], none.as_bytes()).text();
+    assert!(page.contains("<strong>0 packages</strong>") && !page.contains("of no day"), "{page}");
     // As the form of the page sends it.
     let form = "file=beta%0D%0A".to_owned() + "&file=x";
     let own = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
@@ -47,6 +50,11 @@ fn a_requirements_file_is_compared_with_a_python_repository() {
     document::page(&answer, path);
     let page = answer.text();
     assert!(page.contains("<strong>2 packages</strong>: 1 listed") && page.contains("third"), "{page}");
+    // Two texts of one version, and a version that the project does not have.
+    for (version, state) in [("1.0.0", "lists it"), ("9", "lists 1.0<")] {
+        let page = post(&server, path, &[], format!("odd_lib=={version}\n").as_bytes()).text();
+        assert!(page.contains(state), "{version}: {page}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Pages of what depends on a package, what its installation requires, its binaries, and the file that a client gets.
 
+use std::path::{Path, PathBuf};
+
 use super::document;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
@@ -83,4 +85,27 @@ fn a_package_without_binaries_has_a_page_that_says_so() {
     let page = text(&server, "/team/latest/web/packages/app/binaries/");
     assert!(page.contains("No list of binaries has this package"), "{page}");
     assert_eq!(server.get("/team/latest/web/packages/nothing/binaries/").status, 404);
+}
+
+/// Returns the file in a folder that has this content.
+fn file_with(folder: &Path, content: &[u8]) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    entries.find_map(|path| match path.is_dir() {
+        true => file_with(&path, content),
+        false => std::fs::read(&path).is_ok_and(|bytes| bytes == content).then_some(path),
+    })
+}
+
+#[test]
+fn the_explanation_of_a_damaged_file_does_not_name_its_place() {
+    let server = chain();
+    let archive = server.get("/team/latest/src/contrib/base1_0.1.tar.gz").body;
+    let stored = file_with(server.dir(), &archive).expect("a stored file");
+    std::fs::OpenOptions::new().write(true).open(&stored).expect("ours").set_len(10).expect("cut");
+    let page = text(&server, "/team/latest/web/packages/base1/why/");
+    for part in ["stored, but cannot be served", "the server log has the details"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let place = server.dir().display().to_string();
+    assert!(!page.contains("rspm add") && !page.contains(&place), "{page}");
 }

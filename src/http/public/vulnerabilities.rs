@@ -51,7 +51,7 @@ pub(in crate::http) async fn rows(
         let row = |row: &serve::affected::AffectedPackage| {
             affected_package(row, &principal.source_name(&catalog, row.source), &advisories)
         };
-        selected.filter_map(row).collect()
+        selected.filter_map(row).collect::<Vec<_>>()
     });
     Ok((rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?, total))
 }

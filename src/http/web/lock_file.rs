@@ -111,7 +111,7 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<
     };
     let intervals: Option<Vec<&[lock_file::Interval]>> =
         locked.iter().map(|row| row.listed.as_deref()).collect();
-    let days = intervals.map(lock_file::intersection);
+    let days = intervals.filter(|lists| !lists.is_empty()).map(lock_file::intersection);
     let rows = locked.into_iter().map(|row| Row {
         state: match row.state {
             lock_file::State::Listed => State::Listed,

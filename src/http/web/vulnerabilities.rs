@@ -4,6 +4,7 @@ use super::context::Context;
 use crate::api::public::vulnerability::AffectedPackage;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::rows;
+use crate::model::repository::RepoKind;
 use crate::web::vulnerabilities::{Row, Vulnerabilities};
 
 /// Rows on a page.
@@ -39,6 +40,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         total,
         page,
         pages: total.div_ceil(PER_PAGE),
+        is_python: context.repo.kind == RepoKind::Python,
         json: context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}")),
         location: context.location,
     };

@@ -76,8 +76,8 @@ pub(super) async fn explain_release(
                 format!("404: {source} owns the name {package} and has no version {version}")
             }
             None => format!(
-                "{source} lists no version of {package}: its index omits it; request an archived version with \
-                 --version"
+                "{source} lists no version of {package}: its index omits it; name a version to explain \
+                 an archived one"
             ),
         };
         return Ok(Err(answer));

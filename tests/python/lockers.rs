@@ -56,7 +56,8 @@ fn pdm_locks_and_installs() {
             run_in(&project, pdm);
         }
         let lock = std::fs::read_to_string(project.join("pdm.lock")).expect("a lock file");
-        assert!(lock.contains(&format!("version = \"{expected}\"")) && lock.contains("sha256:"), "{lock}");
+        // PDM leaves the local part of a version out.
+        assert!(lock.contains(&format!("odd_lib-{expected}-py3")) && lock.contains("sha256:"), "{lock}");
         assert_eq!(versions(&project.join(".venv")), ["1.0", expected].map(|text| Some(text.to_owned())));
     }
 }

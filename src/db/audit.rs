@@ -1,5 +1,5 @@
-//! The audit trail: a row for each change by an administrator, written in the transaction of the change. Each row contains
-//! the digest of the row before it, so that a changed, removed or moved row is found.
+//! The audit trail: a row for each change by an administrator, written in the transaction of the change. Each row
+//! contains the digest of the row before it, so that a changed, removed or moved row is detected.
 
 use sha2::Digest;
 
@@ -7,9 +7,9 @@ use super::author::{self, Author};
 use super::{Conn, DbError, Row, Value};
 use crate::model::time::Timestamp;
 
-/// The word of a change that was made.
+/// The outcome of a change that was made.
 pub const SUCCESS: &str = "success";
-/// The word of a change that was refused.
+/// The outcome of a change that was refused.
 pub const REFUSED: &str = "refused";
 
 /// The digest before the first row.
@@ -27,13 +27,13 @@ pub struct AuditRow {
     pub id: i64,
     /// Time of the request for the change.
     pub at: Timestamp,
-    /// How the server identified the author: `socket`, `token`, `session`, `job`.
+    /// The means by which the server identified the author: `socket`, `token`, `session`, `job`.
     pub actor_kind: String,
     /// The author.
     pub actor: String,
     /// Its address, if it is on the network.
     pub address: String,
-    /// What it did: `create source`.
+    /// The action: `create source`.
     pub action: String,
     /// The kind of the object: `source`, `repository`, `token` ….
     pub object_kind: String,
@@ -51,8 +51,8 @@ pub struct AuditRow {
 
 impl AuditRow {
     /// The SHA-256 of all other columns, in this order, each as its length in bytes, a colon, its bytes and a comma (a
-    /// netstring): `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`, `object`,
-    /// `outcome`, `detail`.
+    /// netstring): `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`,
+    /// `object`, `outcome`, `detail`.
     #[must_use]
     pub fn digest(&self) -> String {
         let (id, at) = (self.id.to_string(), self.at.to_string());
@@ -108,8 +108,8 @@ pub fn record_by(
     const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
         detail, previous, sha256) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
-    // Every write locks the clock (`clock::lock`) before the head, or two of them could wait for each other. The lock of the
-    // head lasts until the commit, so the order of rows is the order of commits.
+    // Every write locks the clock (`clock::lock`) before the head, or two of them could wait for each other. The lock
+    // of the head lasts until the commit, so the order of rows is the order of commits.
     c.execute(LOCK, &[])?;
     let mut rows = c.query(NEXT, &[])?;
     let head = rows.first_mut().ok_or_else(missing_head)?;
@@ -147,7 +147,7 @@ pub fn record_by(
     c.execute(HEAD, &[sha256.into()]).map(drop)
 }
 
-/// One line of limited length: PostgreSQL stores no NUL, and readers expect one line.
+/// Returns a text as one line of limited length: PostgreSQL stores no NUL, and readers expect one line.
 fn text(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
 }
@@ -227,7 +227,7 @@ pub struct Verification {
     pub last: i64,
     /// The digest of the newest row.
     pub sha256: String,
-    /// What is wrong, by row; at most a hundred sentences.
+    /// The problems, by row; at most a hundred sentences.
     pub problems: Vec<String>,
 }
 
@@ -321,8 +321,8 @@ fn decode(mut row: Row) -> Result<AuditRow, DbError> {
 mod tests {
     use super::*;
 
-    /// The digest of this row, as `sha256sum` prints it for the bytes that [`AuditRow::digest`] describes. A change of it
-    /// would break the trail of every database.
+    /// The digest of this row, as `sha256sum` prints it for the bytes that [`AuditRow::digest`] describes. A change of
+    /// it would break the trail of every database.
     #[test]
     fn the_digest_of_a_row_is_that_of_its_netstrings() {
         let row = AuditRow {

@@ -1,14 +1,14 @@
-//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it
+//! The author of a write, for the audit trail. A task sets the author for all that it awaits; a write takes it
 //! from the task that calls it to the thread that runs it.
 
 use std::cell::RefCell;
 
 use crate::model::time::Timestamp;
 
-/// Who causes a write.
+/// The author of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// How the server identified the author.
+    /// The means by which the server identified the author.
     pub kind: AuthorKind,
     /// As in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
     pub name: String,
@@ -18,7 +18,7 @@ pub struct Author {
     pub at: Timestamp,
 }
 
-/// How the server identified an author.
+/// The means by which the server identified an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorKind {
     /// By the user of the machine at the other end of the admin socket.
@@ -45,7 +45,7 @@ impl AuthorKind {
 }
 
 impl Author {
-    /// Work of the server.
+    /// Returns the author of work of the server itself.
     #[must_use]
     pub fn job(name: &str, at: Timestamp) -> Author {
         Author { kind: AuthorKind::Job, name: name.to_owned(), address: String::new(), at }
@@ -53,40 +53,41 @@ impl Author {
 }
 
 tokio::task_local! {
-    static OF_TASK: Author;
+    static AUTHOR_OF_TASK: Author;
 }
 
 thread_local! {
-    static OF_WRITE: RefCell<Option<Author>> = const { RefCell::new(None) };
+    static AUTHOR_OF_WRITE: RefCell<Option<Author>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`; `author` is the author of the writes that it calls.
 pub async fn scope<T>(author: Author, work: impl Future<Output = T>) -> T {
-    OF_TASK.scope(author, work).await
+    AUTHOR_OF_TASK.scope(author, work).await
 }
 
 /// The author of the writes of this task, if one was set.
 #[must_use]
 pub fn of_task() -> Option<Author> {
-    OF_TASK.try_with(Clone::clone).ok()
+    AUTHOR_OF_TASK.try_with(Clone::clone).ok()
 }
 
 /// The author of the write that this thread runs, if one was set.
 #[must_use]
 pub fn of_write() -> Option<Author> {
-    OF_WRITE.with_borrow(Clone::clone)
+    AUTHOR_OF_WRITE.with_borrow(Clone::clone)
 }
 
 /// Runs a write of an author on this thread.
 pub(super) fn run<T>(author: Option<&Author>, write: impl FnOnce() -> T) -> T {
-    /// Also removes the author of a write that panics: the thread continues with other writes.
+    /// Removes the author of the write when it is dropped, also after a panic: the thread continues with
+    /// other writes.
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
-            OF_WRITE.set(None);
+            AUTHOR_OF_WRITE.set(None);
         }
     }
-    OF_WRITE.set(author.cloned());
+    AUTHOR_OF_WRITE.set(author.cloned());
     let _reset = Reset;
     write()
 }

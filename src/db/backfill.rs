@@ -13,7 +13,7 @@ pub struct PendingBackfill {
     pub rate: i64,
     /// The user who requested it.
     pub actor: String,
-    /// When it was requested.
+    /// Time of the request.
     pub requested_at: Timestamp,
 }
 
@@ -58,7 +58,7 @@ pub struct Archive {
     pub file: String,
     /// Size in bytes.
     pub size: i64,
-    /// When it was published.
+    /// Publication time.
     pub published_at: Timestamp,
 }
 

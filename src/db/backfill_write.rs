@@ -29,7 +29,7 @@ pub struct StoredRelease {
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The file's name in URLs.
     pub file: String,
@@ -226,7 +226,7 @@ pub struct BackfillPublish {
     pub tree: TreeId,
     /// The tree's first step, before which the steps are inserted.
     pub first: Seq,
-    /// When the work began.
+    /// Start time of the work.
     pub started_at: Timestamp,
     /// The user who requested it.
     pub actor: String,

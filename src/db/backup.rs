@@ -30,9 +30,9 @@ pub struct BackupResult {
     pub place: String,
     /// The command.
     pub command: RecordedCommand,
-    /// When the backup began, or the test ended.
+    /// Start time of the backup, or end time of the test.
     pub at: Timestamp,
-    /// Why it failed; `None` if it succeeded.
+    /// The reason why it failed; `None` if it succeeded.
     pub error: Option<String>,
     /// The value of `at` for the last run that succeeded; `None` if there is none.
     pub succeeded_at: Option<Timestamp>,

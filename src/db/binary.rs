@@ -23,7 +23,8 @@ pub struct Binary {
     pub number: i64,
     /// The file's name in URLs.
     pub name: String,
-    /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server has it.
+    /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server
+    /// has it.
     pub locator: String,
     /// Size in bytes.
     pub size: Option<i64>,
@@ -35,9 +36,10 @@ pub struct Binary {
     pub state: FileState,
     /// The storage class of the blob, if it is stored.
     pub class: Option<String>,
-    /// When it was published.
+    /// Publication time.
     pub at: Timestamp,
-    /// When an administrator removed it; `None` for a binary that was replaced, which remains in older snapshots.
+    /// Time of its removal by an administrator; `None` for a binary that was replaced, which remains in older
+    /// snapshots.
     pub removed_at: Option<Timestamp>,
     /// Its index record.
     pub stanza: Vec<u8>,
@@ -132,8 +134,8 @@ pub fn archived_releases(
     rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
 }
 
-/// Returns the source's tree of binaries with the given label, and creates it if it is missing. The caller publishes
-/// afterwards, which bumps the catalog.
+/// Returns the source's tree of binaries with the given label, and creates it if it is missing. The publish of the
+/// caller then bumps the catalog.
 pub fn get_or_create_tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
     let trees = tree::of_source(c, source)?;
     match trees.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {

@@ -13,7 +13,7 @@ pub struct Blob {
     pub class: String,
     /// Size in bytes.
     pub size: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: Timestamp,
 }
 

@@ -103,7 +103,7 @@ fn audit_publish(c: &mut dyn Conn, p: &Publish, tx: TxId, at: Timestamp) -> Resu
     audit::record_by(c, &author, p.kind.as_str(), (object.0, &object.1), (audit::SUCCESS, &detail))
 }
 
-/// The name in a row; empty if there is none.
+/// Returns the name in a row; empty if there is no such row.
 fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError> {
     c.query(sql, &[id.into()])?.first_mut().map_or_else(|| Ok(String::new()), |row| row.text(0))
 }
@@ -122,7 +122,7 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
     Ok((TxId(row.int(0)?), row.time(1)?))
 }
 
-/// Closes a day: nothing can be published before `end` (the first instant after it) any more, even by a node with a
+/// Closes a day: nothing can be published before `end` (the first instant after it) from then on, even by a node with a
 /// slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";

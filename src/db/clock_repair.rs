@@ -43,6 +43,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         for (id, _, to) in &transactions {
             set_time(c, *id, *to)?;
         }
+        set_pins(c, now, &transactions)?;
         reset_future_times(c, now)?;
         c.execute(ROW, &[row.into()])?;
         let detail = format!("{skew}; transactions with another time: {}", transactions.len());
@@ -62,6 +63,28 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
         "UPDATE repo_step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
     ];
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
+}
+
+/// Moves the ends of the times of promoted states that are later than `now`: they are after the same transactions as before.
+/// `transactions` are in the order of their times.
+fn set_pins(
+    c: &mut dyn Conn,
+    now: Timestamp,
+    transactions: &[(TxId, Timestamp, Timestamp)],
+) -> Result<(), DbError> {
+    const FUTURE: &str = "SELECT pinned_at FROM repo_pin WHERE pinned_at > CAST($1 AS BIGINT) \
+        UNION SELECT pinned_at FROM promotion WHERE pinned_at > CAST($1 AS BIGINT) ORDER BY pinned_at";
+    const STATEMENTS: [&str; 2] = [
+        "UPDATE repo_pin SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
+        "UPDATE promotion SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
+    ];
+    for row in c.query(FUTURE, &[now.into()])? {
+        let old = row.time(0)?;
+        let last = transactions.iter().take_while(|(_, from, _)| *from < old).last();
+        let new = last.map_or(now, |(_, _, to)| Timestamp(to.0 + 1));
+        STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[new.into(), old.into()]).map(drop))?;
+    }
+    Ok(())
 }
 
 /// Resets rows with a time in the future: leases and holds that end in over a day, which no node takes; times of the

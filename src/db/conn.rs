@@ -84,7 +84,7 @@ impl Value {
         }
     }
 
-    /// Returns the text of a digest, a name …, or NULL.
+    /// Returns the text of a value such as a digest or a name, or NULL.
     pub fn opt_text(value: Option<impl ToString>) -> Value {
         value.map_or(Value::Null, |v| Value::Text(v.to_string()))
     }

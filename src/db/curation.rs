@@ -31,7 +31,7 @@ pub struct DefinitionFile {
     pub content: Vec<u8>,
 }
 
-/// What a definition allows of a project: its normal name, and the text of the rule.
+/// The rule of a definition for a project: its normal name, and the text of the rule.
 pub type RuleRow = (String, String);
 
 /// Returns the base of each step of each tree of a curated source, by tree and step.
@@ -89,7 +89,7 @@ pub fn projects(
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns what a step allows of a project; `None` if it does not list it.
+/// Returns the rule of a step for a project; `None` if the step does not list the project.
 pub fn rule(c: &mut dyn Conn, tree: TreeId, seq: Seq, fold: &str) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND fold = $3";
     let row = c.query(FIND, &[tree.into(), seq.into(), fold.into()])?.into_iter().next();

@@ -119,6 +119,22 @@ pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<V
     results.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
 }
 
+/// Returns the downloads of a package on each of the days from `from` up to, not including, `until`.
+pub fn package_days(
+    c: &mut dyn Conn,
+    (language, source, package): (&str, &str, &str),
+    from: i64,
+    until: i64,
+) -> Result<Vec<i64>, DbError> {
+    // The key begins with the day, so that each day is one search.
+    const DAY: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download \
+        WHERE day = $1 AND language = $2 AND source = $3 AND package = $4";
+    let params = |day: i64| vec![day.into(), language.into(), source.into(), package.into()];
+    let days: Vec<Vec<Value>> = (from..until).map(params).collect();
+    let results = c.query_many(DAY, &days)?;
+    results.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
+}
+
 /// Returns the downloads of a day, per package.
 pub fn day_counts(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
     const DAY: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \

@@ -82,17 +82,17 @@ pub struct GitBuild {
     pub replaces: bool,
     /// The trigger: `schedule`, `webhook`, or a user name.
     pub actor: String,
-    /// When it was put in the queue.
+    /// Time at which it was put in the queue.
     pub queued_at: Timestamp,
-    /// When the last attempt began.
+    /// Start time of the last attempt.
     pub started_at: Option<Timestamp>,
-    /// When the build ended.
+    /// End time of the build.
     pub ended_at: Option<Timestamp>,
     /// The transaction that published its result.
     pub tx: Option<TxId>,
     /// The published version; empty until it is published.
     pub version: String,
-    /// Why it failed, or a remark; one sentence.
+    /// The reason why it failed, or a remark; one sentence.
     pub reason: String,
     /// The stored log.
     pub log: Option<Sha256>,
@@ -141,7 +141,7 @@ pub struct NewBuild<'a> {
     pub commit: &'a str,
     /// Its state.
     pub state: BuildState,
-    /// Why it is not built.
+    /// The reason why it is not built.
     pub reason: &'a str,
     /// Whether its package replaces the same version.
     pub replaces: bool,
@@ -233,8 +233,8 @@ pub fn page(
     Ok(builds.into_iter().skip(offset).take(limit).collect())
 }
 
-/// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that someone
-/// requested remain.
+/// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that
+/// someone requested remain.
 pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
@@ -326,7 +326,7 @@ pub struct AttemptEnd<'a> {
     pub tx: Option<TxId>,
     /// The published version.
     pub version: &'a str,
-    /// Why it failed, or a remark.
+    /// The reason why it failed, or a remark.
     pub reason: &'a str,
     /// The earliest time of another attempt.
     pub due_at: Timestamp,
@@ -381,9 +381,9 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
-/// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and deletes
-/// skipped commits of branches from before. Returns the number of removed logs; the sweep removes their objects. The rows of
-/// other builds remain: they record which commits and tags were built.
+/// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and
+/// deletes skipped commits of branches from before. Returns the number of removed logs; the sweep removes their
+/// objects. The rows of other builds remain: they record which commits and tags were built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \

@@ -58,7 +58,7 @@ pub struct GitBuilder {
     pub credential: Option<i64>,
     /// Secret of webhooks, encrypted.
     pub webhook_secret: Option<String>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Time of the last successful poll.
     pub polled_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ pub struct GitBuilder {
     pub failures: i64,
     /// The newest commit of the branch at the last poll; empty before the first poll.
     pub head: String,
-    /// Why the last poll failed; empty if it succeeded.
+    /// The reason why the last poll failed; empty if it succeeded.
     pub error: String,
 }
 

@@ -50,7 +50,7 @@ pub struct GitCredential {
     pub fingerprint: String,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     pub known_hosts: String,
-    /// When it was imported.
+    /// Time of the import.
     pub created_at: Timestamp,
 }
 

@@ -25,6 +25,16 @@ pub enum Sequence {
     GitBuilder,
     /// `git_build.id`.
     GitBuild,
+    /// `metadata.id`.
+    Metadata,
+    /// The number in `url_alias.token`.
+    UrlAlias,
+    /// `promotion.id`.
+    Promotion,
+    /// `block_rule.id`.
+    BlockRule,
+    /// The number of changes of the table `block_rule`.
+    BlockRuleChange,
 }
 
 impl Sequence {
@@ -40,6 +50,11 @@ impl Sequence {
             Sequence::GitCredential => "git_credential",
             Sequence::GitBuilder => "git_builder",
             Sequence::GitBuild => "git_build",
+            Sequence::Metadata => "metadata",
+            Sequence::UrlAlias => "url_alias",
+            Sequence::Promotion => "promotion",
+            Sequence::BlockRule => "block_rule",
+            Sequence::BlockRuleChange => "block_rule_change",
         }
     }
 }

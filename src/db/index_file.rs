@@ -18,7 +18,7 @@ pub struct KnownFile {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// Number of times that other bytes had its name before.
+    /// Number of times that different bytes had its name before.
     pub revision: i64,
     /// Its name.
     pub name: String,
@@ -41,7 +41,7 @@ pub struct KnownFile {
 /// A life that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenLife {
-    /// When it began.
+    /// Start time.
     pub from: i64,
     /// The number of its facts.
     pub variant: i64,
@@ -54,7 +54,7 @@ pub struct OpenLife {
 pub struct NewFile {
     /// Its version, as the index states it.
     pub version: String,
-    /// Number of times that other bytes had its name before.
+    /// Number of times that different bytes had its name before.
     pub revision: i64,
     /// Its name.
     pub name: String,
@@ -78,11 +78,11 @@ pub enum FileRowChange {
     Introduce {
         /// The file.
         file: Box<NewFile>,
-        /// When it begins to be listed.
+        /// Start time of the listing.
         from: i64,
-        /// Why it is yanked.
+        /// The reason why it is yanked.
         yanked: Option<String>,
-        /// When the yank begins; `None` if the file is yanked from its beginning on.
+        /// Start time of the yank; `None` if the file is yanked from its beginning on.
         marked_from: Option<i64>,
     },
     /// A known file is listed from an instant on.
@@ -93,9 +93,9 @@ pub enum FileRowChange {
         file: FileId,
         /// The number of its facts.
         variant: i64,
-        /// When it begins to be listed.
+        /// Start time of the listing.
         from: i64,
-        /// Why it is yanked.
+        /// The reason why it is yanked.
         yanked: Option<String>,
     },
     /// A life ends.
@@ -104,9 +104,9 @@ pub enum FileRowChange {
         release: ReleaseId,
         /// Its file.
         file: FileId,
-        /// When it began.
+        /// Start time.
         from: i64,
-        /// When it ends.
+        /// End time.
         at: i64,
     },
     /// Facts for further lives.
@@ -118,7 +118,7 @@ pub enum FileRowChange {
         /// The facts as JSON.
         facts: Vec<u8>,
     },
-    /// Another location of the bytes.
+    /// A new location of the bytes.
     Locate {
         /// The file.
         file: FileId,
@@ -221,10 +221,10 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
-    let mut new_files: Vec<Introduced<'_>> = Vec::new();
+    let mut new_files: Vec<IntroducedFile<'_>> = Vec::new();
     for change in changes {
         match change {
-            FileRowChange::Introduce { file, from, yanked, marked_from } => new_files.push(Introduced {
+            FileRowChange::Introduce { file, from, yanked, marked_from } => new_files.push(IntroducedFile {
                 file,
                 from: *from,
                 yanked: yanked.as_deref(),
@@ -268,7 +268,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
             FileId(next - 1)
         };
         let mut rows = Vec::new();
-        for Introduced { file, from, yanked, marked_from } in &new_files {
+        for IntroducedFile { file, from, yanked, marked_from } in &new_files {
             let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
             let file_id = id();
             let json = file.facts.as_slice().into();
@@ -308,12 +308,13 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Lists the files of a project that would begin to be listed after an instant from that instant on.
+/// Moves lives of a project that begin after the instant `at` to that instant, so that their files are listed from
+/// then on.
 ///
 /// # Errors
 /// Database errors.
-pub fn list_young(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
-    // Lives that ended before they were visible: the others would overlap them.
+pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
+    // Lives that ended before they were visible: the moved ones would overlap them.
     const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq > $3 \
         AND to_seq < $4";
     const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
@@ -368,7 +369,7 @@ fn life(
 }
 
 /// A new file, see [`FileRowChange::Introduce`].
-struct Introduced<'a> {
+struct IntroducedFile<'a> {
     file: &'a NewFile,
     from: i64,
     yanked: Option<&'a str>,
@@ -379,7 +380,7 @@ struct Introduced<'a> {
 fn releases<'a>(
     c: &mut dyn Conn,
     target: Target,
-    new_files: &[Introduced<'a>],
+    new_files: &[IntroducedFile<'a>],
 ) -> Result<HashMap<&'a str, ReleaseId>, DbError> {
     const FIND: &str =
         "SELECT version, id FROM release WHERE package_id = $1 AND origin_id = $2 AND revision = 0";
@@ -394,7 +395,7 @@ fn releases<'a>(
     // The time of the first file of each new version.
     let mut missing: Vec<(&'a str, i64)> = Vec::new();
     let mut positions: HashMap<&'a str, usize> = HashMap::new();
-    for Introduced { file, from, .. } in new_files {
+    for IntroducedFile { file, from, .. } in new_files {
         let version = file.version.as_str();
         if let Some(id) = known.get(version) {
             releases.insert(version, *id);

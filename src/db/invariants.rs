@@ -151,6 +151,16 @@ const RULES: &[Rule] = &[
         sql: "SELECT id, builder_id FROM git_build WHERE state = 'published' AND tx_id IS NULL LIMIT $1",
     },
     Rule {
+        violation: "a repository that changes by promotion only has the newest states of its sources, or another one has not",
+        columns: &["repository", "list"],
+        sql: "SELECT s.repo_id, s.seq FROM repo_step s LEFT JOIN repo_pin p ON p.repo_id = s.repo_id AND p.seq = s.seq \
+            LEFT JOIN repo_policy y ON y.repo_id = s.repo_id \
+            WHERE s.seq = (SELECT max(n.seq) FROM repo_step n WHERE n.repo_id = s.repo_id) \
+            AND (y.repo_id IS NULL AND p.repo_id IS NOT NULL OR y.repo_id IS NOT NULL AND p.repo_id IS NULL) \
+            AND EXISTS (SELECT 1 FROM subscription u WHERE u.repo_id = s.repo_id AND u.seq = s.seq) \
+            ORDER BY s.repo_id LIMIT $1",
+    },
+    Rule {
         violation: "a README has no object",
         columns: &["release", "SHA-256"],
         sql: "SELECT release_id, readme_sha256 FROM detail d WHERE d.readme_sha256 IS NOT NULL \

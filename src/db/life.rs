@@ -72,6 +72,19 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRele
     Ok(rows)
 }
 
+/// Calls `f` with each record listed in a tree at a step, in any order.
+pub fn each_listed(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    f: &mut dyn FnMut(ListedRelease),
+) -> Result<(), DbError> {
+    c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
+        f(decode_listed(row)?);
+        Ok(())
+    })
+}
+
 /// Like [`listed`], limited to these packages.
 pub fn listed_of(
     c: &mut dyn Conn,
@@ -99,7 +112,7 @@ pub struct ListedName {
     pub package: PackageId,
     /// The listed version (that of the record without a path, if there are several).
     pub version: String,
-    /// When it was published, if known.
+    /// Publication time, if known.
     pub published_at: Option<Timestamp>,
     /// The release of that version.
     pub release: ReleaseId,
@@ -173,7 +186,7 @@ pub struct ReleaseFile {
     pub version: String,
     /// Its revision.
     pub revision: i64,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The file.
     pub file: FileId,
@@ -316,7 +329,7 @@ pub struct FileInfo {
     pub file: String,
     /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// When it was published, if known.
+    /// Publication time, if known.
     pub published_at: Option<Timestamp>,
 }
 
@@ -382,7 +395,7 @@ pub struct CurrentLife {
     pub revision: i64,
     /// Number of the record that is served.
     pub variant: i64,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The release's source package.
     pub file: FileId,
@@ -479,7 +492,7 @@ pub fn presence(
 }
 
 /// Returns the release with the highest revision of a version of a package from a source, and the revision, whether or
-/// not it has a life now; other bytes of this version get the next revision. `None` if the source never had the
+/// not it has a life now; different bytes of this version get the next revision. `None` if the source never had the
 /// version.
 pub fn newest_revision(
     c: &mut dyn Conn,

@@ -38,7 +38,7 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     work: UnboundedSender<PendingTransaction>,
     signals: Arc<Signals>,
-    /// Cancelled at the first use: before, the database needs no connection.
+    /// Cancelled at the first use: before it, the database needs no connection.
     first_use: CancellationToken,
     shutdown: CancellationToken,
 }

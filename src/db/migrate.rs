@@ -164,6 +164,34 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0020_curated.sqlite.sql"),
         postgres: include_str!("migrations/0020_curated.postgres.sql"),
     },
+    Migration {
+        number: 21,
+        name: "metadata",
+        expand_only: true,
+        sqlite: include_str!("migrations/0021_metadata.sqlite.sql"),
+        postgres: include_str!("migrations/0021_metadata.postgres.sql"),
+    },
+    Migration {
+        number: 22,
+        name: "promotion",
+        expand_only: true,
+        sqlite: include_str!("migrations/0022_promotion.sqlite.sql"),
+        postgres: include_str!("migrations/0022_promotion.postgres.sql"),
+    },
+    Migration {
+        number: 23,
+        name: "block_rule",
+        expand_only: true,
+        sqlite: include_str!("migrations/0023_block_rule.sqlite.sql"),
+        postgres: include_str!("migrations/0023_block_rule.postgres.sql"),
+    },
+    Migration {
+        number: 24,
+        name: "job_run",
+        expand_only: true,
+        sqlite: include_str!("migrations/0024_job_run.sqlite.sql"),
+        postgres: include_str!("migrations/0024_job_run.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -11,6 +11,7 @@ pub mod binary;
 pub mod binary_list;
 pub mod bioconductor;
 pub mod blob;
+pub mod block_rule;
 mod checkpoint;
 pub mod clock;
 pub mod clock_difference;
@@ -34,9 +35,11 @@ pub mod ids;
 pub mod import;
 pub mod index_file;
 pub mod invariants;
+pub mod job_run;
 pub mod lease;
 pub mod life;
 pub mod link;
+pub mod metadata;
 pub mod migrate;
 pub mod node;
 pub mod package;
@@ -46,10 +49,12 @@ mod pgconnect;
 mod pgerror;
 mod pgwire;
 mod postgres;
+pub mod promotion;
 pub mod pypi;
 pub mod python_file;
 pub mod python_write;
 pub mod release;
+pub mod release_facts;
 pub mod rendered;
 pub mod repo;
 pub mod restored;
@@ -120,7 +125,7 @@ impl Db {
         Db::open_as(config, Schema::Core, None, MigrationMode::Exclusive)
     }
 
-    /// Opens the database of usage data, which several processes may use at a time. Blocks.
+    /// Opens the database of usage data, which several processes may use at the same time. Blocks.
     ///
     /// # Errors
     /// As [`Db::open`].

@@ -102,7 +102,7 @@ impl PgConn {
         self.execute_batch("COMMIT")
     }
 
-    /// With a pooler, closes the prepared statements within the transaction in which they exist.
+    /// Closes the prepared statements, with a pooler, within the transaction in which they exist.
     fn end_statements(&mut self) {
         if self.is_pooled() {
             self.statements.clear();

@@ -9,9 +9,9 @@ use crate::model::time::Timestamp;
 /// A project that the index lists or listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// When the index began to list it; 0 if that was before the first sync.
+    /// Time from which the index listed it; 0 if that was before the first sync.
     pub from_at: i64,
-    /// When the index ceased to list it; [`Seq::OPEN`] if it lists it.
+    /// Time from which the index no longer listed it; [`Seq::OPEN`] if it lists it.
     pub to_at: i64,
     /// The serial of its last change; `None` for an index without serials.
     pub serial: Option<i64>,
@@ -26,7 +26,7 @@ pub struct PageState {
     pub etag: Option<String>,
     /// Digest of the page.
     pub page: Sha256,
-    /// When it was read.
+    /// Time at which it was read.
     pub fetched_at: Timestamp,
     /// The instant up to which it describes the project, not counting what the list of projects states.
     pub valid_at: i64,
@@ -36,7 +36,7 @@ pub struct PageState {
     pub reason: Option<String>,
 }
 
-/// What is known of a project: its newest row, and the last reading.
+/// The stored facts about a project: its newest row, and the last reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
     /// Its newest row.
@@ -133,8 +133,8 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
     Ok(Some(KnownProject { project, package, reading, head: row.int(4)? }))
 }
 
-/// Adds a project that the list of the index lacks, listed from an instant on; `head` is that of the tree. Does nothing if
-/// it is listed.
+/// Adds a project that the list of the index lacks, listed from an instant on; `head` is that of the tree. Does nothing
+/// if it is listed.
 ///
 /// # Errors
 /// Database errors.
@@ -232,7 +232,7 @@ pub enum ListChange {
         /// Its serial.
         serial: Option<i64>,
     },
-    /// Another serial.
+    /// A listed project with a new serial.
     Changed {
         /// The normal name.
         fold: String,
@@ -272,7 +272,7 @@ pub fn apply(
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
         WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
         AND r.from_at = $4)";
-    // Serials of one index never decrease: these are those of another one, and the page must be read again.
+    // Serials of one index never decrease: these are of another index, and the page must be read again.
     const RESET: &str = "UPDATE look SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
         (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
         AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.fold = $2 AND r.from_at = $3 \
@@ -322,17 +322,17 @@ pub fn apply(
     c.batch_insert("project", &COLUMNS, &added)
 }
 
-/// Lists the projects again whose removal was not published, because the sync was interrupted: it would begin in the
-/// middle of the row that a later sync inserts. `head` is that of the tree, 0 before the first sync.
+/// Lists the projects again whose removal was not published because the sync was interrupted; otherwise their rows
+/// would overlap those that a later sync inserts. `head` is that of the tree, 0 before the first sync.
 pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
         AND to_at < $1";
     c.execute(REOPEN, &[Seq::OPEN.into(), source.into(), head.into()]).map(drop)
 }
 
-/// Forgets the serials of all readings, whose pages then are read again: another index, or a restored copy, numbers its
-/// changes anew. `head` is that of the tree, up to which the readings of unchanged projects remain valid.
-pub fn forget_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+/// Removes the serials of all readings, so that their pages are read again: another index, or a restored copy, assigns
+/// different serials. `head` is that of the tree, up to which the readings of unchanged projects remain valid.
+pub fn remove_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
         (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
         ON r.source_id = s.id AND r.fold = p.name AND r.to_at = $3 WHERE p.id = look.package_id) \
@@ -340,16 +340,16 @@ pub fn forget_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(
     c.execute(FORGET, &[head.into(), source.into(), Seq::OPEN.into()]).map(drop)
 }
 
-/// Moves the head of a tree whose sequence numbers are times; never back.
+/// Moves the head of a tree whose sequence numbers are times; an older `head` has no effect.
 pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbError> {
     const MOVE: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
     c.execute(MOVE, &[head.into(), tree.into()]).map(drop)
 }
 
-/// Returns the names of projects that were looked at and changed since: the index states another serial, or ceased to
-/// list them at `removed_at` or later, unless it is known that they are quarantined. At most `limit`, those that were
-/// looked at last first.
-pub fn followed(
+/// Returns the names of projects that changed after their last reading: the index states another serial, or stopped
+/// listing them at `removed_at` or later, unless they are known to be quarantined. At most `limit` names, those with
+/// the newest readings first.
+pub fn outdated_readings(
     c: &mut dyn Conn,
     source: SourceId,
     removed_at: i64,
@@ -368,9 +368,9 @@ pub fn followed(
 /// Numbers about a source of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexCounts {
-    /// Projects that the index lists.
+    /// Number of projects that the index lists.
     pub projects: i64,
-    /// Projects that were looked at.
+    /// Number of projects whose page was read.
     pub readings: i64,
     /// The highest serial.
     pub serial: Option<i64>,

@@ -147,7 +147,7 @@ pub struct KnownProject {
     pub name: String,
     /// Whether the tree still lists it at the step.
     pub is_listed: bool,
-    /// The newest step up to then that changed it, as [`last_change`].
+    /// The newest step, up to the requested one, that changed it; see [`last_change`].
     pub changed: Seq,
 }
 
@@ -163,7 +163,8 @@ pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownPro
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree never listed it until then.
+/// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree did not list it at any of
+/// them.
 pub fn last_change(
     c: &mut dyn Conn,
     tree: TreeId,

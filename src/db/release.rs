@@ -19,7 +19,7 @@ pub struct FormerRelease {
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// Size in bytes, if known.
     pub size: Option<i64>,

@@ -18,7 +18,7 @@ pub struct RenderedRow {
     pub sha256: Sha256,
     /// Size of the stored bytes.
     pub size: i64,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 

@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, Value, ids};
 use crate::model::ids::{RepoId, SourceId, TxId};
 use crate::model::name::Name;
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::time::Timestamp;
 
 /// A repository.
@@ -21,8 +21,10 @@ pub struct Repo {
     pub hidden: bool,
     /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
+    /// The changes that it takes.
+    pub changes: ChangePolicy,
 }
 
 /// A repository to create.
@@ -38,6 +40,8 @@ pub struct NewRepo {
     pub hidden: bool,
     /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
+    /// The changes that it takes.
+    pub changes: ChangePolicy,
 }
 
 /// A change to a repository; `None` leaves a property unchanged.
@@ -51,6 +55,8 @@ pub struct Edit {
     pub hidden: Option<bool>,
     /// Whether it is served only to authenticated clients.
     pub authenticated: Option<bool>,
+    /// The changes that it takes.
+    pub changes: Option<ChangePolicy>,
 }
 
 /// One entry of a subscription list.
@@ -69,17 +75,23 @@ pub struct RepoStep {
     pub repo: RepoId,
     /// Its number, from 1.
     pub seq: i64,
-    /// When it took effect.
+    /// Time at which it took effect.
     pub at: Timestamp,
     /// The transaction that created it.
     pub tx: TxId,
     /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
+    /// The end of the time from which the states of the sources are taken; `None` for the newest states.
+    pub pinned_at: Option<Timestamp>,
 }
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, name, kind, description, hidden, authenticated, created_at FROM repo ", $rest)
+        concat!(
+            "SELECT id, name, kind, description, hidden, authenticated, created_at, coalesce(changes, 'any') \
+             FROM repo LEFT JOIN repo_policy ON repo_id = id ",
+            $rest
+        )
     };
 }
 
@@ -92,6 +104,7 @@ fn decode(mut row: Row) -> Result<Repo, DbError> {
         hidden: row.int(4)? != 0,
         authenticated: row.int(5)? != 0,
         created_at: row.time(6)?,
+        changes: row.parse(7, "a policy of changes")?,
     })
 }
 
@@ -128,7 +141,18 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
         now.into(),
     ];
     c.execute(CREATE, &params)?;
+    set_policy(c, id, repo.changes)?;
     Ok(id)
+}
+
+/// Sets the changes that a repository takes.
+fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO repo_policy (repo_id, changes) VALUES (CAST($1 AS BIGINT), $2)";
+    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    match changes {
+        ChangePolicy::Any => Ok(()),
+        changes => c.execute(INSERT, &[id.into(), changes.as_str().into()]).map(drop),
+    }
 }
 
 /// Changes a repository. Bump the catalog afterwards. Returns false if the repository does not exist.
@@ -146,6 +170,9 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
         edit.authenticated.unwrap_or(old.authenticated).into(),
         id.into(),
     ];
+    if let Some(changes) = edit.changes {
+        set_policy(c, id, changes)?;
+    }
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
@@ -154,18 +181,23 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_pin WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    supersede_promotions(c, id)?;
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }
 
 /// Returns every subscription list of every repository, by repository, oldest first.
 pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
-    const STEPS: &str = "SELECT repo_id, seq, at, tx_id FROM repo_step ORDER BY repo_id, seq";
+    const STEPS: &str = "SELECT s.repo_id, s.seq, s.at, s.tx_id, p.pinned_at FROM repo_step s LEFT JOIN repo_pin p \
+        ON p.repo_id = s.repo_id AND p.seq = s.seq ORDER BY s.repo_id, s.seq";
     const SUBSCRIPTIONS: &str =
         "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
     let mut steps = Vec::new();
     for row in c.query(STEPS, &[])? {
         let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
-        steps.push(RepoStep { repo, seq: row.int(1)?, at: row.time(2)?, tx, subscriptions: Vec::new() });
+        let (seq, at, pinned_at) = (row.int(1)?, row.time(2)?, row.opt_time(4)?);
+        steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at });
     }
     let mut index = 0;
     for mut row in c.query(SUBSCRIPTIONS, &[])? {
@@ -197,24 +229,39 @@ pub struct NewRepoStep {
     pub repo: RepoId,
     /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
+    /// The end of the time from which the states of the sources are taken; `None` for the newest states.
+    pub pinned_at: Option<Timestamp>,
 }
 
-/// Writes the next subscription list.
+/// Writes the next subscription list. Requested promotions of the repository are superseded.
 pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
     const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
     const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
     const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
+    const PIN: &str = "INSERT INTO repo_pin (repo_id, seq, pinned_at) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
     }
     let rows = c.query(NEXT, &[step.repo.into()])?;
     let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;
     c.execute(STEP, &[step.repo.into(), seq.into(), at.into(), tx.into()])?;
+    if let Some(pinned_at) = step.pinned_at {
+        c.execute(PIN, &[step.repo.into(), seq.into(), pinned_at.into()])?;
+    }
+    supersede_promotions(c, step.repo)?;
     for (position, s) in (1_i64..).zip(&step.subscriptions) {
         let label = s.label.as_str().into();
         c.execute(ENTRY, &[step.repo.into(), seq.into(), position.into(), s.source.into(), label])?;
     }
     Ok(())
+}
+
+/// Ends the requested promotions to a repository that changed or was deleted.
+fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
+    const UPDATE: &str =
+        "UPDATE promotion SET state = 'superseded' WHERE state = 'requested' AND repo_id = $1";
+    c.execute(UPDATE, &[repo.into()]).map(drop)
 }

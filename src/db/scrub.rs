@@ -16,7 +16,7 @@ pub struct ScrubRange {
     pub prefix: u8,
     /// The digest of the last object that was read, while the range is being read.
     pub position: Option<Sha256>,
-    /// When the range was last read to its end.
+    /// Time at which the range was last read to its end.
     pub read_at: Option<Timestamp>,
     /// Number of objects that were read at `read_at`.
     pub objects: i64,

@@ -10,7 +10,7 @@ use super::pgerror::map;
 use super::schema::Schema;
 use super::target::{ServerLock, Target};
 
-/// Number of attempts to take the exclusive lock: PostgreSQL notices the end of a killed server a moment later.
+/// Number of attempts to take the exclusive lock: PostgreSQL detects the end of a killed server with a delay.
 const ATTEMPTS: u32 = 150;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -21,11 +21,11 @@ pub struct Session {
     pub scopes: String,
     /// The newest change of tokens that the server knew when it created the session.
     pub revision: i64,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it was last used, with a precision of minutes.
+    /// Time of its last use, with a precision of minutes.
     pub seen_at: Timestamp,
-    /// When it ends at the latest.
+    /// End time at the latest.
     pub expires_at: Timestamp,
 }
 
@@ -71,9 +71,9 @@ pub struct DeviceLogin {
     pub scopes: String,
     /// The minimum interval between polls, in microseconds.
     pub pause: i64,
-    /// When the device polled last.
+    /// Time of the last poll of the device.
     pub polled_at: Timestamp,
-    /// When it ends.
+    /// End time.
     pub expires_at: Timestamp,
 }
 
@@ -147,7 +147,7 @@ pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
     c.execute("DELETE FROM session WHERE digest = $1", &[digest.to_string().into()]).map(drop)
 }
 
-/// Removes what is expired at `now`, and sessions that were not used since `unused_since`.
+/// Removes sessions and sign-ins that are expired at `now`, and sessions that were not used since `unused_since`.
 ///
 /// # Errors
 /// Those of the database.
@@ -180,8 +180,8 @@ pub fn begin_login(
     Ok(true)
 }
 
-/// Ends a sign-in and returns the path to which the browser returns; `None` if there is none that is valid at `now`.
-/// Only the first call returns it.
+/// Ends a sign-in and returns the path to which the browser returns; `None` if no sign-in with this digest is valid
+/// at `now`. Only the first call returns it.
 ///
 /// # Errors
 /// Those of the database.
@@ -272,17 +272,17 @@ fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
     })
 }
 
-/// Records that a device polled, and its new minimum interval.
+/// Records a poll of a device, and its new minimum interval.
 ///
 /// # Errors
 /// Those of the database.
-pub fn polled(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
+pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
     const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
 }
 
-/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session of
-/// the user has ended: servers cache sessions for a second, and a decision after a revocation would outlast it.
+/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session
+/// of the user has ended: servers cache sessions for a second, and a decision after a revocation would outlast it.
 ///
 /// # Errors
 /// Those of the database.
@@ -336,7 +336,7 @@ pub struct RevokedUser {
     pub user: String,
     /// The revision of the change.
     pub revision: i64,
-    /// When it was made.
+    /// Creation time.
     pub at: Timestamp,
 }
 

@@ -6,10 +6,10 @@ use crate::model::time::{SECOND, Timestamp};
 pub const TOLERANCE: i64 = 300 * SECOND;
 /// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
 /// the row.
-pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
+pub const MAX_ROW_LEAD: i64 = 31 * 86_400 * SECOND;
 /// Maximum time, in microseconds, for which the machine or its server may have been off without confirmation by an
 /// administrator: beyond it, even a synchronized clock may follow a wrong time server.
-pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
+pub const MAX_OUTAGE: i64 = 366 * 86_400 * SECOND;
 
 /// A difference between a machine's clock and the clock row that is too large to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ impl Skew {
     #[must_use]
     pub fn may_have_been_off(&self) -> bool {
         match self {
-            Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= LONGEST_OUTAGE,
+            Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= MAX_OUTAGE,
             Skew::Behind { .. } => false,
         }
     }
@@ -62,7 +62,7 @@ impl Skew {
 pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
     if row.0 > now.0.saturating_add(TOLERANCE) {
         Some(Skew::Behind { now, row })
-    } else if row.0 > 0 && now.0 > row.0.saturating_add(LONGEST_PAUSE) {
+    } else if row.0 > 0 && now.0 > row.0.saturating_add(MAX_ROW_LEAD) {
         Some(Skew::Ahead { now, row })
     } else {
         None
@@ -77,11 +77,11 @@ mod tests {
     fn clocks_may_differ_by_minutes_and_pauses_may_last_a_month() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let at = |difference: i64| between(row, Timestamp(row.0 + difference));
-        for tolerated in [0, -TOLERANCE, LONGEST_PAUSE] {
+        for tolerated in [0, -TOLERANCE, MAX_ROW_LEAD] {
             assert_eq!(at(tolerated), None, "{tolerated}");
         }
         assert!(matches!(at(-TOLERANCE - 1), Some(Skew::Behind { .. })));
-        assert!(matches!(at(LONGEST_PAUSE + 1), Some(Skew::Ahead { .. })));
+        assert!(matches!(at(MAX_ROW_LEAD + 1), Some(Skew::Ahead { .. })));
         assert_eq!(between(Timestamp(0), row), None, "nothing was published yet");
     }
 
@@ -89,8 +89,8 @@ mod tests {
     fn outages_may_last_a_year_and_the_command_has_the_day() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
-        assert!(after(LONGEST_PAUSE + 1).may_have_been_off() && after(LONGEST_OUTAGE).may_have_been_off());
-        assert!(!after(LONGEST_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
-        assert_eq!(after(LONGEST_PAUSE + SECOND).command(), "rspm repair clock --today=2026-12-21");
+        assert!(after(MAX_ROW_LEAD + 1).may_have_been_off() && after(MAX_OUTAGE).may_have_been_off());
+        assert!(!after(MAX_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
+        assert_eq!(after(MAX_ROW_LEAD + SECOND).command(), "rspm repair clock --today=2026-12-21");
     }
 }

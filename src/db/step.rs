@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 pub struct Step {
     /// Its number within the tree.
     pub seq: Seq,
-    /// When it was published.
+    /// Publication time.
     pub at: Timestamp,
     /// The transaction that published it.
     pub tx: TxId,

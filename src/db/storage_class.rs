@@ -7,8 +7,8 @@
 use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
 
-/// Maximum number of recorded generations. Storage can be restored from a backup that is at most as many starts and
-/// sweeps old.
+/// Maximum number of recorded generations. Storage can be restored from a backup unless more starts and sweeps have
+/// followed it.
 const MAX_GENERATIONS: usize = 64;
 
 /// The row of a class.

@@ -36,6 +36,7 @@ pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFi
                 tree: TreeId(row.int(14)?),
                 seq: Seq(row.int(15)?),
                 base: None,
+                rules: None,
             },
             package: row.text(16)?,
             platform: row.text(17)?,

@@ -31,11 +31,11 @@ pub struct Token {
     pub description: String,
     /// The administrator who created it.
     pub created_by: String,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// When it expires; `None` if it does not expire.
+    /// Expiry time; `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked; `None` if it is not revoked.
+    /// Time of its revocation; `None` if it is not revoked.
     pub revoked_at: Option<Timestamp>,
     /// The last day on which it was used.
     pub used_on: Option<Day>,
@@ -43,7 +43,7 @@ pub struct Token {
     pub scopes: Vec<ScopeRow>,
 }
 
-/// What a request needs of a token that changed.
+/// The properties of a changed token that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedToken {
     /// As in [`Token`].
@@ -134,8 +134,8 @@ pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbErr
     c.execute(REVOKE, &[now.into(), revision.into(), id.into()]).map(drop)
 }
 
-/// Takes the next value of `clock.catalog`. The row of the clock stays locked until the commit, so the order of revisions
-/// is the order of commits.
+/// Takes the next value of `clock.catalog`. The row of the clock stays locked until the commit, so the order of
+/// revisions is the order of commits.
 fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     clock::bump_catalog(c)?;
     Ok(clock::get(c)?.catalog)
@@ -164,10 +164,10 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
 }
 
 /// Calls `apply` with each token that changed after a revision, in the order of revisions; returns the newest revision.
-/// Call it in a read, whose statements share one snapshot: each token comes once, in its last state.
+/// Call it in a read, whose statements share one snapshot: each token is passed once, in its latest state.
 ///
 /// # Errors
-/// Those of the database. Then only some of the tokens came.
+/// Those of the database; `apply` was then called for some of the tokens only.
 pub fn changed_since(
     c: &mut dyn Conn,
     revision: i64,
@@ -180,7 +180,7 @@ pub fn changed_since(
 /// not grow with the number of tokens.
 ///
 /// # Errors
-/// Those of the database. Then only some of the tokens came.
+/// Those of the database; `apply` was then called for some of the tokens only.
 pub fn changed_in_parts(
     c: &mut dyn Conn,
     revision: i64,

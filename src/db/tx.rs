@@ -20,7 +20,7 @@ pub struct Publish {
     pub repo: Option<RepoId>,
     /// The kind of change.
     pub kind: TxKind,
-    /// When the work began.
+    /// Start time of the work.
     pub started_at: Timestamp,
     /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
@@ -32,7 +32,7 @@ pub struct Publish {
     pub actor: String,
     /// Free text.
     pub comment: String,
-    /// What was published, for the audit trail: names of files or packages.
+    /// The published content, for the audit trail: names of files or packages.
     pub subject: String,
     /// Trees whose pending step becomes their head.
     pub trees: Vec<TreeId>,
@@ -75,13 +75,22 @@ pub enum TxKind {
     Yank,
     /// A repository's list of sources changed.
     Subscribe,
+    /// A repository got the state of another one.
+    Promote,
     /// A step before the first sync was added.
     Backfill,
 }
 
 impl TxKind {
-    const ALL: [TxKind; 6] =
-        [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Yank, TxKind::Subscribe, TxKind::Backfill];
+    const ALL: [TxKind; 7] = [
+        TxKind::Sync,
+        TxKind::Add,
+        TxKind::Remove,
+        TxKind::Yank,
+        TxKind::Subscribe,
+        TxKind::Promote,
+        TxKind::Backfill,
+    ];
 
     /// Returns the word stored in the table.
     #[must_use]
@@ -92,6 +101,7 @@ impl TxKind {
             TxKind::Remove => "remove",
             TxKind::Yank => "yank",
             TxKind::Subscribe => "subscribe",
+            TxKind::Promote => "promote",
             TxKind::Backfill => "backfill",
         }
     }
@@ -121,7 +131,7 @@ impl FromStr for TxKind {
 pub struct Tx {
     /// Its id, which is also its label in URLs and logs.
     pub id: TxId,
-    /// When it was published.
+    /// Publication time.
     pub at: Timestamp,
     /// The source that changed, if any.
     pub source: Option<SourceId>,
@@ -129,7 +139,7 @@ pub struct Tx {
     pub repo: Option<RepoId>,
     /// The kind of change.
     pub kind: TxKind,
-    /// When the work began.
+    /// Start time of the work.
     pub started_at: Timestamp,
     /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,

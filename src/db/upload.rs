@@ -1,5 +1,5 @@
-//! Uploads that are not part of a source yet. Times are those of the database host's clock; with SQLite, of the server's
-//! clock.
+//! Uploads that are not part of a source yet. Times are those of the database host's clock; with SQLite, of the
+//! server's clock.
 
 use super::blob::{self, Blob};
 use super::{Conn, DbError, Row, Value};
@@ -27,7 +27,7 @@ pub struct UploadRow {
     pub other_sha256: Option<Sha256>,
     /// Size of the stored package, in bytes.
     pub size: i64,
-    /// What the server read from it; opaque to the database.
+    /// The facts that the server read from it; opaque to the database.
     pub facts: Vec<u8>,
 }
 
@@ -43,8 +43,8 @@ fn decode(mut row: Row) -> Result<UploadRow, DbError> {
     })
 }
 
-/// Records an upload and its blobs, which are in storage, and removes the rows that have expired. `clock` is the time of
-/// the server's clock.
+/// Records an upload and its blobs, which are in storage, and removes the rows that have expired. `clock` is the time
+/// of the server's clock.
 ///
 /// # Errors
 /// Those of the database.

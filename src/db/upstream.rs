@@ -5,7 +5,7 @@ use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Key of the row for the current rules of system requirements. `etag` is the address from which they were fetched,
+/// Key of the row for the current rules for system requirements. `etag` is the address from which they were fetched,
 /// `sha256` the digest of the stored document.
 pub const RULES: &str = "sysreqs:rules";
 

@@ -1,5 +1,5 @@
-//! Indexes and constraints of a new schema, which are dropped before and created after the rows are written, because
-//! that is faster.
+//! Indexes and constraints of a new schema, which are dropped before the rows are written and created afterwards,
+//! because that is faster.
 
 use super::session::Session;
 use super::tables;

@@ -19,7 +19,7 @@ use crate::db::{DbError, open_read_only, sqlite_dir};
 /// The other connections that a database may have while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// None.
+    /// No other connection.
     Exclusive,
     /// Those of servers; with SQLite, of this process, which is the server.
     Shared,

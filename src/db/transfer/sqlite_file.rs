@@ -67,7 +67,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
     sync(to.parent().unwrap_or(Path::new("/")))
 }
 
-/// Removes the file and those that SQLite created beside it.
+/// Removes the file, its WAL and its journal.
 pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     for suffix in ["", "-journal", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();

@@ -195,6 +195,31 @@ pub const TABLES: &[Table] = &[
         int("tree_id"), int("seq"), int("position"), text("name"), bytes("content"),
     ]).since(20),
     core("curation_rule", 3, &[int("tree_id"), int("seq"), text("fold"), text("rule")]).since(20),
+    core("metadata", 1, &[
+        int("id"), text("name"), text("fold"), text("version"), int("source_id"), int("repo_id"), text("key"), text("value"),
+        text("actor"), int("changed_at"),
+    ]).since(21),
+    core("url_alias", 1, &[
+        text("token"), int("repo_id"), int("repo_seq"), int("at"), text("actor"), int("created_at"),
+    ]).since(21),
+    core("url_alias_tree", 2, &[text("token"), int("tree_id"), int("seq")]).since(21),
+    core("repo_policy", 1, &[int("repo_id"), text("changes")]).since(22),
+    core("repo_pin", 2, &[int("repo_id"), int("seq"), int("pinned_at")]).since(22),
+    core("promotion", 1, &[
+        int("id"), int("repo_id"), text("to_name"), text("from_name"), text("snapshot"), int("pinned_at"), text("state"),
+        text("requested_by"), int("requested_at"), text("comment"), text("decided_by"), int("decided_at"), text("reason"),
+        int("tx_id"),
+    ]).since(22),
+    core("promotion_source", 2, &[
+        int("promotion_id"), int("position"), int("source_id"), text("label"),
+    ]).since(22),
+    core("block_rule", 1, &[
+        int("id"), int("priority"), int("exception"), int("source_id"), int("repo_id"), text("criteria"), text("description"),
+        text("created_by"), int("created_at"),
+    ]).since(23),
+    core("job_run", 1, &[
+        text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
+    ]).since(24),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

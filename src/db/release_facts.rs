@@ -1,0 +1,139 @@
+//! What is known of the releases of a tree, for decisions about them.
+
+use std::collections::HashMap;
+
+use super::life::life_state;
+use super::{Conn, DbError, Row};
+use crate::model::change::LifeState;
+use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId};
+use crate::model::time::Timestamp;
+
+/// A release that is listed or archived at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeRelease {
+    /// The package's name.
+    pub name: String,
+    /// The name in lower case.
+    pub fold: String,
+    /// The package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// Listed or archived.
+    pub state: LifeState,
+    /// Field `Path` of the record; empty for `src/contrib` itself.
+    pub path: String,
+    /// The version.
+    pub version: String,
+    /// When it was published upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// Whether a record of an index is known; without one it cannot be listed.
+    pub has_record: bool,
+}
+
+macro_rules! releases {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
+             (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id) FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+             WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<TreeRelease, DbError> {
+    Ok(TreeRelease {
+        name: row.text(0)?,
+        fold: row.text(1)?,
+        package: PackageId(row.int(2)?),
+        release: ReleaseId(row.int(3)?),
+        state: life_state(4, row.int(4)?)?,
+        path: row.text(5)?,
+        version: row.text(6)?,
+        published_at: row.opt_time(7)?,
+        has_record: row.int(8)? != 0,
+    })
+}
+
+/// Returns the releases of a tree at a step, those of one package if it is given, in unspecified order.
+pub fn at_step(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: Option<PackageId>,
+) -> Result<Vec<TreeRelease>, DbError> {
+    let mut rows = Vec::new();
+    let mut each = |row: Row| -> Result<(), DbError> {
+        rows.push(decode(row)?);
+        Ok(())
+    };
+    match package {
+        None => c.each(releases!(""), &[tree.into(), seq.into()], &mut each)?,
+        Some(package) => {
+            c.each(releases!("AND l.package_id = $3"), &[tree.into(), seq.into(), package.into()], &mut each)?
+        }
+    }
+    Ok(rows)
+}
+
+/// Returns the first step of a tree that had each release, those of one package if it is given.
+pub fn first_steps(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    package: Option<PackageId>,
+) -> Result<HashMap<ReleaseId, Seq>, DbError> {
+    const ALL: &str = "SELECT release_id, MIN(from_seq) FROM life WHERE tree_id = $1 GROUP BY release_id";
+    const ONE: &str = "SELECT release_id, MIN(from_seq) FROM life WHERE tree_id = $1 AND state IN (0, 1) \
+        AND package_id = $2 GROUP BY release_id";
+    let rows = match package {
+        None => c.query(ALL, &[tree.into()])?,
+        Some(package) => c.query(ONE, &[tree.into(), package.into()])?,
+    };
+    rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), Seq(row.int(1)?)))).collect()
+}
+
+/// Calls `each` with the metadata of each release of a tree at a step, those of one package if it is given: a record of
+/// the index, or a DESCRIPTION. A release may have both, in this order, or none.
+pub fn metadata(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: Option<PackageId>,
+    each: &mut dyn FnMut(ReleaseId, Vec<u8>),
+) -> Result<(), DbError> {
+    const RECORDS: &str = "SELECT l.release_id, r.stanza FROM life l JOIN record r ON r.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
+    const DETAILS: &str = "SELECT l.release_id, d.description FROM life l JOIN detail d ON d.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
+    const PACKAGE_RECORDS: &str = "SELECT l.release_id, r.stanza FROM life l \
+        JOIN record r ON r.release_id = l.release_id WHERE l.tree_id = $1 AND l.state IN (0, 1) \
+        AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
+    const PACKAGE_DETAILS: &str = "SELECT l.release_id, d.description FROM life l \
+        JOIN detail d ON d.release_id = l.release_id WHERE l.tree_id = $1 AND l.state IN (0, 1) \
+        AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
+    let mut row = |mut row: Row| -> Result<(), DbError> {
+        each(ReleaseId(row.int(0)?), row.bytes(1)?);
+        Ok(())
+    };
+    match package {
+        None => {
+            c.each(RECORDS, &[tree.into(), seq.into()], &mut row)?;
+            c.each(DETAILS, &[tree.into(), seq.into()], &mut row)
+        }
+        Some(package) => {
+            let params = [tree.into(), seq.into(), package.into()];
+            c.each(PACKAGE_RECORDS, &params, &mut row)?;
+            c.each(PACKAGE_DETAILS, &params, &mut row)
+        }
+    }
+}
+
+/// Returns the newest record that an index had of each of these releases, in their order; `None` for a release that no
+/// index listed.
+pub fn records(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
+    const FIND: &str = "SELECT stanza FROM record WHERE release_id = $1 ORDER BY variant DESC LIMIT 1";
+    let params: Vec<_> = releases.iter().map(|release| vec![(*release).into()]).collect();
+    let rows = c.query_many(FIND, &params)?.into_iter();
+    rows.map(|rows| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose()).collect()
+}

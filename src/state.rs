@@ -1,12 +1,15 @@
-//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers take the handles they need.
+//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers take the handles they
+//! need.
 
 pub mod deferred;
+pub mod policies;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use deferred::Deferred;
+use policies::Policies;
 
 use crate::advisory::Index;
 use crate::catalog::CatalogHandle;
@@ -34,10 +37,12 @@ pub struct State {
     pub upstream: ArcSwap<Upstream>,
     /// In-memory data for resolving snapshots.
     pub catalog: CatalogHandle,
-    /// The rules of system requirements in force; none before the first fetch. Loaded concurrently with startup.
+    /// The rules for system requirements in force; none before the first fetch. Loaded concurrently with startup.
     pub rules: Deferred<Rules>,
     /// The package advisories in force; none before the first fetch. Loaded concurrently with startup.
     pub advisories: Deferred<Index>,
+    /// The block rules of each repository.
+    pub policies: Policies,
     /// Number of times that package details were added to an already published step: cached details of a point that
     /// were read before may lack them.
     pub detail_updates: AtomicU64,
@@ -49,7 +54,7 @@ pub struct State {
     pub node: Identity,
 }
 
-/// What a [`State`] is created from.
+/// The parts from which a [`State`] is created.
 pub struct Handles {
     /// As in [`State`].
     pub config: Arc<Config>,
@@ -83,6 +88,7 @@ impl State {
             catalog,
             rules: Deferred::default(),
             advisories: Deferred::default(),
+            policies: Policies::default(),
             detail_updates: AtomicU64::new(0),
             jobs,
             clock,

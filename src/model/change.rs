@@ -31,9 +31,9 @@ pub struct NewRelease {
     pub package: String,
     /// The version, as written: file names contain this string.
     pub version: String,
-    /// 0 for the first file of this version, one more for each re-publication with other bytes.
+    /// 0 for the first file of this version, one more for each re-publication with different bytes.
     pub revision: i64,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The index record: DCF text without the terminating blank line; `None` for archived releases whose DESCRIPTION
     /// was never read.
@@ -70,7 +70,8 @@ pub struct LifeKey {
     pub state: LifeState,
     /// The package.
     pub package: PackageId,
-    /// The `Path:` of the record, for a package that is listed again in a subdirectory (`4.6.0/Recommended`); else empty.
+    /// The `Path:` of the record, for a package that is listed again in a subdirectory (`4.6.0/Recommended`); else
+    /// empty.
     pub path: String,
     /// The release.
     pub release: ReleaseId,
@@ -107,9 +108,9 @@ pub enum Change {
         /// As in [`LifeKey::path`].
         path: String,
     },
-    /// A known release gets another index record: upstream may edit a record without changing the file, and a release
-    /// that was only in `Archive/` has no record before it is listed. The same step has a [`Change::BeginLife`] with the
-    /// number of the new record.
+    /// A known release gets a new index record: upstream may edit a record without changing the file, and a release
+    /// that was only in `Archive/` has no record before it is listed. The same step has a [`Change::BeginLife`] with
+    /// the number of the new record.
     Record {
         /// The release.
         release: ReleaseId,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where `make install` puts `docs/`.
+/// The directory in which `make install` installs `docs/`.
 const DIRECTORY: &str = "/usr/share/doc/rstudio-pm";
 
 /// A page, printed as the path of the installed file.

@@ -11,7 +11,7 @@ pub struct NewPythonFile {
     pub project: String,
     /// The normalized version.
     pub version: String,
-    /// 0 for the first bytes under this file name, one more for each replacement by other bytes.
+    /// 0 for the first bytes under this file name, one more for each replacement by different bytes.
     pub revision: i64,
     /// The file name.
     pub name: String,
@@ -32,7 +32,7 @@ pub enum FileChange {
     Introduce {
         /// The file.
         file: Box<NewPythonFile>,
-        /// Why it is yanked.
+        /// The reason why it is yanked.
         yanked: Option<String>,
     },
     /// A known file is listed.
@@ -43,9 +43,9 @@ pub enum FileChange {
         release: ReleaseId,
         /// The file.
         file: FileId,
-        /// Why it is yanked.
+        /// The reason why it is yanked.
         yanked: Option<String>,
     },
-    /// A file is no longer listed, or not in this way.
+    /// A file is no longer listed, or its listing changes.
     EndLife(LifeKey),
 }

@@ -12,6 +12,7 @@ pub mod guarded;
 pub mod identity;
 pub mod ids;
 pub mod language;
+pub mod license;
 pub mod name;
 pub mod point;
 pub mod repository;

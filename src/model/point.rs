@@ -13,8 +13,19 @@ pub struct PointTree {
     /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time
     /// in microseconds since the epoch.
     pub seq: Seq,
-    /// Of a curated source: the state from which its definition selects.
+    /// The state from which the definition of a curated source selects.
     pub base: Option<Base>,
+    /// The block rules in force for its repository; `None` if there are none.
+    pub rules: Option<PointRules>,
+}
+
+/// The block rules that apply to a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PointRules {
+    /// A number that this process gave to them: other rules, and other advisories that they depend on, have another one.
+    pub number: u64,
+    /// The instant at which they measure the age of releases; the epoch if none of them does.
+    pub at: Timestamp,
 }
 
 /// The state of a list of packages from which a curated source selects.
@@ -33,7 +44,9 @@ impl PointTree {
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {
-            Some(Base { source, tree, seq }) => PointTree { source, tree, seq, base: None },
+            Some(Base { source, tree, seq }) => {
+                PointTree { source, tree, seq, base: None, rules: self.rules }
+            }
             None => *self,
         }
     }
@@ -48,7 +61,7 @@ pub struct Point {
     pub trees: Vec<PointTree>,
     /// Whether the point may still change: `latest`, today, a day that is not closed yet.
     pub open: bool,
-    /// When the newest of the steps and of the subscription list was published: the point's `Last-Modified`. `None` if
-    /// nothing is published, or if sequence numbers of a tree are times.
+    /// Publication time of the newest of the steps and of the subscription list: the point's `Last-Modified`. `None`
+    /// if nothing is published, or if sequence numbers of a tree are times.
     pub modified: Option<Timestamp>,
 }

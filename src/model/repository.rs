@@ -1,4 +1,4 @@
-//! The kinds of repository. A repository is an ordered list of subscribed sources under one name.
+//! The kinds of repository, and the changes that one takes. A repository is an ordered list of subscribed sources under one name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +49,53 @@ impl RepoKind {
             RepoKind::R | RepoKind::Bioconductor => Language::R,
             RepoKind::Python => Language::Python,
         }
+    }
+}
+
+/// The changes that a repository takes, spelt as `rspm create repo --changes` spells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChangePolicy {
+    /// Subscriptions, and whatever its sources publish.
+    #[default]
+    Any,
+    /// Promotions only: between them, it serves a fixed state.
+    Promotion,
+    /// Promotions that another person than the one who requested them approved.
+    TwoPersons,
+}
+
+/// A word that names no policy of changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a policy of changes; the policies are any, promotion and two-persons")]
+pub struct UnknownChangePolicy(pub String);
+
+impl ChangePolicy {
+    /// Every policy.
+    pub const ALL: [ChangePolicy; 3] = [ChangePolicy::Any, ChangePolicy::Promotion, ChangePolicy::TwoPersons];
+
+    /// Returns the word used by the command line and the tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangePolicy::Any => "any",
+            ChangePolicy::Promotion => "promotion",
+            ChangePolicy::TwoPersons => "two-persons",
+        }
+    }
+}
+
+impl FromStr for ChangePolicy {
+    type Err = UnknownChangePolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChangePolicy> {
+        let policy = ChangePolicy::ALL.into_iter().find(|policy| policy.as_str() == text);
+        policy.ok_or_else(|| UnknownChangePolicy(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for ChangePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

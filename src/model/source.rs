@@ -1,4 +1,4 @@
-//! The kinds of source: where packages come from.
+//! The kinds of source.
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,11 +46,11 @@ struct Properties {
     language: Language,
     /// The storage class of its packages, except for binaries.
     storage_class: StorageClass,
-    /// How packages get into the source.
+    /// The way in which packages are added to the source.
     supply: Supply,
 }
 
-/// How packages get into a source.
+/// The ways in which packages are added to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Supply {
     /// From its mirror; the source is built in.
@@ -61,7 +61,7 @@ pub enum Supply {
     Builds,
     /// Selected from another source by a definition.
     Curated,
-    /// In a way that this version does not support.
+    /// Not supported by this version.
     Unsupported,
 }
 
@@ -123,7 +123,7 @@ impl SourceKind {
         self.properties().storage_class
     }
 
-    /// Returns how packages get into a source of this kind.
+    /// Returns the way in which packages get into a source of this kind.
     #[must_use]
     pub fn supply(self) -> Supply {
         self.properties().supply

@@ -19,7 +19,7 @@ pub enum StorageClass {
     Bioconductor,
     /// Files fetched from PyPI.
     Pypi,
-    /// Rendered indexes of closed points, rules of system requirements, and advisories; never evicted.
+    /// Rendered indexes of closed points, rules for system requirements, and advisories; never evicted.
     Persistent,
 }
 

@@ -1,0 +1,105 @@
+//! The licenses of a release as identifiers of SPDX (<https://spdx.org/licenses/>).
+
+/// The type of a license that has no identifier.
+pub const UNKNOWN: &str = "Unknown";
+
+/// The part of an expression that stands for a license without an identifier (SPDX specification 2.3, annex D).
+const REFERENCE: &str = "LicenseRef-Unknown";
+
+/// The licenses of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Licenses {
+    /// The SPDX expression; `None` if no license has an identifier, or if their relation is not stated.
+    expression: Option<String>,
+    /// The identifiers without exceptions, sorted, each once; [`UNKNOWN`] for licenses without one. Never empty.
+    types: Vec<String>,
+}
+
+impl Default for Licenses {
+    fn default() -> Licenses {
+        Licenses { expression: None, types: vec![UNKNOWN.to_owned()] }
+    }
+}
+
+impl Licenses {
+    /// Returns the licenses among which the user may choose; `None` is a license without an identifier.
+    pub fn of_alternatives(alternatives: impl IntoIterator<Item = Option<String>>) -> Licenses {
+        let mut words: Vec<Option<String>> = Vec::new();
+        for alternative in alternatives {
+            if !words.contains(&alternative) {
+                words.push(alternative);
+            }
+        }
+        let text = || words.iter().map(|id| id.as_deref().unwrap_or(REFERENCE)).collect::<Vec<_>>();
+        let expression = words.iter().any(Option::is_some).then(|| text().join(" OR "));
+        Licenses::new(expression, words.into_iter().map(|id| id.unwrap_or_else(|| UNKNOWN.to_owned())))
+    }
+
+    /// Returns the licenses of an expression with these identifiers; without an expression, their relation is unknown.
+    pub fn new(expression: Option<String>, ids: impl IntoIterator<Item = String>) -> Licenses {
+        let mut types: Vec<String> = ids.into_iter().collect();
+        types.sort_unstable();
+        types.dedup();
+        if types.is_empty() { Licenses::default() } else { Licenses { expression, types } }
+    }
+
+    /// The SPDX expression, if there is one.
+    #[must_use]
+    pub fn expression(&self) -> Option<&str> {
+        self.expression.as_deref()
+    }
+
+    /// The identifiers, sorted; [`UNKNOWN`] for licenses without one.
+    #[must_use]
+    pub fn types(&self) -> &[String] {
+        &self.types
+    }
+}
+
+/// Returns identifier and name of every license of SPDX that is not deprecated, by identifier, ignoring case.
+#[must_use]
+pub fn all() -> Vec<(&'static str, &'static str)> {
+    let listed = |license: &&spdx::License| license.flags & spdx::flags::IS_DEPRECATED == 0;
+    let is_license = |license: &&spdx::License| !matches!(license.name, "NOASSERTION" | "NONE");
+    let licenses = spdx::identifiers::LICENSES.iter().filter(listed).filter(is_license);
+    let mut rows: Vec<_> = licenses.map(|license| (license.name, license.full_name)).collect();
+    rows.sort_unstable_by_key(|(id, _)| id.to_ascii_lowercase());
+    rows
+}
+
+/// Returns the identifier that is equal ignoring case, as SPDX writes it.
+#[must_use]
+pub fn identifier(text: &str) -> Option<&'static str> {
+    let found = spdx::identifiers::LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(text));
+    found.map(|license| license.name).filter(|name| !matches!(*name, "NOASSERTION" | "NONE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_are_an_expression_and_types() {
+        let licenses = Licenses::of_alternatives([Some("MIT".to_owned()), None, Some("MIT".to_owned())]);
+        assert_eq!(licenses.expression(), Some("MIT OR LicenseRef-Unknown"));
+        assert_eq!(licenses.types(), ["MIT", "Unknown"]);
+        let unknown = Licenses::of_alternatives([None, None]);
+        assert_eq!((unknown.expression(), unknown.types()), (None, &["Unknown".to_owned()][..]));
+        assert_eq!(Licenses::of_alternatives([]), Licenses::default());
+    }
+
+    #[test]
+    fn the_list_has_current_identifiers_in_order() {
+        let rows = all();
+        assert!(rows.len() > 500, "{}", rows.len());
+        assert!(
+            rows.contains(&("MIT", "MIT License")) && rows.iter().any(|(id, _)| *id == "GPL-3.0-or-later")
+        );
+        assert!(rows.iter().all(|(id, _)| !matches!(*id, "GPL-3.0" | "NONE" | "NOASSERTION")));
+        assert!(rows.is_sorted_by_key(|(id, _)| id.to_ascii_lowercase()));
+        assert_eq!(
+            (identifier("mit"), identifier("none"), identifier("MIT License")),
+            (Some("MIT"), None, None)
+        );
+    }
+}

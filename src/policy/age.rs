@@ -1,0 +1,41 @@
+//! The age of a release: whose clock is believed.
+
+use crate::model::time::{SECOND, Timestamp};
+
+/// Largest difference between the publication time that upstream claims and the first sync that saw the release, in
+/// microseconds. A release that appears with an older claim is as old as its appearance.
+pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
+
+/// Returns the time from which the age of a release counts: the time that upstream claims if the release was there at the
+/// first sync of its source, or if the claim is at most [`MAX_CLAIM_LEAD`] before the first sync that saw it; otherwise
+/// the time of that sync. A claim in the future of that sync is not believed either.
+#[must_use]
+pub fn effective_time(claimed: Option<Timestamp>, first_seen: Timestamp, is_initial: bool) -> Timestamp {
+    match claimed {
+        Some(claimed) if claimed > first_seen => first_seen,
+        Some(claimed) if is_initial => claimed,
+        Some(claimed) if first_seen.0.saturating_sub(claimed.0) <= MAX_CLAIM_LEAD => claimed,
+        Some(_) | None => first_seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400 * SECOND;
+
+    #[test]
+    fn a_backdated_newcomer_is_as_old_as_its_appearance() {
+        let seen = Timestamp(1000 * DAY);
+        let old = Some(Timestamp(500 * DAY));
+        assert_eq!(effective_time(old, seen, false), seen);
+        assert_eq!(effective_time(old, seen, true), Timestamp(500 * DAY), "a mirror with years of history");
+        let yesterday = Some(Timestamp(999 * DAY));
+        assert_eq!(effective_time(yesterday, seen, false), Timestamp(999 * DAY));
+        assert_eq!(effective_time(Some(Timestamp(998 * DAY)), seen, false), Timestamp(998 * DAY));
+        assert_eq!(effective_time(Some(Timestamp(998 * DAY - 1)), seen, false), seen);
+        assert_eq!(effective_time(Some(Timestamp(1001 * DAY)), seen, true), seen, "from the future");
+        assert_eq!(effective_time(None, seen, true), seen);
+    }
+}

@@ -1,0 +1,221 @@
+//! The decision about the releases of one package.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::age::effective_time;
+use super::rule::{Criteria, Rule, age_text};
+use crate::advisory::{Finding, PackageAdvisories, base_score};
+use crate::model::ids::SourceId;
+use crate::model::language::Language;
+use crate::model::license::UNKNOWN;
+use crate::model::time::Timestamp;
+use crate::python;
+use crate::python::name::normalize;
+use crate::r;
+
+/// What is known of a package.
+#[derive(Clone, Copy)]
+pub struct PackageFacts<'a> {
+    /// Its name; of a Python project the normal one.
+    pub name: &'a str,
+    /// The language.
+    pub language: Language,
+    /// The source that owns it.
+    pub source: SourceId,
+    /// Whether the packages of the source were built here, or uploaded: their age matters only to rules that name the
+    /// source.
+    pub is_own: bool,
+    /// The advisories about it.
+    pub advisories: Option<PackageAdvisories<'a>>,
+    /// Whether a version of it is listed.
+    pub is_listed: bool,
+    /// Its releases.
+    pub releases: &'a [ReleaseFacts],
+}
+
+/// What is known of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFacts {
+    /// The version.
+    pub version: String,
+    /// The field `License`, or an SPDX expression; `None` if it is not known.
+    pub license: Option<String>,
+    /// The publication time that upstream claims.
+    pub claimed_at: Option<Timestamp>,
+    /// When a sync of the source saw it first.
+    pub first_seen: Timestamp,
+    /// Whether that was the first sync of the source.
+    pub is_initial: bool,
+}
+
+/// The times of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// When the age is measured.
+    pub age_at: Timestamp,
+    /// When advisories must be in force.
+    pub now: Timestamp,
+}
+
+/// The decision about a release.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// No rule matches.
+    NoRule,
+    /// An exception matches.
+    Exception(&'a Arc<Rule>),
+    /// A rule blocks it.
+    Blocked(&'a Arc<Rule>),
+}
+
+impl<'a> Verdict<'a> {
+    /// The rule that blocks it.
+    #[must_use]
+    pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
+        match self {
+            Verdict::Blocked(rule) => Some(rule),
+            Verdict::NoRule | Verdict::Exception(_) => None,
+        }
+    }
+}
+
+impl PackageFacts<'_> {
+    /// Compares versions in the order of the language.
+    #[must_use]
+    pub fn compare(&self, a: &str, b: &str) -> Ordering {
+        match self.language {
+            Language::R => r::version::compare(a, b),
+            Language::Python => {
+                python::version::Version::lenient(a).cmp(&python::version::Version::lenient(b))
+            }
+        }
+    }
+
+    fn findings(&self, version: &str, clock: Clock) -> Vec<Finding<'_>> {
+        self.advisories.map(|advisories| advisories.vulnerabilities(version, clock.now)).unwrap_or_default()
+    }
+
+    /// The license of a release; if it is not known, that of any other release, as licenses seldom change.
+    fn license<'b>(&'b self, release: &'b ReleaseFacts) -> Option<&'b str> {
+        let mut others = self.releases.iter().filter_map(|other| other.license.as_deref());
+        release.license.as_deref().or_else(|| others.next_back())
+    }
+
+    /// Whether a release is younger than `min_age` microseconds.
+    fn is_young(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> bool {
+        let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
+        clock.age_at.0.saturating_sub(since.0) < min_age
+    }
+
+    /// The ids of vulnerabilities of the highest older release that passes `min_age`, which `release` does not have.
+    fn fixed(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> Vec<String> {
+        let older = self.releases.iter().filter(|other| {
+            self.compare(&other.version, &release.version).is_lt() && !self.is_young(other, min_age, clock)
+        });
+        let Some(older) = older.max_by(|a, b| self.compare(&a.version, &b.version)) else {
+            return Vec::new();
+        };
+        let own = self.findings(&release.version, clock);
+        let fixed = self.findings(&older.version, clock);
+        let fixed = fixed.iter().filter(|finding| own.iter().all(|other| other.id != finding.id));
+        fixed.map(|finding| finding.id.to_owned()).collect()
+    }
+}
+
+/// Whether all criteria besides the repository match; those of a [`RuleSet`] are rules of its repository.
+pub(super) fn matches(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> bool {
+    let Criteria { version, source, license, license_types, min_age, .. } = criteria;
+    let is_named = |name: &String| match package.language {
+        Language::R => *name == package.name,
+        Language::Python => normalize(name) == package.name,
+    };
+    criteria.package.as_ref().is_none_or(is_named)
+        && source.is_none_or(|source| source == package.source)
+        && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
+        && (!criteria.deleted_packages || !package.is_listed)
+        && license.as_ref().is_none_or(|part| {
+            let text = package.license(release).unwrap_or_default();
+            text.to_lowercase().contains(&part.to_lowercase())
+        })
+        && (license_types.is_empty() || has_only_types(package, release, license_types))
+        && (!criteria.needs_advisories() || is_vulnerable(criteria, package, release, clock))
+        && min_age.is_none_or(|min_age| {
+            (!package.is_own || source.is_some())
+                && package.is_young(release, min_age, clock)
+                && (!criteria.fixes_pass || package.fixed(release, min_age, clock).is_empty())
+        })
+}
+
+/// Whether each alternative of the license has one of the types: the user may choose.
+fn has_only_types(package: &PackageFacts<'_>, release: &ReleaseFacts, types: &[String]) -> bool {
+    let is_hit = |id: &str| types.iter().any(|hit| hit.eq_ignore_ascii_case(id));
+    match (package.license(release), package.language) {
+        (None, _) => is_hit(UNKNOWN),
+        (Some(text), Language::R) => r::license::licenses(text).types().iter().all(|id| is_hit(id)),
+        (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
+            Ok(expression) => {
+                let canonical = expression.to_string();
+                canonical.split(" OR ").all(|part| expression.ids().any(|id| part.contains(id) && is_hit(id)))
+            }
+            Err(_) => is_hit(UNKNOWN),
+        },
+    }
+}
+
+fn is_vulnerable(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> bool {
+    package.findings(&release.version, clock).iter().any(|finding| match criteria.min_severity {
+        None => true,
+        Some(least) => score(finding).map_or(criteria.block_unscored, |score| score >= least),
+    })
+}
+
+/// The highest base score of a vulnerability, from 0 to 10.
+fn score(finding: &Finding<'_>) -> Option<f64> {
+    finding.severity.iter().filter_map(|severity| base_score(&severity.score)).reduce(f64::max)
+}
+
+/// The facts of a release that make a rule match, in a few words; empty for criteria that the rule's listing explains.
+#[must_use]
+pub(super) fn evidence(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    let mut evidence = Vec::new();
+    if let Some(range) = &criteria.version {
+        evidence.push(format!("versions {range}"));
+    }
+    if criteria.needs_license() {
+        evidence.push(format!("license {}", package.license(release).unwrap_or(UNKNOWN)));
+    }
+    if criteria.needs_advisories() {
+        let findings = package.findings(&release.version, clock);
+        let worst =
+            findings.iter().max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
+        evidence.extend(worst.map(|finding| match score(finding) {
+            Some(score) => format!("{}, severity {score:.1}", finding.id),
+            None => format!("{}, without a score", finding.id),
+        }));
+    }
+    if criteria.deleted_packages {
+        evidence.push("no version of the package is listed any more".to_owned());
+    }
+    if let Some(min_age) = criteria.min_age {
+        let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
+        let basis = if Some(since) == release.claimed_at { "published" } else { "first seen here" };
+        evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
+    }
+    evidence
+}

@@ -1,0 +1,14 @@
+//! Block rules: their criteria, their order, and the decision about the releases of a package. Pure: what is known of the
+//! releases is passed in.
+
+mod age;
+mod decide;
+mod rule;
+mod rule_set;
+mod stored;
+
+pub use age::{MAX_CLAIM_LEAD, effective_time};
+pub use decide::{Clock, PackageFacts, ReleaseFacts, Verdict};
+pub use rule::{BadRule, Criteria, MAX_MIN_AGE, Operator, Rule, VersionRange};
+pub use rule_set::{RuleSet, Scope};
+pub use stored::{criteria_text, read_criteria};

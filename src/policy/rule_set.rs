@@ -1,0 +1,174 @@
+//! The rules of one repository, prepared for decisions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, matches};
+use super::rule::Rule;
+use crate::model::ids::{RepoId, SourceId};
+use crate::model::language::Language;
+use crate::python::name::normalize;
+
+/// The rules that can match releases of a repository, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleSet {
+    rules: Vec<Arc<Rule>>,
+    /// Indices of the rules with a package name, by name.
+    by_package: HashMap<String, Vec<usize>>,
+    /// Indices of the other rules.
+    general: Vec<usize>,
+}
+
+/// The repository of a [`RuleSet`].
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The repository.
+    pub repo: RepoId,
+    /// The language of its packages.
+    pub language: Language,
+    /// All sources that it ever subscribed to: dated snapshots have them still.
+    pub sources: &'a [SourceId],
+}
+
+impl RuleSet {
+    /// Selects the rules that can match in a repository, in their order; none if they block nothing.
+    #[must_use]
+    pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
+        let is_in_scope = |rule: &&Arc<Rule>| {
+            rule.criteria.repo.is_none_or(|repo| repo == scope.repo)
+                && rule.criteria.source.is_none_or(|source| scope.sources.contains(&source))
+                // The pages of Python projects do not state licenses.
+                && !(scope.language == Language::Python && rule.criteria.needs_license())
+        };
+        let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
+        rules.sort_by_key(|rule| rule.order());
+        // Exceptions alone allow nothing that is not allowed already.
+        if rules.iter().all(|rule| rule.exception) { Vec::new() } else { rules }
+    }
+
+    /// Prepares rules that [`RuleSet::select`] returned.
+    #[must_use]
+    pub fn new(rules: Vec<Arc<Rule>>, language: Language) -> RuleSet {
+        let mut set = RuleSet { rules, ..RuleSet::default() };
+        for (index, rule) in set.rules.iter().enumerate() {
+            match &rule.criteria.package {
+                Some(name) => {
+                    let name = match language {
+                        Language::R => name.clone(),
+                        Language::Python => normalize(name),
+                    };
+                    set.by_package.entry(name).or_default().push(index);
+                }
+                None => set.general.push(index),
+            }
+        }
+        set
+    }
+
+    /// Whether no release is blocked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether the set consists of these rules.
+    #[must_use]
+    pub fn has_rules(&self, rules: &[Arc<Rule>]) -> bool {
+        self.rules.len() == rules.len()
+            && self.rules.iter().zip(rules).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
+    }
+
+    /// The rules in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.iter()
+    }
+
+    /// The names of the only packages that a rule can match; `None` if a rule has no name.
+    #[must_use]
+    pub fn only_packages(&self) -> Option<Vec<&str>> {
+        let blocks_any = self.general.iter().any(|index| !self.rules[*index].exception);
+        (!blocks_any).then(|| self.by_package.keys().map(String::as_str).collect())
+    }
+
+    /// Whether a rule may match releases of the package.
+    #[must_use]
+    pub fn may_match(&self, package: &str) -> bool {
+        !self.general.is_empty() || self.by_package.contains_key(package)
+    }
+
+    /// The rules that may match releases of a package, in their order.
+    fn of_package(&self, package: &str) -> impl Iterator<Item = &Arc<Rule>> {
+        let named = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
+        let (mut named, mut general) = (named.iter().peekable(), self.general.iter().peekable());
+        std::iter::from_fn(move || {
+            let index = match (named.peek(), general.peek()) {
+                (Some(a), Some(b)) if a < b => named.next(),
+                (_, Some(_)) => general.next(),
+                (_, None) => named.next(),
+            };
+            index.map(|index| &self.rules[*index])
+        })
+    }
+
+    /// The ids of the rules that are compared with releases of a package, up to the one that decides.
+    #[must_use]
+    pub fn compared(&self, package: &str, decisive: Option<i64>) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for rule in self.of_package(package) {
+            ids.push(rule.id);
+            if Some(rule.id) == decisive {
+                break;
+            }
+        }
+        ids
+    }
+
+    /// Whether a decision depends on advisories.
+    #[must_use]
+    pub fn needs_advisories(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.criteria.needs_advisories() || (rule.criteria.min_age.is_some() && rule.criteria.fixes_pass)
+        })
+    }
+
+    /// Whether a decision depends on licenses.
+    #[must_use]
+    pub fn needs_license(&self) -> bool {
+        self.rules.iter().any(|rule| rule.criteria.needs_license())
+    }
+
+    /// Whether a decision depends on the time.
+    #[must_use]
+    pub fn needs_age(&self) -> bool {
+        self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
+    }
+
+    /// Decides about a release of a package: the first rule that matches.
+    #[must_use]
+    pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
+        let found =
+            self.of_package(package.name).find(|rule| matches(&rule.criteria, package, release, clock));
+        match found {
+            None => Verdict::NoRule,
+            Some(rule) if rule.exception => Verdict::Exception(rule),
+            Some(rule) => Verdict::Blocked(rule),
+        }
+    }
+
+    /// Why a rule matches a release: its number, its description, and facts of the release.
+    #[must_use]
+    pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
+        let mut parts = Vec::new();
+        if !rule.description.is_empty() {
+            parts.push(rule.description.clone());
+        }
+        parts.extend(evidence(&rule.criteria, package, release, clock));
+        match parts.is_empty() {
+            true => format!("rule {}", rule.id),
+            false => format!("rule {} ({})", rule.id, parts.join("; ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source and repository have columns.
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::{BadRule, Criteria};
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Stored {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    license: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    license_types: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    vulns: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_severity: Option<f64>,
+    #[serde(skip_serializing_if = "is_false")]
+    block_unscored: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    deleted_packages: bool,
+    /// Microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_age: Option<i64>,
+    #[serde(skip_serializing_if = "is_false")]
+    fixes_pass: bool,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Returns the text of the criteria besides source and repository.
+#[must_use]
+pub fn criteria_text(criteria: &Criteria) -> String {
+    let stored = Stored {
+        package: criteria.package.clone(),
+        version: criteria.version.as_ref().map(ToString::to_string),
+        license: criteria.license.clone(),
+        license_types: criteria.license_types.clone(),
+        vulns: criteria.vulns,
+        min_severity: criteria.min_severity,
+        block_unscored: criteria.block_unscored,
+        deleted_packages: criteria.deleted_packages,
+        min_age: criteria.min_age,
+        fixes_pass: criteria.fixes_pass,
+    };
+    serde_json::to_string(&stored).expect("the fields have JSON forms")
+}
+
+/// Reads the text of criteria; source and repository are `None`.
+///
+/// # Errors
+/// The text has another form, or a criterion that this version does not know.
+pub fn read_criteria(text: &str) -> Result<Criteria, BadRule> {
+    let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
+    Ok(Criteria {
+        package: stored.package,
+        version: stored.version.map(|text| text.parse()).transpose()?,
+        source: None,
+        repo: None,
+        license: stored.license,
+        license_types: stored.license_types,
+        vulns: stored.vulns,
+        min_severity: stored.min_severity,
+        block_unscored: stored.block_unscored,
+        deleted_packages: stored.deleted_packages,
+        min_age: stored.min_age,
+        fixes_pass: stored.fixes_pass,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criteria_are_read_as_they_were_written() {
+        let all = Criteria {
+            package: Some("one".to_owned()),
+            version: Some("<=1.0".parse().expect("a range")),
+            license: Some("AGPL".to_owned()),
+            license_types: vec!["MIT".to_owned()],
+            vulns: true,
+            min_severity: Some(7.5),
+            block_unscored: true,
+            deleted_packages: true,
+            min_age: Some(5),
+            fixes_pass: true,
+            ..Criteria::default()
+        };
+        for criteria in [all, Criteria::default()] {
+            assert_eq!(read_criteria(&criteria_text(&criteria)).expect("its own text"), criteria);
+        }
+        assert_eq!(criteria_text(&Criteria::default()), "{}");
+        assert!(read_criteria(r#"{"moon":1}"#).is_err() && read_criteria("x").is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! The block rules of each repository, prepared for decisions. They are prepared again when rules, subscriptions or
+//! advisories change.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::advisory::Index;
+use crate::catalog::{BlockRules, Catalog, Repository};
+use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::model::repository::RepoKind;
+use crate::model::time::{SECOND, Timestamp};
+use crate::policy::{Rule, RuleSet, Scope};
+
+/// The precision with which the age of a release is measured at a point that may still change, in microseconds: documents
+/// are rendered again that often at most.
+const AGE_PRECISION: i64 = 3600 * SECOND;
+/// Trees of which the blocked releases are in memory, for each repository; all of CRAN has some megabytes.
+const BLOCKED_TREES: usize = 24;
+
+/// The prepared rules of all repositories.
+#[derive(Default)]
+pub struct Policies {
+    current: ArcSwap<PolicySet>,
+    /// Held while rules are prepared.
+    preparation: Mutex<()>,
+    last_number: AtomicU64,
+}
+
+#[derive(Default)]
+struct PolicySet {
+    rules: Arc<BlockRules>,
+    /// The value of `clock.catalog` for which they were prepared: subscriptions may change with it.
+    catalog: i64,
+    advisories: Option<Arc<Index>>,
+    /// Changes whenever the rules of any repository do.
+    generation: u64,
+    by_repo: HashMap<RepoId, Arc<RepoPolicy>>,
+}
+
+/// The rules of a repository.
+pub struct RepoPolicy {
+    /// The number of these rules and advisories; not given twice by a process.
+    pub number: u64,
+    /// The rules.
+    pub set: Arc<RuleSet>,
+    /// The advisories, if a rule depends on them.
+    pub advisories: Option<Arc<Index>>,
+    /// When the rules were prepared: advisories must be in force then.
+    pub prepared_at: Timestamp,
+    /// The blocked releases of the states used last: by tree, state, and the instant at which the age is measured.
+    pub blocked: quick_cache::sync::Cache<(TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
+    language: Language,
+    sources: Vec<SourceId>,
+}
+
+/// The releases of a state that are blocked, and those that take their place.
+#[derive(Debug, Default)]
+pub struct BlockedReleases {
+    /// The blocked releases.
+    pub releases: HashSet<ReleaseId>,
+    /// The blocked releases as in file names: `{name}_{version}`.
+    pub stems: HashSet<String>,
+    /// The names of packages that the state lists, and of which every listed release is blocked and none takes its place.
+    pub names: HashSet<String>,
+    /// For packages whose listed release is blocked, the release that is listed instead.
+    pub substitutes: HashMap<PackageId, Substitute>,
+}
+
+/// An archived release that takes the place of a blocked one in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Substitute {
+    /// The package's name.
+    pub name: String,
+    /// The name in lower case.
+    pub fold: String,
+    /// The release.
+    pub release: ReleaseId,
+    /// Its version.
+    pub version: String,
+    /// When it was published upstream, if known.
+    pub published_at: Option<Timestamp>,
+}
+
+impl Substitute {
+    /// `{name}_{version}`.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        format!("{}_{}", self.name, self.version)
+    }
+}
+
+/// From what rules are prepared.
+#[derive(Clone)]
+pub struct PolicyInputs {
+    /// Repositories and rules.
+    pub catalog: Arc<Catalog>,
+    /// The advisories in force.
+    pub advisories: Option<Arc<Index>>,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+impl Policies {
+    /// Returns the rules of a repository; `None` if nothing is blocked there.
+    #[must_use]
+    pub fn of_repo(&self, inputs: &PolicyInputs, repo: RepoId) -> Option<Arc<RepoPolicy>> {
+        if inputs.catalog.rules.rules.is_empty() {
+            return None;
+        }
+        self.current(inputs).by_repo.get(&repo).cloned()
+    }
+
+    /// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there.
+    #[must_use]
+    pub fn of_rules(
+        &self,
+        inputs: &PolicyInputs,
+        repo: &Repository,
+        rules: &[Arc<Rule>],
+    ) -> Option<Arc<RepoPolicy>> {
+        let rules = BlockRules { revision: 0, rules: rules.to_vec(), has_age: false };
+        self.prepare(inputs, repo, &rules, (None, &HashMap::new()))
+    }
+
+    /// A number that changes whenever a decision may: with rules, subscriptions and advisories, and each hour if rules
+    /// depend on the age of releases. 0 without rules.
+    #[must_use]
+    pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
+        let rules = &inputs.catalog.rules;
+        if rules.rules.is_empty() {
+            return (0, 0);
+        }
+        let hour = if rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
+        (self.current(inputs).generation, hour)
+    }
+
+    fn current(&self, inputs: &PolicyInputs) -> Arc<PolicySet> {
+        let catalog = &inputs.catalog;
+        let is_current = |prepared: &PolicySet| {
+            prepared.catalog == catalog.version
+                && Arc::ptr_eq(&prepared.rules, &catalog.rules)
+                && is_same(prepared.advisories.as_ref(), inputs.advisories.as_ref())
+        };
+        let prepared = self.current.load_full();
+        if is_current(&prepared) {
+            return prepared;
+        }
+        let _guard = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+        let previous = self.current.load_full();
+        if is_current(&previous) {
+            return previous;
+        }
+        let mut by_repo: HashMap<RepoId, Arc<RepoPolicy>> = HashMap::new();
+        let mut has_changed = false;
+        for repo in &catalog.repos {
+            let before = previous.by_repo.get(&repo.id);
+            let policy = self.prepare(inputs, repo, &catalog.rules, (before, &by_repo));
+            let is_unchanged = match (before, &policy) {
+                (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            has_changed |= !is_unchanged;
+            by_repo.extend(policy.map(|policy| (repo.id, policy)));
+        }
+        let prepared = Arc::new(PolicySet {
+            rules: Arc::clone(&catalog.rules),
+            catalog: catalog.version,
+            advisories: inputs.advisories.clone(),
+            generation: (previous.generation + u64::from(has_changed)).max(1),
+            by_repo,
+        });
+        self.current.store(Arc::clone(&prepared));
+        prepared
+    }
+
+    /// Prepares the rules of a repository; `None` if nothing is blocked there. Equal rules are shared with those before,
+    /// and with those of other repositories.
+    fn prepare(
+        &self,
+        inputs: &PolicyInputs,
+        repo: &Repository,
+        rules: &BlockRules,
+        (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
+    ) -> Option<Arc<RepoPolicy>> {
+        let sources: BTreeSet<SourceId> =
+            repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
+        let sources: Vec<SourceId> = sources.into_iter().collect();
+        let language = match repo.kind {
+            RepoKind::R | RepoKind::Bioconductor => Language::R,
+            RepoKind::Python => Language::Python,
+        };
+        let selected = RuleSet::select(&rules.rules, Scope { repo: repo.id, language, sources: &sources });
+        if selected.is_empty() {
+            return None;
+        }
+        let is_shared =
+            |policy: &&Arc<RepoPolicy>| policy.language == language && policy.set.has_rules(&selected);
+        let shared = before.into_iter().chain(others.values()).find(is_shared);
+        let set = match shared {
+            Some(policy) => Arc::clone(&policy.set),
+            None => Arc::new(RuleSet::new(selected, language)),
+        };
+        let advisories = inputs.advisories.clone().filter(|_| set.needs_advisories());
+        if let Some(before) = before
+            && Arc::ptr_eq(&before.set, &set)
+            && is_same(before.advisories.as_ref(), advisories.as_ref())
+            && before.sources == sources
+        {
+            return Some(Arc::clone(before));
+        }
+        Some(Arc::new(RepoPolicy {
+            number: self.last_number.fetch_add(1, Ordering::Relaxed) + 1,
+            set,
+            advisories,
+            prepared_at: inputs.now,
+            blocked: quick_cache::sync::Cache::new(BLOCKED_TREES),
+            language,
+            sources,
+        }))
+    }
+}
+
+/// The instant at which the age of releases is measured now.
+#[must_use]
+pub fn age_instant(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.div_euclid(AGE_PRECISION).saturating_mul(AGE_PRECISION))
+}
+
+fn is_same(a: Option<&Arc<Index>>, b: Option<&Arc<Index>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

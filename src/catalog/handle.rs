@@ -8,16 +8,17 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::modified::modified_overrides;
-use super::{Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
+use super::{BlockRules, Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::Timestamp;
+use crate::policy::{Criteria, Rule};
 use crate::r::bioconductor::config::Config;
 
 /// Pauses between attempts to read the catalog after a publish.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// A handle of the newest catalog; clones share it.
 #[derive(Clone)]
@@ -85,8 +86,8 @@ impl CatalogHandle {
         Ok(())
     }
 
-    /// Refreshes the catalog after a publish. The publish is committed already, so a failed refresh is no error: it is
-    /// logged and repeated in the background until it succeeds or the database is closed.
+    /// Refreshes the catalog after a publish. The publish is committed already, so a failed refresh is not an error: it
+    /// is logged and repeated in the background until it succeeds or the database is closed.
     pub async fn refresh_after_publish(&self, db: &Db) {
         let Err(error) = self.refresh(db).await else { return };
         tracing::warn!(
@@ -102,7 +103,7 @@ impl CatalogHandle {
                     Err(DbError::Closed) => return,
                     Err(error) => tracing::debug!("could not read the catalog after a publish: {error}"),
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         });
     }
@@ -190,6 +191,7 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         modified_overrides: modified_overrides(&transactions),
         transactions,
         bioconductor: bioconductor(c, previous)?,
+        rules: block_rules(c, previous)?,
     }))
 }
 
@@ -243,7 +245,7 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
     Ok(trees)
 }
 
-/// Returns true if `steps` span the tree's first step to its head; otherwise its history was rewritten (cleared).
+/// Returns true if `steps` span the tree's first step to its head; otherwise its history was rewritten.
 fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
     steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
 }
@@ -261,6 +263,32 @@ fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Confi
     Ok(known_config.or_else(|| config.map(Arc::new)))
 }
 
+/// Reads the block rules, unless they did not change.
+fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, DbError> {
+    let revision = db::block_rule::revision(c)?;
+    if previous.clock_at.is_some() && previous.rules.revision == revision {
+        return Ok(Arc::clone(&previous.rules));
+    }
+    let mut rules = Vec::new();
+    for row in db::block_rule::list(c)? {
+        match crate::policy::read_criteria(&row.criteria) {
+            Ok(criteria) => rules.push(Arc::new(Rule {
+                id: row.id,
+                priority: row.priority,
+                exception: row.exception,
+                criteria: Criteria { source: row.source, repo: row.repo, ..criteria },
+                description: row.description,
+            })),
+            Err(error) => tracing::error!(
+                "block rule {} is not applied, because this version of the server cannot read it: {error}",
+                row.id
+            ),
+        }
+    }
+    let has_age = rules.iter().any(|rule: &Arc<Rule>| rule.criteria.min_age.is_some());
+    Ok(Arc::new(BlockRules { revision, rules, has_age }))
+}
+
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
     let mut steps = db::repo::steps(c)?.into_iter().peekable();
     let mut repos = Vec::new();
@@ -272,7 +300,8 @@ fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
                     .subscriptions
                     .into_iter()
                     .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
-                lists.push(RepoStep { seq: Seq(step.seq), at: step.at, tx: step.tx, list: list.collect() });
+                let (seq, pinned_at) = (Seq(step.seq), step.pinned_at);
+                lists.push(RepoStep { seq, at: step.at, tx: step.tx, list: list.collect(), pinned_at });
             }
         }
         let Ok(name) = row.name.parse() else { continue };
@@ -284,6 +313,7 @@ fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
             hidden: row.hidden,
             authenticated: row.authenticated,
             created_at: row.created_at,
+            changes: row.changes,
             steps: lists,
         });
     }

@@ -16,9 +16,10 @@ use crate::db::skew::{self, Skew};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
 use crate::model::point::Base;
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::policy::Rule;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Component, Part, Version};
 
@@ -45,10 +46,23 @@ pub struct Catalog {
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
+    /// The block rules, shared with the catalog before if they did not change.
+    pub rules: Arc<BlockRules>,
+}
+
+/// All block rules.
+#[derive(Debug, Default)]
+pub struct BlockRules {
+    /// The number of changes so far.
+    pub revision: i64,
+    /// The rules, in unspecified order.
+    pub rules: Vec<Arc<Rule>>,
+    /// Whether a rule depends on the age of releases.
+    pub has_age: bool,
 }
 
 /// The database was reset to an earlier state: a standby that lacked transactions was promoted, or a backup was
-/// restored. The numbers of the lost transactions and steps may have been given to others.
+/// restored. The numbers of the lost transactions and steps may have been assigned again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewind {
     /// The newest transaction before the reset.
@@ -67,11 +81,11 @@ pub const BINARY_ROLE: &str = "binary";
 pub struct Source {
     /// Row id.
     pub id: SourceId,
-    /// Unique among sources.
+    /// The name, unique among sources.
     pub name: Name,
     /// Its kind, which determines where its packages come from.
     pub kind: SourceKind,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
@@ -88,10 +102,10 @@ pub struct Tree {
     pub role: String,
     /// Steps in order of `seq`; none if the sequence numbers are times.
     pub steps: Vec<Step>,
-    /// Of a tree whose sequence numbers are times: the instant up to which its state is known; `None` before the first
+    /// The instant up to which the state of a tree whose sequence numbers are times is known; `None` before the first
     /// sync, and for a tree of steps.
     pub time_head: Option<Timestamp>,
-    /// Of a curated source: the base of each step, in the order of the steps.
+    /// The base of each step of a curated source, in the order of the steps.
     pub bases: Vec<(Seq, Base)>,
 }
 
@@ -100,7 +114,7 @@ pub struct Tree {
 pub struct Step {
     /// Its number.
     pub seq: Seq,
-    /// When it was published.
+    /// Publication time.
     pub at: Timestamp,
     /// The transaction that published it.
     pub tx: TxId,
@@ -111,7 +125,7 @@ pub struct Step {
 pub struct Repository {
     /// Row id.
     pub id: RepoId,
-    /// Unique among repositories.
+    /// The name, unique among repositories.
     pub name: Name,
     /// R, Bioconductor or Python.
     pub kind: RepoKind,
@@ -121,8 +135,10 @@ pub struct Repository {
     pub hidden: bool,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
+    /// The changes that it takes.
+    pub changes: ChangePolicy,
     /// Subscription lists, oldest first; the last one is in force.
     pub steps: Vec<RepoStep>,
 }
@@ -132,12 +148,22 @@ pub struct Repository {
 pub struct RepoStep {
     /// Its number.
     pub seq: Seq,
-    /// When it took effect.
+    /// Time at which it took effect.
     pub at: Timestamp,
     /// The transaction that created it.
     pub tx: TxId,
     /// Sources in order of precedence: if several have a package, the first one serves it.
     pub list: Vec<Subscription>,
+    /// Of a list that a promotion made: the end of the time from which the states of the sources are taken.
+    pub pinned_at: Option<Timestamp>,
+}
+
+impl RepoStep {
+    /// Returns the end of the time from which states are taken for a snapshot with this end.
+    #[must_use]
+    pub fn states_end(&self, end: Timestamp) -> Timestamp {
+        self.pinned_at.map_or(end, |pinned_at| pinned_at.min(end))
+    }
 }
 
 /// A source in a list.
@@ -257,20 +283,20 @@ impl Catalog {
         release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())
     }
 
-    /// Returns when a transaction was published; `None` if it does not exist.
+    /// Returns the time at which a transaction was published; `None` if it does not exist.
     #[must_use]
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
         let index = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
         self.transactions.get(index).map(|(_, at)| *at)
     }
 
-    /// Returns why nothing can be published at `now`; `None` if publishing is possible.
+    /// Returns the reason why nothing can be published at `now`; `None` if publishing is possible.
     #[must_use]
     pub fn skew(&self, now: Timestamp) -> Option<Skew> {
         skew::between(self.clock_at?, now)
     }
 
-    /// Returns true if nothing can be published before `end` any more, so that results up to there are final.
+    /// Returns true if nothing more can be published before `end`, so that results up to there are final.
     #[must_use]
     pub fn is_closed(&self, end: Timestamp) -> bool {
         // The next publish is at `clock.at + 1` or later.

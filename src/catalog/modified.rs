@@ -26,7 +26,7 @@ pub(super) fn modified_overrides(transactions: &[(TxId, Timestamp)]) -> BTreeMap
 impl Catalog {
     /// Returns the `Last-Modified` of a state that was published at an instant, in seconds since the epoch. It is at
     /// least one more than that of every earlier state, so that `If-Modified-Since` alone distinguishes them. With many
-    /// states in one second, the last one is some seconds ahead of the clock.
+    /// states in one second, the last one is several seconds ahead of the clock.
     #[must_use]
     pub fn modified(&self, at: Timestamp) -> i64 {
         self.modified_overrides.get(&at).copied().unwrap_or_else(|| at.seconds())

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 
 use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
-use crate::model::ids::Seq;
+use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
 
-/// Why a snapshot cannot be resolved; each is a 404 with a reason.
+/// The reason why a snapshot cannot be resolved; each gives a response 404 with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// The day is after today.
@@ -80,7 +80,8 @@ pub fn resolve(
     let Some(list) = list_at(repo, end) else {
         return if is_now { Ok(empty_point(repo)) } else { Err(Unresolved::Empty) };
     };
-    let states = states(catalog, &list.step.list, part, end);
+    let states_end = list.step.states_end(end);
+    let states = states(catalog, &list.step.list, part, states_end);
     let Some(newest_at) = states.iter().map(|state| state.at).max() else {
         let is_empty = is_now && part.is_none();
         return if is_empty {
@@ -91,7 +92,7 @@ pub fn resolve(
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
     let has_times = states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some());
-    let is_known = |state: &State| state.known_until.is_none_or(|head| head >= end);
+    let is_known = |state: &State| state.known_until.is_none_or(|head| head >= states_end);
     Ok(Point {
         repo: repo.id,
         open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end) || !states.iter().all(is_known),
@@ -109,6 +110,90 @@ pub fn subscriptions<'a>(
 ) -> &'a [Subscription] {
     let list = snapshot_end(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
     list.map_or(&[], |list| &list.step.list)
+}
+
+/// The subscriptions of a snapshot, and the end of the time from which the states of their sources are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The subscriptions, in order of precedence.
+    pub list: Vec<Subscription>,
+    /// The end; [`Timestamp`]`(i64::MAX)` for the newest states.
+    pub end: Timestamp,
+}
+
+/// Returns what a snapshot of a repository consists of.
+///
+/// # Errors
+/// The snapshot does not exist.
+pub fn selection(
+    catalog: &Catalog,
+    repo: &Repository,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Result<Selection, Unresolved> {
+    let end = snapshot_end(catalog, snapshot, now)?;
+    let ListInForce { step, .. } = list_at(repo, end).ok_or(Unresolved::Empty)?;
+    Ok(Selection { list: step.list.clone(), end: step.states_end(end) })
+}
+
+/// Returns the point of a selection, without trees that had no state before its end.
+#[must_use]
+pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, part: Option<Part>) -> Point {
+    let states = states(catalog, &selection.list, part, selection.end);
+    Point {
+        repo,
+        open: true,
+        modified: states.iter().map(|state| state.at).max(),
+        trees: states.into_iter().map(|state| state.tree).collect(),
+    }
+}
+
+/// A time during which one subscription list was in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// Its begin; before all times for the first list, which also serves the days before it.
+    pub from: Timestamp,
+    /// Its end, which is not part of it.
+    pub until: Timestamp,
+    /// The end of the time from which states are taken, if the list fixes them.
+    pub states_at: Option<Timestamp>,
+    /// The trees of the subscribed sources, in order of precedence.
+    pub trees: Vec<(SourceId, TreeId)>,
+}
+
+/// Returns the periods of the subscription lists up to a snapshot, the oldest first; empty if it does not exist.
+#[must_use]
+pub fn periods(
+    catalog: &Catalog,
+    repo: &Repository,
+    part: Option<Part>,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Vec<Period> {
+    let Ok(end) = snapshot_end(catalog, snapshot, now) else { return Vec::new() };
+    let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
+    let later = repo.steps.iter().skip_while(|step| step.list.is_empty());
+    // The list in force before the first one.
+    let before = list_at(repo, first.at).map(|list| (Timestamp(i64::MIN), list.step));
+    let lists: Vec<(Timestamp, &RepoStep)> =
+        before.into_iter().chain(later.map(|step| (step.at, step))).filter(|(from, _)| *from < end).collect();
+    let ends = lists.iter().skip(1).map(|(from, _)| *from).chain([end]);
+    let trees = |step: &RepoStep| {
+        let of_entry = |entry: &Subscription| {
+            let source = entry.source;
+            let trees = catalog.subscribed_trees(*entry, part).map(move |tree| (source, tree.id));
+            trees.collect::<Vec<_>>()
+        };
+        step.list.iter().flat_map(of_entry).collect()
+    };
+    let periods = lists.iter().zip(ends);
+    let period = |((from, step), until): (&(Timestamp, &RepoStep), Timestamp)| Period {
+        from: *from,
+        until,
+        states_at: step.pinned_at,
+        trees: trees(step),
+    };
+    periods.map(period).collect()
 }
 
 /// The point of a repository for which nothing is published: an empty index, which clients read without a warning.
@@ -164,9 +249,9 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
 /// The state of a tree at the end of a snapshot.
 struct State {
     tree: PointTree,
-    /// When it was published; if the sequence numbers are times, its own time.
+    /// Publication time; if the sequence numbers are times, its own time.
     at: Timestamp,
-    /// If the sequence numbers are times, the instant up to which the tree is known.
+    /// The instant up to which the tree is known, if the sequence numbers are times.
     known_until: Option<Timestamp>,
 }
 
@@ -177,8 +262,13 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
         for tree in catalog.subscribed_trees(*entry, part) {
             if let Some(head) = tree.time_head {
                 let at = Timestamp(head.min(end).0 - 1);
-                let point_tree =
-                    PointTree { source: entry.source, tree: tree.id, seq: Seq(at.0), base: None };
+                let point_tree = PointTree {
+                    source: entry.source,
+                    tree: tree.id,
+                    seq: Seq(at.0),
+                    base: None,
+                    rules: None,
+                };
                 states.push(State { tree: point_tree, at, known_until: Some(head) });
                 continue;
             }
@@ -186,7 +276,8 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
             let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
             if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
                 let base = tree.base(step.seq);
-                let point_tree = PointTree { source: entry.source, tree: tree.id, seq: step.seq, base };
+                let point_tree =
+                    PointTree { source: entry.source, tree: tree.id, seq: step.seq, base, rules: None };
                 states.push(State { tree: point_tree, at: step.at, known_until: None });
             }
         }
@@ -201,7 +292,7 @@ fn final_state<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<
     tree.steps.first().filter(|_| day.end() <= end)
 }
 
-/// Returns why there is no state before `end`: the history starts on a later day, or there is none at all.
+/// Returns the reason why there is no state before `end`: the history starts on a later day, or there is none at all.
 fn unresolved_reason(
     catalog: &Catalog,
     repo: &Repository,
@@ -210,7 +301,8 @@ fn unresolved_reason(
     end: Timestamp,
 ) -> Unresolved {
     let has_state = |end: Timestamp| {
-        list_at(repo, end).is_some_and(|list| !states(catalog, &list.step.list, part, end).is_empty())
+        list_at(repo, end)
+            .is_some_and(|list| !states(catalog, &list.step.list, part, list.step.states_end(end)).is_empty())
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);

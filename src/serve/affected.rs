@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 
+use super::allowed::View;
 use super::vulnerabilities::Vulnerabilities;
 use super::{RepoError, Repositories, listing, python};
 use crate::advisory::Index;
@@ -31,24 +32,25 @@ pub struct AffectedPackage {
     pub versions: Vec<String>,
 }
 
-/// The vulnerabilities of the packages of a point. 15,000 of them use some megabytes of memory.
+/// The vulnerabilities of the packages of a point. 15,000 of them use several megabytes of memory.
 #[derive(Debug, Default)]
-pub struct Affected {
+pub struct AffectedPackages {
     /// By package and id.
     pub rows: Vec<AffectedPackage>,
-    /// No other index has the address of this one while the [`Cache`] has the entry.
+    /// Keeps the address of the index from being reused while the [`Cache`] has the entry.
     _index: Weak<Index>,
 }
 
-/// The vulnerabilities of the points used last: by trees, address of the index of advisories, and minute. The minute is
-/// part of the key because a first request for a project of an index adds its versions to the present state.
-pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, usize, i64), Arc<Affected>>;
+/// The vulnerabilities of the most recently used points: by trees, address of the index of advisories, and minute. The
+/// minute is part of the key because the first request for a project of an index adds its versions to the current
+/// state.
+pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, usize, i64), Arc<AffectedPackages>>;
 
-/// Points in the [`Cache`].
+/// Maximum number of points in the [`Cache`].
 pub(super) const CACHE_ENTRIES: usize = 4;
 
-/// Points that are read at a time: for all projects of an index with advisories, thousands of queries use a connection for
-/// seconds.
+/// Limits the points that are read concurrently: for all projects of an index with advisories, thousands of queries
+/// use a connection for seconds.
 static READS: Semaphore = Semaphore::const_new(1);
 
 /// A package about which there are advisories.
@@ -67,7 +69,7 @@ pub async fn at_point(
     repositories: &Repositories,
     point: &Point,
     advisories: &Vulnerabilities,
-) -> Result<Arc<Affected>, RepoError> {
+) -> Result<Arc<AffectedPackages>, RepoError> {
     let Some(index) = advisories.index() else { return Ok(Arc::default()) };
     let minute = advisories.now().0.div_euclid(60 * SECOND);
     let key = (point.trees.clone(), Arc::as_ptr(index).addr(), minute);
@@ -80,7 +82,7 @@ async fn read(
     point: &Point,
     advisories: &Vulnerabilities,
     index: Weak<Index>,
-) -> Result<Arc<Affected>, RepoError> {
+) -> Result<Arc<AffectedPackages>, RepoError> {
     let _permit = READS.acquire().await.ok();
     let language = python::language(&repositories.state, point);
     let packages = advised_packages(repositories, point, (advisories, language)).await?;
@@ -90,7 +92,7 @@ async fn read(
         packages.iter().flat_map(|package| affected(package, language, &advisories)).collect::<Vec<_>>()
     });
     match rows.await {
-        Ok(rows) => Ok(Arc::new(Affected { rows, _index: index })),
+        Ok(rows) => Ok(Arc::new(AffectedPackages { rows, _index: index })),
         Err(error) => Err(RepoError::Storage(StorageError::Other(error.to_string()))),
     }
 }
@@ -103,17 +105,22 @@ async fn advised_packages(
 ) -> Result<Vec<AdvisedPackage>, RepoError> {
     let is_advised = |name: &str, source: SourceId| advisories.has_package(source, name);
     let names = listing::owned_names(repositories, point, is_advised).await?;
+    let views = View::of(&repositories.state, point);
     let query = repositories.state.db.read(move |c| {
         let mut packages = Vec::with_capacity(names.len());
         for (name, tree) in &names {
             let mut versions: Vec<String> = match language {
                 Language::R => {
-                    let releases = db::life::package_detail(c, tree.tree, tree.seq, name)?;
-                    releases.into_iter().map(|release| release.version).collect()
+                    let view = views.iter().find(|view| view.tree() == *tree);
+                    let releases = view.map(|view| view.package_detail(c, name)).transpose()?;
+                    releases.unwrap_or_default().into_iter().map(|release| release.version).collect()
                 }
                 Language::Python => match db::package::by_name(c, tree.source, name)? {
                     Some(package) => {
-                        let files = python::curated::of_project(c, tree, package)?;
+                        let view = views.iter().find(|view| view.tree() == *tree);
+                        let files =
+                            view.map(|view| python::curated::with_blocked(c, view, package)).transpose()?;
+                        let files = files.unwrap_or_default();
                         files.into_iter().map(|file| file.version).collect()
                     }
                     None => Vec::new(),

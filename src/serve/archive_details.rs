@@ -23,7 +23,7 @@ const MAX_INFLATED_BYTES: u64 = 512 << 20;
 /// Releases whose archive was read since the start; they are not read again.
 pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 
-/// Entries of the [`Cache`].
+/// Maximum number of entries of the [`Cache`].
 pub(super) const CACHE_ENTRIES: usize = 50_000;
 
 /// A stored archive that may contain more details than are known.

@@ -1,5 +1,6 @@
 //! Lists the binaries of a package by version, platform and time.
 
+use super::allowed::View;
 use super::{RepoError, find, owner};
 use crate::catalog::BINARY_ROLE;
 use crate::config::platforms::{Distribution, Os};
@@ -63,11 +64,11 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
 /// [`RepoError::NotFound`] when there is no such package; database errors.
 pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
-    let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());
+    let (lists, trees, name) = (lists(state, &sources), View::of(state, point), package.to_owned());
     let rows = state.db.read(move |c| {
         let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
         let Some(id) = db::package::by_name(c, tree.source, &name)? else { return Ok(None) };
-        if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
+        if tree.presence(c, id)?.is_none() {
             return Ok(None);
         }
         let heads: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();

@@ -10,7 +10,7 @@ pub struct BinarySelector {
     /// The platform.
     pub platform: Platform,
     /// The newest binary before this instant is served, else the first after it: the versions in a snapshot never
-    /// change, and a binary that was added late is better than none.
+    /// change, and a binary that was added later is better than none.
     pub until: Timestamp,
 }
 

@@ -19,7 +19,7 @@ use crate::storage::{self, Content, Reservation, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Entries of [`VerifiedFiles::digests`], about 100 bytes each.
+/// Maximum number of entries of [`VerifiedFiles::digests`], about 100 bytes each.
 const DIGEST_ENTRIES: usize = 200_000;
 /// Read size while a file is hashed, in bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -84,7 +84,8 @@ impl AsRef<[u8]> for VerifiedBytes {
 /// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the bundle lacks the file, [`RepoError::Damaged`] when the file has another digest.
+/// [`RepoError::NotFound`] when the bundle lacks the file, [`RepoError::Damaged`] when the file has a different
+/// digest.
 pub(super) async fn open(
     repositories: &Repositories,
     located: &LocatedFile,

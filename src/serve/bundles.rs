@@ -49,9 +49,9 @@ impl BundleOrigin {
     }
 }
 
-/// Where a bundle in a directory has a file.
+/// The location of a file in a bundle in a directory.
 pub(super) enum BundleFile {
-    /// Among the objects of a product.
+    /// An object of a product.
     Object(Mirror, Product),
     /// A Python package: the address of its object.
     Python(FileAddress),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Semaphore;
 
+use super::allowed::View;
 use super::{RepoError, Repositories};
 use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
@@ -14,7 +15,7 @@ use crate::r::description::Description;
 use crate::r::name::is_base;
 use crate::state::State;
 
-/// The dependency graph of a point. Uses some megabytes of memory for all of CRAN.
+/// The dependency graph of a point. Uses several megabytes of memory for all of CRAN.
 #[derive(Debug, Default)]
 pub struct DependencyGraph {
     /// Listed packages, sorted.
@@ -22,7 +23,7 @@ pub struct DependencyGraph {
     /// Names of dependencies, listed or not, with their numbers.
     dependency_numbers: HashMap<Box<str>, u32>,
     versions: Vec<Box<str>>,
-    /// Sorted by dependency, kind, and dependent package.
+    /// The dependencies, sorted by dependency, kind, and dependent package.
     edges: Vec<Edge>,
     /// Pairs of a package and a listed package without which it cannot be installed, as indices into `names`; sorted.
     hard_edges: Vec<(u32, u32)>,
@@ -68,8 +69,8 @@ pub struct ReverseDependency<'a> {
 pub struct RequiredPackage<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The position of the package, earlier in the list, that leads to it on the shortest way from the installed one; `None`
-    /// for the installed one.
+    /// The position of the package, earlier in the list, that leads to it on the shortest path from the installed one;
+    /// `None` for the installed one.
     pub required_by: Option<usize>,
 }
 
@@ -84,13 +85,13 @@ pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a s
     chain
 }
 
-/// The graphs of the points used last, by trees and the value of `State::detail_updates`.
+/// The graphs of the most recently used points, by trees and the value of `State::detail_updates`.
 pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<DependencyGraph>>;
 
-/// Points in the [`Cache`].
+/// Maximum number of points in the [`Cache`].
 pub(super) const CACHE_ENTRIES: usize = 4;
 
-/// Graphs that are read at a time: the records of all of CRAN have tens of megabytes.
+/// Limits the graphs that are read concurrently: the records of all of CRAN take tens of megabytes.
 static READS: Semaphore = Semaphore::const_new(2);
 
 /// Returns the dependency graph of a point: read once, then cached.
@@ -99,22 +100,27 @@ static READS: Semaphore = Semaphore::const_new(2);
 /// Database errors.
 pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
     let key = (point.trees.clone(), repositories.state.detail_updates.load(Ordering::Acquire));
-    repositories.dependency_graphs.get_or_insert_async(&key, read(&repositories.state, &point.trees)).await
+    repositories.dependency_graphs.get_or_insert_async(&key, read(&repositories.state, point)).await
 }
 
-async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
+async fn read(state: &State, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
     let _permit = READS.acquire().await.ok();
-    let mut records_by_tree = Vec::with_capacity(trees.len());
-    for tree in trees {
-        let PointTree { tree, seq, .. } = *tree;
+    let mut records_by_tree = Vec::with_capacity(point.trees.len());
+    let mut hidden_names: HashSet<String> = HashSet::new();
+    for view in View::of(state, point) {
+        let PointTree { tree, seq, .. } = view.tree();
         let records = state.db.read(move |c| {
-            let records = life::listed(c, tree, seq)?;
+            let records = view.listed(c)?;
             let requirements = detail::requirements(c, tree, seq)?;
             let undescribed_packages =
                 detail::without_detail(c, tree, seq)?.into_iter().map(|package| package.name).collect();
-            Ok(TreeRecords { records, requirements, undescribed_packages })
+            let hidden_names = view.hidden_names(c)?;
+            Ok((TreeRecords { records, requirements, undescribed_packages }, hidden_names))
         });
-        records_by_tree.push(records.await?);
+        let (mut records, names) = records.await?;
+        records.records.retain(|record| !hidden_names.contains(&record.name));
+        hidden_names.extend(names);
+        records_by_tree.push(records);
     }
     let graph = tokio::task::spawn_blocking(move || DependencyGraph::of(&records_by_tree)).await;
     graph
@@ -237,8 +243,8 @@ impl DependencyGraph {
         indexes
     }
 
-    /// The packages without which a package cannot be installed, itself first, then the nearest ones. Empty if the point does
-    /// not list the package.
+    /// The packages without which a package cannot be installed, itself first, then the nearest ones. Empty if the
+    /// point does not list the package.
     #[must_use]
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };

@@ -15,21 +15,22 @@ use crate::python::version::Version;
 use crate::r::version;
 use crate::storage::StorageError;
 
-/// Comparisons at a time: one of all of CRAN takes some megabytes and a tenth of a second of CPU.
+/// Limits concurrent comparisons: one of all of CRAN takes several megabytes and a tenth of a second of CPU
+/// time.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// A package as one of the points lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedPackage {
     /// The listed version.
     pub version: String,
     /// The source that owns the package.
     pub source: SourceId,
-    /// When the version was published, if known.
+    /// Publication time of the version, if known.
     pub published_at: Option<Timestamp>,
 }
 
-/// How a package differs.
+/// The kind of difference of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {
     /// No longer listed.
@@ -38,7 +39,7 @@ pub enum ChangeKind {
     Downgraded,
     /// The same version from another source.
     Moved,
-    /// The same version of the same source with other bytes.
+    /// The same version of the same source with different bytes.
     Replaced,
     /// Listed only by the second point.
     Added,
@@ -46,7 +47,7 @@ pub enum ChangeKind {
     Updated,
 }
 
-/// A text that names no kind of change.
+/// The error for a text that is not the name of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kinds are added, removed, updated, downgraded, replaced and moved")]
 pub struct UnknownKind;
@@ -89,16 +90,16 @@ impl FromStr for ChangeKind {
 pub struct Change {
     /// The name.
     pub name: String,
-    /// How it differs.
+    /// The kind of difference.
     pub kind: ChangeKind,
     /// As the first point lists it.
-    pub from: Option<Listed>,
+    pub from: Option<ListedPackage>,
     /// As the second point lists it.
-    pub to: Option<Listed>,
+    pub to: Option<ListedPackage>,
 }
 
-/// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python packages
-/// and of curated sources are left out: their versions are known only for projects that were requested.
+/// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python
+/// packages and of curated sources are left out: their versions are known only for projects that were requested.
 ///
 /// # Errors
 /// Database errors.
@@ -148,11 +149,11 @@ fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Lang
     changes
 }
 
-fn listed(of: ListedVersion) -> Listed {
-    Listed { version: of.version, source: of.source, published_at: of.published_at }
+fn listed(of: ListedVersion) -> ListedPackage {
+    ListedPackage { version: of.version, source: of.source, published_at: of.published_at }
 }
 
-/// How a package that both points list differs; `None` if it does not.
+/// Returns the kind of difference of a package that both points list; `None` if it does not differ.
 fn kind(old: &ListedVersion, new: &ListedVersion, language: Language) -> Option<ChangeKind> {
     let order = match language {
         Language::R => version::compare(&old.version, &new.version),

@@ -1,5 +1,6 @@
 //! Digests of a sample of the generated documents: equal for two databases that serve clients the same content.
 
+use super::allowed::View;
 use super::document::Document;
 use super::python::{self, document::PythonDocument};
 use super::r::document::RDocument;
@@ -54,11 +55,14 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         .map(|((label, point), document)| {
             let (name, encoded) = match &document {
                 Document::R(document) => {
-                    let rows = render::rows(c, &point.trees, document)?;
+                    // A backup compares what is stored, whichever rules are in force.
+                    let views: Vec<View> = point.trees.iter().copied().map(View::whole).collect();
+                    let rows = render::rows(c, &views, document)?;
                     (document.name(), render::encode(document, &rows))
                 }
                 Document::Python(document) => {
-                    let rows = python::render::rows(c, &point.trees, document)?;
+                    let views: Vec<View> = point.trees.iter().copied().map(View::whole).collect();
+                    let rows = python::render::rows(c, &views, document)?;
                     (document.name(), python::render::encode(document, rows))
                 }
             };
@@ -68,7 +72,7 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         .collect()
 }
 
-/// Up to `count` points with different trees, each with a label.
+/// Returns up to `count` points with different trees, each with a label.
 fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     let transactions = &catalog.transactions;
     let step = transactions.len().div_ceil(count.max(1)).max(1);
@@ -85,7 +89,13 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     if points.is_empty() {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
             let seq = tree.steps.last()?.seq;
-            let trees = vec![PointTree { source: tree.source, tree: tree.id, seq, base: tree.base(seq) }];
+            let trees = vec![PointTree {
+                source: tree.source,
+                tree: tree.id,
+                seq,
+                base: tree.base(seq),
+                rules: None,
+            }];
             let point = Point { repo: RepoId(0), trees, open: true, modified: None };
             Some((format!("tree {}", tree.label), point))
         }));

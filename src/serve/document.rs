@@ -7,7 +7,7 @@ use super::python::{self, document::PythonDocument};
 use super::r::document::{self, RDocument};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
-use crate::model::point::Point;
+use crate::model::point::{Point, PointRules};
 use crate::model::time::Timestamp;
 
 /// A rendered document of a point, such as an index.
@@ -135,6 +135,9 @@ fn key(point: &Point, document: &Document) -> String {
         if let Some(base) = tree.base {
             write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
         }
+        if let Some(PointRules { number, at }) = tree.rules {
+            write!(key, "!{number}@{}", at.0).expect("writing to a String cannot fail");
+        }
         key.push(',');
     }
     match document {
@@ -155,8 +158,13 @@ mod tests {
     use crate::serve::r::document::BinaryIndex;
 
     fn point(trees: &[(i64, i64)]) -> Point {
-        let tree =
-            |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq), base: None };
+        let tree = |&(tree, seq)| PointTree {
+            source: SourceId(1),
+            tree: TreeId(tree),
+            seq: Seq(seq),
+            base: None,
+            rules: None,
+        };
         Point { repo: RepoId(1), trees: trees.iter().map(tree).collect(), open: false, modified: None }
     }
 

@@ -13,7 +13,7 @@ use crate::r::packages;
 pub(super) const ENCODER: &str = "libdeflate-6";
 
 /// Buffer space for a compressed document beyond half of its plain size, in bytes.
-const SLACK: usize = 4 << 10;
+const EXTRA_BUFFER: usize = 4 << 10;
 
 /// An encoded document.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) fn gunzip(encoded: &EncodedDocument) -> io::Result<EncodedDocument> {
     Ok(EncodedDocument { content: encoded.content, bytes: text.into() })
 }
 
-/// SHA-256 of the content of a document.
+/// Returns the SHA-256 of the content of a document.
 pub(super) fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
@@ -44,7 +44,7 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     let mut encoder = Compressor::new(level);
     // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
     let max_size = encoder.gzip_compress_bound(plain.len());
-    let mut bytes = vec![0; max_size.min(plain.len() / 2 + SLACK)];
+    let mut bytes = vec![0; max_size.min(plain.len() / 2 + EXTRA_BUFFER)];
     let size = match encoder.gzip_compress(plain, &mut bytes) {
         Err(CompressionError::InsufficientSpace) => {
             bytes = vec![0; max_size];

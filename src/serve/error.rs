@@ -39,6 +39,33 @@ impl ExistingFile {
     }
 }
 
+/// A release that a block rule keeps from clients.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct BlockedRelease {
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// The id of the rule.
+    pub rule: i64,
+    /// The rule and the facts that it matches: `rule 7 (no copyleft; license AGPL-3)`.
+    pub reason: String,
+    /// The highest allowed version.
+    pub allowed: Option<String>,
+}
+
+impl BlockedRelease {
+    fn text(&self) -> String {
+        let BlockedRelease { package, version, reason, allowed, .. } = self;
+        let rest = match allowed {
+            Some(allowed) => format!("the highest allowed version is {allowed}"),
+            None => "no version of the package is allowed".to_owned(),
+        };
+        format!("{package} {version} is blocked in this repository by {reason}; {rest}")
+    }
+}
+
 /// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
@@ -59,10 +86,13 @@ pub enum RepoError {
     /// The snapshot cannot be resolved.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    /// The request conflicts with the present state (already exists, still subscribed, …), with the remedy.
+    /// A block rule forbids the release.
+    #[error(transparent)]
+    Blocked(#[from] Box<BlockedRelease>),
+    /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
-    /// A source has, or had, other bytes under the name of a new file.
+    /// A source has, or had, different bytes under the name of a new file.
     #[error(transparent)]
     FileExists(#[from] Box<ExistingFile>),
     /// An upload by a client such as twine is invalid, with the reason.
@@ -83,7 +113,7 @@ pub enum RepoError {
     },
     /// The rules for system requirements were never fetched.
     #[error(
-        "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
+        "the rules for system requirements have not been fetched yet; the schedule or `rspm sync --type=sysreqs` fetches them"
     )]
     NoRules,
     /// The memory for indexes is used up by responses that clients still read.
@@ -112,16 +142,17 @@ pub enum RepoError {
         /// The difference, and the location of the file.
         reason: String,
     },
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage.
+    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl RepoError {
-    /// The error for a client that is no administrator: without paths of this machine and addresses of other servers.
+    /// The error for a client that is not an administrator: without paths of this machine and addresses of other
+    /// servers.
     #[must_use]
     pub fn phrase(&self) -> String {
         let phrase = match self {
@@ -149,6 +180,7 @@ impl RepoError {
             RepoError::NotFound(_)
             | RepoError::Unknown { .. }
             | RepoError::NoUpload(_)
+            | RepoError::Blocked(_)
             | RepoError::Unresolved(_)
             | RepoError::Conflict(_)
             | RepoError::FileExists(_)

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 
+use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{RepoError, Repositories, bundle_files, bundles, owner, upstream};
-use crate::db;
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::model::change::LifeState;
@@ -19,7 +19,7 @@ use crate::upstream::UpstreamError;
 /// entries never become invalid.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
-/// Entries of the [`Cache`], some hundred bytes each.
+/// Maximum number of entries of the [`Cache`], several hundred bytes each.
 pub(super) const CACHE_ENTRIES: usize = 20_000;
 
 /// The cache key of a located file.
@@ -35,7 +35,7 @@ pub(super) struct FileKey {
 /// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Blocked`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -48,7 +48,8 @@ pub async fn locate(
     if let Some(located) = repositories.located_files.get(&key) {
         return Ok(located);
     }
-    let (trees, name, path_and_file) = (point.trees.clone(), package.to_owned(), file.to_owned());
+    let (trees, name, path_and_file) =
+        (View::of(&repositories.state, point), package.to_owned(), file.to_owned());
     let located_row = repositories
         .state
         .db
@@ -58,15 +59,20 @@ pub async fn locate(
             let mut row = None;
             for state in [Some(preferred_state), None] {
                 if row.is_none() {
-                    row = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
+                    row = tree.find_file(c, state, &name, &path_and_file)?;
                 }
             }
-            Ok(row.map(|row| (tree, row)))
+            let Some(row) = row else { return Ok(None) };
+            let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
+            Ok(Some((tree.tree(), row, blocked)))
         })
         .await?;
-    let Some((tree, row)) = located_row else {
+    let Some((tree, row, blocked)) = located_row else {
         return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
     };
+    if let Some(blocked) = blocked {
+        return Err(RepoError::Blocked(Box::new(blocked)));
+    }
     let located = LocatedFile::new(package, tree, row);
     if located.stored {
         repositories.located_files.insert(key, located.clone());

@@ -1,62 +1,230 @@
-//! The days on which a repository listed the versions of an R package.
+//! The days on which a repository listed the versions of an R package, with the subscriptions of these days.
+
+use std::collections::BTreeMap;
 
 use super::{RepoError, Repositories, python};
-use crate::catalog::Tree;
+use crate::catalog::resolve::{self, Period};
+use crate::catalog::{Catalog, Repository, Tree};
 use crate::db;
-use crate::model::ids::{Seq, SourceId};
+use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor::Part;
 
-/// A time during which a source listed a version.
+/// A period during which the repository listed a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedVersion {
     /// The version.
     pub version: String,
-    /// The source.
+    /// The source: the first one of the subscriptions that listed the package.
     pub source: SourceId,
-    /// When it was listed first.
+    /// Time from which it was listed.
     pub from: Timestamp,
-    /// When it was no longer listed; `None` if the point lists it.
+    /// Time from which it was no longer listed; `None` if the snapshot lists it.
     pub until: Option<Timestamp>,
 }
 
-/// Returns the listed versions of a package up to a point, in each of its sources, the newest first. Empty for an
-/// unknown package.
-///
-/// # Errors
-/// Database errors; [`RepoError::Invalid`] for a point of a Python repository.
-pub async fn of_package(
-    repositories: &Repositories,
-    point: &Point,
-    package: &str,
-) -> Result<Vec<ListedVersion>, RepoError> {
-    python::require_r(&repositories.state, point)?;
-    let catalog = repositories.state.catalog.get();
-    let (trees, name) = (point.trees.clone(), package.to_owned());
-    let spans = repositories.state.db.read(move |c| {
-        let mut spans = Vec::new();
-        for tree in &trees {
-            let of_tree = db::life::listed_spans(c, tree.tree, tree.seq, &name)?;
-            spans.extend(of_tree.into_iter().map(|span| (*tree, span)));
-        }
-        Ok(spans)
-    });
-    let spans = spans.await?;
-    let listed = spans.into_iter().filter_map(|(at, span)| {
-        let tree = catalog.tree(at.tree)?;
-        Some(ListedVersion {
-            version: span.version,
-            source: at.source,
-            from: instant(tree, span.from)?,
-            until: if span.to <= at.seq { instant(tree, span.to) } else { None },
-        })
-    });
-    let mut listed: Vec<ListedVersion> = listed.collect();
-    listed.sort_by_key(|version| std::cmp::Reverse(version.from));
-    Ok(listed)
+/// The snapshot of a repository up to which listings are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// The repository.
+    pub repo: &'a Repository,
+    /// The part of a Bioconductor repository.
+    pub part: Option<Part>,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The point of the snapshot.
+    pub point: &'a Point,
 }
 
-/// When a step was published; that of the next one if it is not in memory.
+/// The versions that a tree lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Span {
+    version: String,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// The periods of the subscriptions of a repository, from which the listings of many packages are read.
+pub struct Subscriptions<'a> {
+    catalog: &'a Catalog,
+    periods: Vec<Period>,
+}
+
+impl<'a> Subscriptions<'a> {
+    /// Returns the subscriptions up to a snapshot.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for a Python repository.
+    pub fn new(repositories: &Repositories, subject: &Subject<'a>) -> Result<Subscriptions<'a>, RepoError> {
+        let Subject { catalog, repo, part, snapshot, point } = *subject;
+        python::require_r(&repositories.state, point)?;
+        let now = (repositories.state.clock)();
+        Ok(Subscriptions { catalog, periods: resolve::periods(catalog, repo, part, snapshot, now) })
+    }
+
+    /// Returns the listed versions of a package, the newest first. Empty for an unknown package.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn listings(
+        &self,
+        repositories: &Repositories,
+        package: &str,
+    ) -> Result<Vec<ListedVersion>, RepoError> {
+        let ids = self.periods.iter().flat_map(|period| &period.trees).map(|(_, tree)| *tree);
+        let mut trees: BTreeMap<TreeId, Seq> = BTreeMap::new();
+        for id in ids {
+            if let Some(newest) = self.catalog.tree(id).and_then(Tree::newest) {
+                trees.insert(id, newest);
+            }
+        }
+        let name = package.to_owned();
+        let rows = repositories.state.db.read(move |c| {
+            let mut rows = Vec::new();
+            for (id, newest) in &trees {
+                rows.push((*id, *newest, db::life::listed_spans(c, *id, *newest, &name)?));
+            }
+            Ok(rows)
+        });
+        let mut spans: BTreeMap<TreeId, Vec<Span>> = BTreeMap::new();
+        for (id, newest, rows) in rows.await? {
+            let Some(tree) = self.catalog.tree(id) else { continue };
+            let of_tree = rows.into_iter().filter_map(|row| {
+                let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
+                Some(Span { version: row.version, from: instant(tree, row.from)?, until })
+            });
+            spans.insert(id, of_tree.collect());
+        }
+        Ok(listings(&self.periods, &spans))
+    }
+}
+
+/// Returns the publication time of a step; that of the next one if it is not in memory.
 fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
     tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
+}
+
+/// Returns the part of a span in which a period lists it: a period of fixed states lists the versions of their instant from
+/// its begin to its end.
+fn span_in(span: &Span, period: &Period) -> Option<Span> {
+    let (from, until) = match period.states_at {
+        Some(at) if span.from < at && at <= span.until => (period.from, period.until),
+        Some(_) => return None,
+        None => (span.from, span.until),
+    };
+    let overlaps = from < period.until && period.from < until;
+    overlaps.then(|| Span { version: span.version.clone(), from, until })
+}
+
+/// Returns what the repository listed in each period: what the first source with the package listed. The newest first.
+fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<ListedVersion> {
+    let mut listed: Vec<ListedVersion> = Vec::new();
+    for period in periods {
+        let of_period: Vec<(SourceId, Span)> = period
+            .trees
+            .iter()
+            .flat_map(|(source, tree)| spans.get(tree).into_iter().flatten().map(move |span| (*source, span)))
+            .filter_map(|(source, span)| Some((source, span_in(span, period)?)))
+            .collect();
+        let clipped = |at: Timestamp| at.clamp(period.from, period.until);
+        let mut bounds: Vec<Timestamp> =
+            of_period.iter().flat_map(|(_, span)| [clipped(span.from), clipped(span.until)]).collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        for (from, until) in bounds.iter().zip(bounds.iter().skip(1)) {
+            let owner = of_period.iter().find(|(_, span)| span.from <= *from && *from < span.until);
+            let Some((source, span)) = owner else { continue };
+            match listed.last_mut() {
+                // Another span begins or ends, or the list of another period does not change the owner.
+                Some(last)
+                    if last.until == Some(*from)
+                        && last.version == span.version
+                        && last.source == *source =>
+                {
+                    last.until = Some(*until);
+                }
+                _ => listed.push(ListedVersion {
+                    version: span.version.clone(),
+                    source: *source,
+                    from: *from,
+                    until: Some(*until),
+                }),
+            }
+        }
+    }
+    let end = periods.last().map(|period| period.until);
+    for version in listed.iter_mut().filter(|version| version.until == end) {
+        version.until = None;
+    }
+    listed.reverse();
+    listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: (SourceId, TreeId) = (SourceId(1), TreeId(10));
+    const TWO: (SourceId, TreeId) = (SourceId(2), TreeId(20));
+
+    fn period(from: i64, until: i64, trees: &[(SourceId, TreeId)]) -> Period {
+        Period { from: Timestamp(from), until: Timestamp(until), states_at: None, trees: trees.to_vec() }
+    }
+
+    fn spans(all: &[((SourceId, TreeId), &str, i64, i64)]) -> BTreeMap<TreeId, Vec<Span>> {
+        let mut spans: BTreeMap<TreeId, Vec<Span>> = BTreeMap::new();
+        for ((_, tree), version, from, until) in all {
+            let span =
+                Span { version: (*version).to_owned(), from: Timestamp(*from), until: Timestamp(*until) };
+            spans.entry(*tree).or_default().push(span);
+        }
+        spans
+    }
+
+    fn shown(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
+        let listed = listings(periods, spans).into_iter().map(|row| {
+            let until = row.until.map(|until| until.0.to_string()).unwrap_or_default();
+            format!("{} of {} {}-{until}", row.version, row.source.0, row.from.0)
+        });
+        listed.collect()
+    }
+
+    #[test]
+    fn the_first_source_of_the_list_of_that_time_is_the_owner() {
+        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, i64::MAX), (TWO, "9.0", 20, i64::MAX)]);
+        let max = i64::MAX;
+        assert_eq!(shown(&[period(i64::MIN, max, &[ONE, TWO])], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
+        assert_eq!(shown(&[period(i64::MIN, max, &[TWO, ONE])], &spans), ["9.0 of 2 20-", "1.0 of 1 10-20"]);
+        // The order changes, then the second source is unsubscribed.
+        let periods = [period(i64::MIN, 25, &[ONE]), period(25, 40, &[TWO, ONE]), period(40, max, &[ONE])];
+        assert_eq!(shown(&periods, &spans), ["1.1 of 1 40-", "9.0 of 2 25-40", "1.0 of 1 10-25"]);
+        // A list that changes nothing for the package, and a snapshot that ends earlier.
+        let periods = [period(i64::MIN, 15, &[ONE]), period(15, 28, &[ONE, TWO])];
+        assert_eq!(shown(&periods, &spans), ["1.0 of 1 10-"]);
+        assert_eq!(shown(&[period(i64::MIN, 5, &[ONE])], &spans), [] as [&str; 0]);
+        assert_eq!(shown(&[], &spans), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_list_with_fixed_states_lists_the_versions_of_their_instant() {
+        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
+        let fixed = |at: i64, from: i64, until: i64| Period {
+            states_at: Some(Timestamp(at)),
+            ..period(from, until, &[ONE])
+        };
+        let periods = [period(i64::MIN, 20, &[ONE]), fixed(40, 60, 80), fixed(60, 80, i64::MAX)];
+        assert_eq!(shown(&periods, &spans), ["1.2 of 1 80-", "1.1 of 1 60-80", "1.0 of 1 10-20"]);
+        assert_eq!(shown(&[fixed(10, 60, 80)], &spans), [] as [&str; 0], "nothing was published before");
+    }
+
+    #[test]
+    fn a_package_that_was_away_is_listed_twice() {
+        let spans = spans(&[(ONE, "1.0", 10, 20), (ONE, "1.0", 30, 40)]);
+        let periods = [period(i64::MIN, 100, &[ONE])];
+        assert_eq!(shown(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
+    }
 }

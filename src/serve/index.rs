@@ -8,6 +8,7 @@ use quick_cache::sync::Cache as WeightedCache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
+use super::allowed::View;
 use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, gunzip};
 use super::python;
@@ -44,7 +45,7 @@ type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Size of the cache of lists of Python projects: that of PyPI has 45 MB as JSON, and some more as HTML.
+/// Size of the cache of lists of Python projects: that of PyPI has 45 MB as JSON, and more as HTML.
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
@@ -250,13 +251,13 @@ async fn render_document(
     let _permit = permits.acquire().await.ok();
     match document {
         Document::R(document) => {
-            let (trees, request) = (point.trees.clone(), document.clone());
+            let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
             let document = document.clone();
             run_blocking(move || render::encode(&document, &rows)).await
         }
         Document::Python(document) => {
-            let (trees, request) = (point.trees.clone(), document.clone());
+            let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let rows = repositories.state.db.read(move |c| python::render::rows(c, &trees, &request)).await?;
             let document = document.clone();
             run_blocking(move || python::render::encode(&document, rows)).await

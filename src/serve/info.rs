@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::allowed::{View, blocked};
 use super::archive_details::UnreadArchive;
+use super::package_files::StoredArchive;
 use super::readmes::README_LIMIT;
 use super::{
     RepoError, Repositories, archive_details, find, listing, owner, point, python, readmes, upstream,
@@ -17,7 +19,7 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
-use crate::model::point::{Point, PointTree};
+use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{Day, Timestamp};
@@ -33,6 +35,8 @@ pub struct PackageDetail {
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
+    /// The archive of the selected version, if it is in storage.
+    pub archive: Option<StoredArchive>,
     /// The DESCRIPTION if the archive was read, otherwise the index record; in DCF. Empty if neither is known.
     pub description: Vec<u8>,
     /// Its README, if the archive has one.
@@ -58,6 +62,8 @@ pub struct Release {
     pub size: Option<u64>,
     /// SHA-256 of its file, if known.
     pub sha256: Option<Sha256>,
+    /// The rule that blocks it, with the reason: `rule 7 (no copyleft; license AGPL-3)`.
+    pub blocked: Option<String>,
     /// Its DESCRIPTION; only set for the other versions of a single package.
     pub description: Option<Vec<u8>>,
 }
@@ -73,11 +79,11 @@ pub struct SourceInfo {
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,
-    /// What is known of the index, if the source is one.
+    /// Facts about the index, if the source is one.
     pub index: Option<IndexInfo>,
 }
 
-/// What is known of an index of Python packages.
+/// Facts about an index of Python packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexInfo {
     /// The number of projects whose page was read.
@@ -123,7 +129,7 @@ async fn read_detail(
     name: &str,
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, RepoError> {
-    let (trees, package, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+    let (trees, package, version) = (View::of(state, point), name.to_owned(), version.map(ToOwned::to_owned));
     let query = state.db.read(move |c| {
         let mut facts = detail(c, &trees, &package, version.as_deref())?;
         if let Some(PackageFacts { detail, .. }) = &mut facts {
@@ -147,7 +153,7 @@ pub async fn packages(
     requested: Vec<(String, Option<String>)>,
 ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
     python::require_r(state, point)?;
-    let trees = point.trees.clone();
+    let trees = View::of(state, point);
     let query = state.db.read(move |c| {
         let detail_of = |(name, version): &(String, Option<String>)| {
             Ok(detail(c, &trees, name, version.as_deref())?.map(|facts| facts.detail))
@@ -213,7 +219,8 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     for (index, subscriptions) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
         // The first subscription list is also used for all earlier days.
         let begin = if subscriptions.seq == first.seq { Timestamp(i64::MIN) } else { subscriptions.at };
-        let end = repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at);
+        let end =
+            subscriptions.states_end(repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at));
         let trees = subscriptions.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
         days.extend(steps.filter(|at| (begin..end).contains(at)).map(Timestamp::day));
@@ -239,12 +246,13 @@ struct PackageFacts {
 
 fn detail(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    trees: &[View],
     name: &str,
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
-    let mut files = db::life::package_detail(c, tree.tree, tree.seq, name)?;
+    let mut files = tree.package_detail(c, name)?;
+    let decided = tree.decided(c, name)?;
     let mut releases = HashSet::new();
     files.retain(|file| releases.insert(file.release));
     let index = match version {
@@ -256,17 +264,37 @@ fn detail(
     let readme = detail_row.as_ref().and_then(|detail_row| detail_row.readme);
     let mut description = detail_row.map(|detail_row| detail_row.description).unwrap_or_default();
     if description.is_empty() && file.state == LifeState::Listed {
-        let records = db::life::listed_of(c, tree.tree, tree.seq, &[file.package])?;
+        let records = tree.listed_of(c, &[file.package])?;
         description =
             records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
     }
-    let others = files.into_iter().map(|file| release(name, file)).collect();
+    let blocked = |release: Release| {
+        let blocked = blocked::of_release(&decided, release.id).map(|blocked| blocked.reason);
+        Release { blocked, ..release }
+    };
+    let others = files.into_iter().map(|file| blocked(release(name, file))).collect();
     let stored_archive = unread_archive(&file).filter(|_| readme.is_none());
+    let archive = stored_archive_of(&file);
     let missing_archive = file.sha256.filter(|_| file.file_state != FileState::Stored);
-    let release = release(name, file);
-    let detail =
-        PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
+    let release = blocked(release(name, file));
+    let detail = PackageDetail {
+        release,
+        source: tree.source,
+        tree: tree.tree,
+        archive,
+        description,
+        readme: None,
+        others,
+    };
     Ok(Some(PackageFacts { detail, readme, stored_archive, missing_archive }))
+}
+
+/// Returns the archive of a file, if it is in storage.
+fn stored_archive_of(file: &ReleaseFile) -> Option<StoredArchive> {
+    let class = file.class.as_deref().and_then(StorageClass::parse)?;
+    let sha256 = file.sha256.filter(|_| file.file_state == FileState::Stored)?;
+    let size = file.size.and_then(|size| u64::try_from(size).ok())?;
+    Some(StoredArchive { key: Key::Package(class, sha256), size })
 }
 
 /// Returns the archive of a mirrored file, if it is in storage.
@@ -292,6 +320,7 @@ fn release(name: &str, file: ReleaseFile) -> Release {
         published_at: file.published_at,
         size: file.size.and_then(|size| u64::try_from(size).ok()),
         sha256: file.sha256,
+        blocked: None,
         description: None,
     }
 }

@@ -1,4 +1,4 @@
-//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are kept in memory;
+//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are in memory;
 //! other details are read for the requested page.
 
 use std::cmp::{Ordering, Reverse};
@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::allowed::View;
 use super::python::names::{PreferredVersion, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
@@ -116,16 +117,16 @@ pub(super) struct OwnedName {
     tree: PointTree,
 }
 
-/// The names of the points used last.
+/// The names of the most recently used points.
 pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 
-/// Points in the [`Cache`]; that of all of CRAN has some megabytes.
+/// Maximum number of points in the [`Cache`]; the names of all of CRAN take several megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
 
-/// The numbers of packages of the points used last.
+/// The numbers of packages of the most recently used points.
 pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
 
-/// Points in the [`CountCache`]: the home page shows the number of each repository.
+/// Maximum number of points in the [`CountCache`]: the home page shows the number of each repository.
 pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
 
 /// Returns a page of the packages listed at a point.
@@ -138,15 +139,16 @@ pub async fn packages(
     query: PackageQuery,
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
-    let trees = point.trees.clone();
     let (total, packages) = match &*names {
         Names::R(names) => {
             let (total, page_names) = page(names, &query, &point.trees);
-            (total, repositories.state.db.read(move |c| rows(c, &trees, &page_names)).await?)
+            let views = View::of(&repositories.state, point);
+            (total, repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?)
         }
         Names::Python(names) => {
             let (total, page_names) = python_page(names, &query);
-            (total, repositories.state.db.read(move |c| python_rows(c, &trees, &page_names)).await?)
+            let views = View::of(&repositories.state, point);
+            (total, repositories.state.db.read(move |c| python_rows(c, &views, &page_names)).await?)
         }
     };
     Ok(PackagePage { total, packages })
@@ -233,13 +235,14 @@ pub(super) async fn listed_versions(
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
         let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
+        let views = View::of(&repositories.state, point);
         let _guard = if trees.iter().any(python::owner::is_whole_index) {
             Some(repositories.index_names_lock.lock().await)
         } else {
             None
         };
         let names = repositories.state.db.read(move |c| match language {
-            Language::R => names(c, &trees).map(Names::R),
+            Language::R => names(c, &views).map(Names::R),
             Language::Python => python::names::names(c, &trees).map(Names::Python),
         });
         Ok::<_, RepoError>(Arc::new(names.await?))
@@ -346,28 +349,29 @@ impl SortBy {
     }
 }
 
-fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
+fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
     let mut names_so_far: HashSet<String> = HashSet::new();
     let mut entries = Vec::new();
     for tree in trees {
-        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let names = tree.names(c)?;
         let new_names =
             names.into_iter().filter(|name| trees.len() == 1 || names_so_far.insert(name.name.clone()));
-        entries.extend(new_names.map(|name| OwnedName { name, tree: *tree }));
+        entries.extend(new_names.map(|name| OwnedName { name, tree: tree.tree() }));
+        names_so_far.extend(tree.hidden_names(c)?);
     }
-    entries.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
+    entries.sort_by(|a, b| SortBy::Name.compare(a, b, &[]));
     Ok(entries)
 }
 
-fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
+fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
     let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
     for tree in trees {
-        let packages = names.iter().filter(|entry| entry.tree == *tree).map(|entry| entry.name.package);
+        let packages = names.iter().filter(|entry| entry.tree == tree.tree()).map(|entry| entry.name.package);
         let packages: Vec<PackageId> = packages.collect();
         if packages.is_empty() {
             continue;
         }
-        let records = db::life::listed_of(c, tree.tree, tree.seq, &packages)?;
+        let records = tree.listed_of(c, &packages)?;
         let releases: Vec<_> = records.iter().map(|record| record.release).collect();
         for (record, detail) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
             // If there are records with and without a path, the one without comes first.
@@ -386,15 +390,11 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Ve
     Ok(names.iter().map(row).collect())
 }
 
-fn python_rows(
-    c: &mut dyn Conn,
-    trees: &[PointTree],
-    names: &[ProjectName],
-) -> Result<Vec<PackageRow>, DbError> {
+fn python_rows(c: &mut dyn Conn, trees: &[View], names: &[ProjectName]) -> Result<Vec<PackageRow>, DbError> {
     let mut preferred: HashMap<(TreeId, &str), PreferredVersion> = HashMap::with_capacity(names.len());
     for tree in trees {
         let (mut of_tree, mut packages) = (Vec::new(), Vec::new());
-        for project in names.iter().filter(|project| project.tree == *tree) {
+        for project in names.iter().filter(|project| project.tree == tree.tree()) {
             let package = match project.package {
                 Some(package) => Some(package),
                 None => db::package::by_name(c, tree.source, &project.name)?,
@@ -428,7 +428,7 @@ mod tests {
     use crate::model::ids::Seq;
 
     fn tree(id: i64) -> PointTree {
-        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None }
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None, rules: None }
     }
 
     fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {

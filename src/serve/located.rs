@@ -92,7 +92,7 @@ impl LocatedFile {
         self.tree.source
     }
 
-    /// Number of times that the bytes of this version were replaced before.
+    /// Returns the number of times that the bytes of this version were replaced before.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.row.revision

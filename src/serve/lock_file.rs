@@ -2,10 +2,11 @@
 
 use tokio::sync::Semaphore;
 
+use super::history::{Subject, Subscriptions};
 use super::python::detail::{ProjectRelease, project_within};
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
-use super::{RepoError, Repositories, history, info};
+use super::{RepoError, Repositories, info};
 use crate::model::point::Point;
 use crate::model::time::Day;
 use crate::python::version::Version;
@@ -16,7 +17,7 @@ pub const MAX_PACKAGES: usize = 2000;
 /// Maximum number of requests to the index of Python packages for one file.
 const MAX_REQUESTS: usize = 16;
 
-/// Files that are compared at a time: one may cause thousands of queries.
+/// Limits the files that are compared concurrently: one may cause thousands of queries.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// The state of a locked version at a point.
@@ -30,13 +31,13 @@ pub enum State {
     Other(String),
     /// The point has no version of the package.
     Missing,
-    /// The index of the package was not asked, because the file has too many unknown projects, or it did not answer.
+    /// The index of the package was not queried, because the file has too many unknown projects, or it did not answer.
     Unknown,
 }
 
 /// A package of a lock file at a point.
 #[derive(Clone, Debug)]
-pub struct Locked {
+pub struct LockedPackage {
     /// The name as the file has it.
     pub name: String,
     /// The version of the file.
@@ -45,25 +46,27 @@ pub struct Locked {
     pub state: State,
     /// The ids of advisories about the version.
     pub vulnerabilities: Vec<String>,
-    /// The days at whose ends the version was listed, as half-open intervals without an end if it still is; `None` if they
-    /// are not known.
+    /// The days at whose ends the version was listed, as half-open intervals; the last one has no end if the version is
+    /// still listed. `None` if they are not known.
     pub listed: Option<Vec<Interval>>,
 }
 
 /// Days from the first one up to, not including, the second one.
 pub type Interval = (Day, Option<Day>);
 
-/// Compares the versions of R packages with a point.
+/// Compares the versions of R packages with a snapshot. Their days are those of the subscriptions of each day.
 ///
 /// # Errors
 /// Database errors.
 pub async fn r_packages(
     repositories: &Repositories,
-    point: &Point,
+    subject: &Subject<'_>,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
-) -> Result<Vec<Locked>, RepoError> {
+) -> Result<Vec<LockedPackage>, RepoError> {
     let _permit = COMPARISONS.acquire().await.ok();
+    let point = subject.point;
+    let subscriptions = Subscriptions::new(repositories, subject)?;
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let mut rows = Vec::with_capacity(packages.len());
@@ -87,19 +90,16 @@ pub async fn r_packages(
                 (state, found.iter().map(|finding| finding.id.to_owned()).collect())
             }
         };
-        let spans = history::of_package(repositories, point, &name).await?;
-        // Other sources have the name too, but the repository serves that of its owner.
-        let owner = detail.as_ref().map(|detail| detail.source);
-        let is_owned = |source| owner.is_none_or(|owner| owner == source);
-        let spans = spans.into_iter().filter(|span| is_version(&span.version) && is_owned(span.source));
+        let spans = subscriptions.listings(repositories, &name).await?;
+        let spans = spans.into_iter().filter(|span| is_version(&span.version));
         let listed = union(spans.map(|span| (span.from.day(), span.until.map(|at| at.day()))).collect());
-        rows.push(Locked { name, version, state, vulnerabilities, listed: Some(listed) });
+        rows.push(LockedPackage { name, version, state, vulnerabilities, listed: Some(listed) });
     }
     Ok(rows)
 }
 
 /// Compares the versions of Python projects with a point. Their days are not computed: an index lists all versions of a
-/// project at a time.
+/// project at the same time.
 ///
 /// # Errors
 /// Database errors.
@@ -108,13 +108,13 @@ pub async fn python_projects(
     point: &Point,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
-) -> Result<Vec<Locked>, RepoError> {
+) -> Result<Vec<LockedPackage>, RepoError> {
     let _permit = COMPARISONS.acquire().await.ok();
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(packages.len());
     for (name, version) in packages {
         let mut row =
-            Locked { name, version, state: State::Missing, vulnerabilities: Vec::new(), listed: None };
+            LockedPackage { name, version, state: State::Missing, vulnerabilities: Vec::new(), listed: None };
         match project_within(repositories, point, &row.name, None, Some(&budget)).await {
             Ok(detail) => {
                 let requested = Version::lenient(&row.version);

@@ -1,10 +1,12 @@
 //! The read side of repositories: points, owners, files, indexes, listings and explanations. Contains no HTTP types.
 
 pub mod affected;
+mod allowed;
 mod archive_details;
 pub mod binaries;
 pub mod binary_rows;
 pub mod binary_selector;
+pub mod block_rules;
 mod bundle_files;
 pub mod bundles;
 pub mod dependency_graph;
@@ -19,12 +21,16 @@ pub mod find;
 pub mod history;
 pub mod index;
 pub mod info;
+pub mod license_types;
 pub mod listing;
 pub mod located;
 pub mod lock_file;
+pub mod metadata;
 pub mod negotiate;
 mod owner;
+pub mod package_files;
 pub mod point;
+pub mod policies;
 pub mod python;
 pub mod r;
 mod readmes;
@@ -34,7 +40,7 @@ pub mod stored_again;
 mod upstream;
 pub mod vulnerabilities;
 
-pub use error::{ExistingFile, RepoError};
+pub use error::{BlockedRelease, ExistingFile, RepoError};
 
 use std::sync::Arc;
 

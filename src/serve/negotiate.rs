@@ -31,7 +31,7 @@ pub struct PlatformChoice {
 /// The kind of match of an R version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RVersionMatch {
-    /// The client's version is the distribution's own, including the patch version.
+    /// The client has the distribution's own version of R, including the patch version.
     Exact,
     /// There are binaries for the client's minor version.
     Best,
@@ -82,7 +82,7 @@ impl MatchFailure {
         }
     }
 
-    /// True when the `User-Agent` is the reason, not the version of R or the architecture it declares.
+    /// Returns true if the `User-Agent` is the reason, not the version of R or the architecture that it declares.
     #[must_use]
     pub fn is_agent_error(self) -> bool {
         match self {

@@ -4,18 +4,14 @@
 //! first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor
 //! served by its path.
 
+use super::allowed::View;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
-use crate::model::point::PointTree;
 
 /// The tree of a point that owns `package`; `None` when none has it. A single tree is returned unchecked.
-pub(super) fn owner(
-    c: &mut dyn Conn,
-    trees: &[PointTree],
-    package: &str,
-) -> Result<Option<PointTree>, DbError> {
+pub(super) fn owner(c: &mut dyn Conn, trees: &[View], package: &str) -> Result<Option<View>, DbError> {
     if let [tree] = trees {
-        return Ok(Some(*tree));
+        return Ok(Some(tree.clone()));
     }
     // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
     // the same in all of them.
@@ -23,9 +19,9 @@ pub(super) fn owner(
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive_owner = None;
     for tree in trees {
-        match db::life::presence(c, tree.tree, tree.seq, id)? {
-            Some(LifeState::Listed) => return Ok(Some(*tree)),
-            Some(LifeState::Archived) => archive_owner = archive_owner.or(Some(*tree)),
+        match tree.presence(c, id)? {
+            Some(LifeState::Listed) => return Ok(Some(tree.clone())),
+            Some(LifeState::Archived) => archive_owner = archive_owner.or_else(|| Some(tree.clone())),
             None => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Resolves a repository's name and a snapshot to a point; closes finished days when needed.
 
-use super::{RepoError, Repositories, find};
+use super::{RepoError, Repositories, allowed, find};
 use crate::catalog::resolve::{self, Unresolved};
 use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db;
@@ -39,13 +39,14 @@ pub async fn resolve_part(
     let now = (repositories.state.clock)();
     let catalog = repositories.state.catalog.get();
     let point = resolve_in(&catalog, repo, part, snapshot, now)?;
-    match unclosed_end(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
-        None => Ok(point),
+    let point = match unclosed_end(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
+        None => point,
         Some(end) => {
             close_day(repositories, end).await;
-            resolve_in(&repositories.state.catalog.get(), repo, part, snapshot, now)
+            resolve_in(&repositories.state.catalog.get(), repo, part, snapshot, now)?
         }
-    }
+    };
+    Ok(allowed::with_rules(&repositories.state, point, snapshot).await)
 }
 
 /// Returns the newest state of a source as a point of no repository; without trees if nothing was published. For the
@@ -68,7 +69,8 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
     let heads = trees.filter_map(|tree| {
         let seq = tree.newest()?;
-        let point_tree = PointTree { source: source.id, tree: tree.id, seq, base: tree.base(seq) };
+        let point_tree =
+            PointTree { source: source.id, tree: tree.id, seq, base: tree.base(seq), rules: None };
         Some((point_tree, tree.steps.last().map(|step| step.at)))
     });
     let heads: Vec<_> = heads.collect();

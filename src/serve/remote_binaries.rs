@@ -18,7 +18,7 @@ use crate::upstream::{Mirror, UpstreamError};
 /// Cached results of the servers; a binary that exists is recorded in the database as well.
 pub(super) type ProbeCache = quick_cache::sync::Cache<(ReleaseId, Platform), CachedProbe>;
 
-/// Entries of [`ProbeCache`], about 200 bytes each.
+/// Maximum number of entries of [`ProbeCache`], about 200 bytes each.
 pub(super) const CACHE_ENTRIES: usize = 50_000;
 
 /// Time before a missing binary is requested again.

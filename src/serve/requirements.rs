@@ -95,7 +95,7 @@ impl Requirements {
         self.rules.requirements(text, &self.system)
     }
 
-    /// The packages that have requirements, by name. Uses some milliseconds of CPU time for all of CRAN.
+    /// The packages that have requirements, by name. Uses several milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
         self.with_needs(self.graph.requirements())
     }

@@ -18,7 +18,7 @@ pub enum NotStoredAgain {
     /// No mirror has the object, and storage has no archive from which it could be extracted.
     #[error("no mirror has it")]
     NoSource,
-    /// The mirror, or the archive of its package, has other bytes or none.
+    /// The mirror, or the archive of its package, has different bytes, or lacks the object.
     #[error("{0}")]
     Gone(String),
     /// The mirror does not deliver the object now, or it cannot be stored.

@@ -1,4 +1,4 @@
-//! Known vulnerabilities of package versions. The present advisories apply to dated snapshots, too: a version does not
+//! Known vulnerabilities of package versions. The current advisories apply to dated snapshots, too: a version does not
 //! become safe in the snapshot of an earlier day.
 
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Vulnerabilities {
 
 /// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they may
 /// have the name of a public package, but are not that package.
-fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
+pub(in crate::serve) fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),
         SourceKind::Bioconductor => Some(Ecosystem::Bioconductor),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::{Source, Step};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::r::bioconductor::config::Config;
 
@@ -23,7 +23,8 @@ fn part(label: &str) -> Option<Part> {
     Some(Part::parse(label).expect("a part"))
 }
 
-/// Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with these subscriptions.
+/// Returns a catalog with Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with these
+/// subscriptions.
 fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
     let mut catalog = Catalog {
         bioconductor: Some(Arc::new(Config::parse(CONFIG.as_bytes()).expect("a config"))),
@@ -64,11 +65,13 @@ fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
         hidden: false,
         authenticated: false,
         created_at: noon(NOW),
+        changes: ChangePolicy::Any,
         steps: vec![RepoStep {
             seq: Seq(1),
             at: noon(NOW),
             tx: TxId(1),
             list: subscriptions.iter().map(entry).collect(),
+            pinned_at: None,
         }],
     });
     catalog

@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::catalog::{Source, Tree};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
+
+mod periods;
 
 /// Returns the instant of `2024-01-01 09:00`; without a time, noon.
 fn instant(text: &str) -> Timestamp {
@@ -54,6 +56,7 @@ impl CatalogBuilder {
             description: String::new(),
             hidden: false,
             authenticated: false,
+            changes: ChangePolicy::Any,
             created_at: Timestamp(0),
             steps: Vec::new(),
         });
@@ -77,6 +80,10 @@ impl CatalogBuilder {
     }
 
     fn subscribe(&mut self, sources: &[i64], at: Timestamp) -> TxId {
+        self.promote(sources, None, at)
+    }
+
+    fn promote(&mut self, sources: &[i64], pinned_at: Option<Timestamp>, at: Timestamp) -> TxId {
         let tx = self.tx(at);
         let steps = &mut self.catalog.repos[0].steps;
         let seq = Seq(steps.len() as i64 + 1);
@@ -85,6 +92,7 @@ impl CatalogBuilder {
             at,
             tx,
             list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
+            pinned_at,
         });
         tx
     }
@@ -269,7 +277,7 @@ fn dates_before_the_first_subscription_stay_open_until_its_day_is_over() {
 }
 
 #[test]
-fn an_empty_list_at_the_start_is_no_subscription() {
+fn an_empty_list_at_the_start_is_not_a_subscription() {
     let mut builder = CatalogBuilder::new(&["cran"]);
     builder.publish(1, instant("2024-01-01"));
     builder.subscribe(&[], instant("2024-01-02"));
@@ -315,7 +323,7 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
     (event, 1..200_000_i64)
 }
 
-/// Applies events, each some seconds after the previous one.
+/// Applies events, each several seconds after the previous one.
 fn apply(builder: &mut CatalogBuilder, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
     for (event, pause) in events {
         clock.0 = clock.max(&mut builder.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;
@@ -372,7 +380,7 @@ proptest! {
         }
     }
 
-    /// The date of today equals `latest`, whatever the times of the transactions and of the clock.
+    /// The date of today equals `latest`, regardless of the times of the transactions and of the clock.
     #[test]
     fn the_day_of_the_clock_is_latest(events in prop::collection::vec(event(), 1..20), days in -500_i64..500) {
         let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
@@ -393,4 +401,32 @@ proptest! {
             let _ = builder.resolve_at(snapshot, clock);
         }
     }
+}
+
+#[test]
+fn a_promoted_list_has_the_states_before_its_pin_until_the_next_one() {
+    let mut builder = CatalogBuilder::new(&["cran", "team"]);
+    builder.publish(1, instant("2024-01-01"));
+    builder.publish(2, instant("2024-01-02"));
+    builder.publish(1, instant("2024-01-03"));
+    builder.promote(&[2, 1], Some(instant("2024-01-03")), instant("2024-01-05"));
+    builder.publish(1, instant("2024-01-06"));
+    builder.publish(2, instant("2024-01-07"));
+    let latest = |builder: &CatalogBuilder, now: &str| builder.result(Snapshot::Latest, now);
+    assert_eq!(latest(&builder, "2024-01-07"), "2@1 1@1 open", "the step at the pin itself is not in it");
+    assert_eq!(builder.result(date("2024-01-02"), "2024-01-07"), "2@1 1@1 closed");
+    assert_eq!(builder.result(date("2024-01-06"), "2024-01-08"), "2@1 1@1 closed");
+    builder.promote(&[1], Some(instant("2024-01-06 12:01")), instant("2024-01-08"));
+    assert_eq!(latest(&builder, "2024-01-08"), "1@3 open");
+    assert_eq!(builder.result(date("2024-01-07"), "2024-01-08"), "2@1 1@1 closed");
+    builder.promote(&[2, 1], Some(instant("2024-01-03")), instant("2024-01-09"));
+    assert_eq!(latest(&builder, "2024-01-09"), "2@1 1@1 open", "back to the first state");
+    builder.subscribe(&[2, 1], instant("2024-01-10"));
+    assert_eq!(latest(&builder, "2024-01-10"), "2@2 1@3 open", "without a pin, the newest states");
+    let selected =
+        selection(&builder.catalog, &builder.catalog.repos[0], date("2024-01-09"), instant("2024-01-10"));
+    let selected = selected.expect("a snapshot");
+    assert_eq!((selected.list.len(), selected.end), (2, instant("2024-01-03")));
+    let point = selected_point(&builder.catalog, RepoId(1), &selected, None);
+    assert_eq!(point.trees.iter().map(|tree| tree.seq.0).collect::<Vec<_>>(), [1, 1]);
 }

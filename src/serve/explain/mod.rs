@@ -4,6 +4,7 @@
 mod binaries;
 mod index;
 mod project;
+mod rules;
 mod sentences;
 mod sources;
 
@@ -49,7 +50,9 @@ impl ExplainRequest {
     /// Returns the name of a source in the explanation.
     fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
         match catalog.source_by_id(id) {
-            Some(_) if self.unnamed.contains(&id) => "a source that is private now".to_owned(),
+            Some(_) if self.unnamed.contains(&id) => {
+                "a source that is only in authenticated repositories now".to_owned()
+            }
             Some(source) => source.name.to_string(),
             None => format!("source {id}, which was deleted"),
         }

@@ -9,8 +9,12 @@ use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
 use crate::python::version::Version;
+use crate::serve::allowed::{self, View};
 use crate::serve::python::{curated, names, owner};
-use crate::serve::{RepoError, Repositories, point, vulnerabilities};
+use crate::serve::{BlockedRelease, RepoError, Repositories, point, vulnerabilities};
+
+/// Maximum number of blocked files that are explained.
+const MAX_BLOCKED: usize = 12;
 
 /// The files of a project in one tree of a point.
 struct TreeFiles {
@@ -18,6 +22,8 @@ struct TreeFiles {
     /// Whether the tree listed the project at the point or before.
     is_known: bool,
     files: Vec<ListedFile>,
+    /// The files that block rules forbid.
+    blocked: Vec<BlockedRelease>,
 }
 
 /// Explains a request for a project.
@@ -44,19 +50,22 @@ pub(super) async fn explain_project(
         None => None,
     };
     let owner = owner.map(|owned| owned.tree.tree);
-    let (trees, name) = (point.trees.clone(), project.clone());
+    let (trees, name) = (View::of(&repositories.state, &point), project.clone());
     let query = repositories.state.db.read(move |c| {
         let mut by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
-            let (mut is_known, mut files) = (false, Vec::new());
+            let (mut is_known, mut files, mut blocked) = (false, Vec::new(), Vec::new());
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
                 is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
-                files = curated::of_project(c, tree, package)?;
+                let all_files = curated::with_blocked(c, tree, package)?;
+                blocked = allowed::python::blocked_files(tree, &all_files);
+                files = all_files;
+                allowed::python::retain_allowed(tree, &mut files);
             }
             if tree.base.is_some() {
-                is_known = owner::owner(c, std::slice::from_ref(tree), &name)?.is_some();
+                is_known = owner::owner(c, &[tree.tree()], &name)?.is_some();
             }
-            by_tree.push(TreeFiles { tree: *tree, is_known, files });
+            by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, blocked });
         }
         Ok::<_, DbError>(by_tree)
     });
@@ -83,9 +92,10 @@ pub(super) async fn explain_project(
     }
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
-    let Some(TreeFiles { tree, files, .. }) = owned else {
+    let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
     };
+    decisions.extend(blocked.iter().take(MAX_BLOCKED).map(blocked_decision));
     let source = request.source_name(&catalog, tree.source);
     let selected = match version {
         Some(text) => {
@@ -95,6 +105,9 @@ pub(super) async fn explain_project(
         None => names::newest(&files),
     };
     let Some(selected) = selected else {
+        if let Some(blocked) = requested_of(&blocked, version.as_deref()) {
+            return no_file(format!("403: {blocked}"));
+        }
         return no_file(match version {
             Some(text) if !files.is_empty() => {
                 format!("{source} owns the name {project} and has no version {text}")
@@ -126,6 +139,25 @@ pub(super) async fn explain_project(
         None => format!("installers prefer version {version_text}"),
     };
     no_file(format!("the page /{repo}/{snapshot}/simple/{project}/, which lists {count}; {choice}"))
+}
+
+/// The blocked file of a version; without a version, that of the highest one.
+fn requested_of<'a>(blocked: &'a [BlockedRelease], version: Option<&str>) -> Option<&'a BlockedRelease> {
+    let version_of = |blocked: &&BlockedRelease| Version::lenient(&blocked.version);
+    match version.map(Version::lenient) {
+        Some(requested) => blocked.iter().find(|blocked| version_of(blocked) == requested),
+        None => blocked.iter().max_by_key(version_of),
+    }
+}
+
+fn blocked_decision(blocked: &BlockedRelease) -> Decision {
+    Decision {
+        topic: Topic::Release,
+        subject: format!("{} {}", blocked.package, blocked.version),
+        state: "a file is blocked".to_owned(),
+        is_selected: false,
+        rule: blocked.reason.clone(),
+    }
 }
 
 fn count(files: &[ListedFile]) -> String {

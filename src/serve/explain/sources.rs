@@ -1,5 +1,6 @@
 //! Explains which release a snapshot has: the ordered sources, the owner of the name, the version.
 
+use super::rules;
 use super::sentences::{self, format_time};
 use super::{Decision, ExplainRequest, Topic};
 use crate::catalog::resolve::subscriptions;
@@ -12,6 +13,7 @@ use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Component, Part, Version};
 use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
 use crate::serve::Repositories;
+use crate::serve::allowed::{Decided, View};
 use crate::serve::file;
 use crate::serve::located::LocatedFile;
 use crate::serve::point;
@@ -39,6 +41,16 @@ struct TreeLives {
     lives: Vec<CurrentLife>,
 }
 
+/// A package at a point.
+#[derive(Default)]
+struct PackageLives {
+    /// The tree that owns it.
+    owner: Option<PointTree>,
+    lives_by_tree: Vec<TreeLives>,
+    /// The decisions of block rules about its releases.
+    decided: Vec<Decided>,
+}
+
 /// Finds the requested release, or returns the reason why there is none.
 pub(super) async fn explain_release(
     repositories: &Repositories,
@@ -52,7 +64,8 @@ pub(super) async fn explain_release(
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
     decisions.push(sentences::snapshot(*snapshot, &point));
-    let (owner, lives_by_tree) = lives_in(&repositories.state, &point, package).await?;
+    let PackageLives { owner, lives_by_tree, decided } =
+        lives_in(&repositories.state, &point, package).await?;
     // `owner` returns a single tree unchecked; it may not have the name.
     let owner = owner
         .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
@@ -70,7 +83,10 @@ pub(super) async fn explain_release(
     };
     let source = request.source_name(&catalog, owner.source);
     let lives = lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
-    let Some(life) = select_life(lives, version.as_deref()) else {
+    decisions.extend(rules::decisions(&decided));
+    let replacement = rules::replacement(&decided);
+    let version = version.as_deref().or(replacement.as_deref());
+    let Some(life) = select_life(lives, version) else {
         let answer = match version {
             Some(version) => {
                 format!("404: {source} owns the name {package} and has no version {version}")
@@ -90,8 +106,11 @@ pub(super) async fn explain_release(
         "" => life.file_name.clone(),
         folder => format!("{folder}/{}", life.file_name),
     };
-    let located = file::locate(repositories, &point, package, &life.version, &name, archived).await?;
-    decisions.push(sentences::release(&located, version.is_some()));
+    let located = match file::locate(repositories, &point, package, &life.version, &name, archived).await {
+        Err(RepoError::Blocked(blocked)) => return Ok(Err(format!("403: {blocked}"))),
+        located => located?,
+    };
+    decisions.push(sentences::release(&located, request.version.is_some()));
     let part = match repository.kind {
         RepoKind::R | RepoKind::Python => None,
         RepoKind::Bioconductor => part_of(&catalog, owner, request.bioconductor),
@@ -107,30 +126,27 @@ fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> O
     })
 }
 
-async fn lives_in(
-    state: &State,
-    point: &Point,
-    package: &str,
-) -> Result<(Option<PointTree>, Vec<TreeLives>), RepoError> {
-    let (trees, name) = (point.trees.clone(), package.to_owned());
+async fn lives_in(state: &State, point: &Point, package: &str) -> Result<PackageLives, RepoError> {
+    let (trees, name) = (View::of(state, point), package.to_owned());
     let lives_by_tree = state.db.read(move |c| {
         let owner = owner::owner(c, &trees, &name)?;
         let id = match trees.first() {
             Some(first) => db::package::by_name(c, first.source, &name)?,
             None => None,
         };
-        let Some(id) = id else { return Ok((None, Vec::new())) };
+        let Some(id) = id else { return Ok(PackageLives::default()) };
         let mut lives_by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
-            let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
-            lives_by_tree.push(TreeLives { tree: *tree, lives });
+            let lives = tree.current_of(c, id)?;
+            lives_by_tree.push(TreeLives { tree: tree.tree(), lives });
         }
-        Ok::<_, DbError>((owner, lives_by_tree))
+        let decided = owner.as_ref().map_or(Ok(Vec::new()), |owner| owner.decided(c, &name))?;
+        Ok::<_, DbError>(PackageLives { owner: owner.map(|owner| owner.tree()), lives_by_tree, decided })
     });
     Ok(lives_by_tree.await?)
 }
 
-/// One decision for each subscribed source, in order.
+/// Returns one decision for each subscribed source, in order.
 fn source_decisions(
     state: &State,
     catalog: &Catalog,

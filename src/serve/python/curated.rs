@@ -18,14 +18,26 @@ use crate::python::curated::plan::{BaseFile, BaseProject};
 use crate::python::curated::rule::Rule;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
+use crate::serve::allowed::{self, View};
 use crate::serve::{RepoError, Repositories};
 use crate::state::State;
 
 /// Number of pages that are read at the same time for a plan.
 const CONCURRENT_READS: usize = 8;
 
-/// Returns the files of a project that a tree lists, those of a curated source from its base.
+/// Returns the files of a project that a tree lists, those of a curated source from its base, without blocked ones.
 pub(in crate::serve) fn of_project(
+    c: &mut dyn Conn,
+    view: &View,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    let mut files = with_blocked(c, view, package)?;
+    allowed::python::retain_allowed(view, &mut files);
+    Ok(files)
+}
+
+/// As [`of_project`], with blocked files.
+pub(in crate::serve) fn with_blocked(
     c: &mut dyn Conn,
     tree: &PointTree,
     package: PackageId,
@@ -39,13 +51,14 @@ pub(in crate::serve) fn of_project(
 /// As [`of_project`], for several projects, in their order.
 pub(in crate::serve) fn of_projects(
     c: &mut dyn Conn,
-    tree: &PointTree,
+    tree: &View,
     packages: &[PackageId],
 ) -> Result<Vec<Vec<ListedFile>>, DbError> {
     let listing = tree.listing();
     let mut projects = python_file::of_projects(c, listing.tree, listing.seq, packages)?;
     for files in &mut projects {
         retain_allowed(c, tree, files)?;
+        allowed::python::retain_allowed(tree, files);
     }
     Ok(projects)
 }

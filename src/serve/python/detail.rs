@@ -11,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
+use crate::serve::allowed::View;
 use crate::serve::{RepoError, Repositories};
 
 /// A project at a point.
@@ -24,7 +25,7 @@ pub struct ProjectDetail {
     pub source: SourceId,
     /// The package list of the source.
     pub tree: TreeId,
-    /// When the project was changed last, if known.
+    /// Time of the last change of the project, if known.
     pub changed_at: Option<Timestamp>,
     /// Whether the page of the project may still change, see [`Point::open`].
     pub open: bool,
@@ -96,12 +97,13 @@ pub async fn project_within(
     let page = locate_page_within(repositories, point, &project, budget).await?;
     let unknown = || RepoError::NotFound(format!("there is no project '{project}' in this snapshot"));
     let tree = page.point.trees.first().copied().ok_or_else(unknown)?;
-    let name = project.clone();
-    let files =
-        repositories.state.db.read(move |c| match db::package::by_name(c, tree.source, name.as_str())? {
-            Some(package) => curated::of_project(c, &tree, package),
-            None => Ok(Vec::new()),
-        });
+    let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
+    let files = repositories.state.db.read(move |c| {
+        match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
+            (Some(package), Some(view)) => curated::of_project(c, view, package),
+            (None, _) | (_, None) => Ok(Vec::new()),
+        }
+    });
     let files = files.await?;
     let requested = match version {
         Some(text) => Version::lenient(text),

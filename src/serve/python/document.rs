@@ -6,7 +6,7 @@ use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 
-/// Version of the renderer, part of every key; must be incremented when the same rows give other bytes.
+/// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
 pub(in crate::serve) const RENDERER: u32 = 2;
 
 /// The generated documents of a point of a Python repository.
@@ -16,7 +16,8 @@ pub enum PythonDocument {
     Root(SimpleFormat),
     /// The page of a project, which the only tree of the point owns: `simple/{project}/`.
     Project(NormalName, SimpleFormat),
-    /// As [`PythonDocument::Root`] of a point that may still change: with serials, the highest of which is given.
+    /// As [`PythonDocument::Root`] of a point that may still change: with serials; the number is the highest of
+    /// them.
     LatestRoot(SimpleFormat, Option<u64>),
     /// As [`PythonDocument::Project`] of a point that may still change: with serial and status.
     LatestProject(Box<LatestProject>),
@@ -29,11 +30,12 @@ pub struct LatestProject {
     pub project: NormalName,
     /// The format.
     pub format: SimpleFormat,
-    /// What the page states besides its files.
+    /// The facts on the page besides its files.
     pub state: LatestState,
 }
 
-/// What the newest page of a project states besides its files. It has no history: pages of past days do not state it.
+/// The facts on the newest page of a project besides its files. They have no history: pages of past days do not
+/// contain them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LatestState {
     /// The serial of the last change.

@@ -7,18 +7,22 @@ use super::document::{LatestProject, LatestState, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
 use crate::catalog::{Catalog, Tree};
+use crate::db::python_file::{FoundFile, ListedFile};
 use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeKey;
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::{Point, PointTree};
-use crate::pypi::Knowledge;
+use crate::model::repository::ChangePolicy;
+use crate::pypi::Validity;
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
+use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{BlockedRelease, RepoError, Repositories};
 
 /// The serial of a point: that of its last change, at least that of each project. Never decreases. `None` for a point
 /// with a curated source, whose pages have no serials.
@@ -37,7 +41,7 @@ pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     point.trees.iter().filter_map(of_tree).max()
 }
 
-/// How many requests to other servers a response may cause that describes many packages.
+/// The number of requests to other servers that a response about many packages may cause.
 #[derive(Debug)]
 pub struct RequestBudget(AtomicUsize);
 
@@ -67,7 +71,7 @@ pub struct LocatedPage {
     pub point: Point,
     /// Whether locating it again under the same catalog gives the same page.
     pub is_settled: bool,
-    /// What the page states besides its files while the point may change.
+    /// The facts on the page besides its files, while the point may change.
     pub latest: LatestState,
 }
 
@@ -100,6 +104,30 @@ pub async fn locate_page(
 /// As [`locate_page`]; with a budget, a page that is not known for that time is requested only while the budget lasts.
 /// After that, it is the last known one.
 pub(super) async fn locate_page_within(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+    budget: Option<&RequestBudget>,
+) -> Result<LocatedPage, RepoError> {
+    let page = find_page(repositories, point, project, budget).await?;
+    if page.point.trees.iter().all(|tree| tree.rules.is_none()) {
+        return Ok(page);
+    }
+    let (views, name) = (View::of(&repositories.state, &page.point), project.clone());
+    let blocked = repositories.state.db.read(move |c| {
+        let Some(view) = views.first() else { return Ok(None) };
+        let Some(package) = db::package::by_name(c, view.source, name.as_str())? else { return Ok(None) };
+        Ok(allowed::python::blocked_project(view, &curated::with_blocked(c, view, package)?))
+    });
+    // SECURITY: installers go on to the next index after 404, and after a page without files.
+    match blocked.await? {
+        Some(blocked) => Err(RepoError::Blocked(Box::new(blocked))),
+        None => Ok(page),
+    }
+}
+
+/// As [`locate_page_within`], also for a project whose files are all blocked.
+async fn find_page(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,
@@ -151,8 +179,8 @@ async fn find_owner(
     Ok(query.await?)
 }
 
-/// Whether an index may have a project that its list lacks: the configuration allows the request, the point is the newest
-/// state of the index, and no source before the index has the project.
+/// Whether an index may have a project that its list lacks: the configuration allows the request, the point is the
+/// newest state of the index, and no source before the index has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
     if !repositories.state.config.load().pypi.unlisted {
         return false;
@@ -165,7 +193,7 @@ fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<Poi
     first.is_some_and(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
 }
 
-/// Returns the page of a project that an index lists, after a reading of the project if that is needed.
+/// Returns the page of a project that an index lists; reads the page from the index first if necessary.
 async fn index_page(
     repositories: &Repositories,
     point: &Point,
@@ -178,8 +206,8 @@ async fn index_page(
         Some(budget) => reads.is_known(project, seq).await? || budget.take(),
         None => true,
     };
-    let knowledge = if may_request { reads.at(project, seq).await? } else { Knowledge::Outdated };
-    let is_settled = knowledge == Knowledge::Complete;
+    let validity = if may_request { reads.at(project, seq).await? } else { Validity::Outdated };
+    let is_settled = validity == Validity::Complete;
     let name = project.clone();
     let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;
     let open = point.open || !is_settled;
@@ -209,8 +237,8 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
-/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe
-/// any more, only the files of the snapshot are found.
+/// files refer to it. Only the owner of the project is searched. In a source to which the repository no longer
+/// subscribes, only the files of the snapshot are found.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.
@@ -222,12 +250,14 @@ pub async fn locate(
     metadata: bool,
 ) -> Result<LocatedFile, RepoError> {
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
+    let views = View::of(&repositories.state, point);
     let catalog = repositories.state.catalog.get();
-    let subscribed = catalog.repo_by_id(point.repo).map(|repo| repo.sources()).unwrap_or_default();
+    let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
+    let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
     let query = repositories.state.db.read(move |c| {
-        for tree in &trees {
+        for (tree, view) in trees.iter().zip(&views) {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            // A curated source offers only what its definition allows at the point.
+            // A curated source offers only what its definition allows at the point, a promoted repository what it lists.
             let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
@@ -246,12 +276,13 @@ pub async fn locate(
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
                 let is_quarantined =
                     owner::is_index(tree) && is_quarantined(c, listing.source, found.row.package)?;
-                return Ok(Some((listing, found, is_quarantined)));
+                let blocked = blocked_file(c, view, &found, sha256)?;
+                return Ok(Some((listing, found, is_quarantined, blocked)));
             }
         }
         Ok(None)
     });
-    let Some((tree, found, is_quarantined)) = query.await? else {
+    let Some((tree, found, is_quarantined, blocked)) = query.await? else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
         // A lock file may still name it.
         let removed = if point.trees.iter().any(owner::is_index) {
@@ -270,6 +301,9 @@ pub async fn locate(
             found.project
         )));
     }
+    if let Some(blocked) = blocked {
+        return Err(RepoError::Blocked(Box::new(blocked)));
+    }
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = upload_time;
@@ -279,13 +313,54 @@ pub async fn locate(
     Ok(located)
 }
 
+/// Returns why a file is blocked, if it is. A file that the tree does not list at the point is compared with those that it
+/// lists.
+fn blocked_file(
+    c: &mut dyn Conn,
+    view: &View,
+    found: &FoundFile,
+    sha256: Sha256,
+) -> Result<Option<BlockedRelease>, DbError> {
+    if view.rules.is_none() {
+        return Ok(None);
+    }
+    let mut files = curated::with_blocked(c, view, found.row.package)?;
+    let position = files.iter().position(|file| file.sha256 == sha256 && file.version == found.row.version);
+    let position = match position {
+        Some(position) => position,
+        None => {
+            files.push(ListedFile {
+                key: LifeKey {
+                    state: found.row.state,
+                    package: found.row.package,
+                    path: String::new(),
+                    release: found.row.release,
+                    file: found.row.file,
+                    from_seq: 0,
+                },
+                project: found.project.clone(),
+                version: found.row.version.clone(),
+                revision: found.row.revision,
+                name: found.row.name.clone(),
+                size: found.row.size.unwrap_or(-1),
+                sha256,
+                facts: found.facts.clone(),
+                yanked: None,
+                metadata: None,
+            });
+            files.len() - 1
+        }
+    };
+    Ok(allowed::python::blocked_file(view, &files, position))
+}
+
 /// Whether the index offers no files of a project at present: they may be harmful, so lock files do not help either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
     let reading = db::pypi::last_reading(c, source, package)?;
     Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 
-/// The newest state of the trees: a file that was published after the point has the owner that its project got then.
+/// The newest state of the trees: the owner of a file that was published after the point is determined by this state.
 fn at_head(trees: &[PointTree]) -> Vec<PointTree> {
     trees.iter().map(|tree| PointTree { seq: Seq(Seq::OPEN.0 - 1), ..*tree }).collect()
 }

@@ -12,9 +12,10 @@ use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
+use crate::serve::allowed::View;
 
-/// Number of names that are compared one by one before a binary search.
-const NEAR: usize = 8;
+/// Number of names that are compared sequentially before a binary search.
+const SEQUENTIAL_COMPARISONS: usize = 8;
 
 /// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
 /// their versions are not in memory.
@@ -74,7 +75,7 @@ fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {
 impl ProjectNames {
     fn push(&mut self, name: &str, tree: PointTree, version: Option<ListedVersion>) {
         let position = self.trees.iter().position(|other| *other == tree).map(u32::try_from);
-        // All names of PyPI have some 13 MB.
+        // All names of PyPI take about 13 MB.
         let (Some(Ok(position)), Ok(end)) = (position, u32::try_from(self.text.len() + name.len())) else {
             return;
         };
@@ -110,9 +111,12 @@ impl ProjectNames {
             let rest = self.entries.get(next..).unwrap_or_default();
             // The next match is often in one of the next names.
             let is_before = |(end, _): &&(u32, u32)| *end as usize <= start;
-            let near = rest.iter().take(NEAR).take_while(is_before).count();
-            let skipped =
-                if near < NEAR { near } else { rest.partition_point(|(end, _)| *end as usize <= start) };
+            let near = rest.iter().take(SEQUENTIAL_COMPARISONS).take_while(is_before).count();
+            let skipped = if near < SEQUENTIAL_COMPARISONS {
+                near
+            } else {
+                rest.partition_point(|(end, _)| *end as usize <= start)
+            };
             next += skipped;
             let Some((end, _)) = self.entries.get(next) else { break };
             if start + part.len() <= *end as usize {
@@ -149,7 +153,7 @@ impl ProjectNames {
     }
 }
 
-/// The version that installers prefer, and of each fact the first that one of its files has. Empty without files.
+/// The version that installers prefer, with each fact from the first of its files that has it. Empty without files.
 #[derive(Default)]
 pub(in crate::serve) struct PreferredVersion {
     pub(in crate::serve) version: String,
@@ -159,7 +163,7 @@ pub(in crate::serve) struct PreferredVersion {
 /// Returns the preferred versions of projects of a tree, in their order.
 pub(in crate::serve) fn preferred_versions(
     c: &mut dyn Conn,
-    tree: &PointTree,
+    tree: &View,
     projects: &[PackageId],
 ) -> Result<Vec<PreferredVersion>, DbError> {
     let projects = curated::of_projects(c, tree, projects)?;
@@ -177,8 +181,8 @@ fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
     PreferredVersion { version: newest.version.clone(), facts }
 }
 
-/// A file of the version that installers prefer: the highest one that is not yanked and no pre-release, else the highest
-/// one that is not yanked, else the highest one.
+/// A file of the version that installers prefer: the highest one that is not yanked and no pre-release, else the
+/// highest one that is not yanked, else the highest one.
 pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
     files.iter().max_by_key(|file| {
         let version = Version::lenient(&file.version);
@@ -192,7 +196,7 @@ mod tests {
     use crate::model::ids::{Seq, SourceId, TreeId};
 
     fn tree(source: i64) -> PointTree {
-        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None }
+        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None, rules: None }
     }
 
     #[test]

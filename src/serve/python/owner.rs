@@ -26,7 +26,7 @@ pub(in crate::serve) struct OwnedProject {
     pub(in crate::serve) tree: PointTree,
 }
 
-/// The owner of a project at a point; `None` if no subscription has listed it until then.
+/// The owner of a project at a point; `None` if no subscription has listed it up to that point.
 pub(in crate::serve) fn owner(
     c: &mut dyn Conn,
     trees: &[PointTree],
@@ -83,11 +83,11 @@ fn each_of_index(
 
 /// The page of a project of an index.
 pub(in crate::serve) struct IndexPage {
-    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. Of a
-    /// curated source, its base is at that change, since another step may allow other files. A quarantined project has
-    /// no files at any time.
+    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. For a
+    /// curated source, its base is at that change, because another step may allow different files. A quarantined
+    /// project has no files at any time.
     pub(in crate::serve) tree: PointTree,
-    /// What the page states besides while it is the newest one.
+    /// The further facts on the page while it is the newest one.
     pub(in crate::serve) latest: LatestState,
 }
 
@@ -215,7 +215,7 @@ pub(in crate::serve) fn root(
     Ok(projects)
 }
 
-/// The names that a tree owns. Those of the last tree, which is often an index with a million, are not kept.
+/// The names that a tree owns. Those of the last tree are not stored: it is often an index with a million names.
 struct OwnedNames {
     last: Option<PointTree>,
     names: HashSet<Box<str>>,

@@ -16,6 +16,7 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
 use crate::python::simple::{root, write};
 use crate::python::version::Version;
+use crate::serve::allowed::View;
 use crate::serve::encoding::{EncodedDocument, digest};
 
 /// The rows of a document.
@@ -27,12 +28,12 @@ pub(in crate::serve) enum Rows {
 /// Reads the rows of a document.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    trees: &[View],
     document: &PythonDocument,
 ) -> Result<Rows, DbError> {
     match document {
-        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
-        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
+        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, &point_trees(trees), false)?)),
+        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, &point_trees(trees), true)?)),
         PythonDocument::Project(project, _) => {
             let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
@@ -46,8 +47,12 @@ pub(in crate::serve) fn rows(
     }
 }
 
+fn point_trees(views: &[View]) -> Vec<PointTree> {
+    views.iter().map(View::tree).collect()
+}
+
 /// The files of a project in the first tree.
-fn files(c: &mut dyn Conn, trees: &[PointTree], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
     let Some(tree) = trees.first() else { return Ok(Vec::new()) };
     match db::package::by_name(c, tree.source, project.as_str())? {
         Some(package) => curated::of_project(c, tree, package),
@@ -77,7 +82,8 @@ fn display(project: &RootProject) -> &str {
     project.display.as_deref().unwrap_or(&project.name)
 }
 
-/// Writes the list of projects. Either all have a serial, or the list has none: clients cannot rely on some.
+/// Writes the list of projects. Either all have a serial, or the list has none: clients cannot use serials of
+/// some projects only.
 fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Result<Vec<u8>> {
     let last_serial = document.last_serial().filter(|_| projects.iter().all(|p| p.serial.is_some()));
     let mut out = Vec::new();
@@ -109,7 +115,7 @@ fn page(project: NormalName, files: Vec<ListedFile>) -> ProjectPage {
     ProjectPage { versions: Some(versions), files, ..ProjectPage::new(project) }
 }
 
-/// A file of the page; `None` for a name that is none, which no upload accepts.
+/// A file of the page; `None` for an invalid file name, which no upload accepts.
 fn page_file(file: ListedFile) -> Option<PageFile> {
     let name = FileName::parse(&file.name).ok()?;
     let facts = FileFacts::read(&file.facts);

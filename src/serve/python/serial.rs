@@ -2,10 +2,10 @@
 //! and request only the pages that changed. They are microseconds since the epoch.
 //!
 //! Only what may still change has serials. A past day never changes, so a mirror of it needs none; and the bytes of its
-//! pages must not depend on later changes, which is all that the list of an index keeps.
+//! pages must not depend on later changes, but the list of an index keeps only the last change of each project.
 //!
-//! A curated source has no serials, and a list with its projects has none: its base stays while the status of a project
-//! changes at the index, which would not give another number.
+//! A curated source has no serials, and a list with its projects has none: its base stays the same when the status of a
+//! project changes at the index, so the serial would not change.
 
 use crate::catalog::Catalog;
 use crate::model::ids::{Seq, TreeId};
@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_serial_is_that_of_the_last_visible_change() {
-        let tree = PointTree { source: SourceId::PYPI, tree: TreeId(1), seq: Seq(99), base: None };
+        let tree =
+            PointTree { source: SourceId::PYPI, tree: TreeId(1), seq: Seq(99), base: None, rules: None };
         assert_eq!(of_index(Some(70), None, tree), Some(70));
         assert_eq!(of_index(Some(70), Some(Seq(80)), tree), Some(80));
         assert_eq!(of_index(Some(70), Some(Seq(60)), tree), Some(70));

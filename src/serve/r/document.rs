@@ -6,7 +6,7 @@ use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::r::layout::IndexFormat;
 use crate::serve::binary_selector::BinarySelector;
 
-/// Version of the renderer, part of every key; must be incremented when the same rows give other decoded bytes.
+/// Version of the renderer, part of every key; must be incremented when the same rows give different decoded bytes.
 pub(in crate::serve) const RENDERER: u32 = 1;
 
 /// The generated documents of a point of an R repository.

@@ -10,7 +10,6 @@ use crate::db::binary::Binary;
 use crate::db::life::{FileInfo, ListedRelease};
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId};
-use crate::model::point::PointTree;
 use crate::model::time::{Day, Timestamp};
 use crate::r::binary_index;
 use crate::r::database;
@@ -20,6 +19,7 @@ use crate::r::platform::Target;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use crate::r::rds::matrix::{matrix, write_matrix};
 use crate::r::version;
+use crate::serve::allowed::View;
 use crate::serve::binary_selector::{BinarySelector, pick};
 use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
 
@@ -43,7 +43,7 @@ pub(in crate::serve) enum Rows {
 /// applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    trees: &[View],
     document: &RDocument,
 ) -> Result<Rows, DbError> {
     match document {
@@ -52,7 +52,8 @@ pub(in crate::serve) fn rows(
         RDocument::CurrentRds => {
             let mut merged = MergedRows::default();
             for tree in trees {
-                merged.add(db::life::listed_files(c, tree.tree, tree.seq)?, |row| &row.name);
+                merged.add(tree.listed_files(c)?, |row| &row.name);
+                merged.add_names(tree.hidden_names(c)?);
             }
             Ok(Rows::Current(merged.into_sorted(FileInfo::order)))
         }
@@ -82,6 +83,11 @@ impl<T> MergedRows<T> {
         self.names.extend(new_rows.map(|row| name(row).to_owned()));
     }
 
+    /// Adds names that no later tree provides.
+    fn add_names(&mut self, names: Vec<String>) {
+        self.names.extend(names);
+    }
+
     fn into_sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
         // The rows consist of sorted runs, which the stable sort merges.
         self.rows.sort_by(order);
@@ -89,13 +95,14 @@ impl<T> MergedRows<T> {
     }
 }
 
-fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, DbError> {
+fn listed(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbError> {
     if let [only] = trees {
-        return db::life::listed(c, only.tree, only.seq);
+        return only.listed(c);
     }
     let mut merged = MergedRows::default();
     for tree in trees {
-        merged.add(db::life::listed(c, tree.tree, tree.seq)?, |row| &row.name);
+        merged.add(tree.listed(c)?, |row| &row.name);
+        merged.add_names(tree.hidden_names(c)?);
     }
     let rows = merged.into_sorted(ListedRelease::order);
     for pair in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
@@ -112,13 +119,13 @@ fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, D
 /// package is the same as without binaries: the first source that lists it.
 fn listed_with_binaries(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    trees: &[View],
     index: &BinaryIndex,
 ) -> Result<Vec<ListedRelease>, DbError> {
     let BinaryIndex { selector: BinarySelector { platform, until }, with_source_packages, heads, .. } = index;
     let mut merged = MergedRows::default();
     for tree in trees {
-        let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
+        let mut rows = tree.listed(c)?;
         let mut by_release: HashMap<ReleaseId, Vec<Binary>> = HashMap::new();
         if let Some((_, list, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
             for binary in db::binary::all(c, *list, *head)? {
@@ -134,7 +141,7 @@ fn listed_with_binaries(
         let packages_without_binary: HashSet<PackageId> =
             rows.iter().filter(|_| only_binaries).filter(lacks_binary).map(|row| row.package).collect();
         let archived_binaries =
-            older_binaries(c, *tree, &by_release, &packages_without_binary, &select, &is_in_time)?;
+            older_binaries(c, tree, &by_release, &packages_without_binary, &select, &is_in_time)?;
         for row in &mut rows {
             let listed_binary = select(row.release).filter(|_| row.path.is_empty());
             match archived_binaries
@@ -149,6 +156,7 @@ fn listed_with_binaries(
             }
         }
         merged.add(rows, |row| &row.name);
+        merged.add_names(tree.hidden_names(c)?);
     }
     let mut rows = merged.into_sorted(ListedRelease::order);
     rows.retain(|row| !row.stanza.is_empty());
@@ -160,7 +168,7 @@ fn listed_with_binaries(
 /// version is being built, and later binaries do not remove a version from the index of a past day.
 fn older_binaries<'a>(
     c: &mut dyn Conn,
-    tree: PointTree,
+    tree: &View,
     by_release: &'a HashMap<ReleaseId, Vec<Binary>>,
     packages_without_binary: &HashSet<PackageId>,
     select: &dyn Fn(ReleaseId) -> Option<&'a Binary>,
@@ -176,6 +184,9 @@ fn older_binaries<'a>(
     for (package, release, version) in
         db::binary::archived_releases(c, tree.tree, tree.seq, packages_with_archived_binary)?
     {
+        if tree.is_blocked(c, release)? {
+            continue;
+        }
         let Some(binary) = select(release).filter(|binary| is_in_time(binary)) else { continue };
         let is_newer = |(other, _): &(String, &Binary)| version::compare(&version, other).is_gt();
         if newest.get(&package).is_none_or(is_newer) {
@@ -186,13 +197,13 @@ fn older_binaries<'a>(
 }
 
 /// Listed packages with all known details instead of their index records.
-fn listed_with_details(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, DbError> {
+fn listed_with_details(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbError> {
     let mut merged = MergedRows::default();
     let mut size = 0;
     for tree in trees {
-        let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
+        let mut rows = tree.listed(c)?;
         rows.retain(|row| row.path.is_empty() && !merged.names.contains(&row.name));
-        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let names = tree.names(c)?;
         let published: HashMap<PackageId, Day> =
             names.into_iter().filter_map(|row| Some((row.package, row.published_at?.day()))).collect();
         for chunk in rows.chunks_mut(DETAILS_PAGE) {
@@ -210,27 +221,30 @@ fn listed_with_details(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<List
             }
         }
         merged.add(rows, |row| &row.name);
+        merged.add_names(tree.hidden_names(c)?);
     }
     Ok(merged.into_sorted(ListedRelease::order))
 }
 
-/// Archived files, each name from its owner: the first tree that lists it, else the first that archived it.
-fn archived_files(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>, DbError> {
+/// Returns the archived files, each name from its owner: the first tree that lists it, else the first that archived
+/// it.
+fn archived_files(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<FileInfo>, DbError> {
     if let [only] = trees {
-        return db::life::archived_files(c, only.tree, only.seq);
+        return only.archived_files(c);
     }
     let mut listed: Vec<HashSet<String>> = Vec::with_capacity(trees.len());
     for tree in trees {
-        let names = db::life::names(c, tree.tree, tree.seq)?.into_iter().map(|row| row.name);
+        let names = tree.names(c)?.into_iter().map(|row| row.name).chain(tree.hidden_names(c)?);
         listed.push(names.filter(|name| !listed.iter().any(|owned| owned.contains(name))).collect());
     }
     let mut merged = MergedRows::default();
     for (position, tree) in trees.iter().enumerate() {
         let is_foreign =
             |name: &str| listed.iter().enumerate().any(|(i, owned)| i != position && owned.contains(name));
-        let mut rows = db::life::archived_files(c, tree.tree, tree.seq)?;
+        let mut rows = tree.archived_files(c)?;
         rows.retain(|row| !is_foreign(&row.name));
         merged.add(rows, |row| &row.name);
+        merged.add_names(tree.hidden_names(c)?);
     }
     Ok(merged.into_sorted(FileInfo::order))
 }

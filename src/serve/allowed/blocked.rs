@@ -1,0 +1,26 @@
+//! Why a release is blocked, for clients.
+
+use super::{Decided, Decision};
+use crate::model::ids::ReleaseId;
+use crate::r::version;
+use crate::serve::BlockedRelease;
+
+/// Returns the highest version that is not blocked.
+pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<String> {
+    let allowed = package.iter().filter(|decided| !decided.is_blocked());
+    let versions = allowed.map(|decided| decided.release.version.as_str());
+    versions.max_by(|a, b| version::compare(a, b)).map(str::to_owned)
+}
+
+/// Returns why a release is blocked, if it is, with the highest allowed version of its package.
+pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> Option<BlockedRelease> {
+    let decided = package.iter().find(|decided| decided.release.release == release)?;
+    let Decision::Blocked(rule, reason) = &decided.decision else { return None };
+    Some(BlockedRelease {
+        package: decided.release.name.clone(),
+        version: decided.release.version.clone(),
+        rule: rule.id,
+        reason: reason.clone(),
+        allowed: highest_allowed(package),
+    })
+}

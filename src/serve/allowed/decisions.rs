@@ -1,0 +1,242 @@
+//! Decisions of block rules about the releases of a tree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::advisory::PackageAdvisories;
+use crate::catalog::{Catalog, Tree};
+use crate::db::release_facts::{self, TreeRelease};
+use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeState;
+use crate::model::ids::{PackageId, ReleaseId, Seq};
+use crate::model::language::Language;
+use crate::model::point::PointTree;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+use crate::policy::{Clock, PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict, effective_time};
+use crate::r::description::Description;
+use crate::r::version;
+use crate::serve::vulnerabilities::ecosystem;
+use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute};
+
+/// Packages with rules of their own up to which they are read one by one, not with the whole tree.
+const MAX_SINGLE_PACKAGES: usize = 200;
+
+/// The rules that apply to a tree.
+#[derive(Clone)]
+pub(super) struct TreePolicy {
+    pub(super) repo: Arc<RepoPolicy>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) tree: PointTree,
+    /// When the age of releases is measured.
+    pub(super) age_at: Timestamp,
+}
+
+/// A release with the decision about it.
+#[derive(Clone, Debug)]
+pub(in crate::serve) struct Decided {
+    pub(in crate::serve) release: TreeRelease,
+    /// When its age begins.
+    pub(in crate::serve) since: Timestamp,
+    /// Whether that is the time that upstream claims.
+    pub(in crate::serve) is_claim_believed: bool,
+    pub(in crate::serve) decision: Decision,
+}
+
+/// The decision about a release.
+#[derive(Clone, Debug)]
+pub(in crate::serve) enum Decision {
+    /// No rule matches.
+    NoRule,
+    /// An exception matches, with its text.
+    Exception(Arc<Rule>, String),
+    /// A rule blocks it, with the reason.
+    Blocked(Arc<Rule>, String),
+}
+
+impl Decided {
+    pub(in crate::serve) fn is_blocked(&self) -> bool {
+        matches!(self.decision, Decision::Blocked(..))
+    }
+}
+
+impl TreePolicy {
+    /// The blocked releases of the whole tree; from memory if they were computed before.
+    pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
+        let key = (self.tree.tree, self.tree.seq, self.age_at);
+        self.repo.blocked.get_or_insert_with(&key, || {
+            let mut blocked = BlockedReleases::default();
+            let single_packages =
+                self.repo.set.only_packages().filter(|names| names.len() <= MAX_SINGLE_PACKAGES);
+            match single_packages {
+                Some(names) => {
+                    for name in names {
+                        add(&mut blocked, &self.of_package(c, name)?);
+                    }
+                }
+                None => {
+                    for package in self.decide(c, None)? {
+                        add(&mut blocked, &package);
+                    }
+                }
+            }
+            Ok(Arc::new(blocked))
+        })
+    }
+
+    /// The releases of a package with the decisions about them; empty if no rule can match the package.
+    pub(super) fn of_package(&self, c: &mut dyn Conn, name: &str) -> Result<Vec<Decided>, DbError> {
+        if !self.repo.set.may_match(name) {
+            return Ok(Vec::new());
+        }
+        let Some(id) = db::package::by_name(c, self.tree.source, name)? else { return Ok(Vec::new()) };
+        Ok(self.decide(c, Some(id))?.pop().unwrap_or_default())
+    }
+
+    /// Decides about the releases of one package or all, grouped by package.
+    fn decide(&self, c: &mut dyn Conn, package: Option<PackageId>) -> Result<Vec<Vec<Decided>>, DbError> {
+        let (tree, seq) = (self.tree.tree, self.tree.seq);
+        let mut rows = release_facts::at_step(c, tree, seq, package)?;
+        rows.retain(|row| self.repo.set.may_match(&row.name));
+        rows.sort_unstable_by(|a, b| {
+            (a.package, a.state, &a.path, a.release).cmp(&(b.package, b.state, &b.path, b.release))
+        });
+        let first_steps = if self.repo.set.needs_age() || package.is_some() {
+            release_facts::first_steps(c, tree, package)?
+        } else {
+            HashMap::new()
+        };
+        let mut licenses: HashMap<ReleaseId, String> = HashMap::new();
+        if self.repo.set.needs_license() {
+            release_facts::metadata(c, tree, seq, package, &mut |release, text| {
+                if let Some(license) =
+                    Description::from_bytes(&text).ok().as_ref().and_then(|d| d.non_empty("License"))
+                {
+                    licenses.entry(release).or_insert_with(|| license.to_owned());
+                }
+            })?;
+        }
+        let history = PackageHistory { first_steps, licenses, tree: self.catalog.tree(tree) };
+        let groups = rows.chunk_by(|a, b| a.package == b.package);
+        Ok(groups.map(|rows| self.decide_package(rows, &history, package.is_some())).collect())
+    }
+
+    fn decide_package(
+        &self,
+        rows: &[TreeRelease],
+        history: &PackageHistory<'_>,
+        with_reasons: bool,
+    ) -> Vec<Decided> {
+        let Some(first) = rows.first() else { return Vec::new() };
+        let releases: Vec<ReleaseFacts> = rows.iter().map(|row| history.facts(row)).collect();
+        let kind = self.catalog.source_by_id(self.tree.source).map(|source| source.kind);
+        let facts = PackageFacts {
+            name: &first.name,
+            language: Language::R,
+            source: self.tree.source,
+            is_own: kind.is_some_and(is_own),
+            advisories: self.advisories(kind, &first.name),
+            is_listed: rows.iter().any(|row| row.state == LifeState::Listed),
+            releases: &releases,
+        };
+        let clock = Clock { age_at: self.age_at, now: self.repo.prepared_at };
+        let decided = |(row, release): (&TreeRelease, &ReleaseFacts)| {
+            let reason = |rule: &Rule| match with_reasons {
+                true => RuleSet::reason(rule, &facts, release, clock),
+                false => String::new(),
+            };
+            let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
+            Decided {
+                decision: match self.repo.set.decide(&facts, release, clock) {
+                    Verdict::NoRule => Decision::NoRule,
+                    Verdict::Exception(rule) => Decision::Exception(Arc::clone(rule), reason(rule)),
+                    Verdict::Blocked(rule) => Decision::Blocked(Arc::clone(rule), reason(rule)),
+                },
+                since,
+                is_claim_believed: Some(since) == release.claimed_at,
+                release: row.clone(),
+            }
+        };
+        rows.iter().zip(&releases).map(decided).collect()
+    }
+
+    fn advisories(&self, kind: Option<SourceKind>, name: &str) -> Option<PackageAdvisories<'_>> {
+        self.repo.advisories.as_ref()?.package(ecosystem(kind?)?, name)
+    }
+}
+
+/// Whether the packages of a source were uploaded or built here.
+pub(super) fn is_own(kind: SourceKind) -> bool {
+    match kind {
+        SourceKind::Local | SourceKind::Git | SourceKind::LocalPython | SourceKind::GitPython => true,
+        SourceKind::Cran
+        | SourceKind::CranSnapshot
+        | SourceKind::CuratedCran
+        | SourceKind::Bioconductor
+        | SourceKind::Pypi
+        | SourceKind::CuratedPypi => false,
+    }
+}
+
+/// The stored facts about the releases of a package.
+struct PackageHistory<'a> {
+    first_steps: HashMap<ReleaseId, Seq>,
+    licenses: HashMap<ReleaseId, String>,
+    tree: Option<&'a Tree>,
+}
+
+impl PackageHistory<'_> {
+    fn facts(&self, row: &TreeRelease) -> ReleaseFacts {
+        let first_step = self.first_steps.get(&row.release).copied();
+        let step = |seq: Seq| {
+            let steps = &self.tree?.steps;
+            steps.get(steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
+        };
+        ReleaseFacts {
+            version: row.version.clone(),
+            license: self.licenses.get(&row.release).cloned(),
+            claimed_at: row.published_at,
+            first_seen: first_step.and_then(step).or(row.published_at).unwrap_or(Timestamp(0)),
+            // The first step that a sync publishes has the number 1; back-filled ones have lower numbers.
+            is_initial: first_step.is_none_or(|seq| seq.0 <= 1),
+        }
+    }
+}
+
+/// Adds the blocked releases of a package, and the release that takes the place of a blocked listed one: the highest
+/// allowed archived version below it.
+fn add(blocked: &mut BlockedReleases, package: &[Decided]) {
+    for decided in package.iter().filter(|decided| decided.is_blocked()) {
+        blocked.releases.insert(decided.release.release);
+        blocked.stems.insert(format!("{}_{}", decided.release.name, decided.release.version));
+    }
+    let Some(first) = package.first() else { return };
+    if let Some(substitute) = substitute(package) {
+        blocked.substitutes.insert(first.release.package, substitute);
+        return;
+    }
+    let mut listed = package.iter().filter(|decided| decided.release.state == LifeState::Listed).peekable();
+    if listed.peek().is_some() && listed.all(Decided::is_blocked) {
+        blocked.names.insert(first.release.name.clone());
+    }
+}
+
+/// Returns the archived release that takes the place of a blocked listed one.
+pub(in crate::serve) fn substitute(package: &[Decided]) -> Option<Substitute> {
+    let listed = package
+        .iter()
+        .find(|decided| decided.release.state == LifeState::Listed && decided.release.path.is_empty())
+        .filter(|decided| decided.is_blocked())?;
+    let is_candidate = |decided: &&Decided| {
+        decided.release.state == LifeState::Archived
+            && decided.release.has_record
+            && !decided.is_blocked()
+            && version::compare(&decided.release.version, &listed.release.version).is_lt()
+    };
+    let highest = package.iter().filter(is_candidate).max_by(|a, b| {
+        version::compare(&a.release.version, &b.release.version)
+            .then_with(|| a.release.release.cmp(&b.release.release))
+    })?;
+    let TreeRelease { name, fold, release, version, published_at, .. } = highest.release.clone();
+    Some(Substitute { name, fold, release, version, published_at })
+}

@@ -1,0 +1,276 @@
+//! A tree of a point as the clients of its repository see it: block rules hide releases, and the highest allowed version
+//! takes the place of a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
+//! listings and explanations agree.
+
+pub(in crate::serve) mod blocked;
+mod decisions;
+pub(in crate::serve) mod python;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use decisions::TreePolicy;
+pub(in crate::serve) use decisions::{Decided, Decision, substitute};
+
+use crate::db::life::{self, CurrentLife, FileInfo, ListedName, ListedRelease, ReleaseFile};
+use crate::db::{Conn, DbError, release_facts};
+use crate::model::change::LifeState;
+use crate::model::ids::{PackageId, ReleaseId};
+use crate::model::point::{Point, PointRules, PointTree};
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::serve::policies;
+use crate::state::State;
+use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute, age_instant};
+
+/// A tree of a point.
+#[derive(Clone)]
+pub(in crate::serve) struct View {
+    point_tree: PointTree,
+    policy: Option<Arc<TreePolicy>>,
+}
+
+impl Deref for View {
+    type Target = PointTree;
+
+    fn deref(&self) -> &PointTree {
+        &self.point_tree
+    }
+}
+
+/// Adds the block rules of its repository to a point. With rules, a point may change at any time.
+pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: Snapshot) -> Point {
+    let Some(mut policy) = policies::of_repo(state, point.repo) else { return point };
+    if policy.set.needs_advisories() && policy.advisories.is_none() {
+        state.advisories.wait().await;
+        policy = policies::of_repo(state, point.repo).unwrap_or(policy);
+    }
+    let at = if policy.set.needs_age() {
+        let now = age_instant((state.clock)());
+        let end = match snapshot {
+            Snapshot::Latest => None,
+            Snapshot::Date(day) => Some(day.end()),
+            Snapshot::Transaction(id) => state.catalog.get().instant(id),
+        };
+        end.map_or(now, |end| end.min(now))
+    } else {
+        Timestamp(0)
+    };
+    let rules = Some(PointRules { number: policy.number, at });
+    let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
+    Point { trees, open: true, ..point }
+}
+
+impl View {
+    /// The trees of a point, in their order.
+    pub(in crate::serve) fn of(state: &State, point: &Point) -> Vec<View> {
+        let has_rules = point.trees.iter().any(|tree| tree.rules.is_some());
+        // Newer rules than those of the point may be in force; they apply too.
+        let policy = if has_rules { policies::of_repo(state, point.repo) } else { None };
+        let rules = point.trees.first().and_then(|tree| tree.rules);
+        match policy.zip(rules) {
+            Some((policy, rules)) => View::with_policy(state, point, &policy, rules),
+            None => point.trees.iter().copied().map(View::whole).collect(),
+        }
+    }
+
+    /// The trees of a point under other rules than its own.
+    pub(in crate::serve) fn with_policy(
+        state: &State,
+        point: &Point,
+        policy: &Arc<RepoPolicy>,
+        rules: PointRules,
+    ) -> Vec<View> {
+        let catalog = state.catalog.get();
+        let view = |tree: &PointTree| {
+            let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
+            View {
+                point_tree: tree,
+                policy: Some(Arc::new(TreePolicy { repo, catalog, tree, age_at: rules.at })),
+            }
+        };
+        point.trees.iter().map(view).collect()
+    }
+
+    /// A tree with all its packages, whichever rules are in force.
+    pub(in crate::serve) fn whole(tree: PointTree) -> View {
+        View { point_tree: tree, policy: None }
+    }
+
+    /// The tree of the point.
+    pub(in crate::serve) fn tree(&self) -> PointTree {
+        self.point_tree
+    }
+
+    /// The blocked releases; `None` without rules.
+    fn blocked(&self, c: &mut dyn Conn) -> Result<Option<Arc<BlockedReleases>>, DbError> {
+        self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
+    }
+
+    /// The names that the tree owns although none of their releases is listed any more: no other tree provides them.
+    pub(in crate::serve) fn hidden_names(&self, c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+        let blocked = self.blocked(c)?;
+        Ok(blocked.map(|blocked| blocked.names.iter().cloned().collect()).unwrap_or_default())
+    }
+
+    /// The releases of a package with the decisions about them; empty if no rule can match the package.
+    pub(in crate::serve) fn decided(&self, c: &mut dyn Conn, package: &str) -> Result<Vec<Decided>, DbError> {
+        self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
+    }
+
+    /// The records of the index.
+    pub(in crate::serve) fn listed(&self, c: &mut dyn Conn) -> Result<Vec<ListedRelease>, DbError> {
+        let mut rows = life::listed(c, self.tree, self.seq)?;
+        let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
+        rows.retain(|row| !blocked.releases.contains(&row.release));
+        let substitutes: Vec<_> = blocked.substitutes.iter().collect();
+        add_records(c, &substitutes, &mut rows)?;
+        Ok(rows)
+    }
+
+    /// Like [`View::listed`], limited to these packages.
+    pub(in crate::serve) fn listed_of(
+        &self,
+        c: &mut dyn Conn,
+        packages: &[PackageId],
+    ) -> Result<Vec<ListedRelease>, DbError> {
+        let mut rows = life::listed_of(c, self.tree, self.seq, packages)?;
+        let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
+        rows.retain(|row| !blocked.releases.contains(&row.release));
+        let substitutes: Vec<_> =
+            packages.iter().filter_map(|package| blocked.substitutes.get_key_value(package)).collect();
+        add_records(c, &substitutes, &mut rows)?;
+        Ok(rows)
+    }
+
+    /// The listed names, by lower-case name and name.
+    pub(in crate::serve) fn names(&self, c: &mut dyn Conn) -> Result<Vec<ListedName>, DbError> {
+        let mut names = life::names(c, self.tree, self.seq)?;
+        let Some(blocked) = self.blocked(c)? else { return Ok(names) };
+        names.retain(|name| !blocked.releases.contains(&name.release));
+        names.extend(blocked.substitutes.iter().map(|(package, substitute)| ListedName {
+            name: substitute.name.clone(),
+            fold: substitute.fold.clone(),
+            package: *package,
+            version: substitute.version.clone(),
+            published_at: substitute.published_at,
+            release: substitute.release,
+        }));
+        names.sort_unstable_by(|a, b| (&a.fold, &a.name).cmp(&(&b.fold, &b.name)));
+        Ok(names)
+    }
+
+    /// The listed files, in the order of [`FileInfo::order`].
+    pub(in crate::serve) fn listed_files(&self, c: &mut dyn Conn) -> Result<Vec<FileInfo>, DbError> {
+        let mut files = life::listed_files(c, self.tree, self.seq)?;
+        let Some(blocked) = self.blocked(c)? else { return Ok(files) };
+        files.retain(|file| !blocked.stems.contains(stem(&file.file)));
+        if !blocked.substitutes.is_empty() {
+            let stems: Vec<String> = blocked.substitutes.values().map(Substitute::stem).collect();
+            let stems: std::collections::HashSet<&str> = stems.iter().map(String::as_str).collect();
+            let archived = life::archived_files(c, self.tree, self.seq)?.into_iter();
+            files.extend(archived.filter(|file| stems.contains(stem(&file.file))));
+            files.sort_unstable_by(FileInfo::order);
+        }
+        Ok(files)
+    }
+
+    /// The archived files, in the order of [`FileInfo::order`].
+    pub(in crate::serve) fn archived_files(&self, c: &mut dyn Conn) -> Result<Vec<FileInfo>, DbError> {
+        let mut files = life::archived_files(c, self.tree, self.seq)?;
+        let Some(blocked) = self.blocked(c)? else { return Ok(files) };
+        let listed: std::collections::HashSet<String> =
+            blocked.substitutes.values().map(Substitute::stem).collect();
+        files.retain(|file| {
+            let stem = stem(&file.file);
+            !blocked.stems.contains(stem) && !listed.contains(stem)
+        });
+        Ok(files)
+    }
+
+    /// [`life::find_file`]; also finds blocked files.
+    pub(in crate::serve) fn find_file(
+        &self,
+        c: &mut dyn Conn,
+        state: Option<LifeState>,
+        package: &str,
+        file: &str,
+    ) -> Result<Option<ReleaseFile>, DbError> {
+        life::find_file(c, self.tree, self.seq, state, package, file)
+    }
+
+    /// Every listed or archived release of a package, also blocked ones: listed ones first, then newest first. A release
+    /// that takes the place of a blocked one is listed, and the blocked one archived.
+    pub(in crate::serve) fn package_detail(
+        &self,
+        c: &mut dyn Conn,
+        package: &str,
+    ) -> Result<Vec<ReleaseFile>, DbError> {
+        let mut files = life::package_detail(c, self.tree, self.seq, package)?;
+        let decided = self.decided(c, package)?;
+        if let Some(substitute) = decisions::substitute(&decided) {
+            for file in &mut files {
+                if file.release == substitute.release {
+                    file.state = LifeState::Listed;
+                } else if file.state == LifeState::Listed {
+                    file.state = LifeState::Archived;
+                }
+            }
+            files.sort_by_key(|file| file.state);
+        }
+        Ok(files)
+    }
+
+    /// [`life::presence`]; a package belongs to its source even if all its releases are blocked.
+    pub(in crate::serve) fn presence(
+        &self,
+        c: &mut dyn Conn,
+        package: PackageId,
+    ) -> Result<Option<LifeState>, DbError> {
+        life::presence(c, self.tree, self.seq, package)
+    }
+
+    /// [`life::current_of`], also of blocked releases.
+    pub(in crate::serve) fn current_of(
+        &self,
+        c: &mut dyn Conn,
+        package: PackageId,
+    ) -> Result<Vec<CurrentLife>, DbError> {
+        life::current_of(c, self.tree, self.seq, package)
+    }
+
+    /// Whether a release is blocked. Reads the decisions about the whole tree.
+    pub(in crate::serve) fn is_blocked(&self, c: &mut dyn Conn, release: ReleaseId) -> Result<bool, DbError> {
+        Ok(self.blocked(c)?.is_some_and(|blocked| blocked.releases.contains(&release)))
+    }
+}
+
+/// Adds the records of releases that take the place of blocked ones.
+fn add_records(
+    c: &mut dyn Conn,
+    substitutes: &[(&PackageId, &Substitute)],
+    rows: &mut Vec<ListedRelease>,
+) -> Result<(), DbError> {
+    if substitutes.is_empty() {
+        return Ok(());
+    }
+    let releases: Vec<ReleaseId> = substitutes.iter().map(|(_, substitute)| substitute.release).collect();
+    let records = release_facts::records(c, &releases)?;
+    for ((package, substitute), record) in substitutes.iter().zip(records) {
+        rows.extend(record.map(|stanza| ListedRelease {
+            name: substitute.name.clone(),
+            fold: substitute.fold.clone(),
+            path: String::new(),
+            package: **package,
+            release: substitute.release,
+            stanza,
+        }));
+    }
+    rows.sort_unstable_by(ListedRelease::order);
+    Ok(())
+}
+
+/// `{name}_{version}` of a file of a source package.
+fn stem(file: &str) -> &str {
+    file.strip_suffix(".tar.gz").unwrap_or(file)
+}

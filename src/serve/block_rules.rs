@@ -1,0 +1,139 @@
+//! What block rules do: the packages that a new rule would block, and the decision about one version.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::allowed::{Decided, Decision, View, blocked};
+use super::{RepoError, Repositories, find, owner, point, policies, python};
+use crate::db::life;
+use crate::model::change::LifeState;
+use crate::model::point::PointRules;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::policy::Rule;
+use crate::r::bioconductor::{Part, Version};
+use crate::r::version::compare;
+use crate::state::policies::age_instant;
+
+/// Maximum number of examples.
+const MAX_EXAMPLES: usize = 3;
+
+/// The packages of a repository that a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleMatches {
+    /// The repository.
+    pub repo: String,
+    /// Packages whose listed version matches.
+    pub packages: usize,
+    /// All packages that the repository lists without rules.
+    pub total: usize,
+    /// Some of them: `name version`.
+    pub examples: Vec<String>,
+}
+
+/// Returns what a rule matches now, whatever other rules there are, in each repository of R packages where it matches
+/// anything.
+///
+/// # Errors
+/// Database errors.
+pub async fn matches(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
+    let state = &repositories.state;
+    let rule = Arc::new(Rule { exception: false, ..rule.clone() });
+    let mut matches = Vec::new();
+    for repo in state.catalog.get().repos.iter().filter(|repo| repo.kind != RepoKind::Python) {
+        let Some(policy) = policies::of_rules(state, repo, &[Arc::clone(&rule)]).await else { continue };
+        let Ok(point) = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await else {
+            continue;
+        };
+        let rules = PointRules { number: 0, at: age_instant((state.clock)()) };
+        let views = View::with_policy(state, &point, &policy, rules);
+        let query = state.db.read(move |c| {
+            let mut names: HashSet<String> = HashSet::new();
+            let mut found = Vec::new();
+            for view in &views {
+                for name in life::names(c, view.tree, view.seq)? {
+                    if !names.insert(name.name.clone()) {
+                        continue;
+                    }
+                    if view.is_blocked(c, name.release)? {
+                        found.push(format!("{} {}", name.name, name.version));
+                    }
+                }
+            }
+            Ok((names.len(), found))
+        });
+        let (total, mut found) = query.await?;
+        if !found.is_empty() {
+            let packages = found.len();
+            found.truncate(MAX_EXAMPLES);
+            matches.push(RuleMatches { repo: repo.name.to_string(), packages, total, examples: found });
+        }
+    }
+    Ok(matches)
+}
+
+/// The decision about a version.
+#[derive(Clone, Debug)]
+pub struct RuleTest {
+    /// The version.
+    pub version: String,
+    /// Whether it is blocked.
+    pub is_blocked: bool,
+    /// The first rule that matches.
+    pub rule: Option<Arc<Rule>>,
+    /// Why it matches.
+    pub reason: String,
+    /// The ids of the rules that were compared, in their order.
+    pub compared: Vec<i64>,
+    /// The highest allowed version.
+    pub allowed: Option<String>,
+}
+
+/// Decides about a version of a package in the newest state of a repository: without `version`, the one that is listed
+/// when there are no rules.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Invalid`] for a repository of
+/// Python packages; database errors.
+pub async fn test(
+    repositories: &Repositories,
+    repo: &str,
+    bioconductor: Option<Version>,
+    package: &str,
+    version: Option<&str>,
+) -> Result<RuleTest, RepoError> {
+    let state = &repositories.state;
+    let catalog = state.catalog.get();
+    let repo = find::repo(&catalog, repo)?;
+    let part = bioconductor.map(Part::whole);
+    let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
+    python::require_r(state, &point)?;
+    let (views, name) = (View::of(state, &point), package.to_owned());
+    let query = state.db.read(move |c| {
+        let Some(view) = owner::owner(c, &views, &name)? else { return Ok(None) };
+        let files = life::package_detail(c, view.tree, view.seq, &name)?;
+        Ok(Some((files, view.decided(c, &name)?)))
+    });
+    let unknown = || RepoError::NotFound(format!("there is no package '{package}' in {}", repo.name));
+    let (files, decided) = query.await?.filter(|(files, _)| !files.is_empty()).ok_or_else(unknown)?;
+    let file = match version {
+        Some(version) => files.iter().find(|file| file.version == version).ok_or_else(|| {
+            RepoError::NotFound(format!("there is no version {version} of '{package}' in {}", repo.name))
+        })?,
+        None => files.iter().find(|file| file.state == LifeState::Listed).unwrap_or(&files[0]),
+    };
+    let found: Option<&Decided> = decided.iter().find(|decided| decided.release.release == file.release);
+    let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
+        None | Some(Decision::NoRule) => (None, String::new(), false),
+        Some(Decision::Exception(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), false),
+        Some(Decision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
+    };
+    let compared = policies::of_repo(state, repo.id)
+        .map(|policy| policy.set.compared(package, rule.as_ref().map(|rule| rule.id)))
+        .unwrap_or_default();
+    let allowed = match decided.is_empty() {
+        true => files.iter().map(|file| file.version.clone()).max_by(|a, b| compare(a, b)),
+        false => blocked::highest_allowed(&decided),
+    };
+    Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })
+}

@@ -1,0 +1,36 @@
+//! The block rules of a repository as of now.
+
+use std::sync::Arc;
+
+use crate::catalog::Repository;
+use crate::model::ids::RepoId;
+use crate::model::time::Timestamp;
+use crate::policy::Rule;
+use crate::state::State;
+use crate::state::policies::{PolicyInputs, RepoPolicy};
+
+fn inputs(state: &State, now: Timestamp) -> PolicyInputs {
+    PolicyInputs { catalog: state.catalog.get(), advisories: state.advisories.get(), now }
+}
+
+/// Returns the rules of a repository; `None` if nothing is blocked there.
+pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
+    state.policies.of_repo(&inputs(state, (state.clock)()), repo)
+}
+
+/// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while advisories
+/// are being loaded at the start.
+pub(super) async fn of_rules(
+    state: &State,
+    repo: &Repository,
+    rules: &[Arc<Rule>],
+) -> Option<Arc<RepoPolicy>> {
+    state.advisories.wait().await;
+    state.policies.of_rules(&inputs(state, (state.clock)()), repo, rules)
+}
+
+/// A number that changes whenever a decision of a rule may; see [`crate::state::policies::Policies::generation`].
+#[must_use]
+pub fn generation(state: &State, now: Timestamp) -> (u64, i64) {
+    state.policies.generation(&inputs(state, now))
+}

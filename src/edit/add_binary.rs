@@ -168,7 +168,7 @@ impl AddBinaryTransaction {
         Ok(Ok((trees.publish(c, &self.publish)?, outcomes)))
     }
 
-    /// Plans the change for each binary. Nothing is written yet, so that a refusal leaves nothing behind.
+    /// Plans the change for each binary. Nothing is written yet, so that a refusal needs no cleanup.
     fn plan(
         &self,
         c: &mut dyn Conn,
@@ -180,8 +180,8 @@ impl AddBinaryTransaction {
             let Upload { package: name, version, sha256, .. } = &binary.staged.upload;
             let Some((package, release)) = self.release(c, binary)? else {
                 return Ok(Err(RepoError::Invalid(format!(
-                    "the source '{0}' has no {name} {version}; add its source package first, for clients that no \
-                     binary fits: rspm add --source={0}",
+                    "the source '{0}' has no {name} {version}; add its source package first, for clients without \
+                     a matching binary: rspm add --source={0}",
                     self.source.name
                 ))));
             };

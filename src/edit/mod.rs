@@ -5,10 +5,13 @@
 
 pub mod add;
 pub mod add_binary;
+pub mod block_rule;
 mod durability;
+pub mod metadata;
 pub mod package;
 mod plan;
 mod prepare;
+pub mod promotion;
 pub mod python;
 pub mod remove;
 pub mod remove_binary;
@@ -25,7 +28,7 @@ pub use uploads::{Upload, Uploads};
 use crate::db::DbError;
 use crate::db::tx::{Publish, TxKind};
 use crate::model::name::Name;
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 
@@ -33,7 +36,7 @@ use crate::serve::RepoError;
 #[derive(Clone, Debug)]
 pub struct Actor(pub String);
 
-/// What to do when the object exists already.
+/// The action when the object already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
     /// Refuse the edit.
@@ -88,13 +91,16 @@ pub struct NewRepo {
     pub description: String,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
+    /// The changes that it takes.
+    pub changes: ChangePolicy,
 }
 
 impl NewRepo {
-    /// Returns a repository that everyone may read.
+    /// Returns a repository that everyone may read and that takes all changes.
     #[must_use]
     pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
-        NewRepo { name: name.clone(), kind, description: description.to_owned(), authenticated: false }
+        let (name, description) = (name.clone(), description.to_owned());
+        NewRepo { name, kind, description, authenticated: false, changes: ChangePolicy::Any }
     }
 }
 
@@ -109,6 +115,8 @@ pub struct RepoEdit {
     pub hidden: Option<bool>,
     /// Whether it is for authenticated clients only.
     pub authenticated: Option<bool>,
+    /// The changes that it takes.
+    pub changes: Option<ChangePolicy>,
 }
 
 /// The result of a write that may be refused; a refused write changes nothing.

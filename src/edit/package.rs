@@ -18,8 +18,8 @@ fn language(state: &State, source: &str) -> Result<Language, RepoError> {
     Ok(find::source(&state.catalog.get(), source)?.kind.language())
 }
 
-/// Receives a package from a stream of bytes for a client: validates and stores it. Every server can add it to a source,
-/// for `actor` only.
+/// Receives a package from a stream of bytes for a client: validates and stores it. Every server can then add it
+/// to a source, but only for `actor`.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when it is not a valid package of this kind, with the reason.

@@ -1,13 +1,13 @@
 //! Creates, changes and deletes repositories.
 
 use super::{Actor, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
-use crate::db;
-use crate::db::audit;
-use crate::db::repo::Subscription;
-use crate::db::tx::TxKind;
-use crate::model::ids::SourceId;
-use crate::model::repository::RepoKind;
-use crate::publish::edit::{apply_edit, publish_subscriptions};
+use crate::db::repo::{NewRepoStep, Subscription};
+use crate::db::tx::{Publish, TxKind};
+use crate::db::{self, Conn, DbError, audit};
+use crate::model::ids::{RepoId, SourceId};
+use crate::model::repository::{ChangePolicy, RepoKind};
+use crate::model::time::Timestamp;
+use crate::publish::edit::{apply_edit, end_of_past, publish_list};
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -21,37 +21,51 @@ pub async fn create(
     existing: OnExisting,
     actor: &Actor,
 ) -> Result<(), RepoError> {
-    let NewRepo { name, kind, description, authenticated } = new;
+    let NewRepo { name, kind, description, authenticated, changes } = new;
     if let Some(repo) = state.catalog.get().repo(name.as_str()) {
         return match existing {
-            // SECURITY: an open repository in place of an authenticated one is no success.
-            OnExisting::Succeed if repo.kind == kind && repo.authenticated == authenticated => Ok(()),
+            // SECURITY: an open repository in place of an authenticated one is not a success, nor is one that takes more
+            // changes.
+            OnExisting::Succeed
+                if repo.kind == kind && repo.authenticated == authenticated && repo.changes == changes =>
+            {
+                Ok(())
+            }
             OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                 Err(exists_already("repository", name.as_str()))
             }
         };
     }
     let description = validate_description(&description)?;
-    let row = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
+    let row =
+        db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated, changes };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let creation = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &row, now)?;
-        let detail = format!("type {}; authenticated: {}", kind.label(), row.authenticated);
+        let detail =
+            format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
         audit::record(c, "create repository", ("repository", row.name.as_str()), &detail)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {
-                let subscription = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
-                publish_subscriptions(c, repo, vec![subscription], &initial_publish)
+                let subscriptions =
+                    vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
+                let pinned_at = pin(c, changes, now)?;
+                let step = NewRepoStep { repo, subscriptions, pinned_at };
+                publish_list(c, step, &initial_publish).map(drop)
             }
         }
     });
     creation.await.map_err(|error| name_conflict(error, "repository", &name))
 }
 
-/// Changes a repository's name, description or visibility.
-pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
+/// Changes a repository's name, description, visibility or the changes that it takes. One that takes promotions only from now
+/// on keeps its present state; one that takes all changes again has the newest states of its sources.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
+pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let description = edit.description.as_deref().map(validate_description).transpose()?;
     let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
@@ -60,8 +74,14 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
         description,
         hidden: edit.hidden,
         authenticated: edit.authenticated,
+        changes: edit.changes,
     };
+    let now = (state.clock)();
+    let publish = publish(TxKind::Subscribe, now, actor);
     let update = apply_edit(state, move |c| {
+        if let Some(changes) = edit.changes {
+            change_policy(c, repo.id, changes, &publish)?;
+        }
         db::repo::edit(c, repo.id, &edit)?;
         audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
         db::clock::bump_catalog(c)
@@ -69,10 +89,36 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
+/// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one.
+fn change_policy(
+    c: &mut dyn Conn,
+    repo: RepoId,
+    changes: ChangePolicy,
+    publish: &Publish,
+) -> Result<(), DbError> {
+    db::clock::lock(c)?;
+    let Some(old) = db::repo::get(c, repo)? else { return Ok(()) };
+    let subscriptions = db::repo::subscriptions(c, repo)?;
+    if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) || subscriptions.is_empty() {
+        return Ok(());
+    }
+    let pinned_at = pin(c, changes, publish.now)?;
+    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at }, publish).map(drop)
+}
+
+/// The end of the time from which a list of subscriptions takes the states of its sources now.
+fn pin(c: &mut dyn Conn, changes: ChangePolicy, now: Timestamp) -> Result<Option<Timestamp>, DbError> {
+    match changes {
+        ChangePolicy::Any => Ok(None),
+        ChangePolicy::Promotion | ChangePolicy::TwoPersons => end_of_past(c, now).map(Some),
+    }
+}
+
 /// Deletes a repository with its subscriptions. The sources are not deleted.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let deletion = apply_edit(state, move |c| {
+        db::metadata::delete_of_repo(c, repo.id)?;
         db::repo::delete(c, repo.id)?;
         audit::record(c, "delete repository", ("repository", repo.name.as_str()), "")?;
         db::clock::bump_catalog(c)
@@ -87,6 +133,7 @@ fn describe(edit: &db::repo::Edit) -> String {
         edit.description.as_ref().map(|text| format!("description: {text}")),
         edit.hidden.map(|hidden| format!("hidden: {hidden}")),
         edit.authenticated.map(|authenticated| format!("authenticated: {authenticated}")),
+        edit.changes.map(|changes| format!("changes: {changes}")),
     ];
     changes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -95,6 +95,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
             db::git_builder::delete(c, builder.id, now)?;
         }
+        db::metadata::delete_of_source(c, source.id)?;
         db::source::delete(c, source.id, now)?;
         audit::record(c, "delete source", ("source", source.name.as_str()), "")?;
         db::clock::bump_catalog(c)?;

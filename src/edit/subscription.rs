@@ -7,7 +7,7 @@ use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
 use crate::model::documentation::Page;
 use crate::model::ids::{RepoId, SourceId};
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::{SourceKind, Supply};
 use crate::publish::edit::{apply_edit, publish_subscriptions};
 use crate::r::bioconductor::Version;
@@ -140,6 +140,9 @@ where
     let update = apply_edit(state, move |c| {
         // Without the lock, two concurrent changes would start from the same list, and one would be lost.
         db::clock::lock(c)?;
+        if let Some(row) = db::repo::get(c, repo)?.filter(|row| row.changes != ChangePolicy::Any) {
+            return Ok(Err(promotion_only(&row.name)));
+        }
         let list = db::repo::subscriptions(c, repo)?;
         match change(&list) {
             Ok(Some(subscriptions)) => publish_subscriptions(c, repo, subscriptions, &publish).map(Ok),
@@ -151,7 +154,14 @@ where
 }
 
 /// Returns the label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
-fn subscription_label(version: Option<Version>) -> String {
+fn promotion_only(repo: &str) -> RepoError {
+    RepoError::Conflict(format!(
+        "the repository '{repo}' takes changes by promotion only: change the repository that it is promoted from, then run \
+         rspm promote --from=NAME --to={repo}; or allow all changes with rspm edit repo --name={repo} --changes=any"
+    ))
+}
+
+pub(super) fn subscription_label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
 
@@ -168,7 +178,7 @@ fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
     )))
 }
 
-/// Refuses a source that can never have packages in this version.
+/// Refuses a source of a type that has no packages in this version of the server.
 fn check_supply(source: &Source) -> Result<(), RepoError> {
     match source.kind.supply() {
         Supply::Mirror | Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),

@@ -160,7 +160,7 @@ impl UploadBody {
         }
     }
 
-    /// All digests; `None` if they were not computed while the bytes were received.
+    /// Returns all digests; `None` if they were not computed while the bytes were received.
     pub(super) fn digests(&self) -> Option<FileDigests> {
         match self {
             UploadBody::Small(bytes) => {

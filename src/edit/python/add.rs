@@ -20,12 +20,13 @@ use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
 
-/// Adds uploads to a source. An existing file with the same bytes is left unchanged, and stays yanked; other bytes under
-/// a name that was used before need [`OnExisting::Replace`], because lock files of clients contain the old digest.
+/// Adds uploads to a source. An existing file with the same bytes is left unchanged, and stays yanked; different
+/// bytes under a name that was used before need [`OnExisting::Replace`], because lock files of clients contain the
+/// old digest.
 ///
 /// # Errors
-/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`] for
-/// a source or an upload of another language. Then nothing is added.
+/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`]
+/// for a source or an upload of another language. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -73,9 +74,9 @@ pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, 
     local_tree(catalog, source)
 }
 
-/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the same version are
-/// no longer listed: they were built from another commit. Calls `finish` in the same write, with the transaction and the
-/// status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the same version
+/// are no longer listed: they were built from another commit. Calls `finish` in the same write, with the transaction
+/// and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
 /// As [`add`], or a file is of another project than `expected`.
@@ -274,7 +275,8 @@ impl AddTransaction {
     }
 }
 
-/// Returns the reason for which a new file of a version is yanked: if all its other files are yanked, that of the first.
+/// Returns the reason for which a new file of a version is yanked: that of the first other file, if all of them
+/// are yanked; else `None`.
 fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
     // Versions are not parsed for each of thousands of files while the database is locked.
     if files.iter().all(|file| file.yanked.is_none()) {

@@ -31,14 +31,14 @@ use crate::state::State;
 /// The name of the file of a definition that was changed by single packages.
 const GENERATED: &str = "requirements.txt";
 
-/// What becomes of the definition.
+/// The change to the definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// These files replace it; the first one is the main one.
     Replace(Vec<DefinitionFile>),
     /// The packages of these files are added to it.
     Add(Vec<DefinitionFile>),
-    /// It stays; only the snapshot changes.
+    /// Keeps the definition; only the snapshot changes.
     Keep,
 }
 
@@ -64,7 +64,7 @@ pub struct UpdateRequest {
 pub struct Update {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
-    /// What was left out or ignored.
+    /// Notices about omitted and ignored parts.
     pub notices: Vec<String>,
     /// The snapshot to name at the commit.
     pub snapshot: String,
@@ -77,7 +77,7 @@ pub struct Update {
 }
 
 /// The definition that a source has.
-struct Current {
+struct CurrentDefinition {
     tree: TreeId,
     /// Its step; 0 before the first one.
     seq: Seq,
@@ -92,8 +92,9 @@ struct NewDefinition {
     sha256: Sha256,
 }
 
-/// Plans an update of a curated source and, if requested and nothing prevents it, publishes it as one transaction. The
-/// pages of packages with a version or a digest are read from PyPI, if they are not known at that time.
+/// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one
+/// transaction. The pages of packages with a version or a digest are read from PyPI, if they are not known at that
+/// time.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
@@ -215,7 +216,7 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     )))
 }
 
-async fn current(state: &State, source: &Source) -> Result<Current, RepoError> {
+async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
     let catalog = state.catalog.get();
     let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
         RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
@@ -228,13 +229,13 @@ async fn current(state: &State, source: &Source) -> Result<Current, RepoError> {
         let name = fold.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
         rules.insert(name, parse_rule(&text)?);
     }
-    Ok(Current { tree, seq, curation, rules })
+    Ok(CurrentDefinition { tree, seq, curation, rules })
 }
 
 /// Reads the new definition.
 async fn new_definition(
     source: &Source,
-    current: &Current,
+    current: &CurrentDefinition,
     input: Input,
     strict: bool,
 ) -> Result<NewDefinition, RepoError> {
@@ -248,7 +249,7 @@ async fn new_definition(
                 if let Some(rule) = definition.rules.get_mut(name) {
                     added.alternatives().iter().cloned().for_each(|alternative| rule.add(alternative));
                 }
-                definition.origins.entry(name.clone()).or_insert_with(|| "the present definition".to_owned());
+                definition.origins.entry(name.clone()).or_insert_with(|| "the current definition".to_owned());
             }
             let files = generated(&definition.rules);
             Ok(NewDefinition { definition, sha256: digest(&files), files })
@@ -261,7 +262,7 @@ async fn new_definition(
                     source.name, source.name
                 )));
             };
-            let origin = |name: &NormalName| (name.clone(), "the present definition".to_owned());
+            let origin = |name: &NormalName| (name.clone(), "the current definition".to_owned());
             let definition = Definition {
                 rules: current.rules.clone(),
                 origins: current.rules.keys().map(origin).collect(),
@@ -309,12 +310,12 @@ fn digest(files: &[DefinitionFile]) -> Sha256 {
     }
 }
 
-/// The notice that a plan for the same snapshot may differ later.
+/// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
 fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
     base.is_open.then(|| {
         format!(
-            "{snapshot} is not over, or PyPI is not synced to its end: packages are selected as of {}, and the commit \
-             selects as of the last sync before it",
+            "{snapshot} is not over, or PyPI has not been synced since its end: this plan selects packages as of {}, the \
+             commit as of the last sync before the commit",
             base.at
         )
     })
@@ -330,11 +331,11 @@ fn counts(plan: &Plan) -> Counts {
     }
 }
 
-/// Publishes a definition as the next step; `None` if it is the present one.
+/// Publishes a definition as the next step; `None` if it is the current one.
 async fn commit(
     state: &State,
     source: &Source,
-    current: &Current,
+    current: &CurrentDefinition,
     curation: Curation,
     rules: &BTreeMap<NormalName, Rule>,
     publish: Publish,

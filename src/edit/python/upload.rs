@@ -44,12 +44,12 @@ pub async fn receive_file(
     Ok(ReceivedFile { name, body })
 }
 
-/// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if the
-/// source has it already.
+/// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if
+/// the source has it already.
 ///
 /// # Errors
-/// [`RepoError::Upload`] and [`RepoError::Invalid`] for what is not valid, [`RepoError::FileExists`] for other bytes under a
-/// name that was used before. Then nothing is added.
+/// [`RepoError::Upload`] and [`RepoError::Invalid`] for an invalid form or file, [`RepoError::FileExists`]
+/// for different bytes under a name that was used before. Then nothing is added.
 pub async fn publish(
     uploads: &Arc<Uploads>,
     source: &str,

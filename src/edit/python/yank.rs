@@ -19,7 +19,7 @@ const MAX_REASON: usize = 500;
 
 /// The result of [`set`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Yanked {
+pub struct YankResult {
     /// The transaction; `None` if all files had this mark already.
     pub transaction: Option<TxId>,
     /// The normal name of the project.
@@ -40,7 +40,7 @@ pub async fn set(
     scope: RemoveScope,
     reason: Option<&str>,
     actor: &Actor,
-) -> Result<Yanked, RepoError> {
+) -> Result<YankResult, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
     if source.kind.language() != Language::Python {
@@ -85,7 +85,7 @@ pub async fn set(
         })
     });
     let (transaction, files) = edit.await??;
-    Ok(Yanked { transaction, project: name, files })
+    Ok(YankResult { transaction, project: name, files })
 }
 
 fn check_reason(text: &str) -> Result<String, RepoError> {

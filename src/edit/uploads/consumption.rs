@@ -17,7 +17,7 @@ pub(in crate::edit) struct Consumption {
     ids: Arc<[u64]>,
     owner: Arc<str>,
     now: Timestamp,
-    /// Identifies the write: a write that a database repeats is the same one.
+    /// Identifies the write; stays the same when the database repeats the write.
     write: u64,
 }
 
@@ -61,7 +61,8 @@ impl Consumption {
         Ok(result)
     }
 
-    /// Ends the write: if it was committed, removes the uploads from memory, otherwise releases them for another attempt.
+    /// Ends the write: if it was committed, removes the uploads from memory, otherwise releases them for another
+    /// attempt.
     pub(in crate::edit) fn end(&self, is_committed: bool) {
         let mut registry = self.registry.lock();
         if is_committed {
@@ -72,7 +73,7 @@ impl Consumption {
     }
 }
 
-/// The number of an upload in its row. Numbers that no upload can have name no row.
+/// The number of an upload in its row. A number that no upload can have matches no row.
 pub(super) fn row_id(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(-1)
 }

@@ -1,6 +1,6 @@
-//! Uploads that are not part of a source yet. An upload of a client is a row of the database, so that every server can add
-//! it; it is in the memory of the server that received it until its objects are durable. An upload of a task of this
-//! process, such as a build, is in memory only.
+//! Uploads that are not part of a source yet. An upload of a client is a row of the database, so that every server can
+//! add it; it is in the memory of the server that received it until its objects are durable. An upload of a task of
+//! this process, such as a build, is in memory only.
 
 mod consumption;
 mod registry;
@@ -26,8 +26,8 @@ pub(super) use consumption::Consumption;
 pub use staged::Upload;
 pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
 
-/// Pause before the row of a small upload on SQLite: the request that adds it usually follows at once, and then it needs no
-/// row.
+/// Delay before the row of a small upload is written on SQLite: the request that adds the upload usually follows at
+/// once, and then no row is needed.
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
 /// Uploads that are not part of a source yet.
@@ -44,14 +44,14 @@ impl Uploads {
         Arc::new(Uploads { state, fetches, registry: Arc::default() })
     }
 
-    /// Gives an upload its number, and keeps it in memory.
+    /// Assigns a number to an upload, and keeps the upload in memory.
     pub(super) fn insert(&self, staged: StagedUpload) -> Upload {
         self.registry.lock().insert(staged)
     }
 
-    /// Makes an upload that is in memory one of a client: writes its row, so that every server can add it, also after a
-    /// restart. With SQLite, whose server has no other beside it, the row of an upload whose objects are not durable yet is
-    /// written in the background.
+    /// Assigns an upload in memory to a client: writes its row, so that every server can add it, also after a
+    /// restart. With SQLite, where no other server uses the database, the row of an upload whose objects are not
+    /// durable yet is written in the background.
     pub(super) async fn share(self: &Arc<Uploads>, id: u64, owner: &str) -> Result<(), RepoError> {
         let staged = self.registry.lock().set_owner(id, owner);
         let staged = staged.ok_or(RepoError::NoUpload(id))?;
@@ -137,7 +137,7 @@ impl Uploads {
         Ok(row.and_then(|row| row::decode(&row, now)))
     }
 
-    /// Returns what the write that adds these uploads needs to remove them.
+    /// Returns the [`Consumption`] with which the write that adds these uploads removes them.
     pub(super) fn consumption(&self, ids: &[u64], owner: &str, now: Timestamp) -> Consumption {
         Consumption::new(Arc::clone(&self.registry), ids, owner, now)
     }
@@ -147,8 +147,8 @@ impl Uploads {
         self.registry.lock().remove(ids);
     }
 
-    /// Returns true while an upload in the memory of this process needs the object with this digest. The objects of other
-    /// uploads have rows.
+    /// Returns true while an upload in the memory of this process needs the object with this digest. The objects of
+    /// other uploads have rows.
     #[must_use]
     pub fn needs(&self, sha256: &Sha256) -> bool {
         self.registry.lock().needs(sha256)

@@ -31,12 +31,12 @@ impl Entry {
 }
 
 impl Registry {
-    /// Gives an upload its number, and removes the uploads that have expired.
+    /// Assigns a number to an upload, and removes the uploads that have expired.
     pub(super) fn insert(&mut self, mut staged: StagedUpload) -> Upload {
         let oldest = staged.received_at.0.saturating_sub(LIFETIME);
         self.by_id.retain(|_, entry| entry.staged.received_at.0 > oldest);
-        // SECURITY: random, so that a publisher cannot guess the upload of another one, and a number from before a restart
-        // cannot name another file. Below 2^53, so that JSON numbers represent it exactly.
+        // SECURITY: random, so that a publisher cannot guess the upload of another one, and a number from before a
+        // restart cannot name another file. Below 2^53, so that JSON numbers represent it exactly.
         staged.upload.id = loop {
             let id = rand::random::<u64>() >> 11;
             if !self.by_id.contains_key(&id) {

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_another_version_are_no_upload() {
+    fn facts_of_another_version_are_not_an_upload() {
         let row = encode(&source(), "ann");
         for facts in [&b""[..], b"{}", b"[1]", b"\xff"] {
             assert!(decode(&UploadRow { facts: facts.to_vec(), ..row.clone() }, Timestamp(0)).is_none());

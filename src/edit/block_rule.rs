@@ -1,0 +1,116 @@
+//! Creates, changes and deletes block rules.
+
+use super::Actor;
+use crate::db::audit;
+use crate::db::block_rule::{self, BlockRule};
+use crate::model::ids::SourceId;
+use crate::policy::Rule;
+use crate::publish::edit::apply_edit;
+use crate::serve::RepoError;
+use crate::state::State;
+
+/// Number of criteria that the audit trail has of one change.
+const MAX_AUDITED_RULES: usize = 10;
+
+/// Creates rules, whose ids are ignored; returns the ids in their order.
+///
+/// # Errors
+/// Database errors.
+pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<i64>, RepoError> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = (state.clock)();
+    let rows: Vec<BlockRule> = rules
+        .iter()
+        .map(|rule| BlockRule { created_by: actor.0.clone(), created_at: now, ..row(rule) })
+        .collect();
+    let count = rows.len();
+    let write = apply_edit(state, move |c| {
+        let first = block_rule::insert(c, &rows)?;
+        let shown = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
+        let more = rows.len().saturating_sub(MAX_AUDITED_RULES);
+        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+        audit::record(c, "create block rules", ("block rule", &numbers(first, count)), &(shown + &rest))?;
+        Ok(first)
+    });
+    let first = write.await?;
+    Ok((first..).take(count).collect())
+}
+
+/// `5`, or `5-7`.
+fn numbers(first: i64, count: usize) -> String {
+    match i64::try_from(count) {
+        Ok(1) | Err(_) => first.to_string(),
+        Ok(count) => format!("{first}-{}", first + count - 1),
+    }
+}
+
+/// Replaces a rule; the author and time of its creation remain.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; database errors.
+pub async fn update(state: &State, rule: &Rule) -> Result<(), RepoError> {
+    let row = row(rule);
+    let id = row.id;
+    let write = apply_edit(state, move |c| {
+        let is_known = block_rule::update(c, &row)?;
+        if is_known {
+            audit::record(c, "change block rule", ("block rule", &row.id.to_string()), &describe(&row))?;
+        }
+        Ok(is_known)
+    });
+    if write.await? { Ok(()) } else { Err(unknown(id)) }
+}
+
+/// Deletes the rules of inclusive ranges of ids; returns how many there were.
+///
+/// # Errors
+/// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.
+pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoError> {
+    let write = apply_edit(state, move |c| {
+        let known = block_rule::list(c)?;
+        let missing =
+            ranges.iter().find(|(first, last)| first == last && !known.iter().any(|rule| rule.id == *first));
+        if let Some((id, _)) = missing {
+            return Ok(Err(*id));
+        }
+        let mut deleted = 0;
+        for (first, last) in &ranges {
+            deleted += block_rule::delete(c, *first, *last)?;
+            let is_deleted = |rule: &&BlockRule| (*first..=*last).contains(&rule.id);
+            let shown: Vec<String> =
+                known.iter().filter(is_deleted).take(MAX_AUDITED_RULES).map(describe).collect();
+            let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            audit::record(c, "delete block rules", ("block rule", &object), &shown.join("; "))?;
+        }
+        Ok(Ok(deleted))
+    });
+    write.await?.map_err(unknown)
+}
+
+fn unknown(id: i64) -> RepoError {
+    RepoError::NotFound(format!("there is no block rule {id}; rspm list blocklist-rules shows all"))
+}
+
+fn row(rule: &Rule) -> BlockRule {
+    BlockRule {
+        id: rule.id,
+        priority: rule.priority,
+        exception: rule.exception,
+        source: rule.criteria.source,
+        repo: rule.criteria.repo,
+        criteria: crate::policy::criteria_text(&rule.criteria),
+        description: rule.description.clone(),
+        created_by: String::new(),
+        created_at: crate::model::time::Timestamp(0),
+    }
+}
+
+/// The text of a rule in the audit trail.
+fn describe(row: &BlockRule) -> String {
+    let kind = if row.exception { "exception" } else { "block" };
+    let source = row.source.map(|SourceId(id)| format!(", source {id}")).unwrap_or_default();
+    let repo = row.repo.map(|id| format!(", repository {id}")).unwrap_or_default();
+    format!("{kind}, priority {}{source}{repo}, criteria {}", row.priority, row.criteria)
+}

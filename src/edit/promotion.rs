@@ -1,0 +1,320 @@
+//! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an instant.
+//!
+//! The instant is in the past when the request is written, so that what is approved is what was requested, whatever the
+//! sources publish between.
+
+pub mod plan;
+
+use std::sync::Arc;
+
+use self::plan::{Pair, Plan};
+use super::subscription::subscription_label;
+use super::{Actor, EditResult, publish};
+use crate::catalog::resolve::Selection;
+use crate::catalog::{Catalog, CatalogHandle};
+use crate::db::audit;
+use crate::db::author::{self, Author};
+use crate::db::promotion::{self, Decision, NewPromotion, Promotion, PromotionState};
+use crate::db::repo::{NewRepoStep, Subscription};
+use crate::db::tx::{Publish, TxKind};
+use crate::db::{self, Conn, DbError};
+use crate::model::ids::RepoId;
+use crate::model::repository::ChangePolicy;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::publish::edit::{apply_edit, end_of_past, publish_list};
+use crate::serve::{RepoError, Repositories};
+use crate::state::State;
+
+/// A request for a promotion.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The repository whose state is taken; may be the one that changes, for a return to an earlier snapshot of it.
+    pub from: String,
+    /// The repository that changes.
+    pub to: String,
+    /// The snapshot of the first one.
+    pub snapshot: Snapshot,
+    /// Free text.
+    pub comment: String,
+}
+
+/// Returns what a promotion would change, without a change.
+///
+/// # Errors
+/// As [`request`].
+pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
+    let catalog = state.catalog.get();
+    let pair = Pair::find(&catalog, &request.from, &request.to)?;
+    let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?;
+    let before = plan::newest_selection(pair.to);
+    plan::compare(repositories, &catalog, pair.to, (before, selection)).await
+}
+
+/// Returns what a promotion changed, or would change; `None` if its repository was deleted.
+///
+/// # Errors
+/// Database errors.
+pub async fn plan_of(
+    repositories: &Repositories,
+    state: &State,
+    promotion: &Promotion,
+) -> Result<Option<Plan>, RepoError> {
+    let catalog = state.catalog.get();
+    let Some(to) = catalog.repo_by_id(promotion.request.repo) else { return Ok(None) };
+    let before = match promotion.tx {
+        Some(tx) => plan::selection_before(to, tx),
+        None => plan::newest_selection(to),
+    };
+    let after = selection_of(&promotion.request);
+    plan::compare(repositories, &catalog, to, (before, after)).await.map(Some)
+}
+
+/// Requests a promotion. It is applied at once unless the repository requires the approval of another person. `None` if the
+/// repository has that state already.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for repositories between which nothing can be promoted, [`RepoError::Unresolved`].
+pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<Option<Promotion>, RepoError> {
+    let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
+    apply_edit(state, move |c| {
+        let (catalog, past_end) = current_catalog(c, &handle, now)?;
+        let (new, policy) = match new_promotion(&catalog, &request, (past_end, now), &actor) {
+            Ok(Some(new)) => new,
+            Ok(None) => return Ok(Ok(None)),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let id = promotion::create(c, &new)?;
+        if policy == ChangePolicy::TwoPersons {
+            let detail = format!("{}; {}", describe(id, &new), new.comment);
+            audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
+        } else {
+            let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
+            apply(c, (id, &new), &new.to_name, decision)?;
+        }
+        promotion::get(c, id).map(Ok)
+    })
+    .await?
+}
+
+/// Approves a requested promotion, which applies it.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it waits for no approval, the repository requires another person, or a
+/// source was deleted.
+pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
+    let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
+    let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
+    apply_edit(state, move |c| {
+        let (catalog, _) = current_catalog(c, &handle, now)?;
+        let promotion = match requested(c, id)? {
+            Ok(promotion) => promotion,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let request = &promotion.request;
+        let to_name = match check_approval(&catalog, &promotion, &decision) {
+            Ok(name) => name,
+            Err(refusal) => {
+                let author = author::of_write().unwrap_or_else(|| Author::job(&decision.by, now));
+                let (action, object) = ("approve promotion", ("repository", request.to_name.as_str()));
+                let detail = format!("{}; {refusal}", describe(id, request));
+                audit::record_by(c, &author, action, object, (audit::REFUSED, &detail))?;
+                return Ok(Err(refusal));
+            }
+        };
+        apply(c, (id, request), &to_name, decision.clone())?;
+        Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id)))
+    })
+    .await?
+}
+
+/// Rejects a requested promotion. The person who requested it may do so, too.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it waits for no approval.
+pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
+    let decision = Decision { by: actor.0.clone(), at: (state.clock)(), reason: reason.to_owned() };
+    apply_edit(state, move |c| {
+        db::clock::lock(c)?;
+        let promotion = match requested(c, id)? {
+            Ok(promotion) => promotion,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        promotion::decide(c, id, PromotionState::Rejected, &decision, None)?;
+        let detail = format!("{}; {}", describe(id, &promotion.request), decision.reason);
+        audit::record(c, "reject promotion", ("repository", &promotion.request.to_name), &detail)?;
+        Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id)))
+    })
+    .await?
+}
+
+/// Returns a promotion.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; database errors.
+pub async fn get(state: &State, id: i64) -> Result<Promotion, RepoError> {
+    state.db.read(move |c| promotion::get(c, id)).await?.ok_or_else(|| not_found(id))
+}
+
+/// Returns the newest promotions to a repository, or to all, in all states or in one; the newest first.
+///
+/// # Errors
+/// Database errors.
+pub async fn list(
+    state: &State,
+    repo: Option<RepoId>,
+    selected: Option<PromotionState>,
+    limit: i64,
+) -> Result<Vec<Promotion>, RepoError> {
+    Ok(state.db.read(move |c| promotion::list(c, repo, selected, limit)).await?)
+}
+
+/// Ends the past, and returns the catalog of this write and the end of the past. Blocks other publishers.
+fn current_catalog(
+    c: &mut dyn Conn,
+    handle: &CatalogHandle,
+    now: Timestamp,
+) -> Result<(Arc<Catalog>, Timestamp), DbError> {
+    db::clock::lock(c)?;
+    let past_end = end_of_past(c, now)?;
+    let newer = handle.read_in_write(c)?.map(Arc::new);
+    Ok((newer.unwrap_or_else(|| handle.get()), past_end))
+}
+
+/// Returns the promotion to write and the policy of its repository; `None` if the repository has that state already.
+fn new_promotion(
+    catalog: &Catalog,
+    request: &Request,
+    (past_end, now): (Timestamp, Timestamp),
+    actor: &Actor,
+) -> EditResult<Option<(NewPromotion, ChangePolicy)>> {
+    let pair = Pair::find(catalog, &request.from, &request.to)?;
+    let mut selection = pair.selection(catalog, request.snapshot, now)?;
+    selection.end = selection.end.min(past_end);
+    if pair.is_promoted(catalog, &selection) {
+        return Ok(None);
+    }
+    let subscription = |entry: &crate::catalog::Subscription| Subscription {
+        source: entry.source,
+        label: subscription_label(entry.version),
+    };
+    let new = NewPromotion {
+        repo: pair.to.id,
+        to_name: pair.to.name.to_string(),
+        from_name: pair.from.name.to_string(),
+        snapshot: request.snapshot.to_string(),
+        subscriptions: selection.list.iter().map(subscription).collect(),
+        pinned_at: selection.end,
+        requested_by: actor.0.clone(),
+        requested_at: now,
+        comment: request.comment.trim().to_owned(),
+    };
+    Ok(Some((new, pair.to.changes)))
+}
+
+/// The state that a promotion gives to its repository.
+fn selection_of(request: &NewPromotion) -> Selection {
+    let entry = |entry: &Subscription| crate::catalog::Subscription {
+        source: entry.source,
+        version: entry.label.parse().ok(),
+    };
+    Selection { list: request.subscriptions.iter().map(entry).collect(), end: request.pinned_at }
+}
+
+/// Publishes a promotion, and records the decision.
+fn apply(
+    c: &mut dyn Conn,
+    (id, new): (i64, &NewPromotion),
+    to_name: &str,
+    decision: Decision,
+) -> Result<(), DbError> {
+    let subject = format!(
+        "{} for '{to_name}', requested by {}, approved by {}",
+        describe(id, new),
+        new.requested_by,
+        decision.by
+    );
+    let comments =
+        [new.comment.as_str(), decision.reason.as_str()].into_iter().filter(|text| !text.is_empty());
+    let publish = Publish {
+        subject,
+        comment: comments.collect::<Vec<_>>().join("; "),
+        ..publish(TxKind::Promote, decision.at, &Actor(decision.by.clone()))
+    };
+    let step = NewRepoStep {
+        repo: new.repo,
+        subscriptions: new.subscriptions.clone(),
+        pinned_at: Some(new.pinned_at),
+    };
+    let tx = publish_list(c, step, &publish)?;
+    promotion::decide(c, id, PromotionState::Applied, &decision, Some(tx))
+}
+
+/// Returns a promotion that waits for an approval.
+fn requested(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>, DbError> {
+    let Some(promotion) = promotion::get(c, id)? else { return Ok(Err(not_found(id))) };
+    let to = &promotion.request.to_name;
+    let reason = match promotion.state {
+        PromotionState::Requested => return Ok(Ok(promotion)),
+        PromotionState::Applied => "was applied already".to_owned(),
+        PromotionState::Rejected => "was rejected".to_owned(),
+        PromotionState::Superseded => format!(
+            "was superseded: the repository '{to}' changed after the request; request it again with rspm promote --from={} \
+             --to={to}",
+            promotion.request.from_name
+        ),
+    };
+    Ok(Err(RepoError::Conflict(format!("promotion {id} {reason}"))))
+}
+
+/// Checks that a promotion may be applied; returns the present name of its repository.
+fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision) -> EditResult<String> {
+    let Promotion { id, request, .. } = promotion;
+    let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
+        RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
+    })?;
+    let is_same_person = person(&request.requested_by) == person(&decision.by);
+    if to.changes == ChangePolicy::TwoPersons && is_same_person {
+        return Err(RepoError::Conflict(format!(
+            "promotion {id} was requested by {}: another person must approve it, because the repository '{}' requires two \
+             persons",
+            request.requested_by, to.name
+        )));
+    }
+    let is_deleted = |entry: &&Subscription| catalog.source_by_id(entry.source).is_none();
+    if request.subscriptions.iter().any(|entry| is_deleted(&entry)) {
+        return Err(RepoError::Conflict(format!(
+            "a source of promotion {id} was deleted after the request; request it again with rspm promote --from={} --to={}",
+            request.from_name, to.name
+        )));
+    }
+    Ok(to.name.to_string())
+}
+
+/// The person of an author: `ann` for `ann (token 0a1b…)`, whatever the letters' case.
+fn person(author: &str) -> String {
+    author.rsplit_once(" (").map_or(author, |(person, _)| person).trim().to_lowercase()
+}
+
+/// A promotion for the audit trail.
+fn describe(id: i64, new: &NewPromotion) -> String {
+    format!("promotion {id} of '{}' as of {}", new.from_name, new.pinned_at)
+}
+
+fn not_found(id: i64) -> RepoError {
+    RepoError::NotFound(format!("there is no promotion {id}; rspm list promotions shows all"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_has_one_name_whatever_identifies_it() {
+        for author in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 1)", "ann"] {
+            assert_eq!(person(author), "ann", "{author}");
+        }
+        assert_eq!(person("ann (x) (token 1)"), "ann (x)");
+        assert_ne!(person("uid 1000"), person("uid 1001"));
+    }
+}

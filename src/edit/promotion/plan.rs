@@ -1,0 +1,196 @@
+//! What a promotion changes: the sources and the packages of two states of a repository.
+
+use crate::catalog::resolve::{self, Selection};
+use crate::catalog::{Catalog, Repository, Subscription};
+use crate::model::ids::{SourceId, TxId};
+use crate::model::point::{Point, PointTree};
+use crate::model::repository::{ChangePolicy, RepoKind};
+use crate::model::snapshot::Snapshot;
+use crate::model::source::{SourceKind, Supply};
+use crate::model::time::Timestamp;
+use crate::r::bioconductor::Part;
+use crate::serve::difference::{self, Change};
+use crate::serve::{RepoError, Repositories, find};
+
+/// The repositories of a promotion; the same one to go back to one of its snapshots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair<'a> {
+    pub(super) from: &'a Repository,
+    pub(super) to: &'a Repository,
+}
+
+/// The differences between two states of a repository.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The sources, in the order of the new list; then those that leave it.
+    pub sources: Vec<SourceChange>,
+    /// The packages that differ, by name. Of Bioconductor, those of the release version.
+    pub packages: Vec<Change>,
+    /// Sources whose packages are not compared: their versions are known only for projects that were requested.
+    pub not_compared: Vec<SourceId>,
+    /// The newest transaction of the new state: the snapshot that names the same state later.
+    pub transaction: Option<TxId>,
+}
+
+/// A source in two states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceChange {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// Its state before; `None` if it was not subscribed.
+    pub before: Option<SourceState>,
+    /// Its state afterwards; `None` if it is not subscribed any more.
+    pub after: Option<SourceState>,
+}
+
+/// The state of a subscribed source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// Its position among the subscriptions, from 1.
+    pub position: usize,
+    /// When the state was published; `None` if nothing was published.
+    pub at: Option<Timestamp>,
+    /// The transaction of the state; `None` for an index, whose states are times.
+    pub transaction: Option<TxId>,
+}
+
+impl<'a> Pair<'a> {
+    /// Finds two repositories between which a promotion is possible.
+    pub(super) fn find(catalog: &'a Catalog, from: &str, to: &str) -> Result<Pair<'a>, RepoError> {
+        let (from, to) = (find::repo(catalog, from)?, find::repo(catalog, to)?);
+        let refusal = |reason: String| Err(RepoError::Invalid(reason));
+        if from.kind != to.kind {
+            return refusal(format!(
+                "'{}' is of type {} and '{}' of type {}; both must be of one type",
+                from.name,
+                from.kind.label(),
+                to.name,
+                to.kind.label()
+            ));
+        }
+        if to.changes == ChangePolicy::Any {
+            return refusal(format!(
+                "the repository '{0}' takes all changes of its sources, so that a promotion would not last; first run: rspm \
+                 edit repo --name={0} --changes=promotion",
+                to.name
+            ));
+        }
+        Ok(Pair { from, to })
+    }
+
+    /// Returns the state that is promoted.
+    pub(super) fn selection(
+        &self,
+        catalog: &Catalog,
+        snapshot: Snapshot,
+        now: Timestamp,
+    ) -> Result<Selection, RepoError> {
+        let selection = resolve::selection(catalog, self.from, snapshot, now)?;
+        if selection.list.is_empty() {
+            let name = &self.from.name;
+            return Err(RepoError::Invalid(format!(
+                "'{name}' has no sources; rspm subscribe --repo={name} adds one"
+            )));
+        }
+        if let Some(entry) = selection.list.iter().find(|entry| catalog.source_by_id(entry.source).is_none())
+        {
+            return Err(RepoError::Invalid(format!(
+                "the snapshot {snapshot} of '{}' has packages of source {}, which was deleted; name a later snapshot",
+                self.from.name, entry.source
+            )));
+        }
+        Ok(selection)
+    }
+
+    /// Returns true if the repository has a state already.
+    pub(super) fn is_promoted(&self, catalog: &Catalog, selection: &Selection) -> bool {
+        let present = newest_selection(self.to);
+        let trees =
+            |selection: &Selection| resolve::selected_point(catalog, self.to.id, selection, None).trees;
+        present.list == selection.list && trees(&present) == trees(selection)
+    }
+}
+
+/// Returns the newest state of a repository.
+pub(super) fn newest_selection(repo: &Repository) -> Selection {
+    let newest = Timestamp(i64::MAX);
+    match repo.steps.last() {
+        Some(step) => Selection { list: step.list.clone(), end: step.states_end(newest) },
+        None => Selection { list: Vec::new(), end: newest },
+    }
+}
+
+/// Returns the state of a repository before a transaction of it.
+pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
+    let index = repo.steps.iter().position(|step| step.tx == tx).unwrap_or(0);
+    match index.checked_sub(1).and_then(|index| Some((repo.steps.get(index)?, repo.steps.get(index + 1)?))) {
+        Some((step, next)) => Selection { list: step.list.clone(), end: step.states_end(next.at) },
+        None => Selection { list: Vec::new(), end: Timestamp(i64::MAX) },
+    }
+}
+
+/// Compares two states of a repository.
+///
+/// # Errors
+/// Database errors.
+pub(super) async fn compare(
+    repositories: &Repositories,
+    catalog: &Catalog,
+    repo: &Repository,
+    (before, after): (Selection, Selection),
+) -> Result<Plan, RepoError> {
+    let part = match repo.kind {
+        RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
+        RepoKind::R | RepoKind::Python => None,
+    };
+    let point = |selection: &Selection| resolve::selected_point(catalog, repo.id, selection, part);
+    let (old, new): (Point, Point) = (point(&before), point(&after));
+    let packages = difference::between(repositories, &old, &new).await?;
+    let is_not_compared = |entry: &&Subscription| {
+        let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
+        kind.is_some_and(|kind| kind == SourceKind::Pypi || kind.supply() == Supply::Curated)
+    };
+    let mut not_compared: Vec<SourceId> =
+        after.list.iter().filter(is_not_compared).map(|entry| entry.source).collect();
+    not_compared.dedup();
+    let transactions = catalog.transactions.iter().filter(|(_, at)| *at < after.end);
+    Ok(Plan {
+        sources: source_changes(catalog, repo, &before, &after),
+        packages,
+        not_compared,
+        transaction: transactions.max_by_key(|(_, at)| *at).map(|(tx, _)| *tx),
+    })
+}
+
+fn source_changes(
+    catalog: &Catalog,
+    repo: &Repository,
+    before: &Selection,
+    after: &Selection,
+) -> Vec<SourceChange> {
+    let state = |selection: &Selection, entry: &Subscription| {
+        let position = selection.list.iter().position(|other| other == entry)? + 1;
+        let alone = Selection { list: vec![*entry], end: selection.end };
+        let trees = resolve::selected_point(catalog, repo.id, &alone, None).trees;
+        let newest = trees.iter().filter_map(|tree| published(catalog, tree)).max_by_key(|(at, _)| *at);
+        let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
+        Some(SourceState { position, at, transaction })
+    };
+    let leaving = before.list.iter().filter(|entry| !after.list.contains(entry));
+    let change = |entry: &Subscription| SourceChange {
+        subscription: *entry,
+        before: state(before, entry),
+        after: state(after, entry),
+    };
+    after.list.iter().chain(leaving).map(change).collect()
+}
+
+/// When the state of a tree was published, and by which transaction.
+fn published(catalog: &Catalog, tree: &PointTree) -> Option<(Timestamp, Option<TxId>)> {
+    let found = catalog.tree(tree.tree)?;
+    if found.time_head.is_some() {
+        return Some((Timestamp(tree.seq.0), None));
+    }
+    let index = found.steps.binary_search_by_key(&tree.seq, |step| step.seq).ok()?;
+    found.steps.get(index).map(|step| (step.at, Some(step.tx)))
+}

@@ -16,7 +16,7 @@ pub struct AuditRow {
     pub actor: String,
     /// The address of the client; empty on the administration socket and for work of the server.
     pub address: String,
-    /// What was done.
+    /// The action, such as `create source`.
     pub action: String,
     /// The kind of the object.
     pub object_kind: String,
@@ -39,8 +39,8 @@ pub struct AuditVerification {
     pub rows: i64,
     /// The number of the newest row; 0 if there is none.
     pub last: i64,
-    /// The digest of the newest row. Note it elsewhere, for a later verification.
+    /// The digest of the newest row. Record it on another system, for a later verification.
     pub sha256: String,
-    /// What is wrong, as sentences; at most a hundred.
+    /// The errors found, as sentences; at most a hundred.
     pub problems: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A Bioconductor version as declared by its mirror, and what is synced of it.
+/// A Bioconductor version as declared by its mirror, and its status on this server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BioconductorVersion {
     /// The version, such as `3.20`.

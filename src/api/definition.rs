@@ -41,9 +41,9 @@ pub struct DefinitionFile {
 pub struct DefinitionPlan {
     /// The packages by name.
     pub packages: Vec<PlannedPackage>,
-    /// What prevents the update; nothing is published if there is any.
+    /// Problems that prevent the update; nothing is published if there is any.
     pub problems: Vec<String>,
-    /// What was left out or ignored.
+    /// Notices about omitted or ignored lines.
     pub notices: Vec<String>,
     /// The snapshot to name to publish it.
     pub snapshot: String,
@@ -60,7 +60,7 @@ pub struct DefinitionPlan {
 /// A package of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlannedPackage {
-    /// Its normal name.
+    /// Its normalized name.
     pub name: String,
     /// The allowed versions.
     pub constraint: String,

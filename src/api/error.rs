@@ -38,6 +38,8 @@ pub enum Code {
     Forbidden = 12,
     /// A named upload has expired or was sent to another process.
     NoUpload = 10,
+    /// A block rule forbids the package.
+    Blocked = 13,
     /// No system requirements are known for that operating system.
     UnsupportedSystem = 14,
 }

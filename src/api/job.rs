@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// `POST /sync`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartSync {
-    /// `cran`, `bioconductor` or `pypi`, `sysreqs` for the rules of system requirements, or `vulns`
+    /// `cran`, `bioconductor` or `pypi`, `sysreqs` for the rules for system requirements, or `vulns`
     /// for the advisories about packages; any case.
     #[serde(rename = "type")]
     pub kind: String,

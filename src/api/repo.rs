@@ -20,13 +20,19 @@ pub struct Repo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: bool,
+    /// The changes that it takes: `any`, `promotion`, or `two-persons` for promotions that another person approved.
+    #[serde(default = "any_change")]
+    pub changes: String,
+    /// Between promotions: the end of the time from which the states of the sources are taken, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_at: Option<String>,
     /// Creation time, RFC 3339.
     pub created: String,
     /// Subscriptions, in order of precedence.
     pub sources: Vec<Subscription>,
     /// URL of the newest snapshot; without a host if `Server.Address` is not set.
     pub url: String,
-    /// What a change made readable for everyone, as sentences; only in the response to the change.
+    /// The objects that a change made readable for everyone, as sentences; only in the response to the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -58,9 +64,16 @@ pub struct CreateRepo {
     /// Whether reading requires a token; absent for the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
+    /// The changes that it takes: `any`, `promotion` or `two-persons`.
+    #[serde(default = "any_change")]
+    pub changes: String,
     /// Count an existing repository of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
+}
+
+fn any_change() -> String {
+    "any".to_owned()
 }
 
 fn default_type() -> String {
@@ -79,6 +92,9 @@ pub struct EditRepo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: Option<bool>,
+    /// The changes that it takes: `any`, `promotion` or `two-persons`.
+    #[serde(default)]
+    pub changes: Option<String>,
 }
 
 /// `POST /repos/{name}/sources`.

@@ -23,7 +23,7 @@ pub struct Source {
     pub packages: i64,
     /// The newest transaction, if any.
     pub last_transaction: Option<Transaction>,
-    /// What is known of the index; only of the source `pypi`.
+    /// The state of the index; only of the source `pypi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexState>,
     /// The definition; only of a curated source, and absent before the first one.
@@ -31,7 +31,7 @@ pub struct Source {
     pub definition: Option<Definition>,
 }
 
-/// What is known of an index of Python packages.
+/// The state of an index of Python packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IndexState {
     /// Number of projects whose page was read; the pages of the others are read when they are requested.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A scope and its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scope {
-    /// `repos:read`, `sources:write` or `global:admin`.
+    /// `repos:read`, `repos:promote`, `sources:write` or `global:admin`.
     pub scope: String,
     /// Names of repositories or sources, `*` for all; empty for a scope without objects. The id replaces the name of a
     /// deleted object.
@@ -63,7 +63,7 @@ pub struct Token {
     pub description: String,
     /// Its scopes.
     pub scopes: Vec<Scope>,
-    /// Who created it.
+    /// Its creator.
     pub created_by: String,
     /// Creation time, RFC 3339.
     pub created: String,

@@ -1,4 +1,4 @@
-//! The base URL of this server as the client sees it: `Server.Address`, else the headers of a trusted proxy, else the
+//! The base URL of this server for the client: `Server.Address`, else the headers of a trusted proxy, else the
 //! request itself.
 
 use http::header::{HOST, HeaderMap};
@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 /// The absolute URL that the client requested; proxies configured for Posit Package Manager send it.
 const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
 
-/// A request without its body.
+/// The head of a request.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The other end of the connection.
@@ -22,13 +22,13 @@ pub struct RequestHead<'a> {
     pub parts: &'a Parts,
     /// The raw path without the prefix of `Server.Address`.
     pub path: &'a str,
-    /// When the request arrived.
+    /// Arrival time of the request.
     pub received_at: Timestamp,
     /// The client.
     pub principal: &'a Principal,
 }
 
-/// Scheme, authority and path prefix, without a trailing slash.
+/// Returns scheme, authority and path prefix, without a trailing slash.
 #[must_use]
 pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     if let Some(address) = &site.address {

@@ -47,7 +47,7 @@ const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 const RESERVED_BYTES: usize = 256 << 10;
 /// Timeout for the memory of the rest of a response.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of a response, in bytes, that is not counted, because the head of an open stream takes more.
+/// Maximum size of a response that is not counted, in bytes: the head of an open stream takes more memory.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;

@@ -36,8 +36,8 @@ pub(super) struct Activity {
     epoch: Instant,
     /// Requests in progress.
     requests: AtomicUsize,
-    /// When the connection was accepted or last answered a request, in milliseconds since `epoch`; [`CLOSING`] once it
-    /// should close.
+    /// Time at which the connection was accepted or last answered a request, in milliseconds since `epoch`;
+    /// [`CLOSING`] once it should close.
     idle_since: AtomicU64,
     close_notify: Notify,
 }

@@ -6,17 +6,17 @@ use http::header::{self, HeaderValue};
 use super::body::Body;
 use super::response;
 use crate::model::ids::SourceId;
-use crate::serve::difference::{Change, Listed};
+use crate::serve::difference::{Change, ListedPackage};
 
-/// The packages that differ between two snapshots; `name_of` returns the name of a source.
+/// Returns the packages that differ between two snapshots; `name_of` returns the name of a source.
 #[must_use]
 pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> String) -> Response<Body> {
     let mut text = "name,kind,from_version,from_source,to_version,to_source,published\r\n".to_owned();
     for change in changes {
-        let version = |listed: &Option<Listed>| {
+        let version = |listed: &Option<ListedPackage>| {
             listed.as_ref().map(|listed| listed.version.clone()).unwrap_or_default()
         };
-        let source = |listed: &Option<Listed>| {
+        let source = |listed: &Option<ListedPackage>| {
             listed.as_ref().map(|listed| name_of(listed.source)).unwrap_or_default()
         };
         let published = change.to.as_ref().and_then(|listed| listed.published_at);
@@ -39,7 +39,8 @@ pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> Strin
     response
 }
 
-/// A cell. SECURITY: spreadsheets execute a cell that begins as a formula, so such a text gets an apostrophe.
+/// Returns a text as a cell. SECURITY: spreadsheets execute a cell that begins as a formula, so such a text
+/// gets an apostrophe.
 fn cell(text: &str) -> String {
     let text =
         if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };

@@ -188,7 +188,8 @@ pub(super) async fn read(
             }
             Err(failure) => Err(failure),
         },
-        Route::Admin(_) => Err(Failure::no_such_address()),
+        // These do not release the app before their end, which control requests have to do.
+        Route::Admin(_) | Route::Administration(_) => Err(Failure::no_such_address()),
     };
     let mut response = result.unwrap_or_else(|failure| failed(&failure));
     if is_restricted {

@@ -19,7 +19,7 @@ use crate::usage::{Download, Usage};
 /// A GET of a package file, answered or failed.
 #[derive(Clone, Debug)]
 pub struct PackageRequest<'a> {
-    /// When the request arrived.
+    /// Arrival time of the request.
     pub received_at: Timestamp,
     /// The package.
     pub package: &'a str,
@@ -42,8 +42,8 @@ pub struct RequestedBinary<'a> {
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// How the version of R matches, or the reason why no binary was looked up. `None` if the address names the
-    /// platform.
+    /// The kind of match of the version of R, or the reason why no binary was looked up. `None` if the address names
+    /// the platform.
     pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_binary_is_logged_with_the_match_and_is_no_failure() {
+    fn a_missing_binary_is_logged_with_the_match_and_is_not_a_failure() {
         let missing = Some((ServiceError::Ash, "damaged"));
         let entry = log_entry(&PackageRequest {
             missing_binary: missing,

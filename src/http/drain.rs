@@ -31,7 +31,7 @@ const SLOTS: usize = 600;
 
 struct Shared {
     phase: watch::Sender<Phase>,
-    /// When the stop began; each request reads it without a lock.
+    /// Start time of the stop; each request reads it without a lock.
     stopping_since: OnceLock<Instant>,
     /// Number of requests in progress, by the slot in which they began.
     in_progress: Vec<AtomicUsize>,

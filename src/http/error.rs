@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::api::error::Code;
 use crate::db::DbError;
-use crate::serve::RepoError;
+use crate::serve::{BlockedRelease, RepoError};
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
@@ -63,13 +63,13 @@ impl Failure {
         }
     }
 
-    /// 400.
+    /// Returns a 400.
     #[must_use]
     pub fn bad_request(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
     }
 
-    /// 401 with a challenge for this realm.
+    /// Returns a 401 with a challenge for this realm.
     #[must_use]
     pub fn unauthorized(phrase: impl Into<String>, realm: &str) -> Failure {
         Failure {
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// 403 for a token that lacks this scope.
+    /// Returns a 403 for a token without this scope.
     #[must_use]
     pub fn forbidden(phrase: impl Into<String>, scope: &str) -> Failure {
         Failure {
@@ -87,19 +87,37 @@ impl Failure {
         }
     }
 
-    /// 404.
+    /// Returns a 403 for a release that a block rule forbids.
+    #[must_use]
+    pub fn blocked(blocked: &BlockedRelease) -> Failure {
+        let BlockedRelease { rule, reason, allowed, .. } = blocked;
+        let payload = serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed });
+        Failure {
+            payload: Some(Box::new(payload)),
+            ..Failure::new(StatusCode::FORBIDDEN, Code::Blocked, blocked.to_string())
+        }
+    }
+
+    /// The reason of [`Failure::blocked`].
+    #[must_use]
+    pub fn block_reason(&self) -> Option<&str> {
+        let payload = self.payload.as_ref().filter(|_| self.code == Code::Blocked)?;
+        payload.get("reason")?.as_str()
+    }
+
+    /// Returns a 404.
     #[must_use]
     pub fn not_found(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
 
-    /// 404 for an address that is not in the route table.
+    /// Returns a 404 for an address that is not in the route table.
     #[must_use]
     pub fn no_such_address() -> Failure {
         Failure::not_found("there is nothing at this address")
     }
 
-    /// 405 with the allowed methods.
+    /// Returns a 405 with the allowed methods.
     #[must_use]
     pub fn method_not_allowed(allow: impl Into<Box<str>>) -> Failure {
         let allow = allow.into();
@@ -107,21 +125,21 @@ impl Failure {
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
     }
 
-    /// 414.
+    /// Returns a 414.
     #[must_use]
     pub fn target_too_long(limit: usize) -> Failure {
         let phrase = format!("the request target is longer than {limit} bytes");
         Failure::new(StatusCode::URI_TOO_LONG, Code::Invalid, phrase)
     }
 
-    /// 413.
+    /// Returns a 413.
     #[must_use]
     pub fn body_too_large(limit: u64) -> Failure {
         let phrase = format!("the request body is larger than {limit} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, phrase)
     }
 
-    /// 503 with `Retry-After` in seconds.
+    /// Returns a 503 with `Retry-After` in seconds.
     #[must_use]
     pub fn unavailable(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
@@ -132,7 +150,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// 429 after too many credentials that are not valid.
+    /// Returns a 429 after too many credentials that are not valid.
     #[must_use]
     pub fn too_many_failures(retry_after: u64) -> Failure {
         Failure::too_many_requests(
@@ -141,7 +159,7 @@ impl Failure {
         )
     }
 
-    /// 429 with `Retry-After` in seconds.
+    /// Returns a 429 with `Retry-After` in seconds.
     #[must_use]
     pub fn too_many_requests(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
@@ -165,6 +183,7 @@ impl From<RepoError> for Failure {
             RepoError::Unknown { message, hint } => {
                 Failure::not_found(message.clone()).with_hint(Some(*hint))
             }
+            RepoError::Blocked(blocked) => Failure::blocked(blocked),
             RepoError::Unresolved(reason) => Failure::not_found(reason.to_string()).with_hint(reason.hint()),
             RepoError::Conflict(message) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, message.clone())

@@ -51,7 +51,7 @@ impl Traffic {
 }
 
 /// The socket of a connection. Counts the client's frames, and stops reading when there are too many. Collects
-/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush costs a
+/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush takes a
 /// system call. Clones share it.
 pub(super) struct FrameSocket<S>(Arc<Mutex<SocketState<S>>>);
 

@@ -127,7 +127,7 @@ impl Http2<'_> {
                 }
             }
             // All requests of a batch are answered before the connection is polled again, which then writes all
-            // responses at once.
+            // responses together.
             for (request, respond) in batch.drain(..) {
                 let stream = Stream {
                     _open: Streams::open(&streams),
@@ -144,8 +144,8 @@ impl Http2<'_> {
                 // that it can be freed then.
                 let response = Box::pin(async move { handler.handle(peer, request).await });
                 let mut task = Box::pin(stream.run(response, respond));
-                // Most responses are ready at once and need no task. The others are polled again by their task, so that
-                // nothing depends on this waker.
+                // Most responses are ready immediately and need no task. The others are polled again by their task, so
+                // that nothing depends on this waker.
                 if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                     tokio::spawn(task);
                 }

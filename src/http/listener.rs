@@ -150,7 +150,7 @@ impl HttpServer {
                     }
                     Err(error) => {
                         tracing::warn!(
-                            "could not identify a client of the admin socket (SO_PEERCRED): {error}"
+                            "could not identify a client of the administration socket (SO_PEERCRED): {error}"
                         );
                     }
                 },

@@ -116,7 +116,7 @@ pub(super) fn undefined_schemas(document: &OpenApi) -> Vec<String> {
     names.filter(|name| !text.contains(&format!("\"{name}\":{{"))).map(str::to_owned).collect()
 }
 
-/// Method and path of an operation, as in the route table.
+/// Returns method and path of an operation, as in the route table.
 #[cfg(test)]
 pub(super) fn method_and_path(row: &Row) -> (&'static str, &'static str) {
     let method = match row.method {

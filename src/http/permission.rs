@@ -38,8 +38,8 @@ impl Principal {
     /// Determines the client of a request from the network.
     ///
     /// # Errors
-    /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens get
-    /// the same response. 429 after too many of these.
+    /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens
+    /// get the same response. 429 after too many of these.
     pub(super) async fn from_request(
         app: &App,
         peer: Peer,
@@ -72,8 +72,8 @@ impl Principal {
         Err(Failure::unauthorized(INVALID, REALM))
     }
 
-    /// Checks again that the token of the client is valid. SECURITY: a client may send the body of a request for any time,
-    /// and its token may be revoked meanwhile.
+    /// Checks again that the token of the client is valid. SECURITY: a client may send the body of a request for any
+    /// time, and its token may be revoked meanwhile.
     ///
     /// # Errors
     /// 401.
@@ -127,8 +127,8 @@ impl Principal {
         }
     }
 
-    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that do
-    /// not exist: otherwise a 404 would disclose which names exist.
+    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that
+    /// do not exist: otherwise a 404 would disclose which names exist.
     ///
     /// # Errors
     /// 401.
@@ -176,21 +176,27 @@ impl Principal {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
 
+    /// Returns true if the client may promote to a repository.
+    pub(super) fn may_promote(&self, repo: &Repository) -> bool {
+        access::permit(self.actor(), Action::Promote, repository(repo)).is_ok()
+    }
+
     /// Returns true if the client may read the packages of a source.
     pub(super) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
         access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
     }
 
-    /// Returns the name of a source for a response, empty if there is none. SECURITY: a snapshot of an open repository may
-    /// have packages of a source that only authenticated repositories subscribe to now; others than their readers get no
-    /// name.
+    /// Returns the name of a source for a response, empty if there is none. SECURITY: a snapshot of an open repository
+    /// may have packages of a source that only authenticated repositories subscribe to now; a client that cannot read
+    /// those gets no name.
     pub(super) fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
         let source = catalog.source_by_id(id).filter(|source| self.may_read_source(catalog, source));
         source.map(|source| source.name.to_string()).unwrap_or_default()
     }
 
-    /// Returns the sources that the client may not read: an earlier snapshot of an open repository may have their packages.
+    /// Returns the sources that the client may not read: an earlier snapshot of an open repository may have their
+    /// packages.
     pub(super) fn unreadable_sources(&self, catalog: &Catalog) -> Vec<SourceId> {
         let is_unreadable = |source: &&Source| !self.may_read_source(catalog, source);
         catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()
@@ -206,7 +212,8 @@ impl Principal {
     }
 }
 
-/// Determines the client from the session of a browser. A session that has ended is no error: browsers keep cookies.
+/// Determines the client from the session of a browser. A session that has ended is not an error: browsers keep
+/// cookies.
 ///
 /// # Errors
 /// 403 for a change that a page of another site requests.
@@ -233,8 +240,8 @@ pub(super) fn session_limits(app: &App) -> SessionLimits {
     }
 }
 
-/// Returns the issuer of the tokens that this server signs: `Server.Address`, so that all servers of a database have the
-/// same one.
+/// Returns the issuer of the tokens that this server signs: `Server.Address`, so that all servers of a database have
+/// the same one.
 pub(super) fn token_issuer(app: &App) -> String {
     app.site.load().address.clone().unwrap_or_else(|| "rstudio-pm".to_owned())
 }

@@ -8,7 +8,7 @@ use crate::metrics::{self, RefusedToken};
 /// Counts a refused proof as a credential that is not valid.
 ///
 /// # Errors
-/// 429 after too many of a client.
+/// 429 after too many refused proofs of a client.
 pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     metrics::tokens().count_refused(RefusedToken::Proof);
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
@@ -18,7 +18,7 @@ pub(super) fn count(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
 /// Counts a wrong code of a device (RFC 8628 section 5.1).
 ///
 /// # Errors
-/// 429 after ten of a client in a minute.
+/// 429 after ten wrong codes of a client in a minute.
 pub(super) fn count_code(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     metrics::tokens().count_refused(RefusedToken::DeviceCode);
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };

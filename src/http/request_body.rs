@@ -26,6 +26,8 @@ pub struct Incoming {
 
 enum HttpBody {
     Http1(hyper::body::Incoming),
+    /// The body of a request that the server makes of itself.
+    Memory(Bytes),
     Http2 {
         stream: RecvStream,
         /// `Content-Length`; h2 resets a stream that sends another number of bytes.
@@ -43,6 +45,11 @@ impl Incoming {
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
         let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Incoming { body: HttpBody::Http2 { stream, content_length }, budget }
+    }
+
+    /// The body of a request that the server makes of itself, without a budget.
+    pub(super) fn memory(bytes: Bytes) -> Incoming {
+        Incoming { body: HttpBody::Memory(bytes), budget: None }
     }
 
     /// An empty share of the budget for the bytes of this body.
@@ -63,6 +70,10 @@ impl Body for Incoming {
             HttpBody::Http1(body) => {
                 Pin::new(body).poll_frame(context).map(|frame| Some(frame?.map_err(BodyError::from)))
             }
+            HttpBody::Memory(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             // Trailers are not read: no request uses them.
             HttpBody::Http2 { stream, .. } => Poll::Ready(match ready!(stream.poll_data(context)) {
                 None => None,
@@ -79,6 +90,7 @@ impl Body for Incoming {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             HttpBody::Http1(body) => body.is_end_stream(),
+            HttpBody::Memory(bytes) => bytes.is_empty(),
             HttpBody::Http2 { stream, .. } => stream.is_end_stream(),
         }
     }
@@ -86,6 +98,7 @@ impl Body for Incoming {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             HttpBody::Http1(body) => body.size_hint(),
+            HttpBody::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
             HttpBody::Http2 { content_length, .. } => {
                 content_length.map_or_else(SizeHint::default, SizeHint::with_exact)
             }

@@ -1,5 +1,5 @@
-//! Writes the access log line and the metrics of a request: at once if the size of the response is known, else when its
-//! body ends.
+//! Writes the access log line and the metrics of a request: immediately if the size of the response is known, else when
+//! its body ends.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -82,7 +82,8 @@ impl<'a> LoggedRequest<'a> {
     }
 }
 
-/// Returns the target of a request for the log. SECURITY: without the query at addresses of sign-in, whose query has codes.
+/// Returns the target of a request for the log. SECURITY: without the query at addresses of sign-in, whose query has
+/// codes.
 fn target(uri: &Uri) -> &str {
     if uri.path().contains("/__login__") {
         return uri.path();

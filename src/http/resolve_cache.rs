@@ -14,6 +14,7 @@ use super::response::Vary;
 use super::route::access::RepositoryAccess;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::negotiate::PlatformChoice;
+use crate::serve::policies;
 use crate::state::State;
 
 /// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.
@@ -30,6 +31,8 @@ pub struct Validity {
     pub configuration: u64,
     /// Days since the epoch.
     pub day: i64,
+    /// The generation of the block rules, and the hour if they depend on the age of releases.
+    pub rules: (u64, i64),
 }
 
 impl Validity {
@@ -41,6 +44,7 @@ impl Validity {
             configuration: state.reloads.load(Ordering::Acquire),
             catalog: state.catalog.get().version,
             day: now.0.div_euclid(86_400 * SECOND),
+            rules: policies::generation(state, now),
         }
     }
 }

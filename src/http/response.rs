@@ -10,14 +10,18 @@ use super::conditional::{self, Precondition, Validators};
 use super::error::Failure;
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
+/// Why a package is blocked.
+const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
-/// For package files; short, because a local package may be replaced by other bytes of the same version.
+/// `Cache-Control` of package files: short, because a local package may be replaced by different bytes of the same
+/// version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
-/// For a file at an address that holds its digest (RFC 8246).
+/// `Cache-Control` of a file at an address that contains its digest (RFC 8246).
 const CACHE_IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// For an index that may still change; clients revalidate it by its `ETag` each time.
+/// `Cache-Control` of an index that may still change; clients revalidate it by its `ETag` each time.
 const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
-/// For a closed snapshot, which never changes; one day, so that proxies drop snapshots that are withdrawn.
+/// `Cache-Control` of a closed snapshot, which never changes: one day, so that proxies drop snapshots that are
+/// withdrawn.
 const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
@@ -27,6 +31,11 @@ const HEADER_CAPACITY: usize = 19;
 /// Returns a header value from text made of digests, dates and plain names; empty if it is not valid.
 pub(in crate::http) fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Returns a header value from any text: other characters than visible ASCII become `?`, and at most 300 are sent.
+fn visible_ascii(text: &str) -> HeaderValue {
+    header_value(text.chars().take(300).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect())
 }
 
 pub(in crate::http) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
@@ -45,7 +54,7 @@ fn new_response(status: StatusCode, body: Body) -> Response<Body> {
 pub struct Representation {
     /// `ETag`, where a digest of the bytes is known.
     pub etag: Option<HeaderValue>,
-    /// The `ETag` that was sent before the current one was known; it stands for the same bytes.
+    /// The `ETag` that was sent before the current one was known; it identifies the same bytes.
     pub previous_etag: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
@@ -58,7 +67,7 @@ pub struct Representation {
 /// The request header by which responses at one address differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// None: the response depends only on the address.
+    /// No header: the response depends only on the address.
     Nothing,
     /// `User-Agent`.
     UserAgent,
@@ -369,6 +378,9 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
             response
         }
     };
+    if let Some(reason) = failure.block_reason() {
+        response.headers_mut().insert(X_PM_REASON, visible_ascii(reason));
+    }
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 
 use super::admin::{self, AdminHead, AdminRequest};
 use super::app::App;
@@ -18,13 +19,18 @@ use super::request_log::{self, Arrival};
 use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
+use super::web::administration;
 use super::{dispatch, host_header, request_body};
+use crate::api::error::Code;
 use crate::model::time::Timestamp;
 
 /// The path of health checks.
 const PING: &str = "/__ping__";
 /// `Retry-After` of a stopping server, in seconds.
 const STOPPING_RETRY_AFTER: u64 = 5;
+
+/// Hosts of the admin socket.
+const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The service on the network. It serves the admin API to clients with a token.
 #[derive(Clone)]
@@ -58,6 +64,10 @@ impl Service for PublicService {
                     let address = app.site.load().client_address(peer, &parts.headers);
                     let request = AdminHead { peer, address, parts: &parts, path, principal };
                     admin::answer_on_network(&self.0, app, request, body).await
+                }
+                Ok(principal) if administration::is_path(path) => {
+                    let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
+                    administration::answer(&self.0, app, &head, body).await
                 }
                 Ok(principal) => {
                     let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
@@ -100,9 +110,15 @@ async fn client(
 }
 
 impl Service for AdminService {
-    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
         let received_at = (context.clock)();
+        // SECURITY: a browser that reaches the socket through a forwarded port may have the page of any site; its host is
+        // then another name, whose owner lets it resolve to this machine (DNS rebinding).
+        let host_check = host_header::normalize_host(&mut request).and_then(|()| require_localhost(&request));
+        if let Err(failure) = host_check {
+            return response::failure(&failure, ErrorFormat::of_path(request.uri().path()));
+        }
         let path = context.site.load().strip_prefix(request.uri().path()).to_owned();
         let limit = context.limits.target_bytes;
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
@@ -126,9 +142,13 @@ impl Service for AdminService {
                     let (parts, body) = request.into_parts();
                     let principal = &Principal::Administrator;
                     let head = RequestHead { peer, parts: &parts, path: &path, received_at, principal };
-                    let mut response = dispatch::read(&app, route, &query, &head, body).await;
-                    response.body_mut().set_owner(app);
-                    response
+                    if let Route::Administration(_) = route {
+                        administration::answer(&self.0, app, &head, body).await
+                    } else {
+                        let mut response = dispatch::read(&app, route, &query, &head, body).await;
+                        response.body_mut().set_owner(app);
+                        response
+                    }
                 }
                 None => response::failure(
                     &switch::unavailable(&context.control.mode(), &Principal::Administrator),
@@ -138,5 +158,48 @@ impl Service for AdminService {
         };
         context.site.load().apply(false, &mut response);
         response
+    }
+}
+
+/// Checks that the host of a request is this machine.
+///
+/// # Errors
+/// 421 (RFC 9110, 15.5.20).
+fn require_localhost<B>(request: &Request<B>) -> Result<(), Failure> {
+    let host = request.headers().get(HOST).and_then(|host| host_header::host_name(host.to_str().ok()?));
+    let is_local = |host: &str| LOCAL_HOSTS.iter().any(|local| host.eq_ignore_ascii_case(local));
+    // HTTP/1.0 has no such field; browsers do not use it.
+    match host {
+        None if request.version() == Version::HTTP_10 => Ok(()),
+        Some(host) if is_local(host) => Ok(()),
+        _ => Err(Failure::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            Code::Invalid,
+            "the admin socket serves only http://localhost/",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_socket_serves_only_this_machine() {
+        let check = |version: Version, host: Option<&str>| {
+            let mut request = Request::builder().version(version).uri("/");
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            require_localhost(&request.body(()).expect("a request")).is_ok()
+        };
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:4242", "[::1]", "[::1]:80"] {
+            assert!(check(Version::HTTP_11, Some(host)), "{host}");
+        }
+        for host in ["localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "evil.example:80", ""] {
+            assert!(!check(Version::HTTP_11, Some(host)), "{host}");
+            assert!(!check(Version::HTTP_10, Some(host)) || host.is_empty(), "{host}");
+        }
+        assert!(check(Version::HTTP_10, None) && !check(Version::HTTP_11, None));
     }
 }

@@ -90,14 +90,14 @@ impl SiteSettings {
         }
     }
 
-    /// The address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the last address of
-    /// `X-Forwarded-For` that is not one of them: clients choose those before it.
+    /// The address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the last
+    /// address of `X-Forwarded-For` that is not one of them: clients choose those before it.
     #[must_use]
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let Peer::Tcp { address, .. } = peer else { return None };
         let mut client = address.ip().to_canonical();
         let fields = headers.get_all("x-forwarded-for").iter().rev();
-        // SECURITY: by bytes, because a client may put others than ASCII before the address that a proxy appends.
+        // SECURITY: by bytes, because a client may put bytes other than ASCII before the address that a proxy appends.
         let mut hops = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         while self.is_proxy(client) {
             let hop = hops.next().and_then(|hop| std::str::from_utf8(hop).ok());
@@ -107,8 +107,8 @@ impl SiteSettings {
         Some(client)
     }
 
-    /// Returns the network to which limits of credentials and sign-ins attribute a request; `None` if many clients may share
-    /// its address.
+    /// Returns the network to which limits of credentials and sign-ins attribute a request; `None` if many clients may
+    /// share its address.
     #[must_use]
     pub fn client_network(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let address = self.client_address(peer, headers)?;

@@ -19,7 +19,7 @@ pub struct WriteTimeout<S> {
     /// Time waited since the last reset, without the current wait.
     waited: Duration,
     waiting_since: Option<Instant>,
-    /// Created at the first wait: most connections never wait.
+    /// Timer of the current wait, created at the first wait: most connections never wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

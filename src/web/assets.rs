@@ -60,7 +60,7 @@ impl Asset {
 pub struct Assets {
     /// The style sheet.
     pub style: Asset,
-    /// The script, which all pages can do without.
+    /// The script, which no page requires.
     pub script: Asset,
     /// The icon of the site.
     pub icon: Asset,
@@ -81,8 +81,8 @@ pub fn assets() -> &'static Assets {
     &ASSETS
 }
 
-/// Returns the asset of a name below `/assets/`, and whether the name is that of the current content. A page that another
-/// version of the server has sent requests other digits; it gets the current content.
+/// Returns the asset of a name below `/assets/`, and whether the name is that of the current content. A page that
+/// another version of the server has sent requests other digits; it gets the current content.
 #[must_use]
 pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
     let Assets { style, script, icon, favicon } = assets();
@@ -101,8 +101,8 @@ pub fn policy() -> String {
     )
 }
 
-/// Compresses bytes at a level from 1 to 12; `None` if that fails. The header contains no time, so equal bytes give equal
-/// results.
+/// Compresses bytes at a level from 1 to 12; `None` if that fails. The header contains no time, so equal bytes give
+/// equal results.
 #[must_use]
 pub fn gzip(plain: &[u8], level: i32) -> Option<Vec<u8>> {
     let mut compressor = Compressor::new(CompressionLvl::new(level).ok()?);
@@ -116,7 +116,7 @@ pub fn gzip(plain: &[u8], level: i32) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// WCAG 2.2, relative luminance of `#rrggbb`.
+    /// Returns the relative luminance of `#rrggbb` (WCAG 2.2).
     fn luminance(colour: &str) -> f64 {
         let channel = |at: usize| {
             let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).expect("hexadecimal")) / 255.0;

@@ -23,7 +23,7 @@ pub struct Row {
     pub sha256: Option<String>,
 }
 
-/// Binaries on a page: those of the newest versions.
+/// Maximum number of binaries on a page: those of the newest versions.
 pub const MAX_ROWS: usize = 200;
 
 /// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first.
@@ -38,7 +38,7 @@ pub fn page(root: Root, location: &Location, package: &str, rows: &[Row], total:
         h1 { "Binaries of " (visible(package)) }
         @if rows.is_empty() {
             p.prose {
-                "No list of binaries has this package. Other servers of binaries are asked when a client requests one: "
+                "No list of binaries has this package. Servers without a list are queried when a client requests a binary: "
                 a href=(frame.root.package(location, package, "why/")) { "which file a client gets" } "."
             }
         } @else {

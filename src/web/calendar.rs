@@ -114,12 +114,12 @@ pub struct Calendar<'a> {
     pub changes: &'a BTreeSet<Day>,
     /// The current day.
     pub today: Day,
-    /// The day that the page is about.
+    /// The day of the page.
     pub selected: Option<Day>,
 }
 
 impl Calendar<'_> {
-    /// Renders the month, with links to the month before and after if there is anything to see in them.
+    /// Renders the month, with links to the month before and after if they contain days of the repository.
     #[must_use]
     pub fn render(&self, root: &Root) -> Markup {
         let Some(first) = self.changes.first().copied() else {
@@ -142,8 +142,8 @@ impl Calendar<'_> {
                 } }
             }
             ul.links {
-                @if let Some(month) = previous { li { a href={ "?month=" (month.to_string()) } { "Month before" } } }
-                @if let Some(month) = next { li { a href={ "?month=" (month.to_string()) } { "Month after" } } }
+                @if let Some(month) = previous { li { a href={ "?month=" (month.to_string()) } { "Previous month" } } }
+                @if let Some(month) = next { li { a href={ "?month=" (month.to_string()) } { "Next month" } } }
             }
             p { small { "Days with a frame have changes; each other day has the state of the last change before it." } }
         }

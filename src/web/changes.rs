@@ -12,7 +12,7 @@ use crate::model::time::Day;
 pub struct Row {
     /// The name.
     pub name: String,
-    /// How it differs, in one word.
+    /// The kind of the change, in one word.
     pub kind: &'static str,
     /// Whether the change needs attention.
     pub is_notable: bool,
@@ -22,7 +22,7 @@ pub struct Row {
     pub to: Option<String>,
     /// The source; both if they differ.
     pub source: String,
-    /// When the version after was published, if known.
+    /// Publication day of the version after, if known.
     pub published: Option<Day>,
 }
 

@@ -7,7 +7,7 @@ use super::text::{count, size, visible};
 
 /// A package that the installation requires.
 #[derive(Clone, Debug)]
-pub struct Required {
+pub struct RequiredPackage {
     /// Its name.
     pub name: String,
     /// The listed version.
@@ -20,7 +20,7 @@ pub struct Required {
     pub chain: Vec<String>,
 }
 
-/// What the installation of a package requires.
+/// The requirements of the installation of a package.
 #[derive(Clone, Debug)]
 pub struct Closure {
     /// The snapshot.
@@ -28,7 +28,7 @@ pub struct Closure {
     /// The package.
     pub package: String,
     /// The packages, the nearest first.
-    pub required: Vec<Required>,
+    pub required: Vec<RequiredPackage>,
     /// The number of packages that are left out of `required`.
     pub omitted: usize,
     /// Required packages that the snapshot does not list.
@@ -52,7 +52,7 @@ impl Closure {
         frame.render(&html! {
             h1 { "Installation of " (visible(&self.package)) }
             p.prose {
-                "The packages without which it cannot be installed (Depends, Imports and LinkingTo, and those of these "
+                "All packages that the installation requires (Depends, Imports and LinkingTo, and those of these "
                 "packages), as this snapshot lists them. Packages of R itself are left out."
             }
             (self.totals())
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_page_has_totals_chains_and_what_is_missing() {
-        let required = |name: &str, size: Option<u64>, chain: &[&str]| Required {
+        let required = |name: &str, size: Option<u64>, chain: &[&str]| RequiredPackage {
             name: name.to_owned(),
             version: "1.0".to_owned(),
             size,

@@ -1,4 +1,4 @@
-//! Which file a client gets for a package, and why.
+//! The file that a client gets for a package, and the reasons.
 
 use maud::{Markup, html};
 

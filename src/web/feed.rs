@@ -2,6 +2,7 @@
 
 use maud::{PreEscaped, html};
 
+use super::text::segment;
 use crate::model::time::Timestamp;
 
 /// One transaction.
@@ -9,11 +10,11 @@ use crate::model::time::Timestamp;
 pub struct Entry {
     /// Its number.
     pub transaction: i64,
-    /// When it was published.
+    /// Publication time.
     pub at: Timestamp,
     /// The source that changed.
     pub source: String,
-    /// What changed: `3 new, 41 updated`.
+    /// The changes in short: `3 new, 41 updated`.
     pub summary: String,
 }
 
@@ -26,7 +27,7 @@ pub struct Feed {
     pub base: String,
     /// The repository as a segment of a path.
     pub segment: String,
-    /// When the repository changed last.
+    /// Time of the last change of the repository.
     pub updated: Timestamp,
     /// The transactions, newest first.
     pub entries: Vec<Entry>,
@@ -61,7 +62,67 @@ impl Feed {
     }
 }
 
-/// Text without the control characters that XML 1.0 forbids even escaped.
+/// A version of a package that a repository began to list.
+#[derive(Clone, Debug)]
+pub struct VersionEntry {
+    /// The version.
+    pub version: String,
+    /// When it was listed.
+    pub at: Timestamp,
+    /// The source; may be empty.
+    pub source: String,
+}
+
+/// The versions of a package in a repository.
+#[derive(Clone, Debug)]
+pub struct VersionFeed {
+    /// The repository.
+    pub repo: String,
+    /// The package.
+    pub package: String,
+    /// The URL of the page of the package, without a slash at the end.
+    pub address: String,
+    /// When the newest version was listed.
+    pub updated: Timestamp,
+    /// The versions, newest first.
+    pub entries: Vec<VersionEntry>,
+}
+
+impl VersionFeed {
+    /// Returns the document.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let VersionFeed { address, package, .. } = self;
+        let document = html! {
+            (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
+            feed xmlns="http://www.w3.org/2005/Atom" {
+                id { (address) "/versions.atom" }
+                title { "Versions of " (plain(package)) " in " (plain(&self.repo)) }
+                updated { (self.updated.to_string()) }
+                author { name { "rstudio-pm" } }
+                link rel="self" href={ (address) "/versions.atom" } {}
+                link rel="alternate" href={ (address) "/" } {}
+                @for entry in &self.entries {
+                    @let version = segment(&entry.version);
+                    entry {
+                        // A version may be listed again, after another one.
+                        id { (address) "/?version=" (version) "#" (entry.at.0) }
+                        title { (plain(package)) " " (plain(&entry.version)) }
+                        updated { (entry.at.to_string()) }
+                        link rel="alternate" href={ (address) "/?version=" (version) } {}
+                        summary {
+                            "listed"
+                            @if !entry.source.is_empty() { " from " (plain(&entry.source)) }
+                        }
+                    }
+                }
+            }
+        };
+        document.into_string()
+    }
+}
+
+/// Returns the text without the control characters that XML 1.0 forbids even escaped.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }

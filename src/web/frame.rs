@@ -7,10 +7,10 @@ use maud::{DOCTYPE, Markup, Render, html};
 use super::assets::{Assets, assets};
 use super::text::segment;
 
-/// Deepest page with relative links; the address of a deeper one has empty segments.
+/// Maximum depth of a page with relative links; only addresses with empty segments are deeper.
 const MAX_DEPTH: usize = 16;
 
-/// The link of a page to sign in or out, on a server where people sign in.
+/// The state of the sign-in, on a server with a sign-in; it determines the link in the navigation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// No user is signed in; the address of the sign-in, from the root of the server, with its slash.
@@ -19,7 +19,7 @@ pub enum Account {
     SignedIn,
 }
 
-/// The root of the server as a page sees it: `./`, `../`, `../../`. Links are relative, because a proxy may have
+/// The root of the server relative to a page: `./`, `../`, `../../`. Links are relative, because a proxy may have
 /// removed a prefix of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -27,6 +27,8 @@ pub struct Root {
     account: Option<Account>,
     /// The version of Bioconductor that the address of the page selects; links to pages of the repository keep it.
     bioconductor: Option<String>,
+    /// Whether the page links to those of administrators.
+    is_administrator: bool,
 }
 
 impl Root {
@@ -38,20 +40,26 @@ impl Root {
             depth @ 1..=MAX_DEPTH => "../".repeat(depth),
             _ => "/".to_owned(),
         };
-        Root { path, account: None, bioconductor: None }
+        Root { path, account: None, bioconductor: None, is_administrator: false }
     }
 
     /// The root for a page whose address is not known: absolute, with the path of `Server.Address` without a slash at
     /// the end.
     #[must_use]
     pub fn of_prefix(prefix: &str) -> Root {
-        Root { path: format!("{prefix}/"), account: None, bioconductor: None }
+        Root { path: format!("{prefix}/"), account: None, bioconductor: None, is_administrator: false }
     }
 
     /// Shows a link to sign in or out.
     #[must_use]
     pub fn with_account(self, account: Option<Account>) -> Root {
         Root { account, ..self }
+    }
+
+    /// Shows a link to the pages of administrators.
+    #[must_use]
+    pub fn with_administration(self, is_administrator: bool) -> Root {
+        Root { is_administrator, ..self }
     }
 
     /// Keeps the selected version of Bioconductor in links.
@@ -154,7 +162,7 @@ pub enum Section {
     Overview,
     /// The package list, or a page below it.
     Packages,
-    /// What differs from an earlier snapshot.
+    /// The differences from an earlier snapshot.
     Changes,
     /// The packages with known vulnerabilities.
     Vulnerabilities,
@@ -162,7 +170,7 @@ pub enum Section {
     LockFile,
 }
 
-/// What the frame shows around the content of a page.
+/// The parts that the frame shows around the content of a page.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The root of the server.
@@ -177,6 +185,8 @@ pub struct Frame {
     pub search: String,
     /// The address of the same data as JSON.
     pub json: Option<String>,
+    /// The navigation of a page that is about no snapshot.
+    pub navigation: Option<Markup>,
 }
 
 impl Frame {
@@ -184,7 +194,7 @@ impl Frame {
     #[must_use]
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());
-        Frame { root, title, location: None, package: None, search, json: None }
+        Frame { root, title, location: None, package: None, search, json: None, navigation: None }
     }
 
     /// Returns the whole page.
@@ -211,7 +221,8 @@ impl Frame {
                 body data-root=(root) {
                     a.skip href="#content" { "Skip to the content" }
                     header.top { div.wide { a.brand href=(root) { "rstudio-pm" } (self.search_form()) (self.account()) } }
-                    @if self.location.is_some() { (self.navigation()) }
+                    @if self.location.is_some() { (self.snapshot_navigation()) }
+                    @if let Some(navigation) = &self.navigation { div.path.wide { (navigation) } }
                     main.wide id="content" { (content) }
                     footer.bottom { div.wide {
                         span { "rstudio-pm " (env!("CARGO_PKG_VERSION")) }
@@ -255,6 +266,7 @@ impl Frame {
     fn account(&self) -> Markup {
         let root = &self.root;
         html! {
+            @if root.is_administrator { a href={ (root) "__ui__/admin/" } { "Administration" } }
             @match &root.account {
                 None => {}
                 Some(Account::SignedOut(address)) => {
@@ -267,7 +279,7 @@ impl Frame {
         }
     }
 
-    fn navigation(&self) -> Markup {
+    fn snapshot_navigation(&self) -> Markup {
         let Some((location, section)) = &self.location else { return html! {} };
         let Location { repo, snapshot } = location;
         let overview = self.root.snapshot(repo, snapshot);

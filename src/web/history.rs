@@ -6,22 +6,22 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, visible};
 use crate::model::time::Day;
 
-/// A version, and when a source listed it.
+/// A version, and when the repository listed it.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedVersion {
     /// The version.
     pub version: String,
-    /// The source.
+    /// The source that it was served from.
     pub source: String,
     /// The first day.
     pub from: Day,
-    /// The day on which the source no longer listed it; `None` if it does.
+    /// The day on which it was no longer listed; `None` if it is.
     pub until: Option<Day>,
 }
 
 /// Returns the page of the history of a package, newest first.
 #[must_use]
-pub fn page(root: Root, location: &Location, package: &str, listed: &[Listed]) -> String {
+pub fn page(root: Root, location: &Location, package: &str, listed: &[ListedVersion]) -> String {
     let frame = Frame {
         location: Some((location.clone(), Section::Packages)),
         package: Some((package.to_owned(), Some("History"))),
@@ -34,8 +34,8 @@ pub fn page(root: Root, location: &Location, package: &str, listed: &[Listed]) -
     frame.render(&html! {
         h1 { "History of " (visible(package)) }
         p.prose {
-            "The versions that the sources of this repository listed. Each day is a link to the package as of the end "
-            "of that day; of several sources, the first one in the order of the repository is served."
+            "The versions that this repository listed, with its sources in their order of that time. Each day is a link "
+            "to the package as of the end of that day."
         }
         section.scroll tabindex="0" aria-label="History" { table {
             thead { tr {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn each_version_has_its_days_and_a_link_to_the_first() {
         let day = |text: &str| text.parse::<Day>().expect("a day");
-        let row = |version: &str, from: &str, until: Option<&str>| Listed {
+        let row = |version: &str, from: &str, until: Option<&str>| ListedVersion {
             version: version.to_owned(),
             source: "<team>".to_owned(),
             from: day(from),

@@ -50,7 +50,7 @@ pub struct Found {
 /// Returns the home page.
 #[must_use]
 pub fn page(root: Root, repositories: &[RepositoryCard], found: Option<&Found>) -> String {
-    let title = if found.is_some() { "Packages that were found" } else { "Packages" };
+    let title = if found.is_some() { "Search results" } else { "Packages" };
     let search = found.map(|found| found.query.clone()).unwrap_or_default();
     let json = Some(format!("{root}__api__/repos"));
     let frame = Frame { search, json, ..Frame::new(root, title) };
@@ -98,7 +98,7 @@ fn results(root: &Root, found: &Found) -> Markup {
         return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
     }
     html! {
-        section.scroll tabindex="0" aria-label="Packages that were found" { table {
+        section.scroll tabindex="0" aria-label="Search results" { table {
             thead { tr {
                 th scope="col" { "Name" } th scope="col" { "Version" } th scope="col" { "Repository" }
                 th scope="col" { "Title" }

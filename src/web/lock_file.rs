@@ -6,7 +6,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, count, visible};
 use crate::model::time::Day;
 
-/// Periods of days on the page.
+/// Maximum number of periods of days on the page.
 const MAX_PERIODS: usize = 50;
 
 /// The state of a locked version in a snapshot.
@@ -20,7 +20,7 @@ pub enum State {
     Other(String),
     /// The snapshot does not have the package.
     Missing,
-    /// The server did not ask its index, or the index did not answer.
+    /// The server did not request it from the index, or the index did not answer.
     Unknown,
 }
 
@@ -44,8 +44,8 @@ pub struct Row {
 pub struct Result {
     /// The packages.
     pub rows: Vec<Row>,
-    /// The days at whose ends exactly these versions were listed: from the first up to, not including, the second, without
-    /// an end if the snapshot lists them; `None` if days are not compared.
+    /// The days at whose ends exactly these versions were listed: from the first up to, not including, the second,
+    /// without an end if the snapshot lists them; `None` if days are not compared.
     pub days: Option<Vec<(Day, Option<Day>)>>,
     /// Packages that are not from a repository, or have no exact version.
     pub skipped: Vec<String>,
@@ -78,9 +78,9 @@ impl Form {
                 @if self.is_python {
                     "pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, or requirements with exact versions."
                 } @else {
-                    "renv.lock, rv.lock, or what sessionInfo() prints."
+                    "renv.lock, rv.lock, or the output of sessionInfo()."
                 }
-                " At most 1 MiB; nothing of it is stored."
+                " At most 1 MiB; the file is not stored."
             }
             form method="post" action=(root.lock_file(repo, snapshot)) {
                 p {
@@ -132,7 +132,7 @@ impl Form {
                         State::Archived(None) => "has it in the archive",
                         State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
                         State::Missing => { span.danger { "does not have it" } },
-                        State::Unknown => "is not known: the index was not asked, or did not answer",
+                        State::Unknown => "is not known: the index was not queried, or did not answer",
                     } }
                     td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
                 } } }
@@ -148,7 +148,7 @@ impl Form {
             h2 { "Days with exactly these versions" }
             @if days.is_empty() {
                 p {
-                    "At the end of no day did this repository list all of them."
+                    "There is no day at the end of which this repository listed all of them."
                     @if !never.is_empty() { " It never listed the versions of: " (never.join(", ")) "." }
                 }
             } @else {

@@ -32,6 +32,7 @@ pub const PAGES: &[Page] = &[
     page!("backup", "admin/backup"),
     page!("binaries", "admin/binaries"),
     page!("bioconductor", "admin/bioconductor"),
+    page!("block-rules", "admin/block-rules"),
     page!("builders", "admin/builders"),
     page!("bundle", "bundle"),
     page!("cluster", "admin/cluster"),
@@ -43,12 +44,14 @@ pub const PAGES: &[Page] = &[
     page!("git", "admin/git"),
     page!("history", "admin/history"),
     page!("logging", "logging"),
+    page!("metadata", "admin/metadata"),
     page!("metrics", "admin/metrics"),
     page!("migration", "admin/migration"),
     page!("mirrors", "admin/mirrors"),
     page!("modes", "admin/modes"),
     page!("operations", "admin/operations"),
     page!("platforms", "admin/platforms"),
+    page!("promotion", "admin/promotion"),
     page!("python", "admin/python"),
     page!("repositories", "admin/repositories"),
     page!("rspm", "admin/rspm"),
@@ -83,7 +86,7 @@ pub const PAGES: &[Page] = &[
 const FOLDER: &str = "__docs__/";
 
 impl Page {
-    /// The page with a name.
+    /// Returns the page with a name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Page> {
         PAGES.iter().find(|page| page.name == name)
@@ -136,8 +139,8 @@ pub fn contents(root: Root) -> String {
     })
 }
 
-/// Returns the address of a link: that of another page of the manual, or the link as it is if it leads to another site or
-/// within the page. A link to a file that is no page of the manual leads to the contents.
+/// Returns the address of a link: that of another page of the manual, or the unchanged link if it leads to another
+/// site or within the page. A link to a file that is not a page of the manual leads to the contents.
 fn address(root: &str, file: &str, target: &str) -> String {
     if target.starts_with('#') || target.contains("://") {
         return target.to_owned();
@@ -166,8 +169,8 @@ fn resolve(file: &str, path: &str) -> Option<String> {
     Some(segments.join("/"))
 }
 
-/// Gives headings the ids that links to them have on GitHub, and columns of tables their scope; lets the keyboard scroll wide
-/// code.
+/// Gives headings the ids that links to them have on GitHub, and columns of tables their scope; lets the keyboard
+/// scroll wide code.
 fn with_anchors(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + html.len() / 16);
     // The frame has an element with this id.

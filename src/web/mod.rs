@@ -5,15 +5,18 @@
 //! [`text::segment`]) or passes through [`text::external`], which admits only `http`, `https` and `mailto`. No page has
 //! an inline script or style, because the policy of the pages ([`assets::policy`]) forbids both.
 
+pub mod administration;
 pub mod assets;
 pub mod binaries;
 pub mod calendar;
 pub mod changes;
 pub mod dependencies;
 pub mod dependents;
+pub mod downloads;
 pub mod explanation;
 pub mod failure;
 pub mod feed;
+pub mod files;
 pub mod frame;
 pub mod history;
 pub mod home;

@@ -4,8 +4,11 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
 use super::readme::Html;
-use super::text::{self, count, number, visible};
+use super::text::{self, count, number, segment, visible};
 use crate::model::time::Day;
+
+/// The key of metadata that is shown above all others.
+const STATUS: &str = "status";
 
 /// A package that another one needs.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub struct Vulnerability {
     pub summary: String,
 }
 
-/// A fact beside the text.
+/// A fact next to the text.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// Text that others wrote.
@@ -53,6 +56,8 @@ pub struct Package {
     pub is_listed: bool,
     /// The reason for which the version is yanked, if it is; may be empty.
     pub yanked: Option<String>,
+    /// Why a rule blocks it; `None` if none does.
+    pub blocked: Option<String>,
     /// The title.
     pub title: String,
     /// The description, as in a DESCRIPTION file.
@@ -71,6 +76,8 @@ pub struct Package {
     pub dependents: (Vec<String>, usize),
     /// The README.
     pub readme: Option<Html>,
+    /// Metadata of administrators, by key.
+    pub metadata: Vec<(String, String)>,
     /// The number of versions in this snapshot.
     pub versions: usize,
     /// The address of the API with the same data, if there is one.
@@ -81,6 +88,10 @@ pub struct Package {
     pub has_graph: bool,
     /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
+    /// Whether the files of its archive can be shown.
+    pub has_files: bool,
+    /// Whether there is a page of downloads.
+    pub has_downloads: bool,
 }
 
 impl Package {
@@ -132,6 +143,12 @@ impl Package {
             @if !self.is_listed {
                 p.notice { "This snapshot lists another version: " a href=(address) { "the listed one" } "." }
             }
+            @if let Some((_, status)) = self.metadata.iter().find(|(key, _)| key == STATUS) {
+                p.notice data-automation="package-status" { "Status: " strong { (visible(status)) } }
+            }
+            @if let Some(reason) = &self.blocked {
+                p.notice { "This version is blocked in this repository by " (visible(reason)) "." }
+            }
             @if let Some(reason) = &self.yanked {
                 p.notice { span.danger { "Yanked" } @if !reason.is_empty() { ": " (visible(reason)) } }
             }
@@ -179,7 +196,7 @@ impl Package {
                         a href=(root.package(&self.location, name, "")) { (visible(name)) }
                     }
                     @if *total > dependents.len() { " and " (number(total - dependents.len())) " more" }
-                    ". " a href=(root.package(&self.location, &self.name, "dependents/")) { "All with their conditions" }
+                    ". " a href=(root.package(&self.location, &self.name, "dependents/")) { "All dependents, with their conditions" }
                 }
             }
         }
@@ -187,9 +204,17 @@ impl Package {
 
     fn facts(&self, root: &Root) -> Markup {
         let below = |page: &str| root.package(&self.location, &self.name, page);
+        let of_version = |page: &str| {
+            let address = root.package(&self.location, &self.name, page);
+            match (self.is_listed, address.contains('?')) {
+                (true, _) => address,
+                (false, true) => format!("{address}&version={}", segment(&self.version)),
+                (false, false) => format!("{address}?version={}", segment(&self.version)),
+            }
+        };
         html! {
             section aria-labelledby="facts" {
-                h2 id="facts" { "Facts" }
+                h2 id="facts" { "Details" }
                 dl.facts {
                     @for (label, fact) in &self.facts {
                         dt { (label) }
@@ -201,6 +226,15 @@ impl Package {
                         } }
                     }
                 }
+                @if !self.metadata.is_empty() {
+                    h3 { "Metadata" }
+                    dl.facts data-automation="package-metadata" {
+                        @for (key, value) in &self.metadata {
+                            dt { (visible(key)) }
+                            dd dir="auto" { (visible(value)) }
+                        }
+                    }
+                }
                 ul.links {
                     li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
                     @if self.has_history { li { a href=(below("history/")) { "History" } } }
@@ -209,6 +243,10 @@ impl Package {
                         li { a href=(below("binaries/")) { "Binaries" } }
                     }
                     li { a href=(below("why/")) { "Which file a client gets" } }
+                    @if self.has_downloads { li { a href=(below("downloads/")) { "Downloads" } } }
+                    @if self.has_files {
+                        li { a href=(of_version("files/")) { "Files" } }
+                    }
                     @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }

@@ -14,7 +14,7 @@ pub struct Row {
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// When that version was published.
+    /// Publication time of that version.
     pub published: Option<Day>,
     /// The name of its source.
     pub source: String,

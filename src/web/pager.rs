@@ -14,14 +14,14 @@ pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Ma
     let near = page.saturating_sub(2).max(1)..=page.saturating_add(2).min(pages);
     html! {
         nav aria-label="Pages" { ul.pages {
-            @if page > 1 { li { a href=(address(page - 1)) rel="prev" { "Before" } } }
+            @if page > 1 { li { a href=(address(page - 1)) rel="prev" { "Previous" } } }
             @if *near.start() > 1 { li { a href=(address(1)) { "1" } } }
             @for other in near.clone() { li {
                 @if other == page { span aria-current="page" { (number(other)) } }
                 @else { a href=(address(other)) { (number(other)) } }
             } }
             @if *near.end() < pages { li { a href=(address(pages)) { (number(pages)) } } }
-            @if page < pages { li { a href=(address(page + 1)) rel="next" { "After" } } }
+            @if page < pages { li { a href=(address(page + 1)) rel="next" { "Next" } } }
         } }
     }
 }

@@ -1,4 +1,4 @@
-//! The page of a repository at a snapshot: setup, calendar, what the snapshot has.
+//! The page of a repository at a snapshot: setup, calendar, the content of the snapshot.
 
 use maud::{Markup, html};
 
@@ -16,7 +16,7 @@ pub struct Change {
     pub day: Day,
     /// The source.
     pub source: String,
-    /// What changed: `3 new, 41 updated`.
+    /// The changes in short: `3 new, 41 updated`.
     pub summary: String,
 }
 
@@ -43,7 +43,7 @@ pub struct Overview<'a> {
     pub changes: Vec<Change>,
     /// The versions of Bioconductor that can be chosen.
     pub bioconductor: Vec<String>,
-    /// The days.
+    /// The calendar of the days.
     pub calendar: Calendar<'a>,
 }
 

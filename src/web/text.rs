@@ -8,7 +8,7 @@ use crate::model::time::Day;
 /// The characters that a segment of a path or a value of a query has encoded: all but the unreserved ones of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Longest text of an address, in bytes.
+/// Maximum length of an address, in bytes.
 const MAX_LINK: usize = 2048;
 
 /// Encodes a segment of a path, or a value of a query.
@@ -47,13 +47,13 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A noun with its number.
+/// Returns a number with its noun.
 #[must_use]
 pub fn count(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
-/// A day.
+/// Renders a day.
 #[must_use]
 pub fn day(day: Day) -> Markup {
     let text = day.to_string();
@@ -79,15 +79,15 @@ pub fn external_link(address: &str, text: &str) -> Markup {
     }
 }
 
-/// Replaces control characters and those that change the direction of text by their number: `⟨U+202E⟩`. Line breaks and
-/// tabs stay.
+/// Replaces control characters and those that change the direction of text by their code point: `⟨U+202E⟩`. Line breaks
+/// and tabs stay.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(c),
-            // Part of a line break.
+            // The first character of a CRLF line break.
             '\r' => {}
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
@@ -99,7 +99,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as CRAN shows them.
+/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as CRAN shows them.
 #[must_use]
 pub fn description(text: &str) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();

@@ -17,7 +17,7 @@ pub struct File {
     pub size: Option<u64>,
     /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
-    /// What else is to say: for which interpreters, or why it is yanked.
+    /// Further facts: the interpreters, or the reason for which it is yanked.
     pub remark: String,
 }
 
@@ -26,9 +26,9 @@ pub struct File {
 pub struct Version {
     /// The version.
     pub version: String,
-    /// Its state in one word: `listed`, `archived`, `yanked`.
+    /// Its state in one word: `listed`, `archived`, `yanked`, `blocked`.
     pub state: &'static str,
-    /// When it was published.
+    /// Publication time.
     pub published: Option<Day>,
     /// The number of its known vulnerabilities.
     pub vulnerabilities: usize,

@@ -29,7 +29,7 @@ pub struct Row {
     pub score: Option<f64>,
 }
 
-/// Affected versions that a row names.
+/// Maximum number of affected versions in a row.
 const MAX_VERSIONS: usize = 5;
 
 /// A page of the list.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::package::KeyValue;
 use super::vulnerability::Vulnerability;
 
 /// The request. `names` is required, and `repo` if the address does not name it.
@@ -19,7 +20,7 @@ pub struct Filter {
     /// `flask[async]==3.0`.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Include metadata of administrators; there is none yet.
+    /// Include metadata of administrators.
     #[serde(default)]
     pub metadata: bool,
     /// Include known vulnerabilities.
@@ -54,6 +55,9 @@ pub struct FilterResult {
     /// Number of downloads, unless omitted; 0 if downloads are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads: Option<i64>,
+    /// Metadata of administrators for the version, by key, if requested and not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<KeyValue>,
     /// Known vulnerabilities, newest first, if requested and not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vulns: Vec<Vulnerability>,
@@ -68,7 +72,7 @@ pub struct Details {
     pub license: Option<String>,
     /// The alternative licenses: `GPL-2`, `GPL-3`.
     pub licenses: Vec<String>,
-    /// The families of the licenses: `GPL`.
+    /// The identifiers of SPDX: `GPL-2.0-or-later`; `Unknown` for licenses without one.
     pub license_types: Vec<String>,
     /// `Date`, else the day of publication.
     pub package_date: Option<String>,

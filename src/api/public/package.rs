@@ -53,6 +53,11 @@ pub struct Package {
     pub maintainer: Option<String>,
     /// `License`
     pub license: Option<String>,
+    /// The licenses as an SPDX expression: `GPL-2.0-only OR GPL-3.0-only`; `null` if no license has an identifier, and for
+    /// Python packages in lists.
+    pub license_expression: Option<String>,
+    /// The identifiers in the expression; `Unknown` for licenses without one. Empty for Python packages in lists.
+    pub license_types: Vec<String>,
     /// `URL`
     pub url: Option<String>,
     /// `BugReports`
@@ -114,6 +119,9 @@ pub struct Package {
     pub downloads: Downloads,
     /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Vulnerability>,
+    /// Metadata of administrators for the version, by key; only in the response for one package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Vec<KeyValue>>,
     /// `md` if there is a README; only in the response for one package.
     pub readme: Option<String>,
     /// The unrendered README from the archive; only in the response for one package.
@@ -125,6 +133,23 @@ pub struct Package {
     /// Dependencies and reverse dependencies; only in the response for one package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<Link>>,
+}
+
+/// [`Package::metadata`]: a key with its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyValue {
+    /// The key.
+    pub key: String,
+    /// The value: text.
+    pub value: String,
+}
+
+impl KeyValue {
+    /// Returns a row for each key.
+    #[must_use]
+    pub fn list(metadata: std::collections::BTreeMap<String, String>) -> Vec<KeyValue> {
+        metadata.into_iter().map(|(key, value)| KeyValue { key, value }).collect()
+    }
 }
 
 /// [`Package::downloads`].

@@ -15,8 +15,9 @@ use crate::serve::RepoError;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;
-/// Timeout of the row of an act on the process, which must be possible while the database does not answer.
-const ACT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for writing the row of an operation on the process, which must be possible while the database does not
+/// answer.
+const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
@@ -44,7 +45,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     ok(&rows.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-/// Returns a row as the API and the file of the audit trail have it.
+/// Converts a row to its form in the API and in the file of the audit trail.
 pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
     AuditRow {
         id: row.id,
@@ -62,7 +63,7 @@ pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
     }
 }
 
-/// A time in microseconds since the epoch.
+/// Parses a time; returns microseconds since the epoch.
 fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
     let parse = |text: &str| {
         let time: jiff::Timestamp = text.parse().map_err(|_| {
@@ -99,16 +100,16 @@ pub(in crate::http) async fn record_refusal(
     }
 }
 
-/// Records an act that is no write of its own, of the author of this task, after it. A row that cannot be written is
-/// logged, because the act cannot be undone.
-pub(super) async fn record_act(
+/// Records an operation that does not write to the database itself, after it was carried out, with the author of
+/// this task. A row that cannot be written is logged, because the operation cannot be undone.
+pub(super) async fn record_operation(
     app: &App,
     action: &'static str,
     (object_kind, object): (&'static str, String),
     detail: String,
 ) {
     let write = app.state.db.write(move |c| audit::record(c, action, (object_kind, &object), &detail));
-    match tokio::time::timeout(ACT_TIMEOUT, write).await {
+    match tokio::time::timeout(ROW_TIMEOUT, write).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not record in the audit trail: {action}"),
         Err(_) => {
@@ -127,7 +128,7 @@ pub(super) async fn verify(call: Call<'_>) -> AdminResult {
             Some((i64::try_from(row).unwrap_or(i64::MAX), digest.to_string()))
         }
         (Some(_), None) | (None, Some(_)) => {
-            return Err(Failure::bad_request("a known row has both a number and a digest: row and sha256"));
+            return Err(Failure::bad_request("the parameters row and sha256 must be given together"));
         }
     };
     let result =

@@ -41,7 +41,8 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 }
 
 impl Call<'_> {
-    /// Reads the JSON body of the request, at whose end the token of the client must still be valid, and permit the request.
+    /// Reads the JSON body of the request. At its end the token of the client must still be valid, and permit the
+    /// request.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
         self.json_up_to(JSON_LIMIT).await
     }
@@ -50,8 +51,8 @@ impl Call<'_> {
     pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
         let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;
-        // SECURITY: a client may send the body for a long time, and the name in the address may be that of another source since
-        // the head was checked.
+        // SECURITY: a client may send the body for a long time, and the name in the address may be that of another
+        // source since the head was checked.
         self.principal.require(&self.app.state.catalog.get(), data_access(self.route))?;
         Ok((value, self.actor))
     }

@@ -73,7 +73,7 @@ pub(super) async fn answer(
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
             if let Some(app) = switch.app() {
                 let node = switch.context().cluster.name().to_owned();
-                audit::record_act(&app, "set log level", ("server", node), level.clone()).await;
+                audit::record_operation(&app, "set log level", ("server", node), level.clone()).await;
             }
             ok(&LogLevel { level })
         }
@@ -167,7 +167,7 @@ async fn node(switch: &Switch) -> Node {
     }
 }
 
-/// Returns the last results of backups; none if the database does not answer.
+/// Returns the last results of backups; empty if the database does not answer.
 async fn backup_results(app: &App) -> Vec<BackupResult> {
     let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::results)).await;
     read.ok().and_then(Result::ok).unwrap_or_default()

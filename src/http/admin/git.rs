@@ -11,6 +11,7 @@ use crate::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
 use crate::build::credential::{self, NewCredential};
 use crate::build::queue::{self, Revision};
 use crate::build::{log, poll};
+use crate::db::author;
 use crate::db::git_build::GitBuild;
 use crate::db::git_builder::{GitBuilder, Trigger};
 use crate::db::git_credential::{CredentialKind, GitCredential};
@@ -69,16 +70,51 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
     info.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
 }
 
+/// Requires permission to change the source of a query, or to change everything if the query names none.
+fn require_listed(call: &Call<'_>) -> Result<(), Failure> {
+    let access = match call.query.get("source") {
+        Some(source) => write_source(source),
+        None => Access { action: Action::Administer, target: Target::Server },
+    };
+    call.principal.require(&call.app.state.catalog.get(), access).map(|_| ())
+}
+
+/// Requires permission for everything, because `reason`. A refusal is recorded like that of a route.
+async fn require_administrator(app: &App, principal: &Principal, reason: &str) -> Result<(), Failure> {
+    let access = Access { action: Action::Administer, target: Target::Server };
+    let Err(failure) = principal.require(&app.state.catalog.get(), access) else { return Ok(()) };
+    let failure = Failure { phrase: format!("{}: {reason}", failure.phrase), ..failure };
+    if let (Principal::Token(token), Some(author)) = (principal, author::of_task()) {
+        let address = author.address.parse().ok();
+        audit::record_refusal(app, (token, address), "create or edit git builder", &failure).await;
+    }
+    Err(failure)
+}
+
+/// The reason why a builder requires permission for everything: its credential or its URL gives access to more than the
+/// client may read. `None` if it does not.
+fn privilege(url: &str, has_credential: bool) -> Option<&'static str> {
+    match (has_credential, builder::is_local(url)) {
+        (true, _) => Some("only administrators may use credentials for git repositories"),
+        (false, true) => Some("only administrators may use repositories on the server's machine"),
+        (false, false) => None,
+    }
+}
+
 /// `GET /git-builders?source=`.
 pub(super) async fn builders(call: Call<'_>) -> AdminResult {
+    require_listed(&call)?;
     let infos = builder::list(&call.app.builds, call.query.get("source")).await?;
     ok(&infos.into_iter().map(wire).collect::<Vec<_>>())
 }
 
 /// `POST /sources/{name}/git-builders`.
 pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
-    let app = call.app;
+    let (app, principal) = (call.app, call.principal);
     let (body, actor): (git::CreateGitBuilder, _) = call.json().await?;
+    if let Some(reason) = privilege(&body.url, body.credential.is_some()) {
+        require_administrator(app, principal, reason).await?;
+    }
     let trigger = Trigger::parse(&body.build_trigger)
         .ok_or_else(|| Failure::bad_request("--build-trigger: write commits or tags"))?;
     let new = NewBuilder {
@@ -103,8 +139,16 @@ pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
 
 /// `PATCH /sources/{name}/git-builders/{builder}`.
 pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResult {
-    let app = call.app;
+    let (app, principal) = (call.app, call.principal);
     let (body, _): (git::EditGitBuilder, _) = call.json().await?;
+    let present = builder::get(&app.builds, source, name).await?;
+    // SECURITY: another URL or directory of a builder with a credential may be another private repository.
+    let has_credential =
+        present.credential.is_some() || body.credential.as_deref().is_some_and(|name| !name.is_empty());
+    let urls = [Some(present.url.as_str()), body.url.as_deref()];
+    if let Some(reason) = urls.into_iter().flatten().find_map(|url| privilege(url, has_credential)) {
+        require_administrator(app, principal, reason).await?;
+    }
     let edit = BuilderEdit {
         url: body.url,
         branch: body.branch,
@@ -131,7 +175,7 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
     let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
-    audit::record_act(app, "run git builder", ("git builder", name.to_owned()), String::new()).await;
+    audit::record_operation(app, "run git builder", ("git builder", name.to_owned()), String::new()).await;
     let builder = show(app, source, &builder).await?;
     ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
 }
@@ -152,6 +196,7 @@ pub(super) async fn rerun(call: Call<'_>, source: &str, name: &str) -> AdminResu
 
 /// `GET /git-builds?source=&name=&count=&page=`.
 pub(super) async fn builds(call: Call<'_>) -> AdminResult {
+    require_listed(&call)?;
     let query = call.query;
     let count = query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
     let page = query.number("page", usize::MAX)?.unwrap_or(1).max(1);

@@ -34,13 +34,13 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     }
 }
 
-/// The response to a request that starts a job.
+/// Returns the response to a request that starts a job.
 pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult {
     let job = match started {
         Started::New(job) => {
             let key = job.key.clone();
             let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
-            // The job runs already: an error would make the client believe that it does not.
+            // The job is already running: an error would suggest to the client that it is not.
             if let Err(error) = record.await {
                 tracing::warn!(%error, "could not record in the audit trail: start job {}", job.key);
             }
@@ -76,7 +76,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
         kind => {
             let kind = kind.parse().map_err(|e: UnknownSourceKind| {
                 Failure::bad_request(format!(
-                    "{e}; and sysreqs, the rules of system requirements, and vulns, the advisories about packages"
+                    "{e}; and sysreqs, the rules for system requirements, and vulns, the advisories about packages"
                 ))
             })?;
             app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?

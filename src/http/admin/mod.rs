@@ -6,6 +6,8 @@ mod backfill;
 mod backup;
 mod binary;
 mod bioconductor;
+mod block_rule;
+mod block_rule_form;
 mod call;
 mod cluster;
 mod control;
@@ -13,9 +15,12 @@ mod definition;
 mod explain;
 mod git;
 mod job;
+mod license;
 mod log;
+mod metadata;
 pub mod openapi;
 mod package;
+mod promotion;
 mod repair;
 mod repo;
 mod scrub;
@@ -162,8 +167,8 @@ pub(super) async fn answer_on_network(
     response
 }
 
-/// Returns the version of `rspm` in a request, major and minor, if it is another one than that of this server. Other
-/// clients send none.
+/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Other clients
+/// send none.
 fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     let release = |text: &str| -> Option<(u32, u32)> {
         let mut numbers = text.split('.').map(|number| number.parse().ok());
@@ -304,6 +309,11 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
         DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
         DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
+        DataRoute::Promote(name) => promotion::request(call, name).await,
+        DataRoute::Promotions => promotion::list(call).await,
+        DataRoute::Promotion(id) => promotion::info(call, id).await,
+        DataRoute::ApprovePromotion(id) => promotion::approve(call, id).await,
+        DataRoute::RejectPromotion(id) => promotion::reject(call, id).await,
         DataRoute::GitBuilders => git::builders(call).await,
         DataRoute::CreateGitBuilder(source) => git::create(call, source).await,
         DataRoute::EditGitBuilder(source, name) => git::edit(call, source, name).await,
@@ -326,6 +336,10 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::StartBackfill => backfill::start(call).await,
         DataRoute::StopBackfill(source) => backfill::stop(call, source).await,
         DataRoute::BioconductorVersions => bioconductor::versions(call).await,
+        DataRoute::LicenseTypes => license::types(call).await,
+        DataRoute::Metadata => metadata::list(call).await,
+        DataRoute::SetMetadata => metadata::set(call).await,
+        DataRoute::DeleteMetadata => metadata::delete(call).await,
         DataRoute::Storage => storage::list(call).await,
         DataRoute::AdoptStorage => storage::adopt(call).await,
         DataRoute::SweepStorage => storage::sweep(call).await,
@@ -335,6 +349,11 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::Jobs => Ok(job::running(&call)),
         DataRoute::Job(id) => job::get(&call, id),
         DataRoute::Distributions => ok(&platforms::list(&call.app.state.config.load().platforms)),
+        DataRoute::BlockRules => block_rule::list(call).await,
+        DataRoute::CreateBlockRules => block_rule::create(call).await,
+        DataRoute::EditBlockRule(id) => block_rule::edit(call, id).await,
+        DataRoute::DeleteBlockRules => block_rule::delete(call).await,
+        DataRoute::TestBlockRules => block_rule::test(call).await,
         DataRoute::CreateToken => token::create(call).await,
         DataRoute::Tokens => token::list(call).await,
         DataRoute::RevokeToken => token::revoke(call).await,

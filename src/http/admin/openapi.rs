@@ -1,14 +1,17 @@
 //! The OpenAPI document of the admin API, generated from the wire types; `docs/api/admin.json` is a copy.
 
 mod builders;
+mod metadata;
+mod promotions;
 mod sources;
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, cluster, control, definition, distribution,
-    error, explain, git, job, log, package, repair, repo, scrub, source, storage, token, upload,
+    ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
+    distribution, error, explain, git, job, license, log, metadata as metadata_types, package, promotion,
+    repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -214,6 +217,35 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Get,
+        "/block-rules",
+        "List block rules in the order in which they are compared",
+        None,
+        Some("[BlockRule]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/block-rules",
+        "Create block rules, or show what one would match",
+        Some("CreateBlockRules"),
+        Some("CreatedBlockRules"),
+    ),
+    (HttpMethod::Patch, "/block-rules/{id}", "Change a block rule", Some("EditBlockRule"), Some("BlockRule")),
+    (
+        HttpMethod::Post,
+        "/block-rules/delete",
+        "Delete block rules",
+        Some("DeleteBlockRules"),
+        Some("DeletedBlockRules"),
+    ),
+    (
+        HttpMethod::Post,
+        "/block-rules/test",
+        "Test whether a version is blocked in a repository, and by which rule",
+        Some("TestBlockRules"),
+        Some("BlockRulesTest"),
+    ),
+    (
+        HttpMethod::Get,
         "/tokens",
         "List access tokens; the parameters expired and revoked select by true or false",
         None,
@@ -245,7 +277,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/audit/verify",
-        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are of a row recorded elsewhere",
+        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are of a row recorded on another system",
         None,
         Some("AuditVerification"),
     ),
@@ -254,8 +286,13 @@ const TABLE: &[Row] = &[
 ];
 
 fn rows() -> impl Iterator<Item = openapi::Row> {
-    sources::TABLE.iter().chain(TABLE).chain(builders::TABLE).map(
-        |(method, path, summary, body, response)| openapi::Row {
+    sources::TABLE
+        .iter()
+        .chain(TABLE)
+        .chain(promotions::TABLE)
+        .chain(builders::TABLE)
+        .chain(metadata::TABLE)
+        .map(|(method, path, summary, body, response)| openapi::Row {
             method: method.clone(),
             path,
             summary,
@@ -265,8 +302,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
                 name => (JSON, name),
             }),
             response: response.map(|name| (JSON, name)),
-        },
-    )
+        })
 }
 
 /// Returns the OpenAPI 3.1 document of the admin API.
@@ -318,7 +354,16 @@ pub fn document() -> OpenApi {
         .with::<git::GitCredential>()
         .with::<job::StartSync>()
         .with::<job::Job>()
+        .with::<license::LicenseType>()
+        .with::<metadata_types::Metadata>()
+        .with::<metadata_types::SetMetadata>()
+        .with::<metadata_types::MetadataResult>()
+        .with::<metadata_types::DeleteMetadata>()
         .with::<package::Packages>()
+        .with::<promotion::RequestPromotion>()
+        .with::<promotion::RequestedPromotion>()
+        .with::<promotion::DecidePromotion>()
+        .with::<promotion::Promotion>()
         .with::<repo::Repo>()
         .with::<repo::CreateRepo>()
         .with::<repo::EditRepo>()
@@ -341,6 +386,16 @@ pub fn document() -> OpenApi {
         .with::<source::YankFiles>()
         .with::<source::YankedFiles>()
         .with::<source::RemovedPackage>()
+        .with::<block_rule::BlockRule>()
+        .with::<block_rule::CreateBlockRules>()
+        .with::<block_rule::CreatedBlockRules>()
+        .with::<block_rule::RefusedBlockRule>()
+        .with::<block_rule::BlockRuleMatches>()
+        .with::<block_rule::EditBlockRule>()
+        .with::<block_rule::DeleteBlockRules>()
+        .with::<block_rule::DeletedBlockRules>()
+        .with::<block_rule::TestBlockRules>()
+        .with::<block_rule::BlockRulesTest>()
         .with::<token::Scope>()
         .with::<token::CreateToken>()
         .with::<token::CreatedToken>()

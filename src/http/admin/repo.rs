@@ -10,7 +10,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_source;
-use crate::model::repository::UnknownRepoKind;
+use crate::model::repository::{ChangePolicy, UnknownChangePolicy, UnknownRepoKind};
 use crate::serve;
 
 fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
@@ -29,11 +29,18 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         description: repo.description.clone(),
         hidden: repo.hidden,
         authenticated: repo.authenticated,
+        changes: repo.changes.to_string(),
+        state_at: repo.steps.last().and_then(|step| step.pinned_at).map(|at| at.to_string()),
         created: repo.created_at.to_string(),
         sources: repo.subscriptions().iter().filter_map(subscription).collect(),
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
         warnings: Vec::new(),
     }
+}
+
+/// Parses a policy of changes.
+fn policy(text: &str) -> Result<ChangePolicy, Failure> {
+    text.parse().map_err(|e: UnknownChangePolicy| Failure::bad_request(e.to_string()))
 }
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
@@ -77,6 +84,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         kind,
         description: body.description,
         authenticated: body.authenticated.unwrap_or_else(default),
+        changes: policy(&body.changes)?,
     };
     edit::repo::create(&app.state, new, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
@@ -90,7 +98,7 @@ pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
 /// `PATCH /repos/{name}`.
 pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
-    let (body, _): (EditRepo, _) = call.json().await?;
+    let (body, actor): (EditRepo, _) = call.json().await?;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
     let edit = RepoEdit {
@@ -98,15 +106,21 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
         description: body.description,
         hidden: body.hidden,
         authenticated: body.authenticated,
+        changes: body.changes.as_deref().map(policy).transpose()?,
     };
-    let was_authenticated =
-        serve::find::repo(&app.state.catalog.get(), old).is_ok_and(|repo| repo.authenticated);
-    edit::repo::edit(&app.state, old, edit).await?;
+    let before =
+        serve::find::repo(&app.state.catalog.get(), old).map(|repo| (repo.authenticated, repo.changes));
+    let (was_authenticated, changes) = before.unwrap_or_default();
+    edit::repo::edit(&app.state, old, edit, &actor).await?;
     let mut repo = show(app, &current_name)?;
     if was_authenticated && !repo.authenticated {
         repo.warnings.push(format!(
-            "everyone who reaches the server can read the repository '{current_name}' and its packages now"
+            "everyone who can connect to the server can now read the repository '{current_name}' and its packages"
         ));
+    }
+    if changes != ChangePolicy::Any && repo.changes == ChangePolicy::Any.as_str() {
+        repo.warnings
+            .push(format!("the repository '{current_name}' has the newest states of its sources now"));
     }
     ok(&repo)
 }
@@ -137,7 +151,7 @@ fn opened_source(app: &App, repo: &Repo, source: &str) -> Option<String> {
     let private = catalog.repos.iter().find(|other| other.authenticated && other.subscribes_to(id));
     let private = private.filter(|_| !repo.authenticated)?;
     Some(format!(
-        "everyone who reaches the server can read the packages of the source '{source}' now, because '{}' requires no token; \
+        "everyone who can connect to the server can now read the packages of the source '{source}', because '{}' requires no token; \
          the authenticated repository '{}' subscribes to it too",
         repo.name, private.name
     ))

@@ -99,7 +99,7 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
             if user.is_empty() {
                 return Err(Failure::bad_request("the name of the user is empty"));
             }
-            // Tokens that this server signed are in no list, so an unknown name is no error.
+            // Tokens that this server signed are in no list, so an unknown name is not an error.
             auth::revoke_user(&app.state, &app.tokens, &user).await?;
             return ok(&serde_json::json!({ "revoked_user": user }));
         }
@@ -141,8 +141,8 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     }
 }
 
-/// Checks that a new token lives no longer than `Authentication.MaxTokenLifetime`; `expires_in` is in seconds, `None` for a
-/// token that never expires.
+/// Checks that a new token lives no longer than `Authentication.MaxTokenLifetime`; `expires_in` is in seconds, `None`
+/// for a token that never expires.
 ///
 /// # Errors
 /// 400.
@@ -192,6 +192,9 @@ fn grant(catalog: &Catalog, scopes: &[WireScope]) -> Result<Grant, Failure> {
             ScopeKind::ReposRead => Scope::ReposRead(selection(objects, "--repos", |name| {
                 Ok(serve::find::repo(catalog, name)?.id)
             })?),
+            ScopeKind::ReposPromote => Scope::ReposPromote(selection(objects, "--repos", |name| {
+                Ok(serve::find::repo(catalog, name)?.id)
+            })?),
             ScopeKind::SourcesWrite => Scope::SourcesWrite(selection(objects, "--sources", |name| {
                 Ok(serve::find::source(catalog, name)?.id)
             })?),
@@ -232,14 +235,15 @@ fn selection<T: PartialEq>(
 
 fn wire_grant(catalog: &Catalog, grant: &Grant) -> Vec<WireScope> {
     let wire = |kind: ScopeKind, objects| WireScope { scope: kind.as_str().to_owned(), objects };
+    let repositories = |selection| {
+        names(selection, |id| match catalog.repo_by_id(*id) {
+            Some(repo) => repo.name.to_string(),
+            None => format!("#{id} (deleted)"),
+        })
+    };
     let scopes = grant.scopes().iter().map(|scope| match scope {
-        Scope::ReposRead(selection) => wire(
-            ScopeKind::ReposRead,
-            names(selection, |id| match catalog.repo_by_id(*id) {
-                Some(repo) => repo.name.to_string(),
-                None => format!("#{id} (deleted)"),
-            }),
-        ),
+        Scope::ReposRead(selection) => wire(ScopeKind::ReposRead, repositories(selection)),
+        Scope::ReposPromote(selection) => wire(ScopeKind::ReposPromote, repositories(selection)),
         Scope::SourcesWrite(selection) => wire(
             ScopeKind::SourcesWrite,
             names(selection, |id| match catalog.source_by_id(*id) {

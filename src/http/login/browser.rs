@@ -23,15 +23,15 @@ use crate::http::target::Query;
 use crate::metrics::{self, IssuedToken};
 use crate::model::time::Timestamp;
 
-/// Time for a sign-in, in seconds.
+/// Maximum duration of a sign-in, in seconds.
 const LOGIN_TIME: u64 = 600;
 /// Path of the cookie of a sign-in.
 const LOGIN_PATH: &str = "/__login__";
 /// Maximum length of the path to which a browser returns.
 const MAX_RETURN: usize = 2_000;
 
-/// A value of a sign-in, computed from the secret of its cookie: state, nonce and PKCE verifier each are 256 bits that
-/// cannot be computed from another one, and the server stores only the digest of the secret.
+/// Returns a value of a sign-in, computed from the secret of its cookie. State, nonce and PKCE verifier have 256 bits
+/// each, none can be computed from another, and the server stores only the digest of the secret.
 fn value(secret: &str, purpose: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!("{purpose} {secret}")))
 }
@@ -109,7 +109,8 @@ pub(super) async fn callback(
     let now = head.received_at;
     let prefix = cookie::prefix(address);
     let expired = || {
-        let text = "This sign-in has ended, belongs to another browser, or the browser keeps no cookies.";
+        let text =
+            "This sign-in has expired, belongs to another browser, or the browser does not accept cookies.";
         page::problem(StatusCode::BAD_REQUEST, "The sign-in has ended", &[text.to_owned()], prefix)
     };
     let Some(secret) = cookie::find(&head.parts.headers, LOGIN) else { return Ok(expired()) };

@@ -6,9 +6,9 @@ use http::header::{COOKIE, HeaderValue};
 use crate::auth;
 use crate::http::response;
 
-/// The session.
+/// Name of the session cookie.
 pub(in crate::http) const SESSION: &str = "ppm";
-/// A sign-in in progress.
+/// Name of the cookie of a sign-in in progress.
 pub(super) const LOGIN: &str = "ppm_login";
 
 /// Returns the first cookie of this name that has the form of a secret.
@@ -26,7 +26,7 @@ pub(in crate::http) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'
 
 /// Returns `Set-Cookie`; `max_age` in seconds, 0 to remove the cookie. Not readable by scripts, over TLS only if
 /// `address` is `https`, and not with requests of other sites except links (`SameSite=Lax`: `Strict` would not be
-/// sent on the way back from the provider).
+/// sent on the return from the provider).
 pub(super) fn set(address: &str, name: &str, value: &str, (path, max_age): (&str, u64)) -> HeaderValue {
     let secure = if address.starts_with("https://") { "; Secure" } else { "" };
     let prefix = prefix(address);

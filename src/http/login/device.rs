@@ -1,5 +1,5 @@
-//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider has the codes if it
-//! supports devices, otherwise this server.
+//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider issues the codes if
+//! it supports devices, otherwise this server.
 
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ pub(super) fn error(word: &str, description: &str) -> Response<Body> {
 /// Begins the sign-in of a device.
 ///
 /// # Errors
-/// 429 after too many of a client, 503 if the provider cannot be reached, or too many sign-ins are in progress.
+/// 429 after too many sign-ins of a client, 503 if the provider cannot be reached, or too many sign-ins are in
+/// progress.
 pub(super) async fn begin(
     app: &App,
     provider: &Provider,
@@ -127,7 +128,8 @@ pub(super) async fn begin(
     Ok(response::json(StatusCode::OK, &body))
 }
 
-/// Answers the poll of a device. Every error is a 400, whatever the provider answers: clients expect it.
+/// Answers the poll of a device. Every error is a 400, regardless of the answer of the provider: clients expect
+/// it.
 ///
 /// # Errors
 /// 429 after too many wrong codes; the database fails.
@@ -148,7 +150,7 @@ pub(super) async fn poll(
             refused_proof::count(app, head)?;
             error("invalid_grant", "code_verifier is not that of the challenge")
         }
-        DevicePoll::SlowDown => error("slow_down", "poll less often: 5 seconds more"),
+        DevicePoll::SlowDown => error("slow_down", "increase the polling interval by 5 seconds"),
         DevicePoll::Pending { is_at_provider: false } => {
             error("authorization_pending", "the user has not decided")
         }
@@ -205,7 +207,7 @@ async fn poll_provider(
     if !answer.status.is_success() {
         return Ok(match answer.text("error") {
             Some("authorization_pending") => error("authorization_pending", "the user has not decided"),
-            Some("slow_down") => error("slow_down", "poll less often: 5 seconds more"),
+            Some("slow_down") => error("slow_down", "increase the polling interval by 5 seconds"),
             Some("expired_token") => {
                 error("expired_token", "the device code is not valid any more; begin again")
             }
@@ -227,7 +229,7 @@ async fn poll_provider(
         Ok(_) => Ok(if app.device_logins.end(code).await? {
             response::json(StatusCode::OK, &json!({ "id_token": token }))
         } else {
-            error("expired_token", "the device code was used")
+            error("expired_token", "the device code was already used")
         }),
         Err(VerifyError::Unavailable(error)) => Ok(pending(Problem::unavailable(error))),
         Err(VerifyError::Invalid(invalid)) => {

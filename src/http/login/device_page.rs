@@ -18,7 +18,7 @@ use crate::http::refused_proof;
 use crate::http::response;
 use crate::http::target::Query;
 
-const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have ended.";
+const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";
 
 /// Shows a form for the code, or the sign-in with a code.
 ///
@@ -50,8 +50,8 @@ pub(super) async fn show(
     };
     let body = html! {
         p {
-            "A device asks to sign in as you. Allow it only if you started this yourself, and the device shows this \
-             code:"
+            "A device requests to sign in as you. Allow this only if you started the sign-in yourself, and the device \
+             shows this code:"
         }
         p { strong { (code) } }
         p { "Address of the device: " (device.address) }
@@ -98,7 +98,7 @@ pub(super) async fn decide(
     let text = if is_allowed {
         "The device is signed in. You can close this page."
     } else {
-        "The device was denied. You can close this page."
+        "The sign-in of the device was denied. You can close this page."
     };
     Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }
@@ -109,7 +109,7 @@ fn count_code(app: &App, user: Arc<str>, head: &RequestHead<'_>) -> Result<(), F
     counted.map_err(|seconds| super::too_many("codes", seconds))
 }
 
-/// Returns the session of the browser. A token in `Authorization` is none: the page is for people.
+/// Returns the session of the browser. A token in `Authorization` does not count: the page is for people.
 async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>, Arc<str>)>, Failure> {
     let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(None) };
     Ok(app.sessions.find(&app.tokens, secret, session_limits(app), head.received_at).await?)

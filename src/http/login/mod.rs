@@ -33,7 +33,7 @@ const MAX_REASON: usize = 1_000;
 /// `Retry-After` while the provider cannot be reached, in seconds.
 const RETRY_AFTER: u64 = 10;
 
-/// Why a sign-in did not succeed. The reason is logged; clients get a general text.
+/// The reason why a sign-in did not succeed. The reason is logged; clients get a general text.
 pub(super) struct Problem {
     /// Whether the provider, and not the user, is the cause.
     pub(super) is_unavailable: bool,
@@ -116,7 +116,7 @@ pub(super) async fn answer(
 /// Counts a sign-in that a client begins: all clients together have a limited number of them.
 ///
 /// # Errors
-/// 429 after too many of a client.
+/// 429 after too many sign-ins of a client.
 fn count_begin(app: &App, head: &RequestHead<'_>, is_of_device: bool) -> Result<(), Failure> {
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
     let counted = app.tokens.count_sign_in(client, is_of_device, head.received_at);
@@ -129,8 +129,8 @@ fn too_many(noun: &str, seconds: u64) -> Failure {
     Failure::too_many_requests(phrase, seconds)
 }
 
-/// Checks that a page of this server sends a form. SECURITY: `http::permission` checks it only for a request whose client
-/// is the session: a browser may send a password in `Authorization` beside the cookie.
+/// Checks that a page of this server sends a form. SECURITY: `http::permission` checks it only for a request whose
+/// client is the session: a browser may send a password in `Authorization` in addition to the cookie.
 ///
 /// # Errors
 /// 403.
@@ -164,7 +164,7 @@ pub(super) fn redirect_to_start(
     Some(redirect)
 }
 
-/// The address, from the root of the server, of a sign-in that returns to the page of this request.
+/// Returns the address, from the root of the server, of a sign-in that returns to the page of this request.
 pub(super) fn start_address(head: &RequestHead<'_>) -> String {
     let query = head.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let page = format!("{}{query}", head.path);

@@ -32,14 +32,16 @@ pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &
     Ok(())
 }
 
-/// Whether an address accepts a form: sign-in, and the comparison of a lock file, which changes nothing.
+/// Whether an address accepts a form: sign-in, pages of administrators, whose forms have a token of the session, and the
+/// comparison of a lock file, which changes nothing.
 fn accepts_form(path: &str) -> bool {
     path.starts_with("/__login__")
+        || path.starts_with("/__ui__/admin/")
         || path.starts_with("/__logout__")
         || path.trim_end_matches('/').ends_with("/web/lockfile")
 }
 
-/// Whether a browser says that a page of this server sends the request. `address` is `Server.Address`.
+/// Whether the headers of a browser state that a page of this server sends the request. `address` is `Server.Address`.
 pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",

@@ -4,13 +4,10 @@ use zeroize::Zeroizing;
 
 use super::Problem;
 use crate::auth::provider::{Authentication, Document, Response, VerifyError};
-use crate::auth::{Claims, Invalid, SignedIn};
-use crate::config::OpenIdConnect;
+use crate::auth::{self, Claims, Invalid, SignedIn};
+use crate::config::{OpenIdConnect, client_secret};
 use crate::http::app::App;
 use crate::model::time::{SECOND, Timestamp, microseconds};
-
-/// Maximum length of a file with a client secret, in bytes.
-const MAX_SECRET: u64 = 64 << 10;
 
 /// Accepted difference between the clocks, in microseconds.
 const LEEWAY: i64 = 60 * SECOND;
@@ -25,7 +22,7 @@ pub(super) async fn post(
     (document, url): (&Document, &str),
     fields: &[(&str, &str)],
 ) -> Result<Response, Problem> {
-    let secret = client_secret(settings).await?;
+    let secret = client_secret(app, settings).await?;
     let id = settings.client_id.as_str();
     let authentication = match &secret {
         None => Authentication::Public(id),
@@ -35,21 +32,18 @@ pub(super) async fn post(
     app.providers.post(url, fields, &authentication).await.map_err(Problem::unavailable)
 }
 
-async fn client_secret(settings: &OpenIdConnect) -> Result<Option<Zeroizing<String>>, Problem> {
+async fn client_secret(app: &App, settings: &OpenIdConnect) -> Result<Option<Zeroizing<String>>, Problem> {
     if let Some(secret) = &settings.client_secret {
         return Ok(Some(Zeroizing::new(secret.0.clone())));
     }
-    let Some(path) = &settings.client_secret_file else { return Ok(None) };
-    let problem = |reason: String| {
-        Problem::unavailable(format!("OpenIDConnect.ClientSecretFile {}: {reason}", path.display()))
-    };
-    let size = tokio::fs::metadata(path).await.map_err(|error| problem(error.to_string()))?.len();
-    if size > MAX_SECRET {
-        return Err(problem("the file is larger than 64 kB".to_owned()));
-    }
-    let text = tokio::fs::read_to_string(path).await.map(Zeroizing::new);
-    let text = text.map_err(|error| problem(error.to_string()))?;
-    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    let Some(path) = settings.client_secret_file.clone() else { return Ok(None) };
+    let problem = |reason: String| Problem::unavailable(format!("OpenIDConnect.ClientSecretFile {reason}"));
+    let config = app.state.config.load_full();
+    let read = tokio::task::spawn_blocking(move || {
+        client_secret::read(&path, &config).map_err(|error| format!("{} {error}", path.display()))
+    });
+    let secret = read.await.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
+    Ok(Some(secret.text))
 }
 
 /// Verifies an id token of the provider (OpenID Connect Core 1.0 section 3.1.3.7), except its nonce.
@@ -109,7 +103,7 @@ pub(super) fn user(app: &App, settings: &OpenIdConnect, claims: &Claims) -> Resu
     let user = SignedIn::new(settings, &app.state.catalog.get(), claims)?;
     if user.are_groups_omitted {
         tracing::warn!(
-            "the provider left out the groups of {}, because there are too many; have it send only groups that are \
+            "the provider left out the groups of {}, because there are too many; configure it to send only groups that are \
              assigned to this application",
             user.user
         );
@@ -123,7 +117,8 @@ pub(super) fn user(app: &App, settings: &OpenIdConnect, claims: &Claims) -> Resu
     }
     if settings.logging {
         let groups = user.groups.join(", ");
-        tracing::info!("sign-in of {}: groups [{groups}], scopes {:?}", user.user, user.grant.scopes());
+        let scopes = auth::scope_names(&app.state.catalog.get(), &user.grant);
+        tracing::info!("sign-in of {}: groups [{groups}], scopes [{scopes}]", user.user);
     }
     Ok(user)
 }

@@ -1,5 +1,6 @@
-//! `GET /repos/{r}/packages/{name}/binaries/logs`: the last lines of the log of a package that this server builds from git.
-//! For other packages an error that names the binary and its origin, where the build log may be.
+//! `GET /repos/{r}/packages/{name}/binaries/logs`: the last lines of the log of a package that this server builds from
+//! git. For other packages, the response is an error that names the binary and its origin, which may have the build
+//! log.
 
 use http::{Response, StatusCode};
 
@@ -20,7 +21,8 @@ use crate::r::version::RMinor;
 use crate::serve;
 use crate::serve::binary_rows::target;
 
-/// The response for a package that is built from git in one of the sources of the repository; `None` for others.
+/// Returns the response for a package that is built from git in one of the sources of the repository; `None` for
+/// others.
 ///
 /// # Errors
 /// Database and storage errors.

@@ -13,7 +13,7 @@ use crate::http::response;
 use crate::http::target::Query;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
-use crate::serve::difference::{self, Change, ChangeKind, Listed};
+use crate::serve::difference::{self, Change, ChangeKind, ListedPackage};
 
 /// Answers a request about the difference between two points.
 ///
@@ -43,7 +43,7 @@ pub(super) async fn answer(
 }
 
 fn wire(change: Change, name_of: impl Fn(SourceId) -> String) -> PackageDifference {
-    let source = |listed: &Option<Listed>| listed.as_ref().map(|listed| name_of(listed.source));
+    let source = |listed: &Option<ListedPackage>| listed.as_ref().map(|listed| name_of(listed.source));
     PackageDifference {
         kind: change.kind.as_str().to_owned(),
         from_source: source(&change.from),

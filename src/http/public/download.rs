@@ -25,18 +25,21 @@ struct System {
     saved_as: &'static str,
 }
 
+/// The system without the parameter.
+const DEFAULT: &str = "linux";
 const SYSTEMS: [System; 3] = [
     System { word: "linux", file: "rspm-linux", saved_as: "rspm" },
     System { word: "darwin", file: "rspm-darwin", saved_as: "rspm" },
     System { word: "windows", file: "rspm-windows.exe", saved_as: "rspm.exe" },
 ];
 
-/// Returns the program for the operating system of the parameter `os`.
+/// Returns the program for the operating system of the parameter `os`, by default for Linux.
 ///
 /// # Errors
 /// 400 for another system, 404 if the server has no program for it.
 pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, Failure> {
-    let system = query.get("os").and_then(|word| SYSTEMS.iter().find(|system| system.word == word));
+    let word = query.get("os").unwrap_or(DEFAULT);
+    let system = SYSTEMS.iter().find(|system| system.word == word);
     let system =
         system.ok_or_else(|| Failure::bad_request("the parameter os must be linux, darwin or windows"))?;
     let paths = candidates(&app.state.config.load(), system);
@@ -63,11 +66,12 @@ pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, F
     )))
 }
 
-/// The files to try: that of the administrator, then the one beside the server's own program, which is for Linux.
+/// Returns the files to try: that of the administrator, then the one in the directory of the server's own program,
+/// which is for Linux.
 fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
     let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
     if system.word == "linux" {
-        // The directory is right also while the program itself is being replaced.
+        // The directory is correct even while the program itself is being replaced.
         let own = std::env::current_exe().ok();
         paths.extend(own.as_deref().and_then(Path::parent).map(|directory| directory.join("rspm")));
     }

@@ -16,6 +16,7 @@ use super::lookup::repository;
 use super::{licenses, python_filter, vulnerabilities};
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
+use crate::api::public::package::KeyValue;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::{Body, BodyError};
@@ -29,8 +30,9 @@ use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
-use crate::r::name;
+use crate::r::{self, name};
 use crate::serve::info::PackageDetail;
+use crate::serve::metadata::Served;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, Repositories};
 use crate::state::State;
@@ -168,11 +170,16 @@ impl PendingRows {
                 packages.iter().map(|detail| (detail.source, detail.release.package.as_str())).collect();
             self.usage.totals(&names).await.into_iter().map(Some).collect()
         };
+        let metadata = match self.filter.metadata {
+            true => metadata_of(&self.repositories, &self.point, &packages).await?,
+            false => vec![Vec::new(); packages.len()],
+        };
         let (filter, advisories) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
         let encoded = tokio::task::spawn_blocking(move || {
-            let rows = packages.iter().zip(counts);
-            lines.extend(rows.map(|(detail, downloads)| {
-                Line::Package(Box::new(filter_package(detail, &filter, downloads, advisories.as_deref())))
+            let rows = packages.iter().zip(counts).zip(metadata);
+            lines.extend(rows.map(|((detail, downloads), metadata)| {
+                let row = filter_package(detail, &filter, downloads, advisories.as_deref());
+                Line::Package(Box::new(FilterResult { metadata, ..row }))
             }));
             encode(&lines)
         });
@@ -205,6 +212,22 @@ impl PendingRows {
         });
         stream::iter([Ok(first)]).chain(rest).boxed()
     }
+}
+
+/// Returns the metadata of administrators for each package.
+async fn metadata_of(
+    repositories: &Repositories,
+    point: &Point,
+    packages: &[PackageDetail],
+) -> Result<Vec<Vec<KeyValue>>, Failure> {
+    let served = |detail: &PackageDetail| Served {
+        source: detail.source,
+        name: detail.release.package.clone(),
+        version: detail.release.version.clone(),
+    };
+    let served = packages.iter().map(served).collect();
+    let metadata = serve::metadata::of(repositories, (Language::R, point.repo), served).await?;
+    Ok(metadata.into_iter().map(KeyValue::list).collect())
 }
 
 fn encode(lines: &[Line]) -> Result<Bytes, serde_json::Error> {
@@ -245,11 +268,12 @@ fn filter_package(
     FilterResult {
         name: release.package.clone(),
         version: release.version.clone(),
-        blocked: false,
+        blocked: release.blocked.is_some(),
         details: (!filter.omit_package_details).then(|| details(detail, description.as_ref())),
         dependencies: (!filter.omit_dependencies && !filter.omit_package_details)
             .then(|| description.as_ref().map(dependencies).unwrap_or_default()),
         downloads,
+        metadata: Vec::new(),
         vulns: advisories
             .map(|advisories| advisories.of(detail.source, &release.package, &release.version))
             .unwrap_or_default()
@@ -269,7 +293,7 @@ fn details(detail: &PackageDetail, description: Option<&Description>) -> Details
     versions.sort_by_key(|release| (release.archived, std::cmp::Reverse(release.published_at)));
     Details {
         summary: field("Title"),
-        license_types: licenses::families(&licenses),
+        license_types: r::license::licenses(license.as_deref().unwrap_or_default()).types().to_vec(),
         licenses,
         license,
         package_date: field("Date").or_else(|| detail.release.published_at.map(|at| at.day().to_string())),

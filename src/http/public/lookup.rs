@@ -27,8 +27,7 @@ pub(super) async fn requested_point(
     point_at(app, repo, version, snapshot).await
 }
 
-/// Returns the points between which the parameters `from` and `to` ask for the difference; `to` is the newest one if it
-/// is absent.
+/// Returns the two points that the parameters `from` and `to` name; `to` is the newest one if it is absent.
 pub(super) async fn requested_points(
     app: &App,
     catalog: &Catalog,

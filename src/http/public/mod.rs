@@ -56,7 +56,7 @@ use crate::serve;
 /// Maximum number of transactions in a response; old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
 
-/// Maximum size of a request body, in bytes: a DESCRIPTION, or some thousand names.
+/// Maximum size of a request body, in bytes: a DESCRIPTION, or several thousand names.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// Timeout of a request body, ample for a megabyte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -185,7 +185,7 @@ pub async fn answer(
         PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
         PublicRoute::GitWebhook(_) => {
-            // Another method than POST has none.
+            // Only a POST has one.
             let verification = verification.ok_or_else(Failure::no_such_address)?;
             webhook::receive(app, head.principal, &head.parts.headers, verification)?
         }
@@ -273,6 +273,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
         TxKind::Remove => "Remove",
         TxKind::Yank => "Yank",
         TxKind::Subscribe => "Subscribe",
+        TxKind::Promote => "Promote",
         TxKind::Backfill => "Backfill",
     };
     Transaction {

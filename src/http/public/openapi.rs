@@ -58,7 +58,7 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
 ];
-const DOWNLOAD: &[(&str, &str)] = &[("os", "linux, darwin or windows")];
+const DOWNLOAD: &[(&str, &str)] = &[("os", "linux (the default), darwin or windows")];
 const VULNERABILITIES: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
@@ -218,7 +218,7 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/metrics/packages",
-            "Packages by downloads, most first; 404 if downloads are not counted",
+            "Packages by number of downloads, highest first; 404 if downloads are not counted",
             DOWNLOADS,
             "[PackageDownloads]",
         ),

@@ -2,22 +2,28 @@
 
 use super::python_packages;
 use super::vulnerabilities::{self, wire};
-use crate::api::public::package::{ArchivedRelease, Downloads, Link, Package, Release as WireRelease};
+use crate::api::public::package::{
+    ArchivedRelease, Downloads, KeyValue, Link, Package, Release as WireRelease,
+};
 use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::ids::{SourceId, TreeId};
+use crate::model::language::Language;
+use crate::model::license::Licenses;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
 use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
+use crate::r::license::licenses;
 use crate::serve;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::Release;
 use crate::serve::listing::{PackageQuery, UnknownSort};
+use crate::serve::metadata::{self, Served};
 use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
@@ -82,12 +88,17 @@ pub(super) async fn detail(
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let source = (principal.source_name(catalog, detail.source), detail.source, detail.tree);
     let summary = package(catalog, point, source, &detail.description, release.published_at);
+    let served =
+        Served { source: detail.source, name: release.package.clone(), version: release.version.clone() };
+    let metadata = metadata::of_one(&app.repositories, (Language::R, point.repo), served).await?;
     Ok(Package {
+        metadata: Some(KeyValue::list(metadata)),
         name: release.package.clone(),
         version: release.version.clone(),
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         is_archived: release.archived,
+        blocked: release.blocked.is_some(),
         downloads: Downloads { count },
         readme: detail.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: detail.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
@@ -115,6 +126,8 @@ fn package(
     let description = Description::from_bytes(text).ok();
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let part = catalog.tree(tree).and_then(Tree::part);
+    // A row of a Python package has no text.
+    let licenses = (!text.is_empty()).then(|| licenses(&field("License").unwrap_or_default()));
     Package {
         source: source_name,
         source_id: source.0,
@@ -129,6 +142,8 @@ fn package(
         author: field("Author"),
         maintainer: field("Maintainer"),
         license: field("License"),
+        license_expression: licenses.as_ref().and_then(Licenses::expression).map(str::to_owned),
+        license_types: licenses.map(|licenses| licenses.types().to_vec()).unwrap_or_default(),
         url: field("URL"),
         bug_reports: field("BugReports"),
         depends: field("Depends"),
@@ -195,6 +210,8 @@ fn archived_release(
         package_date: field("Date"),
         date_publication: release.published_at.map(|at| at.to_string()),
         license: field("License"),
+        blocked: release.blocked.is_some(),
+        blocking_rule: release.blocked.clone(),
         vulns: vulnerabilities
             .of(source, &release.package, &release.version)
             .iter()
@@ -216,7 +233,7 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         date_publication: release.published_at.map(|at| at.to_string()),
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
-        blocked: false,
+        blocked: release.blocked.is_some(),
     };
     Ok(releases.map(wire).collect())
 }

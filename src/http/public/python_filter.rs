@@ -1,19 +1,21 @@
 //! Rows of `POST /filter/packages` for Python packages.
 
-use super::licenses;
 use super::vulnerabilities::wire;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterResult};
+use crate::api::public::package::KeyValue;
 use crate::http::error::Failure;
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::python::license::LicenseExpression;
 use crate::python::metadata::Metadata;
 use crate::python::name;
 use crate::python::requirement::Requirement;
+use crate::serve::metadata::Served;
 use crate::serve::python::detail::{self, ProjectDetail};
 use crate::serve::python::file::RequestBudget;
 use crate::serve::python::metadata;
 use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{self, RepoError, Repositories};
 use crate::usage::Usage;
 
 /// Maximum number of pages and files that one response requests from an index. Without a limit, one request of a client
@@ -35,8 +37,8 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
     Ok((name.to_owned(), version.map(str::to_owned)))
 }
 
-/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted, and those
-/// of an index of which nothing is known after [`MAX_REQUESTS`] requests to it.
+/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted. Projects
+/// of an index that are still unknown after [`MAX_REQUESTS`] requests to it are omitted, too.
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
@@ -77,6 +79,15 @@ pub(super) async fn rows(
                 row.downloads = usage.totals(&[(detail.source, project)]).await.first().copied();
             }
         }
+        if filter.metadata {
+            let served = Served {
+                source: detail.source,
+                name: project.to_owned(),
+                version: detail.release.version.clone(),
+            };
+            let place = (Language::Python, point.repo);
+            row.metadata = KeyValue::list(serve::metadata::of_one(repositories, place, served).await?);
+        }
         if let Some(advisories) = advisories {
             let findings = advisories.of(detail.source, project, &detail.release.version);
             row.vulns = findings.iter().map(wire).collect();
@@ -92,7 +103,11 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     let licenses = license.as_deref().map(alternatives).unwrap_or_default();
     Details {
         summary: release.facts().find_map(|facts| facts.summary),
-        license_types: licenses::families(&licenses),
+        license_types: metadata
+            .map(crate::python::license_types::licenses)
+            .unwrap_or_default()
+            .types()
+            .to_vec(),
         licenses,
         license,
         package_date: release.uploaded_at().map(|at| at.day().to_string()),

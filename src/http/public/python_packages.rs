@@ -3,18 +3,20 @@
 use serde_json::json;
 
 use super::vulnerabilities::wire;
-use crate::api::public::package::{Downloads, Package, Release};
+use crate::api::public::package::{Downloads, KeyValue, Package, Release};
 use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::python::project::{self, Base};
 use crate::http::target::Query;
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::python::facts::FileFacts;
 use crate::serve;
+use crate::serve::metadata::Served;
 use crate::serve::python::detail::{self, ProjectRelease};
 use crate::serve::python::metadata;
 
@@ -30,7 +32,7 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
     }
 }
 
-/// One project: the version that installers prefer, or that of the parameter `version`.
+/// Returns one project: the version that installers prefer, or that of the parameter `version`.
 pub(super) async fn package(
     app: &App,
     catalog: &Catalog,
@@ -42,6 +44,10 @@ pub(super) async fn package(
     let version = query.get("version").filter(|version| !version.is_empty());
     let detail = detail::project(&app.repositories, point, name, version).await?;
     let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
+    let licenses = metadata
+        .as_ref()
+        .map(|metadata| crate::python::license_types::licenses(metadata))
+        .unwrap_or_default();
     let project = detail.project.as_str();
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
@@ -54,7 +60,10 @@ pub(super) async fn package(
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
+    let served = Served { source: detail.source, name: project.to_owned(), version: release.version.clone() };
+    let custom = serve::metadata::of_one(&app.repositories, (Language::Python, point.repo), served).await?;
     Ok(Package {
+        metadata: Some(KeyValue::list(custom)),
         source: head.principal.source_name(catalog, detail.source),
         source_id: detail.source.0,
         repo_id: point.repo.0,
@@ -69,6 +78,8 @@ pub(super) async fn package(
         author: text("author").or_else(|| text("author_email")),
         maintainer: text("maintainer").or_else(|| text("maintainer_email")),
         license: metadata.as_ref().and_then(|metadata| metadata.license_summary()),
+        license_expression: licenses.expression().map(str::to_owned),
+        license_types: licenses.types().to_vec(),
         url: text("home_page"),
         date_publication: release.uploaded_at().map(|at| at.to_string()),
         downloads: Downloads { count },

@@ -12,7 +12,7 @@ use crate::http::body::Body;
 use crate::http::web::answer;
 use crate::web::frame::{Frame, Root};
 
-/// The API page.
+/// Returns the API page.
 pub(super) fn page(head: &RequestHead<'_>) -> Response<Body> {
     let frame = Frame::new(Root::of_path(head.path), "Public API");
     let html = frame.render(&content(&frame.root));

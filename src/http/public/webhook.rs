@@ -1,4 +1,5 @@
-//! `POST /git-builders/{id}/poll`: a request that a git server signs, or that has a token for the source, triggers a poll.
+//! `POST /git-builders/{id}/poll`: a request that a git server signs, or that has a token for the source, triggers a
+//! poll.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::http::{read_body, response};
 /// Maximum size of a body in bytes: that of GitHub.
 const MAX_BODY: u64 = 25 << 20;
 
-/// Reads the body of a webhook, of which only the signature is computed.
+/// Reads the body of a webhook and computes its signature; the body itself is not used.
 ///
 /// # Errors
 /// 408, 413.

@@ -69,7 +69,7 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
     })
 }
 
-/// Returns the addresses of a project by label. Those of the older fields have the labels that PyPI gives them.
+/// Returns the addresses of a project by label. Addresses in the older fields have the labels that PyPI uses for them.
 fn project_urls(metadata: &Metadata) -> Option<Value> {
     let mut urls = Map::new();
     let older = [("Homepage", &metadata.home_page), ("Download", &metadata.download_url)];
@@ -123,7 +123,7 @@ fn file(file: &ListedFile, base: &Base) -> Value {
     })
 }
 
-/// The interpreters of a wheel, as its file name says: `py3`, `py2.py3`.
+/// Returns the interpreters of a wheel, as its file name states: `py3`, `py2.py3`.
 fn wheel_python(name: &str) -> String {
     let tags = WheelName::parse(name).map(|_| name.trim_end_matches(".whl").rsplit('-').nth(2));
     tags.ok().flatten().unwrap_or_default().to_owned()

@@ -124,8 +124,12 @@ pub(in crate::http) async fn mint(
 
 /// The sections that permit uploads.
 fn publishers(config: &Config) -> impl Iterator<Item = &Federation> {
-    let may_publish =
-        |section: &&Federation| section.scopes.iter().any(|scope| scope.kind != ScopeKind::ReposRead);
+    let may_publish = |section: &&Federation| {
+        section
+            .scopes
+            .iter()
+            .any(|scope| matches!(scope.kind, ScopeKind::SourcesWrite | ScopeKind::GlobalAdmin))
+    };
     let sections: &[Federation] =
         if config.authentication.api_token_auth { &config.federations } else { &[] };
     sections.iter().filter(may_publish)

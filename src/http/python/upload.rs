@@ -1,7 +1,7 @@
 //! `POST /upload/pypi/{source}`: the upload API of PyPI, as twine, `uv publish`, Poetry, Hatch, Flit and PDM use it.
 //!
-//! Statuses and some texts are those of PyPI, because clients decide by them: 409, or 400 with "already exist", means to
-//! Poetry and twine that the file was uploaded before; 5xx is tried again.
+//! Statuses and some texts are those of PyPI, because clients decide by them: 409, or 400 with "already exist", means
+//! to Poetry and twine that the file was uploaded before; 5xx is tried again.
 
 use std::io;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::serve::{ExistingFile, RepoError};
 
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;
-/// Size of everything in a form but the file, in bytes: more than a form within the limits has.
+/// Maximum size of a form without its file, in bytes: more than a form within the limits has.
 const MAX_OVERHEAD: u64 = 64 << 20;
 
 /// Handles an upload of a client that may write the source. The answer is the notices about the file, one on each line.
@@ -64,8 +64,8 @@ pub(in crate::http) async fn answer(
     // Also of a complete form: the connection is used for the next request only when the body has been read.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
-    // SECURITY: an upload may take an hour: its token may be revoked, and its source may have another name since its head
-    // was checked.
+    // SECURITY: an upload may take an hour: its token may be revoked, and its source may have another name since its
+    // head was checked.
     head.principal.require_valid(app)?;
     head.principal.require(&app.state.catalog.get(), access::write_source(source))?;
     let actor = admin::actor(head.principal, head.peer).await;
@@ -90,7 +90,7 @@ pub(in crate::http) async fn answer(
     Ok(response::text("text/plain; charset=utf-8", notices.into_bytes()))
 }
 
-/// Checks what is known before the body is read. Returns the boundary of the form.
+/// Checks the head of the request, before the body is read. Returns the boundary of the form.
 fn check_head(app: &App, source: &str, head: &RequestHead<'_>, body: &Incoming) -> Result<String, Failure> {
     let (headers, config) = (&head.parts.headers, app.state.config.load());
     if !config.authentication.api_token_auth && *head.principal != Principal::Administrator {
@@ -120,7 +120,7 @@ struct FormStream {
     stream: BoxStream<'static, Result<Bytes, io::Error>>,
     reader: FormReader,
     max_file_size: u64,
-    /// Why the bytes of the file ended early.
+    /// The reason why the bytes of the file ended early.
     failure: Option<Failure>,
 }
 
@@ -234,7 +234,8 @@ fn bad_upload(error: &BadUpload) -> Failure {
     Failure { status, ..Failure::bad_request(error.to_string()) }
 }
 
-/// The response to a refused file. 409 is not used: it makes `poetry publish --skip-existing` go on with the next file.
+/// The response to a refused file. 409 is not used: it makes `poetry publish --skip-existing` continue with the next
+/// file.
 fn failure(error: RepoError) -> Failure {
     match error {
         RepoError::FileExists(existing) => {
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_an_existing_file_makes_clients_skip_it() {
-        // What twine and Poetry take for an existing file.
+        // The responses that twine and Poetry treat as an existing file.
         let is_skipped = |failure: &Failure| {
             failure.status == StatusCode::CONFLICT || failure.phrase.to_lowercase().contains("already exist")
         };

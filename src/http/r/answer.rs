@@ -49,7 +49,7 @@ async fn answer_document(
     let modified = *modified;
     let is_conditional = conditional::is_conditional(&parts.headers);
     if is_conditional {
-        // The digest may be known although the bytes are not cached: enough for a 304 without rendering.
+        // The digest may be known although the bytes are not cached: it suffices for a 304 without rendering.
         let representation = match resolved.known_representation() {
             Some(representation) => Some(representation),
             None => {
@@ -178,6 +178,7 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::Storage(_)
         | RepoError::Unsupported { .. }
         | RepoError::NoRules
+        | RepoError::Blocked(_)
         | RepoError::Busy { .. } => ServiceError::Fetch,
     }
 }

@@ -120,7 +120,7 @@ pub(super) async fn binary_of_version(
 /// Returns the plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
 ///
 /// # Errors
-/// 404 for another platform than the tree's.
+/// 404 for a platform that differs from the tree's.
 pub(super) fn plain_name(path: &RPath, tree_platform: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
     let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
     let Some((plain_name, platform)) = file.split_platform() else { return Ok(None) };
@@ -157,7 +157,7 @@ pub(super) async fn binary_by_digest(
 enum ContribDir<'a> {
     /// `src/contrib/`.
     Contrib,
-    /// `src/contrib/{dir}/`: a second record of the package, with another or the same version.
+    /// `src/contrib/{dir}/`: a second record of the package, with the same or a different version.
     Subdirectory(&'a str),
     /// `src/contrib/Archive/{package}/`.
     Archive(&'a str),

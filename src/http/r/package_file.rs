@@ -127,7 +127,7 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        // A new revision has other bytes and the same publication time, so the revision is added.
+        // A new revision has different bytes and the same publication time, so the revision is added.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
             etag,

@@ -64,6 +64,18 @@ pub const fn write_source(name: &str) -> Access<'_> {
     source(Action::WriteSource, name)
 }
 
+/// Plans, requests or approves a promotion to a repository.
+#[must_use]
+pub const fn promote_repository(name: &str) -> Access<'_> {
+    Access { action: Action::Promote, target: Target::Repository(name) }
+}
+
+/// Requires an administrator.
+#[must_use]
+pub const fn administer() -> Access<'static> {
+    server(Action::Administer)
+}
+
 const fn source(action: Action, name: &str) -> Access<'_> {
     Access { action, target: Target::Source(name) }
 }
@@ -90,6 +102,8 @@ pub fn route_access(route: &Route) -> Access<'_> {
         Route::UploadPython { source: name } => source(Action::WriteSource, name),
         Route::Public(route) => public_access(route),
         Route::Admin(route) => admin_access(route),
+        // The form names the action, which the admin API permits.
+        Route::Administration(_) => server(Action::Administer),
     }
 }
 
@@ -166,6 +180,8 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         DataRoute::CreateSource => server(Action::CreateSource),
         // Of these the handler finds the source.
         DataRoute::Upload
+        | DataRoute::GitBuilders
+        | DataRoute::GitBuilds
         | DataRoute::GitBuild(_)
         | DataRoute::GitBuildLog(_)
         | DataRoute::TransactionGitBuild(_) => server(Action::Upload),
@@ -180,17 +196,32 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::UpdateDefinition(name)
         | DataRoute::AddBinaries(name)
         | DataRoute::RemoveBinary(name)
+        // Credentials and local repositories require more, which the handler checks.
+        | DataRoute::CreateGitBuilder(name)
+        | DataRoute::EditGitBuilder(name, _)
+        | DataRoute::DeleteGitBuilder(name, _)
         | DataRoute::PollGitBuilder(name, _)
         | DataRoute::RerunGitBuilder(name, _) => source(Action::WriteSource, name),
         DataRoute::Repo(name) | DataRoute::RepoPackages(name) | DataRoute::Explain(name) => {
             inspect_repository(name)
         }
+        DataRoute::Promote(name) => promote_repository(name),
+        // Of these the handler finds the repository.
+        DataRoute::Promotions
+        | DataRoute::Promotion(_)
+        | DataRoute::ApprovePromotion(_)
+        | DataRoute::RejectPromotion(_) => server(Action::Promote),
         DataRoute::CreateRepo
         | DataRoute::EditRepo(_)
         | DataRoute::DeleteRepo(_)
         | DataRoute::Subscribe(_)
         | DataRoute::ReorderSources(_)
         | DataRoute::Unsubscribe(_, _)
+        | DataRoute::BlockRules
+        | DataRoute::CreateBlockRules
+        | DataRoute::EditBlockRule(_)
+        | DataRoute::DeleteBlockRules
+        | DataRoute::TestBlockRules
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken
@@ -200,17 +231,16 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::StartSync
         | DataRoute::StartBackup
         | DataRoute::RecordBackupTest
-        | DataRoute::GitBuilders
-        | DataRoute::CreateGitBuilder(_)
-        | DataRoute::EditGitBuilder(_, _)
-        | DataRoute::DeleteGitBuilder(_, _)
-        | DataRoute::GitBuilds
         | DataRoute::GitCredentials
         | DataRoute::ImportGitCredential
         | DataRoute::EditGitCredential(_, _)
         | DataRoute::DeleteGitCredential(_, _)
         | DataRoute::StartBackfill
         | DataRoute::StopBackfill(_)
+        | DataRoute::LicenseTypes
+        | DataRoute::Metadata
+        | DataRoute::SetMetadata
+        | DataRoute::DeleteMetadata
         | DataRoute::Storage
         | DataRoute::AdoptStorage
         | DataRoute::SweepStorage

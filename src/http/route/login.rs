@@ -9,15 +9,15 @@ use crate::http::error::Failure;
 pub enum LoginRoute {
     /// `GET /__login__?return=`: redirects to the provider.
     Start,
-    /// `GET /__login__/callback`: the browser comes back from the provider.
+    /// `GET /__login__/callback`: the browser returns from the provider.
     Callback,
-    /// `GET /__logout__`: asks whether to end the session.
+    /// `GET /__logout__`: the form to end the session.
     LogoutPage,
     /// `POST /__logout__`: ends the session.
     Logout,
-    /// `GET /__login__/device?user_code=`: asks whether a device may sign in.
+    /// `GET /__login__/device?user_code=`: the form to permit the sign-in of a device.
     DevicePage,
-    /// `POST /__login__/device`: the answer.
+    /// `POST /__login__/device`: the decision of the user.
     DecideDevice,
     /// `POST /__api__/device`: a device begins a sign-in.
     Device,

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod administration;
 pub mod login;
 pub mod public;
 pub mod repo_path;
@@ -9,6 +10,7 @@ mod table;
 pub mod web;
 
 use admin::AdminRoute;
+use administration::AdministrationPage;
 use http::Method;
 use login::LoginRoute;
 use public::PublicRoute;
@@ -92,6 +94,8 @@ pub enum Route {
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
     Admin(AdminRoute),
+    /// `/__ui__/admin/…`: a page of administrators.
+    Administration(AdministrationPage),
 }
 
 impl Route {
@@ -110,7 +114,8 @@ impl Route {
             | Route::Web { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
-            | Route::UploadPython { .. } => ErrorFormat::Text,
+            | Route::UploadPython { .. }
+            | Route::Administration(_) => ErrorFormat::Text,
             Route::Login(route) if !route.is_api() => ErrorFormat::Text,
             Route::Login(_)
             | Route::PublishingAudience
@@ -123,7 +128,14 @@ impl Route {
     /// Returns true if the answer is a page for people, so that an error is a page too.
     #[must_use]
     pub fn is_page(&self) -> bool {
-        matches!(self, Route::Home | Route::Manual(_) | Route::RepositoryPage { .. } | Route::Web { .. })
+        matches!(
+            self,
+            Route::Home
+                | Route::Manual(_)
+                | Route::RepositoryPage { .. }
+                | Route::Web { .. }
+                | Route::Administration(_)
+        )
     }
 
     /// Returns true for what `Authentication.RequireAuthForUI` closes: pages about repositories, and the lists of all
@@ -178,6 +190,9 @@ pub fn parse(
                 return Err(Failure::method_not_allowed(Method::POST.as_str()));
             }
             return Ok((Route::MintToken, query));
+        }
+        ["__ui__", "admin", rest @ ..] => {
+            return Ok((Route::Administration(AdministrationPage::parse(method, rest)?), query));
         }
         ["__docs__", names @ .., ""] | ["__docs__", names @ ..] => Route::Manual(names.join("/")),
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),

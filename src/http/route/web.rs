@@ -30,8 +30,20 @@ pub enum WebPath {
     Dependencies(String),
     /// `packages/{name}/binaries/`: the binaries of a package.
     Binaries(String),
-    /// `packages/{name}/why/`: which file a client gets, and why.
+    /// `packages/{name}/why/`: the file that a client gets, and the reasons.
     Explanation(String),
+    /// `packages/{name}/versions.atom`: the versions of a package as a feed.
+    VersionFeed(String),
+    /// `packages/{name}/downloads/`: the downloads of a package.
+    Downloads(String),
+    /// `packages/{name}/news/`: what changed in the versions of a package.
+    News(String),
+    /// `packages/{name}/license/`: the text of the licence of a package.
+    License(String),
+    /// `packages/{name}/files/`: the files of a package.
+    Files(String),
+    /// `packages/{name}/files/{path}`: a file of a package.
+    File(String, String),
     /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
     Description(String),
 }
@@ -42,6 +54,12 @@ impl WebPath {
     /// # Errors
     /// 404.
     pub(super) fn parse(rest: &[&str]) -> Result<WebPath, Failure> {
+        // A file of a package may have any name.
+        if let ["packages", package, "files", path @ ..] = rest
+            && path.iter().any(|part| !part.is_empty())
+        {
+            return Ok(WebPath::File((*package).to_owned(), path.join("/")));
+        }
         let rest = match rest {
             [before @ .., "" | "index.html"] => before,
             rest => rest,
@@ -59,6 +77,11 @@ impl WebPath {
             ["packages", package, "dependencies"] => Ok(WebPath::Dependencies((*package).to_owned())),
             ["packages", package, "binaries"] => Ok(WebPath::Binaries((*package).to_owned())),
             ["packages", package, "why"] => Ok(WebPath::Explanation((*package).to_owned())),
+            ["packages", package, "versions.atom"] => Ok(WebPath::VersionFeed((*package).to_owned())),
+            ["packages", package, "downloads"] => Ok(WebPath::Downloads((*package).to_owned())),
+            ["packages", package, "news"] => Ok(WebPath::News((*package).to_owned())),
+            ["packages", package, "license"] => Ok(WebPath::License((*package).to_owned())),
+            ["packages", package, "files"] => Ok(WebPath::Files((*package).to_owned())),
             ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
             _ => Err(Failure::no_such_address()),
         }
@@ -91,6 +114,16 @@ mod tests {
             ("packages/ggplot2/why/", Some(WebPath::Explanation(package()))),
             ("lockfile/", Some(WebPath::LockFile)),
             ("vulnerabilities/", Some(WebPath::Vulnerabilities)),
+            ("packages/ggplot2/versions.atom", Some(WebPath::VersionFeed(package()))),
+            ("packages/ggplot2/downloads/", Some(WebPath::Downloads(package()))),
+            ("packages/ggplot2/news/", Some(WebPath::News(package()))),
+            ("packages/ggplot2/license", Some(WebPath::License(package()))),
+            ("packages/ggplot2/files/", Some(WebPath::Files(package()))),
+            ("packages/ggplot2/files", Some(WebPath::Files(package()))),
+            (
+                "packages/ggplot2/files/inst/index.html",
+                Some(WebPath::File(package(), "inst/index.html".to_owned())),
+            ),
             ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
             ("packages/ggplot2/other", None),
             ("checks/", None),

@@ -16,13 +16,14 @@ use crate::web::failure;
 use crate::web::frame::Root;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// Pages of fewer bytes are not compressed.
-const SMALLEST_COMPRESSED: usize = 1024;
+/// Minimum size of a page that is compressed, in bytes.
+const MIN_COMPRESSED_SIZE: usize = 1024;
 /// The level of compression: about a millisecond for 100 kB.
 const LEVEL: i32 = 6;
 
-/// A page. The `ETag` is the digest of its text, so that only a page that looks different is sent again.
-/// `depends_on_browser` states that another browser gets another page at the same address.
+/// Returns the response with a page. The `ETag` is the digest of its text, so that only a page that looks
+/// different is sent again.
+/// `depends_on_browser`: whether browsers get different pages at the same address.
 #[must_use]
 pub(in crate::http) fn page(
     head: &RequestHead<'_>,
@@ -44,7 +45,7 @@ pub(in crate::http) fn page(
     response
 }
 
-/// The page of a failure, with the headers that the failure has in every format.
+/// Returns the page of a failure, with the headers that the failure has in every format.
 #[must_use]
 pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
     let plain = response::failure(failure, ErrorFormat::Text);
@@ -63,9 +64,15 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
     response
 }
 
+/// A page for one client, which is neither stored nor compressed.
+#[must_use]
+pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
+    with_content(&HeaderMap::new(), status, html)
+}
+
 fn with_content(request: &HeaderMap, status: StatusCode, html: String) -> Response<Body> {
     let bytes = html.into_bytes();
-    let compressed = if bytes.len() >= SMALLEST_COMPRESSED && accepts_gzip(request) {
+    let compressed = if bytes.len() >= MIN_COMPRESSED_SIZE && accepts_gzip(request) {
         assets::gzip(&bytes, LEVEL)
     } else {
         None
@@ -92,7 +99,7 @@ fn without_content(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Sets the headers that all pages have, whatever `Server.ContentTypeSniffing` says.
+/// Sets the headers that all pages have, regardless of `Server.ContentTypeSniffing`.
 fn set_page_headers(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, header_value(assets::policy()));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -103,7 +110,7 @@ fn set_page_headers(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-/// Whether the client accepts gzip (RFC 9110, 12.5.3). The wildcard is not taken for it.
+/// Whether the client accepts gzip (RFC 9110, 12.5.3). The wildcard does not count.
 #[must_use]
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());

@@ -11,10 +11,10 @@ use crate::http::error::Failure;
 use crate::http::response::{self, header_value};
 use crate::web::assets::{self, Asset, assets};
 
-/// The content below a name never changes.
+/// `Cache-Control` of a file whose name contains its digest: the content never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
-/// Robots that follow links would request every day of every package.
+/// The rules for robots: those that follow links would request every day of every package.
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
 /// Answers a request for a file of the pages.
@@ -54,7 +54,8 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    // A page of another version names other digits; the content may differ when that version answers.
+    // A page of another server version names another digest; the content may differ once that version
+    // responds.
     headers.insert(
         header::CACHE_CONTROL,
         if is_current { IMMUTABLE } else { HeaderValue::from_static("no-cache") },

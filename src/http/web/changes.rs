@@ -18,13 +18,13 @@ use crate::serve::difference::{Change, ChangeKind, between};
 use crate::web::changes::{Changes, Row};
 use crate::web::text::segment;
 
-/// Packages on a page.
+/// Number of packages on a page.
 const PER_PAGE: usize = 500;
-/// Highest number of a page; later ones are always empty.
+/// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
 /// Returns the packages that differ since the snapshot in the parameter `since`, of the kind `kind`, in the form
-/// `format`. Without `since`, those that differ since the last change of a day before.
+/// `format`. Without `since`, those that differ since the last earlier day with changes.
 ///
 /// # Errors
 /// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the stores.
@@ -95,7 +95,7 @@ pub(super) async fn answer(
     Ok(answer::page(head, changes.render(context.root), false))
 }
 
-/// The last day with changes before a day; `days` are the newest first.
+/// Returns the last day with changes before a day; `days` are the newest first.
 fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
     days.iter().copied().find(|other| Some(*other) < day)
 }

@@ -10,8 +10,8 @@ use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Part, Version};
 use crate::web::setup::{Distribution, System};
 
-/// Returns the system, and whether it is that of the browser. A parameter that names no known system is ignored, because
-/// links of other servers may name more.
+/// Returns the system, and whether it is that of the browser. A parameter that names no known system is ignored,
+/// because links of other servers may name systems that this one does not know.
 #[must_use]
 pub(super) fn system(
     platforms: &Platforms,
@@ -27,7 +27,7 @@ pub(super) fn system(
     }
 }
 
-/// The system of a name: of a system, or of a distribution as in addresses or as `ubuntu-22.04`.
+/// Returns the system with this name: that of a system, or of a distribution as in addresses or as `ubuntu-22.04`.
 fn named(platforms: &Platforms, text: &str) -> Option<System> {
     match text {
         "linux" => return Some(System::AnyLinux),

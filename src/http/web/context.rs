@@ -1,4 +1,4 @@
-//! What all pages of a snapshot need.
+//! The data that all pages of a snapshot need.
 
 use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
@@ -7,16 +7,21 @@ use crate::http::login;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::Part;
+use crate::serve::history::Subject;
 use crate::web::frame::{Account, Location, Root};
 use crate::web::text::segment;
 
-/// The root of the server for the page of a request, with the link to sign in or out.
+/// Returns the root of the server for the page of a request, with the link to sign in or out.
 pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
     let account = match head.principal {
         Principal::Anonymous => Account::SignedOut(login::start_address(head)),
         Principal::Token(_) | Principal::Administrator => Account::SignedIn,
     };
-    Root::of_path(head.path).with_account(login::is_configured(app).then_some(account))
+    Root::of_path(head.path)
+        .with_account(login::is_configured(app).then_some(account))
+        .with_administration(head.principal.is_administrator())
 }
 
 /// A snapshot, and the request for one of its pages.
@@ -25,6 +30,9 @@ pub(super) struct Context<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) repo: &'a Repository,
     pub(super) point: &'a Point,
+    /// The part of a Bioconductor repository that the page is about.
+    pub(super) part: Option<Part>,
+    pub(super) snapshot: Snapshot,
     pub(super) location: Location,
     pub(super) root: Root,
     pub(super) query: &'a Query,
@@ -32,8 +40,14 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The address of a path of the API of the repository in the state of this snapshot, and of the selected version of
-    /// Bioconductor.
+    /// The snapshot, for the listings of its packages on earlier days.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        let Context { catalog, repo, point, part, snapshot, .. } = *self;
+        Subject { catalog, repo, part, snapshot, point }
+    }
+
+    /// Returns the address of a path in the API of the repository, with parameters for this snapshot and the selected
+    /// version of Bioconductor.
     pub(super) fn api(&self, rest: &str) -> Option<String> {
         let repo = segment(&self.location.repo);
         let address = format!("{}__api__/repos/{repo}/{rest}", self.root);

@@ -6,14 +6,14 @@ use crate::http::error::Failure;
 use crate::r::dependency::DependencyKind;
 use crate::serve;
 use crate::serve::dependency_graph::{ReverseDependency, chain};
-use crate::web::dependencies::{Closure, Required};
+use crate::web::dependencies::{Closure, RequiredPackage};
 use crate::web::dependents::{Dependent, Dependents};
 
-/// Rows on a page.
+/// Number of rows on a page.
 const PER_PAGE: usize = 100;
-/// Highest number of a page; later ones are always empty.
+/// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
-/// Required packages on a page.
+/// Maximum number of required packages on a page.
 const MAX_REQUIRED: usize = 500;
 
 /// The packages that depend on an R package, restricted to the field `kind`, page by page.
@@ -81,7 +81,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
     let details = serve::info::packages(&app.state, context.point, requested).await?;
     let rows = all.iter().zip(details).enumerate().filter_map(|(position, (required, detail))| {
         let detail = detail?;
-        Some(Required {
+        Some(RequiredPackage {
             name: required.name.to_owned(),
             vulnerabilities: found.of(detail.source, required.name, &detail.release.version).len(),
             size: detail.release.size,
@@ -89,7 +89,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
             chain: chain(&all, position).into_iter().map(str::to_owned).collect(),
         })
     });
-    let required: Vec<Required> = rows.collect();
+    let required: Vec<RequiredPackage> = rows.collect();
     let closure = Closure {
         omitted: all.len() - required.len(),
         required,

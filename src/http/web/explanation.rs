@@ -9,7 +9,7 @@ use crate::r::bioconductor::Part;
 use crate::serve::explain::{self, ExplainRequest, Topic};
 use crate::web::explanation::{Decision, Explanation, ServedFile};
 
-/// Longest parameter of a request, in bytes.
+/// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
 
 /// Explains the file for the parameters `platform`, `agent` and `version`, by the functions that serve it.

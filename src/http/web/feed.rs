@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use sha2::Digest as _;
 
 use super::context::Context;
+use super::project;
 use super::repository::{newest_transactions, sources, summary};
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -15,18 +16,19 @@ use crate::http::response;
 use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
-use crate::web::feed::{Entry, Feed};
+use crate::serve::history::Subscriptions;
+use crate::web::feed::{Entry, Feed, VersionEntry, VersionFeed};
 use crate::web::text::segment;
 
-/// Most entries of a feed.
+/// Maximum number of entries of a feed.
 const MAX_ENTRIES: usize = 100;
-/// The time that a feed covers, in microseconds: 30 days.
+/// The period that a feed covers, in microseconds: 30 days.
 const PERIOD: i64 = 30 * 86_400 * SECOND;
 
 /// Answers with the transactions of the last 30 days.
 ///
 /// # Errors
-/// 404 for another snapshot than `latest`, failures of the stores.
+/// 404 for any snapshot but `latest`, failures of the stores.
 pub(super) async fn answer(
     context: &Context<'_>,
     snapshot: Snapshot,
@@ -55,7 +57,48 @@ pub(super) async fn answer(
             })
             .collect(),
     };
-    let text = feed.render();
+    Ok(response(head, feed.render()))
+}
+
+/// Answers with the versions that a repository listed, with the subscriptions of that time.
+///
+/// # Errors
+/// 404 for another snapshot than `latest`, and for a package that it does not have; failures of the stores.
+pub(super) async fn of_package(
+    context: &Context<'_>,
+    package: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    if context.snapshot != Snapshot::Latest {
+        return Err(Failure::not_found("the feed of a package is below /latest/"));
+    }
+    let app = context.app;
+    let detail = project::detail(context, package).await?;
+    let subscriptions = Subscriptions::new(&app.repositories, &context.subject())?;
+    let listed = subscriptions.listings(&app.repositories, &detail.release.package).await?;
+    let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
+    let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {
+        source: context.principal.source_name(context.catalog, listed.source),
+        version: listed.version,
+        at: listed.from,
+    });
+    let feed = VersionFeed {
+        repo: context.location.repo.clone(),
+        package: detail.release.package.clone(),
+        address: format!(
+            "{}/{}/latest/web/packages/{}",
+            base_url::base_url(&app.site.load(), head),
+            segment(&context.location.repo),
+            segment(&detail.release.package)
+        ),
+        updated: updated.unwrap_or(Timestamp(0)),
+        entries: entries.collect(),
+    };
+    Ok(response(head, feed.render()))
+}
+
+/// The response with a feed.
+fn response(head: &RequestHead<'_>, text: String) -> Response<Body> {
     let etag = etag::of_content(Sha256(sha2::Sha256::digest(text.as_bytes()).into()), true);
     let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
     let mut response = match conditional::precondition(&head.parts.headers, current) {
@@ -67,7 +110,7 @@ pub(super) async fn answer(
     headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+    response
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

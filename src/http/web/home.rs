@@ -17,9 +17,9 @@ use crate::serve::listing::{PackageQuery, packages};
 use crate::serve::{self, RepoError};
 use crate::web::home::{self, Found, FoundPackage, RepositoryCard};
 
-/// Packages that a search shows of each repository.
-const SHOWN: usize = 20;
-/// Longest part of a name that is searched for, in characters.
+/// Maximum number of packages that a search shows per repository.
+const MAX_RESULTS: usize = 20;
+/// Maximum length of a search text, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
 /// Answers `/` and `/client/`.
@@ -35,7 +35,8 @@ pub(in crate::http) async fn answer(
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
     let mut cards = Vec::new();
     let mut found = Found { query: searched, packages: Vec::new(), more: Vec::new() };
-    // SECURITY: a repository that the client may not read is in no list, count or search; a hidden one in none at all.
+    // SECURITY: a repository that the client may not read is in no list, count or search; a hidden one is in none for
+    // any client.
     for repo in catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)) {
         let point = newest_point(app, repo).await?;
         let count = match &point {
@@ -71,7 +72,7 @@ async fn search(app: &App, repo: &Repository, point: &Point, found: &mut Found) 
     let query = PackageQuery {
         name_part: found.query.clone(),
         exact_first: true,
-        limit: SHOWN,
+        limit: MAX_RESULTS,
         ..PackageQuery::default()
     };
     let page = packages(&app.repositories, point, query).await?;

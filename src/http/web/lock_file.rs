@@ -24,14 +24,14 @@ use crate::serve;
 use crate::serve::lock_file::{self, MAX_PACKAGES};
 use crate::web::lock_file::{Form, Result as Comparison, Row, State};
 
-/// Maximum size of a form in bytes: a byte of the file has up to three.
+/// Maximum size of a form in bytes: a byte of the file may take three.
 const MAX_FORM: usize = 3 * MAX_FILE + 64;
-/// Time in which a client has to send the file.
+/// Timeout for receiving the file.
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// The field of the form.
 const FIELD: &str = "file";
 
-/// Reads a posted file: the field `file` of a form, or any other body as it is.
+/// Reads a posted file: the field `file` of a form, or any other body unchanged.
 ///
 /// # Errors
 /// 403 for a form of another site, 413 beyond 1 MiB, 408 if the client is too slow.
@@ -67,8 +67,9 @@ pub(in crate::http) async fn read(
     Ok(file)
 }
 
-/// Whether a browser says that a page of another site sends the form; `address` is `Server.Address`. Browsers send
-/// `Sec-Fetch-Site` only over TLS, and to this machine; then it is the host of `Origin` that differs.
+/// Whether the headers of a browser state that a page of another site sends the form; `address` is
+/// `Server.Address`. Browsers send `Sec-Fetch-Site`
+/// only over TLS, and to this machine; without the field, the host of `Origin` differs.
 fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
     if origin::is_own(address, headers) {
         return false;
@@ -107,7 +108,7 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
     let locked = match is_python {
         true => lock_file::python_projects(repositories, point, packages, &advisories).await?,
-        false => lock_file::r_packages(repositories, point, packages, &advisories).await?,
+        false => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
     };
     let intervals: Option<Vec<&[lock_file::Interval]>> =
         locked.iter().map(|row| row.listed.as_deref()).collect();
@@ -177,7 +178,8 @@ fn take(packages: &mut BTreeMap<String, String>, skipped: &mut Vec<String>, name
     }
 }
 
-/// The version of a requirement that allows one only: `3.0` of `flask[async]==3.0; python_version > "3.8"`.
+/// Returns the version of a requirement that allows only one version: `3.0` of `flask[async]==3.0;
+/// python_version > "3.8"`.
 fn exact_version(text: &str) -> Option<String> {
     let (_, version) = text.split(';').next()?.split_once("==")?;
     let version = version.trim_start_matches('=').trim();

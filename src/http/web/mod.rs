@@ -1,5 +1,6 @@
 //! Pages for people: reads what a page shows, and answers with the HTML of [`crate::web`].
 
+pub(super) mod administration;
 pub(super) mod answer;
 pub(super) mod asset;
 mod binaries;
@@ -7,8 +8,10 @@ mod changes;
 mod choice;
 mod context;
 mod dependencies;
+mod downloads;
 mod explanation;
 mod feed;
+mod files;
 pub(super) mod home;
 pub(super) mod lock_file;
 pub(super) mod manual;

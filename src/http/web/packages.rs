@@ -8,15 +8,15 @@ use crate::serve::listing::{PackageQuery, SortBy};
 use crate::web::packages::{List, Row};
 use crate::web::text::segment;
 
-/// Packages on a page.
+/// Number of packages on a page.
 const PER_PAGE: usize = 100;
-/// Highest number of a page; later ones are always empty.
+/// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
 /// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`.
 ///
 /// # Errors
-/// 400 for a page that is no number, failures of the stores.
+/// 400 for a page that is not a number, failures of the stores.
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, catalog, point, query, principal, .. } = context;
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();

@@ -6,25 +6,31 @@ use super::context::Context;
 use super::readme;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
+use crate::model::license::Licenses;
 use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
+use crate::python::license_types;
 use crate::python::metadata::Metadata;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
+use crate::r::license::licenses;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::PackageDetail;
 use crate::serve::listing::{PackageQuery, packages};
+use crate::serve::metadata::Served;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::package::{Dependency, Fact, Package, Vulnerability};
 use crate::web::readme::{Format, Links};
 use crate::web::text::{segment, size};
 
-/// Dependents on the page; their number is always shown.
+/// Maximum number of dependents on the page; their total number is always shown.
 const MAX_DEPENDENTS: usize = 20;
-/// Dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name some hundred thousand.
+/// Maximum number of dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name
+/// several hundred thousand.
 const MAX_DEPENDENCIES: usize = 1000;
-/// Requirements of a Python project on the page.
+/// Maximum number of requirements of a Python project on the page.
 const MAX_REQUIREMENTS: usize = 200;
 
 /// Reads an R package, in the version of the parameter `version` if there is one.
@@ -73,6 +79,8 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
         }
         None => None,
     };
+    let served =
+        Served { source: detail.source, name: release.package.clone(), version: release.version.clone() };
     let install = match (context.repo.kind, release.archived) {
         (RepoKind::Bioconductor, _) => format!("BiocManager::install(\"{}\")", release.package),
         (_, false) => format!("install.packages(\"{}\")", release.package),
@@ -84,11 +92,13 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
             segment(&release.package),
         ),
     };
+    let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
         name: release.package.clone(),
         version: release.version.clone(),
         is_listed: !release.archived,
         yanked: None,
+        blocked: release.blocked.clone(),
         title: field("Title").unwrap_or_default(),
         description: field("Description").unwrap_or_default(),
         language: field("Language").filter(|tag| is_language(tag)),
@@ -98,20 +108,37 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
         dependencies: description.as_ref().map(|d| dependencies(d, &graph)).unwrap_or_default(),
         dependents: dependents(&graph, &release.package),
         readme,
+        metadata: metadata_of(&context, Language::R, served).await?,
         versions: detail.others.len() + 1,
         json: context.api(&format!("packages/{}", segment(&release.package))),
         has_history: true,
         has_graph: true,
         has_description,
+        has_files: detail.archive.is_some(),
+        has_downloads: app.usage.is_on() && !source.is_empty(),
         location: context.location,
     };
     Ok(page.render(context.root))
 }
 
-/// Where relative links of a README lead.
-fn links(context: &Context<'_>, package: &str, has_description: bool) -> Links {
+/// Metadata of administrators for a version.
+async fn metadata_of(
+    context: &Context<'_>,
+    language: Language,
+    served: Served,
+) -> Result<Vec<(String, String)>, Failure> {
+    let place = (language, context.point.repo);
+    let metadata = serve::metadata::of_one(&context.app.repositories, place, served).await?;
+    Ok(metadata.into_iter().collect())
+}
+
+/// The base addresses of relative links in a README.
+pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     let below = |page: &str| context.root.package(&context.location, package, page);
-    Links { description: has_description.then(|| below("DESCRIPTION")), versions: below("versions/") }
+    Links {
+        description: is_r.then(|| below("DESCRIPTION")),
+        news: if is_r { below("news/") } else { below("versions/") },
+    }
 }
 
 /// Whether a text can be the tag of a language (BCP 47).
@@ -130,7 +157,8 @@ fn facts(
     let facts = [
         ("Published", release.published_at.map(|at| Fact::Day(at.day()))),
         ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
-        ("Licence", text("License")),
+        ("License", text("License")),
+        ("SPDX", field("License").and_then(|text| spdx(&text, &licenses(&text)))),
         ("Maintainer", text("Maintainer")),
         ("Author", text("Author")),
         ("URL", field("URL").map(Fact::Links)),
@@ -141,6 +169,12 @@ fn facts(
         ("SHA-256", release.sha256.map(|digest| Fact::Code(digest.to_string()))),
     ];
     facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect()
+}
+
+/// The licenses by their identifiers of SPDX, unless they are written so already.
+fn spdx(text: &str, licenses: &Licenses) -> Option<Fact> {
+    let written = licenses.expression().map_or_else(|| licenses.types().join(", "), str::to_owned);
+    (written != text).then_some(Fact::Text(written))
 }
 
 fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'static str, Vec<Dependency>)> {
@@ -160,7 +194,7 @@ fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'st
     kinds.filter(|(_, dependencies)| !dependencies.is_empty()).collect()
 }
 
-/// The first listed packages that need this one, and the number of all.
+/// Returns the first listed packages that depend on this one, and the number of all.
 fn dependents(graph: &DependencyGraph, package: &str) -> (Vec<String>, usize) {
     let names: BTreeSet<&str> = graph.reverse_dependencies(package).map(|dependent| dependent.name).collect();
     (names.iter().take(MAX_DEPENDENTS).map(|name| (*name).to_owned()).collect(), names.len())
@@ -203,14 +237,23 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
     let found = serve::vulnerabilities::current(&app.state).await;
     let source = context.principal.source_name(context.catalog, detail.source);
+    let has_source = !source.is_empty();
     let published = of_files.iter().filter_map(FileFacts::upload_time).min();
+    let served = Served { source: detail.source, name: name.to_owned(), version: release.version.clone() };
+    let license = metadata.and_then(Metadata::license_summary);
     let requires = of_files.iter().find_map(|facts| facts.requires_python.clone());
     let facts = [
         ("Published", published.map(|at| Fact::Day(at.day()))),
         ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
         ("Python", requires.map(Fact::Text)),
         ("Files", Some(Fact::Text(files.len().to_string()))),
-        ("Licence", metadata.and_then(Metadata::license_summary).map(Fact::Text)),
+        ("License", license.clone().map(Fact::Text)),
+        (
+            "SPDX",
+            license
+                .zip(metadata)
+                .and_then(|(text, metadata)| spdx(&text, &license_types::licenses(metadata))),
+        ),
         (
             "Author",
             metadata.and_then(|m| m.author.clone().or_else(|| m.author_email.clone())).map(Fact::Text),
@@ -228,6 +271,7 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         version: release.version.clone(),
         is_listed: true,
         yanked: release.yanked().map(str::to_owned),
+        blocked: None,
         title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
         language: None,
@@ -237,11 +281,14 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         dependencies: metadata.map(requirements).unwrap_or_default(),
         dependents: (Vec::new(), 0),
         readme,
+        metadata: metadata_of(&context, Language::Python, served).await?,
         versions: detail.releases.len(),
         json: context.api(&format!("packages/{}", segment(name))),
         has_history: false,
         has_graph: false,
         has_description: false,
+        has_files: false,
+        has_downloads: app.usage.is_on() && has_source,
         location: context.location,
     };
     Ok(page.render(context.root))
@@ -254,8 +301,8 @@ fn project_urls(metadata: &Metadata) -> Option<String> {
     (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
 }
 
-/// The requirements of a project as it writes them. Whether they are needed depends on extras and markers, so they are no
-/// links.
+/// The requirements of a project as it writes them. Whether they are needed depends on extras and markers, so
+/// they are not links.
 fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));

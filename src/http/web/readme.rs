@@ -31,7 +31,7 @@ impl Weighter<Key, Html> for SizeWeighter {
 static CACHE: LazyLock<Cache<Key, Html, SizeWeighter>> =
     LazyLock::new(|| Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, SizeWeighter));
 
-/// One conversion at a time: it is CPU-bound.
+/// Held during a conversion: conversions are CPU-bound, so only one runs at a time.
 static CONVERSION: Mutex<()> = Mutex::const_new(());
 
 /// Converts a README; `None` if the server is shutting down.

@@ -28,13 +28,13 @@ use crate::web::repository::{Change, Overview};
 use crate::web::setup::Setup;
 use crate::web::text::{number, segment};
 
-/// Changes on the page.
+/// Maximum number of changes on the page.
 const MAX_CHANGES: usize = 5;
 
 /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot, or to the day in the parameter `day`.
 ///
 /// # Errors
-/// 404 if there is no such repository, 400 for a text that is no day.
+/// 404 if there is no such repository, 400 for a text that is not a day.
 pub(in crate::http) fn redirect(
     catalog: &Catalog,
     name: &str,
@@ -60,7 +60,7 @@ pub(in crate::http) fn redirect(
     });
     let parameters = kept.collect::<Vec<_>>().join("&");
     let parameters = if parameters.is_empty() { parameters } else { format!("?{parameters}") };
-    // A form was sent: its result is another page.
+    // A form was sent: its result is a different page.
     let is_form = query.get("day").is_some() || !parameters.is_empty();
     let status = if is_form { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
     // Relative: a proxy may have removed a prefix of the path.
@@ -68,7 +68,8 @@ pub(in crate::http) fn redirect(
     Ok(response::redirect(status, header_value(format!("{prefix}{snapshot}/{parameters}"))))
 }
 
-/// The name that pages show. SECURITY: a number does not disclose the name of a hidden repository, nor its description.
+/// Returns the name and the description that pages show. SECURITY: a number does not disclose the name of a hidden
+/// repository, nor its description.
 #[must_use]
 pub(super) fn shown_name<'a>(repo: &'a Repository, requested: &'a str) -> (&'a str, &'a str) {
     if repo.hidden && repo.name.as_str() != requested {
@@ -154,7 +155,8 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, overview.render(root), is_detected))
 }
 
-/// The sources of a snapshot, in order: those that are subscribed, or at an earlier time those that had packages.
+/// The sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
+/// packages then.
 pub(super) fn sources(
     catalog: &Catalog,
     repo: &Repository,
@@ -207,7 +209,7 @@ async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Resul
     Ok(changes.collect())
 }
 
-/// What a transaction changed: `3 new, 41 updated`.
+/// Returns the changes of a transaction in short: `3 new, 41 updated`.
 pub(super) fn summary(tx: &Tx) -> String {
     let counts = [
         (tx.counts.added, "new"),

@@ -7,8 +7,8 @@ use http::{Response, StatusCode};
 use super::context::{self, Context};
 use super::repository::shown_name;
 use super::{
-    answer, binaries, changes, choice, dependencies, explanation, feed, lock_file, packages, project,
-    versions, vulnerabilities,
+    answer, binaries, changes, choice, dependencies, downloads, explanation, feed, files, lock_file,
+    packages, project, versions, vulnerabilities,
 };
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -46,6 +46,8 @@ pub(in crate::http) async fn answer(
         catalog: &catalog,
         repo,
         point: &point,
+        part,
+        snapshot,
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
         root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
         query,
@@ -66,6 +68,12 @@ pub(in crate::http) async fn answer(
         | WebPath::Dependencies(package)
         | WebPath::Binaries(package)
         | WebPath::Explanation(package)
+        | WebPath::VersionFeed(package)
+        | WebPath::Downloads(package)
+        | WebPath::News(package)
+        | WebPath::License(package)
+        | WebPath::Files(package)
+        | WebPath::File(package, _)
         | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
@@ -81,7 +89,9 @@ pub(in crate::http) async fn answer(
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
         (WebPath::Versions(_), _) => versions::of_package(context, package).await?,
         (WebPath::History(_), RepoKind::Python) => {
-            return Err(Failure::not_found("the versions of Python projects have the days of their uploads"));
+            return Err(Failure::not_found(
+                "there is no history page for Python projects; the page of their versions shows the day of each upload",
+            ));
         }
         (WebPath::History(_), _) => versions::history(context, package).await?,
         (WebPath::Explanation(_), _) => explanation::page(context, package, (snapshot, part)).await?,
@@ -91,6 +101,20 @@ pub(in crate::http) async fn answer(
         (WebPath::Dependents(_), _) => dependencies::dependents(context, package).await?,
         (WebPath::Dependencies(_), _) => dependencies::closure(context, package).await?,
         (WebPath::Binaries(_), _) => binaries::list(context, package).await?,
+        (WebPath::Downloads(_), _) => downloads::page(context, package).await?,
+        (WebPath::VersionFeed(_), RepoKind::Python) => {
+            return Err(Failure::not_found("feeds of versions are for R packages"));
+        }
+        (WebPath::VersionFeed(_), _) => return feed::of_package(&context, package, head).await,
+        (
+            WebPath::News(_) | WebPath::License(_) | WebPath::Files(_) | WebPath::File(..),
+            RepoKind::Python,
+        ) => {
+            return Err(Failure::not_found("pages of files are for R packages"));
+        }
+        (WebPath::News(_) | WebPath::License(_) | WebPath::Files(_) | WebPath::File(..), _) => {
+            files::page(context, path, package).await?
+        }
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }

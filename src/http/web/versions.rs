@@ -8,6 +8,7 @@ use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::layout::{FileId, link};
 use crate::serve;
+use crate::serve::history::Subscriptions;
 use crate::serve::info::Release;
 use crate::web::history;
 use crate::web::text::segment;
@@ -27,7 +28,11 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
         let address = format!("{snapshot}src/contrib/{folder}{name}_{version}.tar.gz");
         Version {
             version: release.version.clone(),
-            state: if release.archived { "archived" } else { "listed" },
+            state: match (&release.blocked, release.archived) {
+                (Some(_), _) => "blocked",
+                (None, true) => "archived",
+                (None, false) => "listed",
+            },
             published: release.published_at.map(|at| at.day()),
             vulnerabilities: found.of(detail.source, &release.package, &release.version).len(),
             files: vec![File {
@@ -36,7 +41,7 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
                 address: Some(address).filter(|_| context.repo.kind == RepoKind::R),
                 size: release.size,
                 sha256: release.sha256.map(|digest| digest.to_string()),
-                remark: String::new(),
+                remark: release.blocked.clone().unwrap_or_default(),
             }],
         }
     };
@@ -52,18 +57,20 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 /// # Errors
 /// 404, failures of the stores.
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
-    let listed = serve::history::of_package(&context.app.repositories, context.point, package).await?;
+    let repositories = &context.app.repositories;
+    let listed =
+        Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
     if listed.is_empty() {
-        // With the spelling of a package that exists.
+        // Fails with a 404 that names the correct spelling if only the case differs.
         project::detail(&context, package).await?;
     }
-    let rows = listed.into_iter().map(|row| history::Listed {
+    let rows = listed.into_iter().map(|row| history::ListedVersion {
         version: row.version,
         source: context.principal.source_name(context.catalog, row.source),
         from: row.from.day(),
         until: row.until.map(|at| at.day()),
     });
-    let rows: Vec<history::Listed> = rows.collect();
+    let rows: Vec<history::ListedVersion> = rows.collect();
     Ok(history::page(context.root.clone(), &context.location, package, &rows))
 }
 

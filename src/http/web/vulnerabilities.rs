@@ -7,15 +7,15 @@ use crate::http::public::vulnerabilities::rows;
 use crate::model::repository::RepoKind;
 use crate::web::vulnerabilities::{Row, Vulnerabilities};
 
-/// Rows on a page.
+/// Number of rows on a page.
 const PER_PAGE: usize = 100;
-/// Highest number of a page; later ones are always empty.
+/// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
 /// The known vulnerabilities, by package and id, page by page.
 ///
 /// # Errors
-/// 400 for a page that is no number, failures of the stores.
+/// 400 for a page that is not a number, failures of the stores.
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);

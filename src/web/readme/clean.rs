@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 
-/// The elements of a README. `img` does not reach the page: its text replaces it.
+/// The elements of a README. An `img` is replaced by its text.
 pub(super) const ELEMENTS: [&str; 46] = [
     "a",
     "abbr",
@@ -59,25 +59,25 @@ pub(super) const ELEMENTS: [&str; 46] = [
 /// The beginning of all ids: a README cannot take those of the page.
 const ID_PREFIX: &str = "readme-";
 
-/// Longest HTML of a converter, in bytes.
+/// Maximum length of the HTML of a converter, in bytes.
 const MAX_HTML: usize = 4 << 20;
-/// Most tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
+/// Maximum number of tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
 const MAX_TAGS: usize = 10_000;
-/// Most attributes of a tag: the parser compares each with all before it.
+/// Maximum number of attributes of a tag: the parser compares each with all before it.
 const MAX_ATTRIBUTES: usize = 100;
 /// Limit of the product of tags and different tags for formatting: every paragraph repeats the open ones (HTML
 /// standard, reconstruction of the active formatting elements).
 const MAX_REPEATED: usize = 300_000;
-/// Limit of the bytes of what is repeated, which includes attributes.
+/// Maximum size of the repeated tags with their attributes, in bytes.
 const MAX_REPEATED_BYTES: usize = 8 << 20;
 
-/// Where relative links of a README lead.
+/// The base addresses of relative links in a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Links {
     /// The address of the DESCRIPTION, if there is one.
     pub description: Option<String>,
-    /// The address of the page of all versions, for links to the list of changes.
-    pub versions: String,
+    /// The address of the page of what is new; empty if there is none.
+    pub news: String,
 }
 
 /// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long.
@@ -106,7 +106,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
     Some(adapt(&builder.clean(html).to_string()))
 }
 
-/// Decides about relative addresses.
+/// Converts relative addresses.
 struct Relative(Links);
 
 impl<'a> UrlRelativeEvaluate<'a> for Relative {
@@ -124,7 +124,7 @@ fn target(address: &str, links: &Links) -> Option<String> {
     match name.as_str() {
         "description" => links.description.clone(),
         "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
-            Some(links.versions.clone()).filter(|address| !address.is_empty())
+            Some(links.news.clone()).filter(|address| !address.is_empty())
         }
         _ => None,
     }
@@ -133,7 +133,7 @@ fn target(address: &str, links: &Links) -> Option<String> {
 /// Whether the parser of HTML is fast with a text, and its result is not much longer.
 ///
 /// SECURITY: every `<` is taken for the beginning of a tag, also one in a comment or in the value of an attribute, so
-/// that no tag of the parser is left out, whatever precedes it.
+/// that no tag of the parser is left out, regardless of the text before it.
 fn is_simple(html: &str) -> bool {
     const FORMATTING: [&str; 13] =
         ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
@@ -162,7 +162,7 @@ fn is_simple(html: &str) -> bool {
             formatting_bytes += length;
         }
     }
-    // Three equal ones can be open.
+    // Three equal tags can be open.
     let bytes = formatting_bytes.saturating_mul(3).saturating_add(longest_link);
     tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
         && tags.saturating_mul(bytes) <= MAX_REPEATED_BYTES

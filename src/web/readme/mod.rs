@@ -14,11 +14,11 @@ use maud::{PreEscaped, Render, html};
 use super::text::visible;
 pub use clean::Links;
 
-/// Longest README that is converted, in bytes; a longer one is shown as text.
+/// Maximum size of a README that is converted, in bytes; a larger one is shown as text.
 const MAX_CONVERTED: usize = 256 << 10;
-/// Longest README that is shown, in bytes.
+/// Maximum size of a README that is shown, in bytes.
 const MAX_SHOWN: usize = 1 << 20;
-/// Most quotes and lists that begin on one line of Markdown.
+/// Maximum number of quotes and lists that begin on one line of Markdown.
 const MAX_MARKERS: usize = 100;
 
 /// The format of a README.
@@ -52,7 +52,7 @@ impl Format {
 pub struct Html(Arc<str>);
 
 impl Html {
-    /// Its size in bytes.
+    /// Returns its size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.len()
@@ -113,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn links() -> Links {
-        Links { description: Some("DESCRIPTION".to_owned()), versions: "versions/".to_owned() }
+        Links { description: Some("DESCRIPTION".to_owned()), news: "news/".to_owned() }
     }
 
     fn html(text: &str, format: Format) -> String {
@@ -152,7 +152,7 @@ mod tests {
             for (attribute, value) in attributes {
                 assert!(ATTRIBUTES.contains(&attribute.as_str()), "{attribute} of {shown:?}");
                 if attribute == "href" {
-                    let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "versions/"];
+                    let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/"];
                     let value = value.to_ascii_lowercase();
                     let is_known = known.iter().any(|start| value.starts_with(&start.to_ascii_lowercase()));
                     assert!(is_known, "{value} of {shown:?}");
@@ -176,7 +176,7 @@ mod tests {
         assert!(html.contains("<strong>b</strong>") && html.contains("<td>1</td>"), "{html}");
         assert!(html.contains("href=\"https://a.example\" rel=\"nofollow noopener noreferrer\""), "{html}");
         assert!(html.contains("href=\"#readme-alpha-x\"") && html.contains("href=\"DESCRIPTION\""), "{html}");
-        assert!(html.contains("href=\"versions/\""), "NEWS is not shown yet: {html}");
+        assert!(html.contains("href=\"news/\""), "{html}");
         assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
         assert_harmless(&html, text);
     }
@@ -354,7 +354,8 @@ mod tests {
             format!(".. |s| replace:: {}\n\n{}", "a".repeat(400), "|s| ".repeat(50_000)),
             format!(".. _t: https://a.example/{}\n\n{}", "a".repeat(1_900), "t_\n\n".repeat(20_000)),
             "_-".repeat(30_000),
-            // What is open at the end of a paragraph is repeated in all that follow, with its attributes.
+            // Elements that are open at the end of a paragraph are repeated in all following ones, with their
+            // attributes.
             format!("<p><b title=\"{}\">{}", "a".repeat(100_000), "<p>x".repeat(4_000)),
             format!("<p><a title='>{}'>{}", "a".repeat(100_000), "<p>x".repeat(4_000)),
             format!("<p><b{}>{}", numbered(" a", ""), "<p>x".repeat(4_000)),

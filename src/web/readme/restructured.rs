@@ -1,13 +1,13 @@
-//! A small converter of reStructuredText to HTML. It knows what READMEs use; all other text is shown as it is written,
-//! so that nothing is lost. It has no error and does not panic.
+//! A small converter of reStructuredText to HTML. It converts the markup that READMEs use; all other text is shown as
+//! it is written. It accepts every text.
 
 use super::restructured_inline::{Names, escape, inline, key};
 
-/// Deepest nesting of lists, quotes and directives; deeper text is shown as it is written.
+/// Maximum nesting of lists, quotes and directives; deeper text is shown as it is written.
 const MAX_DEPTH: usize = 8;
-/// Longest text or address that names stand for, in bytes: a name of one letter may be used everywhere.
-const MAX_MEANING: usize = 500;
-/// Most lines of a table of columns.
+/// Maximum length of a substituted text or address, in bytes: a name of one letter may occur in many places.
+const MAX_SUBSTITUTION: usize = 500;
+/// Maximum number of lines of a table of columns.
 const MAX_TABLE: usize = 1000;
 /// The characters that underline titles.
 const ADORNMENTS: &str = "=-`:.'\"~^_*+#<>!$%&(),/;?@[\\]{|}";
@@ -41,8 +41,8 @@ fn names(lines: &[&str]) -> Names {
             names.substitutions.insert(name.to_owned(), text);
         }
     }
-    names.targets.retain(|_, address| address.len() <= MAX_MEANING);
-    names.substitutions.retain(|_, text| text.len() <= MAX_MEANING);
+    names.targets.retain(|_, address| address.len() <= MAX_SUBSTITUTION);
+    names.substitutions.retain(|_, text| text.len() <= MAX_SUBSTITUTION);
     names
 }
 
@@ -88,7 +88,7 @@ fn adornment(line: &str) -> Option<char> {
     (line.len() >= 2 && line.chars().all(|c| c == first)).then_some(first)
 }
 
-/// The content behind the mark of a list, the width of the mark, and whether the list is numbered.
+/// Returns the width of the mark of a list item, and whether the list is numbered.
 fn item(line: &str) -> Option<(usize, bool)> {
     let is_bullet = |line: &str| ["*", "+", "-", "•"].contains(&line);
     if is_bullet(line) {
@@ -199,7 +199,7 @@ impl Writer {
         length
     }
 
-    /// Writes lines as they are.
+    /// Writes lines unchanged.
     fn literal(&mut self, lines: &[&str]) {
         let text = outdented(lines).join("\n");
         let text = text.trim_matches('\n');

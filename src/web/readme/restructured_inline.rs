@@ -6,12 +6,13 @@ use maud::html;
 
 use crate::web::text::external;
 
-/// Longest text between two marks, in bytes.
+/// Maximum length of the text between two marks, in bytes.
 const MAX_SPAN: usize = 2000;
-/// Longest name of a reference without marks, in bytes. The limit bounds the search, which is repeated at each word.
+/// Maximum length of the name of a reference without marks, in bytes. The limit bounds the search, which is repeated
+/// at each word.
 const MAX_NAME: usize = 100;
 
-/// What names in a text stand for.
+/// The targets and texts that names in a document stand for.
 #[derive(Default)]
 pub(super) struct Names {
     /// Addresses of `.. _name: address`, by the name in lower case.
@@ -63,12 +64,12 @@ pub(super) fn escape(text: &str) -> String {
     html! { (text) }.into_string()
 }
 
-/// The beginning of a text, so that the search for the end of a mark is bounded.
+/// Returns the beginning of a text, so that the search for the end of a mark is bounded.
 fn window(text: &str) -> &str {
     beginning(text, MAX_SPAN)
 }
 
-/// At most the first bytes of a text.
+/// Returns at most the first `most` bytes of a text.
 fn beginning(text: &str, most: usize) -> &str {
     let mut limit = most.min(text.len());
     while !text.is_char_boundary(limit) {
@@ -77,7 +78,7 @@ fn beginning(text: &str, most: usize) -> &str {
     text.get(..limit).unwrap_or(text)
 }
 
-/// The text between `start` and the next `end`, and the number of bytes to the end of `end`.
+/// Returns the text between `start` and the next `end`, and the number of bytes to the end of `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)> {
     let inside = text.strip_prefix(start)?;
     if inside.starts_with(char::is_whitespace) {
@@ -88,7 +89,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)
     Some((window.get(..at)?, start.len() + at + end.len()))
 }
 
-/// Markup that begins with a mark; the HTML and the number of bytes that it replaces.
+/// Converts markup that begins with a mark; returns the HTML and the number of bytes that it replaces.
 fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     if let Some((literal, length)) = between(rest, "``", "``") {
         return Some((format!("<code>{}</code>", escape(literal)), length));
@@ -159,7 +160,7 @@ fn address(rest: &str) -> Option<(String, usize)> {
         .then(|| (linked(address, Some(address)), address.len()))
 }
 
-/// A backslash makes the next character text, and disappears with a following space.
+/// Converts a backslash: the next character is text; the backslash and a space after it are removed.
 fn escaped(rest: &str) -> Option<(String, usize)> {
     let next = rest.chars().nth(1)?;
     let text = if next.is_whitespace() { String::new() } else { escape(next.encode_utf8(&mut [0; 4])) };

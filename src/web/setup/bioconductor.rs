@@ -15,7 +15,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
             )
             .snippet("R", options.clone())
             .snippet("R", format!("BiocManager::install(version = \"{version}\")"))
-            .snippet("Test it", r::proof(setup, &software)),
+            .snippet("Test it", r::check_command(setup, &software)),
         Client::new("rstudio", "RStudio, Positron, VS Code")
             .remark("All start R, which reads ~/.Rprofile. One version of Bioconductor for all sessions:")
             .snippet("~/.Rprofile", options.clone())

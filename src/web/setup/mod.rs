@@ -51,7 +51,7 @@ pub struct Distribution {
     pub release: String,
 }
 
-/// What the text depends on.
+/// The inputs of the setup text.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The kind of the repository.
@@ -66,7 +66,7 @@ pub struct Setup {
     pub distributions: Vec<Distribution>,
     /// The version of Bioconductor.
     pub bioconductor: Option<String>,
-    /// A package of the repository and its version, for the command that shows whether the setup works.
+    /// A package of the repository and its version, for the command that checks the setup.
     pub example: Option<(String, String)>,
     /// The addresses for uploads to the local sources of a Python repository.
     pub uploads: Vec<String>,
@@ -155,7 +155,7 @@ pub enum Part {
 /// Lines to copy.
 #[derive(Clone, Debug)]
 pub struct Snippet {
-    /// Where they belong: a file, or the program that executes them.
+    /// Their place: a file, or the program that executes them.
     pub place: String,
     /// The lines.
     pub text: String,

@@ -16,7 +16,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     let pip = pip
         .remark("Or for all users of a machine:")
         .snippet("/etc/pip.conf", format!("[global]\nindex-url = {url}\n{trusted}"))
-        .snippet("Test it", proof(setup, &url, host));
+        .snippet("Test it", check_command(setup, &url, host));
     let mut clients = vec![
         pip,
         Client::new("uv", "uv")
@@ -33,8 +33,8 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
         ),
         Client::new("conda", "conda, pixi")
             .remark(
-                "Packages of conda do not come from here; those that pip installs into an environment of conda do, with \
-                 these lines or the settings of pip. pixi reads the index of a project from pixi.toml.",
+                "This server has no conda packages. Packages that pip installs into a conda environment come from here \
+                 with these lines or with the settings of pip. pixi reads the index of a project from pixi.toml.",
             )
             .snippet(
                 "environment.yml",
@@ -49,7 +49,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     ];
     if !setup.uploads.is_empty() {
         let mut twine = Client::new("twine", "twine, to publish")
-            .remark("With a token of the scope sources:write as the password.");
+            .remark("The password is a token with the scope sources:write.");
         for address in &setup.uploads {
             twine = twine.snippet(
                 "Command line",
@@ -62,7 +62,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
 }
 
 /// A command that shows the version that pip would install.
-fn proof(setup: &Setup, url: &str, host: Option<&str>) -> String {
+fn check_command(setup: &Setup, url: &str, host: Option<&str>) -> String {
     let trusted = host.map(|host| format!(" --trusted-host {host}")).unwrap_or_default();
     match &setup.example {
         Some((package, version)) => {

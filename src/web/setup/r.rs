@@ -16,7 +16,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
                  Rprofile.site in the directory etc of R.",
             )
             .snippet("R", options.clone())
-            .snippet("Test it", proof(setup, &url)),
+            .snippet("Test it", check_command(setup, &url)),
         Client::new("rstudio", "RStudio")
             .remark(
                 "RStudio Desktop: Tools, Global Options, Packages, Primary CRAN repository. RStudio Server and \
@@ -32,7 +32,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
             .snippet("R", format!("renv::init(repos = c(CRAN = \"{url}\"))"))
             .remark("For a project that exists:")
             .snippet("R", format!("options(repos = c(CRAN = \"{url}\"))\nrenv::snapshot()"))
-            .remark("To restore any lockfile from here, whatever it names:")
+            .remark("To restore any lockfile from this repository, regardless of the repositories that it names:")
             .snippet(".Rprofile", format!("options(renv.config.repos.override = c(CRAN = \"{url}\"))")),
         Client::new("pak", "pak")
             .remark("pak uses the option repos:")
@@ -71,7 +71,8 @@ fn options(setup: &Setup) -> String {
     }
 }
 
-/// Code that detects the distribution by `/etc/os-release`. A system that is not in the table gets source packages.
+/// Returns code that detects the distribution by `/etc/os-release`. A system that is not in the table gets source
+/// packages.
 fn any_linux(setup: &Setup) -> String {
     let rows: Vec<String> = setup
         .distributions
@@ -104,7 +105,7 @@ fn any_linux(setup: &Setup) -> String {
 }
 
 /// A command that prints the version of a package, and what it should print.
-pub(super) fn proof(setup: &Setup, url: &str) -> String {
+pub(super) fn check_command(setup: &Setup, url: &str) -> String {
     match &setup.example {
         Some((package, version)) => format!(
             "Rscript -e 'cat(available.packages(repos = \"{url}\")[\"{package}\", \"Version\"])'\n# prints {version}"

@@ -9,7 +9,7 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/git-builders",
-        "List builders of git repositories; filtered by the parameter source",
+        "List git builders; filtered by the parameter source",
         None,
         Some("[GitBuilder]"),
     ),
@@ -51,7 +51,7 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/git-builds",
-        "List builds, the newest first; parameters source, name, count, page",
+        "List builds, newest first; parameters source, name, count, page",
         None,
         Some("[GitBuild]"),
     ),

@@ -1,0 +1,204 @@
+//! Block rules on the admin API.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+/// A rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; a list is accepted as input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlockRule {
+    /// Its number; ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// Rules with a lower number come first, from 0; of equal ones the exceptions, then the older ones. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// The name of the package: exact for R, in any spelling for Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_name: Option<String>,
+    /// A version, after one of `<`, `<=`, `>`, `>=` if not only that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The id of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<i64>,
+    /// The type of the source: names it if there is only one source of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_type: Option<String>,
+    /// The name of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_name: Option<String>,
+    /// The id of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<i64>,
+    /// The name of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// A part of the text of the license, ignoring case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// SPDX identifiers, or `Unknown`; in requests also one text with commas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub license_types: Vec<String>,
+    /// Whether the version must have a known vulnerability.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vulns: bool,
+    /// The lowest base score of a vulnerability, 0 to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_severity: Option<f64>,
+    /// Whether a vulnerability without a score counts for `min_severity`; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_unscored: Option<bool>,
+    /// Whether no version of the package may be listed any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted_packages: bool,
+    /// The age below which a version matches: `7d`, `36h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<String>,
+    /// Whether versions that fix a vulnerability are exempt from `min_age`: `pass` (default) or `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_fixes: Option<String>,
+    /// Whether the rule allows what it matches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exception: bool,
+    /// Free text, shown to clients.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Confirms a rule without a criterion, which matches everything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Why the rule has no effect: its source or repository was deleted. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_effect: Option<String>,
+    /// Who created it. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// When it was created, RFC 3339. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+}
+
+/// Reads a list, or a text with commas.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        List(Vec<String>),
+        Text(String),
+        Nothing(()),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::List(list) => list,
+        Form::Text(text) => {
+            text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
+        }
+        Form::Nothing(()) => Vec::new(),
+    })
+}
+
+/// `POST /block-rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreateBlockRules {
+    /// The rules; at least one.
+    pub rules: Vec<BlockRule>,
+    /// Whether no rule is created if one of them is not valid.
+    #[serde(default)]
+    pub fail_all: bool,
+    /// Whether nothing is created: the response shows what would be blocked.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Response to `POST /block-rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedBlockRules {
+    /// The created rules; in a dry run the valid ones.
+    pub rules: Vec<BlockRule>,
+    /// The rules that are not valid.
+    pub refused: Vec<RefusedBlockRule>,
+    /// What a single rule matches now, by repository.
+    pub matches: Vec<BlockRuleMatches>,
+}
+
+/// A rule that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedBlockRule {
+    /// Its position in the request, from 0.
+    pub index: usize,
+    /// The reason.
+    pub error: String,
+}
+
+/// The packages of a repository that a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockRuleMatches {
+    /// The repository.
+    pub repo: String,
+    /// Packages whose listed version matches.
+    pub packages: usize,
+    /// All packages that the repository lists.
+    pub total: usize,
+    /// At most three of them: `name version`.
+    pub examples: Vec<String>,
+}
+
+/// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EditBlockRule {
+    /// Keys of [`BlockRule`] with new values.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub changes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `POST /block-rules/delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeleteBlockRules {
+    /// Numbers and ranges of rules, separated by commas: `5`, `2-77`, `3,4,9`; or `all`.
+    pub id: String,
+}
+
+/// Response to `POST /block-rules/delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletedBlockRules {
+    /// The number of deleted rules.
+    pub deleted: u64,
+}
+
+/// `POST /block-rules/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TestBlockRules {
+    /// The repository.
+    pub repo: String,
+    /// The package.
+    pub package_name: String,
+    /// The version; absent for the one that is listed without rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version of Bioconductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
+}
+
+/// Response to `POST /block-rules/test`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockRulesTest {
+    /// The package.
+    pub package_name: String,
+    /// The tested version.
+    pub version: String,
+    /// Whether it is blocked.
+    pub blocked: bool,
+    /// The first rule that matches, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<BlockRule>,
+    /// Why it matches.
+    pub reason: String,
+    /// The numbers of the rules that were compared, in their order.
+    pub compared: Vec<i64>,
+    /// The highest allowed version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
+    /// The duration of the evaluation, in microseconds.
+    pub microseconds: u64,
+}

@@ -1,0 +1,99 @@
+//! Metadata that administrators give packages.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A key with its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Metadata {
+    /// Its id.
+    pub id: i64,
+    /// The package.
+    pub package_name: String,
+    /// The version; absent for every version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The source; absent for every source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The repository; absent for every repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// The administrator who set the value.
+    pub actor: String,
+    /// When the value was set (RFC 3339).
+    pub changed: String,
+}
+
+/// A value to set: the fields of [`Metadata`] that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MetadataRecord {
+    /// The package.
+    pub package_name: String,
+    /// The version; every version if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The source; every source if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The repository; every repository if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The key: 1 to 100 characters, without line breaks and `=`.
+    pub key: String,
+    /// The value: text of at most 4096 bytes.
+    pub value: String,
+}
+
+/// Sets values, in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetMetadata {
+    /// The values, at most 2000.
+    pub records: Vec<MetadataRecord>,
+    /// Set no value if one is refused.
+    #[serde(default)]
+    pub fail_all: bool,
+    /// Leave the values of existing keys.
+    #[serde(default)]
+    pub succeed_on_existing: bool,
+    /// Replace the values of existing keys.
+    #[serde(default)]
+    pub update_existing: bool,
+}
+
+/// The result of a [`SetMetadata`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MetadataResult {
+    /// Keys that are new.
+    pub created: Vec<Metadata>,
+    /// Keys whose values were replaced.
+    pub updated: Vec<Metadata>,
+    /// Keys that existed and were left.
+    pub unchanged: Vec<Metadata>,
+    /// Values that were refused.
+    pub refused: Vec<RefusedMetadata>,
+}
+
+/// A value that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedMetadata {
+    /// Its position in the request, from 0.
+    pub index: usize,
+    /// The reason.
+    pub error: String,
+}
+
+/// Deletes keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeleteMetadata {
+    /// Their ids.
+    #[serde(default)]
+    pub ids: Vec<i64>,
+    /// Delete all.
+    #[serde(default)]
+    pub all: bool,
+}

@@ -1,0 +1,140 @@
+//! Promotions on the admin API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /repos/{name}/promotions`: plans or requests a promotion to the repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestPromotion {
+    /// The repository whose state is taken. The same repository, with a snapshot, returns it to that snapshot.
+    pub from: String,
+    /// Its snapshot: `latest`, a day, or a transaction; absent for the newest state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Comment, for the transaction and the audit trail.
+    #[serde(default)]
+    pub comment: String,
+    /// Only returns the difference.
+    #[serde(default)]
+    pub plan: bool,
+}
+
+/// The response to a request for a promotion.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestedPromotion {
+    /// The promotion; absent for a plan, and if the repository has that state already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
+    /// The difference, if only it was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PromotionPlan>,
+}
+
+/// `POST /promotions/{id}/approve` and `POST /promotions/{id}/reject`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DecidePromotion {
+    /// Comment, for the audit trail.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// A promotion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Promotion {
+    /// Its number.
+    pub id: i64,
+    /// `requested`, `applied`, `rejected`, or `superseded` by another change of the repository.
+    pub state: String,
+    /// The name that the repository whose state is taken had.
+    pub from: String,
+    /// The repository that changes.
+    pub to: String,
+    /// The snapshot as the request named it.
+    pub snapshot: String,
+    /// The end of the time from which the states of the sources are taken, RFC 3339.
+    pub state_at: String,
+    /// The author of the request.
+    pub requested_by: String,
+    /// Time of the request, RFC 3339.
+    pub requested: String,
+    /// Comment of the request.
+    pub comment: String,
+    /// The author of the decision; without the approval of another person, that of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// Time of the decision, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
+    /// Comment of the decision.
+    #[serde(default)]
+    pub reason: String,
+    /// The transaction that applied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<i64>,
+    /// What it changed, or would change; only in the response to `GET /promotions/{id}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PromotionPlan>,
+}
+
+/// The difference between two states of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotionPlan {
+    /// The sources in the order of the new state, then those that leave it.
+    pub sources: Vec<PromotedSource>,
+    /// The packages that differ, by name; of Bioconductor, those of the release version.
+    pub packages: Vec<PromotedPackage>,
+    /// Sources whose packages are not compared, because their versions are known only for projects that were requested.
+    pub not_compared: Vec<String>,
+    /// The transaction that names the new state, also after later changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<i64>,
+    /// What the new state makes readable for everyone, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A source in two states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotedSource {
+    /// The source.
+    pub name: String,
+    /// The Bioconductor version of the subscription, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its state before; absent if it was not subscribed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<PromotedState>,
+    /// Its state afterwards; absent if it is not subscribed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PromotedState>,
+}
+
+/// The state of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotedState {
+    /// Its position among the subscriptions, from 1.
+    pub position: i64,
+    /// When the state was published, RFC 3339; absent if nothing was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The transaction of the state; absent for an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<i64>,
+}
+
+/// A package that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotedPackage {
+    /// The package.
+    pub name: String,
+    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes), `moved` (another source).
+    pub change: String,
+    /// The version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<String>,
+    /// The version afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_version: Option<String>,
+    /// The source afterwards; of a removed package, the one before.
+    pub source: String,
+}

@@ -1,0 +1,224 @@
+//! Block rules: list, create, change, delete, test.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::block_rule_form::{rule_of_wire, wire_of_rule};
+use super::call::{AdminResult, Call, ok, version};
+use crate::api::block_rule as wire;
+use crate::catalog::Catalog;
+use crate::db;
+use crate::edit::block_rule;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::policy::Rule;
+use crate::serve::block_rules;
+
+/// Maximum size of a request with many rules, in bytes.
+const BULK_LIMIT: usize = 64 << 20;
+/// Maximum number of rules in a request.
+const MAX_RULES: usize = 200_000;
+
+/// `GET /block-rules`: in the order in which they are compared.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    ok(&all(call.app).await?)
+}
+
+/// Returns all rules in their order. Those that this version cannot read are left out; the log names them.
+async fn all(app: &App) -> Result<Vec<wire::BlockRule>, Failure> {
+    let rows = app.state.db.read(db::block_rule::list).await?;
+    let created: HashMap<i64, (String, String)> =
+        rows.into_iter().map(|row| (row.id, (row.created_by, row.created_at.to_string()))).collect();
+    let catalog = app.state.catalog.get();
+    let mut rules: Vec<Arc<Rule>> = catalog.rules.rules.clone();
+    rules.sort_by_key(|rule| rule.order());
+    let wire = |rule: Arc<Rule>| {
+        let (created_by, created) = created.get(&rule.id).cloned().unzip();
+        wire::BlockRule { created_by, created, ..wire_of_rule(&catalog, &rule) }
+    };
+    Ok(rules.into_iter().map(wire).collect())
+}
+
+/// `POST /block-rules`.
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (wire::CreateBlockRules, _) = call.json_up_to(BULK_LIMIT).await?;
+    if body.rules.is_empty() || body.rules.len() > MAX_RULES {
+        return Err(Failure::bad_request(format!("give at least one rule and at most {MAX_RULES}")));
+    }
+    let catalog = app.state.catalog.get();
+    let (mut rules, mut refused) = (Vec::new(), Vec::new());
+    for (index, rule) in body.rules.iter().enumerate() {
+        match rule_of_wire(&catalog, rule) {
+            Ok(rule) => rules.push(rule),
+            Err(failure) => refused.push(wire::RefusedBlockRule { index, error: failure.phrase }),
+        }
+    }
+    if let (Some(first), true) = (refused.first(), body.fail_all || body.rules.len() == 1) {
+        let place = if body.rules.len() == 1 { String::new() } else { format!("rule {}: ", first.index) };
+        return Err(Failure::bad_request(format!("{place}{}", first.error)));
+    }
+    let matches = match (&rules[..], body.rules.len()) {
+        ([rule], 1) => matches(app, rule).await?,
+        _ => Vec::new(),
+    };
+    if !body.dry_run {
+        let ids = block_rule::create(&app.state, &rules, &actor).await?;
+        rules.iter_mut().zip(ids).for_each(|(rule, id)| rule.id = id);
+    }
+    let wire = |rule: &Rule| {
+        let rule = wire_of_rule(&catalog, rule);
+        wire::BlockRule { id: rule.id.filter(|_| !body.dry_run), ..rule }
+    };
+    let created = wire::CreatedBlockRules { rules: rules.iter().map(wire).collect(), refused, matches };
+    let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(response::json(status, &created))
+}
+
+async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, Failure> {
+    let matches = block_rules::matches(&app.repositories, rule).await?.into_iter();
+    let wire = |found: block_rules::RuleMatches| wire::BlockRuleMatches {
+        repo: found.repo,
+        packages: found.packages,
+        total: found.total,
+        examples: found.examples,
+    };
+    Ok(matches.map(wire).collect())
+}
+
+/// `PATCH /block-rules/{id}`.
+pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
+    let app = call.app;
+    let rule = find(&app.state.catalog.get(), id)?;
+    let (body, _): (wire::EditBlockRule, _) = call.json().await?;
+    let catalog = app.state.catalog.get();
+    let current = wire_of_rule(&catalog, &rule);
+    let changed = changed(&current, body.changes)?;
+    let new = Rule { id: rule.id, ..rule_of_wire(&catalog, &changed)? };
+    block_rule::update(&app.state, &new).await?;
+    ok(&wire_of_rule(&app.state.catalog.get(), &new))
+}
+
+fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {
+    let unknown = || {
+        let id: String = id.chars().take(40).collect();
+        Failure::not_found(format!("there is no block rule {id}; rspm list blocklist-rules shows all"))
+    };
+    let number: i64 = id.parse().map_err(|_| unknown())?;
+    catalog.rules.rules.iter().find(|rule| rule.id == number).cloned().ok_or_else(unknown)
+}
+
+/// Applies changes to the JSON form of a rule. A new source, by any key, replaces the old one; so does a repository.
+fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wire::BlockRule, Failure> {
+    let bad = |error: serde_json::Error| Failure::bad_request(error.to_string());
+    let mut form = match serde_json::to_value(current).map_err(bad)? {
+        Value::Object(form) => form,
+        _ => Map::new(),
+    };
+    for keys in [&["source_id", "source_name", "source_type"][..], &["repo_id", "repo"]] {
+        if keys.iter().any(|key| changes.contains_key(*key)) {
+            keys.iter().for_each(|key| drop(form.remove(*key)));
+        }
+    }
+    for (key, value) in changes {
+        match value {
+            Value::Null => drop(form.remove(&key)),
+            Value::String(text) if text.is_empty() => drop(form.remove(&key)),
+            value => drop(form.insert(key, value)),
+        }
+    }
+    serde_json::from_value(Value::Object(form)).map_err(bad)
+}
+
+/// `POST /block-rules/delete`.
+pub(super) async fn delete(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (wire::DeleteBlockRules, _) = call.json().await?;
+    let deleted = block_rule::delete(&app.state, ranges(&body.id)?).await?;
+    ok(&wire::DeletedBlockRules { deleted })
+}
+
+/// Parses `5`, `2-77`, `3,4,9` and `all` to inclusive ranges.
+fn ranges(text: &str) -> Result<Vec<(i64, i64)>, Failure> {
+    let bad = || {
+        Failure::bad_request(
+            "name the rules by their numbers: --id 5, --id 2-77, --id 3,4,9 or --id all; rspm list blocklist-rules shows them",
+        )
+    };
+    if text.trim() == "all" {
+        return Ok(vec![(1, i64::MAX)]);
+    }
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.trim().parse::<i64>().ok().filter(|id| *id > 0).ok_or_else(bad);
+        let (first, last) = (number(first)?, number(last)?);
+        if first <= last { Ok((first, last)) } else { Err(bad()) }
+    };
+    text.split(',').map(range).collect()
+}
+
+/// `POST /block-rules/test`.
+pub(super) async fn test(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (wire::TestBlockRules, _) = call.json().await?;
+    let bioconductor = body.bioc_version.as_deref().map(version).transpose()?;
+    let begin = Instant::now();
+    let test = block_rules::test(
+        &app.repositories,
+        &body.repo,
+        bioconductor,
+        &body.package_name,
+        body.version.as_deref(),
+    );
+    let result = test.await?;
+    let duration = begin.elapsed();
+    let catalog = app.state.catalog.get();
+    ok(&wire::BlockRulesTest {
+        package_name: body.package_name,
+        version: result.version,
+        blocked: result.is_blocked,
+        rule: result.rule.map(|rule| wire_of_rule(&catalog, &rule)),
+        reason: result.reason,
+        compared: result.compared,
+        allowed: result.allowed,
+        microseconds: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_named_by_numbers_and_ranges() {
+        assert_eq!(ranges("5").expect("a number"), [(5, 5)]);
+        assert_eq!(ranges("2-77, 9").expect("a list"), [(2, 77), (9, 9)]);
+        assert_eq!(ranges("all").expect("all"), [(1, i64::MAX)]);
+        for bad in ["", "0", "-1", "7-2", "a", "1,,2", "1-2-3"] {
+            assert!(ranges(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_replaces_or_removes_a_criterion() {
+        let current = wire::BlockRule {
+            source_id: Some(3),
+            source_name: Some("internal".to_owned()),
+            license: Some("GPL".to_owned()),
+            ..wire::BlockRule::default()
+        };
+        let change = |text: &str| {
+            let changes = serde_json::from_str(text).expect("an object");
+            changed(&current, changes)
+        };
+        let new = change(r#"{"source_name":"other","license":null,"priority":5}"#).expect("a rule");
+        assert_eq!((new.source_id, new.source_name.as_deref()), (None, Some("other")));
+        assert_eq!((new.license, new.priority), (None, Some(5)));
+        assert!(change(r#"{"moon":1}"#).is_err());
+    }
+}

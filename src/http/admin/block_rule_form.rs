@@ -1,0 +1,253 @@
+//! Conversion of block rules between their JSON form and that of `policy`: names, units and checks.
+
+use crate::api::block_rule as wire;
+use crate::catalog::Catalog;
+use crate::http::error::{Failure, truncate};
+use crate::model::ids::{RepoId, SourceId};
+use crate::model::license::UNKNOWN;
+use crate::model::source::SourceKind;
+use crate::model::time::SECOND;
+use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
+use crate::python::license::LicenseExpression;
+use crate::serve::find;
+
+/// The priority of a rule without one.
+const DEFAULT_PRIORITY: i64 = 100;
+/// The highest priority number.
+const MAX_PRIORITY: i64 = 1_000_000;
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION: usize = 500;
+/// Maximum length of a name or a part of a license, in characters.
+const MAX_TEXT: usize = 200;
+
+/// Checks a rule and finds its source and repository.
+///
+/// # Errors
+/// 400 for an invalid criterion, 404 for an unknown source or repository.
+pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Rule, Failure> {
+    let priority = rule.priority.unwrap_or(DEFAULT_PRIORITY);
+    if !(0..=MAX_PRIORITY).contains(&priority) {
+        return Err(bad(format!("the priority is a number from 0 to {MAX_PRIORITY}, not {priority}")));
+    }
+    let description = rule.description.trim();
+    if description.chars().count() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
+        return Err(bad(format!("the description is one line of at most {MAX_DESCRIPTION} characters")));
+    }
+    let min_severity = rule.min_severity.map(severity).transpose()?;
+    let min_age = rule.min_age.as_deref().map(age).transpose()?;
+    let fixes_pass = match rule.min_age_fixes.as_deref() {
+        None | Some("pass") => true,
+        Some("wait") => false,
+        Some(_) => return Err(bad("min_age_fixes is pass or wait")),
+    };
+    let criteria = Criteria {
+        package: rule.package_name.as_deref().map(package_name).transpose()?,
+        version: rule
+            .version
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|e: BadRule| bad(e.to_string()))?,
+        source: source(catalog, rule)?,
+        repo: repo(catalog, rule)?,
+        license: rule.license.as_deref().map(|text| line("part of a license", text)).transpose()?,
+        license_types: rule.license_types.iter().map(|id| license_type(id)).collect::<Result<_, _>>()?,
+        vulns: rule.vulns,
+        min_severity,
+        block_unscored: min_severity.is_some() && rule.block_unscored.unwrap_or(true),
+        deleted_packages: rule.deleted_packages,
+        min_age,
+        fixes_pass: min_age.is_some() && fixes_pass,
+    };
+    if criteria.is_empty() && !rule.all {
+        return Err(bad("a rule without a criterion matches everything; --all confirms that"));
+    }
+    Ok(Rule { id: 0, priority, exception: rule.exception, criteria, description: description.to_owned() })
+}
+
+fn bad(reason: impl Into<String>) -> Failure {
+    Failure::bad_request(reason)
+}
+
+fn line(noun: &str, text: &str) -> Result<String, Failure> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > MAX_TEXT || text.chars().any(char::is_control) {
+        return Err(bad(format!("a {noun} is one line of 1 to {MAX_TEXT} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+fn package_name(text: &str) -> Result<String, Failure> {
+    let name = line("package name", text)?;
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return Err(bad(format!(
+            "'{}' is not the name of a package; rules compare whole names, without patterns",
+            truncate(&name)
+        )));
+    }
+    Ok(name)
+}
+
+fn severity(score: f64) -> Result<f64, Failure> {
+    if (0.0..=10.0).contains(&score) {
+        Ok(score)
+    } else {
+        Err(bad(format!("a severity is a base score from 0 to 10, not {score}")))
+    }
+}
+
+fn license_type(id: &str) -> Result<String, Failure> {
+    let id = id.trim();
+    if id.eq_ignore_ascii_case(UNKNOWN) {
+        return Ok(UNKNOWN.to_owned());
+    }
+    let expression: LicenseExpression =
+        id.parse().map_err(|error: crate::python::license::BadLicense| bad(error.to_string()))?;
+    let mut ids = expression.ids();
+    match (ids.next(), ids.next()) {
+        (Some(only), None) if expression.to_string() == only => Ok(only.to_owned()),
+        _ => {
+            Err(bad(format!("'{}' is not one identifier of SPDX; separate several by commas", truncate(id))))
+        }
+    }
+}
+
+/// Parses `7d`, `36h` or a number of days; returns microseconds.
+fn age(text: &str) -> Result<i64, Failure> {
+    let text = text.trim();
+    let (digits, hours) = match text.char_indices().last() {
+        Some((end, 'd')) => (&text[..end], 24),
+        Some((end, 'h')) => (&text[..end], 1),
+        Some(_) | None => (text, 24),
+    };
+    let micros = digits.parse::<i64>().ok().and_then(|number| number.checked_mul(hours * 3600 * SECOND));
+    micros.filter(|age| (1..=MAX_MIN_AGE).contains(age)).ok_or_else(|| {
+        bad(format!(
+            "'{}' is not an age: write days or hours, such as 7d or 36h, up to 3650d",
+            truncate(text)
+        ))
+    })
+}
+
+fn age_text(micros: i64) -> String {
+    let hours = micros / (3600 * SECOND);
+    if hours % 24 == 0 { format!("{}d", hours / 24) } else { format!("{hours}h") }
+}
+
+fn source(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<SourceId>, Failure> {
+    let by_id = rule.source_id.map(|id| {
+        catalog
+            .source_by_id(SourceId(id))
+            .ok_or_else(|| Failure::not_found(format!("there is no source with the id {id}")))
+    });
+    let by_name = rule.source_name.as_deref().map(|name| find::source(catalog, name).map_err(Failure::from));
+    if let Some(source) = by_name.or(by_id).transpose()? {
+        return Ok(Some(source.id));
+    }
+    let Some(kind) = rule.source_type.as_deref() else { return Ok(None) };
+    let kind: SourceKind =
+        kind.parse().map_err(|error: crate::model::source::UnknownSourceKind| bad(error.to_string()))?;
+    let mut sources = catalog.sources.iter().filter(|source| source.kind == kind);
+    match (sources.next(), sources.next()) {
+        (Some(only), None) => Ok(Some(only.id)),
+        (None, _) => Err(Failure::not_found(format!("there is no source of type {kind}"))),
+        (Some(_), Some(_)) => {
+            Err(bad(format!("there are several sources of type {kind}: name one by source_name")))
+        }
+    }
+}
+
+fn repo(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<RepoId>, Failure> {
+    if let Some(name) = &rule.repo {
+        return Ok(Some(find::repo(catalog, name)?.id));
+    }
+    let Some(id) = rule.repo_id else { return Ok(None) };
+    let repo = catalog.repo_by_id(RepoId(id));
+    Ok(Some(repo.ok_or_else(|| Failure::not_found(format!("there is no repository with the id {id}")))?.id))
+}
+
+/// Returns the JSON form of a rule.
+pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
+    let Criteria { package, version, source, repo, license, license_types, .. } = &rule.criteria;
+    let known_source = source.and_then(|id| catalog.source_by_id(id));
+    let known_repo = repo.and_then(|id| catalog.repo_by_id(id));
+    let without_effect = match (source, known_source, repo, known_repo) {
+        (Some(id), None, ..) => Some(format!("its source (id {id}) was deleted")),
+        (_, _, Some(id), None) => Some(format!("its repository (id {id}) was deleted")),
+        _ => None,
+    };
+    wire::BlockRule {
+        id: Some(rule.id),
+        priority: Some(rule.priority),
+        package_name: package.clone(),
+        version: version.as_ref().map(ToString::to_string),
+        source_id: source.map(|id| id.0),
+        source_type: known_source.map(|source| source.kind.as_str().to_owned()),
+        source_name: known_source.map(|source| source.name.to_string()),
+        repo_id: repo.map(|id| id.0),
+        repo: known_repo.map(|repo| repo.name.to_string()),
+        license: license.clone(),
+        license_types: license_types.clone(),
+        vulns: rule.criteria.vulns,
+        min_severity: rule.criteria.min_severity,
+        block_unscored: rule.criteria.min_severity.map(|_| rule.criteria.block_unscored),
+        deleted_packages: rule.criteria.deleted_packages,
+        min_age: rule.criteria.min_age.map(age_text),
+        min_age_fixes: rule
+            .criteria
+            .min_age
+            .map(|_| if rule.criteria.fixes_pass { "pass" } else { "wait" }.to_owned()),
+        exception: rule.exception,
+        description: rule.description.clone(),
+        all: rule.criteria.is_empty(),
+        without_effect,
+        created_by: None,
+        created: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_has_a_valid_form() {
+        let catalog = Catalog::default();
+        let parse = |text: &str| {
+            let rule: wire::BlockRule = serde_json::from_str(text).expect("an object with known keys");
+            rule_of_wire(&catalog, &rule).map_err(|failure| failure.phrase)
+        };
+        for good in [
+            r#"{"package_name":"ggplot2","version":"<4.0.0"}"#,
+            r#"{"license_types":"MIT, unknown"}"#,
+            r#"{"license_types":["apache-2.0"]}"#,
+            r#"{"min_severity":7.5,"block_unscored":false}"#,
+            r#"{"min_age":"7d","min_age_fixes":"wait"}"#,
+            r#"{"all":true}"#,
+        ] {
+            let rule = parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+            let again = rule_of_wire(&catalog, &wire_of_rule(&catalog, &rule)).expect("its own form");
+            assert_eq!(again, rule, "{good}");
+        }
+        for (bad, reason) in [
+            ("{}", "--all"),
+            (r#"{"package_name":"gg*"}"#, "without patterns"),
+            (r#"{"package_name":""}"#, "1 to 200"),
+            (r#"{"version":"~=1.0"}"#, "operators"),
+            (r#"{"license_types":["MYOWN"]}"#, "SPDX"),
+            (r#"{"license_types":["MIT OR ISC"]}"#, "SPDX"),
+            (r#"{"min_severity":11}"#, "0 to 10"),
+            (r#"{"min_age":"soon"}"#, "7d"),
+            (r#"{"min_age":"0d"}"#, "7d"),
+            (r#"{"min_age":"9999999999999999d"}"#, "7d"),
+            (r#"{"vulns":true,"priority":-1}"#, "priority"),
+            (r#"{"source_name":"moon"}"#, "no source 'moon'"),
+            (r#"{"source_type":"local"}"#, "no source of type"),
+            (r#"{"repo":"moon"}"#, "no repository 'moon'"),
+            (r#"{"vulns":true,"description":"two\nlines"}"#, "one line"),
+        ] {
+            let error = parse(bad).expect_err(bad);
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+}

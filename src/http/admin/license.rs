@@ -1,0 +1,24 @@
+//! Types of licenses.
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::license::LicenseType;
+use crate::model::license::{UNKNOWN, all};
+use crate::serve;
+
+/// The name of [`UNKNOWN`].
+const UNKNOWN_NAME: &str = "A license without an identifier of SPDX";
+
+/// `GET /license-types?current=`.
+pub(super) async fn types(call: Call<'_>) -> AdminResult {
+    let names = || all().into_iter().chain([(UNKNOWN, UNKNOWN_NAME)]);
+    if !call.query.flag("current") {
+        let row = |(id, name): (&str, &str)| LicenseType { id: id.into(), name: name.into(), packages: None };
+        return ok(&names().map(row).collect::<Vec<_>>());
+    }
+    let current = serve::license_types::current(&call.app.repositories).await?;
+    let name = |id: &str| names().find(|(known, _)| *known == id).map_or("", |(_, name)| name).to_owned();
+    let rows = current.into_iter();
+    ok(&rows
+        .map(|(id, packages)| LicenseType { name: name(&id), id, packages: Some(packages) })
+        .collect::<Vec<_>>())
+}

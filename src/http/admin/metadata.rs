@@ -1,0 +1,102 @@
+//! Metadata that administrators give packages.
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::metadata::{
+    DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
+};
+use crate::catalog::Catalog;
+use crate::db;
+use crate::edit::OnExisting;
+use crate::edit::metadata::{self, MetadataStatus, NewMetadata};
+use crate::http::error::Failure;
+use crate::serve::find;
+
+/// Maximum size of the body of a request that sets values, in bytes.
+const MAX_BODY: usize = 16 << 20;
+
+fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
+    let source = row.scope.source.map(|id| {
+        catalog.source_by_id(id).map_or_else(|| id.0.to_string(), |source| source.name.to_string())
+    });
+    let repo = row
+        .scope
+        .repo
+        .map(|id| catalog.repo_by_id(id).map_or_else(|| id.0.to_string(), |repo| repo.name.to_string()));
+    Metadata {
+        id: row.id,
+        package_name: row.scope.name,
+        version: Some(row.scope.version).filter(|version| !version.is_empty()),
+        source,
+        repo,
+        key: row.key,
+        value: row.value,
+        actor: row.actor,
+        changed: row.changed_at.to_string(),
+    }
+}
+
+/// `GET /metadata?package=&key=&source=&repo=`.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    let (app, query) = (call.app, call.query);
+    let catalog = app.state.catalog.get();
+    let source = query.get("source").map(|name| find::source(&catalog, name)).transpose()?;
+    let repo = query.get("repo").map(|name| find::repo(&catalog, name)).transpose()?;
+    let mut rows = app.state.db.read(db::metadata::list).await?;
+    let fold = query.get("package").map(crate::python::name::normalize);
+    rows.retain(|row| {
+        fold.as_ref().is_none_or(|fold| row.scope.fold == *fold)
+            && query.get("key").is_none_or(|key| row.key == key)
+            && source.is_none_or(|source| row.scope.source == Some(source.id))
+            && repo.is_none_or(|repo| row.scope.repo == Some(repo.id))
+    });
+    ok(&rows.into_iter().map(|row| wire(&catalog, row)).collect::<Vec<_>>())
+}
+
+/// `POST /metadata`.
+pub(super) async fn set(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (SetMetadata, _) = call.json_up_to(MAX_BODY).await?;
+    let existing = match (body.succeed_on_existing, body.update_existing) {
+        (true, true) => {
+            return Err(Failure::bad_request("choose one of --succeed-on-existing and --update-existing"));
+        }
+        (true, false) => OnExisting::Succeed,
+        (false, true) => OnExisting::Replace,
+        (false, false) => OnExisting::Fail,
+    };
+    let new = |record: MetadataRecord| NewMetadata {
+        package: record.package_name,
+        version: record.version.unwrap_or_default(),
+        source: record.source.unwrap_or_default(),
+        repo: record.repo.unwrap_or_default(),
+        key: record.key,
+        value: record.value,
+    };
+    let records = body.records.into_iter().map(new).collect();
+    let results = metadata::set(&app.state, records, (existing, body.fail_all), &actor).await?;
+    let catalog = app.state.catalog.get();
+    let mut result = MetadataResult::default();
+    for (index, row) in results.into_iter().enumerate() {
+        match row {
+            Ok((row, MetadataStatus::Created)) => result.created.push(wire(&catalog, row)),
+            Ok((row, MetadataStatus::Updated)) => result.updated.push(wire(&catalog, row)),
+            Ok((row, MetadataStatus::Unchanged)) => result.unchanged.push(wire(&catalog, row)),
+            Err(error) => result.refused.push(RefusedMetadata { index, error }),
+        }
+    }
+    ok(&result)
+}
+
+/// `POST /metadata/delete`.
+pub(super) async fn delete(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (DeleteMetadata, _) = call.json().await?;
+    let ids = match (body.all, body.ids) {
+        (true, ids) if ids.is_empty() => None,
+        (false, ids) if !ids.is_empty() => Some(ids),
+        _ => return Err(Failure::bad_request("name the ids to delete, or all")),
+    };
+    let rows = metadata::delete(&app.state, ids).await?;
+    let catalog = app.state.catalog.get();
+    ok(&rows.into_iter().map(|row| wire(&catalog, row)).collect::<Vec<_>>())
+}

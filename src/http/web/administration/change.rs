@@ -1,0 +1,354 @@
+//! What a form changes: a request to the admin API. Pure.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::http::route::administration::AdministrationPage;
+use crate::http::target::Query;
+use crate::web::administration::Section;
+use crate::web::administration::form::{ACTION, CONFIRM, OBJECT};
+use crate::web::frame::Root;
+use crate::web::text::segment;
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// A request to the admin API.
+#[derive(Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) method: Method,
+    /// Below `/__api__/admin/v1`, with its query.
+    pub(super) path: String,
+    pub(super) body: Value,
+    /// The field that a refusal is about.
+    pub(super) field: &'static str,
+    /// The page that follows.
+    pub(super) then: Target,
+    /// Names the text of that page; see [`done_text`].
+    pub(super) done: &'static str,
+    /// Whether the response has a token that is shown once.
+    pub(super) shows_token: bool,
+}
+
+/// The page that follows a change.
+#[derive(Debug, PartialEq)]
+pub(super) enum Target {
+    /// The first page of a section.
+    Section(Section),
+    /// The page of an object.
+    Object(Section, String),
+}
+
+impl Target {
+    pub(super) fn address(&self, root: &Root) -> String {
+        match self {
+            Target::Section(section) => section.address(root),
+            Target::Object(section, name) => section.object(root, name),
+        }
+    }
+}
+
+/// A form that cannot be sent to the API.
+#[derive(Debug, PartialEq)]
+pub(super) struct Invalid {
+    pub(super) field: &'static str,
+    pub(super) message: String,
+}
+
+fn invalid(field: &'static str, message: &str) -> Invalid {
+    Invalid { field, message: message.to_owned() }
+}
+
+/// The text of a page after a change. SECURITY: only these texts, because anyone can make a link with a text.
+pub(super) fn done_text(name: &str) -> Option<&'static str> {
+    match name {
+        "created" => Some("Created."),
+        "renamed" => Some("Renamed."),
+        "deleted" => Some("Deleted."),
+        "changed" => Some("Changed."),
+        "opened" => Some("Changed. Everyone who reaches the server can read these packages now."),
+        "started" => Some("The job was started; the page of jobs shows its progress and its result."),
+        "revoked" => Some("Revoked."),
+        _ => None,
+    }
+}
+
+/// A request with the most common values.
+fn change(method: Method, path: String, body: Value, (then, done): (Target, &'static str)) -> Change {
+    Change { method, path, body, field: "", then, done, shows_token: false }
+}
+
+/// Returns the request that a form of a page stands for.
+///
+/// # Errors
+/// A field that is missing or not valid.
+pub(super) fn plan(page: &AdministrationPage, form: &Query) -> Result<Change, Invalid> {
+    let action = form.get(ACTION).unwrap_or_default();
+    match page {
+        AdministrationPage::Sources => sources(action, form),
+        AdministrationPage::Source(name) => source(action, form, name),
+        AdministrationPage::Repositories => repositories(action, form),
+        AdministrationPage::Repository(name) => repository(action, form, name),
+        AdministrationPage::Storage => storage(action, form),
+        AdministrationPage::Tokens => tokens(action, form),
+        AdministrationPage::Start | AdministrationPage::Jobs => Err(unknown()),
+    }
+}
+
+fn unknown() -> Invalid {
+    invalid("", "the page has no such form; open it again")
+}
+
+/// The text of a field without spaces around it.
+fn text<'a>(form: &'a Query, name: &str) -> &'a str {
+    form.get(name).unwrap_or_default().trim()
+}
+
+/// The text of a field that must not be empty.
+fn required<'a>(form: &'a Query, name: &'static str, message: &str) -> Result<&'a str, Invalid> {
+    let text = text(form, name);
+    if text.is_empty() { Err(invalid(name, message)) } else { Ok(text) }
+}
+
+/// Checks that the box of an action that cannot be undone is ticked.
+fn require_confirmation(form: &Query) -> Result<(), Invalid> {
+    match form.get(CONFIRM) {
+        Some("yes") => Ok(()),
+        _ => Err(invalid(CONFIRM, "tick the box to confirm")),
+    }
+}
+
+fn name(form: &Query) -> Result<&str, Invalid> {
+    required(form, "name", "enter a name")
+}
+
+fn new_name(form: &Query) -> Result<&str, Invalid> {
+    required(form, "new_name", "enter the new name")
+}
+
+fn flag(form: &Query, name: &'static str) -> Result<bool, Invalid> {
+    match form.get(name) {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        _ => Err(invalid(name, "choose yes or no")),
+    }
+}
+
+fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
+    match action {
+        "create" => {
+            let name = name(form)?;
+            let body = json!({ "name": name, "type": text(form, "type") });
+            let then = Target::Object(Section::Sources, name.to_owned());
+            Ok(Change { field: "name", ..change(Method::POST, "/sources".into(), body, (then, "created")) })
+        }
+        "sync" => {
+            let body = json!({ "type": text(form, "type") });
+            let then = Target::Section(Section::Jobs);
+            Ok(Change { field: "type", ..change(Method::POST, "/sync".into(), body, (then, "started")) })
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
+    let path = format!("/sources/{}", segment(name));
+    match action {
+        "rename" => {
+            let new = new_name(form)?;
+            let then = Target::Object(Section::Sources, new.to_owned());
+            let body = json!({ "new_name": new });
+            Ok(Change { field: "new_name", ..change(Method::PATCH, path, body, (then, "renamed")) })
+        }
+        "delete" => {
+            require_confirmation(form)?;
+            let then = Target::Section(Section::Sources);
+            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, (then, "deleted")) })
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
+    if action != "create" {
+        return Err(unknown());
+    }
+    let name = name(form)?;
+    let body = json!({
+        "name": name,
+        "type": text(form, "type"),
+        "description": text(form, "description"),
+        "authenticated": flag(form, "authenticated")?,
+    });
+    let then = Target::Object(Section::Repositories, name.to_owned());
+    Ok(Change { field: "name", ..change(Method::POST, "/repos".into(), body, (then, "created")) })
+}
+
+fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
+    let path = format!("/repos/{}", segment(name));
+    let here = || Target::Object(Section::Repositories, name.to_owned());
+    let edit = |body: Value, field: &'static str, then: (Target, &'static str)| {
+        Ok(Change { field, ..change(Method::PATCH, path.clone(), body, then) })
+    };
+    match action {
+        "describe" => {
+            let body = json!({ "description": text(form, "description") });
+            edit(body, "description", (here(), "changed"))
+        }
+        "visibility" => {
+            let (hidden, authenticated) = (flag(form, "hidden")?, flag(form, "authenticated")?);
+            let body = json!({ "hidden": hidden, "authenticated": authenticated });
+            edit(body, "authenticated", (here(), "changed"))
+        }
+        "rename" => {
+            let new = new_name(form)?;
+            let then = Target::Object(Section::Repositories, new.to_owned());
+            edit(json!({ "new_name": new }), "new_name", (then, "renamed"))
+        }
+        "delete" => {
+            require_confirmation(form)?;
+            let then = (Target::Section(Section::Repositories), "deleted");
+            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, then) })
+        }
+        "subscribe" => {
+            let source = required(form, "source", "choose a source")?;
+            let version = Some(text(form, "version")).filter(|version| !version.is_empty());
+            let body = json!({ "source": source, "version": version });
+            let path = format!("{path}/sources");
+            Ok(Change { field: "source", ..change(Method::POST, path, body, (here(), "changed")) })
+        }
+        "reorder" => {
+            let sources = required(form, "sources", "enter all sources of the repository")?;
+            let sources: Vec<&str> =
+                sources.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+            let (path, body) = (format!("{path}/sources"), json!({ "sources": sources }));
+            Ok(Change { field: "sources", ..change(Method::PUT, path, body, (here(), "changed")) })
+        }
+        "unsubscribe" => {
+            let object = text(form, OBJECT);
+            let (source, version) = match object.split_once(' ') {
+                Some((source, version)) => (source, format!("?version={}", segment(version))),
+                None => (object, String::new()),
+            };
+            let path = format!("{path}/sources/{}{version}", segment(source));
+            Ok(change(Method::DELETE, path, Value::Null, (here(), "changed")))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
+    let jobs = || (Target::Section(Section::Jobs), "started");
+    match action {
+        "sweep" => {
+            let class = Some(text(form, OBJECT)).filter(|class| !class.is_empty());
+            if class.is_some() {
+                require_confirmation(form)?;
+            }
+            let body = json!({ "confirm": class.into_iter().collect::<Vec<_>>() });
+            Ok(change(Method::POST, "/storage/sweep".into(), body, jobs()))
+        }
+        "restore" => {
+            require_confirmation(form)?;
+            Ok(change(Method::POST, "/storage/restore".into(), json!({ "classes": [] }), jobs()))
+        }
+        "adopt" => {
+            require_confirmation(form)?;
+            let then = (Target::Section(Section::Storage), "changed");
+            Ok(change(Method::POST, "/storage/adopt".into(), json!({ "classes": [] }), then))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
+    let here = Target::Section(Section::Tokens);
+    match action {
+        "create" => {
+            let description = required(form, "description", "enter the purpose of the token")?;
+            let days = match text(form, "expires") {
+                "" => None,
+                days => Some(days.parse::<u32>().map_err(|_| {
+                    invalid("expires", "the lifetime is a number of days, such as 90; empty for none")
+                })?),
+            };
+            let objects: Vec<&str> =
+                text(form, "objects").split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+            let body = json!({
+                "scopes": [{ "scope": text(form, "scope"), "objects": objects }],
+                "description": description,
+                "user": text(form, "user"),
+                "expires_in": days.map(|days| i64::from(days) * DAY),
+            });
+            let created = change(Method::POST, "/tokens".into(), body, (here, "created"));
+            Ok(Change { field: "objects", shows_token: true, ..created })
+        }
+        "revoke" => {
+            let body = json!({ "guid": text(form, OBJECT) });
+            Ok(change(Method::POST, "/tokens/revoke".into(), body, (here, "revoked")))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(page: &AdministrationPage, form: &str) -> Result<(String, Value), &'static str> {
+        let form = Query::parse(Some(form), 4096).expect("a form");
+        let change = plan(page, &form).map_err(|invalid| invalid.field)?;
+        Ok((format!("{} {}", change.method, change.path), change.body))
+    }
+
+    #[test]
+    fn each_form_is_a_request_of_the_admin_api() {
+        let repo = AdministrationPage::Repository("a b".to_owned());
+        let source = AdministrationPage::Source("team".to_owned());
+        let request = |text: &str, body: Value| Ok((text.to_owned(), body));
+        for (page, form, expected) in [
+            (
+                &AdministrationPage::Sources,
+                "action=create&name=+team+&type=local",
+                request("POST /sources", json!({ "name": "team", "type": "local" })),
+            ),
+            (&AdministrationPage::Sources, "action=create&name=+", Err("name")),
+            (
+                &AdministrationPage::Sources,
+                "action=sync&type=cran",
+                request("POST /sync", json!({ "type": "cran" })),
+            ),
+            (&source, "action=rename&new_name=x", request("PATCH /sources/team", json!({ "new_name": "x" }))),
+            (&source, "action=delete", Err("confirm")),
+            (&source, "action=delete&confirm=yes", request("DELETE /sources/team", Value::Null)),
+            (
+                &repo,
+                "action=unsubscribe&object=bioc+3.20",
+                request("DELETE /repos/a%20b/sources/bioc?version=3.20", Value::Null),
+            ),
+            (
+                &repo,
+                "action=reorder&sources=a,+b,",
+                request("PUT /repos/a%20b/sources", json!({ "sources": ["a", "b"] })),
+            ),
+            (&repo, "action=visibility&hidden=true&authenticated=x", Err("authenticated")),
+            (
+                &AdministrationPage::Storage,
+                "action=sweep",
+                request("POST /storage/sweep", json!({ "confirm": [] })),
+            ),
+            (&AdministrationPage::Storage, "action=sweep&object=cran", Err("confirm")),
+            (&AdministrationPage::Tokens, "action=create&description=d&expires=soon", Err("expires")),
+            (&AdministrationPage::Jobs, "action=create", Err("")),
+        ] {
+            assert_eq!(planned(page, form), expected, "{form}");
+        }
+        let (_, body) = planned(
+            &AdministrationPage::Tokens,
+            "action=create&description=d&expires=2&scope=repos:read&objects=a,b",
+        )
+        .expect("a token");
+        assert_eq!(body["expires_in"], json!(172_800));
+        assert_eq!(body["scopes"][0]["objects"], json!(["a", "b"]));
+    }
+}

@@ -1,0 +1,139 @@
+//! The defence of forms against requests that pages of other sites send (cross-site request forgery): the browser says
+//! that a page of this server sends the form, and the form has a token that only a page for this client has.
+
+use std::sync::LazyLock;
+
+use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use zeroize::Zeroizing;
+
+use crate::api::error::Code;
+use crate::auth;
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::http::login::{cookie, origin};
+use crate::http::target::Query;
+use crate::web::administration::form::TOKEN;
+
+/// The secret of clients of the admin socket, which send none.
+static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secret);
+
+/// Returns the token of a client: a digest of its secrets, the session or the password, so that it ends with them.
+/// SECURITY: pages with it are not compressed, because the size of a compressed page would disclose it piece by piece to
+/// who can choose another part of the page.
+pub(super) fn of(headers: &HeaderMap) -> String {
+    let field = |value: Option<&http::HeaderValue>| {
+        value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()
+    };
+    let authorization = field(headers.get(AUTHORIZATION));
+    let session = cookie::find(headers, cookie::SESSION).unwrap_or_default();
+    let secret = match (authorization.as_str(), session) {
+        ("", "") => SOCKET_SECRET.as_str(),
+        _ => session,
+    };
+    auth::digest(&format!("form {authorization} {secret}")).to_string()
+}
+
+/// Checks that a form has the token of the client.
+///
+/// # Errors
+/// 403.
+pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> {
+    // Digests are compared, so the time does not depend on the token.
+    let sent = form.get(TOKEN).unwrap_or_default();
+    if auth::digest(sent) == auth::digest(&of(headers)) {
+        return Ok(());
+    }
+    Err(refusal("the form is of another session or has expired; open the page again"))
+}
+
+/// Checks that a page of this server sends a form.
+///
+/// # Errors
+/// 403, also for a body that is no form.
+pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let headers = &head.parts.headers;
+    let media_type = field(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(refusal(
+            "this address accepts only the forms of its page; programs use /__api__/admin/v1/",
+        ));
+    }
+    if is_own_page(app.site.load().address.as_deref(), headers) {
+        return Ok(());
+    }
+    Err(refusal("the form must be sent from a page of this server"))
+}
+
+/// Whether the browser says so; `address` is `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS, and to this
+/// machine; otherwise the host of `Origin` must be that of the address, or of the request.
+fn is_own_page(address: Option<&str>, headers: &HeaderMap) -> bool {
+    if field(headers, "sec-fetch-site").is_some() || address.is_some() {
+        return origin::is_own(address, headers);
+    }
+    let host = field(headers, ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
+    host.is_some_and(|(_, host)| Some(host) == field(headers, HOST.as_str()))
+}
+
+fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn refusal(phrase: &str) -> Failure {
+    Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.insert(*name, value.parse().expect("a value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_session_or_password() {
+        let session = |digit: &str| format!("ppm={}", digit.repeat(64));
+        let one = headers(&[("cookie", &session("1"))]);
+        let token = of(&one);
+        assert_eq!(token, of(&headers(&[("cookie", &format!("a=b; {}", session("1")))])));
+        for other in [
+            headers(&[]),
+            headers(&[("cookie", &session("2"))]),
+            headers(&[("authorization", "Bearer x")]),
+            headers(&[("authorization", "Bearer x"), ("cookie", &session("1"))]),
+        ] {
+            assert_ne!(token, of(&other));
+            let form = Query::parse(Some(&format!("{TOKEN}={token}")), 4096).expect("a form");
+            assert!(require(&one, &form).is_ok());
+            assert_eq!(require(&other, &form).expect_err("another client").status, StatusCode::FORBIDDEN);
+        }
+        assert!(require(&one, &Query::default()).is_err());
+    }
+
+    #[test]
+    fn a_form_comes_from_a_page_of_this_server() {
+        let host = ("host", "pm.example");
+        let own = ("origin", "https://pm.example");
+        for (address, fields, expected) in [
+            (None, vec![host, own], true),
+            (None, vec![host, ("sec-fetch-site", "same-origin")], true),
+            (None, vec![host], false),
+            (None, vec![host, ("origin", "null")], false),
+            (None, vec![host, ("origin", "https://other.example")], false),
+            (None, vec![host, own, ("sec-fetch-site", "same-site")], false),
+            (None, vec![host, own, ("sec-fetch-site", "none")], false),
+            (None, vec![host, own, ("sec-fetch-site", "cross-site")], false),
+            (Some("https://pm.example/rspm"), vec![("host", "inner"), own], true),
+            (Some("https://pm.example/rspm"), vec![("host", "inner"), ("origin", "http://inner")], false),
+        ] {
+            assert_eq!(is_own_page(address, &headers(&fields)), expected, "{address:?} {fields:?}");
+        }
+    }
+}

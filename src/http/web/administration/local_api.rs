@@ -1,0 +1,116 @@
+//! Requests of pages to the admin API of this process.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::change::Change;
+use crate::api::ADMIN_PREFIX;
+use crate::api::error::{Code, Error};
+use crate::http::admin::{self, AdminRequest};
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::http::peer::Peer;
+use crate::http::permission::Principal;
+use crate::http::request_body::Incoming;
+use crate::http::route::{self, Route, access};
+use crate::http::switch::Switch;
+
+/// The admin API, with the permissions of the client of a page.
+pub(super) struct LocalApi<'a> {
+    switch: &'a Switch,
+    app: &'a App,
+    peer: Peer,
+    /// The address of the client, for the audit trail; `None` on the admin socket.
+    address: Option<IpAddr>,
+    principal: &'a Principal,
+    is_confidential: bool,
+}
+
+impl<'a> LocalApi<'a> {
+    pub(super) fn new(switch: &'a Switch, app: &'a App, head: &RequestHead<'a>) -> LocalApi<'a> {
+        LocalApi {
+            switch,
+            app,
+            peer: head.peer,
+            address: app.site.load().client_address(head.peer, &head.parts.headers),
+            principal: head.principal,
+            is_confidential: admin::is_confidential(app, head),
+        }
+    }
+
+    /// Requests a path below `/__api__/admin/v1`.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let bytes = self.request(Method::GET, path, Bytes::new()).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            tracing::error!("could not read a response of the admin API, GET {path}: {error}");
+            Failure::unavailable("the admin API of this server sent an unexpected response", 60)
+        })
+    }
+
+    /// Makes a change; returns the body of the response.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub(super) async fn send(&self, change: &Change) -> Result<Bytes, Failure> {
+        let body = Bytes::from(change.body.to_string());
+        self.request(change.method.clone(), &change.path, body).await
+    }
+
+    async fn request(&self, method: Method, target: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let path = format!("{ADMIN_PREFIX}{path}");
+        let (route, query) =
+            match route::parse(&method, &path, query, self.switch.context().limits.target_bytes)? {
+                (Route::Admin(route), query) => (route, query),
+                _ => return Err(Failure::no_such_address()),
+            };
+        self.principal.require(&self.app.state.catalog.get(), access::admin_access(&route))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(&path)
+            .body(Incoming::memory(body))
+            .map_err(|_| Failure::bad_request("the name cannot be part of an address"))?;
+        let request = AdminRequest {
+            peer: self.peer,
+            address: self.address,
+            request,
+            path,
+            route,
+            query,
+            principal: self.principal.clone(),
+            is_confidential: self.is_confidential,
+        };
+        let switch = self.switch.clone();
+        // In a task of its own: the future of the API is large, and this one is part of that of a connection.
+        let task = tokio::spawn(async move {
+            let (parts, body) = admin::answer(&switch, request).await.into_parts();
+            (parts.status, body.collect().await.map(http_body_util::Collected::to_bytes))
+        });
+        match task.await {
+            Ok((status, Ok(bytes))) if status.is_success() => Ok(bytes),
+            Ok((status, Ok(bytes))) => Err(refusal(status, &bytes)),
+            Ok((_, Err(_))) => Err(Failure::unavailable("the admin API of this server failed", 5)),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Failure::unavailable("the server is stopping", 5)),
+        }
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let phrase = match serde_json::from_slice::<Error>(body) {
+        Ok(error) => error.error,
+        Err(_) => "the admin API of this server failed".to_owned(),
+    };
+    Failure::new(status, Code::Invalid, phrase)
+}

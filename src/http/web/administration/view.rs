@@ -1,0 +1,101 @@
+//! Reads what a page of administrators shows.
+
+use super::local_api::LocalApi;
+use crate::api::control::Node;
+use crate::api::repo::Repo;
+use crate::api::source::Source;
+use crate::api::storage::Storage;
+use crate::api::token::{CreatedToken, Token};
+use crate::db::job_run;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::route::administration::AdministrationPage;
+use crate::web::administration::form::Rejected;
+use crate::web::administration::jobs::{EndedJob, Jobs};
+use crate::web::administration::{Page, Section, jobs, repositories, sources, storage, tokens};
+use crate::web::frame::Root;
+use crate::web::text::segment;
+
+/// Ended jobs on the page.
+const SHOWN_JOBS: i64 = 100;
+
+/// A page for a client.
+pub(super) struct View<'a> {
+    pub(super) app: &'a App,
+    pub(super) api: &'a LocalApi<'a>,
+    pub(super) root: Root,
+    /// The token of its forms; `None` if it has none.
+    pub(super) form_token: Option<String>,
+    /// What was done before.
+    pub(super) done: Option<&'static str>,
+    /// The form that was refused.
+    pub(super) rejected: Option<Rejected>,
+    /// A token that was just created.
+    pub(super) created: Option<CreatedToken>,
+}
+
+impl View<'_> {
+    /// Returns the HTML of a page.
+    ///
+    /// # Errors
+    /// 404 for an object that does not exist, failures of the stores.
+    pub(super) async fn render(&self, page: &AdministrationPage) -> Result<String, Failure> {
+        match page {
+            AdministrationPage::Start | AdministrationPage::Sources => {
+                let all: Vec<Source> = self.api.get("/sources").await?;
+                Ok(sources::list(&self.page(Section::Sources, None), &all))
+            }
+            AdministrationPage::Source(name) => {
+                let source: Source = self.api.get(&format!("/sources/{}", segment(name))).await?;
+                Ok(sources::show(&self.page(Section::Sources, Some(&source.name)), &source))
+            }
+            AdministrationPage::Repositories => {
+                let all: Vec<Repo> = self.api.get("/repos").await?;
+                Ok(repositories::list(&self.page(Section::Repositories, None), &all))
+            }
+            AdministrationPage::Repository(name) => {
+                let repo: Repo = self.api.get(&format!("/repos/{}", segment(name))).await?;
+                let names = self.app.state.catalog.get();
+                let names: Vec<String> = names.sources.iter().map(|source| source.name.to_string()).collect();
+                Ok(repositories::show(&self.page(Section::Repositories, Some(&repo.name)), &repo, &names))
+            }
+            AdministrationPage::Jobs => {
+                let jobs = self.jobs().await?;
+                Ok(jobs::list(&self.page(Section::Jobs, None), &jobs))
+            }
+            AdministrationPage::Storage => {
+                let storage: Storage = self.api.get("/storage").await?;
+                Ok(storage::list(&self.page(Section::Storage, None), &storage))
+            }
+            AdministrationPage::Tokens => {
+                let all: Vec<Token> = self.api.get("/tokens").await?;
+                Ok(tokens::list(&self.page(Section::Tokens, None), &all, self.created.as_ref()))
+            }
+        }
+    }
+
+    fn page(&self, section: Section, object: Option<&str>) -> Page {
+        Page {
+            root: self.root.clone(),
+            section,
+            object: object.map(str::to_owned),
+            form_token: self.form_token.clone(),
+            done: self.done,
+            rejected: self.rejected.clone(),
+        }
+    }
+
+    async fn jobs(&self) -> Result<Jobs, Failure> {
+        let node: Node = self.api.get("/status").await?;
+        let rows = self.app.state.db.read(|c| job_run::newest(c, SHOWN_JOBS)).await?;
+        let ended = rows.into_iter().map(|row| EndedJob {
+            key: row.key,
+            node: row.node,
+            started: row.started_at.to_string(),
+            ended: row.ended_at.to_string(),
+            succeeded: row.succeeded,
+            message: row.message,
+        });
+        Ok(Jobs { running: self.api.get("/jobs").await?, ended: ended.collect(), schedules: node.schedules })
+    }
+}

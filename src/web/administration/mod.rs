@@ -1,0 +1,165 @@
+//! The pages of administrators: sources, repositories, jobs, storage, tokens. Beside each form is the command that does
+//! the same; a page without forms shows the commands alone.
+
+pub mod form;
+pub mod jobs;
+pub mod repositories;
+pub mod sources;
+pub mod storage;
+pub mod tokens;
+
+use form::Rejected;
+use maud::{Markup, html};
+
+use super::frame::{Frame, Root};
+use super::text::{segment, visible};
+
+/// A group of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Sources.
+    Sources,
+    /// Repositories.
+    Repositories,
+    /// Jobs and schedules.
+    Jobs,
+    /// Storage classes.
+    Storage,
+    /// Access tokens.
+    Tokens,
+}
+
+impl Section {
+    /// All sections, in the order of the navigation.
+    pub const ALL: [Section; 5] =
+        [Section::Sources, Section::Repositories, Section::Jobs, Section::Storage, Section::Tokens];
+
+    /// The segment of its address.
+    #[must_use]
+    pub fn segment(self) -> &'static str {
+        match self {
+            Section::Sources => "sources",
+            Section::Repositories => "repositories",
+            Section::Jobs => "jobs",
+            Section::Storage => "storage",
+            Section::Tokens => "tokens",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Section::Sources => "Sources",
+            Section::Repositories => "Repositories",
+            Section::Jobs => "Jobs",
+            Section::Storage => "Storage",
+            Section::Tokens => "Tokens",
+        }
+    }
+
+    /// The address of its first page.
+    #[must_use]
+    pub fn address(self, root: &Root) -> String {
+        format!("{root}__ui__/admin/{}/", self.segment())
+    }
+
+    /// The address of the page of one of its objects.
+    #[must_use]
+    pub fn object(self, root: &Root, name: &str) -> String {
+        format!("{}{}/", self.address(root), segment(name))
+    }
+}
+
+/// What all pages of administrators show around their content.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The root of the server.
+    pub root: Root,
+    /// The group of the page.
+    pub section: Section,
+    /// The object that the page is about, if it is about one.
+    pub object: Option<String>,
+    /// The token of forms; `None` if the page has no forms.
+    pub form_token: Option<String>,
+    /// The action that was done before the page was requested.
+    pub done: Option<&'static str>,
+    /// The form that was refused, if the page answers one.
+    pub rejected: Option<Rejected>,
+}
+
+impl Page {
+    /// The address of the page, to which its forms are sent.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.object {
+            None => self.section.address(&self.root),
+            Some(name) => self.section.object(&self.root, name),
+        }
+    }
+
+    /// Returns the whole page.
+    #[must_use]
+    pub fn render(&self, title: &str, content: &Markup) -> String {
+        let navigation = Some(self.navigation());
+        let frame = Frame { navigation, ..Frame::new(self.root.clone(), title) };
+        // A form that is not on the page any more, because its object is gone.
+        let lost = self.rejected.as_ref().filter(|_| self.form_token.is_none());
+        frame.render(&html! {
+            h1 { (visible(title)) }
+            @if let Some(done) = self.done { p.notice role="status" { (done) } }
+            @if let Some(rejected) = lost { p.notice role="alert" { (visible(&rejected.message)) } }
+            @if self.form_token.is_none() {
+                p.muted { "Changes are possible on the server's machine, with rspm: Authentication.APITokenAuth is off." }
+            }
+            (content)
+        })
+    }
+
+    fn navigation(&self) -> Markup {
+        let address = self.section.address(&self.root);
+        html! {
+            nav aria-label="Path" { ol {
+                li { "Administration" }
+                @match &self.object {
+                    None => { li { (self.section.label()) } }
+                    Some(name) => { li { a href=(address) { (self.section.label()) } } li { (visible(name)) } }
+                }
+            } }
+            nav aria-label="Administration" { ul {
+                @for section in Section::ALL {
+                    @let current = (section == self.section).then_some("page");
+                    li { a href=(section.address(&self.root)) aria-current=[current] { (section.label()) } }
+                }
+            } }
+        }
+    }
+}
+
+/// The part of an RFC 3339 time up to the seconds: `2026-11-20 09:14:03`.
+#[must_use]
+pub fn time(text: &str) -> Markup {
+    let shown: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
+    html! { time datetime=(text) { (shown) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_without_a_token_of_forms_have_no_form() {
+        let page = |form_token| Page {
+            root: Root::of_path("/__ui__/admin/storage/"),
+            section: Section::Storage,
+            object: None,
+            form_token,
+            done: Some("Done."),
+            rejected: None,
+        };
+        let form = form::Form::new("sweep", "Sweep", "rspm storage sweep".to_owned());
+        let text = page(None).render("Storage", &form.render(&page(None)));
+        assert!(!text.contains("method=\"post\"") && text.contains("rspm storage sweep"), "{text}");
+        let text = page(Some("0a".to_owned())).render("Storage", &form.render(&page(Some("0a".to_owned()))));
+        assert!(text.contains("method=\"post\"") && text.contains("value=\"0a\""), "{text}");
+        assert!(text.contains("href=\"../../../__ui__/admin/jobs/\""), "{text}");
+    }
+}

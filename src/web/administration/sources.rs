@@ -1,0 +1,115 @@
+//! The pages of sources.
+
+use maud::{Markup, html};
+
+use super::form::{CONFIRM, Form, Kind, choices};
+use super::{Page, Section, time};
+use crate::api::source::Source;
+use crate::web::text::{count, number};
+
+/// The types of sources that administrators create.
+const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];
+/// What can be synced, and its name in the API.
+const SYNCED: [(&str, &str); 5] = [
+    ("cran", "CRAN"),
+    ("bioconductor", "Bioconductor"),
+    ("pypi", "PyPI"),
+    ("sysreqs", "Rules of system requirements"),
+    ("vulns", "Advisories about vulnerabilities"),
+];
+
+/// The list of sources.
+#[must_use]
+pub fn list(page: &Page, sources: &[Source]) -> String {
+    let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
+        .field("name", "Name", Kind::Required(64))
+        .filled("type", "Type", choices(TYPES), TYPES[0]);
+    let synced = SYNCED.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec();
+    let sync = Form::new("sync", "Sync now", "rspm sync --type=TYPE".to_owned()).field(
+        "type",
+        "Data",
+        Kind::Choice(synced),
+    );
+    page.render(
+        "Sources",
+        &html! {
+            (table(page, sources))
+            h2 { "Create a source" }
+            (create.render(page))
+            h2 { "Sync with a mirror" }
+            (sync.render(page))
+        },
+    )
+}
+
+fn table(page: &Page, sources: &[Source]) -> Markup {
+    html! {
+        section.scroll tabindex="0" aria-label="Sources" { table {
+            thead { tr {
+                th scope="col" { "Name" } th scope="col" { "Type" } th.number scope="col" { "Packages" }
+                th scope="col" { "Last change" } th scope="col" { "Changed" }
+            } }
+            tbody { @for source in sources { tr {
+                td.name { a href=(Section::Sources.object(&page.root, &source.name)) { (source.name) } }
+                td { (source.type_label) }
+                td.number { (number(source.packages)) }
+                @match &source.last_transaction {
+                    None => { td { "never" } td {} }
+                    Some(tx) => { td { (time(&tx.at)) } td { (changes(tx.added, tx.updated, tx.removed)) } }
+                }
+            } } }
+        } }
+    }
+}
+
+fn changes(added: i64, updated: i64, removed: i64) -> String {
+    format!("{} new, {} updated, {} removed", number(added), number(updated), number(removed))
+}
+
+/// The page of a source.
+#[must_use]
+pub fn show(page: &Page, source: &Source) -> String {
+    let name = &source.name;
+    let is_own = TYPES.contains(&source.kind.as_str());
+    let rename = Form::new("rename", "Rename", format!("rspm edit source --name={name} --new-name=NAME"))
+        .filled("new_name", "New name", Kind::Required(64), name);
+    let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name}")).field(
+        CONFIRM,
+        "Its packages are not listed any more",
+        Kind::Confirm,
+    );
+    let packages = usize::try_from(source.packages).unwrap_or_default();
+    page.render(
+        name,
+        &html! {
+            dl.facts {
+                dt { "Type" } dd { (source.type_label) }
+                dt { "Packages" } dd { (count(packages, "package", "packages")) }
+                dt { "Created" } dd { (time(&source.created)) }
+                dt { "Last change" }
+                dd {
+                    @match &source.last_transaction {
+                        None => { "never" }
+                        Some(tx) => {
+                            (time(&tx.at)) ", transaction " (tx.id) ": "
+                            (changes(tx.added, tx.updated, tx.removed))
+                        }
+                    }
+                }
+            }
+            @if is_own {
+                @if source.kind.starts_with("local") {
+                    h2 { "Add packages" }
+                    p { "Files are sent with " code { "rspm add --source=" (name) " --path=FILE" } "." }
+                }
+                h2 { "Rename" }
+                (rename.render(page))
+                h2 { "Delete" }
+                p.prose { "A source can be deleted when no repository subscribes to it." }
+                (delete.render(page))
+            } @else {
+                p { "This source always exists; it is a copy of a mirror." }
+            }
+        },
+    )
+}

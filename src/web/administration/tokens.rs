@@ -1,0 +1,91 @@
+//! The page of access tokens.
+
+use maud::{Markup, html};
+
+use super::form::{Form, Kind, choices};
+use super::{Page, time};
+use crate::api::token::{CreatedToken, Scope, Token};
+use crate::web::text::visible;
+
+const SCOPES: [&str; 3] = ["repos:read", "sources:write", "global:admin"];
+
+/// The page; `created` is a token that was just created, which is shown once.
+#[must_use]
+pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> String {
+    let create = Form::new(
+        "create",
+        "Create",
+        "rspm create token --scope=SCOPE --repos=NAMES --description=TEXT --expires=90d".to_owned(),
+    )
+    .filled("scope", "Scope", choices(SCOPES), SCOPES[0])
+    .field("objects", "Repositories or sources, with commas; * for all", Kind::Text(4000))
+    .field("description", "Purpose", Kind::Required(500))
+    .field("user", "User", Kind::Text(200))
+    .filled("expires", "Lifetime in days; empty for none", Kind::Text(6), "90");
+    page.render(
+        "Tokens",
+        &html! {
+            @if let Some(created) = created { (shown_once(created)) }
+            @if tokens.is_empty() {
+                p { "There is no token yet." }
+            } @else {
+                (table(page, tokens))
+            }
+            h2 { "Create a token" }
+            (create.render(page))
+        },
+    )
+}
+
+fn shown_once(created: &CreatedToken) -> Markup {
+    html! {
+        div.notice role="status" {
+            p { strong { "The new token is shown once." } " Record it now; it cannot be seen again." }
+            figure.snippet {
+                figcaption { "Token " (created.guid) }
+                pre tabindex="0" { code { (created.token) } }
+            }
+        }
+    }
+}
+
+fn table(page: &Page, tokens: &[Token]) -> Markup {
+    html! {
+        section.scroll tabindex="0" aria-label="Tokens" { table {
+            thead { tr {
+                th scope="col" { "Token" } th scope="col" { "Purpose" } th scope="col" { "Scopes" }
+                th scope="col" { "Created" } th scope="col" { "Last used" } th scope="col" { "Expires" }
+                th scope="col" { "Revoke" }
+            } }
+            tbody { @for token in tokens { tr {
+                td.name { code { (token.excerpt) } }
+                td dir="auto" {
+                    (visible(&token.description))
+                    @if !token.user.is_empty() { " (" (visible(&token.user)) ")" }
+                }
+                td { (scopes(&token.scopes)) }
+                td { (time(&token.created)) " by " (visible(&token.created_by)) }
+                td { (token.last_used.as_deref().unwrap_or("never")) }
+                td { @match &token.expires {
+                    None => { "never" }
+                    Some(at) => { @if token.expired { span.changed { "expired" } " " } (time(at)) }
+                } }
+                td { @match &token.revoked {
+                    Some(at) => { "revoked " (time(at)) }
+                    None => {
+                        (Form::new("revoke", "Revoke", format!("rspm revoke token --guid={}", token.guid))
+                            .of(&token.guid).render(page))
+                    }
+                } }
+            } } }
+        } }
+    }
+}
+
+fn scopes(scopes: &[Scope]) -> String {
+    let text = |scope: &Scope| match scope.objects.as_slice() {
+        [] => scope.scope.clone(),
+        objects => format!("{}:{}", scope.scope, objects.join(",")),
+    };
+    scopes.iter().map(text).collect::<Vec<_>>().join(" ")
+}

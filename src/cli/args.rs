@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
+use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
 use super::cluster::ClusterCommand;
 use super::curated::{DefinitionFlags, Update};
 use super::git_args;
 use super::job::JobFlags;
+use super::license_types::ListLicenseTypes;
+use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs, ListMetadata};
 use super::output::Format;
 use super::suggested_values::SuggestedValues;
 use super::token::{CreateToken, ListTokens, Revoke};
@@ -66,13 +69,13 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a source, a repository, a token or a builder
+    /// Create a source, a repository, a token, a builder or block rules
     #[command(subcommand)]
     Create(Create),
-    /// Change a source, a repository, a builder or a credential
+    /// Change a source, a repository, a builder, a credential or a block rule
     #[command(subcommand)]
     Edit(Edit),
-    /// Delete a source, a repository, a builder or a credential
+    /// Delete a source, a repository, a builder, a credential or block rules
     #[command(subcommand)]
     Delete(Delete),
     /// List repositories, sources or packages (default: all repositories and sources)
@@ -84,6 +87,9 @@ pub enum Command {
     /// Revoke a token
     #[command(subcommand)]
     Revoke(Revoke),
+    /// Test block rules
+    #[command(subcommand)]
+    Test(Test),
     /// List, verify and export the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -99,13 +105,15 @@ pub enum Command {
     /// Show one source or repository
     Info(Info),
     /// Explain which file a client gets for a package, and why
-    Explain(Explain),
+    Explain(super::explain::Explain),
     /// Subscribe a repository to a source
     Subscribe(Subscribe),
     /// Unsubscribe a repository from a source
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
+    /// Give a repository the state of another one: plan, request, approve
+    Promote(super::promote::Promote),
     /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
     Add(Add),
     /// Plan an update of a curated source, or publish it with --commit
@@ -189,8 +197,16 @@ pub enum Create {
     Repo(CreateRepo),
     /// Create an access token, which is shown once
     Token(CreateToken),
+    /// Create a rule that blocks packages, or an exception
+    BlocklistRule(Box<CreateRule>),
+    /// Create block rules from a JSON file
+    BulkBlocklistRules(CreateBulk),
     /// Create a builder, which builds a package of a source from a git repository
     GitBuilder(git_args::CreateGitBuilder),
+    /// Set metadata of a package: a key with a value
+    Metadata(CreateMetadata),
+    /// Set metadata of many packages from a file
+    BulkMetadata(CreateBulkMetadata),
     /// The former name of `import ssh-key`
     #[command(hide = true)]
     SshKey(git_args::ImportSshKey),
@@ -209,6 +225,8 @@ pub enum Edit {
     HttpsCredential(git_args::EditHttpsCredential),
     /// Change a key for git repositories over SSH
     SshKey(git_args::EditSshKey),
+    /// Change a block rule
+    BlocklistRule(Box<EditRule>),
 }
 
 /// `rspm delete …`
@@ -220,8 +238,12 @@ pub enum Delete {
     Repo(NameArg),
     /// Delete a builder; its packages and logs remain
     GitBuilder(git_args::DeleteGitBuilder),
+    /// Delete block rules
+    BlocklistRule(DeleteRule),
     /// Delete a credential for git repositories
     GitCredential(git_args::DeleteGitCredential),
+    /// Delete metadata of packages
+    Metadata(DeleteMetadataArgs),
     /// The former name of `delete git-credential --type=ssh`
     #[command(hide = true)]
     SshKey(NameArg),
@@ -236,15 +258,23 @@ pub enum List {
     Sources(ListSources),
     /// List access tokens
     Tokens(ListTokens),
+    /// List promotions of repositories, the newest first
+    Promotions(super::promote::ListPromotions),
+    /// List block rules in the order in which they are compared
+    BlocklistRules,
     /// List the packages of a source or a repository
     Packages(ListPackages),
     /// List the binaries of a package
     Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
-    /// List builders of git repositories
+    /// List metadata of packages
+    Metadata(ListMetadata),
+    /// List types of licenses, by identifier of SPDX
+    LicenseTypes(ListLicenseTypes),
+    /// List git builders
     GitBuilders(git_args::ListGitBuilders),
-    /// List builds of git repositories, the newest first
+    /// List builds from git, newest first
     GitBuilds(git_args::ListGitBuilds),
     /// List credentials for git repositories
     GitCredentials,
@@ -337,6 +367,9 @@ pub struct CreateRepo {
     /// Require a token for reading; the default is Authentication.NewReposAuthByDefault
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub authenticated: Option<bool>,
+    /// Changes that the repository takes: any, promotion, or two-persons for promotions that another person approves
+    #[arg(long, default_value = "any", value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
+    pub changes: String,
     /// Succeed when the repository exists with the same type
     #[arg(long)]
     pub succeed_on_existing: bool,
@@ -356,7 +389,7 @@ pub struct EditSource {
 /// Flags of `edit repo`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["new_name", "description", "clear_description", "hide", "authenticated"]))]
+    .args(["new_name", "description", "clear_description", "hide", "authenticated", "changes"]))]
 pub struct EditRepo {
     /// The repository
     #[arg(long)]
@@ -376,6 +409,9 @@ pub struct EditRepo {
     /// Require a token for reading; --authenticated=false opens the repository to everyone
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub authenticated: Option<bool>,
+    /// Changes that the repository takes: any, promotion, or two-persons for promotions that another person approves
+    #[arg(long, value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
+    pub changes: Option<String>,
 }
 
 /// Flags of `list repos`.
@@ -431,30 +467,6 @@ pub struct Info {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
-}
-
-/// Flags of `explain`.
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// The repository
-    pub repo: String,
-    /// The package
-    pub package: String,
-    /// The requested version (default: the version in the index)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// The client's distribution, as after `__linux__/` in a URL (default: none, as in a URL without it)
-    #[arg(long, value_name = "NAME")]
-    pub distribution: Option<String>,
-    /// The client's User-Agent header (default: none)
-    #[arg(long, value_name = "TEXT")]
-    pub user_agent: Option<String>,
-    /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
-    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
-    pub date: String,
-    /// The version of Bioconductor, in a Bioconductor repository (default: the current release)
-    #[arg(long, value_name = "VERSION")]
-    pub bioc_version: Option<String>,
 }
 
 /// Flags of `subscribe`.
@@ -646,11 +658,25 @@ mod tests {
             "rspm list",
             "rspm list repos -o json",
             "rspm list distributions",
+            "rspm list license-types --current",
+            "rspm create metadata --package-name=x --version=1.0 --repo=prod --key=a --value=b --update-existing",
+            "rspm create bulk-metadata --csv-in=x.csv --fail-all --succeed-on-existing",
+            "rspm list metadata --package-name=x",
+            "rspm delete metadata --id=3,4,9",
+            "rspm delete metadata --id all",
             "rspm explain prod tally",
             "rspm explain prod tally --version=0.2.1 --distribution=noble --user-agent=x --date=2026-11-20",
             "rspm list packages --repo=prod --count=5 --page=2",
             "rspm subscribe --repo=prod --source=team",
             "rspm reorder --repo=prod --sources=a,b,c",
+            "rspm create repo --name=prod --changes=two-persons",
+            "rspm edit repo --name=prod --changes=any",
+            "rspm promote --from=dev --to=prod --plan",
+            "rspm promote --from=dev --to=prod --snapshot=2026-11-20 --comment=x",
+            "rspm promote --approve=7 --comment=x",
+            "rspm promote --reject=7",
+            "rspm promote --show=7",
+            "rspm list promotions --repo=prod --state=requested",
             "rspm reorder --repo=prod --sources=a --sources=b",
             "rspm add --source=team --path=a.tar.gz,b.tar.gz --replace",
             "rspm add binary --source=team --path=a.tgz --distribution=macos --succeed-on-existing",
@@ -719,6 +745,11 @@ mod tests {
             "rspm remove binary --source=team --name=x --platform=4.5-noble",
             "rspm remove --name=x",
             "rspm edit repo --name=prod",
+            "rspm promote",
+            "rspm promote --from=dev",
+            "rspm promote --approve=7 --from=dev --to=prod",
+            "rspm promote --approve=7 --reject=7",
+            "rspm promote --approve=7 --plan",
             "rspm storage adopt --class=crun",
             "rspm storage sweep --confirm",
             "rspm backup verify --subset=9/8",

@@ -16,7 +16,7 @@ const PAGE: usize = 10_000;
 /// `rspm audit …`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// List changes by administrators, newest first
+    /// List rows of the audit trail, newest first
     List(ListAudit),
     /// Verify that no row of the audit trail was changed, removed or moved
     Verify(VerifyAudit),

@@ -179,7 +179,7 @@ pub(super) fn place(text: &str) -> Result<String, CliError> {
     if text.is_empty() {
         return Err(CliError::refused("the folder is empty: give a directory or s3://bucket/prefix"));
     }
-    let local_error = |source| CliError::Local { operation: format!("finding {text}"), source };
+    let local_error = |source| CliError::Local { operation: format!("find {text}"), source };
     Ok(std::path::absolute(text).map_err(local_error)?.display().to_string())
 }
 
@@ -222,7 +222,7 @@ pub(super) fn run_locally(
         let folder = folder.from.as_deref().map(place).transpose()?;
         let request = LocalBackup { folder, json: format == Format::Json, lock_timeout, command };
         let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
-            operation: "describing the command".to_owned(),
+            operation: "prepare the command".to_owned(),
             source: error.into(),
         })?;
         let mut program = program_command("rstudio-pm", config);

@@ -129,7 +129,7 @@ pub(super) fn keys(output: &Output, args: &Keys) -> Result<(), CliError> {
         .recursive(true)
         .mode(0o700)
         .create(&directory)
-        .map_err(|source| local("creating", &directory, source))?;
+        .map_err(|source| local("create", &directory, source))?;
     write(&private_file, &private, 0o600)?;
     write(&public_file, &public, 0o644)?;
     if !args.quiet {
@@ -248,7 +248,7 @@ fn private_key(file: Option<&Path>) -> Result<PrivateKey, CliError> {
     };
     let mut text = Zeroizing::new(String::new());
     let read = File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
-    read.map_err(|source| local("reading the private key", &path, source))?;
+    read.map_err(|source| local("read the private key", &path, source))?;
     PrivateKey::parse(&text).map_err(|error| CliError::refused(format!("{}: {error}", path.display())))
 }
 
@@ -264,7 +264,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(|source| local("writing", path, source))
+    write().map_err(|source| local("write", path, source))
 }
 
 fn local(operation: &str, path: &Path, source: std::io::Error) -> CliError {

@@ -1,5 +1,5 @@
-//! HTTP client of the admin API, with one JSON value in each direction: over the server's unix socket, or over the network
-//! with a token.
+//! HTTP client of the admin API, with one JSON value in each direction: over the server's unix socket, or over the
+//! network with a token.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ struct Socket {
     sender: Mutex<SendRequest<Body>>,
 }
 
-/// How strictly the configuration that names the socket is read.
+/// The strictness with which the configuration that names the socket is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseMode {
     /// The configuration must be valid.
@@ -162,7 +162,7 @@ impl Client {
     /// # Errors
     /// The file cannot be read, or the server refuses it.
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
-        let local_error = |e| CliError::Local { operation: format!("reading {}", file.display()), source: e };
+        let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
         let metadata = handle.metadata().await.map_err(local_error)?;
@@ -272,7 +272,7 @@ impl Socket {
 
 /// The reason why there is no response.
 enum TransportError {
-    /// Nothing of the request was sent.
+    /// No part of the request was sent.
     Unsent(Box<Request<Body>>, hyper::Error),
     /// The request was sent, as a whole or in part.
     Lost(hyper::Error),

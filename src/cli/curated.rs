@@ -44,7 +44,7 @@ pub struct Update {
     #[arg(long)]
     pub source: String,
     /// The new definition: a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
-    /// the present definition)
+    /// the current definition)
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
     /// Comment of the transaction
@@ -66,7 +66,7 @@ impl DefinitionFlags {
 ///
 /// # Errors
 /// A file cannot be read, the server refuses, or the plan has problems.
-pub async fn update(client: &Client, output: &Output, args: Update) -> Result<(), CliError> {
+pub(super) async fn update(client: &Client, output: &Output, args: Update) -> Result<(), CliError> {
     let files = args.file_in.as_deref().map(read_definition).transpose()?.unwrap_or_default();
     let body = UpdateDefinition { files, comment: args.comment, ..UpdateDefinition::default() };
     send(client, output, &args.source, body, &args.flags).await
@@ -111,7 +111,7 @@ async fn send(
     let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
     if let Some(file) = &flags.csv_out {
         std::fs::write(file, csv(&plan.packages))
-            .map_err(|source| CliError::Local { operation: format!("writing {}", file.display()), source })?;
+            .map_err(|source| CliError::Local { operation: format!("write {}", file.display()), source })?;
     }
     for notice in &plan.notices {
         eprintln!("{notice}");
@@ -202,7 +202,7 @@ fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliError> {
 }
 
 fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
-    let failed = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let failed = |source| CliError::Local { operation: format!("read {}", path.display()), source };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE {
         let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());

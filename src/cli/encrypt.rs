@@ -72,7 +72,7 @@ pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<Exit
 }
 
 fn generate(file: &Path) -> Result<(), CliError> {
-    let local_error = |source| CliError::Local { operation: format!("creating {}", file.display()), source };
+    let local_error = |source| CliError::Local { operation: format!("create {}", file.display()), source };
     let key = key_file::random().map_err(local_error)?;
     key_file::create(file, &key).map_err(local_error)?;
     print_note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
@@ -98,8 +98,8 @@ fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Res
     };
     let ciphertexts =
         values.iter().map(|value| key_file::encrypt(&key.key, value)).collect::<Result<Vec<_>, _>>();
-    let ciphertexts =
-        ciphertexts.map_err(|source| CliError::Local { operation: "encrypting".to_owned(), source })?;
+    let ciphertexts = ciphertexts
+        .map_err(|source| CliError::Local { operation: "encrypt the value".to_owned(), source })?;
     output.print(&ciphertexts, || ciphertexts.join("\n"))
 }
 
@@ -142,7 +142,7 @@ fn create_key(config: Option<&Path>) -> Result<(), CliError> {
 
 /// Returns the values to encrypt: the argument, the line typed into the terminal, or the lines of standard input.
 fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> {
-    let local_error = |source| CliError::Local { operation: "reading the value".to_owned(), source };
+    let local_error = |source| CliError::Local { operation: "read the value".to_owned(), source };
     let values = match argument {
         Some(value) => {
             print_note(

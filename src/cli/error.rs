@@ -82,15 +82,15 @@ pub enum CliError {
     #[error("{0}")]
     Incomplete(String),
     /// A local operation failed, usually on a file of the caller.
-    #[error("{operation}: {source}")]
+    #[error("could not {operation}: {source}")]
     Local {
-        /// The operation, with the path: `reading a.tar.gz`.
+        /// The operation, with the path: `read a.tar.gz`.
         operation: String,
         /// The error of the system.
         source: std::io::Error,
     },
     /// Standard output cannot be written.
-    #[error("writing the output: {0}")]
+    #[error("could not write the output: {0}")]
     Output(std::io::Error),
 }
 

@@ -2,11 +2,36 @@
 
 use std::fmt::Write;
 
-use super::args::Explain;
+use clap::Args;
+
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
 use crate::api::explain::{Decision, Explanation, Topic};
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The repository
+    pub repo: String,
+    /// The package
+    pub package: String,
+    /// The requested version (default: the version in the index)
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The client's distribution, as after `__linux__/` in a URL (default: none, as in a URL without it)
+    #[arg(long, value_name = "NAME")]
+    pub distribution: Option<String>,
+    /// The client's User-Agent header (default: none)
+    #[arg(long, value_name = "TEXT")]
+    pub user_agent: Option<String>,
+    /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
+    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+    pub date: String,
+    /// The version of Bioconductor, in a Bioconductor repository (default: the current release)
+    #[arg(long, value_name = "VERSION")]
+    pub bioc_version: Option<String>,
+}
 
 /// `rspm explain`.
 ///

@@ -61,7 +61,7 @@ fn summary(build: &GitBuild) -> String {
 fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
     let Some(file) = file else { return Ok(None) };
     let text = fs::read_to_string(file)
-        .map_err(|source| CliError::Local { operation: format!("reading {}", file.display()), source })?;
+        .map_err(|source| CliError::Local { operation: format!("read {}", file.display()), source })?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(CliError::refused(format!("{} is empty", file.display()))),
         secret => Ok(Some(secret.to_owned())),

@@ -43,7 +43,7 @@ pub struct WaitFlags {
 /// Flags of `create git-builder`.
 #[derive(Debug, Args)]
 pub struct CreateGitBuilder {
-    /// The source, of type git
+    /// The source, of type git or git-python
     #[arg(long)]
     pub source: String,
     /// URL of the repository: https://…, http://…, ssh://…, user@host:path, or file:///… below Git.LocalPaths
@@ -73,7 +73,7 @@ pub struct CreateGitBuilder {
     /// Name of an SSH key or an HTTPS credential
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
-    /// The package (default: the name in DESCRIPTION)
+    /// The package (default: the name in DESCRIPTION; required for Python packages)
     #[arg(long)]
     pub name: Option<String>,
     /// File with a secret; webhooks that are signed with it trigger a poll

@@ -97,7 +97,7 @@ pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) ->
 
 /// Reads a small text file.
 fn file(path: &Path) -> Result<String, CliError> {
-    let local_error = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
     let mut text = String::new();
     let file = File::open(path).map_err(local_error)?;
     file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
@@ -116,7 +116,7 @@ fn passphrase(path: Option<&Path>) -> Result<Option<String>, CliError> {
 
 /// Returns the password of the flag, otherwise of the terminal or of standard input.
 fn password(flag: Option<String>) -> Result<String, CliError> {
-    let local_error = |source| CliError::Local { operation: "reading the password".to_owned(), source };
+    let local_error = |source| CliError::Local { operation: "read the password".to_owned(), source };
     let text = match flag {
         Some(text) => text,
         None if stdin().is_terminal() => {

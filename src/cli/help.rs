@@ -12,9 +12,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Packages", &["add", "update", "remove", "yank", "unyank", "sync", "backfill", "explain"]),
     (
         "Sources and repositories",
-        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder"],
+        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder", "test"],
     ),
-    ("Builders of git repositories", &["import", "run", "rerun", "logs"]),
+    ("Git builders", &["import", "run", "rerun", "logs"]),
     (
         "Server",
         &[

@@ -156,6 +156,14 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     if let Some(name) = args.repo {
         let repo: Repo = client.get(&format!("/repos/{}", segment(&name))).await?;
         return output.print(&repo, || {
+            let state_at =
+                repo.state_at.as_deref().map(|at| format!("; serves the state of {}", format_time(at)));
+            let changes = match repo.changes.as_str() {
+                "any" => String::new(),
+                "two-persons" => "by promotion, approved by a second person".to_owned(),
+                _ => "by promotion".to_owned(),
+            };
+            let changes = changes + &state_at.unwrap_or_default();
             let sources: Vec<String> = repo
                 .sources
                 .iter()
@@ -167,6 +175,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
                 ("Description", repo.description.clone()),
                 ("Hidden", if repo.hidden { "yes" } else { "no" }.to_owned()),
                 ("Created", format_time(&repo.created)),
+                ("Changes", changes),
                 ("Sources", sources.join(", ")),
                 ("URL", repo.url.clone()),
             ])
@@ -210,7 +219,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ),
             ("Packages", format_count(source.packages)),
             ("Pages read", index.map(|index| format_count(index.read_projects)).unwrap_or_default()),
-            ("State of", state_at.map(format_time).unwrap_or_default()),
+            ("State as of", state_at.map(format_time).unwrap_or_default()),
             ("Definition", summary.unwrap_or_default()),
             ("Selected from", selected.unwrap_or_default()),
             ("Last transaction", last_transaction),

@@ -19,7 +19,7 @@ const MAX_INPUT: u64 = 1 << 16;
 /// Flags of `login`.
 #[derive(Debug, Args)]
 pub struct Login {
-    /// The way to sign in; without one, a token is asked for.
+    /// The way to sign in; without one, the user is prompted for a token.
     #[command(subcommand)]
     pub method: Option<LoginMethod>,
     /// Read the token from standard input
@@ -45,7 +45,7 @@ pub(super) struct Server {
 
 /// The result of a login or a logout.
 #[derive(Debug, Serialize)]
-struct Stored {
+struct LoginResult {
     address: String,
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub(super) async fn login(server: &Server, output: &Output, args: Login) -> Resu
         }
     };
     tokens_file::store(&path, &server.address, &token, auth_type)?;
-    let stored = Stored { address: server.address.clone(), file: path.display().to_string(), user };
+    let stored = LoginResult { address: server.address.clone(), file: path.display().to_string(), user };
     output.print(&stored, || {
         let user = stored.user.as_deref().filter(|user| !user.is_empty());
         let user = user.map(|user| format!(" as {user}")).unwrap_or_default();
@@ -85,8 +85,9 @@ pub(super) async fn login(server: &Server, output: &Output, args: Login) -> Resu
 /// The file cannot be read or written.
 pub(super) fn logout(server: &Server, output: &Output) -> Result<(), CliError> {
     let path = file()?;
-    let is_changed = tokens_file::forget(&path, &server.address)?;
-    let stored = Stored { address: server.address.clone(), file: path.display().to_string(), user: None };
+    let is_changed = tokens_file::remove_tokens(&path, &server.address)?;
+    let stored =
+        LoginResult { address: server.address.clone(), file: path.display().to_string(), user: None };
     output.print(&stored, || match is_changed {
         true => format!(
             "Removed the token of {} from {}. The token itself is valid until it expires or is revoked: rspm revoke token",
@@ -100,14 +101,14 @@ pub(super) fn logout(server: &Server, output: &Output) -> Result<(), CliError> {
 fn file() -> Result<PathBuf, CliError> {
     tokens_file::path().ok_or_else(|| {
         CliError::refused(
-            "there is no home directory; set PACKAGEMANAGER_SSO_TOKEN_FILE to a file for tokens",
+            "the home directory is not known; set PACKAGEMANAGER_SSO_TOKEN_FILE to a file for tokens",
         )
     })
 }
 
 /// Reads a token from the terminal, without showing it, or from standard input.
 fn read_token(is_from_stdin: bool) -> Result<Zeroizing<String>, CliError> {
-    let local_error = |source| CliError::Local { operation: "reading the token".to_owned(), source };
+    let local_error = |source| CliError::Local { operation: "read the token".to_owned(), source };
     let text = if is_from_stdin {
         let mut text = Zeroizing::new(String::new());
         stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;

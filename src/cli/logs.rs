@@ -33,7 +33,7 @@ pub async fn run(client: &Client, output: &Output, args: Logs) -> Result<(), Cli
         Some(file) => {
             let create = File::create(&file);
             let mut out = create.map_err(|source| CliError::Local {
-                operation: format!("creating {}", file.display()),
+                operation: format!("create {}", file.display()),
                 source,
             })?;
             print_log(client, build.id, args.follow, &mut out).await

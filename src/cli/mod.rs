@@ -5,12 +5,14 @@ pub mod args;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod block_rule;
 pub mod bootstrap;
 pub mod check;
 pub mod client;
 pub mod cluster;
 pub mod control;
-pub mod curated;
+pub mod csv_records;
+mod curated;
 pub mod encrypt;
 pub mod error;
 pub mod explain;
@@ -20,15 +22,18 @@ pub mod git_credential;
 pub mod help;
 mod job;
 pub mod license;
+mod license_types;
 pub mod list;
 mod local_address;
 pub mod login;
 pub mod logs;
-pub mod migrate;
+pub mod metadata;
+mod migrate;
 pub mod output;
 pub mod package;
 mod package_scope;
 mod programs;
+pub mod promote;
 pub mod reference;
 mod remote;
 pub mod repair;
@@ -54,6 +59,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
+use block_rule::Test;
 use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
@@ -83,7 +89,7 @@ pub fn main() -> ExitCode {
 fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
     match outcome {
         Ok(code) => code,
-        // The reader of the output has closed the pipe (`rspm list | head`), which is no error.
+        // The reader of the output has closed the pipe (`rspm list | head`), which is not an error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
@@ -117,6 +123,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
         Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
         Command::License(_) => return license::run(),
+        Command::Create(Create::BulkMetadata(ref args)) if args.show_example => {
+            return metadata::show_example(&output).map(|()| ExitCode::SUCCESS);
+        }
         Command::Backup(ref command)
             if let Some(result) = backup::run_locally(cli.config.as_deref(), cli.output_format, command) =>
         {
@@ -176,7 +185,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| CliError::Local { operation: "starting the runtime".to_owned(), source: e })
+    runtime.map_err(|e| CliError::Local { operation: "start the runtime".to_owned(), source: e })
 }
 
 /// Returns the server that `login` and `logout` are about.
@@ -208,8 +217,8 @@ fn warn_about_connection(address: &str, skips_verification: bool) {
 }
 
 /// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the one that
-/// `rspm login` stored. Without a token, returns `None` if the address is that of this machine's server, which is reached
-/// over its socket; otherwise an error.
+/// `rspm login` stored. Without a token, returns `None` if the address is that of this machine's server, which is
+/// reached over its socket; otherwise an error.
 fn remote_client(
     address: &str,
     config: Option<&Path>,
@@ -235,8 +244,8 @@ fn remote_client(
     Client::of_address(address, token, !skips_verification).map(Some)
 }
 
-/// Returns how strictly a command reads the configuration. Commands that control the server must also work with an
-/// invalid configuration: the server reports its errors.
+/// Returns the strictness with which a command reads the configuration. Commands that control the server must also
+/// work with an invalid configuration: the server reports its errors.
 fn parse_mode(command: &Command) -> ParseMode {
     match command {
         Command::Status
@@ -256,6 +265,10 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Create(Create::Source(args)) => source::create(client, output, args).await,
         Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
         Command::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
+        Command::Create(Create::Metadata(args)) => metadata::create(client, output, args).await,
+        Command::Create(Create::BulkMetadata(args)) => metadata::create_bulk(client, output, args).await,
+        Command::List { list: Some(List::Metadata(args)) } => metadata::list(client, output, args).await,
+        Command::Delete(Delete::Metadata(args)) => metadata::delete(client, output, args).await,
         Command::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
         Command::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
         Command::Edit(Edit::SshKey(args)) => git_credential::edit_ssh_key(client, output, args).await,
@@ -283,6 +296,17 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Create(Create::Token(args)) => token::create(client, output, args).await,
         Command::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
         Command::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
+        Command::Create(Create::BlocklistRule(args)) => block_rule::create(client, output, *args).await,
+        Command::Create(Create::BulkBlocklistRules(args)) if args.show_example => {
+            block_rule::show_example(output)
+        }
+        Command::Create(Create::BulkBlocklistRules(args)) => {
+            block_rule::create_bulk(client, output, args).await
+        }
+        Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
+        Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
+        Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
         Command::Verify => token::verify(client, output).await,
         Command::Audit(command) => audit::run(client, output, command).await,
         Command::List { list: None } => list::overview(client, output).await,
@@ -290,6 +314,9 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,
         Command::List { list: Some(List::Packages(args)) } => list::packages(client, output, args).await,
         Command::List { list: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
+        Command::List { list: Some(List::LicenseTypes(args)) } => {
+            license_types::list(client, output, args).await
+        }
         Command::List { list: Some(List::Distributions) } => list::distributions(client, output).await,
         Command::List { list: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
             list::bioconductor_versions(client, output).await
@@ -299,6 +326,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Subscribe(args) => repo::subscribe(client, output, args).await,
         Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
         Command::Reorder(args) => repo::reorder(client, output, args).await,
+        Command::Promote(args) => promote::promote(client, output, args).await,
+        Command::List { list: Some(List::Promotions(args)) } => promote::list(client, output, args).await,
         Command::Add(args) => package::add(client, output, args).await,
         Command::Update(args) => curated::update(client, output, args).await,
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,

@@ -83,7 +83,7 @@ pub fn printable(text: &str, limit: usize) -> String {
 /// Maximum width of a table, in characters.
 const MAX_WIDTH: u16 = 100;
 /// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
-const MIN_WIDEST: usize = 20;
+const MIN_WIDEST_COLUMN: usize = 20;
 
 /// Formats an aligned table without borders, with a bold header on a terminal. If the table is too wide, the cells of
 /// its widest column are wrapped.
@@ -106,7 +106,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
     // If the widest column would become too narrow, all columns are wrapped.
-    let wraps_only_widest = others + MIN_WIDEST <= usize::from(MAX_WIDTH);
+    let wraps_only_widest = others + MIN_WIDEST_COLUMN <= usize::from(MAX_WIDTH);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if wraps_only_widest && Some(index) != widest {

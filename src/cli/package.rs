@@ -93,7 +93,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
 /// Reads a list of paths, one on each line; relative paths start at the working directory, like the paths of `--path`.
 fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let text = std::fs::read_to_string(list)
-        .map_err(|source| CliError::Local { operation: format!("reading {}", list.display()), source })?;
+        .map_err(|source| CliError::Local { operation: format!("read {}", list.display()), source })?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let paths: Vec<PathBuf> = lines.map(PathBuf::from).collect();
     if paths.is_empty() {

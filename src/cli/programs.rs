@@ -31,7 +31,7 @@ pub(super) fn exec(mut command: Command) -> CliError {
 
 /// Returns the error of a command that could not be started.
 pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError {
-    CliError::Local { operation: format!("running {}", Path::new(command.get_program()).display()), source }
+    CliError::Local { operation: format!("run {}", Path::new(command.get_program()).display()), source }
 }
 
 /// Returns the environment variables, selected by name, of the server that runs with this configuration: its unit may

@@ -12,7 +12,7 @@ use crate::model::time::Day;
 /// Flags of `repair clock`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, when you know that `date` is right"
+    after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, if the output of `date` is correct"
 )]
 pub struct RepairClock {
     /// Today's date in UTC; refused when the server's clock disagrees

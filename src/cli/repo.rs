@@ -18,7 +18,12 @@ pub fn describe(repo: &Repo) -> String {
         if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
     let hidden = if repo.hidden { " - hidden" } else { "" };
     let authenticated = if repo.authenticated { " - authenticated" } else { "" };
-    format!("Repository: {}{description} - {}{hidden}{authenticated}\n", repo.name, repo.kind)
+    let changes = match repo.changes.as_str() {
+        "any" => "",
+        "two-persons" => " - changes by promotion, approved by a second person",
+        _ => " - changes by promotion",
+    };
+    format!("Repository: {}{description} - {}{hidden}{authenticated}{changes}\n", repo.name, repo.kind)
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.
@@ -54,6 +59,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
         kind: args.kind,
         description: args.description,
         authenticated: args.authenticated,
+        changes: args.changes,
         succeed_on_existing: args.succeed_on_existing,
     };
     let repo: Repo = client.send(Method::POST, "/repos", &body).await?;
@@ -71,6 +77,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<()
         description,
         hidden: args.hide,
         authenticated: args.authenticated,
+        changes: args.changes,
     };
     let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
     print_warnings(&repo);

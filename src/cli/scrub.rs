@@ -126,7 +126,9 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
     };
     output.print(&scrub, || describe(&scrub))?;
     if scrub.objects == 0 && !scrub.notes.is_empty() && level != ScrubLevel::Database {
-        return Err(CliError::refused("nothing was compared, because of the storage; see rspm storage list"));
+        return Err(CliError::refused(
+            "nothing was compared: no storage class that was selected can be compared; see rspm storage list",
+        ));
     }
     match scrub.bad {
         0 => Ok(()),

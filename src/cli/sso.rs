@@ -102,7 +102,7 @@ fn identity_token() -> Result<Option<Zeroizing<String>>, CliError> {
     let path = std::path::PathBuf::from(path);
     let text = std::fs::read_to_string(&path);
     let text = text.map(Zeroizing::new).map_err(|source| CliError::Local {
-        operation: format!("reading {}, which {IDENTITY_TOKEN_FILE} names", path.display()),
+        operation: format!("read {}, which {IDENTITY_TOKEN_FILE} names", path.display()),
         source,
     })?;
     let line = text.lines().next().unwrap_or_default().trim();

@@ -118,7 +118,7 @@ fn describe(storage: &Storage) -> String {
             state.location.clone(),
         ]
     };
-    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Waiting", "Location"];
+    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Pending sweep", "Location"];
     let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
     format!(
         "Database: {}\n\n{}\nObjects in the trash are deleted after {} days.",

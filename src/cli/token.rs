@@ -7,7 +7,7 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_time};
 use super::suggested_values::SuggestedValues;
 use crate::api::token::{self, CreatedToken, Scope, Token, Verification};
 
@@ -21,13 +21,13 @@ pub enum Revoke {
 /// Flags of `create token`.
 #[derive(Debug, Args)]
 pub struct CreateToken {
-    /// Scopes of the token: repos:read, sources:write or global:admin; comma separated or repeated
-    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "sources:write", "global:admin"]))]
+    /// Scopes of the token: repos:read, repos:promote, sources:write or global:admin; comma separated or repeated
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "repos:promote", "sources:write", "global:admin"]))]
     pub scope: Vec<String>,
     /// Sources of the scope sources:write, comma separated; '*' for all
     #[arg(long, value_delimiter = ',', value_name = "SOURCES")]
     pub sources: Vec<String>,
-    /// Repositories of the scope repos:read, comma separated; '*' for all
+    /// Repositories of the scopes repos:read and repos:promote, comma separated; '*' for all
     #[arg(long, value_delimiter = ',', value_name = "REPOS")]
     pub repos: Vec<String>,
     /// Purpose of the token, at most 500 characters
@@ -118,13 +118,20 @@ pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Resu
 
 /// Returns the scopes of the flags, with the objects of each.
 fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
-    let objects = [("repos:read", "--repos", &args.repos), ("sources:write", "--sources", &args.sources)];
-    for (scope, flag, names) in objects {
-        if !names.is_empty() && !args.scope.iter().any(|word| word == scope) {
-            return Err(CliError::refused(format!("{flag} belongs to the scope {scope}: --scope={scope}")));
+    let objects: [(&[&str], &str, &Vec<String>); 2] = [
+        (&["repos:read", "repos:promote"], "--repos", &args.repos),
+        (&["sources:write"], "--sources", &args.sources),
+    ];
+    for (scopes, flag, names) in objects {
+        if !names.is_empty() && !args.scope.iter().any(|word| scopes.contains(&word.as_str())) {
+            let (noun, scopes) = (if scopes.len() == 1 { "scope" } else { "scopes" }, scopes.join(" and "));
+            return Err(CliError::refused(format!(
+                "{flag} belongs to the {noun} {scopes}: use it with --scope"
+            )));
         }
     }
-    let names = |scope: &str| objects.iter().find(|(word, ..)| *word == scope).map(|(.., names)| *names);
+    let names =
+        |scope: &str| objects.iter().find(|(words, ..)| words.contains(&scope)).map(|(.., names)| *names);
     let with_objects =
         |scope: &String| Scope { scope: scope.clone(), objects: names(scope).cloned().unwrap_or_default() };
     Ok(args.scope.iter().map(with_objects).collect())
@@ -142,23 +149,31 @@ pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<
         .collect();
     let tokens: Vec<Token> = client.get(&format!("/tokens?{}", query.join("&"))).await?;
     output.print(&tokens, || {
-        let rows: Vec<Vec<String>> = tokens
-            .iter()
-            .map(|token| {
-                let state = match (&token.revoked, &token.expires) {
-                    (Some(at), _) => format!("revoked {}", format_time(at)),
-                    (None, Some(at)) if token.expired => format!("expired {}", format_time(at)),
-                    (None, Some(at)) => format!("until {}", format_time(at)),
-                    (None, None) => "valid".to_owned(),
-                };
-                let scopes = describe_scopes(&token.scopes);
-                let user = if token.user.is_empty() { "-" } else { &token.user };
-                let used = token.last_used.clone().unwrap_or_else(|| "never".to_owned());
-                vec![token.guid.clone(), user.to_owned(), scopes, state, used, token.description.clone()]
-            })
-            .collect();
-        table(&["GUID", "User", "Scopes", "State", "Last use", "Description"], &rows)
+        if tokens.is_empty() {
+            return "There is no such token.\n".to_owned();
+        }
+        tokens.iter().map(describe).collect()
     })
+}
+
+/// Formats a token in lines, so that its GUID can be copied and the ends of a leaked token can be found.
+fn describe(token: &Token) -> String {
+    let state = match (&token.revoked, &token.expires) {
+        (Some(at), _) => format!("revoked {}", format_time(at)),
+        (None, Some(at)) if token.expired => format!("expired {}", format_time(at)),
+        (None, Some(at)) => format!("valid until {}", format_time(at)),
+        (None, None) => "valid".to_owned(),
+    };
+    let mut lines = vec![format!("- {}", token.guid), format!("    Token: {}", token.excerpt)];
+    if !token.user.is_empty() {
+        lines.push(format!("    User: {}", token.user));
+    }
+    lines.push(format!("    Scopes: {}", describe_scopes(&token.scopes)));
+    lines.push(format!("    State: {state}"));
+    lines.push(format!("    Created: {} by {}", format_time(&token.created), token.created_by));
+    lines.push(format!("    Last use: {}", token.last_used.as_deref().unwrap_or("never")));
+    lines.push(format!("    Description: {}", token.description));
+    lines.join("\n") + "\n"
 }
 
 fn describe_scopes(scopes: &[Scope]) -> String {
@@ -207,7 +222,7 @@ fn read_token(text: String) -> Result<String, CliError> {
     stdin()
         .take(1 << 16)
         .read_to_string(&mut line)
-        .map_err(|source| CliError::Local { operation: "reading the token".to_owned(), source })?;
+        .map_err(|source| CliError::Local { operation: "read the token".to_owned(), source })?;
     Ok(line.trim().to_owned())
 }
 

@@ -47,7 +47,7 @@ pub(super) fn store(path: &Path, address: &str, token: &str, auth_type: &str) ->
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub(super) fn forget(path: &Path, address: &str) -> Result<bool, CliError> {
+pub(super) fn remove_tokens(path: &Path, address: &str) -> Result<bool, CliError> {
     let Some(text) = read(path)? else { return Ok(false) };
     let mut document = parse(path, &text)?;
     let is_changed = remove(&mut document, address);
@@ -98,7 +98,7 @@ fn set(document: &mut DocumentMut, address: &str, token: &str, auth_type: &str) 
     Ok(())
 }
 
-/// Sets a text, and keeps the comment beside it.
+/// Sets a text, and keeps the comment on its line.
 fn set_text(table: &mut Table, key: &str, text: &str) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(value) => {
@@ -137,9 +137,9 @@ fn invalid(path: &Path, problem: &str) -> CliError {
     CliError::refused(format!("cannot use {}: {problem}; correct the file, or remove it", path.display()))
 }
 
-/// Reads the file; `None` if there is none.
+/// Reads the file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
-    let local_error = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -165,7 +165,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
 /// Replaces the file with one of mode 0600 that contains `text`. A link to a file elsewhere is kept.
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let local_error = |source| CliError::Local { operation: format!("writing {}", path.display()), source };
+    let local_error = |source| CliError::Local { operation: format!("write {}", path.display()), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(local_error)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -253,7 +253,7 @@ mod tests {
             for result in [
                 find(&path, "https://a.example").map(drop),
                 store(&path, "https://a.example", "other", "token"),
-                forget(&path, "https://a.example").map(drop),
+                remove_tokens(&path, "https://a.example").map(drop),
             ] {
                 let error = result.expect_err("refused").to_string();
                 assert!(error.contains("chmod 600") && !error.contains("secret"), "{error}");

@@ -10,7 +10,7 @@ pub(super) struct Unsupported {
     pub(super) words: &'static [&'static str],
     /// The flag without dashes; empty when the whole command is absent.
     pub(super) flag: &'static str,
-    /// What is missing, and what to do instead.
+    /// The missing function and its alternative.
     pub(super) sentence: &'static str,
     /// The page of the documentation.
     pub(super) page: Page,
@@ -22,11 +22,6 @@ const CLEAR: &str =
     "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
 const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
                          latest in the URL of a repository";
-const BLOCKING: &str =
-    "packages cannot be blocked in this version; known vulnerabilities are shown with each package";
-const LICENSES: &str =
-    "there are no license rules in this version; POST /__api__/filter/packages selects packages by license";
-const METADATA: &str = "packages have no custom metadata in this version";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
@@ -37,6 +32,9 @@ const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Biocon
                             you subscribe or sync: --version";
 const LOCAL_ONLY: &str = "rspm add takes package files, and packages of PyPI for curated sources; it does not select packages of \
                           CRAN in this version";
+
+const GIT_URL: &str =
+    "packages are built from git by builders: rspm create git-builder --source=NAME --url=URL";
 
 const fn command(words: &'static [&'static str], sentence: &'static str, page: Page) -> Unsupported {
     Unsupported { words, flag: "", sentence, page }
@@ -59,19 +57,9 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["sync"], "source", BIOCONDUCTOR, Page::BIOCONDUCTOR),
     flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "git-url", GIT_URL, Page::GIT),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["url"], FIXED_URL, Page::REPOSITORIES),
-    command(&["create", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
-    command(&["create", "bulk-blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
-    command(&["edit", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
-    command(&["delete", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
-    command(&["list", "blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
-    command(&["test"], BLOCKING, Page::VULNERABILITIES),
-    command(&["list", "license-types"], LICENSES, Page::API),
-    command(&["create", "metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["create", "bulk-metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["list", "metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["delete", "metadata"], METADATA, Page::COMPATIBILITY),
     command(&["config", "debug"], AREAS, Page::LOGGING),
     command(&["evict"], EVICT, Page::OPERATIONS),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
@@ -150,7 +138,7 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(row("evict --type=sweep"), some("rspm evict"));
-        assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json metadata"), some("rspm list metadata"));
+        assert_eq!(row("-c /x/rstudio-pm.gcfg config -o json debug"), some("rspm config debug"));
         assert_eq!(row("help config debug"), some("rspm config debug"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),

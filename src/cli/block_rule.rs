@@ -1,0 +1,392 @@
+//! `rspm create|edit|delete|list|test blocklist-rule(s)`.
+
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::Output;
+use super::suggested_values::SuggestedValues;
+use crate::api::block_rule::{
+    BlockRule, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules, DeletedBlockRules,
+    TestBlockRules,
+};
+
+/// Maximum size of a file with rules, in bytes.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// The criteria and properties of a rule.
+#[derive(Debug, Args)]
+pub struct RuleFlags {
+    /// Name of the package: exact for R, any spelling for Python
+    #[arg(long, value_name = "NAME")]
+    pub package_name: Option<String>,
+    /// Versions: one version, after one of <, <=, >, >= for all on that side of it
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub version: Option<String>,
+    /// Only packages of this source
+    #[arg(long, conflicts_with = "bioconductor")]
+    pub source: Option<String>,
+    /// Only in this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Only packages of Bioconductor
+    #[arg(long)]
+    pub bioconductor: bool,
+    /// A part of the text of the license, ignoring case
+    #[arg(long, value_name = "TEXT")]
+    pub license: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which all alternative licenses are among them
+    #[arg(long, value_name = "IDS")]
+    pub license_types: Option<String>,
+    /// Versions with a known vulnerability
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub vulns: Option<bool>,
+    /// Versions with a vulnerability of at least this base score, 0 to 10
+    #[arg(long, value_name = "SCORE")]
+    pub min_severity: Option<f64>,
+    /// Whether a vulnerability without a score counts for --min-severity [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub block_unscored: Option<bool>,
+    /// Packages of which no version is listed any more
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub deleted_packages: Option<bool>,
+    /// Versions that are younger: 7d, 36h
+    #[arg(long, value_name = "AGE")]
+    pub min_age: Option<String>,
+    /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
+    #[arg(long, value_name = "WHAT", value_parser = SuggestedValues(&["pass", "wait"]))]
+    pub min_age_fixes: Option<String>,
+    /// Allow what the rule matches, instead of blocking it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub exception: Option<bool>,
+    /// Rules with a lower number are compared first [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub priority: Option<i64>,
+    /// The reason, shown to clients
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+/// Flags of `create blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct CreateRule {
+    /// The rule.
+    #[command(flatten)]
+    pub rule: RuleFlags,
+    /// Confirm a rule without a criterion, which matches all packages
+    #[arg(long)]
+    pub all: bool,
+    /// Show what the rule matches now, and create nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `edit blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct EditRule {
+    /// Number of the rule
+    #[arg(long)]
+    pub id: i64,
+    /// The new values; an empty text removes a criterion.
+    #[command(flatten)]
+    pub rule: RuleFlags,
+}
+
+/// Flags of `create bulk-blocklist-rules`.
+#[derive(Debug, Args)]
+pub struct CreateBulk {
+    /// JSON file with an array of rules; standard input without it
+    #[arg(long, value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// Create no rule if one of them is not valid
+    #[arg(long)]
+    pub fail_all: bool,
+    /// Print an example of the file
+    #[arg(long)]
+    pub show_example: bool,
+    /// Check the rules, and create nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `delete blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct DeleteRule {
+    /// Numbers of the rules: 5, 2-77, 3,4,9 or all
+    #[arg(long)]
+    pub id: String,
+}
+
+/// `rspm test …`
+#[derive(Debug, Subcommand)]
+pub enum Test {
+    /// Show whether a package is blocked in a repository, and by which rule
+    BlocklistRules(TestRules),
+}
+
+/// Flags of `test blocklist-rules`.
+#[derive(Debug, Args)]
+pub struct TestRules {
+    /// The repository
+    #[arg(long)]
+    pub repo: String,
+    /// The package
+    #[arg(long)]
+    pub package_name: String,
+    /// The version; without it, the one that is listed when there are no rules
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The version of Bioconductor
+    #[arg(long)]
+    pub bioc_version: Option<String>,
+}
+
+impl RuleFlags {
+    /// The keys and values of the flags that are given.
+    fn changes(self) -> Map<String, Value> {
+        let source_type = self.bioconductor.then(|| json!("bioconductor"));
+        let values = [
+            ("package_name", self.package_name.map(Value::from)),
+            ("version", self.version.map(Value::from)),
+            ("source_name", self.source.map(Value::from)),
+            ("source_type", source_type),
+            ("repo", self.repo.map(Value::from)),
+            ("license", self.license.map(Value::from)),
+            ("license_types", self.license_types.map(Value::from)),
+            ("vulns", self.vulns.map(Value::from)),
+            ("min_severity", self.min_severity.map(Value::from)),
+            ("block_unscored", self.block_unscored.map(Value::from)),
+            ("deleted_packages", self.deleted_packages.map(Value::from)),
+            ("min_age", self.min_age.map(Value::from)),
+            ("min_age_fixes", self.min_age_fixes.map(Value::from)),
+            ("exception", self.exception.map(Value::from)),
+            ("priority", self.priority.map(Value::from)),
+            ("description", self.description.map(Value::from)),
+        ];
+        values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+fn bad_form(error: &serde_json::Error) -> CliError {
+    CliError::refused(error.to_string())
+}
+
+/// `rspm create blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
+    let mut values = args.rule.changes();
+    values.insert("all".to_owned(), args.all.into());
+    let rule: BlockRule = serde_json::from_value(Value::Object(values)).map_err(|error| bad_form(&error))?;
+    let body = CreateBlockRules { rules: vec![rule], fail_all: true, dry_run: args.dry_run };
+    let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
+    output.print(&created, || {
+        let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
+        let is_exception = created.rules.iter().any(|rule| rule.exception);
+        let verb = if is_exception { "Exempts" } else { "Blocks" };
+        for found in &created.matches {
+            let examples = found.examples.join(", ");
+            lines.push(format!(
+                "{verb} the listed version of {} of {} packages in {}: {examples}",
+                found.packages, found.total, found.repo
+            ));
+        }
+        if created.matches.is_empty() {
+            lines.push("Matches no listed version of an R package now.".to_owned());
+        }
+        if args.dry_run {
+            lines.push("Nothing was created: --dry-run".to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+/// `rspm create bulk-blocklist-rules`.
+///
+/// # Errors
+/// The file cannot be read, or the server refuses. Without `--fail-all`, the valid rules are created, and the command
+/// fails if there are others.
+pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
+    let name = args.path.as_ref().map_or("standard input".into(), |path| path.display().to_string());
+    let local_error = |source| CliError::Local { operation: format!("reading {name}"), source };
+    let mut text = String::new();
+    match &args.path {
+        Some(path) => {
+            let file = File::open(path).map_err(local_error)?;
+            file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
+        }
+        None => {
+            stdin().take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
+        }
+    }
+    if text.len() as u64 > MAX_INPUT {
+        return Err(CliError::refused(format!("{name} has more than {MAX_INPUT} bytes")));
+    }
+    let rules: Vec<BlockRule> = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| CliError::refused(format!("{name} is not an array of rules: {error}")))?;
+    let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
+    let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
+    output.print(&created, || {
+        let verb = if args.dry_run { "would be created" } else { "created" };
+        format!("{} rules {verb}.", created.rules.len())
+    })?;
+    if created.refused.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> =
+        created.refused.iter().map(|refused| format!("rule {}: {}", refused.index, refused.error)).collect();
+    Err(CliError::refused(format!("{} rules are not valid\n{}", lines.len(), lines.join("\n"))))
+}
+
+/// `rspm create bulk-blocklist-rules --show-example`.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn show_example(output: &Output) -> Result<(), CliError> {
+    let example = json!([
+        { "package_name": "ggplot2", "version": "<4.0.0", "description": "colors differ" },
+        { "license": "AGPL", "priority": 200 },
+        { "license": "AGPL", "priority": 200, "source_name": "internal", "exception": true },
+        { "min_severity": 7.0, "block_unscored": false, "repo": "prod" },
+        { "min_age": "7d", "source_type": "cran" }
+    ]);
+    output.print(&example, || serde_json::to_string_pretty(&example).unwrap_or_default())
+}
+
+/// `rspm edit blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<(), CliError> {
+    let changes = args.rule.changes();
+    if changes.is_empty() {
+        return Err(CliError::refused("nothing to change: give a new value, such as --priority=50"));
+    }
+    let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &changes).await?;
+    output.print(&rule, || describe(&rule))
+}
+
+/// `rspm delete blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Result<(), CliError> {
+    let body = DeleteBlockRules { id: args.id };
+    let deleted: DeletedBlockRules = client.send(Method::POST, "/block-rules/delete", &body).await?;
+    output.print(&deleted, || match deleted.deleted {
+        1 => "Deleted 1 rule.".to_owned(),
+        count => format!("Deleted {count} rules."),
+    })
+}
+
+/// `rspm list blocklist-rules`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
+    let rules: Vec<BlockRule> = client.get("/block-rules").await?;
+    output.print(&rules, || {
+        if rules.is_empty() {
+            return "There is no rule. Create one: rspm create blocklist-rule".to_owned();
+        }
+        let described: Vec<String> = rules.iter().map(describe).collect();
+        format!("Rules are printed in order of execution\n\n{}", described.join("\n\n"))
+    })
+}
+
+/// `rspm test blocklist-rules`.
+///
+/// # Errors
+/// The server refuses; exit code 1 also if the version is blocked.
+pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(), CliError> {
+    let repo = args.repo.clone();
+    let body = TestBlockRules {
+        repo: args.repo,
+        package_name: args.package_name,
+        version: args.version,
+        bioc_version: args.bioc_version,
+    };
+    let test: BlockRulesTest = client.send(Method::POST, "/block-rules/test", &body).await?;
+    let subject = format!("{} {}", test.package_name, test.version);
+    output.print(&test, || {
+        let result = match (&test.rule, test.blocked) {
+            (_, true) => format!("{subject} is blocked in {repo} by {}.", test.reason),
+            (Some(_), false) => format!("{subject} is allowed in {repo} by the exception {}.", test.reason),
+            (None, false) => format!("{subject} is allowed in {repo}: no rule matches."),
+        };
+        let rule = test.rule.as_ref().map(|rule| format!("\n{}", describe(rule))).unwrap_or_default();
+        let allowed = test.allowed.as_deref().unwrap_or("none");
+        let compared: Vec<String> = test.compared.iter().map(ToString::to_string).collect();
+        let compared = if compared.is_empty() { "none".to_owned() } else { compared.join(", ") };
+        format!(
+            "{result}{rule}\nHighest allowed version: {allowed}\nRules compared: {compared}\nEvaluation time: {} µs",
+            test.microseconds
+        )
+    })?;
+    if test.blocked {
+        return Err(CliError::refused(format!("{subject} is blocked")));
+    }
+    Ok(())
+}
+
+/// A rule as in the listing of Posit Package Manager.
+fn describe(rule: &BlockRule) -> String {
+    let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
+    let kind = if rule.exception { "  Exception" } else { "" };
+    let mut lines = vec![
+        format!("ID: {id}  Priority: {}{kind}", rule.priority.unwrap_or(100)),
+        " -- Match criteria:".to_owned(),
+    ];
+    let mut add = |name: &str, value: Option<String>| {
+        lines.extend(value.map(|value| format!("  - {name}: {value}")));
+    };
+    add("Package name", rule.package_name.clone());
+    add("Versions", rule.version.clone());
+    add("Source", rule.source_name.clone().or_else(|| rule.source_id.map(|id| format!("id {id}"))));
+    add("Repository", rule.repo.clone().or_else(|| rule.repo_id.map(|id| format!("id {id}"))));
+    add("License", rule.license.clone());
+    add("License types", (!rule.license_types.is_empty()).then(|| rule.license_types.join(", ")));
+    add("Vulnerabilities", rule.vulns.then(|| "any".to_owned()));
+    add("Minimum severity", rule.min_severity.map(|score| format!("{score:.1}")));
+    add(
+        "Without a score",
+        rule.block_unscored.map(|blocks| if blocks { "match" } else { "do not match" }.to_owned()),
+    );
+    add("Deleted packages", rule.deleted_packages.then(|| "yes".to_owned()));
+    add("Younger than", rule.min_age.clone());
+    add("Fixes of vulnerabilities", rule.min_age_fixes.clone());
+    add("All packages", rule.all.then(|| "yes".to_owned()));
+    if !rule.description.is_empty() {
+        lines.push(format!(" -- Description: {}", rule.description));
+    }
+    lines.extend(rule.without_effect.as_ref().map(|reason| format!(" -- Without effect: {reason}")));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_listed_as_in_posit_package_manager() {
+        let rule = BlockRule {
+            id: Some(1),
+            priority: Some(100),
+            package_name: Some("ggplot2".to_owned()),
+            version: Some("<4.0.0".to_owned()),
+            license: Some("AGPL".to_owned()),
+            ..BlockRule::default()
+        };
+        assert_eq!(
+            describe(&rule),
+            "ID: 1  Priority: 100\n -- Match criteria:\n  - Package name: ggplot2\n  - Versions: <4.0.0\n  - License: AGPL"
+        );
+    }
+}

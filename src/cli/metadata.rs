@@ -1,0 +1,356 @@
+//! `rspm create|list|delete metadata` and `rspm create bulk-metadata`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hyper::Method;
+
+use super::client::{Client, segment};
+use super::csv_records;
+use super::error::CliError;
+use super::output::{Output, table};
+use crate::api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, SetMetadata};
+
+/// Maximum size of a file, in bytes.
+const MAX_FILE: u64 = 12 << 20;
+
+/// Flags of `create metadata`.
+#[derive(Debug, Args)]
+pub struct CreateMetadata {
+    /// The package
+    #[arg(long)]
+    pub package_name: String,
+    /// Only this version (default: every version)
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Only in this source (default: in every source)
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only in this repository (default: in every repository)
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// The key; pages show the value of the key status above all others
+    #[arg(long)]
+    pub key: String,
+    /// The value
+    #[arg(long)]
+    pub value: String,
+    /// What happens if the package has the key.
+    #[command(flatten)]
+    pub existing: Existing,
+}
+
+/// What happens if a package has the key.
+#[derive(Debug, Args)]
+pub struct Existing {
+    /// Leave the value of an existing key and succeed
+    #[arg(long, conflicts_with = "update_existing")]
+    pub succeed_on_existing: bool,
+    /// Replace the value of an existing key
+    #[arg(long)]
+    pub update_existing: bool,
+}
+
+/// Flags of `create bulk-metadata`.
+#[derive(Debug, Args)]
+pub struct CreateBulkMetadata {
+    /// A JSON file: an array of objects with the keys package_name, key, value, and optionally version, source, repo
+    /// (default: standard input)
+    #[arg(long, conflicts_with = "csv_in", value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// Instead of --path: a CSV file, whose first line has these keys
+    #[arg(long, value_name = "FILE")]
+    pub csv_in: Option<PathBuf>,
+    /// Set no value if one is refused
+    #[arg(long)]
+    pub fail_all: bool,
+    /// Print an example of a JSON file
+    #[arg(long)]
+    pub show_example: bool,
+    /// What happens if a package has the key.
+    #[command(flatten)]
+    pub existing: Existing,
+}
+
+/// Flags of `list metadata`.
+#[derive(Debug, Args)]
+pub struct ListMetadata {
+    /// Only of this package
+    #[arg(long)]
+    pub package_name: Option<String>,
+    /// Only this key
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only metadata limited to this source
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only metadata limited to this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+}
+
+/// Flags of `delete metadata`.
+#[derive(Debug, Args)]
+pub struct DeleteMetadataArgs {
+    /// Ids as in `rspm list metadata`, comma separated or repeated, or all
+    #[arg(long, required = true, value_delimiter = ',', value_name = "ID")]
+    pub id: Vec<String>,
+}
+
+/// `rspm create metadata`.
+///
+/// # Errors
+/// The server refuses.
+pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadata) -> Result<(), CliError> {
+    let CreateMetadata { package_name, version, source, repo, key, value, existing } = args;
+    let record = MetadataRecord { package_name, version, source, repo, key, value };
+    let body = SetMetadata {
+        records: vec![record],
+        fail_all: true,
+        succeed_on_existing: existing.succeed_on_existing,
+        update_existing: existing.update_existing,
+    };
+    let result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    let (rows, word) = match (&result.created[..], &result.updated[..]) {
+        ([], []) => (&result.unchanged, "exists already"),
+        ([], _) => (&result.updated, "was updated"),
+        _ => (&result.created, "was created"),
+    };
+    let row = rows.first().ok_or_else(|| CliError::refused("the server set no value"))?;
+    output.print(row, || {
+        format!("Metadata {} {word}: {} = {} for {}", row.id, row.key, one_line(&row.value), place(row))
+    })
+}
+
+/// `rspm create bulk-metadata`.
+///
+/// # Errors
+/// The file cannot be read, or the server refuses values; without --fail-all the others are set.
+pub(super) async fn create_bulk(
+    client: &Client,
+    output: &Output,
+    args: CreateBulkMetadata,
+) -> Result<(), CliError> {
+    let records = match (&args.path, &args.csv_in) {
+        (_, Some(file)) => {
+            let records = of_csv(&read(Some(file))?);
+            records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?
+        }
+        (file, None) => {
+            let name =
+                file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
+            serde_json::from_str(&read(file.as_deref())?).map_err(|reason| {
+                CliError::refused(format!(
+                    "{name}: {reason}\nFor an example: rspm create bulk-metadata --show-example"
+                ))
+            })?
+        }
+    };
+    let body = SetMetadata {
+        records,
+        fail_all: args.fail_all,
+        succeed_on_existing: args.existing.succeed_on_existing,
+        update_existing: args.existing.update_existing,
+    };
+    let result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    output.print(&result, || {
+        format!(
+            "{} created, {} updated, {} unchanged, {} refused",
+            result.created.len(),
+            result.updated.len(),
+            result.unchanged.len(),
+            result.refused.len()
+        )
+    })?;
+    let reasons: Vec<String> = result
+        .refused
+        .iter()
+        .map(|refused| format!("record {}: {}", refused.index + 1, refused.error))
+        .collect();
+    if reasons.is_empty() { Ok(()) } else { Err(CliError::refused(reasons.join("\n"))) }
+}
+
+/// `rspm create bulk-metadata --show-example`.
+///
+/// # Errors
+/// Standard output is closed.
+pub(super) fn show_example(output: &Output) -> Result<(), CliError> {
+    let of_package = MetadataRecord {
+        package_name: "ggplot2".to_owned(),
+        key: "status".to_owned(),
+        value: "approved".to_owned(),
+        ..MetadataRecord::default()
+    };
+    let of_version = MetadataRecord {
+        version: Some("3.5.2".to_owned()),
+        repo: Some("prod".to_owned()),
+        key: "reviewed by".to_owned(),
+        value: "Statistics".to_owned(),
+        ..of_package.clone()
+    };
+    let example = [of_package, of_version];
+    let text =
+        serde_json::to_string_pretty(&example).map_err(|e| CliError::Output(std::io::Error::other(e)))?;
+    output.print(&example, || text)
+}
+
+/// `rspm list metadata`.
+///
+/// # Errors
+/// The server refuses.
+pub(super) async fn list(client: &Client, output: &Output, args: ListMetadata) -> Result<(), CliError> {
+    let filters =
+        [("package", args.package_name), ("key", args.key), ("source", args.source), ("repo", args.repo)];
+    let query: Vec<String> = filters
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))))
+        .collect();
+    let rows: Vec<Metadata> = client.get(&format!("/metadata?{}", query.join("&"))).await?;
+    output.print(&rows, || {
+        if rows.is_empty() {
+            return "No metadata.".to_owned();
+        }
+        let row = |row: &Metadata| {
+            vec![
+                row.id.to_string(),
+                row.package_name.clone(),
+                row.version.clone().unwrap_or_default(),
+                row.source.clone().unwrap_or_default(),
+                row.repo.clone().unwrap_or_default(),
+                row.key.clone(),
+                one_line(&row.value),
+            ]
+        };
+        let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
+        table(&["Id", "Package", "Version", "Source", "Repository", "Key", "Value"], &rows)
+    })
+}
+
+/// `rspm delete metadata`.
+///
+/// # Errors
+/// An id is not a number, or the server refuses.
+pub(super) async fn delete(
+    client: &Client,
+    output: &Output,
+    args: DeleteMetadataArgs,
+) -> Result<(), CliError> {
+    let body = match args.id.as_slice() {
+        [all] if all == "all" => DeleteMetadata { all: true, ids: Vec::new() },
+        ids => {
+            let number = |id: &String| {
+                id.trim()
+                    .parse()
+                    .map_err(|_| CliError::refused(format!("--id: '{id}' is neither a number nor all")))
+            };
+            DeleteMetadata { all: false, ids: ids.iter().map(number).collect::<Result<_, _>>()? }
+        }
+    };
+    let rows: Vec<Metadata> = client.send(Method::POST, "/metadata/delete", &body).await?;
+    output.print(&rows, || match rows.as_slice() {
+        [] => "There was no metadata.".to_owned(),
+        rows => rows
+            .iter()
+            .map(|row| format!("Metadata {} was deleted: {} for {}\n", row.id, row.key, place(row)))
+            .collect(),
+    })
+}
+
+/// The packages of a row: `tally 1.0, source team`.
+fn place(row: &Metadata) -> String {
+    let version = row.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let source = row.source.as_ref().map(|name| format!(", source {name}")).unwrap_or_default();
+    let repo = row.repo.as_ref().map(|name| format!(", repository {name}")).unwrap_or_default();
+    format!("{}{version}{source}{repo}", row.package_name)
+}
+
+fn one_line(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Reads a file, or standard input.
+fn read(file: Option<&Path>) -> Result<String, CliError> {
+    let name = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
+    let error = |source| CliError::Local { operation: format!("reading {name}"), source };
+    let mut bytes = Vec::new();
+    let size = match file {
+        Some(file) => std::fs::File::open(file).map_err(error)?.take(MAX_FILE + 1).read_to_end(&mut bytes),
+        None => std::io::stdin().take(MAX_FILE + 1).read_to_end(&mut bytes),
+    };
+    if size.map_err(error)? as u64 > MAX_FILE {
+        return Err(CliError::refused(format!("{name} has more than {} MB; split it", MAX_FILE >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::refused(format!("{name} is not UTF-8")))
+}
+
+/// Reads the records of a CSV file, whose first line names the columns.
+fn of_csv(text: &str) -> Result<Vec<MetadataRecord>, String> {
+    const COLUMNS: [&str; 6] = ["package_name", "version", "source", "repo", "key", "value"];
+    let mut rows = csv_records::parse(text)?.into_iter();
+    let (_, header) = rows.next().ok_or("it is empty")?;
+    let columns: Vec<String> = header.iter().map(|name| name.trim().to_lowercase()).collect();
+    for (position, name) in columns.iter().enumerate() {
+        if !COLUMNS.contains(&name.as_str()) {
+            return Err(format!("line 1: there is no column '{name}'; there are {}", COLUMNS.join(", ")));
+        }
+        if columns.iter().take(position).any(|other| other == name) {
+            return Err(format!("line 1: the column '{name}' is repeated"));
+        }
+    }
+    for name in ["package_name", "key", "value"] {
+        if !columns.iter().any(|column| column == name) {
+            return Err(format!("line 1: the column '{name}' is missing"));
+        }
+    }
+    rows.map(|(line, fields)| {
+        if fields.len() != columns.len() {
+            return Err(format!("line {line}: {} fields, but line 1 has {}", fields.len(), columns.len()));
+        }
+        let mut record = MetadataRecord::default();
+        for (column, field) in columns.iter().zip(fields) {
+            let optional = Some(field.clone()).filter(|field| !field.is_empty());
+            match column.as_str() {
+                "package_name" => record.package_name = field,
+                "version" => record.version = optional,
+                "source" => record.source = optional,
+                "repo" => record.repo = optional,
+                "key" => record.key = field,
+                _ => record.value = field,
+            }
+        }
+        Ok(record)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_csv_file_has_columns_in_any_order() {
+        let records = of_csv("Key,value,package_name,repo\nstatus,\"a, b\",tally,\n").expect("valid");
+        let expected = MetadataRecord {
+            package_name: "tally".to_owned(),
+            key: "status".to_owned(),
+            value: "a, b".to_owned(),
+            ..MetadataRecord::default()
+        };
+        assert_eq!(records, [expected]);
+    }
+
+    #[test]
+    fn a_wrong_csv_file_is_refused_with_the_line() {
+        for (text, error) in [
+            ("", "it is empty"),
+            ("key,value\n", "line 1: the column 'package_name' is missing"),
+            ("key,key,value,package_name\n", "line 1: the column 'key' is repeated"),
+            ("name,key,value\n", "line 1: there is no column 'name'"),
+            ("package_name,key,value\n\nx,y\n", "line 3: 2 fields, but line 1 has 3"),
+        ] {
+            let reason = of_csv(text).expect_err(text);
+            assert!(reason.starts_with(error), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `rspm promote` and `rspm list promotions`.
+
+use std::io::Write;
+
+use clap::Args;
+use hyper::Method;
+
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::output::{Output, format_time, table};
+use super::suggested_values::SuggestedValues;
+use crate::api::promotion::{
+    DecidePromotion, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
+    RequestPromotion, RequestedPromotion,
+};
+
+/// Maximum number of packages in a plan for people; the JSON has all.
+const MAX_ROWS: usize = 100;
+
+/// Flags of `promote`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("operation").required(true).args(["from", "approve", "reject", "show"]))]
+pub struct Promote {
+    /// Repository whose state is taken; the same as --to, with --snapshot, returns it to that snapshot
+    #[arg(long, requires = "to", value_name = "REPO")]
+    pub from: Option<String>,
+    /// Repository that changes
+    #[arg(long, requires = "from", value_name = "REPO")]
+    pub to: Option<String>,
+    /// Day or transaction of the repository whose state is taken (default: the newest state)
+    #[arg(long, requires = "from", value_name = "DATE")]
+    pub snapshot: Option<String>,
+    /// Only print what would change
+    #[arg(long, requires = "from")]
+    pub plan: bool,
+    /// Approve and apply the promotion with this number
+    #[arg(long, value_name = "ID")]
+    pub approve: Option<i64>,
+    /// Reject the promotion with this number
+    #[arg(long, value_name = "ID")]
+    pub reject: Option<i64>,
+    /// Print the promotion with this number and what it changes
+    #[arg(long, value_name = "ID")]
+    pub show: Option<i64>,
+    /// Comment, for the transaction and the audit trail
+    #[arg(long, default_value = "")]
+    pub comment: String,
+}
+
+/// Flags of `list promotions`.
+#[derive(Debug, Args)]
+pub struct ListPromotions {
+    /// Only promotions to this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Only promotions in this state
+    #[arg(long, value_name = "STATE", value_parser = SuggestedValues(&["requested", "applied", "rejected", "superseded"]))]
+    pub state: Option<String>,
+}
+
+/// `rspm promote`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<(), CliError> {
+    let Promote { from, to, snapshot, plan, approve, reject, show, comment } = args;
+    if let Some((id, verb)) = approve.map(|id| (id, "approve")).or(reject.map(|id| (id, "reject"))) {
+        let path = format!("/promotions/{id}/{verb}");
+        let promotion: Promotion = client.send(Method::POST, &path, &DecidePromotion { comment }).await?;
+        return output.print(&promotion, || summary(&promotion));
+    }
+    if let Some(id) = show {
+        let promotion: Promotion = client.get(&format!("/promotions/{id}")).await?;
+        return output.print(&promotion, || describe(&promotion));
+    }
+    let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+    let is_newest = snapshot.is_none();
+    let body = RequestPromotion { from: from.clone(), snapshot, comment, plan };
+    let path = format!("/repos/{}/promotions", segment(&to));
+    let result: RequestedPromotion = client.send(Method::POST, &path, &body).await?;
+    if let Some(plan) = &result.plan {
+        print_warnings(plan);
+    }
+    output.print(&result, || match (&result.plan, &result.promotion) {
+        (Some(plan), _) => describe_plan(plan, is_newest.then_some((&from, &to))),
+        (None, Some(promotion)) => summary(promotion),
+        (None, None) => format!("Nothing to promote: repository '{to}' has this state of '{from}' already."),
+    })
+}
+
+/// `rspm list promotions`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Result<(), CliError> {
+    let query: Vec<String> = [("repo", args.repo), ("state", args.state)]
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| format!("{key}={}", segment(&value))))
+        .collect();
+    let promotions: Vec<Promotion> = client.get(&format!("/promotions?{}", query.join("&"))).await?;
+    output.print(&promotions, || {
+        if promotions.is_empty() {
+            return "No promotions.".to_owned();
+        }
+        let row = |p: &Promotion| {
+            let decided_by = p.decided_by.clone().unwrap_or_default();
+            let repositories = format!("{} to {}", p.from, p.to);
+            let requested = format_time(&p.requested);
+            vec![
+                p.id.to_string(),
+                repositories,
+                p.state.clone(),
+                requested,
+                p.requested_by.clone(),
+                decided_by,
+            ]
+        };
+        let rows: Vec<Vec<String>> = promotions.iter().map(row).collect();
+        table(&["ID", "Promotion", "State", "Requested", "By", "Decided by"], &rows)
+    })
+}
+
+/// Prints the warnings of a plan on standard error.
+fn print_warnings(plan: &PromotionPlan) {
+    for warning in &plan.warnings {
+        // A failed write to stderr cannot be reported.
+        let _ = writeln!(anstream::stderr(), "Warning: {warning}");
+    }
+}
+
+/// The result of a request or a decision.
+fn summary(promotion: &Promotion) -> String {
+    let Promotion { id, from, to, .. } = promotion;
+    match (promotion.state.as_str(), promotion.transaction) {
+        ("applied", Some(transaction)) => {
+            format!("Promoted '{from}' to '{to}' in transaction {transaction} (promotion {id}).")
+        }
+        ("requested", _) => format!(
+            "Requested promotion {id} of '{from}' to '{to}'. Another person must approve it: rspm promote --approve={id}"
+        ),
+        (state, _) => format!("Promotion {id} of '{from}' to '{to}' is {state}."),
+    }
+}
+
+/// A promotion with its difference.
+fn describe(promotion: &Promotion) -> String {
+    let mut lines = vec![
+        summary(promotion),
+        format!("State of '{}' as of {}", promotion.from, format_time(&promotion.state_at)),
+        format!(
+            "Requested by {} at {}{}",
+            promotion.requested_by,
+            format_time(&promotion.requested),
+            suffix(&promotion.comment)
+        ),
+    ];
+    if let (Some(by), Some(at)) = (&promotion.decided_by, &promotion.decided) {
+        let verb = if promotion.state == "rejected" { "Rejected" } else { "Approved" };
+        lines.push(format!("{verb} by {by} at {}{}", format_time(at), suffix(&promotion.reason)));
+    }
+    let plan = promotion.plan.as_ref().map(|plan| format!("\n\n{}", describe_plan(plan, None)));
+    format!("{}{}", lines.join("\n"), plan.unwrap_or_default())
+}
+
+fn suffix(comment: &str) -> String {
+    if comment.is_empty() { String::new() } else { format!(": {comment}") }
+}
+
+/// The difference; `repositories` are those to name in a request of exactly this state.
+fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>) -> String {
+    let source = |source: &PromotedSource| {
+        let version = source.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+        vec![
+            format!("{}{version}", source.name),
+            describe_state(source.before.as_ref()),
+            describe_state(source.after.as_ref()),
+        ]
+    };
+    let sources: Vec<Vec<String>> = plan.sources.iter().map(source).collect();
+    let mut text = table(&["Source", "Before", "After"], &sources);
+    let package = |package: &PromotedPackage| {
+        let (from, to) = (package.from_version.clone(), package.to_version.clone());
+        vec![
+            package.name.clone(),
+            package.change.clone(),
+            from.unwrap_or_default(),
+            to.unwrap_or_default(),
+            package.source.clone(),
+        ]
+    };
+    let packages: Vec<Vec<String>> = plan.packages.iter().take(MAX_ROWS).map(package).collect();
+    if !packages.is_empty() {
+        text += &format!("\n{}", table(&["Package", "Change", "From", "To", "Source"], &packages));
+    }
+    if let Some(more) = plan.packages.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
+        text += &format!("and {more} more; -o json shows all\n");
+    }
+    text += &format!("\n{}\n", counts(&plan.packages));
+    if !plan.not_compared.is_empty() {
+        text += &format!("The packages of {} are not compared.\n", plan.not_compared.join(", "));
+    }
+    if let (Some((from, to)), Some(transaction)) = (repositories, plan.transaction) {
+        text += &format!(
+            "To promote exactly this state, run: rspm promote --from={from} --to={to} --snapshot={transaction}\n"
+        );
+    }
+    text
+}
+
+fn describe_state(state: Option<&PromotedState>) -> String {
+    let Some(state) = state else { return "not subscribed".to_owned() };
+    let content = match (&state.at, state.transaction) {
+        (Some(at), Some(transaction)) => format!("transaction {transaction}, {}", format_time(at)),
+        (Some(at), None) => format_time(at),
+        (None, _) => "nothing published".to_owned(),
+    };
+    format!("{}. {content}", state.position)
+}
+
+/// The number of packages with each kind of change.
+fn counts(packages: &[PromotedPackage]) -> String {
+    const KINDS: [&str; 6] = ["added", "updated", "downgraded", "replaced", "moved", "removed"];
+    let count = |kind: &&str| {
+        let count = packages.iter().filter(|package| package.change == **kind).count();
+        (count > 0).then(|| format!("{count} {kind}"))
+    };
+    let counts: Vec<String> = KINDS.iter().filter_map(count).collect();
+    if counts.is_empty() {
+        "No package differs.".to_owned()
+    } else {
+        format!("Packages: {}", counts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, change: &str) -> PromotedPackage {
+        PromotedPackage {
+            name: name.to_owned(),
+            change: change.to_owned(),
+            from_version: None,
+            to_version: Some("1.0".to_owned()),
+            source: "team".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_plan_names_the_state_to_request_and_counts_the_packages() {
+        let state = PromotedState {
+            position: 1,
+            at: Some("2026-11-20T12:00:00.000001Z".to_owned()),
+            transaction: Some(5),
+        };
+        let source =
+            PromotedSource { name: "team".to_owned(), version: None, before: None, after: Some(state) };
+        let packages = (0..150).map(|n| package(&format!("p{n}"), "added")).chain([package("q", "updated")]);
+        let plan = PromotionPlan {
+            sources: vec![source],
+            packages: packages.collect(),
+            not_compared: vec!["pypi".to_owned()],
+            transaction: Some(9),
+            warnings: Vec::new(),
+        };
+        let (dev, prod) = ("dev".to_owned(), "prod".to_owned());
+        let text = describe_plan(&plan, Some((&dev, &prod)));
+        for part in [
+            "team    not subscribed  1. transaction 5, 2026-11-20 12:00:00 UTC",
+            "p99 ",
+            "and 51 more; -o json shows all\n",
+            "Packages: 150 added, 1 updated\n",
+            "The packages of pypi are not compared.\n",
+            "run: rspm promote --from=dev --to=prod --snapshot=9\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("p100 "), "{text}");
+        let nothing = describe_plan(&PromotionPlan::default(), None);
+        assert!(nothing.ends_with("No package differs.\n"), "{nothing}");
+    }
+}

@@ -1,5 +1,6 @@
-//! The lock of a bucket with backups: an object for each program that uses it, `locks/<kind>-<id>`, renewed every minute.
-//! It is valid for ten minutes by the clock of the bucket, so that the lock of a dead program expires.
+//! The lock of a bucket with backups: an object for each program that uses it, `locks/<kind>-<id>`, renewed every
+//! minute. It is valid for ten minutes by the clock of the bucket, so that the lock of a program that was killed
+//! expires.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ impl BucketLock {
         match valid_locks.iter().find(excludes) {
             None => Ok(expired_locks.into_iter().map(|lock| lock.path).collect()),
             Some(lock) => Err(BackupError::InUse(format!(
-                "{} is in use: backups in it are made, read or pruned at this moment, or a program that did so was \
+                "{} is in use: another program makes, reads or prunes backups in it, or a program that did so was \
                  interrupted in the last ten minutes; try again later, or wait with --lock-timeout=1h; or, if no such \
                  program runs, remove {}",
                 folder.address(""),

@@ -1,5 +1,5 @@
-//! Copies objects from storage into the folder of backups: hashes each while it is read; a file gets its name when its
-//! bytes are complete.
+//! Copies objects from storage into the folder of backups: hashes each object while it is read; a file gets its final
+//! name when its bytes are complete.
 
 use std::collections::HashMap;
 use std::io::Write;

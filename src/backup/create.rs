@@ -13,7 +13,7 @@ use super::error::BackupError;
 use super::folder::{Folder, FolderLock, list_path, manifest_path};
 use super::hold_renewal::RenewedHold;
 use super::lock_wait::LockWait;
-use super::manifest::{FORMAT, Manifest, Previous};
+use super::manifest::{FORMAT, Manifest, PreviousBackup};
 use super::migrate::Progress;
 use super::part::Part;
 use super::snapshot::{self, Snapshot};
@@ -129,8 +129,8 @@ async fn make(
     Ok((text, missing_count))
 }
 
-/// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were made
-/// in it, and that the newest is of this database.
+/// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were
+/// made in it, and that the newest is of this database.
 async fn open(
     state: &Arc<State>,
     place: &BackupPlace,
@@ -139,11 +139,11 @@ async fn open(
     now: Timestamp,
 ) -> Result<(Folder, FolderLock), BackupError> {
     let name = place.to_string();
-    let (line, last_success) = state
+    let (lineage, last_success) = state
         .db
         .read(move |c| {
-            let line = (db::identity::get(c)?.to_string(), db::clock::get(c)?.history);
-            Ok((line, db::backup::last_success(c, &name)?))
+            let lineage = (db::identity::get(c)?.to_string(), db::clock::get(c)?.history);
+            Ok((lineage, db::backup::last_success(c, &name)?))
         })
         .await?;
     let last_success = last_success.filter(|_| !options.init);
@@ -166,13 +166,13 @@ async fn open(
                 future.created
             );
         }
-        check_line(&place, newest.as_ref(), &line, adopt)?;
+        check_lineage(&place, newest.as_ref(), &lineage, adopt)?;
         reporter.progress("waiting for another program that uses the folder", 0, None);
         let wait = LockWait::of(&place, lock_timeout);
         let open_folder =
             wait.until(|| reporter.is_halted(), || Folder::create(&place, &config, &runtime))?;
         // Another server may have made a backup before this one had the lock.
-        check_line(&place, Manifest::newest(&place, &config, &runtime)?.as_ref(), &line, adopt)?;
+        check_lineage(&place, Manifest::newest(&place, &config, &runtime)?.as_ref(), &lineage, adopt)?;
         Ok(open_folder)
     });
     task_result(task.await)
@@ -181,7 +181,7 @@ async fn open(
 /// Refuses to add to the backups of another database, and to those of another copy of this one: a restore leaves the
 /// database its identity, and begins another history. With `adopt`, the folder continues with this copy, and the other
 /// copy is refused from then on.
-fn check_line(
+fn check_lineage(
     place: &BackupPlace,
     newest: Option<&Manifest>,
     (database, history): &(String, String),
@@ -288,10 +288,10 @@ fn finish(
 }
 
 /// Returns the newest undamaged backup of the folder.
-fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
+fn previous(folder: &Folder) -> Result<Option<PreviousBackup>, BackupError> {
     for name in folder.manifests()?.into_iter().rev() {
         match Manifest::read(folder, &name) {
-            Ok(manifest) => return Ok(Some(Previous { name, sha256: manifest.sha256() })),
+            Ok(manifest) => return Ok(Some(PreviousBackup { name, sha256: manifest.sha256() })),
             Err(error) => tracing::warn!(%error, "an earlier backup is damaged"),
         }
     }

@@ -28,7 +28,10 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
         return Err(BackupError::Refused(match paths.is_empty() {
             true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
             false => {
-                format!("{place} is not in a place that Server.BackupPaths allows: {}", paths.join(", "))
+                format!(
+                    "{place} is not in one of the places that Server.BackupPaths allows: {}",
+                    paths.join(", ")
+                )
             }
         }));
     }

@@ -19,6 +19,7 @@ const LOCK: &str = "lock";
 const WRITER_LOCK: &str = "writer";
 
 /// A directory with backups.
+#[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
     /// The owner of the folder.
@@ -111,7 +112,7 @@ impl Directory {
         match result {
             Ok(()) => Ok(DirectoryLock(vec![file])),
             Err(TryLockError::WouldBlock) => Err(BackupError::InUse(format!(
-                "{} is in use: backups in it are made, read or pruned at this moment; try again when that is done, or wait \
+                "{} is in use: another program makes, reads or prunes backups in it; try again when that is done, or wait \
                  with --lock-timeout=1h",
                 self.root.display()
             ))),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::error::BackupError;
 use crate::config::BackupPlace;
 
-/// The first pause between attempts; also the longest time until a halt is noticed.
+/// The first pause between attempts; also the maximum time until a halt is detected.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause in a bucket, where each attempt writes, lists and removes an object.
 const MAX_BUCKET_PAUSE: Duration = Duration::from_secs(20);

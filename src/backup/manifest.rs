@@ -17,7 +17,7 @@ use crate::model::time::{Day, SECOND, Timestamp};
 const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
 
 /// The remedy for a damaged manifest.
-const OTHER_BACKUP: &str =
+const DAMAGED_REMEDY: &str =
     "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
 
 /// The number of the format.
@@ -49,7 +49,7 @@ pub struct Probe {
 /// The backup before this one in the same folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Previous {
+pub struct PreviousBackup {
     /// The name of its manifest.
     pub name: String,
     /// The digest of its manifest.
@@ -101,7 +101,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationFile>,
     /// The backup before it.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousBackup>,
 }
 
 /// The file of a manifest: the manifest with its digest.
@@ -152,7 +152,7 @@ impl Manifest {
         }
         let (bytes, path) = (folder.read_manifest(name)?, folder.location(&manifest_path(name)));
         let invalid =
-            |error: serde_json::Error| BackupError::damaged(&path, format!("is no manifest: {error}"));
+            |error: serde_json::Error| BackupError::damaged(&path, format!("is not a manifest: {error}"));
         let Format { manifest: FormatNumber { format, version } } =
             serde_json::from_slice(&bytes).map_err(invalid)?;
         if format != FORMAT {
@@ -207,7 +207,7 @@ impl Manifest {
         let Some(at) = at else {
             let name =
                 names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
-            let newest = Manifest::read(folder, name).map_err(|error| error.with_remedy(OTHER_BACKUP))?;
+            let newest = Manifest::read(folder, name).map_err(|error| error.with_remedy(DAMAGED_REMEDY))?;
             if newest.is_in_future(now) {
                 return Err(BackupError::Refused(format!(
                     "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
@@ -230,7 +230,7 @@ impl Manifest {
         };
         let last = name_at(at.0);
         if let Some(name) = names.iter().rev().find(|name| **name <= last) {
-            return Manifest::read(folder, name).map_err(|error| error.with_remedy(OTHER_BACKUP));
+            return Manifest::read(folder, name).map_err(|error| error.with_remedy(DAMAGED_REMEDY));
         }
         let text = format!("{folder} contains no backup of that time; see: rspm backup list");
         Err(BackupError::Refused(text))
@@ -252,7 +252,7 @@ fn name_at(created: Timestamp) -> String {
     )
 }
 
-/// The end of the time that `--at` states: an instant, or a day.
+/// The end of the period that `--at` names: an instant or a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupTime(Timestamp);
 

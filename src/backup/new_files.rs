@@ -1,10 +1,11 @@
-//! Adds many files to a folder of backups: a directory gets them in batches, each after one flush of the file system; a
-//! bucket gets several at the same time.
+//! Adds many files to a folder of backups: a directory gets them in batches, each after one flush of the file system;
+//! a bucket gets several at the same time.
 
 use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use tempfile::{NamedTempFile, TempPath};
 use tokio::task::JoinSet;
@@ -35,7 +36,8 @@ impl NewFiles<'_> {
     pub(super) fn of(folder: &Folder) -> NewFiles<'_> {
         match folder {
             Folder::Directory(directory) => {
-                NewFiles::Batch(Batch { directory, files: Vec::new(), bytes: 0, directories: HashSet::new() })
+                let (files, directories) = (Vec::new(), HashSet::new());
+                NewFiles::Batch(Batch { directory, files, bytes: 0, previous: None, directories })
             }
             Folder::Bucket(bucket) => NewFiles::Uploads(bucket, JoinSet::new()),
         }
@@ -62,10 +64,7 @@ impl NewFiles<'_> {
     /// Waits until all files have their names, durably.
     pub(super) fn finish(self) -> Result<(), BackupError> {
         match self {
-            NewFiles::Batch(mut batch) => {
-                batch.install()?;
-                if batch.directories.is_empty() { Ok(()) } else { batch.directory.sync() }
-            }
+            NewFiles::Batch(mut batch) => batch.finish(),
             NewFiles::Uploads(folder, mut uploads) => {
                 while !uploads.is_empty() {
                     wait(folder, &mut uploads)?;
@@ -85,12 +84,14 @@ fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) 
     }
 }
 
-/// Complete files of a directory without their names.
+/// Complete files of a directory without their names. A full batch is flushed by a thread while the next one is written.
 pub(super) struct Batch<'a> {
     directory: &'a Directory,
     /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
     bytes: u64,
+    /// The thread that flushes the batch before, and that returns the directories it knows to exist.
+    previous: Option<JoinHandle<Result<HashSet<PathBuf>, BackupError>>>,
     /// Directories that exist.
     directories: HashSet<PathBuf>,
 }
@@ -102,25 +103,59 @@ impl Batch<'_> {
         if self.files.len() < MAX_BATCH_FILES && self.bytes < MAX_BATCH_BYTES {
             return Ok(());
         }
-        self.install()
-    }
-
-    /// Writes the files to disk and gives them their names.
-    fn install(&mut self) -> Result<(), BackupError> {
-        if self.files.is_empty() {
-            return Ok(());
-        }
-        self.directory.sync()?;
-        for (file, path) in std::mem::take(&mut self.files) {
-            let directory = path.parent().unwrap_or(self.directory.root()).to_owned();
-            if !self.directories.contains(&directory) {
-                let result = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
-                result.map_err(BackupError::io("create the directory", &directory))?;
-                self.directories.insert(directory);
-            }
-            file.persist(&path).map_err(|error| BackupError::io("create", &path)(error.error))?;
-        }
+        self.wait_for_previous()?;
+        let directory = self.directory.clone();
+        let files = std::mem::take(&mut self.files);
+        let mut directories = std::mem::take(&mut self.directories);
         self.bytes = 0;
+        let install = move || install(&directory, files, &mut directories).map(|()| directories);
+        let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(install);
+        self.previous = Some(thread.map_err(BackupError::io("start a thread for", self.directory.root()))?);
         Ok(())
     }
+
+    fn wait_for_previous(&mut self) -> Result<(), BackupError> {
+        if let Some(thread) = self.previous.take() {
+            self.directories = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all files have their names, durably.
+    fn finish(&mut self) -> Result<(), BackupError> {
+        self.wait_for_previous()?;
+        install(self.directory, std::mem::take(&mut self.files), &mut self.directories)?;
+        if self.directories.is_empty() { Ok(()) } else { self.directory.sync() }
+    }
+}
+
+impl Drop for Batch<'_> {
+    /// An error elsewhere ends the copy: the thread must not add files after the lock of the folder is released.
+    fn drop(&mut self) {
+        if let Some(thread) = self.previous.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Writes complete files to disk and gives them their names.
+fn install(
+    directory: &Directory,
+    files: Vec<(TempPath, PathBuf)>,
+    directories: &mut HashSet<PathBuf>,
+) -> Result<(), BackupError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    directory.sync()?;
+    for (file, path) in files {
+        let parent = path.parent().unwrap_or(directory.root()).to_owned();
+        if !directories.contains(&parent) {
+            let result = DirBuilder::new().mode(0o700).recursive(true).create(&parent);
+            result.map_err(BackupError::io("create the directory", &parent))?;
+            directories.insert(parent);
+        }
+        file.persist(&path).map_err(|error| BackupError::io("create", &path)(error.error))?;
+    }
+    Ok(())
 }

@@ -27,7 +27,7 @@ pub struct Retention {
 pub struct PruneOptions {
     /// The backups to keep.
     pub retention: Retention,
-    /// Whether to prune although backups that are kept lack files.
+    /// Whether to prune although files of retained backups are missing.
     pub allow_missing: bool,
     /// Whether to only return the result, without removing anything.
     pub dry_run: bool,
@@ -38,17 +38,17 @@ pub struct PruneOptions {
 pub struct PruneResult {
     /// Manifests that were removed.
     pub removed: Vec<String>,
-    /// Manifests that were kept.
+    /// Retained manifests.
     pub kept: Vec<String>,
     /// Number of other files that were removed.
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Number of files that the kept backups lack.
+    /// Number of missing files of the retained backups.
     pub missing: u64,
 }
 
-/// Returns the indexes of the times that are kept; the oldest comes first.
+/// Returns the indexes of the times that are retained; the oldest is first.
 fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
     let mut indexes: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
     let mut periods = |count: usize, period: &dyn Fn(&DateTime) -> (i16, i16)| {
@@ -68,24 +68,24 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
     indexes
 }
 
-/// Returns the identity and the history of the database of a backup. A restored copy of a database has the same identity
-/// and another history.
-fn line(manifest: &Manifest) -> (&str, &str) {
+/// Returns the identity and the history of the database of a backup. A restored copy of a database has the same
+/// identity and another history.
+fn lineage(manifest: &Manifest) -> (&str, &str) {
     (&manifest.database, &manifest.history)
 }
 
-/// Returns the indexes of the manifests that are kept.
+/// Returns the indexes of the manifests that are retained.
 fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
     let (future, past): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
-    let lines: BTreeSet<(&str, &str)> = manifests.iter().map(line).collect();
+    let lineages: BTreeSet<(&str, &str)> = manifests.iter().map(lineage).collect();
     let mut kept_indexes: BTreeSet<usize> = future.into_iter().collect();
-    for database_line in lines {
+    for database_lineage in lineages {
         // An incomplete backup does not displace a complete one.
         for only_complete in [false, true] {
             let is_counted = |index: &&usize| {
                 let manifest = &manifests[**index];
-                line(manifest) == database_line && (!only_complete || manifest.missing.is_empty())
+                lineage(manifest) == database_lineage && (!only_complete || manifest.missing.is_empty())
             };
             let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
@@ -96,9 +96,9 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     kept_indexes
 }
 
-/// Removes all backups that are not kept. The backups of each database and of each restored copy of it are counted
-/// separately, and so are complete ones. Backups that are later than the clock `now` are kept and not counted: a backup made
-/// with a wrong clock would otherwise be the newest for a long time.
+/// Removes all backups that are not retained. The backups of each database and of each restored copy of it are counted
+/// separately, and so are complete ones. Backups that are later than the clock `now` are kept and not counted: a backup
+/// made with a wrong clock would otherwise be the newest for a long time.
 ///
 /// # Errors
 /// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files which

@@ -128,7 +128,7 @@ pub fn restore(
     })
 }
 
-/// Refuses another encryption key than that of the backup: the server would refuse it.
+/// Refuses an encryption key that differs from that of the backup: the server would refuse it.
 fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
     let (Some(recorded), Some(key)) = (&manifest.encryption_key, &config.encryption_key) else {
         return Ok(());
@@ -153,7 +153,7 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     for schema in [Schema::Core, Schema::Usage] {
         match occupancy(config, provider, schema) {
             Err(DbError::NotADatabase { path, .. }) => {
-                existing_objects.push(format!("{} is damaged or no database", path.display()));
+                existing_objects.push(format!("{} is damaged or not a database", path.display()));
             }
             found => existing_objects.extend(found?),
         }
@@ -167,8 +167,8 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {remedy}")))
 }
 
-/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that files of
-/// mirrors can be stored in them.
+/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that
+/// files of mirrors can be stored in them.
 fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
     let mut classes = Vec::new();
     for class in StorageClass::ALL {

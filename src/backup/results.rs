@@ -1,5 +1,5 @@
-//! The results of backups and of their tests: recorded in the database, shown as metrics, and reported if they are bad or
-//! old.
+//! The results of backups and of their tests: recorded in the database, shown as metrics, and reported if they are bad
+//! or old.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
 const OLD_TEST: i64 = 15 * 86_400 * SECOND;
 /// Maximum length of a recorded error, in characters.
 const MAX_ERROR: usize = 1000;
-/// Interval in which the metrics follow the results of other servers.
+/// Interval of updating the metrics with the results of other servers.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A problem of the backups.
@@ -48,7 +48,7 @@ pub(super) async fn record_backup(
         backup::record(c, &place, RecordedCommand::Create, at, &result)
     };
     state.db.write(write).await?;
-    show(&state.db).await
+    update_metrics(&state.db).await
 }
 
 /// Records the result of a test that a program made without the server. Returns false if this server made no backup in
@@ -67,7 +67,7 @@ pub async fn record_test(state: &State, place: &str, error: Option<String>) -> R
         Ok(is_own)
     };
     let is_own = state.db.write(write).await?;
-    show(&state.db).await?;
+    update_metrics(&state.db).await?;
     Ok(is_own)
 }
 
@@ -82,7 +82,7 @@ fn command_result(result: Result<u64, String>) -> CommandResult {
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn show(db: &Db) -> Result<(), DbError> {
+pub async fn update_metrics(db: &Db) -> Result<(), DbError> {
     let results = db.read(backup::results).await?;
     for command in [RecordedCommand::Create, RecordedCommand::Test] {
         let of_command = || results.iter().filter(|result| result.command == command);
@@ -103,7 +103,7 @@ pub async fn show(db: &Db) -> Result<(), DbError> {
 pub async fn follow(db: &Db) {
     loop {
         // If the database does not answer, the metrics keep their values.
-        let _ = show(db).await;
+        let _ = update_metrics(db).await;
         tokio::time::sleep(REFRESH_INTERVAL).await;
     }
 }
@@ -129,8 +129,8 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
     problems
 }
 
-/// Returns the first line of the error, at most [`MAX_ERROR`] characters. Never empty, and without NUL, which PostgreSQL
-/// does not store.
+/// Returns the first line of the error, at most [`MAX_ERROR`] characters. Never empty, and without NUL, which
+/// PostgreSQL does not store.
 fn shortened(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     let text: String = line.chars().filter(|c| *c != '\0').take(MAX_ERROR).collect();

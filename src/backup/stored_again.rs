@@ -33,8 +33,9 @@ impl BackupFiles {
         Ok(BackupFiles(Arc::new(folder)))
     }
 
-    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is needed: a file that
-    /// is removed meanwhile is missing, and other content has another digest.
+    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is
+    /// needed: a file that was removed in the meantime is missing, and changed content has a different
+    /// digest.
     ///
     /// # Errors
     /// The file is damaged or cannot be read, or the storage fails.

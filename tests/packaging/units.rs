@@ -48,6 +48,21 @@ fn the_service_is_of_a_type_that_every_systemd_knows() {
     assert_eq!(value(&unit, "CapabilityBoundingSet"), "CAP_NET_BIND_SERVICE", "for an old setcap");
 }
 
+/// The limits are those of the documentation; the units run code of others with fewer rights than the server.
+#[test]
+fn the_exposure_of_the_units_is_limited() {
+    for (unit, tenths) in [("rstudio-pm", 15), ("rstudio-pm-fetch@", 15), ("rstudio-pm-build@", 10)] {
+        let path = format!("units/{unit}.service");
+        let output = std::process::Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", &format!("--threshold={tenths}"), &path])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("systemd-analyze runs; tests/setup installs it");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("Overall exposure level"), "{path}: {text}");
+    }
+}
+
 #[test]
 fn the_drain_ends_before_systemd_kills() {
     let unit = file("units/rstudio-pm.service");

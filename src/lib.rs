@@ -12,7 +12,7 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `web` `config` | `r`, `api`, `encryption`, `web` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `config` → `model`, `encryption` |
+//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `web` `config` `policy` | `r`, `api`, `encryption`, `web` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `policy` → `model`, `r`, `python`, `advisory`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` `builder` | `model`, `config`; `db`, `storage`, `logs` → `metrics`; `builder` uses none |
 //! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `build` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `pypi` → `state`, `upstream`; `sync` → `publish`, `pypi` and those of `state`; `serve` → also `fetch`, `pypi`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `build` → `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
@@ -20,7 +20,7 @@
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
 
 // ── words: pure; no I/O, no async, no clock ──
-/// Who may do what: scopes of tokens, and the decision about an actor, an action and an object.
+/// Access control: scopes of tokens, and the decision about an actor, an action and an object.
 pub mod access;
 /// Advisories about packages: records, version ranges, scores.
 pub mod advisory;
@@ -34,6 +34,8 @@ pub mod config;
 pub mod encryption;
 /// The basic types: names, digests, times, sources, repositories, snapshots.
 pub mod model;
+/// Block rules: criteria, order, and the decision about the releases of a package.
+pub mod policy;
 /// Python's formats: names, versions, file names, metadata, requirements, the simple API, wheels and source archives.
 pub mod python;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
@@ -44,7 +46,7 @@ pub mod web;
 // ── stores: rooms with backends ──
 /// Builders of git repositories in sandboxes: the protocol, its client, and the program that runs inside.
 pub mod builder;
-/// SQLite and PostgreSQL behind one SQL text.
+/// Access to the database: SQLite or PostgreSQL, with one set of SQL statements.
 pub mod db;
 /// Log files, their formats and their rotation.
 pub mod logs;
@@ -68,7 +70,7 @@ pub mod cluster;
 pub mod control;
 /// The edits of administrators: uploads, packages, sources, repositories, subscriptions.
 pub mod edit;
-/// Coalesced downloads of package files: one request to the mirror, however many clients wait.
+/// Coalesced downloads of package files: one request to the mirror for any number of waiting clients.
 pub mod fetch;
 /// Running jobs, their progress, and schedules.
 pub mod jobs;

@@ -79,7 +79,7 @@ fn named_scope(text: &str) -> Result<NamedScope, BadNamedScope> {
     match kind {
         ScopeKind::GlobalAdmin if end.is_none() => Ok(NamedScope { kind, objects: Names::All }),
         ScopeKind::GlobalAdmin => Err(BadNamedScope::AdminObjects),
-        ScopeKind::ReposRead | ScopeKind::SourcesWrite => {
+        ScopeKind::ReposRead | ScopeKind::ReposPromote | ScopeKind::SourcesWrite => {
             if names.is_empty() {
                 return Err(BadNamedScope::NoObjects(kind));
             }

@@ -31,6 +31,9 @@ pub enum Action {
     CreateSource,
     /// Uploads a file, or reads a build. Requires permission to change some source; the handler checks which one.
     Upload,
+    /// Plans, requests or approves promotions to a repository. Without a repository, to at least one; the handler checks
+    /// which one.
+    Promote,
     /// Changes repositories, tokens, jobs, storage and settings of the running server.
     Administer,
     /// Starts and stops serving, and reopens log files: only on the server's machine.
@@ -97,6 +100,7 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
                     | Action::WriteSource
                     | Action::CreateSource
                     | Action::Upload
+                    | Action::Promote
                     | Action::Administer
                     | Action::ControlProcess,
                     _,
@@ -132,6 +136,14 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
         }
         Action::CreateSource => (grant.writes(None), ScopeKind::SourcesWrite),
         Action::Upload => (grant.writes_any(), ScopeKind::SourcesWrite),
+        Action::Promote => {
+            let is_permitted = match object {
+                Object::Repository { id, .. } => grant.promotes(Some(id)),
+                Object::Server => grant.promotes_any(),
+                Object::Source(_) | Object::UnknownRepository | Object::UnknownSource => grant.promotes(None),
+            };
+            (is_permitted, ScopeKind::ReposPromote)
+        }
         Action::Administer => (grant.is_admin(), ScopeKind::GlobalAdmin),
         Action::ControlProcess => return Err(Refusal::SocketOnly),
     };
@@ -161,6 +173,7 @@ mod tests {
             Ok(()) => 'y',
             Err(Refusal::Unauthenticated) => 'a',
             Err(Refusal::MissingScope(ScopeKind::ReposRead)) => 'r',
+            Err(Refusal::MissingScope(ScopeKind::ReposPromote)) => 'p',
             Err(Refusal::MissingScope(ScopeKind::SourcesWrite)) => 's',
             Err(Refusal::MissingScope(ScopeKind::GlobalAdmin)) => 'g',
             Err(Refusal::SocketOnly) => 'l',
@@ -209,6 +222,42 @@ mod tests {
             for ((name, actor), expected) in actors.iter().zip(expected) {
                 assert_eq!(answers(*actor, object), expected, "{name}: {object:?}");
             }
+        }
+    }
+
+    #[test]
+    fn promotions_require_their_scope_for_the_repository() {
+        let promote = |repositories| Grant::new(vec![Scope::ReposPromote(repositories)]);
+        let (one, all) = (promote(Selection::Only(vec![RepoId(1)])), promote(Selection::All));
+        let (read, admin) =
+            (Grant::new(vec![Scope::ReposRead(Selection::All)]), Grant::new(vec![Scope::GlobalAdmin]));
+        let actors = [
+            Actor::Anonymous,
+            Actor::Socket,
+            Actor::Token(&admin),
+            Actor::Token(&one),
+            Actor::Token(&all),
+            Actor::Token(&read),
+        ];
+        let repository = |id| Object::Repository { id: RepoId(id), authenticated: true };
+        for (object, expected) in [
+            (repository(1), [false, true, true, true, true, false]),
+            (repository(2), [false, true, true, false, true, false]),
+            (Object::Server, [false, true, true, true, true, false]),
+            (Object::UnknownRepository, [false, true, true, false, true, false]),
+        ] {
+            let permitted = actors.map(|actor| permit(actor, Action::Promote, object).is_ok());
+            assert_eq!(permitted, expected, "{object:?}");
+        }
+        // It reads its repositories, and permits nothing else.
+        let actor = Actor::Token(&one);
+        assert_eq!(permit(actor, Action::Read, repository(1)), Ok(()));
+        assert_eq!(
+            permit(actor, Action::Read, repository(2)),
+            Err(Refusal::MissingScope(ScopeKind::ReposRead))
+        );
+        for action in [Action::Administer, Action::WriteSource, Action::CreateSource, Action::Upload] {
+            assert!(permit(actor, action, repository(1)).is_err(), "{action:?}");
         }
     }
 }

@@ -30,6 +30,8 @@ impl<T: PartialEq> Selection<T> {
 pub enum Scope {
     /// Reads authenticated repositories.
     ReposRead(Selection<RepoId>),
+    /// Plans, requests and approves promotions to these repositories, and reads them.
+    ReposPromote(Selection<RepoId>),
     /// Changes sources and their packages.
     SourcesWrite(Selection<SourceId>),
     /// Permits everything.
@@ -41,6 +43,8 @@ pub enum Scope {
 pub enum ScopeKind {
     /// `repos:read`.
     ReposRead,
+    /// `repos:promote`.
+    ReposPromote,
     /// `sources:write`.
     SourcesWrite,
     /// `global:admin`.
@@ -49,13 +53,15 @@ pub enum ScopeKind {
 
 impl ScopeKind {
     /// All scopes.
-    pub const ALL: [ScopeKind; 3] = [ScopeKind::ReposRead, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
+    pub const ALL: [ScopeKind; 4] =
+        [ScopeKind::ReposRead, ScopeKind::ReposPromote, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
 
     /// Returns the word in commands and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             ScopeKind::ReposRead => "repos:read",
+            ScopeKind::ReposPromote => "repos:promote",
             ScopeKind::SourcesWrite => "sources:write",
             ScopeKind::GlobalAdmin => "global:admin",
         }
@@ -73,11 +79,11 @@ impl fmt::Display for ScopeKind {
 pub enum BadScope {
     /// A scope of Posit Package Manager for a feature that this version lacks.
     #[error(
-        "the scope {0} is not supported in this version; the scopes are repos:read, sources:write and global:admin"
+        "the scope {0} is not supported in this version; the scopes are repos:read, repos:promote, sources:write and global:admin"
     )]
     Unsupported(String),
     /// Any other text.
-    #[error("'{0}' is not a scope; the scopes are repos:read, sources:write and global:admin")]
+    #[error("'{0}' is not a scope; the scopes are repos:read, repos:promote, sources:write and global:admin")]
     Unknown(String),
 }
 
@@ -121,7 +127,9 @@ impl Grant {
 
     pub(super) fn reads(&self, repository: RepoId) -> bool {
         let reads = |scope: &Scope| match scope {
-            Scope::ReposRead(repositories) => repositories.contains(&repository),
+            Scope::ReposRead(repositories) | Scope::ReposPromote(repositories) => {
+                repositories.contains(&repository)
+            }
             Scope::GlobalAdmin => true,
             Scope::SourcesWrite(_) => false,
         };
@@ -134,9 +142,25 @@ impl Grant {
             (Scope::SourcesWrite(sources), Some(source)) => sources.contains(&source),
             (Scope::SourcesWrite(sources), None) => *sources == Selection::All,
             (Scope::GlobalAdmin, _) => true,
-            (Scope::ReposRead(_), _) => false,
+            (Scope::ReposRead(_) | Scope::ReposPromote(_), _) => false,
         };
         self.scopes.iter().any(writes)
+    }
+
+    /// Returns true if it permits promotions to this repository; `None` stands for one that does not exist.
+    pub(super) fn promotes(&self, repository: Option<RepoId>) -> bool {
+        let promotes = |scope: &Scope| match (scope, repository) {
+            (Scope::ReposPromote(repositories), Some(repository)) => repositories.contains(&repository),
+            (Scope::ReposPromote(repositories), None) => *repositories == Selection::All,
+            (Scope::GlobalAdmin, _) => true,
+            (Scope::ReposRead(_) | Scope::SourcesWrite(_), _) => false,
+        };
+        self.scopes.iter().any(promotes)
+    }
+
+    /// Returns true if it permits promotions to at least one repository.
+    pub(super) fn promotes_any(&self) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::ReposPromote(_) | Scope::GlobalAdmin))
     }
 
     /// Returns true if it permits changes of at least one source.

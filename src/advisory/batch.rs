@@ -7,9 +7,9 @@ use super::version::Ecosystem;
 use super::yaml;
 use crate::model::time::Timestamp;
 
-/// Largest size of a file in bytes: ten times the largest advisory.
+/// Maximum size of a file in bytes: ten times the largest advisory.
 pub const MAX_FILE_SIZE: u64 = 8 << 20;
-/// Largest number of skipped files that are recorded; further ones are only counted.
+/// Maximum number of skipped files that are recorded; further ones are only counted.
 const MAX_RECORDED: usize = 20;
 
 /// The file format of an advisory.
@@ -195,7 +195,7 @@ impl Batch {
         self.records.values().filter(is_selected).map(|record| record.json.as_str())
     }
 
-    /// All advisories as JSON lines; equal advisories give equal bytes.
+    /// Returns all advisories as JSON lines; equal advisories give equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.values().map(|record| record.json.len() + 1).sum());

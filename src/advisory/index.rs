@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Index {
     advisories: Vec<AdvisoryEntry>,
-    /// By normalized name.
+    /// The affected versions by normalized name of the package.
     packages: [HashMap<Box<str>, Vec<AffectedEntry>>; Ecosystem::ALL.len()],
     feeds: BTreeMap<String, FeedState>,
 }

@@ -60,7 +60,7 @@ mod tests {
             let mut members: Vec<usize> = groups.concat();
             members.sort_unstable();
             prop_assert_eq!(members, (0..items.len()).collect::<Vec<_>>(), "each once");
-            // Propagates the least number until nothing changes.
+            // Propagates the lowest number until nothing changes.
             let mut label: Vec<usize> = (0..items.len()).collect();
             for _ in 0..items.len() {
                 for a in 0..items.len() {

@@ -38,7 +38,7 @@ pub enum EventKind {
 pub(super) struct PreparedRange {
     /// The sorted events, without limits.
     events: Box<[(Bound, EventKind)]>,
-    /// If there are any, a version must be below one of them.
+    /// The limits; unless empty, a version must be below one of them.
     limits: Box<[Bound]>,
 }
 

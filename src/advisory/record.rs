@@ -44,7 +44,7 @@ pub struct Severity {
     /// The method, such as `CVSS_V3`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// A vector or a word.
+    /// A CVSS vector, or a word such as `high`.
     pub score: String,
 }
 
@@ -74,12 +74,12 @@ pub struct Package {
     pub name: String,
 }
 
-/// Why a record is not an advisory, as a clause after a colon.
+/// The reason why a record is not an advisory, as a clause after a colon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAdvisory(pub(super) String);
 
-/// Largest length of an id in bytes; real ones are less than half as long.
+/// Maximum length of an id in bytes; real ones are less than half as long.
 const MAX_ID_LEN: usize = 200;
 
 impl Advisory {
@@ -105,7 +105,7 @@ impl Advisory {
         self.affected.iter().filter_map(Affected::ecosystem)
     }
 
-    /// One line about the advisory: the summary, else the beginning of the details.
+    /// Returns one line about the advisory: the summary, else the beginning of the details.
     #[must_use]
     pub fn headline(&self) -> Option<String> {
         let summary = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());

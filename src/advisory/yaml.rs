@@ -4,9 +4,9 @@
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
-/// Largest nesting depth of lists and maps.
+/// Maximum nesting depth of lists and maps.
 const MAX_DEPTH: usize = 32;
-/// Largest number of values, lists and maps in an advisory.
+/// Maximum number of values, lists and maps in an advisory.
 const MAX_NODES: usize = 200_000;
 
 /// A list or map under construction.

@@ -1,5 +1,5 @@
-//! The token for the owner of the key in `Bootstrap.PublicKey`: the first one of a server to whose machine the
-//! administrator has no access.
+//! The first token of a server, for the owner of the key in `Bootstrap.PublicKey`: an administrator without access to
+//! the server's machine.
 
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,12 @@ use crate::state::State;
 const WINDOW: i64 = 600 * SECOND;
 /// Maximum length of the file with the key, in bytes.
 const MAX_FILE: u64 = 64 << 10;
-/// Lengths of a nonce.
+/// Permitted lengths of a nonce, in characters.
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 /// The author of the token in the audit trail and in lists.
 const AUTHOR: &str = "bootstrap key";
 
-/// Why no token is created. The texts are for the client.
+/// The reason why no token is created. The texts are for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapRefusal {
     /// `Bootstrap.PublicKey` is not set.
@@ -39,7 +39,7 @@ pub enum BootstrapRefusal {
         "the time of the request differs by more than 10 minutes from that of the server; compare the clocks"
     )]
     Time,
-    /// The nonce has another form.
+    /// The nonce is malformed.
     #[error("the nonce has 16 to 128 letters, digits, - and _")]
     Nonce,
     /// The signature is not that of the key.
@@ -53,7 +53,7 @@ pub enum BootstrapRefusal {
     Database(#[from] DbError),
 }
 
-/// Why the key in the configuration cannot be used.
+/// The reason why the key in the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file cannot be read.

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 16 << 10;
 /// The credentials that a request presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// Nothing, or a user name without a password.
+    /// No credential, or a user name without a password.
     None,
     /// The digest of a text with the form of a token, and its prefix.
     Token(Sha256, Prefix),
@@ -48,11 +48,11 @@ impl fmt::Debug for SignedText {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCredential;
 
-/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because R
-/// accepts only a URL, a Basic user name with an empty password.
+/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because
+/// R accepts only a URL, a Basic user name with an empty password.
 ///
 /// # Errors
-/// There is more than one field: a proxy could use another one than this server.
+/// There is more than one field: a proxy could use a different one than this server.
 pub fn credential(headers: &HeaderMap) -> Result<Credential, BadCredential> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let field = match (fields.next(), fields.next()) {

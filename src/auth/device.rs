@@ -177,7 +177,7 @@ impl DeviceLogins {
                 DeviceState::Pending => {
                     let is_early = now.0.saturating_sub(row.polled_at.0) < row.pause;
                     let pause = if is_early { row.pause.saturating_add(POLL_INTERVAL) } else { row.pause };
-                    db::session::polled(c, digest, now, pause)?;
+                    db::session::record_poll(c, digest, now, pause)?;
                     Ok(if is_early {
                         DevicePoll::SlowDown
                     } else {

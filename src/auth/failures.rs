@@ -1,7 +1,7 @@
-//! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing of
-//! tokens and overload of the server. A valid token is never refused because of these limits. Also limits, for each
-//! valid token, how many of the changes that it does not permit are recorded; the sign-ins that each client address
-//! begins, whose number is limited for all clients together; and the codes of devices that each user and each client enters.
+//! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing
+//! of tokens and overload of the server. A valid token is never refused because of these limits. Also limits the
+//! recorded refusals of each valid token, the sign-ins that each client address begins (all clients together have a
+//! limited number), and the codes of devices that each user and each client enters.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,14 +20,14 @@ const BURST: i64 = 20;
 const FAILURE_INTERVAL: i64 = SECOND;
 /// Number of wrong codes of devices that are accepted as a burst.
 const CODE_BURST: i64 = 10;
-/// Interval in which one more change that a token does not permit is recorded.
+/// Interval in which one more change that a token does not permit is recorded, in microseconds.
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
-/// Interval in which a client begins one more sign-in of a browser.
+/// Interval in which a client may begin one more sign-in of a browser, in microseconds.
 const LOGIN_INTERVAL: i64 = SECOND;
-/// Interval in which a client begins one more sign-in of a device: fewer of these are in progress.
+/// Interval in which a client may begin one more sign-in of a device, in microseconds: the total of these is lower.
 const DEVICE_INTERVAL: i64 = 3 * SECOND;
-/// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client: ten a
-/// minute.
+/// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client, in
+/// microseconds: ten a minute.
 const CODE_INTERVAL: i64 = 6 * SECOND;
 /// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
@@ -96,7 +96,7 @@ impl Failures {
     /// # Errors
     /// There were too many: seconds until the next one is accepted.
     pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
-        // Both are counted, whatever the result of the first.
+        // Both are counted, regardless of the result of the first.
         let of_address = self.by_address.lock().add(address, now.0);
         let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().add(prefix, now.0));
         of_address.and(of_prefix)
@@ -106,9 +106,9 @@ impl Failures {
 /// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
 /// cell rate algorithm).
 struct Buckets<K> {
-    /// Number of failures that are accepted at once.
+    /// Maximum number of consecutive failures without a pause.
     burst: i64,
-    /// In microseconds.
+    /// The interval in which one more failure is accepted, in microseconds.
     interval: i64,
     newer: HashMap<K, i64>,
     older: HashMap<K, i64>,

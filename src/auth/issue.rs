@@ -28,7 +28,8 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Creates a token and returns it with its identity; the server cannot return it again. This server accepts it at once.
+/// Creates a token and returns it with its identity; the server cannot return it again. This server accepts it
+/// immediately.
 ///
 /// # Errors
 /// The database fails.
@@ -72,7 +73,8 @@ fn describe(row: &db::token::NewToken) -> String {
         })
         .collect();
     let expires = row.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
-    format!("{}; for {}; {}; expires: {expires}", scopes.join(" "), row.user, row.description)
+    let user = if row.user.is_empty() { String::new() } else { format!("for {}; ", row.user) };
+    format!("{}; {user}{}; expires: {expires}", scopes.join(" "), row.description)
 }
 
 /// Lists all tokens with their grants, including expired and revoked ones, in order of creation.
@@ -100,7 +102,7 @@ pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
     Ok(list(state).await?.into_iter().map(|(row, _)| row).find(is_named))
 }
 
-/// Revokes a token: at once on this server, on others when they read the change.
+/// Revokes a token: immediately on this server, on others when they read the change.
 ///
 /// # Errors
 /// The database fails.
@@ -114,7 +116,7 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     tokens.refresh().await
 }
 
-/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: at once on this server, on others
+/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: immediately on this server, on others
 /// when they read the change.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ pub use credential::{BadCredential, Credential, SignedText, credential};
 pub use device::{DeviceLogins, DevicePoll, NewDeviceLogin, PendingDevice};
 pub use issue::{NewToken, create, find, list, revoke, revoke_user};
 pub use jwt::{Claims, Invalid, unverified_issuer};
-pub use named_grant::named_grant;
+pub use named_grant::{named_grant, scope_names};
 pub use secret::{Secret, digest};
 pub use session::{SessionLimits, Sessions, is_well_formed, new_secret};
 pub use sign_in::SignedIn;

@@ -2,12 +2,13 @@
 
 use crate::access::{Grant, NamedScope, Names, Scope, ScopeKind, Selection};
 use crate::catalog::Catalog;
+use crate::model::ids::{RepoId, SourceId};
 
 /// Returns the grant of scopes at this moment, and the names that no repository or source has. A scope of a name refers
 /// to the object that has it now: an object that gets the name later is not in the grant.
 #[must_use]
 pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<String>) {
-    let (mut repositories, mut sources, mut is_admin) = (None, None, false);
+    let (mut repositories, mut promoted, mut sources, mut is_admin) = (None, None, None, false);
     let mut unknown_names = Vec::new();
     for NamedScope { kind, objects } in scopes {
         match kind {
@@ -15,6 +16,10 @@ pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<Stri
             ScopeKind::ReposRead => {
                 let find = |name: &str| catalog.repo(name).map(|repo| repo.id);
                 add(&mut repositories, objects, find, &mut unknown_names);
+            }
+            ScopeKind::ReposPromote => {
+                let find = |name: &str| catalog.repo(name).map(|repo| repo.id);
+                add(&mut promoted, objects, find, &mut unknown_names);
             }
             ScopeKind::SourcesWrite => {
                 let find = |name: &str| catalog.source(name).map(|source| source.id);
@@ -24,10 +29,37 @@ pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<Stri
     }
     let scopes = [
         repositories.map(Scope::ReposRead),
+        promoted.map(Scope::ReposPromote),
         sources.map(Scope::SourcesWrite),
         is_admin.then_some(Scope::GlobalAdmin),
     ];
     (Grant::new(scopes.into_iter().flatten().collect()), unknown_names)
+}
+
+/// Returns the scopes of a grant with the names that their objects have now: `repos:read:cran,team sources:write:*`.
+#[must_use]
+pub fn scope_names(catalog: &Catalog, grant: &Grant) -> String {
+    let repository = |id: &RepoId| catalog.repo_by_id(*id).map(|repo| repo.name.to_string());
+    let source = |id: &SourceId| catalog.source_by_id(*id).map(|source| source.name.to_string());
+    let name = |scope: &Scope| match scope {
+        Scope::ReposRead(selection) => named(ScopeKind::ReposRead, names(selection, repository)),
+        Scope::ReposPromote(selection) => named(ScopeKind::ReposPromote, names(selection, repository)),
+        Scope::SourcesWrite(selection) => named(ScopeKind::SourcesWrite, names(selection, source)),
+        Scope::GlobalAdmin => named(ScopeKind::GlobalAdmin, Names::All),
+    };
+    grant.scopes().iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn named(kind: ScopeKind, objects: Names) -> String {
+    NamedScope { kind, objects }.to_string()
+}
+
+/// Returns the names of objects, without those that were deleted.
+fn names<T>(selection: &Selection<T>, name: impl Fn(&T) -> Option<String>) -> Names {
+    match selection {
+        Selection::All => Names::All,
+        Selection::Only(ids) => Names::Only(ids.iter().filter_map(name).collect()),
+    }
 }
 
 /// Adds the objects with these names to a selection.

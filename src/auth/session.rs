@@ -26,9 +26,9 @@ use crate::state::State;
 const CACHE_TIME: i64 = SECOND;
 /// Maximum interval between writes of the last use, in microseconds.
 const USE_INTERVAL: i64 = 60 * SECOND;
-/// Maximum number of sessions in memory; the cache is emptied then.
+/// Maximum number of sessions in memory; when it is reached, the cache is emptied.
 const CAPACITY: usize = 10_000;
-/// Time for a sign-in of a browser, in microseconds.
+/// Maximum duration of a sign-in of a browser, in microseconds.
 const LOGIN_TIME: i64 = 600 * SECOND;
 /// Maximum number of sign-ins of browsers in progress.
 const MAX_LOGINS: i64 = 10_000;
@@ -50,11 +50,11 @@ pub struct Sessions(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    cache: Mutex<HashMap<Sha256, Cached>>,
+    cache: Mutex<HashMap<Sha256, CachedSession>>,
 }
 
 #[derive(Clone)]
-struct Cached {
+struct CachedSession {
     read_at: Timestamp,
     seen_at: Timestamp,
     token: Arc<Token>,
@@ -118,7 +118,8 @@ impl Sessions {
         }
         let digest = secret::digest(secret);
         let cached = self.0.cache.lock().get(&digest).cloned();
-        let is_fresh = |cached: &Cached| (0..CACHE_TIME).contains(&now.0.saturating_sub(cached.read_at.0));
+        let is_fresh =
+            |cached: &CachedSession| (0..CACHE_TIME).contains(&now.0.saturating_sub(cached.read_at.0));
         let cached = match cached.filter(is_fresh) {
             Some(cached) => cached,
             None => match self.read(digest, now).await? {
@@ -144,7 +145,7 @@ impl Sessions {
         Ok(Some((cached.token, cached.unique_id)))
     }
 
-    async fn read(&self, digest: Sha256, now: Timestamp) -> Result<Option<Cached>, DbError> {
+    async fn read(&self, digest: Sha256, now: Timestamp) -> Result<Option<CachedSession>, DbError> {
         let row = self.0.db.read(move |c| db::session::find(c, digest)).await?;
         let mut cache = self.0.cache.lock();
         let Some(row) = row else {
@@ -162,12 +163,12 @@ impl Sessions {
             row.expires_at,
         );
         let (token, unique_id) = (Arc::new(token), row.unique_id.into());
-        let cached = Cached { read_at: now, seen_at: row.seen_at, token, unique_id };
+        let cached = CachedSession { read_at: now, seen_at: row.seen_at, token, unique_id };
         cache.insert(digest, cached.clone());
         Ok(Some(cached))
     }
 
-    /// Ends the session with this secret: at once on this server, within a second on others.
+    /// Ends the session with this secret: immediately on this server, within a second on others.
     ///
     /// # Errors
     /// The database fails.
@@ -232,8 +233,8 @@ impl Sessions {
     }
 }
 
-/// Returns the interval between writes of the last use, in microseconds. A session that is used must not end because its use
-/// is not written yet.
+/// Returns the interval between writes of the last use, in microseconds. A session that is used must not end because
+/// its use is not written yet.
 fn use_interval(limits: SessionLimits) -> i64 {
     USE_INTERVAL.min(microseconds(limits.inactivity) / 2)
 }

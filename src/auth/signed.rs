@@ -1,5 +1,6 @@
 //! Tokens that this server signs (JWT, HS256): pak and others read `exp`, `iat`, `iss`, `sub` and `aud` of the access
-//! token that they get for a sign-in. They are not stored; [`revoke_user`](super::revoke_user) revokes all of a user.
+//! token that they get for a sign-in. They are not stored; [`revoke_user`](super::revoke_user) revokes all tokens of
+//! a user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::jwt::{Claims, Invalid, Unverified};
+use super::jwt::{Claims, Invalid, UnverifiedToken};
 use super::secret;
 use super::tokens::{self, Token, TokenKind, Tokens};
 use crate::access::Grant;
@@ -22,7 +23,7 @@ const ACCESS: &str = "packagemanager";
 /// The audience of the tokens that a device exchanges for an access token.
 const DEVICE: &str = "packagemanager-device";
 
-/// How the user of a signed token proved an identity.
+/// The method by which the user of a signed token proved an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInKind {
     /// With the company's provider.
@@ -67,7 +68,7 @@ pub struct NewSignedToken {
     pub unique_id: String,
     /// The scopes.
     pub grant: Grant,
-    /// How the user proved the identity.
+    /// The method by which the user proved the identity.
     pub kind: SignInKind,
     /// The validity.
     pub lifetime: Duration,
@@ -151,7 +152,7 @@ pub fn verify(
     (text, purpose): (&str, Purpose),
     now: Timestamp,
 ) -> Result<VerifiedToken, Invalid> {
-    let unverified = Unverified::parse(text)?;
+    let unverified = UnverifiedToken::parse(text)?;
     if !tokens.signing_key().is_some_and(|key| key.verifies(&unverified)) {
         return Err(Invalid::Signature);
     }
@@ -180,8 +181,8 @@ pub fn verify(
     Ok(VerifiedToken { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
 }
 
-/// Checks that a token of another issuer is newer than the newest revocation of all that its user has. SECURITY: an older
-/// one could be exchanged again until it expires. Whole seconds are compared, because `iat` has no fractions.
+/// Checks that a token of another issuer is newer than the newest revocation of all tokens of its user. SECURITY: an
+/// older one could be exchanged again until it expires. Whole seconds are compared, because `iat` has no fractions.
 ///
 /// # Errors
 /// It is older, or has no time.

@@ -3,7 +3,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
-use super::jwt::{self, Unverified};
+use super::jwt::{self, UnverifiedToken};
 use crate::encryption::key::Key;
 
 /// The header of all signed tokens, in base64url: `{"alg":"HS256","typ":"JWT"}`.
@@ -32,7 +32,7 @@ impl SigningKey {
     }
 
     /// Returns true if this key signed a token.
-    pub(super) fn verifies(&self, token: &Unverified<'_>) -> bool {
+    pub(super) fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
         token.header.alg == Algorithm::HS256
             && jwt::is_signed_by(&self.decoding, Algorithm::HS256, token.message, token.signature)
     }

@@ -1,5 +1,5 @@
 //! In-memory table of the tokens that are not revoked. Requests are checked against this table only. A change of tokens
-//! raises `clock.catalog`, as a publish does, so that each server reads it when the catalog changes.
+//! increments `clock.catalog`, as a publish does, so that each server reads it when the catalog changes.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -72,7 +72,7 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     /// The digest under which it is stored.
     digest: Sha256,
-    /// The last day on which this server saw it, in days since the epoch.
+    /// The last day on which this server received it, in days since the epoch.
     used_on: AtomicI64,
 }
 
@@ -149,7 +149,7 @@ impl Eq for ByDigest {}
 #[derive(Clone, Debug, Default)]
 struct Table {
     tokens: HashSet<ByDigest>,
-    /// The newest revocation of all that a user has: its revision and its time.
+    /// The newest revocation of all tokens and sessions of each user: its revision and its time.
     revoked_users: HashMap<String, (i64, Timestamp)>,
     revision: i64,
     /// Grants by their rows: most tokens have the same few.
@@ -244,14 +244,14 @@ impl Tokens {
         !is_revoked && self.is_live(token, now)
     }
 
-    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired when
-    /// the newest transaction was published.
+    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired
+    /// when the newest transaction was published.
     fn is_live(&self, token: &Token, now: Timestamp) -> bool {
         let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
         token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
     }
 
-    /// The time of the newest revocation of all that a user has, if this server knows one.
+    /// The time of the newest revocation of all tokens and sessions of a user, if there was one.
     pub(super) fn revoked_at(&self, user: &str) -> Option<Timestamp> {
         self.0.table.load().revoked_users.get(user).map(|(_, at)| *at)
     }
@@ -287,8 +287,8 @@ impl Tokens {
         self.0.failures.count_sign_in(address, is_of_device, now)
     }
 
-    /// Counts a code of a device that a user, by the identity at the provider, enters. SECURITY: also codes that exist are
-    /// counted, before they are looked up: otherwise a limit would not slow down guesses.
+    /// Counts a code of a device that a user, by the identity at the provider, enters. SECURITY: also codes that exist
+    /// are counted, before they are looked up: otherwise a limit would not slow down guesses.
     ///
     /// # Errors
     /// There were too many: seconds until the next one is accepted.
@@ -422,10 +422,11 @@ impl Table {
 /// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits
 /// nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
-    let (mut repositories, mut sources, mut is_admin) = (None, None, false);
+    let (mut repositories, mut promoted, mut sources, mut is_admin) = (None, None, None, false);
     for row in rows {
         match row.scope.parse() {
             Ok(ScopeKind::ReposRead) => add(&mut repositories, row.object, RepoId),
+            Ok(ScopeKind::ReposPromote) => add(&mut promoted, row.object, RepoId),
             Ok(ScopeKind::SourcesWrite) => add(&mut sources, row.object, SourceId),
             Ok(ScopeKind::GlobalAdmin) => is_admin = true,
             Err(_) => {}
@@ -433,6 +434,7 @@ pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     }
     let scopes = [
         repositories.map(Scope::ReposRead),
+        promoted.map(Scope::ReposPromote),
         sources.map(Scope::SourcesWrite),
         is_admin.then_some(Scope::GlobalAdmin),
     ];
@@ -458,6 +460,10 @@ pub(super) fn rows(grant: &Grant) -> Vec<db::token::ScopeRow> {
         Scope::ReposRead(Selection::All) => vec![row(ScopeKind::ReposRead, 0)],
         Scope::ReposRead(Selection::Only(ids)) => {
             ids.iter().map(|id| row(ScopeKind::ReposRead, id.0)).collect()
+        }
+        Scope::ReposPromote(Selection::All) => vec![row(ScopeKind::ReposPromote, 0)],
+        Scope::ReposPromote(Selection::Only(ids)) => {
+            ids.iter().map(|id| row(ScopeKind::ReposPromote, id.0)).collect()
         }
         Scope::SourcesWrite(Selection::All) => vec![row(ScopeKind::SourcesWrite, 0)],
         Scope::SourcesWrite(Selection::Only(ids)) => {

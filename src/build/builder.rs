@@ -9,7 +9,7 @@ use super::log::BuildLog;
 use super::poll::{self, PollResult};
 use super::references::{self, References};
 use super::{Builds, description, fetch, ssh};
-use crate::builder::url::Scheme;
+use crate::builder::url::{GitUrl, Scheme};
 use crate::config::HostKeyPolicy;
 use crate::db::git_build::{self, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
@@ -67,7 +67,7 @@ pub struct BuilderEdit {
     pub credential: Option<String>,
     /// Secret of webhooks; empty for none.
     pub webhook_secret: Option<String>,
-    /// Accept the SSH host key that the host sends now.
+    /// Whether the SSH host key that the host sends now is accepted.
     pub accepts_host_key: bool,
 }
 
@@ -81,6 +81,12 @@ pub struct BuilderInfo {
     pub credential: Option<String>,
     /// Its newest build.
     pub newest: Option<GitBuild>,
+}
+
+/// Returns true if a URL is that of a repository on the server's machine.
+#[must_use]
+pub fn is_local(url: &str) -> bool {
+    GitUrl::parse(url).is_ok_and(|url| url.scheme == Scheme::File)
 }
 
 /// Returns a source that is built from git.
@@ -115,8 +121,8 @@ pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBu
     })
 }
 
-/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first builds in
-/// the queue.
+/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first builds
+/// in the queue.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] with the reason, [`RepoError::Conflict`] if the source has a builder for the package.

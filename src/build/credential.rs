@@ -53,7 +53,7 @@ pub(super) struct Secrets {
     pub(super) hidden: Vec<String>,
 }
 
-/// Why an SSH repository without a credential is refused.
+/// The reason why an SSH repository without a credential is refused.
 pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
     --credential";
 
@@ -85,7 +85,7 @@ pub(super) fn decrypt(key: &EncryptionKey, secret: &str) -> Option<Zeroizing<Str
     value::decrypt(&key.key, secret)
 }
 
-/// Refuses to write a value that is encrypted with another key than those of the database.
+/// Refuses to write a value that is encrypted with a key that differs from that of the database.
 pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbError> {
     if git_credential::is_current_key(c, key.key.fingerprint())? {
         Ok(())
@@ -97,8 +97,8 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
 /// Imports a credential, or changes the existing one if `is_edit` is set. Returns it, and whether it existed.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for a
-/// value that git cannot send, and for a file that is no private key or has another passphrase.
+/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for
+/// a value that git cannot send, and for a file that is not a private key or has another passphrase.
 pub async fn import(
     builds: &Builds,
     kind: CredentialKind,
@@ -136,7 +136,7 @@ pub async fn import(
         created_at: (builds.state.clock)(),
     });
     let imported = match new.key.take() {
-        // The derivation of a key from a passphrase takes up to some seconds.
+        // The derivation of a key from a passphrase takes up to several seconds.
         Some((text, passphrase)) => {
             let read = move || ssh::key::read(&text, passphrase.as_ref().map(|text| text.as_str()));
             let result = tokio::task::spawn_blocking(read).await;

@@ -8,7 +8,8 @@ use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
 use crate::model::language::Language;
 
-/// Returns the program of the builder beside this program, as in a build directory; `None` if it is installed.
+/// Returns the program of the builder in the directory of this program, as in a build directory; `None` if it
+/// is installed.
 pub(super) fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?.join("rstudio-pm-builder");

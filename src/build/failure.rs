@@ -13,7 +13,7 @@ pub(super) enum BuildFailure {
     Final(String),
     /// Another attempt may succeed.
     Temporary(String),
-    /// The git server asks not to be asked again for this time.
+    /// The git server requests a pause of this duration.
     Later(String, Duration),
     /// The server stops, or another server has the build: nothing is recorded.
     Interrupted,
@@ -30,7 +30,7 @@ impl BuildFailure {
         }
     }
 
-    /// Returns the time for which the git server asks not to be asked again.
+    /// Returns the pause that the git server requests.
     pub(super) fn pause(&self) -> Option<Duration> {
         match self {
             BuildFailure::Later(_, pause) => Some(*pause),

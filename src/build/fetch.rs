@@ -53,7 +53,7 @@ struct Access {
     host: String,
 }
 
-/// Which host keys of SSH are accepted.
+/// The SSH host keys that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HostKeys {
     /// Those of the credential.
@@ -105,7 +105,7 @@ async fn access(
     Ok(Access { readable, remote, credential: file, key, host })
 }
 
-/// What was listed.
+/// The listed references.
 pub(super) struct Listing {
     /// Pairs of object and name; those of annotated tags are followed by `name^{}` with the commit.
     pub(super) references: Vec<(String, String)>,
@@ -144,7 +144,7 @@ pub(super) async fn references(
     Ok(Listing { references, host_keys })
 }
 
-/// A failure with its cause in the log.
+/// Adds the cause in the log to a failure.
 fn explained(
     builds: &Builds,
     failure: BuildFailure,

@@ -27,7 +27,7 @@ const PAGE: usize = 256 << 10;
 /// Number of bytes that are repeated for a reader whose offset is beyond the end of a stored log.
 const REPEATED: usize = 4 << 10;
 /// A message of R's tar that is irrelevant for the package.
-const NOISE: &str = "value replaced by that for user 'nobody'";
+const IRRELEVANT_MESSAGE: &str = "value replaced by that for user 'nobody'";
 
 /// Number of lines of a log that explanations contain.
 const LAST_LINES: usize = 20;
@@ -112,7 +112,7 @@ impl BuildLog {
     fn clean(&self, line: &[u8]) -> String {
         let text = String::from_utf8_lossy(line);
         let mut text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
-        if text.contains(NOISE) {
+        if text.contains(IRRELEVANT_MESSAGE) {
             return String::new();
         }
         for secret in &*self.secrets.lock() {

@@ -49,7 +49,7 @@ pub struct Builds {
     webhook_polls: Mutex<HashMap<i64, bool>>,
     /// Limits concurrent polls of webhooks.
     hook_slots: tokio::sync::Semaphore,
-    /// What polls remember about remote repositories.
+    /// The cache of polls about remote repositories.
     remotes: Remotes,
     /// Wakes the schedule.
     wake: Notify,

@@ -15,7 +15,7 @@ const MAX_BACK_OFF: i64 = 3600 * SECOND;
 /// Maximum number of requests of a poll while other polls record other commits.
 const REQUESTS: usize = 3;
 /// Number of digits of a commit in messages.
-const SHORT: usize = 7;
+const SHORT_LENGTH: usize = 7;
 
 /// The result of a poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
     Ok(PollResult { message, ..PollResult::default() })
 }
 
-/// What must not change during a request: the repository, and what is built of it.
+/// The properties that must not change during a request: the repository, and the part of it that is built.
 fn settings(builder: &GitBuilder) -> (&str, &str, &str, Option<i64>) {
     (&builder.url, &builder.branch, &builder.sub_dir, builder.credential)
 }
@@ -108,8 +108,8 @@ fn interval(builds: &Builds) -> i64 {
     microseconds(builds.state.config.load().git.poll_interval)
 }
 
-/// Returns the time of the next poll. The first interval of a builder is longer by a part that depends on its number, so that the
-/// polls of many builders are spread.
+/// Returns the time of the next poll. The first interval of a builder is longer by a part that depends on its number,
+/// so that the polls of many builders are spread.
 pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     let interval = interval(builds);
     let share = builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000);
@@ -184,7 +184,7 @@ fn record_tags(
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
             moved.push(tag.as_str());
         } else if index < skipped_count {
-            let reason = "not among the highest tags, the only existing ones that a new builder builds (Git.FirstTags)";
+            let reason = "not one of the highest tags, which are the only existing tags that a new builder builds (Git.FirstTags)";
             git_build::insert(c, &NewBuild { state: BuildState::Skipped, reason, ..new }, now)?;
         } else {
             queued_ids.push(git_build::insert(c, &new, now)?);
@@ -231,5 +231,5 @@ fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
 /// Returns the first digits of a commit.
 #[must_use]
 pub fn short(commit: &str) -> &str {
-    commit.get(..SHORT).unwrap_or(commit)
+    commit.get(..SHORT_LENGTH).unwrap_or(commit)
 }

@@ -10,7 +10,7 @@ use crate::python::version::Version;
 /// Maximum number of files of a build: a source distribution and a wheel.
 const MAX_FILES: usize = 2;
 
-/// The time of the commit in seconds, which all entries of its tree have.
+/// Returns the time of the commit in seconds since the epoch, which all entries of its tree have.
 pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), BuildFailure> {
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<(File, Option<u64>)> {
         tree.rewind()?;
@@ -27,7 +27,7 @@ pub(super) fn version_of_tag(tag: &str) -> Option<String> {
     text.parse::<Version>().ok().map(|version| version.normalized())
 }
 
-/// Reads the files of a build, with their names. What they contain is checked as for uploads.
+/// Reads the files of a build, with their names. Their content is checked later, as for uploads.
 pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(String, File)>, BuildFailure> {
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Vec<(String, File)>>> {
         archive.rewind()?;

@@ -6,7 +6,7 @@ use super::poll::{self, queued};
 use super::references;
 use crate::db::audit;
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
-use crate::db::git_builder::{self, GitBuilder};
+use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::serve::RepoError;
 
 /// The revision to build again.
@@ -73,14 +73,18 @@ async fn find(
 ) -> Result<(String, String), RepoError> {
     let id = builder.id;
     let known_builds = builds.state.db.read(move |c| git_build::of_builder(c, id)).await?;
-    let not_found =
-        |text: String| RepoError::NotFound(format!("{text}; rspm list git-builds shows what was found"));
+    let not_found = |text: String| RepoError::NotFound(format!("{text}; rspm list git-builds shows all"));
     match revision {
         Revision::Newest => known_builds
             .into_iter()
             .next()
             .map(|build| (build.tag, build.commit))
             .ok_or_else(|| not_found(format!("'{}' has no build", builder.name))),
+        Revision::Tag(_) if builder.trigger == Trigger::Commits => Err(RepoError::Invalid(format!(
+            "'{}' builds commits, not tags: name the commit with --commit-sha, or create a builder with \
+             --build-trigger=tags",
+            builder.name
+        ))),
         Revision::Tag(tag) => {
             // The tag may have been moved since.
             let references = references::list(builds, builder).await?;

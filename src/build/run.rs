@@ -150,11 +150,11 @@ impl Attempt<'_> {
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("== Failed: {reason}"));
-        self.failed(&reason, is_last).await
+        self.record_failure(&reason, is_last).await
     }
 
     /// Records a failure: the last one in a transaction without changes, whose number identifies the log.
-    async fn failed(&self, reason: &str, is_last: bool) -> Result<String, String> {
+    async fn record_failure(&self, reason: &str, is_last: bool) -> Result<String, String> {
         let now = (self.builds.state.clock)();
         let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
         let exponent = u32::try_from(self.build.attempt.clamp(1, 10) - 1).unwrap_or(0);

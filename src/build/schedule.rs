@@ -30,7 +30,7 @@ pub async fn run(builds: &Arc<Builds>) {
     let mut polls = JoinSet::new();
     let mut polled: HashSet<i64> = HashSet::new();
     loop {
-        let pause = match turn(builds, &mut polls, &mut polled).await {
+        let pause = match start_due(builds, &mut polls, &mut polled).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(%error, "could not read the builders and builds that are due");
@@ -51,8 +51,8 @@ pub async fn run(builds: &Arc<Builds>) {
     }
 }
 
-/// Starts the polls and builds that are due; returns the time until the next read of the tables.
-async fn turn(
+/// Starts the polls and builds that are due; returns the pause until the next read of the tables.
+async fn start_due(
     builds: &Arc<Builds>,
     polls: &mut JoinSet<i64>,
     polled: &mut HashSet<i64>,

@@ -43,12 +43,14 @@ const NETWORK_PATHS: &[&str] = &[
 pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_paths: &[PathBuf]) -> Command {
     let mut command = Command::new(bubblewrap);
     command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent"]);
-    // Against input for the terminal that a build writes. Without a terminal the session stays that of the server: where
-    // sessions are scheduled as groups (sched(7), autogroup), a new one would get as much of the processors as the server.
+    // A new session prevents a build from writing input to the terminal. Without a terminal the session stays
+    // that of the server: where sessions are scheduled as groups (sched(7), autogroup), a new one would get
+    // as much of the processors as the server.
     if std::fs::File::open("/dev/tty").is_ok() {
         command.arg("--new-session");
     }
-    // The builder is the first process of its namespace: all others end with it. It is never root, even if the server is.
+    // The builder is the first process of its namespace: all others end with it. It is never root, even if the server
+    // is.
     command.args(["--as-pid-1", "--uid", "65534", "--gid", "65534"]);
     // Nested user namespaces would expose more of the kernel. Some container runtimes do not permit this limit.
     if is_writable("/proc/sys/user/max_user_namespaces") {

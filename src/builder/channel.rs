@@ -73,7 +73,7 @@ pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Pac
 /// Waits until one of the descriptors is ready.
 ///
 /// # Errors
-/// None is ready at the deadline ([`ErrorKind::TimedOut`]).
+/// No descriptor is ready at the deadline ([`ErrorKind::TimedOut`]).
 pub(super) fn wait(descriptors: &mut [PollFd<'_>], deadline: Instant) -> Result<()> {
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));

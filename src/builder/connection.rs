@@ -21,7 +21,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A builder reports the end of its time limit within this time.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a job has no result.
+/// The reason why a job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The unit closed the connection before the job started: the number of builders is limited.
@@ -30,7 +30,8 @@ pub enum JobError {
          see journalctl -u 'rstudio-pm-build@*' -u 'rstudio-pm-fetch@*'"
     )]
     Busy,
-    /// A builder that is a child of this process ended before the job started, such as bubblewrap without user namespaces.
+    /// A builder that is a child of this process ended before the job started, such as bubblewrap without user
+    /// namespaces.
     #[error("the builder ended before the job started; its messages are in the standard error of the server")]
     Exit,
     /// The builder did not accept the job.

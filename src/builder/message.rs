@@ -29,7 +29,7 @@ pub enum MessageError {
     Value {
         /// The field of the request.
         field: &'static str,
-        /// Why it is not allowed.
+        /// The reason why it is not allowed.
         reason: String,
     },
 }
@@ -80,7 +80,7 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Number of processes of the user; only for a user or a user namespace of the job's own.
     pub processes: Option<u64>,
-    /// Whether commands run only when no other process wants the processor.
+    /// Whether commands run only on processors that are otherwise idle.
     pub idle: bool,
 }
 
@@ -127,7 +127,7 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// Which references to list.
+/// A request to list references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReferences {
     /// The repository.
@@ -136,7 +136,7 @@ pub struct ListReferences {
     pub patterns: Vec<String>,
 }
 
-/// Which commit to fetch.
+/// A request to fetch a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchCommit {
     /// The repository.
@@ -163,7 +163,7 @@ pub struct FetchCommit {
     pub directory: String,
 }
 
-/// Which package to build.
+/// A request to build an R package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildRPackage {
@@ -175,7 +175,7 @@ pub struct BuildRPackage {
     pub vignettes: bool,
 }
 
-/// Which R to detect.
+/// A request to detect R.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DetectR {
@@ -183,7 +183,7 @@ pub struct DetectR {
     pub r: Option<String>,
 }
 
-/// Which Python package to build.
+/// A request to build a Python package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildPythonPackage {
@@ -195,7 +195,7 @@ pub struct BuildPythonPackage {
     pub time: Option<u64>,
 }
 
-/// Which Python to detect.
+/// A request to detect Python.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DetectPython {
@@ -279,7 +279,7 @@ pub enum Cause {
     Remote,
     /// The time limit.
     Time,
-    /// The kernel ended a process because memory was exhausted.
+    /// The kernel ended a process because the memory was exhausted.
     Memory,
     /// A limit on sizes or numbers of files.
     Size,
@@ -300,7 +300,7 @@ impl Cause {
     }
 }
 
-/// Why a job failed.
+/// The reason why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub struct Failure {
@@ -322,7 +322,7 @@ pub struct Report {
     pub file: Option<String>,
     /// Number of bytes written to the result file.
     pub size: u64,
-    /// SHA-256 of these bytes. Not proved: the reader of the result file computes it again.
+    /// SHA-256 of these bytes. Not trusted: the reader of the result file computes it again.
     pub sha256: Option<String>,
     /// SSH host keys after the job, in the format of `known_hosts`, if new ones were to be accepted.
     pub known_hosts: Option<String>,

@@ -1,4 +1,5 @@
-//! Which sandbox runs the builders: the units of systemd, bubblewrap, or none if the administrator allows that.
+//! The choice of the sandbox that runs the builders: the units of systemd, bubblewrap, or none if the
+//! administrator allows that.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Result, Seek};
@@ -12,7 +13,7 @@ use super::bubblewrap;
 use super::connection::{Connection, JobError};
 use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Limits, Purpose, Role};
 
-/// What the administrator chose: the value of `Git.Sandbox`.
+/// The choice of the administrator: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// The first that works.
@@ -74,7 +75,7 @@ pub struct Sandbox {
     paths: Paths,
 }
 
-/// Why there is no sandbox: each kind that was tried, with its error.
+/// The reason why there is no sandbox: each kind that was tried, with its error.
 #[derive(Debug)]
 pub struct NoSandbox {
     /// The language of the packages.
@@ -156,7 +157,7 @@ fn detect_with(
     };
     let mut attempts = Vec::new();
     for kind in kinds.into_iter().filter(|kind| *kind != Kind::None || allow_unsandboxed) {
-        // A sandbox that is only busy or slow must not be replaced by none, which would be remembered.
+        // A sandbox that is only busy or slow must not be replaced by none, because the result is cached.
         if kind == Kind::None && attempts.iter().any(|(_, error)| is_overload(error)) {
             break;
         }
@@ -172,7 +173,7 @@ fn detect_with(
     Err(NoSandbox { language, attempts })
 }
 
-/// Whether a sandbox may work that had no time for the attempt.
+/// Whether the attempt failed because the sandbox was busy or slow: it may still work.
 fn is_overload(error: &JobError) -> bool {
     match error {
         JobError::Busy => true,
@@ -190,8 +191,8 @@ fn refusal(failure: &Failure, reason: String) -> JobError {
 }
 
 impl Sandbox {
-    /// Starts a builder. Local repositories in `readable_paths` are visible to the role `fetch`; other directories that a
-    /// build needs, such as a library, to the role `build`.
+    /// Starts a builder. Local repositories in `readable_paths` are visible to the role `fetch`; other directories that
+    /// a build needs, such as a library, to the role `build`.
     ///
     /// # Errors
     /// The builder cannot be started.

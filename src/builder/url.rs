@@ -1,9 +1,9 @@
-//! Which URLs of git repositories are accepted: `https`, `http`, `ssh`, the form `user@host:path`, and `file` below
+//! The accepted URLs of git repositories: `https`, `http`, `ssh`, the form `user@host:path`, and `file` below
 //! configured directories. The rules are stricter than those of git, so that both read a URL in the same way.
 
 use std::path::Path;
 
-/// How a repository is reached.
+/// The transport by which a repository is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// HTTP over TLS.
@@ -24,7 +24,7 @@ pub struct UrlError(String);
 /// A parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitUrl {
-    /// How the repository is reached.
+    /// The transport by which the repository is reached.
     pub scheme: Scheme,
     /// The host in lower case; empty for `file`.
     pub host: String,

@@ -12,7 +12,7 @@ use crate::model::time::{Day, Timestamp};
 pub const FORMAT: &str = "rspm-bundle/1";
 /// The reader level of this program: the greatest `min_reader` that it supports.
 pub const READER_LEVEL: u32 = 1;
-/// Largest number of segments: more than ten years of daily runs.
+/// Maximum number of segments: more than ten years of daily runs.
 const MAX_SEGMENTS: usize = 10_000;
 
 /// The head of a product.
@@ -93,7 +93,7 @@ pub struct EarlierHead {
 pub struct ProductOrigin {
     /// The URL or path, without user and password.
     pub address: String,
-    /// If the origin is a bundle: the serial up to which it was read.
+    /// The serial up to which the origin was read, if it is a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<u64>,
 }
@@ -144,7 +144,7 @@ impl Head {
     /// Reads the head of a product.
     ///
     /// # Errors
-    /// The head is damaged, of another product, or of a newer format.
+    /// The head is damaged, of a different product, or of a newer format.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
         /// The members that are read first: in a later schema the others may differ.
         #[derive(Deserialize)]

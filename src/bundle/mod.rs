@@ -22,7 +22,7 @@ pub use state::ProductState;
 /// A violation of the specification. Callers add the path of the file to the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The bytes are truncated, changed, or those of another file.
+    /// The bytes are truncated, changed, or those of a different file.
     #[error("{0}")]
     Damaged(String),
     /// The format is newer than this program.

@@ -15,7 +15,7 @@ use crate::python::name::NormalName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum PythonRecord {
-    /// A file, which is listed from its day on. A file of the same name with other bytes is replaced.
+    /// A file, which is listed from its day on. A file of the same name with different bytes is replaced.
     File(Box<FileRecord>),
     /// A file is yanked, or no longer yanked.
     Mark(MarkRecord),
@@ -93,7 +93,7 @@ pub struct FileRecord {
     /// METADATA of a wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetadataObject>,
-    /// Why it is yanked; `None` if it is not yanked.
+    /// The reason why it is yanked; `None` if it is not yanked.
     #[serde(default, serialize_with = "write_yank", deserialize_with = "read_yank")]
     pub yanked: Option<String>,
 }
@@ -136,7 +136,7 @@ pub struct MarkRecord {
     pub day: Day,
 }
 
-/// The end of a file.
+/// The removal of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRecord {
     /// The normal name of the project.
@@ -195,7 +195,7 @@ pub(super) fn check_project(project: &str) -> Result<(), String> {
     if is_normal {
         Ok(())
     } else {
-        Err(format!("'{}' is not the normal name of a project", excerpt(project)))
+        Err(format!("'{}' is not the normalized name of a project", excerpt(project)))
     }
 }
 

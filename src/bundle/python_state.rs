@@ -37,7 +37,7 @@ pub fn file_line(name: &str, sha256: Sha256) -> String {
 }
 
 impl PythonState {
-    /// The projects by their normal names. A project without files had some before.
+    /// The projects by their normal names. A project without files had files before.
     #[must_use]
     pub fn projects(&self) -> &BTreeMap<String, ProjectState> {
         &self.projects
@@ -98,7 +98,7 @@ impl PythonState {
             }
             PythonRecord::Mark(mark) => {
                 check_project(&mark.project)?;
-                // The file may be one of the base of an incremental bundle.
+                // The file may belong to the base of an incremental bundle.
                 if self.file(&mark.project, &mark.name).is_some() {
                     let project = self.change(&mark.project, serial);
                     if let Some(file) = project.files.get_mut(&mark.name) {
@@ -163,8 +163,8 @@ impl PythonState {
         Ok(())
     }
 
-    /// Records which files of the listing of an incremental bundle have no record. Other files of the base stay listed: the
-    /// writer of an incremental bundle does not know them.
+    /// Records the files of the listing of an incremental bundle that have no record. Other files of the base
+    /// stay listed: the writer of an incremental bundle does not know them.
     fn set_missing(&mut self, listing: &[String]) {
         let mut rest: BTreeSet<&str> = listing.iter().map(String::as_str).collect();
         for file in self.files() {

@@ -19,7 +19,7 @@ pub const EXTENSIONS: [&str; 6] = ["tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zs
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
-    /// A new release. Unless it is archived at once, it is listed from its day on, in place of the previous one.
+    /// A new release. Unless it is archived immediately, it is listed from its day on, in place of the previous one.
     #[serde(rename = "ver")]
     Release(Box<ReleaseRecord>),
     /// A changed index record of a release.

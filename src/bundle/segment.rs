@@ -12,7 +12,7 @@ use crate::model::digest::Sha256;
 /// The zstd level. Half of the bytes of a record are digests, which do not compress: level 12 takes four times as long
 /// for no gain.
 const COMPRESSION_LEVEL: i32 = 8;
-/// Largest unpacked size of a segment or a file of READMEs in bytes.
+/// Maximum unpacked size of a segment or a file of READMEs in bytes.
 pub const MAX_UNPACKED_SIZE: u64 = 1 << 30;
 /// Size of the buffer for unpacking in bytes.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -179,7 +179,7 @@ pub fn unpack(bytes: &[u8], entry: &CompressedFile) -> Result<Vec<u8>, FormatErr
 /// Returns the records of a segment, in order.
 ///
 /// # Errors
-/// A malformed line, another segment, or a missing end.
+/// A malformed line, a different segment, or a missing end.
 pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, FormatError> {
     let mut records = Vec::new();
     for_each_record(text, product, serial, |record| {

@@ -1,4 +1,4 @@
-//! Data shared by all products: rules of system requirements, distributions, advisories, each a folder with a head and
+//! Data shared by all products: rules for system requirements, distributions, advisories, each a folder with a head and
 //! immutable files; and the versions of Bioconductor.
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl SharedHead {
     /// Reads the head of a folder.
     ///
     /// # Errors
-    /// The head is damaged, of another folder, or of a newer format.
+    /// The head is damaged, of a different folder, or of a newer format.
     pub fn read(bytes: &[u8], folder: SharedFolder) -> Result<SharedHead, FormatError> {
         let shared_head: SharedHead = seal::open(bytes)?;
         if shared_head.product != folder.folder() {

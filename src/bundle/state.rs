@@ -86,7 +86,7 @@ impl ProductState {
         self.packages.get(&key(Some(folder), name))
     }
 
-    /// Every release, in the order of the packages.
+    /// Returns every release, in the order of the packages.
     pub fn releases(&self) -> impl Iterator<Item = (&Key, &Release)> {
         self.packages().flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
     }

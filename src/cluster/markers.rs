@@ -23,7 +23,7 @@ pub(super) async fn write(storage: &Storage, node: Identity) -> String {
             Ok(()) => marked_classes.push(class.as_str()),
             // The class is not in the row's list, so other servers do not check this marker.
             Err(error) => {
-                tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
+                tracing::warn!(class = class.as_str(), %error, "could not write the node marker of this server")
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The servers that share a PostgreSQL database: heartbeats, their list, requests of administrators, the leader. A server
-//! on SQLite is the only one of its database.
+//! The servers that share a PostgreSQL database: heartbeats, their list, requests of administrators, the leader. A
+//! server on SQLite is the only one of its database.
 
 pub mod configuration;
 pub mod heartbeat;
@@ -58,7 +58,7 @@ struct Inner {
     is_registered: AtomicBool,
     /// Number of other servers with this host name at the last heartbeat.
     same_name_count: AtomicUsize,
-    /// Wakes the heartbeat to write the row at once.
+    /// Wakes the heartbeat to write the row immediately.
     wake: Notify,
     /// Serializes writes and the removal of the row.
     row_lock: tokio::sync::Mutex<()>,
@@ -190,8 +190,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes this server from the list and releases its leases, at a stop. An error is logged: the other servers notice
-    /// within half a minute.
+    /// Removes this server from the list and releases its leases, at a stop. An error is logged: the other servers
+    /// notice within half a minute.
     pub async fn leave(&self) {
         let id = self.0.id;
         let storage = self.take_storage();

@@ -16,7 +16,7 @@ use crate::storage::{NodeMarker, Storage};
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Maximum age of the last heartbeat of a running server, in microseconds.
-const MAX_BEAT_AGE: i64 = 12 * SECOND;
+const MAX_HEARTBEAT_AGE: i64 = 12 * SECOND;
 /// Pause before the row of a server that lacks heartbeats is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         markers::remove(storage, predecessor).await;
     }
     cluster.set_storage(storage.clone(), markers::write(storage, cluster.0.id).await);
-    // Of two servers that start at the same time, the later one sees the row of the other.
+    // Of two servers that start at the same time, the later one reads the row of the other.
     heartbeat::write_now(cluster).await?;
     let own_id = cluster.0.id;
     let others = link.run(move |c| {
@@ -104,8 +104,8 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     Ok(())
 }
 
-/// Returns true if a server still serves. A server without recent heartbeats may have ended after it removed its markers
-/// but not its row; then waits until it has another heartbeat or is gone.
+/// Returns true if a server still serves. A server without recent heartbeats may have ended after it removed its
+/// markers but not its row; then waits until it has another heartbeat or is gone.
 async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
     loop {
         let age = link.run(move |c| {
@@ -116,7 +116,7 @@ async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
         });
         match age.await? {
             None => return Ok(false),
-            Some(age) if age < MAX_BEAT_AGE => return Ok(true),
+            Some(age) if age < MAX_HEARTBEAT_AGE => return Ok(true),
             Some(_) => tokio::time::sleep(PAUSE).await,
         }
     }

@@ -14,7 +14,7 @@ pub struct Authentication {
     pub new_repos_auth_by_default: bool,
     /// Whether pages, and lists of all repositories and sources, are only for clients with a session or a token.
     pub require_auth_for_ui: bool,
-    /// Who issues the codes of devices.
+    /// The issuer of device codes.
     pub device_codes: DeviceCodes,
     /// Maximum duration of a session of a browser.
     pub session_lifetime: Duration,
@@ -26,7 +26,7 @@ pub struct Authentication {
     pub max_token_lifetime: Option<Duration>,
 }
 
-/// Who issues the codes with which devices sign in.
+/// The issuers of the codes with which devices sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceCodes {
     /// The identity provider if it supports devices, otherwise this server.

@@ -15,7 +15,7 @@ pub enum BackupPlace {
     Bucket {
         /// Name of the bucket.
         bucket: String,
-        /// Prepended to every key, without slashes at its ends; may be empty.
+        /// The prefix of every key, without slashes at its ends; may be empty.
         prefix: String,
     },
 }

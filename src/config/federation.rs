@@ -11,7 +11,7 @@ use crate::access::{BadNamedScope, BadScope, NamedScope, named_scopes};
 const SECTION: &str = "IdentityFederation";
 /// Maximum of `TokenLifetime`.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-/// The properties of which a section has at least one.
+/// Properties of which a section must set at least one; other sections are ignored.
 const REQUIRED: [&str; 6] = ["Issuer", "Audience", "Subject", "AuthorizedParty", "Claim", "Scope"];
 /// Issuers whose tokens everybody can obtain, for any audience.
 const SHARED_ISSUERS: [&str; 6] = [
@@ -60,7 +60,8 @@ pub struct Claim {
 }
 
 impl Federation {
-    /// Reads all sections, in the order of the file. One without a property that matters is omitted.
+    /// Reads all sections, in the order of the file. A section with none of the properties in [`REQUIRED`] is
+    /// omitted.
     pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Federation> {
         let mut names = reader.subsections(SECTION);
         names.retain(|name| {

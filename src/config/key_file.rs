@@ -23,11 +23,11 @@ const CREDENTIAL: &str = "rstudio-pm.key";
 /// The source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// In [`KEY_VARIABLE`].
+    /// The variable [`KEY_VARIABLE`].
     Environment,
-    /// In a credential: its path.
+    /// A credential at this path.
     Credential(PathBuf),
-    /// In `Server.EncryptionKeyPath`: its path.
+    /// The file at this path, `Server.EncryptionKeyPath`.
     File(PathBuf),
 }
 

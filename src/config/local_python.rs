@@ -7,7 +7,7 @@ use super::value;
 /// `[LocalPython]`.
 #[derive(Clone, Debug)]
 pub struct LocalPython {
-    /// Largest file that clients such as twine may upload, in bytes.
+    /// Maximum size of a file that clients such as twine may upload, in bytes.
     pub max_upload_size: u64,
     /// Whether defects that installers tolerate are errors.
     pub strict: bool,

@@ -13,7 +13,7 @@ use super::table::{Property, Section, Subsection};
 pub struct Value {
     /// The text with quotes and escapes resolved, decrypted if possible.
     pub text: String,
-    /// Where the value is set.
+    /// The position at which the value is set.
     pub origin: Origin,
     /// Whether the value is or was encrypted.
     pub form: ValueForm,
@@ -84,7 +84,7 @@ pub struct EffectiveProperty {
     pub property: &'static str,
     /// Safe to print: secrets are `***`, URLs lack user and password; empty if unset.
     pub value: String,
-    /// Where the property is set.
+    /// The position at which the property is set.
     pub origin: Origin,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
-//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`] and
-//! [`key_file`]; uses only `model`, `encryption` and `access`.
+//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`],
+//! [`client_secret`] and [`key_file`]; uses only `model`, `encryption` and `access`.
 
 pub mod address;
 pub mod authentication;
@@ -12,6 +12,7 @@ pub mod binaries;
 pub mod bioconductor;
 pub mod bootstrap;
 pub mod check;
+pub mod client_secret;
 pub mod cran;
 mod credentials;
 pub mod database;

@@ -137,7 +137,8 @@ impl OpenIdConnect {
     }
 }
 
-/// The provider sends browsers to an address that it knows, and browsers send the session only over TLS.
+/// Checks `Server.Address`: the provider redirects browsers to a registered address, and browsers send the
+/// session only over TLS.
 fn check_address(reader: &mut Reader<'_>, address: Option<&str>) {
     let message = match address {
         None => {

@@ -18,9 +18,9 @@ pub struct Pypi {
     pub sync_schedule: String,
     /// Minimum age of a file before it is listed; zero lists all.
     pub delay: Duration,
-    /// Projects, in any spelling, whose files are listed whatever their age is.
+    /// Projects, in any spelling, whose files are listed regardless of their age.
     pub delay_except: Vec<String>,
-    /// From when on files are marked that were yanked at an unknown time.
+    /// Time from which files that were yanked at an unknown time are marked.
     pub earlier_yanks: EarlierYanks,
     /// Whether projects that the list of the index lacks are requested by name.
     pub unlisted: bool,

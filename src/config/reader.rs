@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the table row of a property; panics if there is none.
+/// Returns the table row of a property; panics if the table lacks it.
 fn row(section: &str, name: &str) -> &'static Property {
     let property = lookup::section(section).and_then(|section| section.property(name));
     property.expect("the property is in the table")

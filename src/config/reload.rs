@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_line_is_applied_and_a_line_with_the_default_is_no_change() {
+    fn a_new_line_is_applied_and_a_line_with_the_default_is_not_a_change() {
         let reload = reload_texts("", "[CRAN]\nSyncSchedule = 1 2 * * *\n[Logging]\nSystemLogLevel = INFO\n");
         assert_eq!(lines(&reload.applied), ["CRAN.SyncSchedule: 0 0 * * * -> 1 2 * * *"]);
     }
@@ -252,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_unchanged_file_is_no_change(text in files()) {
+        fn an_unchanged_file_is_not_a_change(text in files()) {
             let reload = reload_texts(&text, &text);
             prop_assert!(reload.is_empty(), "{reload:?}");
         }

@@ -157,7 +157,7 @@ s("Storage", Never, "The backend of each class of variable data: disk (`file`) o
     p("PyPI", BACKEND, "{Storage.Packages}",
       "Files fetched from the Python index."),
     p("Persistent", BACKEND, "{Storage.Default}",
-      "Indexes of closed snapshots; never evicted."),
+      "Indexes of closed snapshots, rules for system requirements, advisories."),
 ]),
 s("FileStorage", Class, "Location of a class on disk. `cran`, `bioconductor` and `pypi` follow `packages` if that is set and they are not.", &[
     p("Location", Path, "{Server.DataDir}/{class}",
@@ -300,7 +300,7 @@ s("Authentication", Never, "Sessions and tokens.", &[
     p("NewReposAuthByDefault", Boolean, "false",
       "Whether new repositories require a token, unless they are created with `--authenticated=false`.").reloadable(),
     p("MaxTokenLifetime", Duration, "",
-      "Maximum lifetime of new tokens; unset for no limit. Tokens that exist keep theirs.").reloadable(),
+      "Maximum lifetime of new tokens; unset for no limit. Existing tokens keep their lifetime.").reloadable(),
     p("RequireAuthForUI", Boolean, "false",
       "Whether the web pages, and the lists of all repositories and sources, require a sign-in or a token; packages of repositories without `--authenticated` do not.").reloadable(),
     p("DeviceAuthType", Choice(&["oidc", "local"]), "",

@@ -40,7 +40,8 @@ pub struct Server {
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
     pub package_rewrite_buffer_size: usize,
-    /// Whether clients may guess content types; if false (the default), `X-Content-Type-Options: nosniff` is sent.
+    /// Whether clients may detect content types from the bytes; if false (the default), `X-Content-Type-Options:
+    /// nosniff` is sent.
     pub content_type_sniffing: bool,
     /// Time at the beginning of a stop in which health checks fail.
     pub drain_delay: Duration,

@@ -25,7 +25,7 @@ pub struct DirectoryLocation {
 pub struct S3Location {
     /// The bucket.
     pub bucket: String,
-    /// Prepended to every key, without slashes at its ends; may be empty.
+    /// The prefix of every key, without slashes at its ends; may be empty.
     pub prefix: String,
     /// Profile of the shared AWS files.
     pub profile: Option<String>,

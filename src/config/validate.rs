@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_that_is_no_url_is_an_error() {
+    fn a_mirror_that_is_not_a_url_is_an_error() {
         assert!(only_error("[CRAN]\nURL = ftp://x\n").contains("must begin with https://"));
     }
 

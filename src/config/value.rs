@@ -13,7 +13,7 @@ use super::spelling::nearest;
 /// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Empty for every address; IPv6 without brackets.
+    /// The host; empty for every address; IPv6 without brackets.
     pub host: String,
     /// The port; 0 lets the system choose (used by tests).
     pub port: u16,

@@ -22,11 +22,11 @@ const QUEUE: usize = 16;
 /// A command to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Read the configuration file again and apply what is reloadable, present and changed.
+    /// Read the configuration file again and apply the properties that are reloadable, set and changed.
     Reload,
     /// Finish running requests and jobs, close the stores, answer 503 from then on.
     Offline {
-        /// How long running requests and jobs may take.
+        /// Time that running requests and jobs may take.
         timeout: Duration,
     },
     /// Read the whole configuration file, open the stores, and serve.
@@ -56,13 +56,13 @@ pub enum CommandResult {
 pub struct PendingCommand {
     /// The command.
     pub command: Command,
-    /// Who gave it, for the audit trail; `None` for a signal and for the server itself.
+    /// The author of the command, for the audit trail; `None` for a signal and for the server itself.
     pub author: Option<Author>,
     reply: oneshot::Sender<Result<CommandResult, CommandError>>,
 }
 
 impl PendingCommand {
-    /// True when the caller no longer waits.
+    /// Returns true if the caller no longer waits.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_closed()

@@ -29,7 +29,7 @@ impl Mode {
     }
 }
 
-/// Why a server is broken.
+/// The reason why a server is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenReason {
     /// For the network: names the kind of the unusable resource and its property, without path, host or password.
@@ -50,7 +50,7 @@ pub struct ActiveWork {
 }
 
 impl ActiveWork {
-    /// True when no work must end first.
+    /// Returns true if no work must end first.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.jobs.is_empty()

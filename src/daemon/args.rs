@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use super::handover::TakeOver;
 use crate::config::DEFAULT_FILE;
 
-/// Serves R package repositories.
+/// Serves package repositories for R, Bioconductor and Python.
 #[derive(Debug, Parser)]
 #[command(name = "rstudio-pm", version, about, long_about = None)]
 pub struct Args {

@@ -1,6 +1,6 @@
 //! Copies the audit trail to the file of `Logging.AuditLog`: one JSON object for each row, in the form of
-//! `rspm audit export`. The rows are read after their commit, so the file has no change that was rolled back, and a file
-//! that cannot be written delays no change. Each server of a database writes the whole trail to its own file.
+//! `rspm audit export`. The rows are read after their commit, so the file has no change that was rolled back, and a
+//! file that cannot be written delays no change. Each server of a database writes the whole trail to its own file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,7 +17,7 @@ use crate::logs::OptionalLog;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of rows of a read.
 const PAGE: i64 = 1000;
-/// Length of the end of the file in which the last row is searched, in bytes: more than the longest row.
+/// Length of the end of the file that is searched for the last row, in bytes: more than the longest row.
 const TAIL: u64 = 256 << 10;
 
 /// Copies new rows until the future is dropped.
@@ -78,8 +78,8 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
         }
         *position = Some(id);
     }
-    // A line is lost while the disk is full. The next read begins after the last row that the file has; a row of which the
-    // file had a part may be there twice then.
+    // A line is lost while the disk is full. The next read begins after the last row that the file has; a row
+    // that was partly written may then occur twice.
     let written = tokio::task::spawn_blocking(move || {
         sink.flush();
         if sink.dropped_lines() == dropped_lines { Ok(()) } else { Err(last_row(sink.path())) }

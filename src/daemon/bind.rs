@@ -23,7 +23,7 @@ pub enum SocketError {
         address: String,
         /// The error text of the system.
         reason: String,
-        /// How to fix it: a sentence on a separate line, or empty.
+        /// The remedy: a sentence on a separate line, or empty.
         remedy: String,
         /// The error kind.
         kind: ErrorKind,

@@ -57,7 +57,7 @@ pub(super) async fn accept_if_synchronized(state: &State) {
     }
 }
 
-/// Checks the clock periodically, because a machine is synchronized some time after its boot.
+/// Checks the clock periodically, because a machine is synchronized only some time after its boot.
 pub(super) async fn watch(state: Arc<State>) {
     loop {
         accept_if_synchronized(&state).await;

@@ -16,31 +16,31 @@ use crate::upstream::UpstreamError;
 /// An error that prevents the daemon from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration.
+    /// The configuration is not valid.
     #[error("Unable to initialize the configuration:\n{0}")]
     Config(#[from] ConfigError),
-    /// A listening socket.
+    /// A listening socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// No listener that serves packages.
     #[error("{0}")]
     NoListener(String),
-    /// Certificate or key.
+    /// The certificate or key cannot be used.
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
-    /// The change of user.
+    /// The user cannot be changed.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// Files and directories.
+    /// Files or directories cannot be used.
     #[error(transparent)]
     Files(#[from] FileError),
-    /// The database.
+    /// The database cannot be used.
     #[error("Unable to connect to the database: {0}")]
     Db(#[from] DbError),
-    /// The encryption key.
+    /// The encryption key is not that of the database.
     #[error(transparent)]
     Key(#[from] KeyMismatch),
-    /// The storage.
+    /// The storage cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The storage differs from that of other servers on the database.
@@ -58,7 +58,7 @@ pub enum StartError {
     /// The sockets cannot be duplicated, or the channel to the old server cannot be opened.
     #[error("could not prepare a hand-over: {0}")]
     HandOver(std::io::Error),
-    /// The async runtime.
+    /// The async runtime cannot be started.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -94,7 +94,9 @@ impl StartError {
             StartError::Sharing(_) => "the storage is not that of the other servers on its database",
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
             StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
-            StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",
+            StartError::Cancelled | StartError::HandOver(_) => {
+                "the running server did not hand over its sockets"
+            }
             StartError::Runtime(_) => "the server's threads cannot be started",
         };
         BrokenReason { phrase: phrase.to_owned(), detail: self.to_string(), has_listener }

@@ -18,6 +18,7 @@ mod federation_check;
 pub mod files;
 pub mod generator;
 pub mod handover;
+mod job_history;
 mod leader_tasks;
 mod listeners;
 mod local_command;

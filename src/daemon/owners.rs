@@ -24,7 +24,10 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
                 Ok(Some(finding)) => findings.push((class, finding)),
                 Err(error) if is_marker_error(&error, class) => {
                     let name = class.as_str();
-                    findings.push((class, format!("storage class '{name}' has no readable marker: {error}")));
+                    findings.push((
+                        class,
+                        format!("storage class '{name}' has no readable owner marker: {error}"),
+                    ));
                 }
                 // Inaccessible locations are reported by another check.
                 Ok(None) | Err(_) => {}
@@ -85,7 +88,7 @@ async fn finding(
             "nothing will be removed from it; stop the other server if there is one",
         ),
         MarkerComparison::Unreadable => (
-            "has a marker that names no database".to_owned(),
+            "has an owner marker that names no database".to_owned(),
             "nothing will be removed from it; restore the database that belongs to it",
         ),
         MarkerComparison::Unmarked => match unmarked_finding(storage, class, database).await? {
@@ -112,7 +115,7 @@ async fn unmarked_finding(
         .any(|key| database.directories.iter().any(|directory| directory == key.directory()));
     Ok(match is_empty {
         true if has_marker_row || has_rows => Some((
-            "has neither its marker nor the objects that the database lists".to_owned(),
+            "has neither its owner marker nor the objects that the database lists".to_owned(),
             "it may not be mounted, and nothing will be stored in it; mount it",
         )),
         true => None,

@@ -1,4 +1,5 @@
-//! The files of a process beside its socket, such as the PID file, and the name of the current user.
+//! The files of a process in the directory of its socket, such as the PID file, and the name of the current
+//! user.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 
-/// Name of the effective user, or the user ID if it has no name.
+/// Returns the name of the effective user, or the user ID if it has no name.
 pub(super) fn user_name() -> String {
     let uid = nix::unistd::geteuid();
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)

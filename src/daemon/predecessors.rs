@@ -34,7 +34,7 @@ impl Predecessors {
     }
 }
 
-/// Start time of a process; `None` if it does not exist, cannot be read, or is a zombie.
+/// Returns the start time of a process; `None` if it does not exist, cannot be read, or is a zombie.
 fn start_time(pid: i32) -> Option<u64> {
     parse_start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }

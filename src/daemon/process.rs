@@ -36,13 +36,13 @@ const BACKLOG_WAIT: Duration = Duration::from_secs(10);
 /// Extension of systemd's start timeout, sent at intervals of half its length.
 const START_EXTENSION: Duration = Duration::from_secs(30);
 
-/// Everything that is set up before threads are started.
+/// The parts of the process that are set up before threads are started.
 pub(super) struct Setup<'a> {
     /// The configuration file.
     pub(super) file: &'a Path,
     /// The configuration, or the valid part of it.
     pub(super) config: Arc<Config>,
-    /// The configuration, or why it cannot be used.
+    /// The configuration, or the reason why it cannot be used.
     pub(super) loaded: Result<Loaded, StartError>,
     /// Whether systemd has passed the sockets: then the server responds with 503 and the reason instead of failing.
     pub(super) is_socket_activated: bool,

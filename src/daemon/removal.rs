@@ -50,7 +50,7 @@ pub(super) fn print(file: &Path) {
     }
 }
 
-/// One line per location: a command, or a comment if a command could remove data of other programs.
+/// Returns one line per location: a command, or a comment if a command could remove data of other programs.
 fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut listed_paths: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();

@@ -7,11 +7,12 @@ use tokio::task::JoinHandle;
 
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
-use super::{audit_file, clock, rewind};
+use super::{audit_file, clock, job_history, node, rewind};
 use crate::backup::results;
 use crate::control::Control;
 use crate::http::{App, ServerContext, plain_text};
 use crate::logs::OptionalLog;
+use crate::state::State;
 use crate::storage::space;
 use crate::upkeep;
 
@@ -44,6 +45,7 @@ impl RunningApp {
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
+        let jobs_state = Arc::clone(&state);
         let (tokens, used_tokens) = (self.app.tokens.clone(), self.app.tokens.clone());
         let (backups_db, audit_db) = (state.db.clone(), state.db.clone());
         let (audit_log, audit_predecessor) = (self.audit_log.clone(), self.predecessor.clone());
@@ -60,6 +62,10 @@ impl RunningApp {
             tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
             tokio::spawn(async move { results::follow(&backups_db).await }),
+            tokio::spawn(async move {
+                let State { jobs, db, clock, .. } = &*jobs_state;
+                job_history::follow(jobs, db, clock, &node::host_name()).await;
+            }),
             tokio::spawn(async move {
                 // Only one process at a time writes to the file.
                 audit_predecessor.wait_handed_over().await;

@@ -1,8 +1,11 @@
 //! The part of `--check-config` about `[OpenIDConnect]`.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use super::stores;
 use crate::auth::provider::Providers;
-use crate::config::{Check, Config, Verdict};
+use crate::config::{Check, Config, ValueForm, Verdict, client_secret};
 
 /// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
 /// configured. A provider that cannot be reached does not prevent a start: until it can be, sign-in is unavailable.
@@ -38,10 +41,8 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
             }
         }
     }
-    if let Some(path) = settings.client_secret_file.as_ref().filter(|_| settings.client_secret.is_none())
-        && let Err(error) = std::fs::File::open(path)
-    {
-        findings.push(format!("OpenIDConnect.ClientSecretFile {} cannot be read: {error}", path.display()));
+    if let Some(path) = settings.client_secret_file.as_ref().filter(|_| settings.client_secret.is_none()) {
+        findings.extend(secret_file(path, config));
     }
     if config.encryption_key.is_none() {
         findings.push(
@@ -60,4 +61,21 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
         findings.push(format!("the group '{}' gets {scopes}", mapping.group));
     }
     Some(Check { title: TITLE, verdict: Verdict::Pass, findings })
+}
+
+/// The problem of a file with the client secret; `None` if there is none.
+fn secret_file(path: &Path, config: &Config) -> Option<String> {
+    let name = format!("OpenIDConnect.ClientSecretFile {}", path.display());
+    let form = match client_secret::read(path, config) {
+        Ok(secret) => secret.form,
+        Err(error) => return Some(format!("{name} {error}")),
+    };
+    let is_open = path.metadata().is_ok_and(|metadata| metadata.mode() & 0o007 != 0);
+    (is_open && form == ValueForm::Plain).then(|| {
+        format!(
+            "{name} can be read by every user of the machine; fix it with: chmod o-rwx '{}', or write the output of \
+             rspm encrypt into it",
+            path.display()
+        )
+    })
 }

@@ -37,7 +37,7 @@ pub struct Sockets {
     pub is_outdated: bool,
 }
 
-/// Returns the path of the admin socket if a server answers on it, whatever its mode.
+/// Returns the path of the admin socket if a server in any mode answers on it.
 ///
 /// # Errors
 /// The socket exists, but this process cannot connect to it; with the path.
@@ -264,7 +264,7 @@ pub(super) fn bind_all(
 }
 
 impl BoundSockets {
-    /// Adds the admin socket. Binds it if systemd has not passed it, as the server's user, who owns the file then.
+    /// Adds the admin socket. If systemd has not passed it, binds it as the server's user, who then owns the file.
     ///
     /// # Errors
     /// The socket cannot be opened.

@@ -83,7 +83,7 @@ async fn build_app(
     cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
-    results::show(&db).await?;
+    results::update_metrics(&db).await?;
     let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(Handles {
         config: Arc::clone(config),

@@ -19,8 +19,8 @@ pub(super) struct ProbeAddresses {
     pub(super) plain: Vec<SocketAddr>,
 }
 
-/// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
-/// no watchdog configured.
+/// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns immediately if systemd
+/// has no watchdog configured.
 pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     // This function also checks WATCHDOG_PID: the variables may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };

@@ -1,5 +1,5 @@
-//! The proof that creates the first token: a request that is signed with a private RSA key, whose response only the owner
-//! of the key can read. RSASSA-PSS and RSAES-OAEP (RFC 8017), both with SHA-256.
+//! The proof that creates the first token: a request that is signed with a private RSA key, whose response only the
+//! owner of the key can read. RSASSA-PSS and RSAES-OAEP (RFC 8017), both with SHA-256.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -56,7 +56,7 @@ impl std::fmt::Debug for PrivateKey {
     }
 }
 
-/// What is signed: three texts of one line.
+/// The signed content: three texts of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement<'a> {
     /// The time of the request, RFC 3339.
@@ -101,7 +101,7 @@ impl PublicKey {
     /// Checks that the owner of the key signed a statement.
     ///
     /// # Errors
-    /// The signature is another one.
+    /// The signature differs.
     pub fn verify(&self, statement: Statement<'_>, signature: &[u8]) -> Result<(), BootstrapError> {
         let signature = Signature::try_from(signature).map_err(|_| BootstrapError::Signature)?;
         VerifyingKey::<Sha256>::new(self.0.clone())

@@ -25,10 +25,10 @@ pub struct Key(Zeroizing<[u8; LENGTH]>);
 /// A text that is not a key. The message does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The text has other characters.
+    /// The text contains invalid characters.
     #[error("it is neither hexadecimal digits nor base64")]
     Encoding,
-    /// The text has another length.
+    /// The length of the text is wrong.
     #[error("it has {0} bytes when decoded, and an encryption key has 512 (1024 hexadecimal digits)")]
     Length(usize),
 }

@@ -11,7 +11,7 @@ use crate::db::file::{self, FetchedFacts, FileState};
 use crate::db::{Db, DbError};
 use crate::model::ids::FileId;
 
-/// How long a group collects updates.
+/// Time for which a group collects updates.
 const GROUP_WINDOW: Duration = Duration::from_millis(50);
 /// Maximum number of updates in a group.
 const MAX_GROUP: usize = 500;

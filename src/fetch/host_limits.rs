@@ -14,9 +14,9 @@ use crate::upstream::UpstreamError;
 /// Maximum number of concurrent requests to one host.
 const MAX_REQUESTS: usize = 16;
 /// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
-/// counts once however often it is tried: the file itself may be the cause.
+/// counts once for any number of attempts: the file itself may be the cause.
 const FAILURE_LIMIT: usize = 5;
-/// How long the breaker is open.
+/// Time for which the breaker is open.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
 /// The state of each host; clones share it.
@@ -40,7 +40,7 @@ impl Host {
     }
 }
 
-/// When any fetch last received data from a host.
+/// Time at which any fetch last received data from a host.
 pub(super) type LastData = Arc<Mutex<Option<tokio::time::Instant>>>;
 
 impl HostLimits {
@@ -68,8 +68,8 @@ impl HostLimits {
     }
 
     /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive
-    /// data from the host: `fetch_last_data`, the time of this fetch's last data, is moved forward then. Returns `None` when no
-    /// fetch has received anything for `max_inactivity`.
+    /// data from the host: `fetch_last_data`, the time of this fetch's last data, is moved forward then. Returns `None`
+    /// when no fetch has received anything for `max_inactivity`.
     pub(super) async fn admit_within(
         &self,
         host: &str,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_file_is_no_failure_of_the_host() {
+    async fn a_missing_file_is_not_a_failure_of_the_host() {
         let hosts = HostLimits::default();
         for file in files().take(2 * FAILURE_LIMIT) {
             assert!(hosts.admit("h").await.is_ok());

@@ -25,7 +25,7 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 pub enum IntegrityCheck {
     /// The object has the digest in its name.
     Intact,
-    /// The object has another digest.
+    /// The object has a different digest.
     Damaged(Arc<DamagedObject>),
 }
 
@@ -34,14 +34,14 @@ pub enum IntegrityCheck {
 pub struct DamagedObject {
     /// The digest of its bytes.
     sha256: Sha256,
-    /// When it was checked.
+    /// Time of the check.
     checked_at: Instant,
 }
 
 /// The error of an integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
-    /// The object has another digest than its name, or was moved to the directory `damaged` because of that.
+    /// The digest of the object differs from its name, or was moved to the directory `damaged` because of that.
     #[error("{0}")]
     Damaged(String),
     /// The object could not be read.

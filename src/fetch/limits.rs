@@ -5,13 +5,14 @@ use std::time::Duration;
 /// The limits of fetches.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
-    /// How long a fetch continues without a waiting client, when the file is neither small nor more than half received.
+    /// Time for which a fetch continues without a waiting client, when the file is neither small nor more than half
+    /// received.
     pub unsubscribed_timeout: Duration,
     /// Files of at most this many bytes are always fetched completely.
     pub small_file_bytes: u64,
-    /// How long an unfinished fetch waits for a new client.
+    /// Time for which an unfinished fetch waits for a new client.
     pub resume_window: Duration,
-    /// How long a file that upstream lacks, or has with other bytes, is not requested again.
+    /// Time for which a file that upstream lacks, or has with different bytes, is not requested again.
     pub failure_ttl: Duration,
     /// Base of the retry delay: the delay after the first failure is twice this, and doubles with each further one.
     pub retry_delay: Duration,

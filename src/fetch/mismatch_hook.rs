@@ -53,7 +53,7 @@ mod tests {
     use crate::model::ids::{Seq, SourceId};
 
     fn tree(tree: i64) -> PointTree {
-        PointTree { source: SourceId::CRAN, tree: TreeId(tree), seq: Seq(1), base: None }
+        PointTree { source: SourceId::CRAN, tree: TreeId(tree), seq: Seq(1), base: None, rules: None }
     }
 
     #[test]

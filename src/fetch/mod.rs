@@ -1,4 +1,4 @@
-//! Coalesced fetches: one upstream request per file and server, however many clients wait.
+//! Coalesced fetches: one upstream request per file and server for any number of waiting clients.
 //!
 //! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
 //! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
@@ -62,7 +62,7 @@ pub enum FetchError {
     /// Upstream has the file neither among the current packages nor in its archive.
     #[error("{0}")]
     Missing(String),
-    /// Upstream has other bytes under this name: it is newer, or older, than the index.
+    /// Upstream has different bytes under this name: it is newer, or older, than the index.
     #[error("{0}")]
     Mismatch(String),
     /// Upstream cannot deliver the file now.
@@ -100,8 +100,8 @@ impl Drop for Subscriber {
 /// The destination of the verified file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Into storage.
+    /// Storage, under this key.
     Stored(Key),
-    /// To the waiting clients only: the file could not be stored.
+    /// The waiting clients only: the file could not be stored.
     SentOnly,
 }

@@ -20,7 +20,7 @@ pub struct Progress {
     pub(super) is_held_until_verified: bool,
 }
 
-/// How a fetch ended.
+/// The end of a fetch.
 #[derive(Clone, Debug)]
 pub enum FetchOutcome {
     /// Verified, and stored where possible.
@@ -37,8 +37,8 @@ impl Progress {
         Progress { is_held_until_verified, ..Progress::default() }
     }
 
-    /// True when a client can be answered: bytes are released, or the fetch has ended. Small files are answered only
-    /// once verified, so that a wrong one is an error and not a broken connection.
+    /// Returns true if a client can be answered: bytes are released, or the fetch has ended. Small files are
+    /// answered only once verified, so that a wrong one is an error and not a broken connection.
     pub fn can_answer(&self) -> bool {
         self.released_bytes() > 0 || self.outcome.is_some()
     }

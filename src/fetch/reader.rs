@@ -10,11 +10,11 @@ use super::{Fetch, FetchError, Subscriber};
 use crate::storage::{self, ReadRequest};
 
 /// Maximum distance in bytes between the written bytes and a range that is waited for.
-const NEAR_BYTES: u64 = 1 << 20;
+const MAX_DISTANCE: u64 = 1 << 20;
 
 /// Whether a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
-    start <= fetch.progress.borrow().written_bytes + NEAR_BYTES
+    start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }
 
 /// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not

@@ -36,11 +36,11 @@ pub struct FetchRequest {
     pub(super) file: FileId,
     /// Upstream candidates, the most likely first.
     pub(super) candidates: Vec<MirrorPath>,
-    /// What the received file must match.
+    /// The properties that the received file must have.
     pub(super) expected: ExpectedFile,
     /// The storage class for it.
     pub(super) class: StorageClass,
-    /// True when the row says that the file is in storage, but it is missing or damaged.
+    /// Whether the file is missing or damaged although it is in storage according to its row.
     pub(super) is_lost: bool,
     /// The tree that lists the file.
     pub(super) tree: PointTree,
@@ -71,7 +71,8 @@ impl FetchRequest {
     }
 }
 
-/// Fetches in progress and recently failed ones, and what they share with the reading and removal of stored files.
+/// Fetches in progress and recently failed ones, and the state that they share with the reading and removal of stored
+/// files.
 pub struct Fetches {
     pub(super) state: Arc<State>,
     table: Mutex<HashMap<FileId, Arc<Fetch>>>,
@@ -161,8 +162,8 @@ impl Fetches {
         Ok(subscriber)
     }
 
-    /// Returns the error that a fetch of `file` would meet now without an upstream request: a recorded failure, or
-    /// open circuit breakers of all hosts.
+    /// Returns the error with which a fetch of `file` would fail now without an upstream request: a recorded failure,
+    /// or open circuit breakers of all hosts.
     pub fn check(&self, file: FileId, candidates: &[MirrorPath]) -> Result<(), FetchError> {
         if self.table.lock().contains_key(&file) {
             return Ok(());
@@ -181,7 +182,7 @@ impl Fetches {
     }
 
     /// Records a failure caused by upstream, so that many requests for a missing file cause no further upstream
-    /// requests, and [`Fetches::check`] returns what the last request met.
+    /// requests, and [`Fetches::check`] returns the error of the last request.
     pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
         let is_local = match failure {
             FetchError::Missing(_) | FetchError::Mismatch(_) | FetchError::Upstream(_) => false,

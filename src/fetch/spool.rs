@@ -14,7 +14,7 @@ use super::{Fetch, FetchError, Progress};
 use crate::model::digest::{Md5, Sha256};
 use crate::storage::{Spool, StorageError};
 
-/// Why a fetched file is only sent to clients and not stored, with the remedy.
+/// The reason why a fetched file is only sent to clients and not stored, with the remedy.
 #[derive(Clone, Debug)]
 pub(super) struct NotStoredReason(String);
 

@@ -25,12 +25,12 @@ use crate::upstream::{FileStream, UpstreamError, Validators};
 
 /// Approximate number of received bytes per write: only those that are available without waiting.
 const BATCH: usize = 1 << 20;
-/// Maximum `Retry-After` that is waited for; with a longer one the clients get the error.
+/// Maximum `Retry-After` for which a fetch waits; with a longer one the clients get the error.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 
-/// How the transfer of one upstream response ended.
+/// The end of the transfer of one upstream response.
 enum TransferEnd {
-    /// Upstream ended the body.
+    /// Upstream completed the body.
     Ended,
     /// The connection failed.
     Broken(UpstreamError),
@@ -58,7 +58,7 @@ pub(super) struct FetchTask {
     pub(super) fetch: Arc<Fetch>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) request: FetchRequest,
-    /// When upstream last sent data, not counting time in which this fetch did not wait for it.
+    /// Time at which upstream last sent data, not counting time in which this fetch did not wait for it.
     last_data: Mutex<Instant>,
 }
 
@@ -279,7 +279,7 @@ impl FetchTask {
     }
 
     /// Waits before the next try. Returns the error after too many tries, when upstream sent nothing for too long, or
-    /// at once when a retry cannot help.
+    /// immediately when a retry cannot help.
     async fn wait_before_retry(
         &self,
         tries: u32,
@@ -319,8 +319,8 @@ impl FetchTask {
         Ok(writer)
     }
 
-    /// Writes the received bytes; the first `skip_bytes` bytes were written before. A thread is taken only while there are
-    /// bytes to write, so that slow mirrors do not occupy threads.
+    /// Writes the received bytes; the first `skip_bytes` bytes were written before. A thread is taken only while there
+    /// are bytes to write, so that slow mirrors do not occupy threads.
     async fn transfer(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,

@@ -19,7 +19,7 @@ pub enum PackageForm {
     Binary(Platform),
 }
 
-/// What the index, or an earlier fetch, declares of a file.
+/// The properties of a file that the index, or an earlier fetch, declares.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedFile {
     /// The file's name in URLs.

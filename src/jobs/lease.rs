@@ -1,7 +1,7 @@
 //! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
 //!
-//! A lease is short and renewed by a separate task, so that another server can soon claim the job of a server that died.
-//! A server that was suspended for longer than its lease notices at its next write that the fence has changed.
+//! A lease is short and renewed by a separate task, so that another server can soon claim the job of a server that
+//! died. A server that was suspended for longer than its lease detects at its next write that the fence has changed.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ struct DatabaseLease {
     renewal: JoinHandle<()>,
 }
 
-/// Checks in a transaction that the lease is still held: the row is locked until the commit, so no other server can take
-/// over in between.
+/// Checks in a transaction that the lease is still held: the row is locked until the commit, so no other server can
+/// take over in between.
 struct Guard {
     fence: Option<(String, Fence)>,
 }
@@ -42,7 +42,7 @@ struct Guard {
 #[error("another server took over")]
 pub struct LeaseLost;
 
-/// Why a lease could not be claimed.
+/// The reason why a lease could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Another server has the lease with this name.

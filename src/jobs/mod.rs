@@ -3,7 +3,7 @@
 pub mod lease;
 pub mod schedule;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::model::time::Timestamp;
 
-/// How long the result of a job can be queried after its end, for clients that poll slowly.
+/// Time for which the result of a job can be queried after its end, for clients that poll slowly.
 const RETENTION: Duration = Duration::from_secs(3600);
 
 /// Maximum number of ended jobs; the oldest are removed first.
@@ -45,7 +45,7 @@ pub enum JobState {
 pub struct Job {
     /// Number, counted from the start of the process.
     pub id: u64,
-    /// At most one job per key runs at a time: `sync:cran`.
+    /// Key (`sync:cran`), by which at most one job runs at a time.
     pub key: String,
     /// Start time.
     pub started_at: Timestamp,
@@ -70,7 +70,7 @@ impl Job {
 /// The failure of a job whose task was dropped at the end of the runtime.
 const SERVER_STOPPED: &str = "the server stopped before the job was done";
 
-/// Passed to the work of a job, which reports its progress and checks whether it is to end.
+/// The handle with which the work of a job reports its progress and checks whether it is to end.
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<watch::Sender<JobState>>,
@@ -155,6 +155,19 @@ struct Inner {
     last_id: u64,
     running: HashMap<String, u64>,
     jobs: BTreeMap<u64, Entry>,
+    /// Ended jobs that [`Jobs::take_ended`] has not returned, the oldest first.
+    ended: VecDeque<EndedJob>,
+}
+
+/// A job that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedJob {
+    /// Its key.
+    pub key: String,
+    /// Start time.
+    pub started_at: Timestamp,
+    /// The message for people, or the reason of the failure.
+    pub result: Result<String, String>,
 }
 
 /// A job in the registry.
@@ -167,7 +180,7 @@ struct Entry {
     after_halt: AfterHalt,
 }
 
-/// What a job does after a halt.
+/// The behaviour of a job after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterHalt {
     /// Restarts from the beginning: better to let it end.
@@ -228,7 +241,8 @@ impl Jobs {
         Started::New(job)
     }
 
-    /// Requests that all jobs, including those started later, end at their next safe point; `false` revokes the request.
+    /// Requests that all jobs, including those started later, end at their next safe point; `false` revokes the
+    /// request.
     pub fn halt(&self, halt: bool) {
         self.halt.send_replace(halt);
     }
@@ -249,6 +263,12 @@ impl Jobs {
         let _ = end_count.wait_for(|_| self.running().is_empty()).await;
     }
 
+    /// Takes the jobs that ended since the last call, the oldest first; of more than [`MAX_ENDED`], the newest.
+    #[must_use]
+    pub fn take_ended(&self) -> Vec<EndedJob> {
+        self.inner.lock().ended.drain(..).collect()
+    }
+
     /// The number of ended jobs, as a watch channel.
     #[must_use]
     pub fn end_count(&self) -> watch::Receiver<u64> {
@@ -263,7 +283,7 @@ impl Jobs {
         inner.jobs.get(&id).map(|entry| entry.job.clone())
     }
 
-    /// Running jobs and those that ended within the last hour, the oldest first.
+    /// Returns running jobs and those that ended within the last hour, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Job> {
         let mut inner = self.inner.lock();
@@ -278,7 +298,7 @@ impl Jobs {
         inner.jobs.values().any(|entry| entry.ended_at.is_none() && entry.after_halt == AfterHalt::Restarts)
     }
 
-    /// Running jobs, the oldest first.
+    /// Returns running jobs, the oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Job> {
         let inner = self.inner.lock();
@@ -312,16 +332,20 @@ struct EndGuard {
 impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut inner = self.jobs.inner.lock();
+        let result = self.result.take().unwrap_or_else(|| Err(SERVER_STOPPED.to_owned()));
         if let Some(entry) = inner.jobs.get_mut(&self.id) {
             entry.ended_at = Some(Instant::now());
-            let key = entry.job.key.clone();
+            let (key, started_at) = (entry.job.key.clone(), entry.job.started_at);
             inner.running.remove(&key);
+            inner.ended.push_back(EndedJob { key, started_at, result: result.clone() });
+            if inner.ended.len() > MAX_ENDED {
+                inner.ended.pop_front();
+            }
         }
-        // Under the lock: a client that sees the end may start the next job with the key.
-        self.sender.send_replace(match self.result.take() {
-            Some(Ok(text)) => JobState::Done(text),
-            Some(Err(reason)) => JobState::Failed(reason),
-            None => JobState::Failed(SERVER_STOPPED.to_owned()),
+        // Under the lock: after the end a client may start the next job with the key.
+        self.sender.send_replace(match result {
+            Ok(text) => JobState::Done(text),
+            Err(reason) => JobState::Failed(reason),
         });
         drop(inner);
         self.jobs.end_count.send_modify(|count| *count += 1);
@@ -353,6 +377,9 @@ mod tests {
         go.send(()).expect("the job waits");
         assert_eq!(second.job().wait_end().await, Ok("done".to_owned()));
         assert!(jobs.running().is_empty() && jobs.get(1).is_some());
+        let ended: Vec<_> = jobs.take_ended().into_iter().map(|job| (job.key, job.started_at.0)).collect();
+        assert_eq!(ended, [("sync:pypi".to_owned(), 2), ("sync:cran".to_owned(), 1)]);
+        assert!(jobs.take_ended().is_empty());
         assert_eq!(id(&jobs.start("sync:cran", Timestamp(3), |_| async { Ok(String::new()) })), (true, 3));
     }
 

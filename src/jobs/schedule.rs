@@ -7,7 +7,7 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use crate::model::time::{Clock, Timestamp};
 
-/// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is noticed.
+/// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is detected.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// A cron expression of five fields, in UTC.
@@ -39,7 +39,7 @@ impl std::str::FromStr for Schedule {
 }
 
 impl Schedule {
-    /// The first run after `now`; `None` if there is none (`0 0 30 2 *`).
+    /// The first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);

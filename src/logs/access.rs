@@ -42,8 +42,8 @@ pub struct AccessEntry<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats entries and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects all
-/// clones.
+/// The access log: formats entries and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects
+/// all clones.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     current: Arc<ArcSwap<Destination>>,
@@ -131,7 +131,7 @@ impl AccessLog {
         self.sink().iter().for_each(Sink::flush);
     }
 
-    /// Number of lines for the current file that were dropped.
+    /// Returns the number of lines for the current file that were dropped.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.sink().map_or(0, |sink| sink.dropped_lines())

@@ -36,7 +36,7 @@ impl<'a, F: Write> Appender<'a, F> {
         Appender { path, file, rest: Vec::new(), is_failing: false, last_report: (0, None) }
     }
 
-    /// Writes whole lines; returns how many are lost. Of consecutive failures only the first is logged.
+    /// Writes whole lines; returns the number of lost ones. Of consecutive failures only the first is logged.
     pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
         let mut rest = std::mem::take(&mut self.rest);
         if let Err((written, error)) = self.write(&rest) {
@@ -66,13 +66,13 @@ impl<'a, F: Write> Appender<'a, F> {
         lost_lines.iter().map(|&byte| u64::from(byte == b'\n')).sum()
     }
 
-    /// Tries to write the rest of a line before the file is closed. Returns how many lines are lost.
+    /// Tries to write the rest of a line before the file is closed. Returns the number of lost lines.
     pub(super) fn finish(&mut self) -> u64 {
         let rest = std::mem::take(&mut self.rest);
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
-    /// Logs how many lines were lost since the last report, once lines are written again. `total` is the number of
+    /// Logs the number of lines lost since the last report, once lines are written again. `total` is the number of
     /// lines lost since the start, including those that did not fit in the queue; `has_increased` is true if lines were
     /// lost since the last call.
     pub(super) fn report(&mut self, total: u64, has_increased: bool) {

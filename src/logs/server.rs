@@ -20,8 +20,8 @@ use super::sink::{OnFull, Sink};
 use super::stream::{StandardStream, Stream};
 use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 
-/// Target prefix of this program's events. Events of libraries are only written from WARN on, whatever the level: at
-/// DEBUG some libraries print what they send.
+/// Target prefix of this program's events. Events of libraries are only written from WARN on, regardless of the level:
+/// at DEBUG some libraries print the contents of messages.
 const CRATE: &str = "rstudio_pm";
 
 /// Other targets of this program's events, one for each area of its work.

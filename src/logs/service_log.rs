@@ -24,7 +24,7 @@ pub struct ServiceEntry<'a> {
     pub archived: bool,
     /// Details of a request for a binary; `None` for a source package.
     pub binary: Option<BinaryDetails<'a>>,
-    /// Why the source package was served instead of a binary.
+    /// The reason why the source package was served instead of a binary.
     pub error: Option<Cow<'a, str>>,
     /// A failure of the service.
     pub failed_service: Option<ServiceError>,
@@ -132,7 +132,7 @@ fn redact(text: &str) -> String {
 }
 
 // SECURITY: a client must not be able to start a line, end a string or send control sequences to a reader's terminal:
-// whatever the text is, only printable ASCII is written.
+// regardless of the text, only printable ASCII is written.
 fn field(line: &mut Vec<u8>, name: &str, text: &[u8]) {
     let _ = write!(line, ",\"{name}\":\"");
     let bytes = &text[..text.len().min(MAX_FIELD)];

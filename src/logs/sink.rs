@@ -1,6 +1,6 @@
 //! The writer of a log file: one thread per file, a bounded queue, and `reopen` after a rotation has renamed the file.
 //!
-//! The queue is one buffer that the thread swaps for an empty one: a line costs a lock and a copy, and the thread is
+//! The queue is one buffer that the thread swaps for an empty one: a line takes a lock and a copy, and the thread is
 //! woken when the buffer becomes non-empty or large, not for every line.
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ const WAKE_THRESHOLD: usize = 256 << 10;
 /// Maximum delay of a line with [`OnFull::Drop`].
 const MAX_DELAY: Duration = Duration::from_millis(200);
 
-/// What to do when the queue is full.
+/// The action when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
     /// Drop and count the line (access and service log: a slow disk must not slow down requests). Lines are collected
@@ -31,8 +31,8 @@ pub enum OnFull {
 }
 
 impl OnFull {
-    /// Capacity of the queue in bytes. At the maximum of 100,000 requests per second the disk may stall for seconds
-    /// before a line is dropped.
+    /// Returns the capacity of the queue in bytes. At the maximum of 100,000 requests per second the disk may stall
+    /// for seconds before a line is dropped.
     fn capacity(self) -> usize {
         match self {
             OnFull::Drop => 64 << 20,
@@ -139,7 +139,7 @@ impl Sink {
         }
     }
 
-    /// Writes the queued lines to the old file, then opens the path again. Returns when that is done; blocks on disk
+    /// Writes the queued lines to the old file, then opens the path again. Returns after that; blocks on disk
     /// I/O.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Sink {
         state.reopen_result.take().expect("the thread answers each request")
     }
 
-    /// Writes the queued lines. Returns when that is done, without syncing the disk.
+    /// Writes the queued lines and then returns, without syncing the disk.
     pub fn flush(&self) {
         drop(self.request(|_| {}));
     }
@@ -169,7 +169,7 @@ impl Sink {
         state
     }
 
-    /// Number of lines dropped since the start because the queue was full or a write failed.
+    /// Returns the number of lines dropped since the start because the queue was full or a write failed.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.writer.shared.state.lock().dropped_lines

@@ -16,7 +16,7 @@ pub(super) enum StandardStream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     kind: StandardStream,
-    /// Device and inode of the file behind the stream, if known.
+    /// Device and inode of the file of the stream, if known.
     identity: Option<(u64, u64)>,
     /// Whether it is the journal: lines have a priority prefix and no time.
     pub(super) is_journal: bool,

@@ -1,6 +1,6 @@
 //! Prometheus metrics: one function per series.
 //!
-//! An update costs nanoseconds: the children of labeled series that requests update are looked up once, at creation.
+//! An update takes nanoseconds: the children of labeled series that requests update are looked up once, at creation.
 //! Statistics of the process are read on each scrape.
 
 mod process;
@@ -249,7 +249,7 @@ impl Metrics {
             ),
             binary_requests_by_match: registrar.counters(
                 "ppm_binary_routing_binary",
-                "Requests for binaries that were answered with one, by how the version of R fits.",
+                "Requests for binaries that were answered with one, by how the version of R matches.",
                 &["match"],
             ),
             binary_requests_by_distro: registrar.counters(
@@ -289,7 +289,7 @@ pub fn init() {
     LazyLock::force(&METRICS);
 }
 
-/// All metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
+/// Returns all metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
 #[must_use]
 pub fn text() -> Vec<u8> {
     let _guard = METRICS.text_lock.lock();
@@ -317,12 +317,13 @@ fn to_gauge_value(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Index of a status in [`STATUSES`].
+/// Returns the index of a status in [`STATUSES`].
 fn status_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, STATUSES.len()) - 1
 }
 
-/// Records a completed request: the bytes of its response body that were sent, and its duration since the end of its head.
+/// Records a completed request: the bytes of its response body that were sent, and its duration since the end of its
+/// head.
 pub fn request_completed(method: &Method, status: u16, bytes: u64, duration: Duration) {
     let method = match *method {
         Method::GET => 0,
@@ -450,7 +451,7 @@ pub fn scrub_bad_objects(count: usize) {
     METRICS.scrub_bad_objects.set(to_gauge_value(count as u64));
 }
 
-/// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.
+/// Counts a request for a binary that was answered with one; `fit` is the kind of match of its version of R.
 pub fn binary_sent(distro: &str, fit: &str) {
     METRICS.binary_requests_by_match.with_label_values(&[fit]).inc();
     METRICS.binary_requests_by_distro.with_label_values(&[distro, "binary"]).inc();

@@ -1,8 +1,8 @@
-//! Counters of tokens: how clients get them, and what is refused.
+//! Counters of tokens: those that clients get, and refused credentials.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// How a client got a token or a session.
+/// The way in which a client got a token or a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuedToken {
     /// An administrator created a token.
@@ -17,14 +17,14 @@ pub enum IssuedToken {
     Federation,
 }
 
-/// What was refused because it is not valid.
+/// The kind of credential that was refused because it is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedToken {
     /// A token of `rspm create token`.
     Created,
     /// A signed token.
     Signed,
-    /// A credential that is no token.
+    /// A credential that is not a token.
     Other,
     /// A proof of identity that a client wanted to exchange: a token of an issuer, a device code, a signature.
     Proof,

@@ -123,7 +123,7 @@ pub struct CommonFlags {
 /// Flags of `get cran` and `get bioconductor`.
 #[derive(Debug, Args)]
 pub struct PackageFlags {
-    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle that reaches that day
+    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle of that day or later
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
 
@@ -234,7 +234,7 @@ pub struct GetPypi {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub file_hosts: Vec<String>,
 
-    /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle that reaches that day
+    /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle of that day or later
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
 }

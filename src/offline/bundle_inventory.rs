@@ -1,4 +1,5 @@
-//! Reads the inventory of another bundle; the records of its files are copied unchanged.
+//! Reads the inventory of a second bundle, from which a download is made; the records of its files are copied
+//! unchanged.
 
 use std::collections::HashMap;
 

@@ -22,7 +22,7 @@ const FULL_SEGMENT: u64 = 10_000;
 /// Number of earlier heads to keep.
 const MAX_EARLIER_HEADS: usize = 30;
 
-/// Fields of the new head besides its segments.
+/// Fields of the new head other than its segments.
 pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
     /// The rule for files of Python packages.
@@ -270,8 +270,8 @@ impl Commit<'_> {
         }
         self.destination.put(&head.dated_path(self.product), &bytes)?;
         self.destination.put(&self.product.head_path(), &bytes)?;
-        // Surplus earlier heads are removed after the new head is written: until then the previous head names them. A
-        // copied bundle may lack them.
+        // Surplus earlier heads are removed after the new head is written: until then the previous head names them.
+        // They may be missing from a copied bundle.
         for earlier_head in self.previous_head.iter().flat_map(|previous_head| &previous_head.earlier) {
             if head.earlier.iter().all(|other| other.path != earlier_head.path) {
                 let path = self.destination.path(&self.product.path(&earlier_head.path));
@@ -521,7 +521,7 @@ mod tests {
         let heads: Vec<Head> = (0..days).map(|day| commit(&destination, day)).collect();
         let files = || crate::offline::destination::names(&destination.path("v3/1/heads")).unwrap();
         assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
-        // This happens if a run is killed after it has written the head, or if a copy lacks the file.
+        // This happens if a run is killed after it has written the head, or if the file is missing from a copy.
         let oldest_path = heads[0].dated_path(&Product::Cran);
         std::fs::remove_file(destination.path(&oldest_path)).unwrap();
         let newest_head = commit(&destination, days);

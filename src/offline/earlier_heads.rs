@@ -1,4 +1,4 @@
-//! Finds heads that a bundle lacks because it was copied incompletely.
+//! Finds heads that are missing from a bundle because it was copied incompletely.
 
 use super::destination::Destination;
 use super::error::{ExitStatus, OfflineError};

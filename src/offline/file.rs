@@ -43,7 +43,7 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files: more inspections than the processors can handle only take memory.
+    /// Limits concurrent inspections of files: more inspections than processors only take memory.
     inspections: Arc<Semaphore>,
     /// The files that were fetched.
     claims: Claims,
@@ -61,7 +61,7 @@ impl<'a> FileTarget<'a> {
         }
     }
 
-    /// Fetches a file; fetches a second time if the file cannot be read and has no checksum.
+    /// Fetches a file, and a second time if the file cannot be read and has no checksum.
     pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
         let first_copy = self.fetch_once(mirror, fetch).await?;
         if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
@@ -211,7 +211,7 @@ fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
 
 /// Stores a file; returns false if it already existed.
 fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
-    // Another package may have the same bytes.
+    // A different package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
         && fetch.expected_sha256.is_none()
         && has_digest(path, object.sha256)

@@ -12,7 +12,7 @@ use super::error::OfflineError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     File,
-    /// A symbolic link, whatever its target.
+    /// A symbolic link with any target.
     Link,
     /// A pipe, a socket or a device.
     Other,

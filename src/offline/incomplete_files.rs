@@ -1,5 +1,5 @@
-//! Files that could not be fetched, and archives that may have been damaged in transit. Their list is stored beside a
-//! head, for the next run and for `validate`, and is copied with the directory.
+//! Files that could not be fetched, and archives that may have been damaged in transit. Their list is stored in the
+//! folder of a head, for the next run and for `validate`, and is copied with the directory.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::error::OfflineError;
 use crate::bundle::{Product, seal};
 use crate::model::digest::Sha256;
 
-/// File name, beside a head.
+/// File name, in the folder of a head.
 pub(super) const FILE: &str = ".owed.json";
 
 /// Incomplete files of a product. The keys are paths on the mirror.

@@ -24,7 +24,7 @@ pub(super) struct UpstreamFile {
     pub(super) is_listed: bool,
     /// The file's record in the index.
     pub(super) index: Option<String>,
-    /// The file's record in another bundle; with a record the contents need not be read.
+    /// The file's record in the bundle that is read; with a record the contents need not be read.
     pub(super) record: Option<Box<ReleaseRecord>>,
 }
 
@@ -49,7 +49,7 @@ impl UpstreamFile {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inventory {
     pub(super) files: Vec<UpstreamFile>,
-    /// Events of earlier days besides publications: archivals and restores.
+    /// Events of earlier days other than publications: archivals and restores.
     pub(super) events: Vec<Record>,
     /// Whether `files` are all files of upstream: then a known file that is not among them has been removed.
     pub(super) is_complete: bool,

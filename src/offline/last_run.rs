@@ -13,13 +13,13 @@ use super::metadata::FileValidators;
 use crate::bundle::shared::{SharedFolder, SharedHead};
 use crate::bundle::{CompressedFile, layout, seal};
 
-/// File name, beside a head.
+/// File name, in the folder of a head.
 pub(super) const FILE: &str = ".seen.json";
 
 /// A successful run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastRun {
-    /// Version of the program: another version may read more from the same files.
+    /// Version of the program: a different version may read more from the same files.
     program: String,
     /// The request and its upstream.
     #[serde(rename = "asked")]

@@ -77,7 +77,7 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
         clap_complete::generate(shell, &mut Cli::command(), "rspm-offline-downloader", &mut script);
         let mut stdout = std::io::stdout().lock();
         return match stdout.write_all(&script).and_then(|()| stdout.flush()) {
-            // A reader that has closed the pipe (`| head`) is no error.
+            // A reader that has closed the pipe (`| head`) is not an error.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(OfflineError::Refused(format!("could not write the output: {error}")))
             }

@@ -10,10 +10,10 @@ use crate::bundle::{ProductState, Record, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
-/// If more known files than this have another time and the same size, the whole mirror was copied without its times:
-/// then times are not compared.
+/// Number of known files with another time and the same size above which the whole mirror counts as copied without its
+/// times: then times are not compared.
 const MAX_TIME_CHANGES: usize = 500;
-/// If fewer packages than this are missing from the index, the index is accepted.
+/// Number of packages missing from the index below which the index is accepted.
 const MIN_LOSS: usize = 10;
 
 /// Contents of the destination before anything is fetched.
@@ -166,7 +166,8 @@ fn removals(
         .collect()
 }
 
-/// Refuses an index without a fifth or more of the previously listed packages, as an incomplete mirror has.
+/// Refuses an index from which a fifth or more of the previously listed packages are missing, as with an incomplete
+/// mirror.
 pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<(), String> {
     let listed_packages: HashSet<(&str, &str)> =
         inventory.files.iter().filter(|file| file.is_listed).map(UpstreamFile::key).collect();

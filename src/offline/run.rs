@@ -29,7 +29,7 @@ use crate::upstream::{Mirror, UpstreamError};
 /// Number of consecutive files without a response after which the mirror counts as unavailable.
 const MAX_UNAVAILABLE_FILES: usize = 20;
 /// Maximum number of rounds of fetching: after each round but the last, upstream is read again. Changes of upstream
-/// during the last round are left to the next run.
+/// during the last round are fetched by the next run.
 const MAX_ROUNDS: usize = 3;
 /// Bytes between background syncs to disk, so that the sync before the commit is short.
 const SYNC_BYTES: u64 = 128 << 20;
@@ -55,7 +55,7 @@ pub(super) struct Run<'a> {
     pub(super) destination: &'a Destination,
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
-    /// The mirror as a bundle, if it is one.
+    /// The upstream as a bundle, if it is a bundle.
     pub(super) origin_bundle: Option<Bundle>,
     /// The destination as a bundle.
     pub(super) destination_bundle: Bundle,

@@ -141,7 +141,7 @@ fn folder_of_url(url: &str) -> &str {
 }
 
 /// Reads the advisories of all feeds of a URL, with validators; `None` if all feeds are unchanged since the last run.
-/// If an OSV database has changed, only its new advisories are fetched.
+/// Of a changed OSV database only the new advisories are fetched.
 async fn read_feeds(
     setup: &Setup,
     url: &str,

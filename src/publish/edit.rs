@@ -9,11 +9,13 @@ use crate::db::{Conn, DbError, python_write, tree};
 use crate::model::change::{Change, Counts};
 use crate::model::file_change::FileChange;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use crate::model::time::Timestamp;
 use crate::state::State;
 
 use super::transaction::CHUNK;
 
-/// The job that claims a tree during an edit. The claim is released in the same write, so nothing else sees it.
+/// The job that claims a tree during an edit. The claim is released in the same write, so it is never visible to
+/// others.
 const EDIT_JOB: i64 = 0;
 
 /// Runs `edit`, which changes data of the catalog, in one write; the next request sees the change. The catalog is read
@@ -128,7 +130,7 @@ pub fn publish_step<T, E, C: TreeChange>(
     Ok(Ok((trees.publish(c, &publish)?, result)))
 }
 
-/// Publishes a complete new subscription list of a repository.
+/// Publishes a complete new subscription list of a repository, whose sources are in their newest states.
 ///
 /// # Errors
 /// Database errors.
@@ -138,6 +140,23 @@ pub fn publish_subscriptions(
     subscriptions: Vec<Subscription>,
     publish: &Publish,
 ) -> Result<(), DbError> {
-    let repo_steps = vec![NewRepoStep { repo, subscriptions }];
-    clock::publish(c, &Publish { repo: Some(repo), repo_steps, ..publish.clone() }).map(drop)
+    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None }, publish).map(drop)
+}
+
+/// Publishes a complete new subscription list of a repository, perhaps with states of an earlier time.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> Result<TxId, DbError> {
+    let publish = Publish { repo: Some(step.repo), repo_steps: vec![step], ..publish.clone() };
+    Ok(clock::publish(c, &publish)?.tx)
+}
+
+/// Ends the time up to `now`: nothing can be published into it any more. Returns its end, before which all states are final.
+///
+/// # Errors
+/// Database errors.
+pub fn end_of_past(c: &mut dyn Conn, now: Timestamp) -> Result<Timestamp, DbError> {
+    clock::close_day(c, now)?;
+    Ok(Timestamp(clock::get(c)?.at.0.saturating_add(1)))
 }

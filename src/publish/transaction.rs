@@ -32,7 +32,7 @@ pub enum Rows {
     History(SourceId),
 }
 
-/// Why rows were not written.
+/// The reason why rows were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Database error.
@@ -84,8 +84,8 @@ impl<'a> Transaction<'a> {
         self.trees.is_empty()
     }
 
-    /// Claims the tree that `find_tree` returns or creates; returns it with its pending step. `started_at` identifies the
-    /// claimant.
+    /// Claims the tree that `find_tree` returns or creates; returns it with its pending step. `started_at` identifies
+    /// the claimant.
     ///
     /// # Errors
     /// Database errors.
@@ -138,8 +138,8 @@ impl<'a> Transaction<'a> {
     }
 
     /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes
-    /// the catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is no error: it
-    /// is read again in the background.
+    /// the catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is not an error:
+    /// it is read again in the background.
     ///
     /// # Errors
     /// Database errors.

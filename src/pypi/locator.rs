@@ -1,7 +1,7 @@
-//! Where the bytes of a file are: the location that a row stores, and the address of a request. Pure.
+//! The location of a file's bytes as a row stores it, and the address of a request for them. Pure.
 //!
-//! The page of a project states addresses of files, which are therefore what the index wants them to be: they are
-//! checked before each request.
+//! The addresses of files are on the page of a project, so the index can choose any: they are checked before each
+//! request.
 
 use percent_encoding::percent_decode_str;
 use url::Url;

@@ -1,5 +1,5 @@
 //! Reads the page of a project of an index when a client requests it, and writes what it states. One
-//! request per project and server, however many clients wait.
+//! request per project and server for any number of waiting clients.
 
 pub mod locator;
 pub mod plan;
@@ -24,18 +24,18 @@ use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
 use store::PageRead;
 
-/// Uploads become visible at PyPI up to ten minutes after their time: a page that was read at a time states all uploads
-/// that are this much older, in microseconds.
+/// Minimum age of an upload that every page contains, in microseconds: uploads become visible at PyPI up to ten minutes
+/// after their upload time.
 pub const MARGIN: i64 = 900 * SECOND;
 
 /// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
 /// updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// How long a project whose page could not be read is not requested again.
+/// Time for which a project whose page could not be read is not requested again.
 const FAILURE_TTL: Duration = Duration::from_secs(60);
-/// How long an index that did not answer gets no request.
-const AWAY_TTL: Duration = Duration::from_secs(5);
-/// How long a page that was read is not requested again, although it is older than requested, in microseconds.
+/// Time for which an index that did not answer gets no request.
+const UNAVAILABLE_TTL: Duration = Duration::from_secs(5);
+/// Time for which a page that was read is not requested again, although it is older than requested, in microseconds.
 const MIN_INTERVAL: i64 = 60 * SECOND;
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
@@ -57,10 +57,10 @@ pub enum PageError {
     Failed(String),
 }
 
-/// How much is known of a project at the requested time.
+/// The validity of the stored data about a project at the requested time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Knowledge {
-    /// Everything: answers up to then are final.
+pub enum Validity {
+    /// Complete: answers for times up to the requested one are final.
     Complete,
     /// The state of an earlier reading, because the index does not answer.
     Outdated,
@@ -75,7 +75,7 @@ pub struct PageReads {
     running: Mutex<HashMap<NormalName, RunningRead>>,
     failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
     /// Set while the index does not answer.
-    away: Mutex<Option<(Instant, UpstreamError)>>,
+    unavailable: Mutex<Option<(Instant, UpstreamError)>>,
     permits: Semaphore,
 }
 
@@ -88,7 +88,7 @@ impl PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
-            away: Mutex::default(),
+            unavailable: Mutex::default(),
             permits,
         })
     }
@@ -97,11 +97,11 @@ impl PageReads {
     ///
     /// # Errors
     /// [`PageError`], if nothing is known of the project.
-    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Knowledge, PageError> {
+    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Validity, PageError> {
         let known = self.known(project).await?;
         let is_complete = |known: &KnownProject| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
         if is_complete(&known) {
-            return Ok(Knowledge::Complete);
+            return Ok(Validity::Complete);
         }
         let now = (self.state.clock)();
         let is_recent = |known: &KnownProject| {
@@ -110,25 +110,25 @@ impl PageReads {
                 .as_ref()
                 .is_some_and(|reading| now.0.saturating_sub(reading.fetched_at.0) < MIN_INTERVAL)
         };
-        // With serials, a newer page is requested at once.
+        // With serials, a newer page is requested immediately.
         let has_serials = |known: &KnownProject| {
             known.project.serial.is_some()
                 && known.reading.as_ref().is_some_and(|reading| reading.serial.is_some())
         };
         if is_recent(&known) && !has_serials(&known) {
-            return Ok(Knowledge::Outdated);
+            return Ok(Validity::Outdated);
         }
         match self.join(project).await {
             Ok(()) => {
                 let known = self.known(project).await?;
-                Ok(if is_complete(&known) { Knowledge::Complete } else { Knowledge::Outdated })
+                Ok(if is_complete(&known) { Validity::Complete } else { Validity::Outdated })
             }
             Err(error) => {
                 if known.reading.is_none() && self.known(project).await?.reading.is_none() {
                     return Err(error);
                 }
                 tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
-                Ok(Knowledge::Outdated)
+                Ok(Validity::Outdated)
             }
         }
     }
@@ -149,7 +149,8 @@ impl PageReads {
         self.join(project).await
     }
 
-    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether it is there.
+    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether it is
+    /// there.
     ///
     /// # Errors
     /// [`PageError`], if the index does not answer.
@@ -197,8 +198,8 @@ impl PageReads {
 
     /// Returns the error that a request would meet again.
     fn check_failures(&self, project: &NormalName) -> ReadResult {
-        if let Some((at, error)) = &*self.away.lock()
-            && at.elapsed() < AWAY_TTL
+        if let Some((at, error)) = &*self.unavailable.lock()
+            && at.elapsed() < UNAVAILABLE_TTL
         {
             return Err(error.clone().into());
         }
@@ -212,7 +213,7 @@ impl PageReads {
     fn record_failure(&self, project: &NormalName, error: &PageError) {
         match error {
             PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
-                *self.away.lock() = Some((Instant::now(), error.clone()));
+                *self.unavailable.lock() = Some((Instant::now(), error.clone()));
             }
             PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
                 let mut failures = self.failures.lock();
@@ -271,7 +272,7 @@ impl PageReads {
                 continue;
             }
             if known.reading.is_none() {
-                // The first page is better than none; a later one would hide what is known.
+                // An outdated first page is better than none; a later one would hide known files.
                 store::store(&self.state, project, read).await?;
             }
             let reason = "the page is older than the list of projects".to_owned();
@@ -302,7 +303,7 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
     sender.send_replace(Some(result));
 }
 
-/// What is known of a project that the list of the index lacks.
+/// Returns the stored data about a project that the list of the index lacks.
 async fn unlisted(state: &State) -> Result<KnownProject, PageError> {
     let tree = state.db.read(|c| tree::built_in(c, SourceId::PYPI)).await;
     let tree = tree.map_err(|error| PageError::Failed(error.to_string()))?;
@@ -335,7 +336,7 @@ struct ParsedPage {
     digest: crate::model::digest::Sha256,
 }
 
-/// Parses a page, which may take a second of CPU: not on an async thread.
+/// Parses a page, which may take a second of CPU time: not on an async thread.
 async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, PageError> {
     let address = format!("{index}/simple/{project}/");
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };

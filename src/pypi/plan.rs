@@ -1,6 +1,6 @@
 //! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
 //!
-//! A file exists from the time of its upload, so one reading of a project gives all its past days. What was answered as
+//! A file exists from the time of its upload, so one reading of a project gives all its past days. An answer that was
 //! final never changes: after the first reading, nothing is written before the instant up to which the reading before
 //! it is valid.
 
@@ -25,9 +25,9 @@ pub struct PageRow {
     pub size: Option<i64>,
     /// The declared digest.
     pub sha256: Sha256,
-    /// What the page states about it.
+    /// The facts on the page about it.
     pub facts: FileFacts,
-    /// Why it is yanked; `None` if it is not yanked.
+    /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
 }
 
@@ -40,10 +40,10 @@ pub struct Instants {
     pub valid_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
-    /// Whether files are listed although they are younger than the head: see `[PyPI] DelayExcept`.
-    pub shows_young: bool,
+    /// Whether files are listed although they are more recent than the head: see `[PyPI] DelayExcept`.
+    pub lists_recent_files: bool,
     /// Whether yanks that the first reading finds begin with it, and not with the upload: see `[PyPI] EarlierYanks`.
-    pub dates_first_yanks: bool,
+    pub begins_yanks_at_reading: bool,
 }
 
 /// The changes of a reading.
@@ -65,11 +65,14 @@ impl Instants {
     /// The instant from which a new file is listed.
     fn begin(self, facts: &FileFacts) -> i64 {
         let uploaded = facts.upload_time().map(|time| time.0);
-        let uploaded =
-            if self.shows_young { uploaded.map(|time| time.min((self.head - 1).max(0))) } else { uploaded };
+        let uploaded = if self.lists_recent_files {
+            uploaded.map(|time| time.min((self.head - 1).max(0)))
+        } else {
+            uploaded
+        };
         match self.seal {
             // Without upload times, the history of the project begins with this reading.
-            // An index may state any time; sequence numbers below 0 are no times.
+            // An index may state any time; sequence numbers below 0 are not times.
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),
         }
@@ -98,7 +101,7 @@ pub fn rows(page: &ProjectPage, locator: impl Fn(&str) -> Option<String>) -> (Ve
     (rows, skipped)
 }
 
-/// Returns the changes that make the files of a page those of the project.
+/// Returns the changes after which the project has the files of a page.
 #[must_use]
 pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
     let mut plan = Plan::default();
@@ -150,7 +153,7 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
     };
     // The index does not state when it yanked the file.
     let first_seen = instants.change();
-    let is_dated = instants.seal.is_none() && instants.dates_first_yanks && row.yanked.is_some();
+    let is_dated = instants.seal.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
     let marked_from = (is_dated && from < first_seen).then_some(first_seen);
     plan.changes.push(FileRowChange::Introduce {
         file: Box::new(file),
@@ -164,7 +167,7 @@ fn begin_of_life(file: &KnownFile) -> Option<i64> {
     file.life.as_ref().map(|life| life.from)
 }
 
-/// `others` are the files with other bytes that have or had the name.
+/// Adds the changes of a known file; `others` are the files with different bytes that have or had the name.
 fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: PageRow, instants: Instants) {
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
@@ -180,7 +183,7 @@ fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: Page
             });
             row.facts
         }
-        // METADATA of a file cannot change; other bytes are not advertised.
+        // METADATA of a file cannot change; different bytes are not advertised.
         (Some(known), Some(sha256)) if known != sha256 => row.facts.without_metadata(),
         (Some(_), Some(_)) | (_, None) => row.facts,
     };

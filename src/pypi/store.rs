@@ -17,7 +17,7 @@ use crate::python::simple::read::ReadPage;
 use crate::state::State;
 use crate::upstream::{PageAge, UpstreamError};
 
-/// Files of a reading from which it is written with lower priority than interactive writes.
+/// Number of files from which a reading is written with lower priority than interactive writes.
 const LARGE: usize = 2_000;
 
 /// A page that was read, or found unchanged.
@@ -25,13 +25,13 @@ const LARGE: usize = 2_000;
 pub(super) struct PageRead {
     /// Its serial.
     pub(super) serial: Option<i64>,
-    /// For how many seconds a cache has had it.
+    /// Age of the page in a cache, in seconds.
     pub(super) age: i64,
     /// Its `ETag`.
     pub(super) etag: Option<String>,
     /// Its digest.
     pub(super) digest: Sha256,
-    /// When it was requested.
+    /// Time of the request.
     pub(super) requested_at: Timestamp,
     /// Whether its files must not be offered; it lists none.
     pub(super) is_quarantined: bool,
@@ -70,7 +70,8 @@ impl PageRead {
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
-            // The page of an unknown time after its newest upload, which may state any time.
+            // The page is valid at an unknown time after its newest upload, and the time of that upload may be any
+            // value.
             Some(_) => {
                 let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
@@ -85,8 +86,8 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     let config = state.config.load_full();
     let index = &config.pypi.url;
     let options = Options {
-        shows_young: config.pypi.delay_except.iter().any(|name| project.matches(name)),
-        dates_first_yanks: config.pypi.earlier_yanks == EarlierYanks::HideMark,
+        lists_recent_files: config.pypi.delay_except.iter().any(|name| project.matches(name)),
+        begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
     };
     let (rows, skipped) = match &read.page {
         Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
@@ -107,16 +108,16 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
     for file in replaced {
-        tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; lock files with the old digest are refused by clients");
+        tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; clients with lock files that contain the old digest refuse it");
     }
     Ok(())
 }
 
-/// How the configuration lets a reading be written, see [`Instants`].
+/// The configuration of writing a reading, see [`Instants`].
 #[derive(Clone, Copy)]
 struct Options {
-    shows_young: bool,
-    dates_first_yanks: bool,
+    lists_recent_files: bool,
+    begins_yanks_at_reading: bool,
 }
 
 /// Returns the names of files whose bytes changed.
@@ -168,8 +169,8 @@ fn write(
     let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first reading has no history yet.
     let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
-    let Options { shows_young, dates_first_yanks } = options;
-    let instants = Instants { seal, valid_at, head: known.head, shows_young, dates_first_yanks };
+    let Options { lists_recent_files, begins_yanks_at_reading } = options;
+    let instants = Instants { seal, valid_at, head: known.head, lists_recent_files, begins_yanks_at_reading };
     let plan = plan::plan(files, rows.to_vec(), instants);
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
@@ -190,8 +191,9 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
         let files = index_file::of_project(c, target)?;
         let seal = Some(seal.max(at));
-        let (shows_young, dates_first_yanks) = (false, false);
-        let instants = Instants { seal, valid_at: at, head: known.head, shows_young, dates_first_yanks };
+        let (lists_recent_files, begins_yanks_at_reading) = (false, false);
+        let instants =
+            Instants { seal, valid_at: at, head: known.head, lists_recent_files, begins_yanks_at_reading };
         index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
     };
     state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))

@@ -29,8 +29,8 @@ impl SimpleFormat {
         }
     }
 
-    /// Returns the format of a media type, with or without parameters. `latest` means version 1; mirrors without content
-    /// negotiation send `application/json`.
+    /// Returns the format of a media type, with or without parameters. `latest` means version 1; mirrors without
+    /// content negotiation send `application/json`.
     #[must_use]
     pub fn of_media_type(text: &str) -> Option<SimpleFormat> {
         let media_type = text.split(';').next().unwrap_or_default().trim();
@@ -46,8 +46,9 @@ impl SimpleFormat {
     }
 }
 
-/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise `accept`
-/// decides. If it names no acceptable media type of a simple page, the format is `text/html`, as for browsers and on PyPI.
+/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise
+/// `accept` decides. If `accept` contains no media type of a simple page, the format is `text/html`, as for browsers
+/// and on PyPI.
 #[must_use]
 pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
     if let Some(format) = format.and_then(SimpleFormat::from_name) {

@@ -1,4 +1,4 @@
-//! Evaluates environment markers for a version of Python and a platform, of which either may be any.
+//! Evaluates environment markers for a version of Python and a platform, either of which may be unspecified.
 
 use super::marker::{Marker, Operand};
 use super::name::normalize;
@@ -9,7 +9,7 @@ use super::version::Version;
 /// A patch version that is later than all others of a minor version.
 const LAST_PATCH: u32 = 9999;
 
-/// CPython of a version on a platform; `None` is any.
+/// CPython of a version on a platform; `None` stands for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// The minor version of CPython.

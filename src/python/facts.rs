@@ -51,7 +51,7 @@ impl FileFacts {
         }
     }
 
-    /// Returns what the page of an index states about a file.
+    /// Returns the facts about a file on the page of an index.
     #[must_use]
     pub fn of_page(file: &PageFile) -> FileFacts {
         FileFacts {
@@ -85,7 +85,7 @@ impl FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
     }
 
-    /// Returns these facts, with those of another file where they are missing.
+    /// Returns these facts; missing ones are taken from `other`.
     #[must_use]
     pub fn or(mut self, other: FileFacts) -> FileFacts {
         self.upload_time = self.upload_time.or(other.upload_time);

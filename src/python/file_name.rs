@@ -58,7 +58,7 @@ pub enum BadFileName {
     /// The text is not one path segment.
     #[error("'{0}' is not a file name: it is empty, too long, hidden, or has a slash or a control character")]
     Segment(String),
-    /// The text has another extension.
+    /// The text has an unknown extension.
     #[error("'{0}' is not a file of a Python package; wheels end in .whl, source distributions in .tar.gz")]
     Extension(String),
 }
@@ -126,8 +126,9 @@ impl FileName {
         &self.text[self.stem_len..]
     }
 
-    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the one that equals
-    /// the text in the name. Returns `None` if the name is not that of a file of the project or of a listed version.
+    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the one that
+    /// equals the text in the name. Returns `None` if the name is not that of a file of the project or of a listed
+    /// version.
     #[must_use]
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
@@ -197,7 +198,7 @@ pub struct SdistName<'a> {
 }
 
 impl<'a> SdistName<'a> {
-    /// Splits a file name. Returns `None` if it is not of this form.
+    /// Splits a file name; `None` if it does not have this form.
     #[must_use]
     pub fn parse(file: &'a FileName) -> Option<SdistName<'a>> {
         if file.kind != FileKind::Sdist {

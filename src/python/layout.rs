@@ -20,13 +20,13 @@ pub enum PythonPath {
     /// `simple`, the page of a project without the last slash, a document with one, or a path with another spelling of
     /// the project: redirected to this path.
     Redirect(Box<PythonPath>),
-    /// `packages/{id}/{file}`, or a file beside it.
+    /// `packages/{id}/{file}`, or an attached file.
     File {
         /// The identity of the bytes.
         id: FileId,
         /// The file name of the distribution.
         file: FileName,
-        /// The distribution, or a file beside it.
+        /// The distribution, or an attached file.
         part: FilePart,
     },
     /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
@@ -47,7 +47,7 @@ pub enum FileId {
     Row(u64),
 }
 
-/// A distribution, and the files beside it.
+/// A distribution, and the files attached to it, whose names have a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FilePart {
     /// The distribution.
@@ -154,16 +154,16 @@ fn parse_id(text: &str) -> Option<FileId> {
     (id.to_string() == text).then_some(id)
 }
 
-/// Returns the address of a distribution relative to the page of its project: the same in every repository and snapshot, and
-/// below every prefix. Characters other than letters, digits and `-._~!` are encoded.
+/// Returns the address of a distribution relative to the page of its project: the same in every repository and
+/// snapshot, and below every prefix. Characters other than letters, digits and `-._~!` are encoded.
 #[must_use]
 pub fn link(id: FileId, file: &FileName) -> String {
     let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
     format!("../../packages/{id}/{file}")
 }
 
-/// Returns the address of a distribution from the root of the server, without a slash before it: a second address of the
-/// same bytes. Programs that mirror PyPI accept only addresses whose path begins with `/packages/`. `repository` is
+/// Returns the address of a distribution from the root of the server, without a slash before it: a second address of
+/// the same bytes. Programs that mirror PyPI accept only addresses whose path begins with `/packages/`. `repository` is
 /// `{repository}/{snapshot}`.
 #[must_use]
 pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {

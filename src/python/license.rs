@@ -1,5 +1,5 @@
 //! License expressions: SPDX, with identifiers in any case (PEP 639). Identifiers and exceptions are those of the crate
-//! `spdx`; the grammar is own code because the crate accepts identifiers in their exact case only.
+//! `spdx`; the parser is written here because the crate accepts identifiers in their exact case only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub enum BadLicense {
 }
 
 impl LicenseExpression {
-    /// Returns the licenses that occur in it, without exceptions and `+`, in canonical form.
+    /// Returns the licenses in the expression, without exceptions and `+`, in canonical form.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(|id| &**id)
     }
@@ -99,7 +99,7 @@ fn canonical_license(word: &str) -> Result<String, BadLicense> {
         return if is_valid { Ok(format!("LicenseRef-{reference}")) } else { Err(unknown_identifier()) };
     }
     let (id, plus) = word.strip_suffix('+').map_or((word, ""), |id| (id, "+"));
-    // The list of the crate has two words that are not licenses.
+    // The list of the crate contains two words that are not licenses.
     let is_license = |name: &str| !matches!(name, "NOASSERTION" | "NONE");
     let find = |id: &str| {
         LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(id) && is_license(license.name))

@@ -1,5 +1,5 @@
-//! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers). Here
-//! only `extra` is evaluated, because a server has no environment; `environment` evaluates the others.
+//! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers).
+//! Here only `extra` is evaluated, because a server has no environment; `environment` evaluates the others.
 
 use super::name::normalize;
 
@@ -36,9 +36,9 @@ const OPERATORS: [&str; 8] = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"];
 /// A valid marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// True if one of them is.
+    /// True if one of the markers is.
     Any(Vec<Marker>),
-    /// True if all of them are.
+    /// True if all of the markers are.
     All(Vec<Marker>),
     /// A comparison: the left operand, `==`, `in`, `not in` or another operator, the right operand.
     Compare(Operand, &'static str, Operand),

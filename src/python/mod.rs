@@ -10,6 +10,7 @@ pub mod facts;
 pub mod file_name;
 pub mod layout;
 pub mod license;
+pub mod license_types;
 pub mod lock_file;
 pub mod marker;
 pub mod metadata;

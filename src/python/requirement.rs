@@ -12,7 +12,7 @@ use super::specifier::{BadSpecifier, Specifiers};
 /// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 64 << 10;
 
-/// A requirement. It is not converted back to text.
+/// A requirement. There is no conversion back to text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// The project.

@@ -1,7 +1,8 @@
-//! Version specifiers (PEP 440): which versions `>=1.0,!=1.3.*` contains. Pre-releases are contained as any other version.
+//! Version specifiers (PEP 440), such as `>=1.0,!=1.3.*`, and the versions that they contain. Pre-releases are
+//! contained as any other version.
 //!
-//! The comparison is own code because `pep440_rs` differs from the specification: its `==1.1.*` contains 1, and its
-//! `<1.0a2` does not contain 1.0a1.
+//! The comparison is implemented here because `pep440_rs` differs from the specification: its `==1.1.*` contains 1,
+//! and its `<1.0a2` does not contain 1.0a1.
 
 use std::fmt;
 use std::str::FromStr;
@@ -60,8 +61,8 @@ enum Clause {
 }
 
 impl Specifiers {
-    /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` is `>=3.6`. `None` for any other
-    /// text that is not a list of specifiers; it does not restrict anything.
+    /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` is `>=3.6`. `None` for
+    /// any other text that is not a list of specifiers; it does not restrict anything.
     #[must_use]
     pub fn lenient(text: &str) -> Option<Specifiers> {
         if text.len() > MAX_SPECIFIERS {
@@ -83,7 +84,8 @@ impl Specifiers {
         self.clauses.is_empty()
     }
 
-    /// Returns true if every clause contains the version. A text that is no version is only contained by the exact text.
+    /// Returns true if every clause contains the version. A text that is not a version is only contained by the exact
+    /// text.
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
@@ -103,7 +105,7 @@ impl Specifiers {
 impl FromStr for Specifiers {
     type Err = BadSpecifier;
 
-    /// Parses clauses separated by commas, which may stand in parentheses as in old metadata.
+    /// Parses clauses separated by commas, which may be in parentheses as in old metadata.
     fn from_str(text: &str) -> Result<Specifiers, BadSpecifier> {
         if text.len() > MAX_SPECIFIERS {
             return Err(bad(text));
@@ -162,7 +164,7 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
     result.ok_or_else(|| bad(clause))
 }
 
-/// Returns true if it has no other parts than epoch and release.
+/// Returns true if the version has only epoch and release.
 fn is_release(value: &Value) -> bool {
     !value.is_local() && !value.any_prerelease() && !value.is_post()
 }

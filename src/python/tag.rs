@@ -1,9 +1,10 @@
-//! Compatibility tags of wheels: interpreter, ABI and platform (PyPA: platform compatibility tags, PEP 425). Unknown tags
-//! are accepted: new families appear every year.
+//! Compatibility tags of wheels: interpreter, ABI and platform (PyPA: platform compatibility tags, PEP 425). Unknown
+//! tags are accepted: new families appear every year.
 
 use std::fmt;
 
-/// The tags of a wheel: three sets, each written with dots, such as `py2.py3-none-any`. The wheel has every combination.
+/// The tags of a wheel: three sets, each written with dots, such as `py2.py3-none-any`. The wheel has every
+/// combination of their tags.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WheelTags {
     python: Box<str>,

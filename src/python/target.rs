@@ -1,4 +1,4 @@
-//! Target environments, and which wheels can be installed there: used to choose the wheels of a bundle.
+//! Target environments and the wheels that can be installed in them, to choose the wheels of a bundle.
 
 use std::str::FromStr;
 
@@ -57,8 +57,8 @@ impl Target {
 }
 
 impl PythonMinor {
-    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI, `abi3` of
-    /// this or an earlier version, and those without an ABI.
+    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI,
+    /// `abi3` of this or an earlier version, and those without an ABI.
     #[must_use]
     pub fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };

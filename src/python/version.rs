@@ -7,8 +7,9 @@ use std::str::FromStr;
 /// Maximum length of a version, in bytes.
 const MAX_VERSION: usize = 255;
 
-/// A version as written. Comparing (and `==`) is by value: `1.0` equals `1.0.0` and `v1`; compare [`Version::as_str`]
-/// where the text counts. Texts that are not versions (`2004d`) precede all versions, ordered by text.
+/// A version as written. Comparisons (and `==`) are by value: `1.0` equals `1.0.0` and `v1`; compare
+/// [`Version::as_str`] where the text counts. Texts that are not versions (`2004d`) precede all versions, ordered by
+/// text.
 #[derive(Clone, Debug)]
 pub struct Version {
     text: Box<str>,
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_versions() {
+    fn other_texts_are_not_versions() {
         let long = format!("1.{}", "0".repeat(300));
         for bad in
             ["", "2004d", "1.0.dev-r1", "1..0", "1.0+", "1.0+a..b", "french toast", "1.0\u{660}", &long]

@@ -9,7 +9,7 @@ use super::version::Version;
 pub struct WheelName<'a> {
     /// The project, in any spelling; with `_` for `-`.
     pub distribution: &'a str,
-    /// The version as written; may not be valid, see [`Version::is_valid`].
+    /// The version as written; it may be invalid, see [`Version::is_valid`].
     pub version: &'a str,
     /// The build tag.
     pub build: Option<Build<'a>>,
@@ -17,7 +17,7 @@ pub struct WheelName<'a> {
     pub tags: WheelTags,
 }
 
-/// A build tag: begins with a digit; a tie-breaker between wheels of one version.
+/// A build tag, which begins with a digit and orders the wheels of one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Build<'a> {
     /// The digits at its beginning.
@@ -41,7 +41,7 @@ pub enum BadWheelName {
     /// The build tag does not begin with a digit.
     #[error("'{0}': the build tag, between version and interpreter, must begin with a digit")]
     Build(String),
-    /// A tag has other characters than letters, digits and `_`.
+    /// A tag contains characters other than letters, digits and `_`.
     #[error("'{0}': the tags for interpreter, ABI and platform have letters, digits, '_' and '.' only")]
     Tags(String),
 }

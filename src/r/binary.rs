@@ -43,7 +43,7 @@ pub enum TargetSystem {
     Unix,
 }
 
-/// Why an archive is not an acceptable binary package.
+/// The reason why an archive is not an acceptable binary package.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
     /// The archive is damaged or not acceptable.
@@ -65,13 +65,13 @@ pub enum BinaryError {
     /// `Built` names an unsupported architecture.
     #[error("DESCRIPTION: Built has '{0}', an architecture that is not supported; x86_64 and arm64 are")]
     BadArch(String),
-    /// The archive lacks a file, named by its path.
+    /// A file, given by its path, is missing from the archive.
     #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
     Missing(String),
-    /// Sources in a binary package.
+    /// The binary package contains sources.
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
-    /// A binary for another platform than the requested one.
+    /// A binary for a platform other than the requested one.
     #[error("the binary is built for R {r} on {system}{arch}, not for {requested}")]
     OtherPlatform {
         /// The minor version of R.
@@ -83,7 +83,7 @@ pub enum BinaryError {
         /// The requested platform.
         requested: Platform,
     },
-    /// A library for another platform.
+    /// A library for a different platform.
     #[error(
         "the library '{path}' is built for {platform}, but according to DESCRIPTION the package {built}; build it \
          again with R CMD INSTALL --build"
@@ -149,7 +149,7 @@ enum LibraryPlatform {
     Supported(TargetSystem, Arch),
     /// A macOS universal binary, with code for several architectures.
     Universal,
-    /// With a description for the error message.
+    /// A library that is not supported, with a description for the error message.
     Unsupported(&'static str),
 }
 

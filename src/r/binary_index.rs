@@ -1,5 +1,5 @@
-//! Binaries in the index of another server: which of its records are binaries, the location of their files, and the
-//! records for the index of this server.
+//! Binaries in the index of another server: their records, the location of their files, and the records for the index
+//! of this server.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::model::digest::{Md5, Sha256};
 const OMITTED_FIELDS: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
-/// Which records of an index are binaries.
+/// The selection of the records of an index that are binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordFilter {
     /// All records, as in an index for Windows or macOS.
@@ -45,9 +45,9 @@ pub struct IndexedBinary {
 /// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileLocation {
-    /// In the directory of the index, under this name.
+    /// A file name in the directory of the index.
     IndexDirectory(String),
-    /// At this URL.
+    /// A URL.
     Url(String),
 }
 

@@ -11,17 +11,17 @@ use super::{name, version};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kinds(u8);
 
-/// The packages of an index with their dependencies. Names are numbers: all of CRAN needs some megabytes, and a closure
-/// some milliseconds.
+/// The packages of an index with their dependencies. Names are numbers: all of CRAN needs several megabytes, and a
+/// closure several milliseconds.
 #[derive(Clone, Debug, Default)]
 pub struct DependencyIndex {
     /// Names of packages and of their dependencies, by number.
     names: Vec<Box<str>>,
     /// The numbers of the names.
     numbers: HashMap<Box<str>, u32>,
-    /// By number; `None` for a name that is only a dependency.
+    /// The packages by number; `None` for a name that is only a dependency.
     packages: Vec<Option<Package>>,
-    /// By number.
+    /// The requirements by number.
     requirements: Vec<(Operator, Box<str>)>,
     /// The numbers of the requirements.
     requirement_numbers: HashMap<(Operator, Box<str>), u32>,
@@ -30,7 +30,7 @@ pub struct DependencyIndex {
 #[derive(Clone, Debug)]
 struct Package {
     version: Box<str>,
-    /// In the order of the kinds, then as written; without R and the packages that are part of it.
+    /// The dependencies in the order of the kinds, then as written; without R and the packages that are part of it.
     edges: Box<[Edge]>,
     /// The numbers of the requirements on R.
     r: Box<[u32]>,
@@ -59,9 +59,9 @@ pub struct Closure<'a> {
     /// The roots in the order of the request, then their dependencies, the nearest first; each package once.
     pub members: Vec<Member<'a>>,
     /// Dependencies that the index does not have, by name.
-    pub missing: Vec<Missing<'a>>,
+    pub missing: Vec<MissingDependency<'a>>,
     /// Requirements that the versions of the index do not meet, in the order of the members that declare them.
-    pub unmet: Vec<Unmet<'a>>,
+    pub unmet: Vec<UnmetRequirement<'a>>,
     /// Roots that the index does not have, in the order of the request; also packages that are part of R.
     pub unknown_roots: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub struct Member<'a> {
 
 /// A dependency that the index does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing<'a> {
+pub struct MissingDependency<'a> {
     /// Its name.
     pub name: &'a str,
     /// The first package that declares it: of several, one that cannot be installed without it.
@@ -91,12 +91,12 @@ pub struct Missing<'a> {
 
 /// A requirement that the version of the index does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unmet<'a> {
+pub struct UnmetRequirement<'a> {
     /// The package that declares it.
     pub dependent: &'a str,
     /// The field.
     pub kind: DependencyKind,
-    /// The package that it is about.
+    /// The package whose version is required.
     pub dependency: &'a str,
     /// The version that the index has.
     pub version: &'a str,
@@ -137,8 +137,7 @@ impl Kinds {
 }
 
 impl DependencyIndex {
-    /// Adds a package with the dependencies in its record or DESCRIPTION. A package of that name that is there already
-    /// is replaced.
+    /// Adds a package with the dependencies in its record or DESCRIPTION. An existing package of that name is replaced.
     pub fn insert(&mut self, name: &str, version: &str, description: &Description) {
         let (mut edges, mut r) = (Vec::new(), Vec::new());
         for kind in DependencyKind::ALL {
@@ -199,7 +198,7 @@ impl DependencyIndex {
                 parent: None,
             });
         }
-        let mut missing: BTreeMap<&str, Missing<'a>> = BTreeMap::new();
+        let mut missing: BTreeMap<&str, MissingDependency<'a>> = BTreeMap::new();
         let mut position = 0;
         while let Some(&(number, kinds)) = members.get(position) {
             let dependent = &*self.names[number as usize];
@@ -208,7 +207,7 @@ impl DependencyIndex {
                 let name = &*self.names[edge.dependency as usize];
                 let Some(package) = self.package(edge.dependency) else {
                     let is_strong = Kinds::STRONG.contains(edge.kind);
-                    let entry = Missing { name, dependent, is_strong };
+                    let entry = MissingDependency { name, dependent, is_strong };
                     let first = missing.entry(name).or_insert(entry);
                     if is_strong && !first.is_strong {
                         *first = entry;
@@ -222,7 +221,7 @@ impl DependencyIndex {
                 }
                 let requirement = edge.requirement.map(|number| self.requirement_at(number));
                 let requirement = requirement.filter(|requirement| !requirement.is_met_by(&package.version));
-                closure.unmet.extend(requirement.map(|requirement| Unmet {
+                closure.unmet.extend(requirement.map(|requirement| UnmetRequirement {
                     dependent,
                     kind: edge.kind,
                     dependency: name,
@@ -346,7 +345,7 @@ mod tests {
         assert_eq!(index.minimum_r(&closure), Some(("MASS", "4.0")));
         assert_eq!(index.r_requirements("a1").count(), 1);
 
-        // Of the roots only: s2 is there as a dependency of s1, not as one that b2 suggests.
+        // Only for the roots: s2 is in the closure as a dependency of s1, not because b2 suggests it.
         let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
         assert_eq!(names(&closure), ["a1", "b2", "MASS", "s1", "c3", "s2"]);
         assert_eq!(closure.chain(5), ["a1", "s1", "s2"]);
@@ -377,7 +376,7 @@ mod tests {
         );
         let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
         // a1 suggests m2, but b2 cannot be installed without it.
-        let missing = |name, dependent| Missing { name, dependent, is_strong: true };
+        let missing = |name, dependent| MissingDependency { name, dependent, is_strong: true };
         assert_eq!(closure.missing, [missing("m1", "a1"), missing("m2", "b2")]);
         let unmet: Vec<(&str, &str, &str)> =
             closure.unmet.iter().map(|u| (u.dependency, u.requirement.version, u.kind.field())).collect();

@@ -7,10 +7,10 @@ use std::io::{self, BufRead, Write};
 /// Fields whose white space is significant; R's package tools read them unchanged (`keep.white`).
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
 
-/// Largest number of fields in a record: real records have some 70 at most, and each field costs memory.
+/// Maximum number of fields in a record: real records have at most about 70, and each field takes memory.
 pub const MAX_FIELDS: usize = 10_000;
 
-/// Why a text is not DCF. Lines count from 1.
+/// The reason why a text is not DCF. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DcfError {
     /// A line that is neither `Tag: value` nor a continuation.
@@ -21,7 +21,7 @@ pub enum DcfError {
         /// Beginning of the line.
         text: String,
     },
-    /// A continuation line with nothing to continue.
+    /// A continuation line without a field before it.
     #[error("line {line}: a continuation line begins the record; put a 'Tag:' line before it")]
     Continuation {
         /// The line.
@@ -297,7 +297,7 @@ const LINE_WIDTH: usize = 72;
 const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
-/// preserved. Unlike in `write.dcf`, no continuation line begins with a lone full stop.
+/// preserved. Unlike in `write.dcf`, no continuation line consists of a full stop.
 ///
 /// # Errors
 /// Those of `out`.
@@ -480,7 +480,7 @@ mod tests {
             let mut out = Vec::new();
             write_field(&mut out, "Title", &value).expect("writing to a Vec succeeds");
             let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            // A lone dot that folding puts on a separate line reads as an empty line, in R and here.
+            // A full stop that folding puts on a separate line reads as an empty line, in R and here.
             prop_assume!(!value.split_whitespace().any(|w| w == "."));
             prop_assert_eq!(words(&fold_field(&out, "Title")), words(&value));
         }

@@ -55,7 +55,7 @@ impl Description {
         Ok(Description { fields })
     }
 
-    /// Every field in order, duplicates included.
+    /// Returns every field in order, duplicates included.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(tag, value)| (tag.as_str(), value.as_str()))
     }

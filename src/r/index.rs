@@ -6,7 +6,7 @@ use super::packages::{self, IndexRecord};
 use super::rds::Limits;
 use super::rds::packages::read_package_table;
 
-/// Largest decompressed index in bytes: twenty times a full CRAN.
+/// Maximum size of a decompressed index in bytes: twenty times that of all of CRAN.
 const MAX_TEXT: u64 = 128 << 20;
 
 /// Returns the index as text. `path` determines the format: `.rds`, else text, compressed or not.

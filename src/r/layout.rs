@@ -12,7 +12,7 @@ const MAX_PATH: usize = 1024;
 /// Maximum length of a segment in bytes: the limit of file systems.
 const MAX_SEGMENT: usize = 255;
 
-/// Why a path is not a path of a repository.
+/// The reason why a path is not a path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
     /// The path is too long, or a segment is not a plain name (empty, `..`, control characters).

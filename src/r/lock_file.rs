@@ -35,7 +35,7 @@ pub struct LockFile {
     pub r_version: Option<String>,
     /// Version by package. Packages that are part of R are omitted.
     pub packages: BTreeMap<String, String>,
-    /// Packages that are not from a repository, such as checkouts of git, by name in the order of the alphabet.
+    /// Packages that are not from a repository, such as checkouts of git, by name in alphabetical order.
     pub skipped: Vec<String>,
 }
 
@@ -48,16 +48,16 @@ pub enum BadLockFile {
     /// The file is not UTF-8.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
-    /// The text is not JSON or TOML, or a value has another type.
+    /// The text is not JSON or TOML, or a value has the wrong type.
     #[error("the file cannot be read: {0}; write it again with its tool")]
     Syntax(String),
     /// The text has no known format.
-    #[error("this is no renv.lock, no rv.lock and no output of sessionInfo() with packages")]
+    #[error("this is neither renv.lock nor rv.lock nor the output of sessionInfo() with packages")]
     Unknown,
-    /// A name that R does not allow.
+    /// A package has a name that R does not allow.
     #[error("'{0}' is not the name of an R package")]
     Name(String),
-    /// A version that R does not allow, or none.
+    /// A package has no version, or one that R does not allow.
     #[error("the package '{package}' has the version '{version}', which is not a version of an R package")]
     Version {
         /// The package.

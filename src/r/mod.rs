@@ -14,6 +14,7 @@ pub mod encoding;
 pub mod history;
 pub mod index;
 pub mod layout;
+pub mod license;
 pub mod lock_file;
 pub mod name;
 pub mod packages;

@@ -38,7 +38,7 @@ pub fn is_package(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
 }
 
-/// Why a file name is not that of a source package.
+/// The reason why a file name is not that of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// Not `{package}_{version}` with a known extension.

@@ -69,7 +69,7 @@ pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
     GzBuilder::new().mtime(0).write(out, Compression::new(6))
 }
 
-/// Why the bytes of an upstream are not an index.
+/// The reason why the bytes of an upstream are not an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// An error page with status 200, a login page, a directory listing.
@@ -77,7 +77,7 @@ pub enum IndexError {
         "this is an HTML page, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Html,
-    /// Other data that is not text.
+    /// Binary data.
     #[error(
         "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
@@ -102,7 +102,7 @@ pub enum IndexError {
     /// A record without `Package` or `Version`.
     #[error("record {record} of the PACKAGES index has no {field}")]
     MissingField {
-        /// Counting from 1.
+        /// The number of the record, from 1.
         record: usize,
         /// `Package` or `Version`.
         field: &'static str,
@@ -110,7 +110,7 @@ pub enum IndexError {
     /// A value that is not safe in a path or in the database.
     #[error("record {record} of the PACKAGES index: {field} '{value}' is not valid")]
     InvalidValue {
-        /// Counting from 1.
+        /// The number of the record, from 1.
         record: usize,
         /// The field.
         field: &'static str,

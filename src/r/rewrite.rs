@@ -1,4 +1,4 @@
-//! Rewrites an archive with another `Repository` field in DESCRIPTION and every other byte unchanged.
+//! Rewrites an archive with a given `Repository` field in DESCRIPTION and every other byte unchanged.
 
 use super::archive::{ArchiveError, Limits, Member, MemberKind, Members, PackageArchive};
 use super::dcf;
@@ -19,13 +19,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Level 6, 32 KiB.
+    /// Returns level 6 and buffers of 32 KiB.
     fn default() -> Options {
         Options { level: 6, buffer: 32 << 10, limits: Limits::default() }
     }
 }
 
-/// Why an archive was not rewritten.
+/// The reason why an archive was not rewritten.
 #[derive(Debug, thiserror::Error)]
 pub enum RewriteError {
     /// The archive cannot be read.

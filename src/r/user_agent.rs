@@ -11,7 +11,7 @@ pub enum UserAgent {
     R(RClient),
     /// A header of R's form that another product sent, or that has no valid version of R.
     NotR,
-    /// A header of another form, or with an unsupported operating system.
+    /// A header in an unknown form, or with an unsupported operating system.
     Unsupported,
 }
 

@@ -1,10 +1,10 @@
 //! Computes the digests of stored objects from their location, not from the memory cache, on a thread with the lowest
 //! priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread reads a
-//! tenth of the time, in small pieces ([`super::demand`]): priorities do not separate two threads that share the caches of
-//! a processor, or the queue of a disk. The pages of a file are dropped from the page
-//! cache after they were read, unless they were there before, so that they do not displace those of requested files.
+//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread
+//! reads a tenth of the time, in small pieces ([`super::demand`]): priorities do not separate two threads that share
+//! the caches of a processor, or the queue of a disk. The pages of a file are dropped from the page cache after they
+//! were read, unless they were there before, so that they do not displace those of requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -58,8 +58,8 @@ pub struct BackgroundReader {
 }
 
 impl BackgroundReader {
-    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread yields to the
-    /// requests of clients.
+    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread yields to
+    /// the requests of clients.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -110,7 +110,8 @@ impl BackgroundReader {
 }
 
 impl Storage {
-    /// Computes the digests of objects of one class, in order: fewer results than keys after [`BackgroundReader::stop`].
+    /// Computes the digests of objects of one class, in order: fewer results than keys after
+    /// [`BackgroundReader::stop`].
     ///
     /// # Errors
     /// The location of the class does not answer, or refuses this server.
@@ -148,7 +149,7 @@ impl Storage {
     }
 }
 
-/// What limits the reading of files.
+/// The limit on the rate of reading files.
 struct Throttle<'a> {
     pace: &'a Pace,
     demand: &'a Demand,

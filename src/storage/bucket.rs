@@ -78,7 +78,7 @@ impl Bucket {
         self.0.list_below(&self.0.path(directory)).await
     }
 
-    /// Removes a file; a missing one is no error.
+    /// Removes a file; a missing one is not an error.
     ///
     /// # Errors
     /// As [`Bucket::size`].

@@ -1,4 +1,4 @@
-//! Remembers the directory in which a class was compared with the database, and detects that the path names another
+//! Records the directory in which a class was compared with the database, and detects that the path names another
 //! directory now: its file system was unmounted or mounted again, or the directory was moved.
 //!
 //! A directory is identified by its device and inode number. Objects are stored only in the directory whose marker was

@@ -9,7 +9,7 @@ use super::{Key, Storage, StorageError};
 use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 
-/// How long a store operation waits for a comparison with the database.
+/// Time for which a store operation waits for a comparison with the database.
 pub(super) const COMPARISON_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
@@ -22,8 +22,8 @@ pub enum Ownership {
     Own,
     /// Its marker names another database.
     Foreign(Identity),
-    /// Its marker has the identity of this database, and a generation written by another one: a copy of this database,
-    /// or this one before it was restored from a backup.
+    /// Its marker has the identity of this database, and a generation written by a different one: a copy of this
+    /// database, or this one before it was restored from a backup.
     Contested,
     /// Its marker names no database.
     Unreadable,
@@ -41,14 +41,14 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Returns why nothing may be stored in such a class, `None` if objects may be stored. A stored object would be
-    /// removed by the server of another database, or be hidden as soon as the class is mounted again. In a contested
-    /// class no server removes anything, so objects may be stored.
+    /// Returns the reason why nothing may be stored in such a class, `None` if objects may be stored. A stored object
+    /// would be removed by the server of another database, or be hidden as soon as the class is mounted again. In a
+    /// contested class no server removes anything, so objects may be stored.
     #[must_use]
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Ownership::Foreign(_) => Some("belongs to another database"),
-            Ownership::Missing => Some("has lost its marker and its objects; it may not be mounted"),
+            Ownership::Missing => Some("has lost its owner marker and its objects; it may not be mounted"),
             Ownership::Unclaimed { .. } => Some("has no owner, and objects that this database does not name"),
             Ownership::Unchecked
             | Ownership::Own
@@ -69,7 +69,8 @@ pub struct PendingSweep {
 }
 
 impl PendingSweep {
-    /// Returns how many objects of a class may be removed per day without confirmation: ten, or a twentieth of all.
+    /// Returns the number of objects of a class that may be removed per day without confirmation: ten, or a twentieth
+    /// of all.
     #[must_use]
     pub fn daily_limit(total: u64) -> u64 {
         (total / 20).max(10)
@@ -79,7 +80,7 @@ impl PendingSweep {
 /// The condition of all classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// By class; a missing entry means [`Ownership::Unchecked`].
+    /// The ownership of each class; a missing entry means [`Ownership::Unchecked`].
     pub(super) ownerships: BTreeMap<StorageClass, Ownership>,
     pub(super) pending_sweeps: BTreeMap<StorageClass, PendingSweep>,
     /// Objects that were moved to the directory `damaged` and have not been stored again.
@@ -190,7 +191,7 @@ impl Condition {
         );
         add_warning(
             &|ownership| *ownership == Ownership::Missing,
-            "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
+            "has neither its owner marker nor the objects that this database names; it may not be mounted: nothing is stored \
              there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
         add_warning(
@@ -200,7 +201,7 @@ impl Condition {
         );
         add_warning(
             &|ownership| *ownership == Ownership::Unreadable,
-            "has a marker that names no database: nothing is swept there; if this database is the right one: rspm \
+            "has an owner marker that names no database: nothing is swept there; if this database is the right one: rspm \
              storage adopt",
         );
         add_warning(
@@ -305,8 +306,8 @@ impl Storage {
         self.0.is_comparison_required.store(true, Ordering::Relaxed);
     }
 
-    /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again if
-    /// its directory has been replaced since the last comparison.
+    /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again
+    /// if its directory has been replaced since the last comparison.
     ///
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the remedy.

@@ -24,7 +24,7 @@ const BUSY_TIME: Duration = Duration::from_millis(100);
 /// Bytes of one read while requests are expected: a request that arrives during a read competes with the rest of it for
 /// processor, caches and disk.
 pub(super) const BUSY_READ_SIZE: usize = 32 << 10;
-/// A pause is this many times as long as the read before it while requests are expected.
+/// Ratio of a pause to the read before it while requests are expected.
 const PAUSE_FACTOR: u32 = 9;
 /// The longest pause after a read, which a slow disk would make long.
 const MAX_PAUSE: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Objects in a directory, written so that a power cut leaves either the whole object or none.
+//! Objects in a directory, written so that after a power failure an object is either complete or absent.
 
 use super::compared_directory::{self, ComparedDirectories};
 use super::{
@@ -84,8 +84,8 @@ impl Disk {
         spool::remove_abandoned(&self.spool_directory)
     }
 
-    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of
-    /// the same size is not replaced; one of another size cannot have this digest, so it is replaced.
+    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file
+    /// of the same size is not replaced; one of a different size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         self.compared_directories.check(&self.root, key.class())?;
         let kept_size = (if_exists == IfExists::Keep).then(|| spool.size());
@@ -134,8 +134,8 @@ impl Disk {
         self.commit(spool, key, IfExists::Keep)
     }
 
-    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many are
-    /// in memory.
+    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many
+    /// are in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<BackendObject, StorageError> {
         let (file, path) = self.open_object(key)?;
         let size = file.metadata().map_err(|e| StorageError::io("read", &path, e))?.len();
@@ -180,7 +180,7 @@ impl Disk {
     /// a power cut the object is in one of the two areas.
     pub(super) fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let (from, target) = (self.path(Area::Live, key), self.path(to, key));
-        // The time is set first: with its old time, the grace period of the object could be over at once.
+        // The time is set first: with its old time, the grace period of the object could be over immediately.
         match File::open(&from).and_then(|file| file.set_modified(SystemTime::now())) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(StorageError::io("set the time of", &from, e)),
@@ -284,7 +284,7 @@ impl Disk {
         path.try_exists().map_err(|e| StorageError::io("look up", &path, e))
     }
 
-    /// Deletes a file at a path below the location; a missing one is no error.
+    /// Deletes a file at a path below the location; a missing one is not an error.
     pub(super) fn delete_path(&self, path: &str) -> Result<(), StorageError> {
         let path = self.root.join(path);
         match std::fs::remove_file(&path) {
@@ -373,7 +373,8 @@ impl Disk {
             }
             create_directory(&parent)?;
             sync_directory(parent.parent().unwrap_or(&self.root))?;
-            // An earlier process may have created directories here and ended before its fsync: one fsync covers them all.
+            // An earlier process may have created directories here and ended before its fsync: one fsync covers them
+            // all.
             let to_error = |e| StorageError::io("list", &parent, e);
             let entries = std::fs::read_dir(&parent).map_err(to_error)?.collect::<io::Result<Vec<_>>>();
             sync_directory(&parent)?;

@@ -113,7 +113,7 @@ impl Key {
         keys.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
     }
 
-    /// Returns a key of the same kind with another digest.
+    /// Returns a key of the same kind with a different digest.
     #[must_use]
     pub fn with_digest(&self, digest: Sha256) -> Key {
         match self {

@@ -22,7 +22,7 @@ pub struct MarkerContent {
     pub identity: Identity,
     /// The token of the last adoption. Copies of the database that were made earlier do not know it.
     pub adoption: Option<Identity>,
-    /// Renewed at each start and at each sweep; none in markers of older versions.
+    /// The generation, renewed at each start and at each sweep; `None` in markers of older versions.
     pub generation: Option<Identity>,
     /// Set once a server found a generation that its database had not written: two databases of this identity use the
     /// class.

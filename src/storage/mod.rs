@@ -103,7 +103,7 @@ enum BackendObject {
     Part(Blob),
 }
 
-/// What a commit does with an existing object.
+/// The treatment of an existing object by a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfExists {
     /// Keep it, unless its size differs: the same digest means the same bytes.
@@ -128,7 +128,7 @@ pub struct ListedObject {
     pub key: Key,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was stored, by the clock of the disk or the bucket.
+    /// Time at which it was stored, by the clock of the disk or the bucket.
     pub modified: SystemTime,
 }
 
@@ -139,7 +139,7 @@ pub struct ListedFile {
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was written, by the clock of the bucket.
+    /// Time at which it was written, by the clock of the bucket.
     pub modified: SystemTime,
 }
 
@@ -249,7 +249,7 @@ impl Storage {
     }
 
     /// Turns the spool into the object `key`, durably: fsync, rename, fsync of the directory; a multipart upload on S3.
-    /// An existing object is not replaced (same digest, same bytes), unless it has another size and is therefore
+    /// An existing object is not replaced (same digest, same bytes), unless it has a different size and is therefore
     /// damaged. On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.commit_spool(spool, key, IfExists::Keep).await
@@ -371,7 +371,7 @@ impl Storage {
         }
     }
 
-    /// Deletes an object; a missing one is no error.
+    /// Deletes an object; a missing one is not an error.
     pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
         self.delete_from(Area::Live, key).await
     }

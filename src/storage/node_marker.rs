@@ -48,7 +48,7 @@ impl Storage {
         }
     }
 
-    /// Removes the marker of a server; a missing one is no error.
+    /// Removes the marker of a server; a missing one is not an error.
     ///
     /// # Errors
     /// The class cannot be written.

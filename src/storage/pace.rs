@@ -12,7 +12,7 @@ const MAX_SLEEP: Duration = Duration::from_millis(200);
 pub struct Pace {
     /// Bytes per second.
     rate: u64,
-    /// When the next byte may be read.
+    /// Time from which the next byte may be read.
     next_read_at: Mutex<Instant>,
     is_stopped: AtomicBool,
 }
@@ -35,7 +35,7 @@ impl Pace {
         self.is_stopped.load(Ordering::Relaxed)
     }
 
-    /// Returns how long to wait after `bytes` were read. An unused part of the rate does not accumulate.
+    /// Returns the pause after `bytes` were read. An unused part of the rate does not accumulate.
     fn pause(&self, bytes: u64) -> Duration {
         #[allow(clippy::cast_precision_loss, reason = "a time, not an exact number")]
         let duration = Duration::from_secs_f64(bytes as f64 / self.rate.max(1) as f64);

@@ -18,7 +18,7 @@ use crate::model::storage_class::StorageClass;
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between scans of the directories.
 const SCAN_INTERVAL: Duration = Duration::from_secs(3600);
-/// The interval between scans is at least this many times the duration of the last scan.
+/// Minimum ratio of the interval between scans to the duration of the last scan.
 const SCAN_PAUSE_FACTOR: u32 = 20;
 /// Timeout of the scan of a directory.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -31,9 +31,9 @@ type StorageDirectory = (PathBuf, Vec<StorageClass>);
 /// Full file systems by device, with the classes on each.
 type FullFileSystems = BTreeMap<u64, Vec<StorageClass>>;
 
-/// Updates the metrics and [`Storage::full_file_systems`], logs file systems that become full, and probes again directories
-/// that had no space when the storage was opened, until the task is dropped. With `scan`, also adds up the sizes of the
-/// files of each directory, for the metrics.
+/// Updates the metrics and [`Storage::full_file_systems`], logs file systems that become full, and probes again
+/// directories that had no space when the storage was opened, until the task is dropped. With `scan`, also adds up the
+/// sizes of the files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
     let directories: Vec<StorageDirectory> = probe::distinct_locations(&config)
         .into_iter()

@@ -86,7 +86,7 @@ impl Storage {
         Ok(is_restored)
     }
 
-    /// Deletes an object from an area; a missing one is no error.
+    /// Deletes an object from an area; a missing one is not an error.
     pub async fn delete_from(&self, area: Area, key: &Key) -> Result<(), StorageError> {
         let key = *key;
         match self.backend(key.class()) {

@@ -26,9 +26,9 @@ use crate::upstream::advisories::{Feed, FeedRefresh};
 
 const DOCUMENT: DocumentKind =
     DocumentKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
-/// zstd level of stored documents: a level that compresses some hundred megabytes per second.
+/// zstd level of stored documents: a level that compresses several hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
-/// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
+/// Size limit of a document in bytes, equal to that of a download; see [`crate::upstream::advisories`].
 const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.

@@ -29,7 +29,7 @@ use crate::upstream::{Mirror, Upstream};
 const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
-/// How long after its last update a version may still change, in microseconds.
+/// Time after its last update during which a version may still change, in microseconds.
 const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
 
 /// The key of a part's list of packages in the table of validators.

@@ -143,7 +143,7 @@ impl<'a> PackageDeclaration<'a> {
             let is_listed =
                 lives.iter().any(|life| life.path.is_empty() && life.file == row.file && !differs(life));
             if !is_listed {
-                // A duplicate record with other bytes: the file in `Archive/` takes precedence for the name.
+                // A duplicate record with different bytes: the file in `Archive/` takes precedence for the name.
                 lives.retain(|life| life.state == LifeState::Listed || life.file != row.file);
                 lives.push(DeclaredLife {
                     state: LifeState::Archived,

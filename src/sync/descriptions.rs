@@ -75,7 +75,7 @@ pub(super) async fn update_cran(
         }
         Err(error) => return Err(error.into()),
     };
-    // Takes seconds of CPU: not on an async thread.
+    // Takes seconds of CPU time: not on an async thread.
     let result = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &releases)).await;
     let rows = match task_result(result)? {
         Ok(rows) => rows,

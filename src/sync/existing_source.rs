@@ -16,7 +16,7 @@ const CHUNK: usize = 2_000;
 /// The releases and open lives of a source in one tree.
 #[derive(Clone, Debug, Default)]
 pub struct ExistingSource {
-    /// Keyed by package name.
+    /// The packages by name.
     pub packages: BTreeMap<String, ExistingPackage>,
 }
 
@@ -25,7 +25,7 @@ pub struct ExistingSource {
 pub struct ExistingPackage {
     /// Row id.
     pub id: PackageId,
-    /// Unordered.
+    /// The releases, in no particular order.
     pub releases: Vec<ExistingRelease>,
 }
 
@@ -34,9 +34,9 @@ pub struct ExistingPackage {
 pub struct ExistingRelease {
     /// Row id.
     pub id: ReleaseId,
-    /// Verbatim from the index.
+    /// The version as written in the index.
     pub version: Box<str>,
-    /// Counts re-publications of the version.
+    /// Number of earlier re-publications of the version.
     pub revision: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,

@@ -42,7 +42,7 @@ impl<'a> MeasuredSync<'a> {
             }
         };
         if let Err(error) = self.record_failure(has_failed).await {
-            tracing::warn!(target: "sync", source = self.source, %error, "could not record how the sync ended");
+            tracing::warn!(target: "sync", source = self.source, %error, "could not record the result of a sync");
         }
     }
 
@@ -84,7 +84,7 @@ pub(super) fn log_failure(source: &str, error: &SyncError) -> String {
     error.to_string()
 }
 
-/// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
+/// Logs a successful sync, even without changes, so that the log shows that schedules run.
 pub(super) fn log_success(source: &str, message: String) -> String {
     for line in message.lines() {
         tracing::info!(target: "sync", source, "{line}");

@@ -24,8 +24,8 @@ pub(super) const FILES: [&str; 5] = [INDEXES[0], INDEXES[1], INDEXES[2], CURRENT
 /// Size limit of a compressed file: ten times a full CRAN.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// How often the index may change while `Meta/` is read before the sync continues with the files it has; the plan
-/// handles a `Meta/` that is older or newer.
+/// Maximum number of changes of the index while `Meta/` is read, before the sync continues with the files it has; the
+/// plan handles a `Meta/` that is older or newer.
 const MAX_ROUNDS: usize = 3;
 
 /// A file of the mirror.
@@ -181,7 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Fetches a file unconditionally if it was not read because it is unchanged; returns other checks as they are.
+    /// Fetches a file unconditionally if it was not read because it is unchanged; returns other checks unchanged.
     async fn with_bytes(&self, check: FileCheck) -> Result<FileCheck, SyncError> {
         match check {
             FileCheck::Unchanged(path, _) => self.get(path, None).await,

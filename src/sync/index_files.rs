@@ -13,7 +13,7 @@ use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta}
 use crate::r::rds::{Limits, RdsError};
 use crate::upstream::origin::mirror_view::MirrorView;
 
-/// How to treat a file that lost a fifth of its entries.
+/// The treatment of a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShrinkPolicy {
     /// Refuse it: the mirror is probably incomplete.
@@ -22,7 +22,7 @@ pub(super) enum ShrinkPolicy {
     Accept,
 }
 
-/// Which part of its source a list is.
+/// The part of its source that a list contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coverage {
     /// The whole source. A mirror without packages is an error.
@@ -130,13 +130,13 @@ pub(super) struct Acceptance {
     pub(super) command: String,
 }
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 pub(super) enum PlanError {
     Refused(String),
     Shrunk(ShrunkIndex),
 }
 
-/// Parses a declaration and plans the changes; takes seconds of CPU.
+/// Parses a declaration and plans the changes; takes seconds of CPU time.
 pub(super) fn parse_and_plan(
     existing_source: &ExistingSource,
     files: IndexFiles,

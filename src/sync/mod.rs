@@ -100,7 +100,8 @@ impl Sync {
     /// As [`Sync::start`], optionally for one Bioconductor version; the transaction names `actor`.
     ///
     /// # Errors
-    /// [`SyncError::NotSynced`] for sources that have no mirror, [`SyncError::Refused`] for a version of another source.
+    /// [`SyncError::NotSynced`] for sources that have no mirror, [`SyncError::Refused`] for a version of another
+    /// source.
     pub fn start_by(
         &self,
         kind: SourceKind,
@@ -176,7 +177,8 @@ impl Sync {
         result
     }
 
-    /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.
+    /// Returns the time of the last successful sync of the built-in CRAN source, with or without changes; `None` before
+    /// the first.
     ///
     /// # Errors
     /// Database errors.
@@ -190,7 +192,7 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Logs the state of the directories that serve as mirrors: their paths at once, the findings when the returned
+    /// Logs the state of the directories that serve as mirrors: their paths immediately, the findings when the returned
     /// future completes.
     pub fn report_directories(&self) -> impl Future<Output = ()> + Send + 'static {
         for path in directories::paths(&self.state.config.load()) {
@@ -202,7 +204,7 @@ impl Sync {
         async move { directories::report(&state).await }
     }
 
-    /// Loads the stored rules of system requirements. From this call until the returned future completes or is
+    /// Loads the stored rules for system requirements. From this call until the returned future completes or is
     /// dropped, readers of the rules wait.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);

@@ -13,12 +13,12 @@ use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
 use crate::upstream::origin::mirror_view::MirrorView;
 
-/// More known versions than this with another time and the same size in one sync mean that the mirror was copied, not
-/// that the versions were published again.
+/// Maximum number of known versions with a different time and the same size in one sync that count as published
+/// again; more of them mean that the mirror was copied.
 pub const COPY_THRESHOLD: usize = 500;
 
-/// Fewer lost packages than this are never suspicious, whatever their share: a maintainer of a small repository may
-/// remove several packages at once.
+/// Minimum number of lost packages that is suspicious, regardless of their share: a maintainer of a small repository
+/// may remove several packages at once.
 const MIN_SUSPICIOUS_LOSS: usize = 10;
 
 /// The declaration of a mirror.
@@ -39,7 +39,7 @@ pub struct MirrorDeclaration<'a> {
 /// Changes to apply, and messages about them.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Sorted by package name.
+    /// The changes, sorted by package name.
     pub changes: Vec<Change>,
     /// Numbers of changed packages and releases, as the API counts them.
     pub counts: Counts,
@@ -49,7 +49,7 @@ pub struct Plan {
     pub published_to: Option<Timestamp>,
     /// Warnings for the administrator.
     pub warnings: Vec<String>,
-    /// Number of packages that stay unchanged because a new release is too young.
+    /// Number of packages that stay unchanged because a new release is too recent.
     pub delayed_count: usize,
 }
 
@@ -63,7 +63,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Returns whether a fifth or more is missing: an incomplete mirror is more likely than a decision of its maintainers.
+    /// Returns whether a fifth or more is missing: an incomplete mirror is more likely than a decision of its
+    /// maintainers.
     #[must_use]
     pub fn is_suspicious(self) -> bool {
         self.lost_count >= MIN_SUSPICIOUS_LOSS && self.lost_count * 5 >= self.known_count
@@ -144,9 +145,9 @@ fn compare(
         };
         let begin = plan.changes.len();
         let mut result = comparison.compare(&mut plan.changes);
-        // Delayed packages count, too: all releases of a copied mirror seem to be young.
+        // Delayed packages count, too: all releases of a copied mirror seem to be recent.
         other_time_count += result.other_time_count;
-        if plan.changes[begin..].iter().any(|change| by_package.is_too_young(change)) {
+        if plan.changes[begin..].iter().any(|change| by_package.is_too_recent(change)) {
             plan.delayed_count += 1;
             plan.changes.truncate(begin);
             if existing_source.packages.contains_key(*name) {
@@ -208,7 +209,7 @@ impl<'a> DeclarationByPackage<'a> {
     /// Returns whether a change adds a release that is delayed. A release that the index has and `Meta/current.rds`
     /// lacks is newer than that table. Records with a `Path` have no times; they appear together with a release that
     /// has one.
-    fn is_too_young(&self, change: &Change) -> bool {
+    fn is_too_recent(&self, change: &Change) -> bool {
         let (Some(cutoff), Change::Introduce { release, state, path }) = (self.cutoff, change) else {
             return false;
         };

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, Changes, ListCounts, ProjectList, Stored};
+use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProject};
 use super::task::{SyncTrigger, Task};
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, ListChange, ListInstants};
@@ -30,12 +30,12 @@ use crate::upstream::{Page, PythonIndex, UpstreamError};
 const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
 const LABEL: &str = "simple";
-/// For how long the page of a project that was removed is requested after each sync, in microseconds.
-const FOLLOWED_REMOVALS: i64 = 7 * 86_400 * SECOND;
+/// Time for which the page of a removed project is requested after each sync, in microseconds.
+const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
 /// Number of changes from which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of pages that are read again after one sync.
-const MAX_FOLLOWED: i64 = 20_000;
+const MAX_REFRESHED_PAGES: i64 = 20_000;
 
 /// Syncs the built-in source of PyPI. Returns a message for people.
 pub(super) async fn run(
@@ -53,7 +53,7 @@ pub(super) async fn run(
     if !config.pypi.follow {
         return Ok(message);
     }
-    let followed = follow(state, page_reads, report, removed_at).await?;
+    let followed = refresh_pages(state, page_reads, report, removed_at).await?;
     Ok(format!("{message}{followed}"))
 }
 
@@ -74,7 +74,7 @@ async fn sync(
     };
     let (invalid_count, first_invalid) = &list.invalid;
     if let Some(name) = first_invalid {
-        tracing::warn!(target: "sync", source = "pypi", name, names = invalid_count, "names of the list are not those of projects; they are left out");
+        tracing::warn!(target: "sync", source = "pypi", name, names = invalid_count, "the list contains names that are not valid; they are left out");
     }
     report.progress("comparing with the database", 0, None);
     let tree = lease.write(&state.db, tree_of_index).await?;
@@ -92,7 +92,7 @@ async fn sync(
         return Err(SyncError::Refused(format!("{}/simple/: {reason}", index.address())));
     }
     if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
-        lease.bulk(&state.db, move |c| pypi::forget_serials(c, SOURCE, old_head)).await?;
+        lease.bulk(&state.db, move |c| pypi::remove_serials(c, SOURCE, old_head)).await?;
     }
     let count = list.projects.len();
     let changes = Changes::between(stored, list.projects, config.unlisted);
@@ -109,14 +109,18 @@ async fn sync(
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
     let success = StoredValidators::success(index.address(), started_at);
-    // Files that are listed in spite of the delay. What was listed at the old head stays.
-    let at_once: Vec<NormalName> =
+    // Files that are listed in spite of the delay. Those listed at the old head stay listed.
+    let undelayed: Vec<NormalName> =
         config.delay_except.iter().filter(|_| head > old_head).filter_map(|name| name.parse().ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         pypi::publish_head(c, tree.id, head)?;
-        for project in &at_once {
+        for project in &undelayed {
             if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
-                index_file::list_young(c, Target { source: SOURCE, tree: tree.id, package }, head - 1)?;
+                index_file::list_recent_files(
+                    c,
+                    Target { source: SOURCE, tree: tree.id, package },
+                    head - 1,
+                )?;
             }
         }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
@@ -133,12 +137,12 @@ async fn sync(
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
-/// Requests the list and parses it. Also returns for how many seconds a cache has had it. `may_lack` if projects of an
-/// index without a list are requested by name.
-async fn read_list(index: &PythonIndex, may_lack: bool) -> Result<(ProjectList, i64), SyncError> {
+/// Requests the list and parses it. Also returns its age in a cache, in seconds. If `may_be_missing`, the list of an
+/// index without one is empty.
+async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(ProjectList, i64), SyncError> {
     let page = match index.root(ACCEPT).await {
         Ok(page) => page,
-        Err(error @ UpstreamError::Missing(_)) if may_lack => {
+        Err(error @ UpstreamError::Missing(_)) if may_be_missing => {
             tracing::info!(target: "sync", source = "pypi", %error, "the index has no list of projects; they are requested by name");
             return Ok((ProjectList::default(), 0));
         }
@@ -175,17 +179,17 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
 }
 
 /// The projects that the source lists, in the order of their names.
-fn stored(c: &mut dyn Conn) -> Result<Vec<Stored>, DbError> {
+fn stored(c: &mut dyn Conn) -> Result<Vec<StoredProject>, DbError> {
     let mut stored = Vec::new();
     pypi::each_listed(c, SOURCE, &mut |fold, from_at, serial| {
-        stored.push(Stored { fold: fold.into(), from_at, serial });
+        stored.push(StoredProject { fold: fold.into(), from_at, serial });
     })?;
     // The databases sort bytes, as Rust does.
     Ok(stored)
 }
 
-/// Writes the changes of the list in chunks. They are invisible until the head moves, and right if it never does: the
-/// next sync finds them.
+/// Writes the changes of the list in chunks. They are invisible until the head moves, and do no harm if it never does:
+/// the next sync finds them.
 async fn write(
     state: &State,
     lease: &Lease,
@@ -195,7 +199,7 @@ async fn write(
 ) -> Result<ListCounts, SyncError> {
     let mut done_count = 0;
     loop {
-        // Few changes among a million names take some time to find.
+        // Finding few changes among a million names takes some time.
         let find = move || {
             let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
             (changes, chunk)
@@ -220,7 +224,7 @@ async fn write(
 
 /// Reads the pages of projects that were requested before and changed. A page that cannot be read is read when it is
 /// requested. Returns the part of the message for people.
-async fn follow(
+async fn refresh_pages(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
     report: &Reporter,
@@ -228,8 +232,9 @@ async fn follow(
 ) -> Result<String, SyncError> {
     // Also those that an earlier sync removed: only the page states that a project is quarantined, and it may not have
     // been readable then.
-    let removed_at = removed_at.saturating_sub(FOLLOWED_REMOVALS);
-    let names = state.db.read(move |c| pypi::followed(c, SOURCE, removed_at, MAX_FOLLOWED)).await?;
+    let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
+    let names =
+        state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
     if names.is_empty() {
         return Ok(String::new());
     }

@@ -12,7 +12,7 @@ use crate::python::simple::root::{self, MAX_ROOT, RootEntry};
 
 /// A project of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct ListedProject {
     /// The normal name.
     pub(super) fold: Box<str>,
     /// The name as its owner writes it, if it differs.
@@ -25,7 +25,7 @@ pub(super) struct Listed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProjectList {
     /// The projects in the order of their names.
-    pub(super) projects: Vec<Listed>,
+    pub(super) projects: Vec<ListedProject>,
     /// The highest serial; `None` if a project has none.
     pub(super) serial: Option<i64>,
     /// The number of names that are not valid, and the first of them.
@@ -34,7 +34,7 @@ pub(super) struct ProjectList {
 
 /// A project of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredProject {
     /// The normal name.
     pub(super) fold: Box<str>,
     /// The beginning of its row.
@@ -49,7 +49,7 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     let mut add = |entry: RootEntry| {
         let name = (entry.display != entry.name.as_str()).then(|| entry.display.into_boxed_str());
         let serial = entry.last_serial.and_then(|serial| i64::try_from(serial).ok());
-        projects.push(Listed { fold: entry.name.as_str().into(), name, serial });
+        projects.push(ListedProject { fold: entry.name.as_str().into(), name, serial });
     };
     let root = match format {
         SimpleFormat::Json => root::read_json(&mut body, &mut add)?,
@@ -78,7 +78,7 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
 }
 
 /// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or its serials
-/// went back, as those of a restored copy or of another index.
+/// decreased, like those of a restored copy or of another index.
 pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
     let count = list.projects.len();
     if count == 0 {
@@ -107,20 +107,24 @@ pub(super) struct ListCounts {
     pub(super) removed: i64,
 }
 
-/// The changes between the stored list and a new one, both in the order of names. Found one after another: those of the
-/// first sync of PyPI would take as much memory as its list.
+/// The changes between the stored list and a new one, both in the order of names. They are found one after another: all
+/// changes of the first sync of PyPI would take as much memory as its list.
 pub(super) struct Changes {
     /// Whether projects that the list lacks stay.
     keeps_unlisted: bool,
-    list: Peekable<IntoIter<Listed>>,
-    stored: Peekable<IntoIter<Stored>>,
+    list: Peekable<IntoIter<ListedProject>>,
+    stored: Peekable<IntoIter<StoredProject>>,
     /// The number of changes found so far.
     pub(super) counts: ListCounts,
 }
 
 impl Changes {
     /// Begins a comparison. Projects that the list lacks are removed, unless the list is incomplete.
-    pub(super) fn between(stored: Vec<Stored>, list: Vec<Listed>, is_incomplete: bool) -> Changes {
+    pub(super) fn between(
+        stored: Vec<StoredProject>,
+        list: Vec<ListedProject>,
+        is_incomplete: bool,
+    ) -> Changes {
         let (list, stored) = (list.into_iter().peekable(), stored.into_iter().peekable());
         Changes { keeps_unlisted: is_incomplete, list, stored, counts: ListCounts::default() }
     }
@@ -164,12 +168,12 @@ impl Iterator for Changes {
 mod tests {
     use super::*;
 
-    fn listed(fold: &str, serial: i64) -> Listed {
-        Listed { fold: fold.into(), name: None, serial: Some(serial) }
+    fn listed(fold: &str, serial: i64) -> ListedProject {
+        ListedProject { fold: fold.into(), name: None, serial: Some(serial) }
     }
 
-    fn stored(fold: &str, serial: i64) -> Stored {
-        Stored { fold: fold.into(), from_at: 5, serial: Some(serial) }
+    fn stored(fold: &str, serial: i64) -> StoredProject {
+        StoredProject { fold: fold.into(), from_at: 5, serial: Some(serial) }
     }
 
     #[test]
@@ -185,7 +189,7 @@ mod tests {
         assert_eq!((list.projects.len(), list.serial), (2, None));
         assert_eq!((list.projects[0].name.as_deref(), list.projects[1].name.as_deref()), (Some("A"), None));
         assert!(read(SimpleFormat::TextHtml, &b"<html>sign in</html>"[..]).is_err());
-        // Serials of some projects only are those of another origin.
+        // A list in which only some projects have serials was not written by one origin: its serials are ignored.
         let some = br#"{"projects":[{"name":"a","_last-serial":9},{"name":"b"}]}"#;
         let list = read(SimpleFormat::Json, &some[..]).expect("a list");
         assert!(list.serial.is_none() && list.projects.iter().all(|project| project.serial.is_none()));
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_list_that_lost_projects_or_went_back_is_refused() {
-        let projects: Vec<Listed> = (0..95).map(|n| listed(&n.to_string(), n)).collect();
+        let projects: Vec<ListedProject> = (0..95).map(|n| listed(&n.to_string(), n)).collect();
         let list = ProjectList { projects, serial: Some(94), invalid: (0, None) };
         assert_eq!(refusal(&list, 100, Some(94)), None);
         assert!(refusal(&list, 101, None).is_some_and(|reason| reason.contains("had 101")));

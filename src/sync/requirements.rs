@@ -1,4 +1,4 @@
-//! Refreshes the rules of system requirements (fetch, check, store, load), then the descriptions from the mirror's
+//! Refreshes the rules for system requirements (fetch, check, store, load), then the descriptions from the mirror's
 //! package database. A document that cannot be used changes nothing.
 
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::upstream::Validators;
 use crate::upstream::rule_base::RuleBaseRefresh;
 
 const DOCUMENT: DocumentKind = DocumentKind {
-    noun: "rules of system requirements",
-    counted_noun: "rules of system requirements",
+    noun: "rules for system requirements",
+    counted_noun: "rules for system requirements",
     sync_type: "sysreqs",
 };
 /// The key of the row with the validators of the last response. Databases contain it, so it cannot be renamed.
@@ -74,8 +74,8 @@ pub(super) async fn refresh(
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Requirements.success_key(), &row)).await?;
     let message = match result {
-        RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
-        RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in use now"),
+        RulesUpdate::Unchanged(rules) => format!("the {rules} rules for system requirements are up to date"),
+        RulesUpdate::Replaced(rules) => format!("{rules} rules for system requirements are in use now"),
     };
     Ok(match descriptions {
         DescriptionsUpdate::Packages(0) => message,
@@ -178,7 +178,7 @@ async fn store_rows(
     Ok(write.await?)
 }
 
-/// Compiles rules, which takes milliseconds of CPU: not on an async thread.
+/// Compiles rules, which takes milliseconds of CPU time: not on an async thread.
 async fn compile(base: RuleBase) -> Result<Rules, SyncError> {
     blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
 }

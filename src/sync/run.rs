@@ -71,7 +71,7 @@ pub(super) struct PackageList {
     pub(super) mirror: Mirror,
     /// Minimum age of new releases.
     pub(super) delay: Duration,
-    /// Which part of its source it is.
+    /// The part of its source that it contains.
     pub(super) coverage: Coverage,
 }
 
@@ -252,7 +252,7 @@ impl SyncContext<'_> {
             coverage: list.coverage,
             command: list.command.clone(),
         };
-        // Takes seconds of CPU: not on an async thread.
+        // Takes seconds of CPU time: not on an async thread.
         let plan_view = view.clone();
         let result = tokio::task::spawn_blocking(move || {
             parse_and_plan(&existing_source, files, plan_view, &acceptance)
@@ -288,7 +288,7 @@ impl SyncContext<'_> {
     }
 
     /// Returns the tree of a list without pending rows: syncs of a source exclude each other, so pending rows belong
-    /// to a dead process.
+    /// to a process that has ended.
     async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
         let read_tree = move |c: &mut dyn Conn| {

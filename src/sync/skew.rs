@@ -12,7 +12,7 @@ use crate::publish::edit::apply_edit;
 use crate::state::State;
 use crate::upstream::Mirror;
 
-/// Maximum difference to the mirror's clock, in microseconds: a cached answer may be some hours old.
+/// Maximum difference to the mirror's clock, in microseconds: a cached answer may be several hours old.
 const MAX_DIFFERENCE: i64 = 86_400 * SECOND;
 
 /// Refuses a sync that could not be published because of the clock. A clock that agrees with the mirror's is accepted.

@@ -1,4 +1,4 @@
-//! Documents that are fetched, stored, and loaded again at the next start: the rules of system requirements and the
+//! Documents that are fetched, stored, and loaded again at the next start: the rules for system requirements and the
 //! advisories. A document that cannot be used is logged; one that lost more than half of its entries is refused.
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::storage::Key;
 
 /// A kind of document, with its names in log lines and errors.
 pub(super) struct DocumentKind {
-    /// Plural noun: `rules of system requirements`.
+    /// Plural noun: `rules for system requirements`.
     pub(super) noun: &'static str,
     /// The noun after a number.
     pub(super) counted_noun: &'static str,
@@ -57,7 +57,7 @@ impl DocumentKind {
 /// Reads a document from storage.
 ///
 /// # Errors
-/// Storage errors; [`SyncError::Refused`] if the bytes have another digest.
+/// Storage errors; [`SyncError::Refused`] if the bytes have a different digest.
 pub(super) async fn read_document(state: &State, key: &Key) -> Result<Bytes, SyncError> {
     let bytes = state.storage.read(key).await?;
     let digest = Sha256(sha2::Sha256::digest(&bytes).into());

@@ -16,7 +16,7 @@ pub enum Task {
     Bioconductor,
     /// The sync of PyPI.
     Pypi,
-    /// The refresh of the rules of system requirements and of the package database.
+    /// The refresh of the rules for system requirements and of the package database.
     Requirements,
     /// The refresh of the package advisories.
     Advisories,

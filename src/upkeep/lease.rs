@@ -14,7 +14,7 @@ pub(super) async fn claim(state: &State, name: &str, activity: &str) -> Result<L
         Ok(lease) => Ok(lease),
         Err(ClaimError::Db(error)) => Err(error.into()),
         Err(ClaimError::HeldByOther(_)) => {
-            let text = format!("another server that uses this database {activity} at this moment");
+            let text = format!("another server that uses this database {activity}");
             Err(RepoError::Conflict(text))
         }
     }

@@ -34,8 +34,8 @@ pub enum MarkerComparison {
     Unmarked,
     /// This database wrote it.
     Own {
-        /// False for an earlier marker: the write of the newest was interrupted, or the class was restored from a
-        /// backup.
+        /// Whether it is the newest marker; otherwise the write of the newest was interrupted, or the class was
+        /// restored from a backup.
         is_newest: bool,
     },
     /// It names another database, or an adoption unknown to this one.
@@ -252,7 +252,7 @@ pub(super) async fn mark(
         MarkerComparison::Unreadable => Ownership::Unreadable,
         MarkerComparison::Contested | MarkerComparison::Unrecognized(_) => Ownership::Contested,
         MarkerComparison::Unmarked => {
-            Ownership::Unknown("the marker is missing after it was written".to_owned())
+            Ownership::Unknown("the owner marker is missing after it was written".to_owned())
         }
     })
 }
@@ -310,12 +310,12 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
         ),
         Ownership::Unreadable => tracing::warn!(
             class,
-            "the marker of the storage class names no database; nothing is removed from it; if this database is its owner, \
+            "the owner marker of the storage class names no database; nothing is removed from it; if this database is its owner, \
             run: rspm storage adopt --class={class}"
         ),
         Ownership::Missing => tracing::warn!(
             class,
-            "the storage class has neither its marker nor the objects that this database names; it may not be mounted; \
+            "the storage class has neither its owner marker nor the objects that this database names; it may not be mounted; \
              nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"
         ),
         Ownership::Unclaimed { objects, files: named } => tracing::warn!(

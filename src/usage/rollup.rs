@@ -26,7 +26,7 @@ const START_DELAY: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Minimum age of unreferenced objects: the row of a younger one may not be written yet.
 const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
-/// Objects per listing.
+/// Number of objects per listing.
 const PAGE: usize = 1000;
 /// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
@@ -47,7 +47,8 @@ impl Usage {
         ))
     }
 
-    /// Runs the schedule until the task is dropped; a run that was missed while the server was down is done at once.
+    /// Runs the schedule until the task is dropped; a run that was missed while the server was down is done
+    /// immediately.
     pub async fn run_schedule(&self) {
         let Some(inner) = &self.0 else { return };
         let schedule: Schedule = match inner.state.config.load().server.usage_data_schedule.parse() {
@@ -78,7 +79,8 @@ impl Usage {
 }
 
 impl Usage {
-    /// Removes unreferenced objects and returns their number, which is limited unless the administrator `is_confirmed` it.
+    /// Removes unreferenced objects and returns their number, which is limited unless an administrator confirmed the
+    /// removal (`is_confirmed`).
     ///
     /// # Errors
     /// The database or the storage failed.

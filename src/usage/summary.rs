@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use super::{Inner, QUERY_TIMEOUT, Usage, aggregate, day_number};
 use crate::db::download::{self, PackageCount};
 use crate::db::{Db, DbError};
+use crate::model::ids::SourceId;
+use crate::model::time::{Day, SECOND, Timestamp};
 use crate::storage::{Key, StorageError};
 
-/// Lifetime of cached results: they are expensive, and any client can request them.
+/// Lifetime of cached results: their computation takes long, and any client can request them.
 const CACHE_LIFETIME: Duration = Duration::from_secs(30);
 /// Maximum number of cached results, one per number of days.
 const MAX_CACHED: usize = 16;
 
-/// Why there is no result.
+/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// `Server.UsageDataEnabled` is false.
@@ -35,8 +37,8 @@ pub enum UsageError {
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Returns the downloads per package in the last `days` days including today, most downloaded first. The result is at most 30
-    /// seconds old.
+    /// Returns the downloads per package in the last `days` days including today, most downloaded first. The result is
+    /// at most 30 seconds old.
     ///
     /// # Errors
     /// Downloads are not counted, or the stores failed.
@@ -55,6 +57,33 @@ impl Usage {
         }
         summaries.insert(days, (Instant::now(), Arc::clone(&new_summary)));
         Ok(new_summary)
+    }
+
+    /// Returns the downloads of a package from a source in the last `weeks` times seven days, the last of which is today:
+    /// the first day of each week, and its downloads. Without those of the last seconds, which are not written yet.
+    ///
+    /// # Errors
+    /// Downloads are not counted, or the database failed.
+    pub async fn weeks(
+        &self,
+        source: SourceId,
+        package: &str,
+        weeks: i64,
+    ) -> Result<Vec<(Day, i64)>, UsageError> {
+        let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
+        let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
+        let catalog = inner.state.catalog.get();
+        let Some(source) = catalog.source_by_id(source) else { return Ok(Vec::new()) };
+        let (language, name) = (source.kind.language().as_str(), source.name.to_string());
+        let package = package.to_owned();
+        let now = (inner.state.clock)();
+        let end = day_number(now) + 1;
+        let first = end.saturating_sub(weeks.saturating_mul(7));
+        let days =
+            db.read(move |c| download::package_days(c, (language, &name, &package), first, end)).await?;
+        let day_of = |number: i64| Timestamp(number.saturating_mul(86_400 * SECOND)).day();
+        let weeks = days.chunks(7).zip(0_i64..);
+        Ok(weeks.map(|(week, at)| (day_of(first + at * 7), week.iter().sum())).collect())
     }
 }
 

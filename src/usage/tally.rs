@@ -16,7 +16,8 @@ use crate::model::time::Timestamp;
 
 /// Number of shards; each thread uses one, so that threads rarely wait for each other.
 const SHARDS: usize = 8;
-/// Maximum number of counters, of some hundred bytes each; further ones are lost while the database is unavailable.
+/// Maximum number of counters, of several hundred bytes each; further ones are lost while the database is
+/// unavailable.
 const MAX_COUNTERS: usize = 100_000;
 /// Maximum length of a name in bytes.
 const MAX_NAME: usize = 1024;
@@ -87,7 +88,7 @@ impl Tally {
         totals.into_iter().filter_map(|(key, count)| decode_key(&key, count)).collect()
     }
 
-    /// Number of counters.
+    /// Returns the number of counters.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

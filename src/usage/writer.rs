@@ -13,7 +13,7 @@ use crate::metrics;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Delay of the first write, which opens the database, so that it does not slow down the start.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// Rows per transaction.
+/// Number of rows per transaction.
 const CHUNK: usize = 1000;
 
 /// The state of the task.
@@ -64,7 +64,7 @@ impl UsageWriter {
             Ok(()) => {
                 self.inner.database.record_write(true);
                 if std::mem::take(&mut self.is_failing) {
-                    tracing::info!(target: "usage", "writing usage data again");
+                    tracing::info!(target: "usage", "the usage database is available again");
                 }
             }
             Err(DbError::Closed) => {}

@@ -6,7 +6,7 @@ use sha2::Digest;
 
 use super::matching::{self, Match};
 use crate::access::{NamedScope, Names, ScopeKind};
-use crate::auth::jwt::{Claims, Invalid, Unverified};
+use crate::auth::jwt::{Claims, Invalid, UnverifiedToken};
 use crate::auth::named_grant::named_grant;
 use crate::auth::provider::{ProviderError, Providers, VerifyError};
 use crate::auth::signed::{self, NewSignedToken, NoKey, Purpose, SignInKind, SignedToken};
@@ -42,8 +42,8 @@ pub struct ExchangedToken {
     pub lifetime: Duration,
 }
 
-/// Why a token is not exchanged. The texts are for the client; they contain nothing of the configuration, and only issuer
-/// and audience of the token.
+/// The reason why a token is not exchanged. The texts are for the client; they contain nothing of the configuration,
+/// and only issuer and audience of the token.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The token is not valid.
@@ -83,7 +83,7 @@ impl ExchangeError {
     }
 }
 
-/// What an exchange needs of the server.
+/// The parts of the server that an exchange needs.
 #[derive(Clone, Copy)]
 pub struct Exchange<'a> {
     /// The database and the catalog.
@@ -160,7 +160,7 @@ async fn verify(
     token: &str,
     now: Timestamp,
 ) -> Result<Claims, ExchangeError> {
-    let unverified = Unverified::parse(token)?;
+    let unverified = UnverifiedToken::parse(token)?;
     let issuer = unverified.claims.text("iss").ok_or(Invalid::Missing("iss"))?;
     let of_issuer = sections.iter().filter(|section| section.issuer == issuer);
     let audiences: Vec<String> = of_issuer.map(|section| section.audience.clone()).collect();
@@ -192,7 +192,7 @@ async fn verify(
 /// Reduces a match to what publishing packages needs.
 fn restrict(found: &mut Match) {
     found.lifetime = found.lifetime.min(PUBLISH_LIFETIME);
-    found.scopes.retain(|scope| scope.kind != ScopeKind::ReposRead);
+    found.scopes.retain(|scope| matches!(scope.kind, ScopeKind::SourcesWrite | ScopeKind::GlobalAdmin));
     for scope in &mut found.scopes {
         if scope.kind == ScopeKind::GlobalAdmin {
             *scope = NamedScope { kind: ScopeKind::SourcesWrite, objects: Names::All };

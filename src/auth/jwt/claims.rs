@@ -13,8 +13,8 @@ const LEEWAY: i64 = 60 * SECOND;
 /// The last second of the year 9999.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
 
-/// Why a token is refused. The texts contain no part of the token except names of claims, and values of claims that are
-/// not secret.
+/// The reason why a token is refused. The texts contain no part of the token except names of claims, and values of
+/// claims that are not secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// More than 16 kB.
@@ -30,13 +30,13 @@ pub enum Invalid {
     /// A claim is missing.
     #[error("it has no claim '{0}'")]
     Missing(&'static str),
-    /// A claim has another type.
+    /// A claim has a wrong type.
     #[error("its claim '{0}' has another type than it must have")]
     Type(&'static str),
-    /// The issuer is another one.
+    /// The issuer differs from the expected one.
     #[error("its claim 'iss' is not the issuer, byte for byte")]
     Issuer,
-    /// It was made for another audience.
+    /// The token is for another audience.
     #[error("its claim 'aud' has none of the accepted audiences")]
     Audience,
     /// It is expired.
@@ -48,7 +48,7 @@ pub enum Invalid {
     /// It is from the future.
     #[error("its claim '{0}' is in the future; compare the clocks")]
     Future(&'static str),
-    /// A value that the request determined is another one: a nonce, an authorized party.
+    /// A value that the request determined differs: a nonce, an authorized party.
     #[error("its claim '{0}' has another value than the sign-in requires")]
     Value(&'static str),
 }
@@ -111,7 +111,7 @@ impl Claims {
     /// Checks `exp`, which is required, `nbf` and `iat`, with a difference of 60 seconds between the clocks.
     ///
     /// # Errors
-    /// A claim is missing, of another type, or the token is not valid at `now`.
+    /// A claim is missing or has a wrong type, or the token is not valid at `now`.
     pub(in crate::auth) fn check_times(&self, now: Timestamp) -> Result<(), Invalid> {
         let end = self.time("exp")?.ok_or(Invalid::Missing("exp"))?;
         if end.0.saturating_add(LEEWAY) <= now.0 {
@@ -128,7 +128,7 @@ impl Claims {
     /// Checks `iss` and `aud`, which is a text or an array.
     ///
     /// # Errors
-    /// One of them is missing or another one.
+    /// One of them is missing or differs.
     pub(in crate::auth) fn check_parties(&self, issuer: &str, audience: &[String]) -> Result<(), Invalid> {
         if self.get("iss").ok_or(Invalid::Missing("iss"))?.as_str() != Some(issuer) {
             return Err(Invalid::Issuer);

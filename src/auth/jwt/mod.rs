@@ -7,5 +7,5 @@ mod text;
 
 pub use claims::{Claims, Invalid};
 pub(super) use signature::{is_signed_by, sign};
-pub(super) use text::Unverified;
+pub(super) use text::UnverifiedToken;
 pub use text::unverified_issuer;

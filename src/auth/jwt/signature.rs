@@ -21,7 +21,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Without a provider `jsonwebtoken` panics at the first signature.
+/// Installs the cryptographic provider: without one, `jsonwebtoken` panics at the first signature.
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

@@ -10,7 +10,7 @@ use super::claims::{Claims, Invalid};
 const MAX_BYTES: usize = 16 << 10;
 
 /// A token whose signature is not verified.
-pub(in crate::auth) struct Unverified<'a> {
+pub(in crate::auth) struct UnverifiedToken<'a> {
     /// The header. SECURITY: `jku`, `jwk`, `x5u` and `x5c` are ignored.
     pub(in crate::auth) header: Header,
     /// The claims.
@@ -21,14 +21,14 @@ pub(in crate::auth) struct Unverified<'a> {
     pub(in crate::auth) signature: &'a str,
 }
 
-impl<'a> Unverified<'a> {
+impl<'a> UnverifiedToken<'a> {
     /// Splits a token. Base64url with padding or with other bits after the last byte is refused, and so is a type other
     /// than `JWT`: tokens of other kinds, such as `at+jwt` and `logout+jwt`, have the same signature (RFC 8725
     /// section 3.11).
     ///
     /// # Errors
     /// It is not a token.
-    pub(in crate::auth) fn parse(token: &'a str) -> Result<Unverified<'a>, Invalid> {
+    pub(in crate::auth) fn parse(token: &'a str) -> Result<UnverifiedToken<'a>, Invalid> {
         if token.len() > MAX_BYTES {
             return Err(Invalid::TooLong);
         }
@@ -50,12 +50,12 @@ impl<'a> Unverified<'a> {
         }
         let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).ok().and_then(|json| Claims::parse(&json));
         let claims = claims.ok_or(Invalid::Form("its claims are damaged, or one occurs twice"))?;
-        Ok(Unverified { header, claims, message, signature })
+        Ok(UnverifiedToken { header, claims, message, signature })
     }
 }
 
 /// Returns the issuer that a token names. SECURITY: nothing is verified; it only selects which verification to do.
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
-    Unverified::parse(token).ok()?.claims.text("iss").map(str::to_owned)
+    UnverifiedToken::parse(token).ok()?.claims.text("iss").map(str::to_owned)
 }

@@ -39,7 +39,7 @@ impl ProviderError {
     }
 }
 
-/// How a client proves its identity to the token endpoint (RFC 6749 section 2.3.1).
+/// The method by which a client proves its identity to the token endpoint (RFC 6749 section 2.3.1).
 pub enum Authentication<'a> {
     /// Only its id, in the form.
     Public(&'a str),

@@ -11,19 +11,19 @@ use super::client::ProviderError;
 pub struct Document {
     /// The issuer, equal to the configured one.
     pub issuer: String,
-    /// Where browsers sign in.
+    /// The address at which browsers sign in.
     pub authorization_endpoint: Option<String>,
-    /// Where codes are exchanged.
+    /// The address at which codes are exchanged.
     pub token_endpoint: Option<String>,
-    /// Where further claims are.
+    /// The address of further claims.
     pub userinfo_endpoint: Option<String>,
-    /// Where the keys are.
+    /// The address of the keys.
     pub jwks_uri: String,
-    /// Where browsers sign out.
+    /// The address at which browsers sign out.
     pub end_session_endpoint: Option<String>,
-    /// Where devices sign in (RFC 8628).
+    /// The address at which devices sign in (RFC 8628).
     pub device_authorization_endpoint: Option<String>,
-    /// How clients authenticate; `client_secret_basic` if absent.
+    /// The methods by which clients authenticate; `client_secret_basic` if absent.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
@@ -37,7 +37,8 @@ impl Document {
     /// Reads the document of `issuer` from its address.
     ///
     /// # Errors
-    /// A field is missing, the issuer is another one, or an address is neither `https` nor that of this machine.
+    /// A field is missing, the issuer differs from the configured one, or an address is neither `https` nor that
+    /// of this machine.
     pub fn parse(issuer: &str, fields: Map<String, Value>) -> Result<Document, ProviderError> {
         let error = |reason: String| ProviderError::new(&Document::address(issuer), reason);
         let document: Document = serde_json::from_value(Value::Object(fields))

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::client::{Authentication, ProviderClient, ProviderError, Response};
 use super::document::{Document, is_secure};
 use super::keys::KeySet;
-use crate::auth::jwt::{Claims, Invalid, Unverified, is_signed_by};
+use crate::auth::jwt::{Claims, Invalid, UnverifiedToken, is_signed_by};
 use crate::config::Proxy;
 use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::upstream::UpstreamError;
@@ -39,7 +39,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// Why a token was not verified.
+/// The reason why a token was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The provider's document or keys are unavailable.
@@ -61,26 +61,26 @@ struct Inner {
 
 #[derive(Default)]
 struct Issuer {
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    loaded: Mutex<Option<Arc<IssuerData>>>,
     /// Serializes requests; the last failure and the time at which it was known.
     failure: tokio::sync::Mutex<Option<(Timestamp, ProviderError)>>,
 }
 
-struct Loaded {
+struct IssuerData {
     document: Arc<Document>,
     keys: KeySet,
     at: Timestamp,
 }
 
-impl Loaded {
+impl IssuerData {
     /// Returns true if it was requested less than `limit` microseconds before `now`. A clock that was set back makes
     /// it old.
-    fn is_younger(&self, limit: i64, now: Timestamp) -> bool {
+    fn is_newer_than(&self, limit: i64, now: Timestamp) -> bool {
         (0..limit).contains(&now.0.saturating_sub(self.at.0))
     }
 
-    fn verifies(&self, token: &Unverified<'_>) -> bool {
-        let Unverified { header, message, signature, .. } = token;
+    fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
+        let UnverifiedToken { header, message, signature, .. } = token;
         self.keys.candidates(header).any(|key| is_signed_by(key, header.alg, message, signature))
     }
 }
@@ -123,7 +123,7 @@ impl Providers {
         token: &str,
         now: Timestamp,
     ) -> Result<Claims, VerifyError> {
-        let token = Unverified::parse(token)?;
+        let token = UnverifiedToken::parse(token)?;
         if !ALGORITHMS.contains(&token.header.alg) {
             return Err(Invalid::Form("its algorithm is not accepted").into());
         }
@@ -137,7 +137,7 @@ impl Providers {
         // The provider may have new keys.
         let is_known = token.header.kid.as_ref().is_some_and(|id| loaded.keys.contains(id));
         if !is_known
-            && !loaded.is_younger(UNKNOWN_KEY_INTERVAL, now)
+            && !loaded.is_newer_than(UNKNOWN_KEY_INTERVAL, now)
             && self.load(issuer, UNKNOWN_KEY_INTERVAL, now).await?.verifies(&token)
         {
             return Ok(token.claims);
@@ -171,10 +171,15 @@ impl Providers {
     }
 
     /// Returns document and keys that are younger than `max_age`, or older ones if the provider cannot be reached.
-    async fn load(&self, issuer: &str, max_age: i64, now: Timestamp) -> Result<Arc<Loaded>, ProviderError> {
+    async fn load(
+        &self,
+        issuer: &str,
+        max_age: i64,
+        now: Timestamp,
+    ) -> Result<Arc<IssuerData>, ProviderError> {
         let slot = Arc::clone(self.0.issuers.lock().entry(issuer.to_owned()).or_default());
         let fresh =
-            |slot: &Issuer| slot.loaded.lock().clone().filter(|loaded| loaded.is_younger(max_age, now));
+            |slot: &Issuer| slot.loaded.lock().clone().filter(|loaded| loaded.is_newer_than(max_age, now));
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
@@ -182,8 +187,8 @@ impl Providers {
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
-        // A request that arrived before the failure was known has waited for it. If each of them tried again, an issuer that
-        // does not respond would delay each request by all those before it.
+        // A request that arrived before the failure was known has waited for it. If each of them tried again, an issuer
+        // that does not respond would delay each request by all those before it.
         let is_recent = |at: Timestamp| (-MAX_WAIT..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
         let started = Instant::now();
@@ -205,10 +210,10 @@ impl Providers {
             },
         };
         let stale = slot.loaded.lock().clone();
-        stale.filter(|loaded| loaded.is_younger(MAX_STALE, now)).ok_or(error)
+        stale.filter(|loaded| loaded.is_newer_than(MAX_STALE, now)).ok_or(error)
     }
 
-    async fn request(&self, issuer: &str, now: Timestamp) -> Result<Loaded, ProviderError> {
+    async fn request(&self, issuer: &str, now: Timestamp) -> Result<IssuerData, ProviderError> {
         if !is_secure(issuer) {
             return Err(ProviderError::new(
                 issuer,
@@ -219,7 +224,7 @@ impl Providers {
         let fields = self.fields(&document.jwks_uri).await?;
         let keys = KeySet::parse(&fields)
             .ok_or_else(|| ProviderError::new(&document.jwks_uri, "the response has no keys"))?;
-        Ok(Loaded { document: Arc::new(document), keys, at: now })
+        Ok(IssuerData { document: Arc::new(document), keys, at: now })
     }
 
     async fn fields(&self, url: &str) -> Result<serde_json::Map<String, serde_json::Value>, ProviderError> {

@@ -1,6 +1,6 @@
 //! Lists references over HTTP without git, in one request: the command `ls-refs` of version 2 of git's protocol
-//! (gitprotocol-v2(5)) or, where a server does not have it, the advertisement of version 0 (gitprotocol-http(5)). What is
-//! not an ordinary answer is left to git in its sandbox: redirects to other hosts, refused logins, errors.
+//! (gitprotocol-v2(5)) or, where a server does not have it, the advertisement of version 0 (gitprotocol-http(5)).
+//! Redirects to other hosts, refused logins and errors are left to git in its sandbox.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -31,15 +31,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 8 << 20;
 /// Maximum number of redirects on the same server.
 const MAX_REDIRECTS: usize = 3;
-/// Maximum number of repositories that are remembered.
+/// Maximum number of repositories in [`HttpClients::old_protocol`].
 const MAX_REPOSITORIES: usize = 10_000;
 /// Maximum pause that a server may request.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// The clients, built for the first request, and what is known about repositories.
+/// The clients, built for the first request, and the repositories that need the old protocol.
 #[derive(Default)]
 pub(in crate::build) struct HttpClients {
-    /// By whether they connect only to the addresses that the unit of git can connect to.
+    /// The clients; the key `true` is that of the client that connects only to addresses to which the unit of git can
+    /// connect.
     clients: Mutex<HashMap<bool, Client>>,
     /// URLs of repositories that are listed only by version 0 of the protocol, because of their server or of SHA-256.
     old_protocol: Mutex<HashSet<String>>,
@@ -49,9 +50,9 @@ pub(in crate::build) struct HttpClients {
 enum Answer {
     /// A list of references.
     List(Vec<Reference>),
-    /// Something else. Another version of the protocol may succeed.
+    /// Any other answer. Another version of the protocol may succeed.
     Other,
-    /// An answer that another version of the protocol would get too, such as a refused login.
+    /// An answer that does not depend on the version of the protocol, such as a refused login.
     Refusal,
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn list(
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let is_restricted = sandbox.kind == Kind::Systemd;
     // git and its sandbox decide about `127.1` and `0x7f000001`, which this client would read as an address.
-    if !is_read_alike(url, &builder.url) {
+    if !has_parsed_host(url, &builder.url) {
         return Ok(None);
     }
     let address = url.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -131,7 +132,8 @@ impl HttpClients {
     }
 }
 
-/// Resolves names to the addresses that the unit of git can connect to: a name may be that of a service of this machine.
+/// Resolves names to the addresses that the unit of git can connect to: a name may be that of a service of this
+/// machine.
 struct AllowedAddresses;
 
 impl Resolve for AllowedAddresses {
@@ -148,7 +150,8 @@ impl Resolve for AllowedAddresses {
     }
 }
 
-/// Whether the unit `rstudio-pm-fetch@.service` may connect to an address: not to loopback, link-local and multicast ones.
+/// Whether the unit `rstudio-pm-fetch@.service` may connect to an address: not to loopback, link-local and multicast
+/// ones.
 fn is_allowed(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -162,7 +165,7 @@ fn is_allowed(address: IpAddr) -> bool {
 
 /// Whether the client connects to the host that was parsed: it converts some names to addresses, which the resolver
 /// does not see.
-fn is_read_alike(url: &GitUrl, text: &str) -> bool {
+fn has_parsed_host(url: &GitUrl, text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|parsed| parsed.host_str() == Some(url.host.as_str()))
 }
 
@@ -209,7 +212,7 @@ async fn advertisement(
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(target) = location.and_then(|location| url.join(location).ok()) else { break };
-            // Another server would get the login; git asks for one that is for it.
+            // A different server would receive the credentials; git requests those for the server itself.
             if target.origin() != url.origin() {
                 break;
             }
@@ -238,7 +241,7 @@ fn no_answer() -> BuildFailure {
     BuildFailure::Temporary(format!("the git server did not answer in {} seconds", TIMEOUT.as_secs()))
 }
 
-/// Returns what a status other than 200 means.
+/// Returns the meaning of a status other than 200.
 fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -249,7 +252,7 @@ fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
             Some(pause) => {
                 let pause = pause.min(MAX_PAUSE);
                 let reason = format!(
-                    "the git server answered {status} and asks for a pause of {} seconds",
+                    "the git server answered {status}; the next request is allowed after {} seconds",
                     pause.as_secs()
                 );
                 Err(BuildFailure::Later(reason, pause))
@@ -291,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_may_ask_for_a_pause() {
+    fn a_server_may_request_a_pause() {
         let answer = |status: u16, retry_after: &str| {
             let response = http::Response::builder().status(status).header("retry-after", retry_after);
             refusal(&Response::from(response.body("").unwrap()))
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn hosts_that_the_client_reads_as_another_one_are_left_to_git() {
-        let is_alike = |text: &str| is_read_alike(&GitUrl::parse(text).unwrap(), text);
+        let has_same_host = |text: &str| has_parsed_host(&GitUrl::parse(text).unwrap(), text);
         for text in [
             "http://127.1/x",
             "http://2130706433/x",
@@ -317,7 +320,7 @@ mod tests {
             "http://0/x",
             "http://[::0001]/x",
         ] {
-            assert!(!is_alike(text), "{text}");
+            assert!(!has_same_host(text), "{text}");
         }
         for text in [
             "https://Git.example.org/a/b.git",
@@ -325,7 +328,7 @@ mod tests {
             "http://192.0.2.1/x",
             "http://[2001:db8::1]:3000/x",
         ] {
-            assert!(is_alike(text), "{text}");
+            assert!(has_same_host(text), "{text}");
         }
     }
 

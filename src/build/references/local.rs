@@ -1,5 +1,5 @@
-//! Local repositories: git lists their references only if a file that contains references has changed since it did.
-//! Nothing of these files is interpreted, shown or logged: they are only compared.
+//! Local repositories: git lists their references only if a file that contains references has changed since the last
+//! list. Nothing of these files is interpreted, shown or logged: they are only compared.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 16 << 20;
 const MAX_ENTRIES: usize = 20_000;
 /// Maximum depth of directories below `refs`.
 const MAX_DEPTH: usize = 32;
-/// Maximum number of repositories that are remembered.
+/// Maximum number of lists in memory.
 const MAX_REPOSITORIES: usize = 10_000;
 
 /// The lists of git, by the number of the builder, with the digest of the files before.
@@ -33,7 +33,7 @@ impl LocalListings {
         (known == digest).then(|| references.clone())
     }
 
-    /// Remembers a list. `digest` is that of the files before git read them.
+    /// Stores a list. `digest` is that of the files before git read them.
     pub(super) fn insert(&self, builder: i64, digest: Vec<u8>, references: References) {
         let mut listings = self.0.lock();
         if listings.len() >= MAX_REPOSITORIES {
@@ -133,7 +133,7 @@ impl Reader {
                 self.walk(&path, depth + 1)?;
                 self.context.update(b")");
             } else if !self.file(&path)? {
-                // It was deleted since; the next poll sees what there is then.
+                // It was deleted since; the next poll reads the new state.
                 return None;
             }
         }

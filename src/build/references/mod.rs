@@ -1,5 +1,5 @@
-//! The references of a remote repository: its branch and its tags. git lists them in a sandbox; where that is not needed,
-//! the server asks over HTTP itself, and compares the files of local repositories.
+//! The references of a remote repository: its branch and its tags. git lists them in a sandbox; where that is
+//! not needed, the server requests them over HTTP itself, or compares the files of local repositories.
 
 mod http;
 mod local;
@@ -20,7 +20,7 @@ const MAX_TAGS: usize = 5_000;
 /// Maximum length of a tag in bytes.
 const MAX_TAG: usize = 1000;
 
-/// What polls remember about remote repositories.
+/// The cache of polls about remote repositories.
 #[derive(Default)]
 pub(super) struct Remotes {
     http: http::HttpClients,
@@ -65,7 +65,7 @@ impl References {
     }
 }
 
-/// The references of a list; without those that the builder needs, a failure.
+/// Converts a list to references; fails if it lacks those that the builder needs.
 pub(super) fn checked(
     builder: &GitBuilder,
     listed: Vec<(String, String)>,
@@ -128,7 +128,7 @@ fn names(builder: &GitBuilder) -> Vec<String> {
     names
 }
 
-/// Whether a reference has one of the names: a server may ignore what is asked for.
+/// Whether a reference has one of the names: a server may ignore the requested names.
 fn is_listed(name: &str, names: &[String]) -> bool {
     let name = name.strip_suffix("^{}").unwrap_or(name);
     names.iter().any(|wanted| name == wanted || (wanted.ends_with('/') && name.starts_with(wanted.as_str())))
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn references_that_were_not_asked_for_are_ignored() {
+    fn references_that_were_not_requested_are_ignored() {
         let names = ["refs/heads/main".to_owned(), "refs/tags/".to_owned()];
         for (name, expected) in [
             ("refs/heads/main", true),

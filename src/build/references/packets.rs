@@ -1,5 +1,5 @@
 //! Lists of references in the format of git's protocol: packets with their length in front (gitprotocol-common(5)).
-//! What a git server sends is not trusted.
+//! The data that a git server sends is not trusted.
 
 /// Maximum length of a packet in bytes, with its length.
 const MAX_PACKET: usize = 65_520;
@@ -69,8 +69,8 @@ pub(super) fn command_response(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     }
 }
 
-/// Reads an advertisement (gitprotocol-http(5)): `<object> <name>` lines, of which the first has capabilities after a NUL
-/// byte. `None` if it is invalid.
+/// Reads an advertisement (gitprotocol-http(5)): `<object> <name>` lines, of which the first has capabilities after a
+/// NUL byte. `None` if it is invalid.
 pub(super) fn advertisement(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     if next(&mut bytes)? != Packet::Line(b"# service=git-upload-pack") || next(&mut bytes)? != Packet::Flush {
         return None;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_not_read() {
+    fn other_bytes_are_not_read_as_a_list() {
         let complete = packets(&[&format!("{A} HEAD")]);
         let cut = |count: usize| complete[..complete.len() - count].to_vec();
         for body in [

@@ -20,7 +20,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Parses a line; `None` for one that is none.
+    /// Parses a line; `None` for a line without a host key.
     fn parse(line: &'a str) -> Option<Line<'a>> {
         let mut words = line.split_ascii_whitespace();
         let mut first = words.next()?;
@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The name of the host of a URL in `known_hosts`: with another port than 22, `[host]:port`.
+/// The name of the host of a URL in `known_hosts`: with a port other than 22, `[host]:port`.
 pub(in crate::build) fn host(url: &GitUrl) -> String {
     let host = url.host.trim_matches(['[', ']']);
     match url.port {
@@ -68,7 +68,7 @@ pub(in crate::build) fn host(url: &GitUrl) -> String {
 /// Checks the text of an imported file; returns it without comments.
 ///
 /// # Errors
-/// The number of a line that is no host key, or that the text is too long.
+/// A line is not a host key (the error has its number), or the text is too long.
 pub(in crate::build) fn check(text: &str) -> Result<String, String> {
     let mut checked = String::new();
     for (index, line) in text.lines().enumerate() {

@@ -1,5 +1,5 @@
-//! Private keys of SSH: reads the files of OpenSSH (`openssh-key-v1`, PROTOCOL.key of OpenSSH) and of OpenSSL (PKCS #1 and
-//! PKCS #8), decrypts them, and signs.
+//! Private keys of SSH: reads the files of OpenSSH (`openssh-key-v1`, PROTOCOL.key of OpenSSH) and of OpenSSL (PKCS #1
+//! and PKCS #8), decrypts them, and signs.
 
 use aes::Aes256;
 use aes::cipher::{KeyIvInit, StreamCipher};
@@ -21,13 +21,14 @@ use super::wire::{Reader, put_integer, put_string};
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 /// Length of the blocks of an unencrypted key.
 const BLOCK: usize = 8;
-/// Maximum number of rounds of the key derivation: some seconds. OpenSSH uses 16 or 24.
+/// Maximum number of rounds of the key derivation: they take several seconds. OpenSSH uses 16 or 24.
 const MAX_ROUNDS: u32 = 512;
-/// Flags of a request to sign: which hash a signature of an RSA key uses (draft-miller-ssh-agent, section 3.6.1).
+/// Flags of a request to sign: the hash that a signature of an RSA key uses (draft-miller-ssh-agent, section
+/// 3.6.1).
 const RSA_SHA2_256: u32 = 2;
 const RSA_SHA2_512: u32 = 4;
 
-/// Why a file cannot be used as a private key.
+/// The reason why a file cannot be used as a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::build) enum KeyError {
     /// Not a private key.
@@ -83,7 +84,7 @@ pub(in crate::build) struct ImportedKey {
 /// Reads a key file.
 ///
 /// # Errors
-/// It is no private key, or the passphrase is wrong.
+/// It is not a private key, or the passphrase is wrong.
 pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<ImportedKey, KeyError> {
     let (label, bytes) = pem(text).ok_or_else(|| {
         let is_public = ["ssh-", "ecdsa-sha2-", "sk-", "-----BEGIN PUBLIC", "---- BEGIN SSH2 PUBLIC"];
@@ -104,7 +105,8 @@ pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<Imp
     Ok(ImportedKey { key, text: Zeroizing::new(text.to_owned()) })
 }
 
-/// Returns the label and the bytes of a PEM file; encrypted ones of OpenSSL have header lines and are none.
+/// Returns the label and the bytes of a PEM file; encrypted files of OpenSSL have header lines and are not
+/// supported.
 fn pem(text: &str) -> Option<(&str, Zeroizing<Vec<u8>>)> {
     let start = text.find("-----BEGIN ")?;
     let (label, rest) = text[start + "-----BEGIN ".len()..].split_once("-----")?;
@@ -284,7 +286,7 @@ impl PrivateKey {
         &self.public
     }
 
-    /// Algorithm and fingerprint, as `ssh-keygen -l` writes them: `ED25519 SHA256:…`.
+    /// Returns algorithm and fingerprint, as `ssh-keygen -l` writes them: `ED25519 SHA256:…`.
     pub(in crate::build) fn fingerprint(&self) -> String {
         let name = match &self.secret {
             Secret::Ed25519(_) => "ED25519",
@@ -294,8 +296,8 @@ impl PrivateKey {
         format!("{name} {}", fingerprint(&self.public))
     }
 
-    /// Signs; returns the name of the algorithm and the signature in the format of the protocol. `None` for an RSA signature
-    /// with SHA-1, which is not secure.
+    /// Signs; returns the name of the algorithm and the signature in the format of the protocol. `None` for an RSA
+    /// signature with SHA-1, which is not secure.
     pub(super) fn sign(&self, data: &[u8], flags: u32) -> Option<Vec<u8>> {
         let mut signature = Vec::new();
         match &self.secret {

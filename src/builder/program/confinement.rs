@@ -20,7 +20,8 @@ use crate::builder::message::Limits;
 /// The newest version of Landlock whose restrictions are used; older kernels enforce those that they know.
 const LANDLOCK: ABI = ABI::V6;
 
-/// What commands may read. Of `/etc` only what programs and libraries need: no configuration of services.
+/// The paths that commands may read: of `/etc` only those that programs and libraries need, no configuration of
+/// services.
 const READABLE_PATHS: &[&str] = &[
     "/usr",
     "/bin",
@@ -75,7 +76,7 @@ const READABLE_PATHS: &[&str] = &[
     "/run/nscd",
 ];
 
-/// What commands may write besides the workspace.
+/// The paths that commands may write besides the workspace.
 const WRITABLE_PATHS: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom", "/dev/shm"];
 
@@ -103,8 +104,8 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
 }
 
 /// Gives this process and its commands the scheduling policy `SCHED_IDLE` (sched(7)): they run when no other process
-/// of the same control group and session wants the processor, and never delay one that wakes up, as a low priority does.
-/// The low priority prevents that they choose another policy.
+/// of the same control group and session wants the processor, and never delay one that wakes up, as a low priority
+/// does. The low priority prevents them from choosing another policy.
 #[allow(unsafe_code, reason = "neither rustix nor nix has this system call")]
 fn run_when_idle() -> Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
@@ -122,7 +123,8 @@ fn lower(resource: Resource, value: u64) -> Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
-/// Applies the rules of Landlock. A kernel without Landlock enforces nothing, which is no error: the sandbox has the same restrictions.
+/// Applies the rules of Landlock. A kernel without Landlock enforces nothing, which is not an error: the sandbox has
+/// the same restrictions.
 fn landlock(
     workspace: &Workspace,
     readable_paths: &[PathBuf],

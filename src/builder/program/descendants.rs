@@ -1,16 +1,16 @@
-//! Ends all processes that commands left behind: the builder is the reaper of its descendants, so that those that
+//! Ends all processes that commands left running: the builder is the reaper of its descendants, so that those that
 //! detached themselves become its children.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
-/// Time limit. A unit or a process namespace ends what is left.
+/// Time limit. A unit or a process namespace ends the remaining processes.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two checks whether children have ended.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Number of checks for processes that are about to end: at least a second. Not a time, because builds get only the
-/// time that no other process wants: the children get as much of it as this process.
+/// time of otherwise idle processors: the children get as much of it as this process.
 const CHECKS: u32 = 500;
 
 /// Waits at least a second for the children of this process; returns whether all of them have ended.

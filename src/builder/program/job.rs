@@ -17,7 +17,7 @@ use super::workspace::Workspace;
 use crate::builder::channel;
 use crate::builder::message::{Cause, Event, Failure, Limits};
 
-/// Why a job ends early.
+/// The reason why a job ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// It failed, which is reported.
@@ -86,9 +86,9 @@ impl Job {
         self.check(name, status, oom_kills)
     }
 
-    /// Runs a command with its output in the log, and returns how it ended.
+    /// Runs a command with its output in the log, and returns its exit status.
     pub(super) fn exit_status(&self, name: &str, command: &mut Command) -> Result<ExitStatus, Stop> {
-        let output = || self.log.try_clone().map_err(io_failure("could not pass on the log"));
+        let output = || self.log.try_clone().map_err(io_failure("could not forward the log"));
         let child = spawn(name, command.stdout(output()?).stderr(output()?))?;
         self.wait(child)
     }
@@ -127,7 +127,7 @@ impl Job {
         command: &mut Command,
         read: impl FnOnce(&mut dyn Read) -> std::io::Result<()> + Send,
     ) -> Result<(), Stop> {
-        let log = self.log.try_clone().map_err(io_failure("could not pass on the log"))?;
+        let log = self.log.try_clone().map_err(io_failure("could not forward the log"))?;
         let oom_kills = OomKills::now();
         let mut child = spawn(name, command.stdout(Stdio::piped()).stderr(log))?;
         let mut stdout = child.stdout.take().expect("piped");
@@ -145,7 +145,7 @@ impl Job {
         })
     }
 
-    /// Waits for a command, and ends all processes that it leaves behind.
+    /// Waits for a command, and ends all its remaining processes.
     fn wait(&self, mut child: Child) -> Result<ExitStatus, Stop> {
         let pid = Pid::from_child(&child);
         let has_exited = (|| {
@@ -178,7 +178,7 @@ impl Job {
         }
     }
 
-    /// Whether a command left processes behind, which were ended.
+    /// Whether processes of a command remained, which were ended.
     pub(super) fn has_leftovers(&self) -> bool {
         self.has_leftovers.get()
     }

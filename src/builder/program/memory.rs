@@ -28,7 +28,7 @@ fn read() -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
 }
 
-/// Peak memory of the largest ended command in bytes.
+/// Returns the peak memory of the largest ended command in bytes.
 pub(super) fn peak() -> u64 {
     let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
     u64::try_from(kilobytes).unwrap_or(0) * 1024

@@ -19,7 +19,7 @@ impl ResultFile {
         ResultFile { file, digest: Sha256::new(), size: 0, limit }
     }
 
-    /// Size and digest of what was written.
+    /// Returns the size in bytes and the SHA-256 of the written bytes.
     pub(super) fn finish(self) -> (u64, String) {
         (self.size, hex::encode(self.digest.finalize()))
     }

@@ -10,5 +10,5 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("MaxUploadSize", Size(1, MAX_UPLOAD), "2GB",
       "Maximum size of a file that twine and other clients upload; `rspm add` has no such limit.").reloadable(),
     p("Strict", Boolean, "false",
-      "Whether defects that installers tolerate are errors: a file name that is not in normal form, a `RECORD` that does not describe the files.").reloadable(),
+      "Whether defects that installers tolerate are errors: a file name that is not normalized, a `RECORD` that does not describe the files.").reloadable(),
 ];

@@ -27,7 +27,8 @@ use crate::config::{Config, ConfigError};
 use crate::model::time::Timestamp;
 use report::{Report, Verdict};
 
-/// Exit code for a backup that lacks files because storage lacked them, as of `rspm backup create`.
+/// Exit code for a backup that lacks files because storage lacked them, the same as that of `rspm backup
+/// create`.
 const INCOMPLETE: u8 = 4;
 
 /// An error of a command.

@@ -2,7 +2,7 @@
 
 use super::compare::KeyMismatch;
 use crate::config::table::Kind;
-use crate::config::{Check, Loaded, ValueForm, Verdict, key_file};
+use crate::config::{Check, Config, Loaded, ValueForm, Verdict, client_secret, key_file};
 use crate::db::Db;
 
 /// The checks of the key, and of secrets that are not encrypted; each only if there is something to say.
@@ -75,10 +75,25 @@ fn plain_secrets(loaded: &Loaded) -> Option<Check> {
             ));
         }
     }
+    findings.extend(plain_client_secret(&loaded.config));
     (!findings.is_empty()).then_some(Check {
         title: "Secrets in plain text",
         verdict: Verdict::Info,
         findings,
+    })
+}
+
+/// The file with the client secret of sign-in, if the secret is plain text; `None` also if it cannot be read, which is
+/// reported by the check of sign-in.
+fn plain_client_secret(config: &Config) -> Option<String> {
+    let settings = config.open_id_connect.as_ref().filter(|settings| settings.client_secret.is_none())?;
+    let path = settings.client_secret_file.as_ref()?;
+    let secret = client_secret::read(path, config).ok()?;
+    (secret.form == ValueForm::Plain).then(|| {
+        format!(
+            "{}: contains the secret OpenIDConnect.ClientSecret in plain text; write the output of rspm encrypt instead",
+            path.display()
+        )
     })
 }
 

@@ -4,7 +4,7 @@ use super::error::KeyCommandError;
 use super::{create, rotate};
 use crate::daemon::args::Args;
 
-/// Runs the command in the arguments; `None` if there is none.
+/// Runs the command in the arguments; `None` if they contain no command.
 pub(in crate::daemon) fn run(args: &Args) -> Option<Result<(), KeyCommandError>> {
     match &args.rotate_key {
         Some(new_key_file) => Some(rotate::run(&args.config, new_key_file, args.key_lost)),

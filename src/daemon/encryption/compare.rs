@@ -58,7 +58,7 @@ pub enum KeyMismatch {
 /// Returns the configuration with the key in use, which is the new key if this call completes an interrupted rotation.
 ///
 /// # Errors
-/// The configured key is not the recorded one, or there is none and values are encrypted.
+/// The configured key is not the recorded one, or no key is configured and values are encrypted.
 pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
     let path = &config.server.encryption_key_path;
     let database_key = match (db.read(encryption_key::get).await?, &config.encryption_key) {

@@ -43,7 +43,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
 }
 
 fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
-    let create_error = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
+    let create_error = || KeyCommandError::file(format!("create the encryption key {}", path.display()));
     if let Some(parent) = path.parent().filter(|parent| parent.starts_with(&config.server.data_dir)) {
         let result = DirBuilder::new().recursive(true).mode(0o700).create(parent);
         result.map_err(create_error())?;

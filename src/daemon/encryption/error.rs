@@ -80,7 +80,7 @@ pub(in crate::daemon) enum KeyCommandError {
     #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
     UndecryptableValue(String),
     /// A file cannot be read or written.
-    #[error("{operation}: {source}")]
+    #[error("could not {operation}: {source}")]
     File {
         /// The operation, with the path.
         operation: String,

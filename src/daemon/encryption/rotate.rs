@@ -26,7 +26,7 @@ pub(super) fn run(file: &Path, new_key_file: &Path, key_lost: bool) -> Result<()
     // Read with the rights of the caller: the service's user may be unable to read this file.
     let new_key = key_file::read(new_key_file)?
         .ok_or_else(not_found)
-        .map_err(KeyCommandError::file(new_key_file.display().to_string()))?;
+        .map_err(KeyCommandError::file(format!("read {}", new_key_file.display())))?;
     ServiceUser::find(file).run(|| {
         let loaded = configuration::load(file)?;
         if UnixStream::connect(sockets::admin_path(&loaded.config)).is_ok() {
@@ -124,7 +124,7 @@ fn store(
 ) -> Result<(), KeyCommandError> {
     for (path, key) in [(key_file::old_path(path), current), (key_file::new_path(path), new_key)] {
         if let Some(key) = key {
-            let file_error = KeyCommandError::file(format!("writing {}", path.display()));
+            let file_error = KeyCommandError::file(format!("write {}", path.display()));
             key_file::replace(&path, &key.key).map_err(file_error)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::table::{FileType, FixedBy, OnViolation, PathRule, STICKY};
 
-/// What exists at a path.
+/// The kind of file that exists at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathState {
     /// The owner of the symbolic link, if the path is one.

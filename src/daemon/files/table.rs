@@ -20,9 +20,9 @@ pub struct PathRule {
     pub mode: u32,
     /// The most permission bits that are allowed; [`STICKY`] makes a world-writable directory safe.
     pub max_mode: u32,
-    /// Who fixes a wrong mode.
+    /// The account that fixes a wrong mode.
     pub fixed_by: FixedBy,
-    /// What to do if other users can change the path and the daemon cannot fix that.
+    /// The action if other users can change the path and the daemon cannot fix that.
     pub on_violation: OnViolation,
 }
 
@@ -58,7 +58,7 @@ pub enum FileType {
     Socket,
 }
 
-/// Who fixes a wrong mode.
+/// The account that fixes a wrong mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FixedBy {
     /// The daemon, if the file belongs to its user.
@@ -67,7 +67,7 @@ pub enum FixedBy {
     Administrator,
 }
 
-/// What to do about an unsafe path that cannot be fixed.
+/// The action for an unsafe path that cannot be fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnViolation {
     /// The daemon does not start.
@@ -77,7 +77,7 @@ pub enum OnViolation {
 }
 
 impl PathRule {
-    /// What to do if the path belongs to another ordinary user.
+    /// The action if the path belongs to another ordinary user.
     #[must_use]
     pub fn on_foreign_owner(&self) -> OnViolation {
         match (self.kind, self.fixed_by) {

@@ -166,7 +166,7 @@ pub(in crate::daemon) struct Predecessor {
 }
 
 impl Predecessor {
-    /// No old server.
+    /// Returns a handle for the case that there is no old server.
     pub(in crate::daemon) fn none() -> Predecessor {
         Predecessor { stops: mpsc::channel(1).0, stage: watch::channel(Stage::Exited).1 }
     }

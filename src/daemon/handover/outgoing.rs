@@ -147,7 +147,7 @@ impl Handover {
     }
 }
 
-/// Runs the intermediate process, which exits at once. Blocks.
+/// Runs the intermediate process, which exits immediately. Blocks.
 fn launch(program: &Program, remote: UnixStream) -> Result<(), String> {
     let path = program.path.display();
     let mut child = program

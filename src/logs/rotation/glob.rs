@@ -59,8 +59,8 @@ fn match_component(pattern: &str, name: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
-/// the bracket is not closed.
+/// Returns, for a pattern that starts with a bracket, the length of the set, and whether it contains the character.
+/// `None` if the bracket is not closed.
 fn match_set(pattern: &[char], c: char) -> Option<(usize, bool)> {
     let is_negated = matches!(pattern.get(1), Some('!' | '^'));
     let first = if is_negated { 2 } else { 1 };

@@ -10,7 +10,7 @@ pub struct LogrotateFile {
 }
 
 /// Suffixes of files that are skipped in an included directory.
-const TABOO: [&str; 16] = [
+const SKIPPED_SUFFIXES: [&str; 16] = [
     ".rpmsave",
     ".rpmorig",
     "~",
@@ -32,7 +32,7 @@ const TABOO: [&str; 16] = [
 /// Whether logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
-    TABOO.iter().any(|suffix| name.ends_with(suffix))
+    SKIPPED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Directives that begin a script.

@@ -28,7 +28,7 @@ const MAX_ROTATED: u32 = 30;
 pub struct LogFile {
     /// The configured path.
     pub path: PathBuf,
-    /// Which rotated files are compressed.
+    /// The rotated files that are compressed.
     pub scheme: Scheme,
 }
 

@@ -1,5 +1,5 @@
-//! Decides who rotates a log file: logrotate if its configuration names the file and it is run, else this server.
-//! Pure.
+//! Decides which program rotates a log file: logrotate if its configuration names the file and it is run, else this
+//! server. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ pub struct LogrotateState {
     pub patterns: Vec<(String, PathBuf)>,
     /// Configuration files that this user cannot read.
     pub unreadable_files: Vec<PathBuf>,
-    /// What runs logrotate, if anything: `logrotate.timer`, `/etc/cron.daily/logrotate`.
+    /// The timer or script that runs logrotate, if any: `logrotate.timer`, `/etc/cron.daily/logrotate`.
     pub runner: Option<String>,
 }
 
-/// Who rotates a log file.
+/// The program that rotates a log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// logrotate.
     Logrotate {
         /// The configuration that names the log file.
         file: PathBuf,
-        /// What runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
+        /// The timer or script that runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
         runner: String,
     },
     /// This server, with the reason.
@@ -34,12 +34,12 @@ pub enum Owner {
     Device,
 }
 
-/// Why this server rotates a file.
+/// The reason why this server rotates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationReason {
     /// No logrotate configuration names it.
     NotConfigured,
-    /// Nothing runs logrotate.
+    /// No timer or script runs logrotate.
     NotScheduled,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-/// Which rotated files are compressed.
+/// The rotated files that are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// All but the newest (server and service log).
@@ -47,7 +47,8 @@ pub enum Step {
 /// The steps, in order. Those of `compressions` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Steps that complete an interrupted rotation or remove old files, and the renames; that of the log itself is last.
+    /// Steps that complete an interrupted rotation or remove old files, and the renames; that of the log itself is
+    /// last.
     pub renames: Vec<Step>,
     /// Compressions.
     pub compressions: Vec<Step>,
@@ -96,8 +97,8 @@ pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     })
 }
 
-/// Plans the rotation of `log` in a directory with these `names`, after which at most `max_number` rotated files remain. If
-/// `rotate` is false, only an interrupted rotation is completed.
+/// Plans the rotation of `log` in a directory with these `names`, after which at most `max_number` rotated files
+/// remain. If `rotate` is false, only an interrupted rotation is completed.
 #[must_use]
 pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32, rotate: bool) -> Plan {
     let mut plan = Plan::default();
@@ -316,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Any directory that rotations of this server (complete or interrupted) or of other programs may leave.
+    /// Generates any directory that rotations of this server (complete or interrupted) or of other programs may leave.
     fn folder() -> impl Strategy<Value = Folder> {
         let suffixes = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
         proptest::sample::subsequence(suffixes.to_vec(), 0..=suffixes.len()).prop_map(|suffixes| {

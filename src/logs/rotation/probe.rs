@@ -75,7 +75,7 @@ fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
     std::iter::once(pattern).chain(real_pattern).collect()
 }
 
-/// What runs logrotate, if anything.
+/// Returns the timer or script that runs logrotate, if any.
 fn runner(root: &Path) -> Option<String> {
     let exists = |path: &str| root.join(path).symlink_metadata().is_ok();
     if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(exists) {

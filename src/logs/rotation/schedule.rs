@@ -1,4 +1,4 @@
-//! When a log is rotated: once a day at local midnight, or later if the server was not running. Pure.
+//! The times of log rotation: once a day at local midnight, or later if the server was not running. Pure.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 /// Maximum interval between checks, because the clock may be set.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
-/// Minimum interval between rotations of a file, however the clock is set.
+/// Minimum interval between rotations of a file, regardless of changes of the clock.
 const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 /// Whether a file is to be rotated: its first line is from an earlier day. `since_rotation` is the time since this

@@ -21,7 +21,7 @@ use crate::python::simple::page::{MetadataFile, PageFile};
 use crate::python::simple::read::ReadPage;
 use crate::upstream::{ByteSink, UpstreamError};
 
-/// Maximum number of requirements: a closure of real packages has some hundred.
+/// Maximum number of requirements: a closure of real packages has several hundred.
 const MAX_NEEDS: usize = 50_000;
 /// Maximum size in bytes of a file that is read only for its metadata, because the index does not have METADATA.
 const MAX_FILE: usize = 256 << 20;
@@ -73,7 +73,7 @@ impl Selector<'_> {
             }
             let projects = wave.iter().map(|need| need.project.clone()).collect();
             self.read_pages(&mut selection, projects).await?;
-            // The needs of the user restrict those of packages, so all of a wave are known first.
+            // The needs of the user restrict those of packages, so the needs of all these packages are read first.
             let mut new_needs = Vec::new();
             for need in wave {
                 let known = known_needs.entry(need.project.clone()).or_default();
@@ -125,7 +125,7 @@ impl Selector<'_> {
         let all: Vec<&Need> = all.iter().collect();
         files.extend(choose(&read.page, &all, self.rule));
         if files.is_empty() {
-            // A package requires another version than the user.
+            // A package requires a different version than the user.
             files = choose(&read.page, &[need], self.rule);
         }
         if files.is_empty() {

@@ -35,19 +35,19 @@ use crate::upstream::origin::python_bundle;
 use closure::{Selection, Selector};
 use download::{Target, fetch};
 use parallel::run_all;
-use plan::{Existing, Plan};
+use plan::{ExistingFiles, Plan};
 use selection::{Need, Rule};
 use source::Source;
 
 const PRODUCT: Product = Product::Pypi;
 
 /// The bundle before the run.
-struct Current {
+struct CurrentBundle {
     head: Option<VerifiedHead>,
     state: PythonState,
 }
 
-impl Current {
+impl CurrentBundle {
     fn head(&self) -> Option<&Head> {
         self.head.as_ref().map(|verified_head| &verified_head.head)
     }
@@ -103,7 +103,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         None => args.starting_snapshot,
     };
     let objects = existing_objects(&setup.destination, lock.is_some())?;
-    let existing = Existing { state: &current.state, objects: &objects, first_day, today: commit.today() };
+    let existing =
+        ExistingFiles { state: &current.state, objects: &objects, first_day, today: commit.today() };
     let plan = plan::plan(&selection, &existing);
     check_index(&selection, &plan, &selector.source.address())?;
     report_selection(output, &selection, &plan);
@@ -164,19 +165,19 @@ fn existing_objects(
     Ok(sizes)
 }
 
-async fn read_current(setup: &Setup) -> Result<Current, OfflineError> {
+async fn read_current(setup: &Setup) -> Result<CurrentBundle, OfflineError> {
     let bundle = &setup.destination_bundle;
     match bundle.head_or_incremental(&PRODUCT).await {
         Ok(head) => {
             let state = python_bundle::state(bundle, &head).await?;
-            Ok(Current { head: Some(head), state })
+            Ok(CurrentBundle { head: Some(head), state })
         }
-        Err(BundleError::Absent { .. }) => Ok(Current { head: None, state: PythonState::default() }),
+        Err(BundleError::Absent { .. }) => Ok(CurrentBundle { head: None, state: PythonState::default() }),
         Err(error) => Err(error.into()),
     }
 }
 
-fn announcement(current: &Current, first_day: Option<crate::model::time::Day>) -> String {
+fn announcement(current: &CurrentBundle, first_day: Option<crate::model::time::Day>) -> String {
     let kind = match (current.head(), first_day) {
         (None, None) => "full download".to_owned(),
         (None, Some(first_day)) => format!("incremental download from {first_day}"),

@@ -1,4 +1,5 @@
-//! Compares the chosen files and the pages with the bundle: which files are fetched, and which records are written. Pure.
+//! Compares the chosen files and the pages with the bundle: determines the files to fetch and the records to write.
+//! Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,7 +30,7 @@ pub(super) struct Plan {
     pub(super) events: Vec<PythonRecord>,
     /// Files that an incremental bundle lists and its base has, as lines of the listing.
     pub(super) base_lines: BTreeSet<String>,
-    /// Projects that the index does not have any more.
+    /// Projects that the index no longer has.
     pub(super) lost_projects: Vec<String>,
 }
 
@@ -41,7 +42,7 @@ impl Plan {
 }
 
 /// The bundle before the run.
-pub(super) struct Existing<'a> {
+pub(super) struct ExistingFiles<'a> {
     pub(super) state: &'a PythonState,
     /// Sizes of the objects by name.
     pub(super) objects: &'a HashMap<String, u64>,
@@ -51,7 +52,7 @@ pub(super) struct Existing<'a> {
 }
 
 /// Returns the changes after which the bundle has the chosen files, and those that it had and that the index still has.
-pub(super) fn plan(selection: &Selection, existing: &Existing<'_>) -> Plan {
+pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> Plan {
     let mut plan = Plan::default();
     for (name, read) in &selection.pages {
         let known = existing.state.project(name.as_str());
@@ -74,7 +75,7 @@ fn plan_project(
     page: &ProjectPage,
     known: Option<&ProjectState>,
     chosen: Option<&BTreeSet<ChosenFile>>,
-    existing: &Existing<'_>,
+    existing: &ExistingFiles<'_>,
 ) {
     let project = page.name.as_str();
     plan_status(plan, page, known, chosen.is_some(), existing.today);
@@ -131,13 +132,13 @@ fn plan_project(
 }
 
 /// Whether the base of an incremental bundle has a file.
-fn is_in_base(file: &PageFile, existing: &Existing<'_>) -> bool {
+fn is_in_base(file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     let uploaded = file.upload_time.map(|time| time.day());
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
 /// Whether the objects of a file exist with their sizes.
-fn has_objects(size: u64, has_metadata: bool, file: &PageFile, existing: &Existing<'_>) -> bool {
+fn has_objects(size: u64, has_metadata: bool, file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     let (Some(sha256), Ok(extension)) = (file.sha256(), object_extension(file.name.as_str())) else {
         return false;
     };
@@ -167,7 +168,7 @@ fn plan_status(plan: &mut Plan, page: &ProjectPage, known: Option<&ProjectState>
         Some(known) => known.status == status && known.reason == reason,
         None => page.status == ProjectStatus::Active && reason.is_none(),
     };
-    // A project without files in the bundle has no status there.
+    // A project without files in the bundle has no status in it.
     if !is_same && (is_chosen || known.is_some()) {
         let (project, status) = (page.name.to_string(), status.to_owned());
         plan.events.push(PythonRecord::Status(StatusRecord { project, status, reason, day }));
@@ -250,7 +251,7 @@ mod tests {
     fn planned(selection: &Selection, state: &PythonState, first_day: Option<&str>) -> Plan {
         let objects = HashMap::from([(object_name(Sha256([1; 32]), "tar.gz"), 7)]);
         let first_day = first_day.map(day);
-        plan(selection, &Existing { state, objects: &objects, first_day, today: day("2026-02-01") })
+        plan(selection, &ExistingFiles { state, objects: &objects, first_day, today: day("2026-02-01") })
     }
 
     #[test]
@@ -267,7 +268,7 @@ mod tests {
         assert!(
             matches!(&plan.events[..], [PythonRecord::Mark(mark)] if mark.yanked.as_deref() == Some("bad"))
         );
-        // Other bytes replace the file.
+        // Different bytes replace the file.
         let plan = planned(&selection(vec![page_file("a-1.tar.gz", 9, UPLOADED)], &[]), &state(), None);
         assert_eq!((plan.fetches.len(), plan.events.len()), (1, 0));
     }

@@ -12,7 +12,7 @@ use crate::python::requirement::{Constraint, Requirement};
 use crate::python::requirements_file::{self, Entry};
 use crate::python::specifier::Specifiers;
 
-/// Maximum number of files that name each other.
+/// Maximum number of files that refer to each other.
 const MAX_FILES: usize = 100;
 /// File names of lock files, or their endings.
 const LOCK_FILES: [&str; 2] = [".toml", ".lock"];
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, rule: &Rule, output: Output) -> Result<Vec<Need>
             continue;
         }
         if read_paths.len() > MAX_FILES {
-            return Err(usage_error(format!("more than {MAX_FILES} files name each other")));
+            return Err(usage_error(format!("it includes more than {MAX_FILES} files")));
         }
         let bytes = std::fs::read(&path).map_err(|error| usage_error(error.to_string()))?;
         if is_lock_file(&path) {

@@ -22,7 +22,7 @@ pub(super) struct Need {
     pub(super) versions: Specifiers,
     /// Digests of the only files to take; empty for any.
     pub(super) digests: Vec<Sha256>,
-    /// Whether the file of the user names it; otherwise a package requires it.
+    /// Whether the file of `--file-in` names it; otherwise a package requires it.
     pub(super) is_requested: bool,
 }
 
@@ -43,7 +43,7 @@ impl Need {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
 
-    /// Whether pre-releases are as good as other versions: the specifiers name one.
+    /// Whether pre-releases are chosen like other versions: the specifiers name one.
     fn names_pre_release(&self) -> bool {
         self.versions.as_str().contains(|c: char| c.is_ascii_alphabetic())
     }
@@ -59,7 +59,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Parses versions of Python and platform tags; an empty list is any.
+    /// Parses versions of Python and platform tags; an empty list stands for all.
     pub(super) fn parse(pythons: &[String], platforms: &[String]) -> Result<Rule, BadTarget> {
         let files = FilesRule { platforms: platforms.to_vec(), pythons: pythons.to_vec(), sdists: true };
         let mut python_list = Vec::new();

@@ -28,12 +28,12 @@ pub(super) struct Source {
     upstream: Upstream,
     index: PythonIndex,
     url: Url,
-    /// Hosts, with or without a port, of which files are taken besides those of the index and of PyPI.
+    /// Hosts, with or without a port, from which files are accepted, in addition to those of the index and of PyPI.
     file_hosts: Vec<String>,
 }
 
 impl Source {
-    /// The index at an address, with or without `/simple` at its end.
+    /// Opens the index at an address, with or without `/simple` at its end.
     pub(super) fn new(
         upstream: Upstream,
         base_url: &str,
@@ -79,7 +79,7 @@ impl Source {
             return Err(self.refused(project, reason));
         };
         let name = project.clone();
-        // A large page takes a second of CPU.
+        // A large page takes a second of CPU time.
         let task = tokio::task::spawn_blocking(move || {
             let body = page.decoded(MAX_PAGE as u64)?;
             read::read(format, &body, &page.url, &name).map_err(|error| UpstreamError::Refused {
@@ -129,7 +129,7 @@ fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String)
     url.set_fragment(None);
     match url.scheme() {
         "file" => {
-            // SECURITY: only files below the directory. `Url` has removed `..`, but not that of `%2F..`.
+            // SECURITY: only files below the directory. `Url` has removed `..`, but not the encoded form `%2F..`.
             let decoded_path = percent_decode_str(url.path()).decode_utf8().map_err(|_| "is not UTF-8")?;
             let is_below = index.scheme() == "file"
                 && decoded_path.split('/').all(|part| part != "..")

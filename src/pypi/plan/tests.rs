@@ -40,8 +40,13 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     }
 }
 
-const FIRST: Instants =
-    Instants { seal: None, valid_at: 200, head: 200, shows_young: false, dates_first_yanks: false };
+const FIRST: Instants = Instants {
+    seal: None,
+    valid_at: 200,
+    head: 200,
+    lists_recent_files: false,
+    begins_yanks_at_reading: false,
+};
 const LATER: Instants = Instants { seal: Some(100), ..FIRST };
 
 fn end(from: i64, at: i64) -> FileRowChange {
@@ -62,25 +67,25 @@ fn introduced(plan: &Plan) -> i64 {
 }
 
 #[test]
-fn a_first_look_lists_files_from_their_upload_on() {
+fn a_first_reading_lists_files_from_their_upload_on() {
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(7))], FIRST)), 7);
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(700))], FIRST)), 700, "not visible yet");
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], FIRST)), 199, "the history begins now");
 }
 
 #[test]
-fn yanks_that_the_first_look_finds_may_begin_with_it() {
-    let dated = Instants { dates_first_yanks: true, ..FIRST };
-    let later = Instants { dates_first_yanks: true, ..LATER };
+fn yanks_that_the_first_reading_finds_may_begin_with_it() {
+    let dated = Instants { begins_yanks_at_reading: true, ..FIRST };
+    let later = Instants { begins_yanks_at_reading: true, ..LATER };
     let yanked = |uploaded| PageRow { yanked: Some("bad".to_owned()), ..row("a", uploaded) };
     for (page_row, instants, expected) in [
         (yanked(Some(7)), FIRST, None),
         (yanked(Some(7)), dated, Some(199)),
         (row("a", Some(7)), dated, None),
-        // The history begins with the look, or is not visible yet.
+        // The history begins with the reading, or is not visible yet.
         (yanked(None), dated, None),
         (yanked(Some(700)), dated, None),
-        // Later looks date what they find.
+        // Later readings give the yanks that they find their own time.
         (yanked(Some(7)), later, None),
     ] {
         let plan = plan(Vec::new(), vec![page_row], instants);
@@ -256,14 +261,15 @@ impl Rows {
 }
 
 proptest! {
-    /// Random pages at increasing instants: what was final never changes, and the newest point is the page.
+    /// Applies random pages at increasing instants: final answers never change, and the newest point is the
+    /// page.
     #[test]
     fn final_answers_never_change(
         readings in proptest::collection::vec(
             (proptest::collection::btree_map(0_u8..6, (0_i64..900, proptest::option::of(0_u8..3)), 0..6), 1_i64..50),
             1..8,
         ),
-        dates_first_yanks in proptest::bool::ANY,
+        begins_yanks_at_reading in proptest::bool::ANY,
     ) {
         let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
         // A name keeps its upload time.
@@ -278,7 +284,8 @@ proptest! {
                     PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
                 })
                 .collect();
-            let instants = Instants { seal, valid_at, head: valid_at, shows_young: false, dates_first_yanks };
+            let (head, lists_recent_files) = (valid_at, false);
+            let instants = Instants { seal, valid_at, head, lists_recent_files, begins_yanks_at_reading };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
@@ -293,9 +300,11 @@ proptest! {
 }
 
 #[test]
-fn a_file_younger_than_the_head_is_listed_at_once_on_request() {
-    for (shows_young, seal, expected) in [(false, None, 500), (true, None, 199), (true, Some(150), 199)] {
-        let instants = Instants { seal, shows_young, ..FIRST };
+fn a_file_newer_than_the_head_is_listed_immediately_on_request() {
+    for (lists_recent_files, seal, expected) in
+        [(false, None, 500), (true, None, 199), (true, Some(150), 199)]
+    {
+        let instants = Instants { seal, lists_recent_files, ..FIRST };
         let facts = FileFacts::default().uploaded_at(Timestamp(500));
         assert_eq!(instants.begin(&facts), expected);
     }

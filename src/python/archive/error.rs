@@ -12,7 +12,7 @@ pub enum PackageError {
     /// A malformed zip or tar file, or a limit.
     #[error("{}", container_text(.0))]
     Container(#[source] ArchiveError),
-    /// The content has another format than the extension.
+    /// The format of the content differs from the extension.
     #[error("'{file}' is not {expected}; copy or download the file again")]
     OtherFormat {
         /// The file name.
@@ -29,7 +29,7 @@ pub enum PackageError {
     /// The metadata is not usable.
     #[error(transparent)]
     Metadata(#[from] BadMetadata),
-    /// The version is not one of PEP 440.
+    /// The version is not valid by PEP 440.
     #[error(transparent)]
     Version(#[from] BadVersion),
     /// The license expression is malformed.
@@ -55,7 +55,7 @@ pub enum PackageError {
     /// A source distribution has several top folders.
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
-    /// The metadata has another name than the file.
+    /// The name in the metadata differs from that of the file.
     #[error(
         "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
@@ -65,7 +65,7 @@ pub enum PackageError {
         /// The file name.
         file: String,
     },
-    /// The metadata has another version than the file.
+    /// The version in the metadata differs from that of the file.
     #[error(
         "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]

@@ -1,4 +1,4 @@
-//! Wheels and source distributions: read without unpacking, with bounded memory. `read` makes all
+//! Wheels and source distributions, read without unpacking and with bounded memory. `read` makes all
 //! checks of an upload, `read_metadata` reads only the metadata of a published file.
 
 mod error;

@@ -75,7 +75,7 @@ pub fn read(
     }
     let mut notices = Vec::new();
     if !name.is_normal() {
-        notice(&mut notices, || format!("the file name '{file}' is not in normal form"));
+        notice(&mut notices, || format!("the file name '{file}' is not normalized"));
     }
     if file.extension() != ".tar.gz" {
         notice(&mut notices, || format!("'{file}' is not a .tar.gz file; PyPI does not accept it"));

@@ -58,7 +58,7 @@ pub fn read(
     let folder = dist_info(&zip, &name, file)?;
     let mut notices = Vec::new();
     if !name.is_normal() {
-        notice(&mut notices, || format!("the file name '{file}' is not in normal form"));
+        notice(&mut notices, || format!("the file name '{file}' is not normalized"));
     }
     let metadata_raw = member(&zip, &folder, "METADATA")?.read(source, limits.description)?;
     let metadata = Metadata::parse(&metadata_raw)?;
@@ -70,7 +70,8 @@ pub fn read(
     if let Some(member) = find(&zip, &format!("{folder}/entry_points.txt")) {
         check_entry_points(&member.read(source, MAX_METADATA)?)?;
     }
-    // SECURITY: a wheel may have 400,000 members, as many fields License-File and millions of rows in RECORD.
+    // SECURITY: a wheel may have 400,000 members, as many License-File fields, and millions of rows in
+    // RECORD.
     let members: HashSet<&str> = zip.members.iter().map(|member| member.name.as_str()).collect();
     if metadata.metadata_version >= (2, 4) {
         for path in &metadata.license_files {
@@ -86,8 +87,8 @@ pub fn read(
     Ok(PackageArchive { metadata, metadata_raw, notices })
 }
 
-/// Returns the folder with metadata, whose spelling may differ from that of the file name. Vendored packages may have such
-/// folders at deeper levels.
+/// Returns the folder with metadata, whose spelling may differ from that of the file name. Vendored packages may have
+/// such folders at deeper levels.
 fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, PackageError> {
     let top_folders = zip.members.iter().filter_map(|member| Some(member.name.split_once('/')?.0));
     let folders: BTreeSet<&str> = top_folders.filter(|top| top.ends_with(DIST_INFO)).collect();

@@ -1,5 +1,5 @@
-//! Definitions of curated sources of Python packages: requirements files and lock files, what they allow of each
-//! project, and the plan of an update. Pure.
+//! Definitions of curated sources of Python packages: requirements files and lock files, the files of each project that
+//! they allow, and the plan of an update. Pure.
 
 pub mod plan;
 pub mod rule;
@@ -19,7 +19,7 @@ use rule::{Alternative, Rule};
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
 
-/// Maximum number of files of a definition, and so the depth of files that name each other.
+/// Maximum number of files of a definition, and so the depth of files that refer to each other.
 const MAX_FILES: usize = 100;
 /// Maximum number of different lines for one project, and of digests on one line.
 const MAX_LINES: usize = 1000;
@@ -35,11 +35,11 @@ pub type NamedFile<'a> = (&'a str, &'a [u8]);
 /// A definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definition {
-    /// What it allows, by project.
+    /// The rules, by project.
     pub rules: BTreeMap<NormalName, Rule>,
-    /// Where each project is named first, for messages: the file and the line.
+    /// The position at which each project is first named, for messages: the file and the line.
     pub origins: BTreeMap<NormalName, String>,
-    /// What was left out or ignored, for people.
+    /// Notices for people about omitted and ignored parts.
     pub notices: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ pub enum BadDefinition {
         #[source]
         error: BadSpecifier,
     },
-    /// A file that another one names was not sent.
+    /// A file to which another file refers was not sent.
     #[error("{file}, line {line}: the file '{path}' is missing; write its lines in place of this one")]
     Missing {
         /// The file.
@@ -83,7 +83,7 @@ pub enum BadDefinition {
         /// The path as written.
         path: String,
     },
-    /// A lock file as constraints, which would add its packages.
+    /// A lock file is used as constraints; it would add its packages.
     #[error(
         "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
     )]
@@ -95,7 +95,7 @@ pub enum BadDefinition {
         /// The path as written.
         path: String,
     },
-    /// `--strict` needs digests.
+    /// The lock file has no digest, which `--strict` requires.
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
     )]
@@ -105,10 +105,10 @@ pub enum BadDefinition {
         /// The project.
         name: NormalName,
     },
-    /// No project.
+    /// The definition contains no project.
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
-    /// A NUL character, which no database stores in a text.
+    /// A file contains a NUL character, which databases do not store in a text.
     #[error("{0}: there is a NUL character; remove it, definitions are plain text")]
     Nul(String),
     /// Too many files.
@@ -134,14 +134,14 @@ pub enum BadDefinition {
     TooMany(usize),
 }
 
-/// How a definition is read.
+/// The options of reading a definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Of a lock file, only the files whose digest it has; otherwise all files of its versions.
+    /// Whether a lock file allows only the files whose digest it has; otherwise all files of its versions.
     pub strict: bool,
 }
 
-/// Returns where a NUL character is.
+/// Returns the error for the first NUL character of a file.
 fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
     let origin = if name.contains('\0') {
         format!("the file name '{}'", name.escape_debug())
@@ -209,7 +209,7 @@ struct Reader<'a> {
     constraints: BTreeMap<NormalName, (String, Alternative)>,
     /// The files that were read, as requirements or as constraints.
     read: HashSet<(String, bool)>,
-    /// The origin of the first marker, and the number of all.
+    /// The origin of the first marker, and the number of markers.
     markers: Option<(String, usize)>,
 }
 
@@ -348,7 +348,7 @@ fn is_lock_file(bytes: &[u8]) -> bool {
     first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
 }
 
-/// Returns a requirements file with these rules, for a definition that was changed by single packages.
+/// Returns a requirements file with these rules, for a definition whose packages were changed one by one.
 #[must_use]
 pub fn requirements(rules: &BTreeMap<NormalName, Rule>) -> String {
     rules.iter().map(|(name, rule)| rule.requirements(name.as_str())).collect()

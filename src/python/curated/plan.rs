@@ -1,4 +1,4 @@
-//! The plan of an update of a curated source: what its new definition changes, and what prevents it.
+//! The plan of an update of a curated source: the changes of its new definition, and the problems that prevent it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::python::version::Version;
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
 
-/// What is known of a project of the base at its state.
+/// The facts about a project of the base at its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseProject {
     /// The base does not list it.
@@ -33,12 +33,12 @@ pub struct BaseFile {
     pub sha256: Sha256,
 }
 
-/// How an update changes a project.
+/// The change of a project by an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowState {
     /// It was not in the source.
     Added,
-    /// Other files are allowed.
+    /// Different files are allowed.
     Changed,
     /// It is no longer in the source.
     Removed,
@@ -51,7 +51,7 @@ pub enum RowState {
 pub struct PlanRow {
     /// The project.
     pub name: NormalName,
-    /// The allowed versions, for people.
+    /// The allowed versions, for display.
     pub constraint: String,
     /// The number of allowed files; `None` if they were not read.
     pub files: Option<usize>,
@@ -66,7 +66,7 @@ pub struct PlanRow {
 pub struct Plan {
     /// The projects by name.
     pub rows: Vec<PlanRow>,
-    /// What prevents the update.
+    /// The problems that prevent the update.
     pub problems: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ pub fn plan(
     plan
 }
 
-/// The highest version that is no pre-release, else the highest one.
+/// The highest version that is not a pre-release, else the highest one.
 fn newest(files: &[&BaseFile]) -> Option<String> {
     let versions = files.iter().map(|file| &file.version);
     let newest = versions.max_by_key(|version| (!version.is_pre_release(), *version));
@@ -177,7 +177,7 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
                 let hint = if nearest.is_empty() {
                     "it has no files".to_owned()
                 } else {
-                    format!("near versions are {}", nearest.join(", "))
+                    format!("the closest versions are {}", nearest.join(", "))
                 };
                 format!("there is no '{name}{versions}' ({hint})")
             };
@@ -186,7 +186,7 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
     }
 }
 
-/// The versions around the requested one, or the highest ones.
+/// Returns the versions around the requested one, or the highest ones.
 fn nearest(alternative: &Alternative, files: &[BaseFile]) -> Vec<String> {
     let mut versions: Vec<&Version> = files.iter().map(|file| &file.version).collect();
     versions.sort();

@@ -1,5 +1,5 @@
-//! What a definition allows of a project. A rule is stored as text, one alternative on each line: version specifiers,
-//! then digests, each as `--hash=sha256:…`; an empty line allows all files.
+//! The rule of a definition for a project: the files that it allows. A rule is stored as text, one alternative on
+//! each line: version specifiers, then digests, each as `--hash=sha256:…`; an empty line allows all files.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl Alternative {
     /// Creates an alternative. White space and parentheses of old metadata are left out of the text.
     ///
     /// # Errors
-    /// The specifiers have a clause that is none.
+    /// A clause of the specifiers is invalid.
     pub fn new(versions: &str, mut sha256: Vec<Sha256>) -> Result<Alternative, BadSpecifier> {
         let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
         let versions: String = versions.chars().filter(is_kept).collect();
@@ -73,7 +73,8 @@ impl Alternative {
         self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
     }
 
-    /// Returns what both allow; digests of a restriction only count if the alternative has none.
+    /// Returns the alternative with the files that both allow; digests of a restriction are used only if the
+    /// alternative has none.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };
@@ -102,14 +103,14 @@ impl Rule {
         Ok(Rule { alternatives })
     }
 
-    /// Adds an alternative, unless it is there.
+    /// Adds an alternative, unless the rule contains it.
     pub fn add(&mut self, alternative: Alternative) {
         if !self.alternatives.contains(&alternative) {
             self.alternatives.push(alternative);
         }
     }
 
-    /// Removes what a restriction does not allow from every alternative.
+    /// Removes the files that a restriction does not allow from every alternative.
     ///
     /// # Errors
     /// The specifiers together are too long.

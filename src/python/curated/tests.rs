@@ -120,7 +120,7 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
             false,
             "r.txt, line 2: the constraints 'pdm.lock' are a lock file; name it with -r",
         ),
-        (&[("x.lock", "[tool]\n")][..], false, "x.lock: this is no lock file of a known format"),
+        (&[("x.lock", "[tool]\n")][..], false, "x.lock: this is not a lock file of a known format"),
         (&[("pdm.lock", pdm)][..], true, "pdm.lock (pdm.lock): the lock file has no SHA-256 of 'odd'"),
     ] {
         let text = refusal(files, strict);
@@ -157,7 +157,7 @@ fn a_plan_states_what_changes_with_files_and_newest_version() {
 }
 
 #[test]
-fn what_does_not_exist_is_a_problem_with_the_line_and_near_versions() {
+fn a_missing_package_or_version_is_a_problem_with_the_line_and_near_versions() {
     let files = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0"].map(|version| file(version, 1));
     let files = BaseProject::Files(files.to_vec());
     let digest = "ff".repeat(32);
@@ -170,9 +170,13 @@ fn what_does_not_exist_is_a_problem_with_the_line_and_near_versions() {
         (
             "odd==1.2.5",
             files.clone(),
-            "r.txt, line 1: there is no 'odd==1.2.5' (near versions are 1.1, 1.2, 1.3, 1.4) at 2024-01-31; change",
+            "r.txt, line 1: there is no 'odd==1.2.5' (the closest versions are 1.1, 1.2, 1.3, 1.4) at 2024-01-31; change",
         ),
-        ("odd>9", files.clone(), "r.txt, line 1: there is no 'odd>9' (near versions are 1.2, 1.3, 1.4, 2.0)"),
+        (
+            "odd>9",
+            files.clone(),
+            "r.txt, line 1: there is no 'odd>9' (the closest versions are 1.2, 1.3, 1.4, 2.0)",
+        ),
         (
             &*format!("odd==1.0 --hash=sha256:{digest}"),
             files,

@@ -59,18 +59,18 @@ pub struct LockedPackage {
 pub struct LockedFile {
     /// The file name; `None` in `Pipfile.lock`, which has only digests.
     pub name: Option<String>,
-    /// The SHA-256; `None` if the lock file has only other digests.
+    /// The SHA-256; `None` if the lock file has only digests of other algorithms.
     pub sha256: Option<Sha256>,
     /// Size in bytes, if stated.
     pub size: Option<u64>,
 }
 
-/// A package that is not taken.
+/// A package that is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedPackage {
     /// The name as written.
     pub name: String,
-    /// Where it comes from instead: a checkout, an address, a directory.
+    /// The other origin: a checkout, an address, a directory.
     pub reason: &'static str,
 }
 
@@ -83,7 +83,7 @@ pub enum BadLockFile {
     /// The file is not UTF-8.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
-    /// The text is neither TOML nor JSON, or a value has another type.
+    /// The text is neither TOML nor JSON, or a value has the wrong type.
     #[error("line {line}: {message}; lock the project again with its tool")]
     Syntax {
         /// The line.
@@ -93,7 +93,7 @@ pub enum BadLockFile {
     },
     /// The text has no known format.
     #[error(
-        "this is no lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
+        "this is not a lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
     )]
     Unknown,
     /// A version of the format that is not supported.
@@ -103,7 +103,7 @@ pub enum BadLockFile {
         kind: LockKind,
         /// The version of the file.
         version: String,
-        /// The version that is read.
+        /// The supported version.
         supported: &'static str,
     },
     /// A package whose name is not valid.
@@ -149,7 +149,7 @@ impl fmt::Display for LockKind {
 /// Parses a lock file.
 ///
 /// # Errors
-/// [`BadLockFile`], for the first defect. Nothing is taken from a file of an unknown version.
+/// [`BadLockFile`], for the first defect. A file of an unknown version is refused as a whole.
 pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
     if bytes.len() > MAX_FILE {
         return Err(BadLockFile::TooLarge(bytes.len()));

@@ -23,7 +23,7 @@ struct HeadMetadata {
     /// Of Poetry.
     #[serde(rename = "lock-version")]
     lock_version: Option<IgnoredAny>,
-    /// Of Poetry; PDM has `content_hash`.
+    /// Of Poetry; in lock files of PDM the key is `content_hash`.
     #[serde(rename = "content-hash")]
     content_hash: Option<IgnoredAny>,
     /// Of PDM.
@@ -32,7 +32,7 @@ struct HeadMetadata {
 }
 
 impl Head {
-    /// The format of the file.
+    /// Returns the format of the file.
     pub(super) fn kind(&self) -> Result<LockKind, BadLockFile> {
         if self.lock_version.is_some() || self.packages.is_some() {
             return Ok(LockKind::Pylock);
@@ -87,7 +87,7 @@ struct RawPackage {
     /// Of uv: alternatives.
     #[serde(default, rename = "resolution-markers")]
     resolution_markers: Vec<String>,
-    /// Of PDM: where a package comes from that is not from an index.
+    /// Of PDM: the origin of a package that is not from an index.
     git: Option<IgnoredAny>,
     url: Option<IgnoredAny>,
     path: Option<IgnoredAny>,
@@ -147,7 +147,7 @@ pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile>
     Ok(lock)
 }
 
-/// Returns where a package comes from that is not from an index.
+/// Returns the origin of a package that is not from an index.
 fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
     const GIT: &str = "it is from a git repository";
     const URL: &str = "it is from an address";

@@ -11,7 +11,8 @@ fn read(text: &str) -> LockFile {
     parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// Each package in one line: name, version, marker, and its files with the first two digits of their digests.
+/// Returns each package in one line: name, version, marker, and its files with the first two digits of their
+/// digests.
 fn summary(lock: &LockFile) -> String {
     let line = |package: &LockedPackage| {
         let files = package.files.iter().map(|file| {

@@ -1,4 +1,4 @@
-//! What the formats share: TOML with line numbers, digests, and file names in addresses.
+//! Functions that the formats share: TOML with line numbers, digests, and file names in addresses.
 
 use serde::de::DeserializeOwned;
 

@@ -1,6 +1,6 @@
 //! Header fields and body of METADATA and PKG-INFO (PyPA: core metadata; the format of RFC 822 mail headers).
 
-/// A header field with its unfolded value: continuation lines are joined by line feeds, without their indentation mark.
+/// A header field with its unfolded value: continuation lines are joined by line feeds, without their indentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// The name as written.
@@ -66,7 +66,7 @@ fn first_line(text: &str) -> (&str, &str) {
     (line, rest.strip_prefix("\r\n").unwrap_or(&rest[1..]))
 }
 
-/// Removes the indentation mark of a continuation line: eight spaces, or seven and a bar, in descriptions; otherwise one
+/// Removes the indentation of a continuation line: eight spaces, or seven and a bar, in descriptions; otherwise one
 /// space or tab.
 fn continuation(line: &str) -> &str {
     line.strip_prefix("        ")
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_field_begins_the_body() {
+    fn a_line_that_is_not_a_field_begins_the_body() {
         let headers = Headers::parse(b"A: 1\nno field here\nB: 2\n");
         assert_eq!((headers.fields.len(), &*headers.body), (1, "no field here\nB: 2\n"));
         let headers = Headers::parse(b" A: 1\n");

@@ -1,5 +1,5 @@
-//! Core metadata of a distribution: METADATA of a wheel, PKG-INFO of a source distribution (PyPA: core metadata, versions
-//! 1.0 to 2.6; later minor versions are read as 2.6).
+//! Core metadata of a distribution: METADATA of a wheel, PKG-INFO of a source distribution (PyPA: core metadata,
+//! versions 1.0 to 2.6; later minor versions are read as 2.6).
 
 pub mod header;
 
@@ -8,7 +8,7 @@ use super::name::NormalName;
 use super::version::Version;
 use header::Headers;
 
-/// Maximum size of a metadata file, in bytes; those on PyPI have at most 1 MB of description.
+/// Maximum size of a metadata file, in bytes; descriptions on PyPI have at most 1 MB.
 pub const MAX_METADATA: u64 = 4 << 20;
 
 /// The metadata of one distribution. Texts are as written, without white space around them; fields with the value
@@ -98,7 +98,7 @@ pub enum BadMetadata {
     /// `Name` is not the name of a project.
     #[error("the metadata has the field Name: {0}")]
     Name(#[from] super::name::BadName),
-    /// `Version` is too long, or has characters that occur in no version.
+    /// `Version` is too long, or contains invalid characters.
     #[error("the metadata has Version '{0}', which is not a version")]
     Version(String),
 }
@@ -199,8 +199,8 @@ impl Metadata {
         self.name.parse()
     }
 
-    /// Returns true if a field of a source distribution has the same value in every wheel built from it: since version 2.2,
-    /// unless `Dynamic` names it.
+    /// Returns true if a field of a source distribution has the same value in every wheel built from it: since version
+    /// 2.2, unless `Dynamic` names it.
     #[must_use]
     pub fn is_static(&self, field: &str) -> bool {
         self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))

@@ -116,7 +116,7 @@ impl JsonFile {
 /// A value of any type; of a map, only the entries that are texts or numbers are stored.
 #[derive(Debug, Default)]
 pub(super) enum Value {
-    /// `null`, or a type that no key has.
+    /// `null`, or a value of an unexpected type.
     #[default]
     Missing,
     Bool(bool),

@@ -1,8 +1,8 @@
-//! A tokenizer for the HTML of simple pages: start tags with attributes, texts and comments. It accepts any text; end tags
-//! and doctypes are skipped.
+//! A tokenizer for the HTML of simple pages: start tags with attributes, texts and comments. It accepts any text; end
+//! tags and doctypes are skipped.
 //!
-//! No crate fits: browser parsers repair markup in ways that installers do not, and small ones do not decode character
-//! references.
+//! No crate is suitable: browser parsers repair markup in ways that installers do not, and small ones do not decode
+//! character references.
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Token<'a> {
     End(&'a str),
     /// Text between tags, not decoded.
     Text(&'a str),
-    /// The inside of `<!-- … -->`.
+    /// The content of `<!-- … -->`.
     Comment(&'a str),
 }
 

@@ -16,7 +16,7 @@ pub const API_VERSION: &str = "1.4";
 pub struct ProjectPage {
     /// The project.
     pub name: NormalName,
-    /// A number that grows with every change of the project: PyPI's serial.
+    /// PyPI's serial: a number that increases with every change of the project.
     pub last_serial: Option<u64>,
     /// The status.
     pub status: ProjectStatus,
@@ -151,10 +151,10 @@ pub struct Yank {
     pub reason: String,
 }
 
-/// What a page states about the metadata file beside a distribution (PEP 658, 714).
+/// The statement of a page about the metadata file of a distribution (PEP 658, 714).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetadataFile {
-    /// There is none.
+    /// No metadata file is declared.
     #[default]
     None,
     /// It exists, without a declared SHA-256.

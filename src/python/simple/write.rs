@@ -87,7 +87,7 @@ fn anchor(file: &PageFile, out: &mut String) {
         attribute("data-core-metadata", &metadata, out);
     }
     if let Some(yank) = &file.yanked {
-        // Without a value, pip reads the file as not yanked.
+        // Without a value, pip treats the file as not yanked.
         attribute("data-yanked", &yank.reason, out);
     }
     if let Some(url) = &file.provenance {

@@ -35,7 +35,7 @@ impl FileHasher {
         self.blake2.update(bytes);
     }
 
-    /// The digests of all bytes.
+    /// Returns the digests of all bytes.
     #[must_use]
     pub fn finish(self) -> FileDigests {
         FileDigests {
@@ -52,7 +52,8 @@ impl fmt::Debug for FileHasher {
     }
 }
 
-/// The bytes of a digest in hexadecimal or, as old clients write MD5, in Base64. `None` if it is neither.
+/// Returns the bytes of a digest in hexadecimal or, as old clients write MD5, in Base64. `None` if it is
+/// neither.
 #[must_use]
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];

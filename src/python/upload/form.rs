@@ -1,5 +1,5 @@
-//! The fields of an upload (PyPI's upload API), and their comparison with the file. What a package states about itself is
-//! taken from the file; the form only has to agree with it.
+//! The fields of an upload (PyPI's upload API), and their comparison with the file. The metadata of a package
+//! is taken from the file; the form only has to agree with it.
 
 use super::digest::{FileDigests, decode};
 use crate::python::file_name::{FileKind, FileName};
@@ -10,11 +10,11 @@ use crate::python::version::Version;
 pub const CONTENT: &str = "content";
 /// The field with attestations (PEP 740).
 pub const ATTESTATIONS: &str = "attestations";
-/// Largest number of fields.
+/// Maximum number of fields.
 pub const MAX_FIELDS: usize = 2_000;
-/// Largest size of a field, in bytes: a description.
+/// Maximum size of a field, in bytes: a description.
 pub const MAX_FIELD: u64 = 1 << 20;
-/// Largest size of all fields together, in bytes.
+/// Maximum size of all fields together, in bytes.
 pub const MAX_FIELD_SUM: u64 = 4 << 20;
 
 /// The fields that are compared; all others are ignored.
@@ -29,7 +29,7 @@ const FIELDS: [&str; 9] = [
     "sha256_digest",
     "blake2_256_digest",
 ];
-/// Largest size of a compared field, in bytes.
+/// Maximum size of a compared field, in bytes.
 const MAX_VALUE: usize = 1 << 10;
 /// The `pyversion` of a source distribution.
 const SOURCE: &str = "source";
@@ -40,34 +40,34 @@ pub struct UploadForm {
     values: [Option<String>; FIELDS.len()],
 }
 
-/// Why an upload is refused.
+/// The reason why an upload is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpload {
     /// A registration, which old clients send. The text is PyPI's.
     #[error("Project pre-registration is no longer required or supported, upload your files instead.")]
     Registration,
-    /// Another action than an upload.
+    /// An action other than an upload.
     #[error("the upload has the :action '{0}'; file_upload is supported")]
     Action(String),
-    /// Another protocol. The text is PyPI's.
+    /// An unknown protocol. The text is PyPI's.
     #[error("Unknown protocol version.")]
     Protocol,
     /// A field is missing or empty.
     #[error("the upload has no field {0}")]
     Missing(&'static str),
-    /// A field that may occur once.
+    /// A field that may occur only once is repeated.
     #[error("the upload has the field {0} more than once")]
     Repeated(&'static str),
-    /// A compared field that is too long or not UTF-8.
-    #[error("the field {0} of the upload is not a text of at most {MAX_VALUE} bytes")]
+    /// A compared field is too long or not UTF-8.
+    #[error("the field {0} of the upload is not UTF-8 text of at most {MAX_VALUE} bytes")]
     Value(&'static str),
-    /// No file.
+    /// The form contains no file.
     #[error("the upload has no file; the field content is missing")]
     NoFile,
-    /// A file without a name.
+    /// The file has no name.
     #[error("the field content of the upload has no file name")]
     NoFileName,
-    /// A second file.
+    /// The form contains a second file.
     #[error("the upload has more than one file; upload each file by itself")]
     SecondFile,
     /// Too many fields.
@@ -79,13 +79,13 @@ pub enum BadUpload {
     /// All fields together are too large.
     #[error("the fields of the upload have more than {MAX_FIELD_SUM} bytes together")]
     TooLarge,
-    /// Attestations, which are not stored. The first words are PyPI's.
+    /// The form contains attestations, which are not stored. The first words are PyPI's.
     #[error(
         "Invalid attestations supplied during upload: this server does not store attestations; upload without them \
          (uv publish --no-attestations, twine upload without --attestations)"
     )]
     Attestations,
-    /// The file is not what `filetype` says.
+    /// The type of the file differs from `filetype`.
     #[error("the upload has the filetype '{declared}', but '{file}' is of the type {actual}")]
     FileType {
         /// In the form.
@@ -98,7 +98,7 @@ pub enum BadUpload {
     /// The `pyversion` of a source distribution.
     #[error("the upload has the pyversion '{0}'; that of a source distribution is 'source'")]
     PyVersion(String),
-    /// The package in the file has another name or version.
+    /// The name or version of the package in the file differs.
     #[error("the upload has the {field} '{declared}', but the package in '{file}' has '{actual}'")]
     Other {
         /// `name` or `version`.
@@ -110,10 +110,10 @@ pub enum BadUpload {
         /// In the metadata of the file.
         actual: String,
     },
-    /// A digest that is not one.
+    /// A digest is malformed.
     #[error("the field {0} of the upload is not a digest in hexadecimal")]
     Digest(&'static str),
-    /// The received bytes have another digest.
+    /// The received bytes have a different digest.
     #[error(
         "the received file has another digest than the field {field} declares ({actual}): the file was changed during the transfer; \
          upload it again"
@@ -127,7 +127,7 @@ pub enum BadUpload {
 }
 
 impl UploadForm {
-    /// The name of a field if it is compared.
+    /// Returns the name of a field if it is compared.
     #[must_use]
     pub fn compared(field: &str) -> Option<&'static str> {
         FIELDS.into_iter().find(|name| *name == field)
@@ -150,7 +150,7 @@ impl UploadForm {
         Ok(())
     }
 
-    /// The value of a field; `None` if it is missing or empty.
+    /// Returns the value of a field; `None` if it is missing or empty.
     fn value(&self, field: &str) -> Option<&str> {
         let at = FIELDS.iter().position(|name| *name == field)?;
         self.values.get(at)?.as_deref().filter(|value| !value.is_empty())
@@ -160,7 +160,7 @@ impl UploadForm {
         self.value(field).ok_or(BadUpload::Missing(field))
     }
 
-    /// Checks action and protocol: a request of another kind has no file.
+    /// Checks action and protocol: a request of a different kind has no file.
     ///
     /// # Errors
     /// [`BadUpload::Registration`], [`BadUpload::Action`], [`BadUpload::Protocol`].
@@ -196,7 +196,7 @@ impl UploadForm {
         self.check_digest("md5_digest", digests.md5.0, &digests.md5)
     }
 
-    /// Compares a digest; any may be missing, as some systems have no MD5.
+    /// Compares a digest; each digest may be missing, because some systems have no MD5.
     fn check_digest<const N: usize>(
         &self,
         field: &'static str,
@@ -239,7 +239,7 @@ impl UploadForm {
     }
 }
 
-/// A text of a client, for repetition in a refusal.
+/// Returns the beginning of a text of a client, for an error message.
 fn excerpt(text: &str) -> String {
     text.escape_debug().take(80).collect()
 }
@@ -249,7 +249,7 @@ mod tests {
     use super::super::digest::FileHasher;
     use super::*;
 
-    /// A form with these changes; a field with an empty value is missing.
+    /// Returns a form with these changes; a field with an empty value is missing.
     fn form(changes: &[(&'static str, &str)]) -> UploadForm {
         let mut form = UploadForm::default();
         let fields = [

@@ -1,15 +1,15 @@
-//! An incremental reader of `multipart/form-data` (RFC 7578, RFC 2046) with bounded memory: it buffers the head of one part
-//! or a piece of content, never a whole part. Pure: bytes are pushed, events are taken.
+//! An incremental reader of `multipart/form-data` (RFC 7578, RFC 2046) with bounded memory: it buffers the head of one
+//! part or a piece of content, never a whole part. Pure: bytes are pushed, events are taken.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
-/// Largest head of a part, and text before the first one, in bytes.
+/// Maximum size of the head of a part, and of the text before the first part, in bytes.
 const MAX_HEAD: usize = 16 << 10;
-/// Longest boundary, in bytes (RFC 2046, 5.1.1).
+/// Maximum length of a boundary, in bytes (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// What follows in a form.
+/// The next part of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A part begins.
@@ -31,21 +31,21 @@ pub struct PartHead {
     pub file: Option<String>,
 }
 
-/// Why bytes are not a form.
+/// The reason why bytes are not a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadForm {
-    /// Another `Content-Type`.
+    /// The `Content-Type` is not that of a form.
     #[error(
         "an upload has the Content-Type multipart/form-data; use twine, uv publish or another upload client"
     )]
     OtherType,
-    /// No boundary, or one that RFC 2046 does not allow.
+    /// The boundary is missing, or RFC 2046 does not allow it.
     #[error("the Content-Type of the upload has no valid boundary")]
     Boundary,
-    /// The end of the bytes before the end of the form.
+    /// The bytes end before the form.
     #[error("the upload is incomplete: its last boundary is missing; upload the file again")]
     Incomplete,
-    /// Bytes before the first boundary, or a head that is too long.
+    /// The bytes before the first boundary, or a head, are too long.
     #[error("the upload has no boundary where a part must begin")]
     NoPart,
     /// A head that cannot be read.
@@ -132,7 +132,7 @@ impl FormReader {
         }
     }
 
-    /// The error of a form whose bytes end here; `None` if it is complete.
+    /// Returns the error of a form whose bytes end here; `None` if it is complete.
     #[must_use]
     pub fn end(&self) -> Option<BadForm> {
         (self.position != Position::End).then_some(BadForm::Incomplete)
@@ -228,7 +228,7 @@ fn part_head(bytes: &[u8]) -> Result<PartHead, BadForm> {
     Ok(PartHead { name, file: only(&parameters, "filename")?.map(str::to_owned) })
 }
 
-/// The value of a parameter that may occur once: two readers could disagree about which one counts.
+/// Returns the value of a parameter that may occur only once: programs could differ in the one that they use.
 fn only<'a>(parameters: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, BadForm> {
     let mut values = parameters.iter().filter(|(other, _)| other == name);
     let first = values.next().map(|(_, value)| value.as_str());
@@ -280,7 +280,7 @@ mod tests {
         content-type: application/octet-stream\r\nCONTENT-DISPOSITION: Form-Data; filename=\"a\\\"b; c.whl\"; Name=content\r\n\
         \r\nPK\r\n--x \r\n--x\r\n\r\n--x y\r\nContent-Disposition: form-data; name=empty\r\n\r\n\r\n--x y--\r\nrest";
 
-    /// The parts of a form whose bytes arrive in these pieces.
+    /// Returns the parts of a form whose bytes arrive in these pieces.
     fn read(boundary: &str, pieces: &[&[u8]]) -> Result<Vec<(PartHead, Vec<u8>)>, BadForm> {
         let mut reader = FormReader::new(boundary);
         let mut parts: Vec<(PartHead, Vec<u8>)> = Vec::new();

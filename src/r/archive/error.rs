@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why an archive is refused.
+/// The reason why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The underlying reader failed.
@@ -155,7 +155,7 @@ pub enum ArchiveError {
     /// The name of the folder is not that of the package.
     #[error("DESCRIPTION has package '{package}', but the folder is '{folder}'; they must be the same")]
     OtherFolder {
-        /// From DESCRIPTION.
+        /// The package in DESCRIPTION.
         package: String,
         /// The top-level folder.
         folder: String,
@@ -163,9 +163,9 @@ pub enum ArchiveError {
     /// The name of the file does not match package and version.
     #[error("DESCRIPTION has '{package}' {version}, but the file is named '{file}'; rename the file")]
     OtherFileName {
-        /// From DESCRIPTION.
+        /// The package in DESCRIPTION.
         package: String,
-        /// From DESCRIPTION.
+        /// The version in DESCRIPTION.
         version: String,
         /// The file name.
         file: String,

@@ -82,7 +82,7 @@ pub struct LinkCheck {
     name_bytes: usize,
 }
 
-/// Largest total length of names in bytes; real packages need about ten kilobytes.
+/// Maximum total length of names in bytes; real packages need about ten kilobytes.
 const MAX_NAME_BYTES: usize = 16 << 20;
 
 impl LinkCheck {
@@ -103,7 +103,7 @@ impl LinkCheck {
         self.name_bytes <= MAX_NAME_BYTES
     }
 
-    /// Checks, after the last member, that no folder with members is a link, whichever of the two came first.
+    /// Checks, after the last member, that no folder with members is a link, in either order of the two.
     ///
     /// # Errors
     /// [`ArchiveError::ThroughLink`].

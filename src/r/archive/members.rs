@@ -52,7 +52,7 @@ impl Member {
     }
 }
 
-/// Largest total size in bytes of the extended headers (long names, pax records) before a member.
+/// Maximum total size in bytes of the extended headers (long names, pax records) before a member.
 const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Reads the members of an archive in order.
@@ -97,7 +97,7 @@ impl<R: Read> Members<R> {
             let error = |defect| ArchiveError::Tar { offset, defect };
             let Some(block) = self.block()? else {
                 if extensions.is_empty() && self.count > 0 {
-                    // No end mark: old tars omit it, and the compressed stream was intact.
+                    // No end mark: old tar programs omit it, and the compressed stream was intact.
                     self.is_finished = true;
                     return Ok(None);
                 }
@@ -211,7 +211,7 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// After the last member: returns the next bytes after the first block of the end mark, which unpackers ignore;
+    /// Returns, after the last member, the next bytes after the first block of the end mark, which unpackers ignore;
     /// `None` at the end of an intact stream.
     ///
     /// # Errors

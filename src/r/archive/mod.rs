@@ -19,7 +19,7 @@ pub use read::{
 pub struct Limits {
     /// The whole archive.
     pub inflated: u64,
-    /// Largest ratio to the compressed size, checked above 64 MiB.
+    /// Maximum ratio to the compressed size, checked above 64 MiB.
     pub ratio: u64,
     /// Number of members, directories included.
     pub members: u64,
@@ -28,14 +28,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Largest size of MD5, and of any of the three metadata files in a zip file.
+    /// Returns the maximum size of MD5, and of any of the three metadata files in a zip file.
     pub(in crate::r) fn large_metadata(&self) -> u64 {
         self.description << 4
     }
 }
 
 impl Default for Limits {
-    /// 16 GiB, 250 times, 400,000 members, 1 MiB: more than any package on CRAN or Bioconductor needs.
+    /// Returns 16 GiB, a ratio of 250, 400,000 members, 1 MiB: more than any package on CRAN or Bioconductor
+    /// needs.
     fn default() -> Limits {
         Limits { inflated: 16 << 30, ratio: 250, members: 400_000, description: 1 << 20 }
     }

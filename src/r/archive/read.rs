@@ -65,7 +65,7 @@ pub fn read(
     read_up_to(ReadExtent::Whole, source, file, limits)
 }
 
-/// How much of an archive is read.
+/// The part of an archive that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadExtent {
     /// The whole archive, fully checked.

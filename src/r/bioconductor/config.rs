@@ -32,7 +32,7 @@ pub struct VersionRow {
     pub last_build_day: Option<Day>,
 }
 
-/// Why a file is not a `config.yaml` of Bioconductor.
+/// The reason why a file is not a `config.yaml` of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
     /// The file is an HTML page.
@@ -114,7 +114,7 @@ impl Config {
         }
     }
 
-    /// Every version, newest first.
+    /// Returns every version, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &VersionRow> {
         self.versions.iter().rev()
     }
@@ -153,7 +153,7 @@ impl Config {
     }
 
     /// Returns the configuration as of a day: a version is not the release before its release date. Where dates are
-    /// missing, the present configuration applies.
+    /// missing, the current configuration applies.
     #[must_use]
     pub fn as_of(&self, day: Day) -> Config {
         let is_released = |row: &&VersionRow| row.release_day.is_some_and(|release_day| release_day <= day);

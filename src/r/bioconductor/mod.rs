@@ -139,13 +139,13 @@ pub struct Part {
 }
 
 impl Part {
-    /// All repositories of a version.
+    /// Returns the part with all repositories of a version.
     #[must_use]
     pub fn whole(version: Version) -> Part {
         Part { version, component: None }
     }
 
-    /// One repository of a version.
+    /// Returns the part with one repository of a version.
     #[must_use]
     pub fn single(version: Version, component: Component) -> Part {
         Part { version, component: Some(component) }

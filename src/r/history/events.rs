@@ -23,7 +23,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// Largest number of events of a package; packages of CRAN have a dozen at most.
+/// Maximum number of events of a package; packages of CRAN have a dozen at most.
 pub const MAX_EVENTS: usize = 1000;
 
 /// The events by package.

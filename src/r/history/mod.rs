@@ -1,6 +1,6 @@
 //! Reconstructs a mirror's history, the listed and archived files at the end of each day, from the times of its files.
 //!
-//! A file keeps its publication time when it is archived, so the present files of a mirror determine what it listed on
+//! A file keeps its publication time when it is archived, so the current files of a mirror determine its listing on
 //! every earlier day (rules and limits: `docs/admin/history.md`).
 
 pub mod events;
@@ -13,8 +13,8 @@ use self::package::PackageFiles;
 use super::rds::archive_meta::MetaRow;
 use crate::model::time::Day;
 
-/// More files than this with times on one day were copied on that day rather than published. CRAN publishes at most
-/// some 300 a day.
+/// Maximum number of files published on one day; more files with times on one day were copied on that day. CRAN
+/// publishes at most about 300 a day.
 pub const BULK_COPY_FILES: usize = 500;
 
 /// The tables of a mirror from which its history is reconstructed.

@@ -43,7 +43,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
+    /// Returns the memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
     pub(super) fn reserved_memory(&self) -> u64 {
         self.reserved_memory
     }

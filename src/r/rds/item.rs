@@ -50,7 +50,7 @@ pub struct Pair {
 }
 
 impl Item {
-    /// A value without attributes.
+    /// Creates a value without attributes.
     #[must_use]
     pub fn new(data: Data) -> Item {
         Item { data, attributes: Vec::new() }
@@ -132,7 +132,7 @@ impl Strings {
         self.text.get(start as usize..end as usize)
     }
 
-    /// All strings in order, `None` for `NA`.
+    /// Returns all strings in order, `None` for `NA`.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
         (0..self.len()).map(|index| self.get(index))
     }

@@ -17,7 +17,7 @@ const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
 const TYPICAL_FIELDS: usize = 12;
-/// Largest number of columns. Each column costs eight bytes in every row, so one record with many nonstandard fields
+/// Maximum number of columns. Each column takes eight bytes in every row, so one record with many nonstandard fields
 /// could multiply the size of the index.
 const MAX_COLUMNS: usize = 256;
 /// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
@@ -28,8 +28,8 @@ const PIECE_SIZE: usize = 8 << 20;
 /// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of first
 /// appearance. Values are those of `read.dcf`: lines trimmed, continuation lines joined by a newline, the last of
 /// repeated fields, ` .` for an empty line. Records without `Package` are left out, and so are fields beyond column
-/// 256. Equal stanzas give equal bytes, also in later versions. Uses about 12 bytes of memory per value besides the
-/// result.
+/// 256. Equal stanzas give equal bytes, also in later versions. Uses about 12 bytes of memory per value in
+/// addition to the result.
 ///
 /// # Errors
 /// `InvalidInput` when a record or the matrix exceeds R's limits.
@@ -133,7 +133,7 @@ struct FieldBytes {
 
 impl<'s> Matrix<'s> {
     fn read<S: AsRef<[u8]>>(fields: &[&'s str], stanzas: &'s [S]) -> io::Result<Matrix<'s>> {
-        // Reserved memory costs nothing until written; growing a vector would copy it.
+        // Reserved memory is not used until written; growing a vector would copy it.
         let bytes = stanzas.iter().map(|stanza| stanza.as_ref().len()).sum();
         let mut matrix = Matrix {
             columns: Columns::new(fields),
@@ -204,13 +204,13 @@ impl<'s> Matrix<'s> {
         (start, length, form)
     }
 
-    /// Size of these columns in bytes.
+    /// Returns the size of these columns in bytes.
     fn size(&self, columns: &[usize]) -> usize {
         let column_size = |column: &Column<'_>| self.rows.len() * NA_STRING.len() + column.bytes;
         columns.iter().map(|index| column_size(&self.columns.list[*index])).sum()
     }
 
-    /// Size of the row names in bytes.
+    /// Returns the size of the row names in bytes.
     fn names_size(&self) -> usize {
         if self.rows.is_empty() { 0 } else { self.size(&[self.columns.package]) }
     }

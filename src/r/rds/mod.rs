@@ -26,13 +26,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For `PACKAGES.rds`: twenty times a full CRAN.
+    /// Limits for `PACKAGES.rds`: twenty times the size of all of CRAN.
     pub const INDEX: Limits = Limits { stream: 64 << 20, memory: 96 << 20 };
-    /// For `Meta/archive.rds`, `Meta/current.rds` and whole package databases.
+    /// Limits for `Meta/archive.rds`, `Meta/current.rds` and whole package databases.
     pub const META: Limits = Limits { stream: 512 << 20, memory: 256 << 20 };
 }
 
-/// Why an RDS file is refused.
+/// The reason why an RDS file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RdsError {
     /// The first bytes belong to no RDS format, as those of an HTML error page.

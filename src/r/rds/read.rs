@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Largest nesting depth of lists; R's own tables need four.
+/// Maximum nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
-/// Largest number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
+/// Maximum number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
 const MAX_EXPANDED_LEN: usize = 1 << 20;
 
-/// Largest number of symbols in a file; R's tables have fewer than ten.
+/// Maximum number of symbols in a file; R's tables have fewer than ten.
 const MAX_SYMBOLS: usize = 1 << 16;
 
 /// A reader of a stream.

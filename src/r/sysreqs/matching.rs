@@ -7,11 +7,11 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::base::{Action, BadRuleBase, Block, Constraint, RuleBase};
 use super::system::OsRelease;
 
-/// Largest number of patterns: far more than real rule bases have.
+/// Maximum number of patterns: far more than real rule bases have.
 const MAX_PATTERNS: usize = 20_000;
-/// Largest length of a pattern in bytes: far more than real ones have.
+/// Maximum length of a pattern in bytes: far more than real ones have.
 const MAX_PATTERN_LEN: usize = 2_000;
-/// Largest size of the compiled patterns in bytes.
+/// Maximum size of the compiled patterns in bytes.
 const MAX_COMPILED_SIZE: usize = 32 << 20;
 
 /// A compiled rule base.

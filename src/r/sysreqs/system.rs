@@ -19,7 +19,7 @@ pub struct Candidate {
 }
 
 impl OsRelease {
-    /// A system from distribution and release.
+    /// Creates a system from distribution and release.
     #[must_use]
     pub fn new(distribution: &str, release: &str) -> OsRelease {
         OsRelease { distribution: distribution.to_owned(), release: release.to_owned() }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_record_of_a_zip_file_in_the_package_is_no_second_one() {
+    fn the_end_record_of_a_zip_file_in_the_package_is_not_a_second_one() {
         let inner_zip = [&b"PK inner"[..], &record(b"")].concat();
         let prefix = [&inner_zip[..], b"the central directory"].concat();
         assert_eq!(find_offset([&prefix[..], &record(b"")].concat()), Ok(prefix.len() as u64));

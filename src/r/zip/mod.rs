@@ -25,13 +25,13 @@ const CENTRAL_LEN: usize = 46;
 const DESCRIPTOR_LEN: u64 = 16;
 /// The flag of a member whose checksum and sizes follow it in a data descriptor.
 const DATA_DESCRIPTOR_FLAG: u16 = 1 << 3;
-/// Largest size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
+/// Maximum size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
 /// A zip file with consistent records; its contents are not read yet.
 #[derive(Debug)]
 pub struct Zip {
-    /// In the order of the file.
+    /// The members in the order of the file.
     pub members: Vec<ZipMember>,
 }
 
@@ -245,7 +245,7 @@ fn read_central(
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
-    // Programs that read names as C strings see another name.
+    // Programs that read names as C strings see a different name.
     if name.contains('\0') {
         return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
     }

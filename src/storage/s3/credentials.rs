@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 /// Credentials are renewed this long before they expire: a request, with its retries, must not outlive them.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
-/// Credentials younger than this are not loaded again, however short-lived, unless they were refused.
+/// Minimum age at which credentials are loaded again, regardless of their lifetime, unless they were refused.
 const MIN_AGE: Duration = Duration::from_secs(5);
 /// Timeout of the chain, which queries the instance's metadata service last; that service may not exist.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -67,9 +67,9 @@ impl Credentials {
         Credentials { location, cache: Mutex::new(None) }
     }
 
-    /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
-    /// loading them again is pointless and would only burden the issuer. `is_expired` means that the server reported them
-    /// as expired; otherwise it gave no reason.
+    /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so recent that
+    /// loading them again is pointless and would only burden the issuer. `is_expired` means that the server reported
+    /// them as expired; otherwise it gave no reason.
     pub(super) async fn drop_refused(&self, start: Instant, is_expired: bool) -> bool {
         let mut cache = self.cache.lock().await;
         match cache.as_ref() {

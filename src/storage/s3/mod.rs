@@ -141,7 +141,7 @@ impl S3 {
         Ok(self.size_at(&self.path(path)).await?.is_some())
     }
 
-    /// Deletes the object at a path below the prefix; a missing one is no error.
+    /// Deletes the object at a path below the prefix; a missing one is not an error.
     pub(super) async fn delete_path(&self, path: &str) -> Result<(), StorageError> {
         self.delete_at(&self.path(path)).await
     }
@@ -311,7 +311,7 @@ enum Refusal {
     Expired,
     /// Access was denied without a reason: the response to HEAD has no body.
     Unspecified,
-    /// The error has another cause.
+    /// The error has a different cause.
     None,
 }
 

@@ -13,8 +13,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Largest object, in bytes, that is written with one put. A commit needs this much memory, or that of the parts that
-/// are sent in parallel.
+/// Maximum size of an object, in bytes, that is written with one put. A commit needs this much memory, or that of the
+/// parts that are sent in parallel.
 const MAX_SINGLE_PUT: u64 = 8 << 20;
 /// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
 const MIN_PART_SIZE: u64 = 5 << 20;

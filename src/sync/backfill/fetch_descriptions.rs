@@ -36,7 +36,7 @@ const MAX_GROUP: usize = 200;
 const MAX_ATTEMPTS: u32 = 6;
 /// Pause after the first attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest `Retry-After` in seconds that is waited for; beyond it the next run retries.
+/// Maximum `Retry-After`, in seconds, for which a run waits; after a longer one the next run retries.
 const MAX_RETRY_AFTER: u64 = 15 * 60;
 
 /// An archive to read.
@@ -58,7 +58,7 @@ pub(super) struct DescriptionFetcher<'a> {
 }
 
 impl DescriptionFetcher<'_> {
-    /// Reads all archives and stores each result at once, so that a resumed run does not read it again.
+    /// Reads all archives and stores each result immediately, so that a resumed run does not read it again.
     pub(super) async fn fetch_all(&self, pending: Vec<PendingArchive>) -> Result<(), SyncError> {
         let total = pending.len() as u64;
         let (mut done, mut logged_at) = (0, tokio::time::Instant::now());

@@ -2,8 +2,8 @@
 //!
 //! The days come from the file times of the mirror (`r::history`), the index records of old releases from the first
 //! bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are written below the
-//! first step and published at once (`run`). Records that were read are stored, so that a resumed run does not fetch
-//! them again.
+//! first step and published together (`run`). Records that were read are stored, so that a resumed run does not
+//! fetch them again.
 
 mod fetch_descriptions;
 mod files;

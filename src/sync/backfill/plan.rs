@@ -55,9 +55,9 @@ pub(super) struct PlannedRows {
 /// The purpose of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To find missing descriptions, and the size.
+    /// Determines the missing descriptions and the size.
     Measure,
-    /// To write the rows.
+    /// Determines the rows to write.
     Write,
 }
 

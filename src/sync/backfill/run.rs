@@ -224,7 +224,7 @@ impl BackfillRun<'_> {
             return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
         };
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
-        // Takes seconds of CPU: not on an async thread.
+        // Takes seconds of CPU time: not on an async thread.
         let result = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
         task_result(result)?.map_err(SyncError::Refused)
     }

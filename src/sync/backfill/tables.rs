@@ -23,7 +23,7 @@ pub(super) struct Tables {
     pub(super) archive: Vec<MetaRow<String>>,
     /// Every listed file.
     pub(super) current: Vec<MetaRow<String>>,
-    /// When packages left the index and returned.
+    /// Times at which packages left the index and returned.
     pub(super) events: Events,
     /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
@@ -35,7 +35,7 @@ pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     let (archive, current) = (fetch_file(mirror, ARCHIVE).await?, fetch_file(mirror, CURRENT).await?);
     let events = fetch_file(mirror, EVENTS).await?;
     let address = mirror.address();
-    // Takes seconds of CPU: not on an async thread.
+    // Takes seconds of CPU time: not on an async thread.
     let result = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
     task_result(result)?
 }

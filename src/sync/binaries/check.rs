@@ -20,8 +20,8 @@ use crate::upstream::{Mirror, UpstreamError};
 const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 8;
-/// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
-/// requests it at once.
+/// Time for which an index counts as absent before it is requested again, in microseconds; a sync by an
+/// administrator requests it immediately.
 const ABSENCE_LIFETIME: i64 = 20 * 3600 * SECOND;
 
 /// The result of revalidating an index file.
@@ -56,7 +56,7 @@ pub(super) struct IndexChecker<'a> {
     pub(super) clock: &'a Clock,
     /// Whether an administrator started the sync.
     pub(super) is_manual: bool,
-    /// Per server: the error after which it is not tried again.
+    /// The error of each server after which it is not requested again.
     pub(super) server_errors: Vec<OnceLock<UpstreamError>>,
 }
 
@@ -105,7 +105,7 @@ impl IndexChecker<'_> {
         let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
         let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
-        // A file may have been copied to a directory since the last sync, and requesting it is cheap there.
+        // A file may have been copied to a directory since the last sync, and requesting it takes little time there.
         let is_forced = self.is_manual || mirror.directory().is_some();
         if !is_forced && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
@@ -149,7 +149,8 @@ impl IndexChecker<'_> {
                 updates
             }
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
-                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first request stays.
+                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first request
+                // stays.
                 Some(validators)
                     if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
                 {

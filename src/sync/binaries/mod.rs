@@ -305,7 +305,7 @@ impl BinarySync<'_> {
             }
         });
         let (listed_binaries, addresses) = (listed_binaries.await?, self.addresses.to_vec());
-        // Parsing takes tenths of a second of CPU.
+        // Parsing takes tenths of a second of CPU time.
         let result = tokio::task::spawn_blocking(move || {
             let mut declarations = Vec::with_capacity(indexes.len());
             for (index, fetched_index) in indexes {

@@ -22,7 +22,7 @@ pub(super) struct DeclaredIndex {
 /// The changes of a list.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Sorted by package.
+    /// The changes, sorted by package.
     pub(super) changes: Vec<BinaryChange>,
     /// Number of new binaries.
     pub(super) new_count: usize,

@@ -8,7 +8,7 @@ use crate::storage::Key;
 /// A fault of an object or of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The bytes have another digest.
+    /// The bytes have a different digest.
     Damaged,
     /// The disk cannot read the object.
     Unreadable,

@@ -21,7 +21,7 @@ const MAX_OBJECTS: i64 = 500;
 /// The maximum number of bytes read in one step; a larger object is a separate step.
 const MAX_BYTES: u64 = 64 << 20;
 /// Interval at which the progress is recorded.
-const RECORD_AFTER: Duration = Duration::from_secs(2);
+const RECORD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Reads the objects of the extent.
 pub(super) async fn run(
@@ -103,7 +103,7 @@ impl Pass<'_> {
                 row.position = None;
                 row.read_at = Some((self.state.clock)());
                 self.unrecorded.push(row);
-                if self.recorded_at.elapsed() >= RECORD_AFTER {
+                if self.recorded_at.elapsed() >= RECORD_INTERVAL {
                     self.record().await?;
                 }
                 return Ok(true);
@@ -130,7 +130,7 @@ impl Pass<'_> {
                     false => Ok(false),
                 };
             }
-            if self.recorded_at.elapsed() >= RECORD_AFTER {
+            if self.recorded_at.elapsed() >= RECORD_INTERVAL {
                 self.unrecorded.push(row.clone());
                 self.record().await?;
             }

@@ -58,8 +58,9 @@ impl Inspector<'_> {
         self.report(key, fault, detail.to_owned()).await.map(Some)
     }
 
-    /// Examines an object that was not listed, has another size or digest, or cannot be read: reads it again and moves it
-    /// to the directory `damaged`. Nothing is stored meanwhile, so that an object that replaces it is not moved.
+    /// Examines an object that was not listed, has a different size or digest, or cannot be read: reads it again
+    /// and moves it to the directory `damaged`. Nothing is stored meanwhile, so that an object that replaces it
+    /// is not moved.
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
@@ -102,8 +103,8 @@ impl Inspector<'_> {
         self.report(key, fault, detail).await.map(Some)
     }
 
-    /// Reports an object that could not be moved to the directory `damaged`, because it belongs to another user or the file
-    /// system is read-only. A repair may still replace it.
+    /// Reports an object that could not be moved to the directory `damaged`, because it belongs to another user or the
+    /// file system is read-only. A repair may still replace it.
     async fn report_unmoved(
         &self,
         key: Key,

@@ -1,5 +1,5 @@
-//! The sweep of storage: moves unreferenced objects to the trash of their class, deletes them after a grace period, and removes
-//! the rows of abandoned imports. At the start only refillable classes are swept.
+//! The sweep of storage: moves unreferenced objects to the trash of their class, deletes them after a grace period, and
+//! removes the rows of abandoned imports. At the start only refillable classes are swept.
 
 mod lost;
 mod objects;
@@ -37,7 +37,8 @@ pub struct SweepResult {
 /// The options of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepOptions {
-    /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the trash.
+    /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the
+    /// trash.
     pub only_refillable: bool,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
@@ -61,8 +62,8 @@ const PAGE: usize = 1000;
 const REFILLABLE_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Persistent];
 
-/// Removes unreferenced objects from classes that belong to this database. Safe at any time: objects that an upload or a
-/// sync needs are not removed.
+/// Removes unreferenced objects from classes that belong to this database. Safe at any time: objects that an upload or
+/// a sync needs are not removed.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] while another server of this database is sweeping, and while the clock is not reliable;
@@ -196,8 +197,8 @@ fn count(objects: u64) -> i64 {
     i64::try_from(objects).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of objects of a class to remove; `None` when the sweep must wait for a confirmation. Objects removed
-/// within the last day count towards the limit.
+/// Returns the number of objects of a class to remove; `None` when the sweep must wait for a confirmation. Objects
+/// removed within the last day count towards the limit.
 async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,
@@ -249,7 +250,7 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
     Ok(total)
 }
 
-/// Returns the instant after which blob rows are too young to be removed.
+/// Returns the instant after which blob rows are too recent to be removed.
 fn rows_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = microseconds(run.options.age);
     Timestamp((state.clock)().0.saturating_sub(age))

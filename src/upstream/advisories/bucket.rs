@@ -14,7 +14,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
-/// With more changed advisories than this, `all.zip` is fetched.
+/// Maximum number of changed advisories that are fetched one by one; for more, `all.zip` is fetched.
 const MAX_SINGLE_FETCHES: usize = 100;
 /// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 4;
@@ -77,8 +77,8 @@ pub(super) async fn refresh(
         batch = fetch_all(transport, ecosystem).await?;
         changed_ids = listing.reconcile(&mut batch);
     }
-    // `all.zip` may be older than the list. At most `MAX_SINGLE_FETCHES` changes are fetched now; without validators the
-    // next refresh reads the list again.
+    // `all.zip` may be older than the list. At most `MAX_SINGLE_FETCHES` changes are fetched now; without validators
+    // the next refresh reads the list again.
     let validators = if changed_ids.len() > MAX_SINGLE_FETCHES { Validators::default() } else { validators };
     let batches = stream::iter(changed_ids.into_iter().take(MAX_SINGLE_FETCHES))
         .map(|id| fetch_one(transport, ecosystem, id));

@@ -26,7 +26,7 @@ const UNPACK_LIMITS: UnpackLimits =
 /// A file or folder of advisories with its own validators.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// May contain user and password.
+    /// The URL, which may contain user and password.
     url: String,
     form: Form,
 }

@@ -16,7 +16,7 @@ pub struct Index {
     pub platform: Platform,
     /// Its folder, relative to the address.
     pub folder: String,
-    /// Which of its records are binaries.
+    /// The selection of its records that are binaries.
     pub record_filter: RecordFilter,
 }
 
@@ -25,7 +25,7 @@ pub struct Index {
 pub struct BinaryList {
     /// As [`Platform::label`].
     pub label: String,
-    /// Never empty.
+    /// The indexes; never empty.
     pub indexes: Vec<Index>,
 }
 

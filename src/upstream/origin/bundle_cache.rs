@@ -15,7 +15,7 @@ use crate::bundle::Product;
 use crate::model::digest::Sha256;
 use crate::upstream::transport::file::Validators;
 
-/// Maximum number of cached heads; those of a CRAN with years of segments take some megabytes.
+/// Maximum number of cached heads; those of a CRAN with years of segments take several megabytes.
 const MAX_HEADS: usize = 64;
 
 /// A product and the address of its bundle.
@@ -34,7 +34,7 @@ pub(super) struct Contents {
 /// Locked while a product is read; other readers wait, and then use the result.
 pub(super) type Slot = Arc<tokio::sync::Mutex<Weak<Contents>>>;
 
-/// Maximum number of cached README directories; that of CRAN takes some megabytes.
+/// Maximum number of cached README directories; that of CRAN takes several megabytes.
 const MAX_DIRECTORIES: usize = 32;
 
 /// As [`Slot`], for a README directory.

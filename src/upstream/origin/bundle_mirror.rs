@@ -190,7 +190,7 @@ impl BundleMirror {
         Ok(accumulator)
     }
 
-    /// Runs `work` on a blocking thread: for all of CRAN it takes seconds of CPU.
+    /// Runs `work` on a blocking thread: for all of CRAN it takes seconds of CPU time.
     async fn run_blocking<T: Send + 'static>(
         &self,
         product: &Product,

@@ -115,7 +115,7 @@ impl Mirror {
 
     /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if the file
     /// has none, or the mirror is not such a bundle. The first call for a product reads its records, which takes a
-    /// second of CPU for all of CRAN.
+    /// second of CPU time for all of CRAN.
     ///
     /// # Errors
     /// The bundle is incomplete.
@@ -199,7 +199,7 @@ impl Mirror {
         }
     }
 
-    /// Returns where a package file is: in a bundle it has another path.
+    /// Returns the address of a package file, which has a different path in a bundle.
     async fn locate(&self, path: &str) -> Result<(&Transport, String), UpstreamError> {
         match self.bundle() {
             None => Ok((&self.transport, path.to_owned())),
@@ -232,11 +232,11 @@ impl Mirror {
         transport.open(&path, resume).await
     }
 
-    /// Downloads a file; `expected_size` is its size if it is known: a file of another size is refused. Returns the number
-    /// of bytes.
+    /// Downloads a file; `expected_size` is its size if it is known: a file of a different size is refused. Returns the
+    /// number of bytes.
     ///
     /// # Errors
-    /// The mirror does not have the file, the file has another size, or all retries failed: see
+    /// The mirror does not have the file, the file has a different size, or all retries failed: see
     /// [`crate::upstream::transport::client::Limits`].
     pub async fn download(
         &self,

@@ -67,7 +67,7 @@ pub(super) enum MetaFile {
     Current,
     /// `Meta/archive.rds`.
     Archive,
-    /// `PACKAGES.in`: when packages left the index and returned.
+    /// `PACKAGES.in`: the times at which packages left the index and returned.
     Events,
 }
 

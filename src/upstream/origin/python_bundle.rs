@@ -17,8 +17,8 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
 use crate::python::simple::{root, write};
 
-/// How long pages are made from a bundle over HTTP without another request for its head. Without this, each page of an
-/// incremental bundle would cause requests for the heads of its bases.
+/// Time for which pages are made from a bundle over HTTP without another request for its head. Without this, each page
+/// of an incremental bundle would cause requests for the heads of its bases.
 const RECENT: Duration = Duration::from_secs(30);
 
 /// The contents of a bundle.
@@ -27,11 +27,11 @@ struct CachedState {
     /// The chain of its head.
     chain: Sha256,
     state: Arc<PythonState>,
-    /// When the head was read.
+    /// Time at which the head was read.
     checked_at: Instant,
 }
 
-/// What is known of addresses of indexes, and the contents of the bundle that was read last.
+/// The known kinds of the indexes, by address, and the contents of the bundle that was read last.
 #[derive(Default)]
 pub(super) struct PythonCache {
     /// Whether an address over HTTP is that of a bundle.
@@ -58,7 +58,7 @@ impl PythonCache {
         }
     }
 
-    /// Returns the contents of a bundle for a head; read only if the head is another one than the last time.
+    /// Returns the contents of a bundle for a head; read only if the head differs from that of the last call.
     pub(super) async fn state(
         &self,
         bundle: &Bundle,
@@ -131,8 +131,8 @@ pub(super) fn root_page(state: &PythonState) -> Vec<u8> {
     body
 }
 
-/// Returns the page of a project as JSON; `None` if the bundle does not list it. `base` is the address of the bundle and
-/// ends in a slash.
+/// Returns the page of a project as JSON; `None` if the bundle does not list it. `base` is the address of the bundle
+/// and ends in a slash.
 pub(super) fn project_page(state: &PythonState, name: &str, base: &Url) -> Option<Vec<u8>> {
     let project = state.project(name)?;
     let mut page = ProjectPage::new(name.parse::<NormalName>().ok()?);

@@ -130,8 +130,8 @@ impl PythonIndex {
         }
     }
 
-    /// Requests the file that identifies a bundle. Without an answer, the next request determines it again: the pages of
-    /// a bundle would be missing until the next sync.
+    /// Requests the file that identifies a bundle. Without an answer, the next request determines it again: the pages
+    /// of a bundle would be missing until the next sync.
     async fn probe(&self) -> Result<bool, UpstreamError> {
         if self.transport.directory().is_some() {
             return Ok(false);

@@ -59,7 +59,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Returns how many segments of a head the directory has; 0 if they differ.
+    /// Returns the number of segments of a head that the directory has; 0 if they differ.
     fn known_segment_count(&self, head: &Head) -> usize {
         let is_prefix =
             self.segments.iter().zip(&head.segments).all(|(digest, segment)| *digest == segment.file.sha256);

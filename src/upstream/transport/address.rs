@@ -19,7 +19,7 @@ impl Address {
     /// Parses an address without a query and a fragment.
     ///
     /// # Errors
-    /// The text is not a URL, or has another scheme; the message does not contain user and password.
+    /// The text is not a URL, or its scheme is not supported; the message does not contain user and password.
     pub fn parse(text: &str) -> Result<Address, UpstreamError> {
         let refusal = |reason: &str| UpstreamError::Refused {
             url: redact(text),

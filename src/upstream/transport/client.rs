@@ -29,7 +29,7 @@ pub struct Limits {
     pub max_retries: usize,
     /// Pause before the first retry; it doubles with each further one, with jitter for a small file.
     pub first_pause: Duration,
-    /// Longest pause. A longer `Retry-After` ends the retries.
+    /// Maximum pause. A longer `Retry-After` ends the retries.
     pub max_pause: Duration,
 }
 

@@ -27,8 +27,8 @@ struct Progress {
     validators: Option<Validators>,
 }
 
-/// Downloads a file; `expected_size` is its size if it is known: a file of another size is refused. Returns the number of
-/// bytes. Fails also if the file is missing or all retries failed: see [`super::client::Limits`].
+/// Downloads a file; `expected_size` is its size if it is known: a file of a different size is refused. Returns the
+/// number of bytes. Fails also if the file is missing or all retries failed: see [`super::client::Limits`].
 pub(in crate::upstream) async fn download(
     transport: &Transport,
     path: &str,
@@ -45,7 +45,7 @@ pub(in crate::upstream) async fn download(
             Err(error) => error,
         };
         if progress.bytes > old_bytes {
-            // Any progress resets the retries, however bad the connection.
+            // Any progress resets the retries.
             (retries, pause) = (limits.max_retries, limits.first_pause);
         }
         let planned_pause =

@@ -312,7 +312,8 @@ impl Target {
         UpstreamError::Refused { url: self.display_url.clone(), reason }
     }
 
-    /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
+    /// Converts an error of reqwest. SECURITY: its text contains the whole URL including userinfo, so the URL is
+    /// removed first.
     pub(super) fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
         let reason = error_chain(&error);

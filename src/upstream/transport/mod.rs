@@ -1,5 +1,5 @@
 //! Reads the bytes at a path below an address, over HTTP or from a directory: conditional and resumable requests,
-//! retries, decompression. Does not know what a path means.
+//! retries, decompression. The callers define the meaning of a path.
 
 pub mod address;
 pub(super) mod client;
@@ -90,7 +90,8 @@ impl Transport {
         }
     }
 
-    /// Checks that a directory can be read. An address over HTTP always passes, because only a request would show an error.
+    /// Checks that a directory can be read. An address over HTTP always passes, because only a request would show an
+    /// error.
     pub(super) async fn check(&self) -> Result<(), UpstreamError> {
         match &self.backend {
             Backend::Http(_) => Ok(()),

@@ -58,12 +58,12 @@ pub struct Page {
     pub url: Url,
 }
 
-/// How new a page is.
+/// The age of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageAge {
     /// `X-PyPI-Last-Serial`.
     pub serial: Option<i64>,
-    /// `Age`, in seconds: how long a cache has had the page.
+    /// `Age`, in seconds: the time since a cache received the page.
     pub seconds: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Retries: which failures, after which pause, and when to stop.
+//! Retries: the failures that are retried, the pauses, and the limits.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -42,12 +42,12 @@ pub(super) fn open(directory: &Path, name: &str) -> Result<(fs::File, u64), Stop
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file =
         fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory.join(name));
-    let file =
-        file.map_err(|error| content_failure(format!("the build wrote {name}, which is no file: {error}")))?;
+    let file = file
+        .map_err(|error| content_failure(format!("the build wrote {name}, which is not a file: {error}")))?;
     let metadata = file.metadata().map_err(io_failure("could not read the result of the build"))?;
     if !metadata.is_file() || metadata.nlink() != 1 {
         return Err(content_failure(format!(
-            "the build wrote {name}, which is no regular file with one name"
+            "the build wrote {name}, which is not a regular file, or has several hard links"
         )));
     }
     Ok((file, metadata.len()))
@@ -81,14 +81,14 @@ mod tests {
             ("2 files", |directory| {
                 ["a.tar.gz", "b.tar.gz"].iter().for_each(|n| fs::write(directory.join(n), "").unwrap())
             }),
-            ("no file", |directory| {
+            ("not a file", |directory| {
                 std::os::unix::fs::symlink("/etc/passwd", directory.join("a.tar.gz")).unwrap()
             }),
-            ("no regular file", |directory| fs::create_dir(directory.join("a.tar.gz")).unwrap()),
-            ("no regular file", |directory| {
+            ("not a regular file", |directory| fs::create_dir(directory.join("a.tar.gz")).unwrap()),
+            ("not a regular file", |directory| {
                 assert!(Command::new("mkfifo").arg(directory.join("a.tar.gz")).status().unwrap().success());
             }),
-            ("one name", |directory| {
+            ("hard links", |directory| {
                 fs::write(directory.join("a"), "").unwrap();
                 fs::hard_link(directory.join("a"), directory.join("a.tar.gz")).unwrap();
             }),

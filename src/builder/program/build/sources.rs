@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_fetch_writes_is_unpacked() {
+    fn the_file_that_the_fetch_writes_is_unpacked() {
         let directory = unpack_entries(&[
             (EntryType::Directory, "a", "", ""),
             (EntryType::Regular, "a/b", "", "text"),

@@ -1,4 +1,4 @@
-//! How git is run: its environment and configuration, which replace those of the system and of users.
+//! The environment and configuration with which git runs; they replace those of the system and of users.
 
 use std::fmt::Write;
 use std::fs;
@@ -93,7 +93,7 @@ impl<'a> Git<'a> {
         let credential = descriptors.remove(&Purpose::Credential);
         if let Some(credential) = &credential {
             fcntl_setfd(credential, FdFlags::empty())
-                .map_err(|error| io_failure("could not pass on the credential")(error.into()))?;
+                .map_err(|error| io_failure("could not forward the credential")(error.into()))?;
             let program = program.display().to_string().replace('\'', r"'\\''");
             let _ = writeln!(config, "\thelper = \"!'{program}' credential {}\"", credential.as_raw_fd());
         }
@@ -140,8 +140,8 @@ impl<'a> Git<'a> {
         (text.len() <= MAX_KNOWN_HOSTS).then_some(text)
     }
 
-    /// Returns a command in the directory of the sources. It may use local repositories if that of the URL is local, and
-    /// otherwise only HTTP and SSH.
+    /// Returns a command in the directory of the sources. It may use local repositories if that of the URL is local,
+    /// and otherwise only HTTP and SSH.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.job.workspace.command("git");
         let protocols = match self.url.scheme {

@@ -1,5 +1,5 @@
-//! The history of a Python project that takes its version from git: a directory `.git` with commits and tags, but without
-//! the contents of earlier commits, and with nothing that names the remote repository or runs a command.
+//! The history of a Python project that takes its version from git: a directory `.git` with commits and tags, but
+//! without the contents of earlier commits, and with nothing that names the remote repository or runs a command.
 
 use std::fs;
 use std::io::Read;
@@ -26,7 +26,8 @@ const PROGRAMS: [&str; 9] = [
 /// Number of bytes of a file that are searched.
 const MAX_SEARCHED: u64 = 1 << 20;
 
-/// Fetches the history if the project needs it; returns the directory for `.git`. The repository cannot be used afterwards.
+/// Fetches the history if the project needs it; returns the directory for `.git`. The repository cannot be used
+/// afterwards.
 pub(super) fn collect(
     job: &Job,
     git: &Git<'_>,
@@ -34,7 +35,7 @@ pub(super) fn collect(
     commit: &str,
 ) -> Result<Option<PathBuf>, Stop> {
     let sources = job.workspace.sources();
-    // Of a directory of a larger repository git would find all other files missing.
+    // In one directory of a larger repository, git would report all other files as missing.
     if !request.history || !request.directory.is_empty() || !is_needed(&sources) {
         return Ok(None);
     }
@@ -51,7 +52,8 @@ pub(super) fn collect(
     Ok(Some(repository))
 }
 
-/// Removes from a repository what a build does not need, and replaces its configuration and references.
+/// Removes the parts of a repository that a build does not need, and replaces its configuration and
+/// references.
 fn prepare(repository: &Path, commit: &str, tags: &str) -> std::io::Result<()> {
     let is_partial = fs::read_to_string(repository.join("config"))?.to_lowercase().contains("partialclone");
     for entry in fs::read_dir(repository)? {
@@ -88,7 +90,7 @@ fn config(is_partial: bool, commit: &str) -> String {
         text += "[extensions]\n\tobjectFormat = sha256\n";
     }
     if is_partial {
-        // Without them git takes the contents that were not fetched for damage.
+        // Without these lines git would treat the contents that were not fetched as damage.
         text += "[extensions]\n\tpartialClone = origin\n[remote \"origin\"]\n\tpromisor = true\n";
         text += "\tpartialCloneFilter = blob:none\n";
     }

@@ -14,23 +14,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bundle", &["model", "r", "python"]),
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
+    ("policy", &["model", "r", "python", "advisory"]),
     ("access", &["model"]),
-    ("web", &["model"]),
+    ("web", &["model", "api"]),
     ("metrics", &["model"]),
     ("builder", &[]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
     ("upstream", &["model", "config", "r", "python", "bundle", "advisory", "metrics"]),
-    ("catalog", &["model", "config", "r", "db"]),
+    ("catalog", &["model", "config", "r", "policy", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config", "db"]),
     ("cluster", &["model", "config", "db", "storage", "jobs", "control"]),
     (
         "state",
         &[
-            "model", "config", "r", "advisory", "db", "storage", "logs", "upstream", "catalog", "jobs",
-            "control",
+            "model", "config", "r", "advisory", "policy", "db", "storage", "logs", "upstream", "catalog",
+            "jobs", "control",
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
@@ -40,13 +41,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
-            "state", "fetch", "pypi",
+            "model", "config", "r", "python", "advisory", "policy", "bundle", "db", "storage", "upstream",
+            "catalog", "state", "fetch", "pypi",
         ],
     ),
     (
         "edit",
-        &["model", "config", "r", "python", "db", "storage", "catalog", "state", "publish", "fetch", "serve"],
+        &[
+            "model", "config", "r", "python", "policy", "db", "storage", "catalog", "state", "publish",
+            "fetch", "serve",
+        ],
     ),
     (
         "upkeep",
@@ -83,9 +87,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "access", "api", "web", "metrics", "db", "storage",
-            "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve",
-            "edit", "sync", "upkeep", "usage", "backup", "build",
+            "model", "config", "r", "python", "advisory", "policy", "access", "api", "web", "metrics", "db",
+            "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch",
+            "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
         ],
     ),
     (

@@ -35,7 +35,7 @@ fn people_sign_in_decide_about_devices_and_sign_out() {
     chromium.fill("input[name=user_code]", device["user_code"].as_str().expect("a code"));
     chromium.click("form:not([role=search]) button");
     chromium.click("button[value=deny]");
-    chromium.wait_for_text("The device was denied");
+    chromium.wait_for_text("The sign-in of the device was denied");
     assert_eq!(poll(&server, &device, &verifier).json()["error"], "access_denied");
 
     chromium.open(&page);

@@ -29,8 +29,12 @@ enum Rule {
     WriteSource,
     /// Publishers of any source.
     Upload,
+    /// Clients that may promote to the repository; of these roles, only administrators.
+    Promote,
     /// Administrators.
     Administer,
+    /// Administrators who send a form of a page of this server, with its token.
+    FormOfAdministrator,
     /// Clients of the admin socket.
     Machine,
 }
@@ -61,13 +65,15 @@ fn expected_statuses(rule: Rule) -> &'static str {
         Rule::AnyToken => "aaaayyyyyyy",
         Rule::WriteSource => "aaaaffffyyy",
         Rule::Upload => "aaaafffyyyy",
-        Rule::Administer => "aaaafffffyy",
+        Rule::Promote | Rule::Administer => "aaaafffffyy",
+        Rule::FormOfAdministrator => "aaaafffffff",
         Rule::Machine => "aaaaffffffy",
     }
 }
 
 use Rule::{
-    Administer, AnyToken, Form, Health, Machine, Open, ReadRepository, ReadSource, Upload, WriteSource,
+    Administer, AnyToken, Form, FormOfAdministrator, Health, Machine, Open, Promote, ReadRepository,
+    ReadSource, Upload, WriteSource,
 };
 
 /// Addresses that RFC 8628 and RFC 8693 define, so that the OpenAPI document does not list them.
@@ -102,6 +108,12 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/web/lockfile/", ReadRepository),
     ("POST", "/private/latest/web/lockfile/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/DESCRIPTION", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/versions.atom", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/downloads/", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/news/", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/license/", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/files/", ReadRepository),
+    ("GET", "/private/latest/web/packages/alpha/files/DESCRIPTION", ReadRepository),
     ("GET", "/private/config.yaml", ReadRepository),
     ("GET", "/private/2026-01-01/config.yaml", ReadRepository),
     ("GET", "/private/latest/src/contrib/PACKAGES", ReadRepository),
@@ -137,6 +149,24 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/device", Open),
     ("POST", "/__api__/device_access", Open),
     ("POST", "/__api__/token", Open),
+    // Pages of administrators.
+    ("GET", "/__ui__/admin", Administer),
+    ("GET", "/__ui__/admin/", Administer),
+    ("GET", "/__ui__/admin/sources/", Administer),
+    ("POST", "/__ui__/admin/sources/", FormOfAdministrator),
+    ("GET", "/__ui__/admin/sources/private/", Administer),
+    ("GET", "/__ui__/admin/sources/nothing/", Administer),
+    ("POST", "/__ui__/admin/sources/private/", FormOfAdministrator),
+    ("GET", "/__ui__/admin/repositories/", Administer),
+    ("POST", "/__ui__/admin/repositories/", FormOfAdministrator),
+    ("GET", "/__ui__/admin/repositories/private/", Administer),
+    ("GET", "/__ui__/admin/repositories/nothing/", Administer),
+    ("POST", "/__ui__/admin/repositories/private/", FormOfAdministrator),
+    ("HEAD", "/__ui__/admin/jobs/", Administer),
+    ("GET", "/__ui__/admin/storage/", Administer),
+    ("POST", "/__ui__/admin/storage/", FormOfAdministrator),
+    ("GET", "/__ui__/admin/tokens/", Administer),
+    ("POST", "/__ui__/admin/tokens/", FormOfAdministrator),
     // The public API.
     ("GET", "/__api__/status", Open),
     ("GET", "/__api__/repos", Open),
@@ -205,15 +235,20 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/repos/{name}/sources", Administer),
     ("PUT", "/__api__/admin/v1/repos/{name}/sources", Administer),
     ("DELETE", "/__api__/admin/v1/repos/{name}/sources/{source}", Administer),
+    ("POST", "/__api__/admin/v1/repos/{name}/promotions", Promote),
+    ("GET", "/__api__/admin/v1/promotions", Promote),
+    ("GET", "/__api__/admin/v1/promotions/{id}", Promote),
+    ("POST", "/__api__/admin/v1/promotions/{id}/approve", Promote),
+    ("POST", "/__api__/admin/v1/promotions/{id}/reject", Promote),
     ("POST", "/__api__/admin/v1/uploads", Upload),
     ("POST", "/__api__/admin/v1/repair/clock", Administer),
     ("POST", "/__api__/admin/v1/sync", Administer),
     ("POST", "/__api__/admin/v1/backups", Administer),
     ("POST", "/__api__/admin/v1/backups/tests", Administer),
     ("GET", "/__api__/admin/v1/git-builders", Administer),
-    ("POST", "/__api__/admin/v1/sources/{name}/git-builders", Administer),
-    ("PATCH", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", Administer),
-    ("DELETE", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", Administer),
+    ("POST", "/__api__/admin/v1/sources/{name}/git-builders", WriteSource),
+    ("PATCH", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", WriteSource),
+    ("DELETE", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/git-builders/{builder}/poll", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/git-builders/{builder}/rerun", WriteSource),
     ("GET", "/__api__/admin/v1/git-builds", Administer),
@@ -227,6 +262,10 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/backfill", Administer),
     ("DELETE", "/__api__/admin/v1/backfill/{source}", Administer),
     ("GET", "/__api__/admin/v1/bioconductor/versions", AnyToken),
+    ("GET", "/__api__/admin/v1/license-types", Administer),
+    ("GET", "/__api__/admin/v1/metadata", Administer),
+    ("POST", "/__api__/admin/v1/metadata", Administer),
+    ("POST", "/__api__/admin/v1/metadata/delete", Administer),
     ("GET", "/__api__/admin/v1/storage", Administer),
     ("POST", "/__api__/admin/v1/storage/adopt", Administer),
     ("POST", "/__api__/admin/v1/storage/sweep", Administer),
@@ -236,6 +275,11 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/jobs", Administer),
     ("GET", "/__api__/admin/v1/jobs/{id}", Administer),
     ("GET", "/__api__/admin/v1/distributions", AnyToken),
+    ("GET", "/__api__/admin/v1/block-rules", Administer),
+    ("POST", "/__api__/admin/v1/block-rules", Administer),
+    ("PATCH", "/__api__/admin/v1/block-rules/{id}", Administer),
+    ("POST", "/__api__/admin/v1/block-rules/delete", Administer),
+    ("POST", "/__api__/admin/v1/block-rules/test", Administer),
     ("GET", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens/revoke", Administer),
@@ -298,7 +342,7 @@ fn every_documented_address_has_a_row() {
         "addresses without a row in tests/access/matrix.rs: {missing:#?}\nAdd a row to ADDRESSES with the rule that \
          src/http/route/access.rs declares for the route: Open for Action::ReadPublic and Action::Notify, \
          ReadRepository or ReadSource for Action::Read and Action::Inspect with a repository or a source, AnyToken for Action::Inspect without one, \
-         WriteSource, Upload, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
+         WriteSource, Upload, Promote, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
          body names the repository, give one in body_of."
     );
     let extra: Vec<_> = rows

@@ -1,5 +1,6 @@
 //! The quick starts of `docs/admin/access.md`, as printed: only addresses, tokens and paths are replaced.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -96,7 +97,9 @@ fn people_sign_in_with_the_company() {
     }
     let builder = Builder::default().env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512));
     let mut server = builder.gcfg(&format!("[HTTP]\nListen = 127.0.0.1:{port}\n{lines}")).prepare();
-    std::fs::write(server.dir().join("client-secret"), "secret\n").expect("written");
+    let secret = server.dir().join("client-secret");
+    std::fs::write(&secret, "secret\n").expect("written");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).expect("changed");
     server.launch();
     on_server(&server, &blocks("A private repository for a team")[0]);
     let (verdict, findings) = server.check_result("Sign-in");

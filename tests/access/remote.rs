@@ -124,6 +124,7 @@ fn the_program_is_downloaded_with_any_token() {
     let server = Server::start();
     let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
     let download = |os: &str| get(&server, &format!("/__api__/download{os}"), Some(&reader));
+    assert!(download("").body == download("?os=linux").body, "the default");
     let answer = download("?os=linux");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"rspm\""));
@@ -136,7 +137,7 @@ fn the_program_is_downloaded_with_any_token() {
         ("?os=windows", 404, "rspm-windows.exe"),
         ("?os=beos", 400, "linux, darwin or windows"),
         ("?os=../../etc/passwd", 400, "linux, darwin or windows"),
-        ("", 400, "linux, darwin or windows"),
+        ("?os=", 400, "linux, darwin or windows"),
     ] {
         let answer = download(os);
         assert_eq!(answer.status, status, "{os}");

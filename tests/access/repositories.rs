@@ -312,11 +312,15 @@ fn a_source_that_is_opened_to_everybody_is_warned_about() {
     server.rspm_stdout("create repo --name=open");
     let output = server.rspm("subscribe --repo=open --source=team");
     assert_eq!(output.code, 0, "{}", output.err);
-    let words =
-        ["everyone who reaches the server", "source 'team'", "'open' requires no token", "repository 'team'"];
+    let words = [
+        "everyone who can connect to the server",
+        "source 'team'",
+        "'open' requires no token",
+        "repository 'team'",
+    ];
     assert!(words.iter().all(|word| output.err.contains(word)), "{}", output.err);
     let output = server.rspm("edit repo --name=team --authenticated=false");
-    assert!(output.code == 0 && output.err.contains("can read the repository 'team'"), "{}", output.err);
+    assert!(output.code == 0 && output.err.contains("can now read the repository 'team'"), "{}", output.err);
     for line in ["edit repo --name=team --authenticated=false", "edit repo --name=team --description=x"] {
         assert_eq!(server.rspm(line).err, "", "{line}: nothing is opened");
     }

@@ -140,6 +140,27 @@ fn a_callback_works_once_in_the_browser_that_began() {
     assert!(page.status == 403 && page.text.contains("&lt;script&gt;"), "{page:?}");
 }
 
+/// RFC 9207: a browser that two providers have sent back must not mix up their codes.
+#[test]
+fn a_response_of_another_issuer_is_refused() {
+    let (provider, server) = with_mock();
+    for (issuer, is_accepted) in [("http://evil.example", false), (provider.issuer().as_str(), true)] {
+        let browser = Browser::new();
+        let begin = browser.get_one(&server.url("/__login__"));
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let answer = http::request("POST", &begin.url, &form, b"sub=ann");
+        let issuer: String = url::form_urlencoded::byte_serialize(issuer.as_bytes()).collect();
+        let callback = format!("{}&iss={issuer}", answer.header("location").expect("the callback"));
+        let page = browser.get_one(&callback);
+        assert_eq!(
+            (page.status == 303, browser.cookie("ppm").is_some()),
+            (is_accepted, is_accepted),
+            "{page:?}"
+        );
+    }
+    server.wait_for_log("another issuer");
+}
+
 #[test]
 fn sign_in_is_unavailable_without_the_provider_and_everything_else_works() {
     let dead = format!("http://127.0.0.1:{}", free_port());
@@ -299,6 +320,13 @@ pub(super) fn poll(server: &Server, device: &Value, verifier: &str) -> Answer {
     form(server, "/__api__/device_access", &fields)
 }
 
+/// Signs in at the mock and allows the device at this address.
+pub(super) fn confirm_device(browser: &Browser, server: &Server, name: &str, address: &str) {
+    sign_in(browser, server, name, "/__login__");
+    let page = browser.submit(&browser.get(address), &[("decision", "allow")]);
+    assert!(page.text.contains("is signed in"), "{page:?}");
+}
+
 /// Allows a device on the page of this server.
 pub(super) fn allow(browser: &Browser, device: &Value) {
     let page = browser.get(text(device, "verification_uri_complete"));
@@ -421,7 +449,7 @@ fn a_denied_device_gets_nothing() {
 }
 
 /// Fills in the forms of `oidc-provider` until it asks no more.
-fn confirm(browser: &Browser, mut page: Page, issuer: &str) -> Page {
+pub(super) fn confirm(browser: &Browser, mut page: Page, issuer: &str) -> Page {
     for _ in 0..8 {
         if !page.url.starts_with(issuer) || !page.text.contains("<form") {
             break;

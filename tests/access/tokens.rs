@@ -7,6 +7,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use super::{bearer, get, private_repository, send, token};
 use crate::support::backend::Backend;
 use crate::support::fixtures::until;
+use crate::support::http;
 use crate::support::server::Server;
 
 #[test]
@@ -36,10 +37,17 @@ fn a_token_is_shown_once_listed_and_revoked() {
     let guid = row["guid"].as_str().expect("a text").to_owned();
     let table = server.rspm_stdout("list tokens");
     assert!(table.contains(&guid) && table.contains("repos:read:team") && table.contains("valid"), "{table}");
+    // The ends of the token, by which a leaked one is found.
+    let excerpt = format!("{}…{}", &secret[..9], &secret[37..]);
+    let lines = format!("- {guid}\n    Token: {excerpt}\n    User: ann@x.org\n    Scopes: repos:read:team\n");
+    assert!(row["excerpt"] == excerpt.as_str() && table.starts_with(&lines), "{lines}: {row}{table}");
+    let created = server.rspm_stdout("audit list --action=create~token -o json");
+    assert!(created.contains("repos:read:#1; for ann@x.org; laptop of ann; expires: never"), "{created}");
     let message = server.rspm_stdout(&format!("revoke token --guid={guid}"));
     assert!(message.starts_with(&format!("Revoked token {guid}.")), "{message}");
     assert_eq!(get(&server, index, Some(&bearer(secret))).status, 401);
     assert_eq!(server.json("list tokens --revoked=no"), serde_json::json!([]));
+    assert_eq!(server.rspm_stdout("list tokens --revoked=no"), "There is no such token.\n");
     assert_eq!(server.json("list tokens --revoked=yes")[0]["guid"], guid);
     let first_revocation = server.json("list tokens")[0]["revoked"].clone();
     server.rspm_stdout(&format!("revoke token --guid={guid}"));
@@ -138,6 +146,11 @@ fn only_an_administrator_token_creates_tokens() {
     let admin = bearer(&token(&server, "--scope=global:admin --user=ops"));
     let response = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&admin), body);
     assert_eq!(response.status, 201, "{}", response.text());
+    // The answer to a client of a proxy on this machine, which may not have encrypted the request.
+    let fields = [("Authorization", admin.as_str()), ("X-Forwarded-For", "203.0.113.5")];
+    let url = server.url("/__api__/admin/v1/tokens");
+    let refused = http::request("POST", &url, &fields, body.as_bytes());
+    assert!(refused.status == 400 && refused.text().contains("use https"), "{}", refused.text());
     let creator = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
     assert!(creator.starts_with("ops (token "), "{creator}");
 }

@@ -29,7 +29,7 @@ fn upload_odd(server: &Server) -> Answer {
         .send(server, &publisher(server))
 }
 
-const ODD: &str = "the file name 'Odd-1.0-py3-none-any.whl' is not in normal form";
+const ODD: &str = "the file name 'Odd-1.0-py3-none-any.whl' is not normalized";
 
 #[test]
 pub(super) fn max_upload_size_limits_the_files_of_clients() {

@@ -83,7 +83,7 @@ pub(super) fn file_hosts_apply_to_the_next_files() {
 }
 
 /// Adds a file that was uploaded yesterday.
-fn add_young(pypi: &Pypi, file: &str) {
+fn add_recent(pypi: &Pypi, file: &str) {
     let day_ago = SystemTime::now() - Duration::from_secs(86_400);
     let seconds = day_ago.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let time = rstudio_pm::model::time::Timestamp(i64::try_from(seconds).expect("small") * 1_000_000);
@@ -93,7 +93,7 @@ fn add_young(pypi: &Pypi, file: &str) {
 #[test]
 pub(super) fn delay_sync_duration_hides_files_that_are_younger() {
     let pypi = index("one-1.0.tar.gz");
-    add_young(&pypi, "one-2.0.tar.gz");
+    add_recent(&pypi, "one-2.0.tar.gz");
     let all = ["one-1.0.tar.gz", "one-2.0.tar.gz"];
     for (gcfg, expected) in [("", &all[..]), ("DelaySyncDuration = 7d", &all[..1])] {
         let server = start(&pypi, gcfg);
@@ -105,7 +105,7 @@ pub(super) fn delay_sync_duration_hides_files_that_are_younger() {
 #[test]
 pub(super) fn delay_except_lists_the_files_of_a_project_at_once() {
     let pypi = index("one-1.0.tar.gz");
-    add_young(&pypi, "one-2.0.tar.gz");
+    add_recent(&pypi, "one-2.0.tar.gz");
     for (except, expected) in [("other", 1), ("One", 2)] {
         let server = start(&pypi, &format!("DelaySyncDuration = 7d\nDelayExcept = {except}"));
         server.sync_of("pypi").expect("an index");
@@ -116,7 +116,7 @@ pub(super) fn delay_except_lists_the_files_of_a_project_at_once() {
 #[test]
 fn delay_except_lists_the_files_of_pages_that_were_read_before() {
     let pypi = index("one-1.0.tar.gz");
-    add_young(&pypi, "one-2.0.tar.gz");
+    add_recent(&pypi, "one-2.0.tar.gz");
     let mut server = start(&pypi, "DelaySyncDuration = 7d");
     server.sync_of("pypi").expect("an index");
     let before = get(&server, "/py/2022-01-01/simple/one/").body;

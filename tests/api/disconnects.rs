@@ -23,7 +23,7 @@ fn an_edit_whose_client_disconnects_is_visible_if_it_was_committed() {
         let name = format!("repo{number}");
         let body = json!({ "name": name }).to_string();
         let request = format!(
-            "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let mut stream = UnixStream::connect(server.admin_socket()).expect("it answers");

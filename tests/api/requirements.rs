@@ -15,7 +15,7 @@ fn server() -> Server {
         Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
     let count = data::files(&rules.join("rules"), ".json").len();
     let message = server.sync_of("sysreqs").expect("the rules");
-    assert!(message.contains(&format!("{count} rules of system requirements are in use now")), "{message}");
+    assert!(message.contains(&format!("{count} rules for system requirements are in use now")), "{message}");
     let packages = [
         Tarball::new("app", "1.0").field("Imports: maps, plain, elsewhere").field("Suggests: jvm"),
         Tarball::new("maps", "1.0")

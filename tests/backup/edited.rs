@@ -87,7 +87,7 @@ const DAMAGES: [(&str, Damage, &str); 13] = [
     ),
     ("owner", |s| chown(&files(s, "blobs")[0], Some(12_345), None).unwrap(), "belongs to user 12345"),
     ("transaction", |s| edit_manifest(s, "\"transaction\": ", "\"transaction\": 1"), "was changed"),
-    ("path", |s| edit_manifest(s, "\"sha256\": \"", "\"sha256\": \"../../"), "is no manifest"),
+    ("path", |s| edit_manifest(s, "\"sha256\": \"", "\"sha256\": \"../../"), "is not a manifest"),
     ("format", |s| edit_manifest(s, "\"format\": 1", "\"format\": 2"), "this version reads format 1"),
 ];
 

@@ -10,6 +10,7 @@ mod installation;
 mod interrupted;
 mod killed;
 pub(crate) mod machines;
+mod metadata;
 mod refusals;
 mod results;
 mod round_trip;

@@ -3,9 +3,13 @@
 mod access;
 mod backfill;
 mod bad_packages;
+mod block_rules;
+mod license_types;
+mod metadata;
 mod packages;
 mod pipes;
 mod platforms;
+mod promotion;
 mod refusals;
 mod retries;
 mod syncing;

@@ -47,9 +47,12 @@ fn a_missing_file_and_a_folder_are_named() {
     let server = team();
     let missing = server.dir().join("alpha_1.0.tar.gz");
     let message = server.refused(&format!("add --source=team --path={}", missing.display()));
-    assert_eq!(message, format!("reading {}: No such file or directory (os error 2)", missing.display()));
+    assert_eq!(
+        message,
+        format!("could not read {}: No such file or directory (os error 2)", missing.display())
+    );
     let message = server.refused(&format!("add --source=team --path={}", server.dir().display()));
-    assert_eq!(message, format!("reading {}: is a directory", server.dir().display()));
+    assert_eq!(message, format!("could not read {}: is a directory", server.dir().display()));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn repositories_are_created_changed_and_deleted() {
 fn repositories_in_json() {
     let server = Server::start();
     let expected = json!({ "id": 1, "name": "demo", "type": "R", "description": "", "hidden": false,
-        "authenticated": false, "created": "<time>", "sources": [], "url": "/demo/latest" });
+        "authenticated": false, "changes": "any", "created": "<time>", "sources": [], "url": "/demo/latest" });
     assert_eq!(timeless_json(&server.json("create repo --name=demo")), expected);
     assert_eq!(server.json("edit repo --name=demo --hide")["hidden"], true);
     assert_eq!(server.json("delete repo --name=demo"), json!({ "deleted": "demo" }));

@@ -9,11 +9,6 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
     for (line, words, page) in [
         ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
         ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
-        ("create blocklist-rule --vulns", "cannot be blocked", "vulnerabilities.md"),
-        ("test blocklist-rules --repo=prod", "cannot be blocked", "vulnerabilities.md"),
-        ("list license-types --current", "filter/packages", "README.md"),
-        ("create metadata --key=a --value=b", "no custom metadata", "compatibility.md"),
-        ("delete metadata --id=2", "no custom metadata", "compatibility.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
         ("evict --type=sweep", "every night", "operations.md"),
         (
@@ -26,7 +21,8 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
             "it does not select packages",
             "repositories.md",
         ),
-        ("-o json -c /nowhere.gcfg list metadata", "no custom metadata", "compatibility.md"),
+        ("-o json -c /nowhere.gcfg config debug logger list", "rspm config log", "logging.md"),
+        ("add --source=dev --git-url=https://host/x", "rspm create git-builder", "git.md"),
     ] {
         let output = rspm_without_server(line);
         assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);

@@ -2,6 +2,7 @@
 
 pub(crate) mod bioconductor;
 mod blending;
+mod blocked;
 mod history;
 mod immutable_snapshots;
 mod indexes;

@@ -117,7 +117,7 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     let check_output = server.rspm("check-config");
     assert!(
         check_output.code == 1
-            && check_output.out.contains("storage class 'packages' has neither its marker"),
+            && check_output.out.contains("storage class 'packages' has neither its owner marker"),
         "{check_output:?}"
     );
 

@@ -139,7 +139,7 @@ fn an_unavailable_database_causes_one_log_line_and_fails_no_download() {
         || server.log_lines().iter().filter(|line| line.contains("could not write usage data")).count();
     assert_eq!(lines(), 1, "several attempts cause one line");
     std::fs::remove_file(&file).expect("removed");
-    server.wait_for_log("writing usage data again");
+    server.wait_for_log("the usage database is available again");
     until("nothing is lost", || download_count(&server, "alpha") == 2);
     assert_eq!(lines(), 1);
 }

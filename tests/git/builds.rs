@@ -45,6 +45,8 @@ fn a_new_commit_is_polled_built_and_installed_by_r() {
     let nothing = server.rspm_stdout("run git-builder --source=dev --name=tested");
     assert!(nothing.starts_with("Nothing new: the default branch is at "), "{nothing}");
     assert_eq!(builds(&server).len(), 2, "each commit was built once");
+    let refused = server.rspm("rerun git-builder --source=dev --name=tested --tag=v1");
+    assert!(refused.code == 1 && refused.err.contains("--build-trigger=tags"), "{}", refused.err);
 }
 
 #[test]

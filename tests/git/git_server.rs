@@ -22,7 +22,7 @@ pub(super) struct GitServer {
 pub(super) type Hold = Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>;
 
 impl GitServer {
-    /// Serves the repositories of a directory to one user.
+    /// Serves the repositories of a directory to one user; with an empty password, to everybody.
     pub(super) fn start(root: PathBuf, user: &str, password: &str) -> GitServer {
         GitServer::start_with(root, user, password, true)
     }
@@ -39,14 +39,17 @@ impl GitServer {
         let log = Arc::clone(&requests);
         let hold = Hold::default();
         let next = Arc::clone(&hold);
-        let authorization = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let authorization = match password {
+            "" => None,
+            _ => Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+        };
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (root, authorization, log) = (root.clone(), authorization.clone(), Arc::clone(&log));
                 let next = Arc::clone(&next);
                 // A client that disconnects is no failure of the server.
                 std::thread::spawn(move || {
-                    drop(answer(client, &root, &authorization, (&log, has_version_2, &next)))
+                    drop(answer(client, &root, authorization.as_deref(), (&log, has_version_2, &next)))
                 });
             }
         });
@@ -61,7 +64,7 @@ impl GitServer {
 fn answer(
     client: TcpStream,
     root: &std::path::Path,
-    authorization: &str,
+    authorization: Option<&str>,
     (log, has_version_2, hold): (&Mutex<Vec<String>>, bool, &Hold),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
@@ -82,7 +85,7 @@ fn answer(
         pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
     };
     let mut client = client;
-    if header("authorization").as_deref() != Some(authorization) {
+    if authorization.is_some_and(|expected| header("authorization").as_deref() != Some(expected)) {
         return client.write_all(
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\n\
               Connection: close\r\n\r\n",

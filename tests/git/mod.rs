@@ -7,6 +7,7 @@ mod hostile;
 mod interruption;
 mod kills;
 mod limits;
+mod publisher;
 mod python;
 mod refusals;
 mod remote;
@@ -23,16 +24,16 @@ use crate::builder::repository::Repository;
 use crate::support::server::{Builder, Server};
 
 /// Time limit of a condition, generous for a loaded machine: builds get only the time that nothing else wants.
-const PATIENCE: Duration = Duration::from_secs(200);
+const TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Calls `condition` until it returns a value.
 fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < until, "{what} did not happen within {PATIENCE:?}");
+        assert!(Instant::now() < until, "{what} did not happen within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -39,7 +39,7 @@ fn wrong_builders_are_refused_with_the_way_out() {
         assert!(refused.err.contains(part), "{line}: {}", refused.err);
     }
     let refused = server.rspm("import ssh-key --name=x --path=/none");
-    assert!(refused.code == 1 && refused.err.contains("reading /none"), "{}", refused.err);
+    assert!(refused.code == 1 && refused.err.contains("could not read /none"), "{}", refused.err);
 
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url}"));
     let twice = server.rspm(&format!("create git-builder --source=dev --url={url}"));

@@ -83,7 +83,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
 
-    // Git servers send some megabytes after a push of many commits.
+    // Git servers send several megabytes after a push of many commits.
     let large = "x".repeat(3 << 20);
     let signature = format!("sha256={}", hex::encode(hmac::sign(&key, large.as_bytes())));
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], &large), 202);
@@ -221,7 +221,7 @@ fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
     let older = repository.commit();
     let line = "run git-builder --source=dev --name=tested --no-wait";
     let first = server.rspm_command(line).stdout(Stdio::piped()).spawn().unwrap();
-    is_complete.recv_timeout(super::PATIENCE).expect("the first poll has listed the older commit");
+    is_complete.recv_timeout(super::TIMEOUT).expect("the first poll has listed the older commit");
     repository.package("", "1.2");
     repository.commit();
     let second = server.rspm_stdout(line);

@@ -141,6 +141,6 @@ fn rules_of_a_bundle_are_read_over_http() {
     let gcfg = format!("[SystemRequirements]\nURL = {}/sysreqs", web.url());
     let server = Builder::default().gcfg(&gcfg).start();
     let message = server.sync_of("sysreqs").expect("rules");
-    assert!(message.contains("rules of system requirements are in use now"), "{message}");
+    assert!(message.contains("rules for system requirements are in use now"), "{message}");
     assert!(server.sync_of("sysreqs").expect("the same").contains("are up to date"));
 }

@@ -67,6 +67,6 @@ fn a_name_that_is_none_is_left_out_of_the_list() {
     assert!(message.contains("1 project, 1 added"), "{message}");
     assert_eq!(names(&server, "latest", "one"), ["one-1.0.tar.gz"]);
     until("the name is logged", || {
-        server.log_lines().iter().any(|line| line.contains("names of the list are not those of projects"))
+        server.log_lines().iter().any(|line| line.contains("the list contains names that are not valid"))
     });
 }

@@ -124,7 +124,7 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
         ("lib\nnothere>=1\n", "r.txt, line 2: there is no package 'nothere' at 2022-01-01; correct the name"),
         (
             "lib==1.7\n",
-            "r.txt, line 1: there is no 'lib==1.7' (near versions are 1.0, 1.5, 2.0) at 2022-01-01",
+            "r.txt, line 1: there is no 'lib==1.7' (the closest versions are 1.0, 1.5, 2.0) at 2022-01-01",
         ),
         ("lib=>1\n", "r.txt: line 1: '=>1' is not a version specifier"),
         (
@@ -145,7 +145,7 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
     let output = update(&server, "--snapshot=2020-06-30");
     assert!(output.err.contains("has no definition yet"), "{output:?}");
     let output = update(&server, "--snapshot=2999-01-01 --file-in=/nonexistent");
-    assert!(output.err.contains("reading /nonexistent"), "{output:?}");
+    assert!(output.err.contains("could not read /nonexistent"), "{output:?}");
     let output = update(&server, &format!("--file-in={} --snapshot=2999-01-01", path.display()));
     assert!(output.err.contains("--snapshot=2999-01-01 is in the future"), "{output:?}");
     assert_eq!(

@@ -167,8 +167,8 @@ async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8]
     serve::python::file::locate(&backend.repositories, &point, sha256, &file, false).await.is_ok()
 }
 
-/// A repository that no longer subscribes to a source serves only the files of its snapshots: the source may have become
-/// private.
+/// A repository that no longer subscribes to a source serves only the files of its snapshots: the source may have
+/// become private.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_snapshot_has_no_other_files_of_a_source_that_was_unsubscribed() {
     let backend = Backend::with_stores(StoresConfig { gcfg: String::new() }).await;

@@ -120,9 +120,9 @@ fn files_are_fetched_once_and_verified() {
     assert_eq!(requests.iter().filter(|path| path.starts_with("/packages/")).count(), 2, "{requests:?}");
     let removed = server.get(&wheel.replace("one-1.0", "one-0.9"));
     assert!(removed.status == 404 && removed.text().contains("removed before"), "{}", removed.text());
-    pypi.set_away(true);
+    pypi.set_unavailable(true);
     assert_eq!(server.get(&wheel).status, 200, "it is stored");
-    pypi.set_away(false);
+    pypi.set_unavailable(false);
     let refused = server.get(&path(&entry("one-2.0.tar.gz")));
     assert!(refused.status >= 500 && refused.body != b"replaced", "{refused:?}");
 }
@@ -211,12 +211,12 @@ fn an_index_that_does_not_answer_is_replaced_by_what_is_known() {
     assert_eq!(names(&server, "latest", "one"), [&*name]);
     pypi.edit("one", &name, |file| file.yanked = Some("bad".to_owned()));
     server.sync_of("pypi").expect("an index");
-    pypi.set_away(true);
+    pypi.set_unavailable(true);
     assert_eq!(files(&server, "latest", "one").expect("the last page")[&name], false);
     let unknown = get(&server, "/py/latest/simple/two/");
     assert_eq!((unknown.status, unknown.header("retry-after")), (503, Some("30")), "{unknown:?}");
     assert!(server.sync_of("pypi").is_err());
-    pypi.set_away(false);
+    pypi.set_unavailable(false);
     crate::support::fixtures::until("the index is asked again", || {
         files(&server, "latest", "one").is_some_and(|files| files[&name] == "bad")
     });

@@ -5,6 +5,7 @@ mod api;
 mod archives;
 mod bad_pages;
 mod bandersnatch;
+mod block_rules;
 pub(crate) mod clients;
 mod curated;
 pub(crate) mod form;

@@ -155,14 +155,14 @@ async fn a_source_and_a_repository_can_be_renamed() {
         hidden: Some(true),
         ..RepoEdit::default()
     };
-    edit::repo::edit(&backend.state, "all", edit).await.expect("edited");
+    edit::repo::edit(&backend.state, "all", edit, &actor()).await.expect("edited");
     let catalog = backend.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
     assert_eq!(listing(&backend, "every", "latest").await, "alpha 1.0");
     let multi_line = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
     assert!(matches!(
-        edit::repo::edit(&backend.state, "every", multi_line).await,
+        edit::repo::edit(&backend.state, "every", multi_line, &actor()).await,
         Err(RepoError::Invalid(_))
     ));
     edit::repo::delete(&backend.state, "every").await.expect("deleted");

@@ -1,14 +1,17 @@
 //! Repositories on real stores: edits, merged sources, dated snapshots, sweep.
 
 mod all_stores;
+mod block_rules;
 mod database_copies;
 mod edits;
 mod integrity;
 mod lost_objects;
 mod memory;
 mod merge;
+mod metadata;
 mod ownership;
 mod packages;
+mod promotion;
 mod scrub;
 mod snapshots;
 mod sweep;

@@ -18,7 +18,7 @@ pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> V
     })
 }
 
-/// Returns the record with another time of modification.
+/// Returns the record with a different time of modification.
 pub(crate) fn with_modified(mut record: Value, time: &str) -> Value {
     record["modified"] = json!(time);
     record
@@ -42,7 +42,7 @@ pub(crate) fn lines(records: &[Value]) -> String {
     records.iter().map(|record| format!("{record}\n")).collect()
 }
 
-/// A compressed archive of a repository with these records and with files that are no advisories.
+/// A compressed archive of a repository with these records and with files that are not advisories.
 pub(crate) fn archive(records: &[Value]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);

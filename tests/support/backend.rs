@@ -135,12 +135,12 @@ impl Backend {
         Backend::open(stores, folder, now).await
     }
 
-    /// Opens a second server in the same folder, with other stores.
+    /// Opens a second server in the same folder, with different stores.
     pub(crate) async fn open_second_with_stores(&self, stores: StoresConfig) -> Backend {
         Backend::open(stores, self.folder.clone(), self.now.clone()).await
     }
 
-    /// [`Backend::restart`] with other stores in the same folder.
+    /// [`Backend::restart`] with different stores in the same folder.
     pub(crate) async fn restart_with_stores(mut self, stores: StoresConfig) -> Backend {
         self.stores = stores;
         self.restart().await

@@ -135,7 +135,7 @@ fn install(source: &Path, library: &Path, folder: &Path) {
         .current_dir(folder));
 }
 
-/// Writes the archive `binary` to `to` with another padding and compression, so that its bytes differ.
+/// Writes the archive `binary` to `to` with a different padding and compression, so that its bytes differ.
 pub(crate) fn repack(binary: &Path, to: &Path) {
     let file = fs::File::open(binary).expect("built");
     let mut tar = Vec::new();

@@ -14,7 +14,7 @@ use super::http;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// Timeout of a page to show what a test waits for.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Chromium's switches: no window, no requests of its own, and no other host than this machine.
+/// Chromium's switches: no window, no requests of its own, and no host except this machine.
 const SWITCHES: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -78,7 +78,7 @@ impl Chromium {
         url.as_str().expect("a text").to_owned()
     }
 
-    /// The text of the page as people see it; empty while no page is loaded.
+    /// The visible text of the page; empty while no page is loaded.
     pub(crate) fn text(&self) -> String {
         let text = self
             .element("body")
@@ -103,7 +103,7 @@ impl Chromium {
         self.wait(text, || self.text().contains(text));
     }
 
-    /// Waits until the address of the page begins so.
+    /// Waits until the address of the page begins with `start`.
     pub(crate) fn wait_for_url(&self, start: &str) {
         self.wait(start, || self.url().starts_with(start));
     }

@@ -10,9 +10,9 @@ use super::postgres;
 /// The database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
-    /// A file.
+    /// SQLite, in a file.
     Sqlite,
-    /// A schema of the shared server.
+    /// PostgreSQL, in a schema of the shared server.
     Postgres,
 }
 

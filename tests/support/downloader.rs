@@ -12,7 +12,7 @@ use rstudio_pm::upstream::origin::bundle::{Bundle, VerifiedHead};
 use super::mirror_dir::{MirrorDir, file_url};
 use super::process::{ProcessOutput, run_to_end};
 
-/// A command of the downloader. `get` omits the rules of system requirements unless `args` have their address: the
+/// A command of the downloader. `get` omits the rules for system requirements unless `args` have their address: the
 /// default address is on the internet.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));

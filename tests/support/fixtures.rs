@@ -38,7 +38,7 @@ impl Server {
         self.sync_of("cran")
     }
 
-    /// Syncs a source, or the rules of system requirements, and waits; returns the final message, or the error.
+    /// Syncs a source, or the rules for system requirements, and waits; returns the final message, or the error.
     pub(crate) fn sync_of(&self, kind: &str) -> Result<String, String> {
         let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": kind }));
         let start = Instant::now();

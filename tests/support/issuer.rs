@@ -36,7 +36,7 @@ impl Issuer {
         format!("http://{}", self.server.host())
     }
 
-    /// Publishes another key instead of the current one.
+    /// Publishes a new key instead of the current one.
     pub(crate) fn replace_key(&mut self, id: &str) {
         (self.key, self.key_id) = (new_key(), id.to_owned());
         // An uncompressed point: 4, x, y.

@@ -14,7 +14,7 @@ use sha2::Digest;
 use super::listener::Listener;
 use super::tarball::Tarball;
 
-/// A file of the mirror, and how it is sent.
+/// A file of the mirror with the options for its transfer.
 #[derive(Clone, Debug)]
 pub(crate) struct MirrorFile {
     pub(crate) bytes: Arc<Vec<u8>>,
@@ -174,7 +174,7 @@ impl Mirror {
         self.shared.files.lock().unwrap().insert(path.to_owned(), file);
     }
 
-    /// Changes how a file is sent, also to current readers.
+    /// Changes the options for the transfer of a file, also for current readers.
     pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut MirrorFile)) {
         change(self.shared.files.lock().unwrap().get_mut(path).expect("it is there"));
         self.shared.changed.notify_all();

@@ -40,6 +40,7 @@ pub(crate) mod rscript;
 pub(crate) mod rspm;
 pub(crate) mod rules;
 pub(crate) mod s3;
+pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod statfs;
 pub(crate) mod storage;

@@ -22,7 +22,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// Certificate of the authority that signed the server's certificate, which names `localhost`.
     pub(crate) authority: PathBuf,
-    /// Certificate of another authority.
+    /// Certificate of a second authority.
     pub(crate) other_authority: PathBuf,
     /// Shared lock of the `users` file: the watchdog does not stop the server while a process holds one.
     _users_lock: File,
@@ -86,7 +86,8 @@ fn value(socket: &Path, port: u16, sql: &str) -> String {
     })
 }
 
-/// A command for a program of PostgreSQL, as another user if this one is root: PostgreSQL refuses to run as root.
+/// A command for a program of PostgreSQL, as a different user if this one is root: PostgreSQL refuses to run as
+/// root.
 fn as_owner(program: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);

@@ -34,7 +34,7 @@ struct Project {
     status: Option<&'static str>,
     /// The name on the list, if it is not the normal one.
     display: Option<&'static str>,
-    /// Whether the list lacks it.
+    /// Whether it is missing from the list.
     is_unlisted: bool,
     /// The media type and the bytes that are sent as its page.
     raw_page: Option<(&'static str, Vec<u8>)>,
@@ -51,18 +51,18 @@ impl Project {
 struct Shared {
     projects: BTreeMap<String, Project>,
     serial: i64,
-    /// HTML without serials and upload times, whatever the client accepts.
+    /// Whether pages are HTML without serials and upload times for every client.
     is_plain: bool,
-    /// There is no list of projects.
+    /// Whether there is no list of projects.
     has_no_list: bool,
-    /// Every request is answered with 503.
-    is_away: bool,
-    /// The server of the files, if another one.
+    /// Whether every request is answered with 503.
+    is_unavailable: bool,
+    /// The server of the files, if it is not this one.
     file_server: Option<String>,
     requests: Vec<String>,
-    /// Pages are answered once this is false.
+    /// Whether requests for pages wait until this is false.
     is_holding: bool,
-    /// Requests for pages that wait, and the most that ever did.
+    /// The number of requests for pages that wait, and its maximum.
     held: (usize, usize),
 }
 
@@ -153,7 +153,7 @@ impl Pypi {
         self.lock().has_no_list = true;
     }
 
-    /// Makes the page of a project one of an older serial; `None` ends it.
+    /// Sets an older serial for the page of a project; `None` restores the current one.
     pub(crate) fn set_page_serial(&self, project: &str, serial: Option<i64>) {
         self.lock().projects.get_mut(project).expect("a project").page_serial = serial;
     }
@@ -165,8 +165,8 @@ impl Pypi {
         shared.projects.values_mut().for_each(|project| project.serial = 1);
     }
 
-    pub(crate) fn set_away(&self, is_away: bool) {
-        self.lock().is_away = is_away;
+    pub(crate) fn set_unavailable(&self, is_unavailable: bool) {
+        self.lock().is_unavailable = is_unavailable;
     }
 
     pub(crate) fn set_plain(&self) {
@@ -177,7 +177,7 @@ impl Pypi {
         self.lock().file_server = Some(url.to_owned());
     }
 
-    /// Lets requests for pages wait, or ends this.
+    /// Makes requests for pages wait, or ends this.
     pub(crate) fn hold_pages(&self, is_holding: bool) {
         self.lock().is_holding = is_holding;
     }
@@ -252,7 +252,7 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
     const JSON: &str = "Content-Type: application/vnd.pypi.simple.v1+json\r\n";
     const HTML: &str = "Content-Type: text/html\r\n";
     let missing = || (404, HTML.to_owned(), b"404".to_vec());
-    if shared.is_away {
+    if shared.is_unavailable {
         return (503, HTML.to_owned(), b"503".to_vec());
     }
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();

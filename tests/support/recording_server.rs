@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// How requests are answered.
+/// The answers to requests.
 #[derive(Clone)]
 enum Behavior {
-    /// By this server, for every requested host; the first label of a host below `s3.test` becomes the first segment
-    /// of the path.
+    /// The answers of this server, for every requested host; the first label of a host below `s3.test` becomes the
+    /// first segment of the path.
     Forward(SocketAddr),
-    /// From this directory.
+    /// The files of this directory.
     Folder(PathBuf),
-    /// With this status and body.
+    /// This status and body.
     Answer(u16, &'static str),
 }
 

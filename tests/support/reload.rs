@@ -19,7 +19,7 @@ impl Server {
         self.hup_with(&format!("{gcfg}\n{lines}\n"))
     }
 
-    /// [`Server::hup`] with another text for the whole configuration.
+    /// [`Server::hup`] with a new text for the whole configuration.
     pub(crate) fn hup_with(&self, gcfg: &str) -> Vec<String> {
         fs::write(self.config_file(), gcfg).expect("written");
         let line_count = self.log_lines().len();

@@ -1,4 +1,4 @@
-//! Runs the current test again in a separate process with another environment, user or mount.
+//! Runs the current test again in a separate process with a different environment, user or mount.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +26,7 @@ pub(crate) fn with_command(prepare: impl FnOnce(&mut Command)) -> bool {
     true
 }
 
-/// `unshare` for a namespace. Root needs no user namespace, which a chroot and many containers refuse.
+/// `unshare` for a namespace. For root without a user namespace, which a chroot and many containers do not permit.
 fn unshare(namespace: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {

@@ -9,15 +9,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http::{self, Answer};
+use super::secrets;
 use super::tarball::Tarball;
 
 /// Timeout for a start or a stop.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The version of `rstudio-pm` that is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// This one.
+    /// The version under test.
     #[default]
     This,
     /// A later one with a further migration, `tests/programs/next_version.rs`.
@@ -169,7 +170,7 @@ impl Server {
 
     /// Waits for a log line that contains `text`; panics with the whole log if the server exits before.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut lines = self.log.lines.lock().expect("no panic holds it");
         while !lines.0.iter().any(|line| line.contains(text)) {
             assert!(!lines.1, "the server exited before it logged '{text}':\n{}", lines.0.join("\n"));
@@ -239,12 +240,12 @@ impl Server {
     /// Continue`.
     pub(crate) fn begin_upload(&self) -> UnixStream {
         let mut stream = UnixStream::connect(self.admin_socket()).expect("it answers");
-        let head = "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\
+        let head = "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\
                     Expect: 100-continue\r\n\r\n";
         stream.write_all(head.as_bytes()).expect("sent");
         let expected = "HTTP/1.1 100 Continue\r\n\r\n";
         let mut answer = vec![0; expected.len()];
-        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a valid time");
         stream.read_exact(&mut answer).expect("the server reads the body");
         assert_eq!(String::from_utf8_lossy(&answer), expected);
         stream.write_all(b"x").expect("sent");
@@ -316,7 +317,7 @@ impl Server {
     /// Waits until the server exits; panics after the timeout.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut child = self.process.take().expect("running");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = child.try_wait().expect("our own child") {
                 return status;
@@ -347,7 +348,7 @@ impl Server {
         self.program = program;
     }
 
-    /// Stops the server and starts it again in the same directory, on another port.
+    /// Stops the server and starts it again in the same directory, on a different port.
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.launch();
@@ -359,6 +360,11 @@ impl Drop for Server {
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if !std::thread::panicking() {
+            let log = self.log_lines().join("\n");
+            assert!(!secrets::has_token(log.as_bytes()), "the log has a token: {log}");
+            assert_eq!(secrets::files_with_tokens(self.dir()), Vec::<PathBuf>::new(), "files with a token");
         }
     }
 }

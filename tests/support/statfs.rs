@@ -1,4 +1,5 @@
-//! Simulates another file system for a program by a preloaded library: NFS cannot be mounted on every test machine.
+//! Simulates a different file system for a program by a preloaded library: NFS cannot be mounted on every test
+//! machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,8 +24,8 @@ pub(crate) fn build_type_library(folder: &Path, root: &Path, magic: u32) -> Path
     library
 }
 
-/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `root`, and 50 % for every
-/// other path, however full the disk of the tests is.
+/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `root`, and 50 % for
+/// every other path, regardless of the free space of the machine.
 pub(crate) fn build_full_disk_library(folder: &Path, root: &Path) -> PathBuf {
     let (source, library) = (folder.join("statvfs.c"), folder.join("statvfs.so"));
     let text = format!(

@@ -81,7 +81,8 @@ pub(crate) struct SyncBackend {
 }
 
 impl SyncBackend {
-    /// Opens a backend on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
+    /// Opens a backend on a new database; the clock starts at 2025-10-09 and advances by one microsecond with each
+    /// reading.
     pub(crate) async fn new(engine: Engine, mirror: &str) -> SyncBackend {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().to_owned();
@@ -130,6 +131,7 @@ impl SyncBackend {
             catalog: CatalogHandle::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
             rules: Default::default(),
             advisories: Default::default(),
+            policies: Default::default(),
             detail_updates: Default::default(),
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(state_clock.fetch_add(1, Ordering::SeqCst))),

@@ -27,7 +27,7 @@ impl Pair {
         Pair::of(Pair::params())
     }
 
-    /// A pair that expired years ago.
+    /// A pair whose certificate expired years ago.
     pub(crate) fn expired() -> Pair {
         let mut params = Pair::params();
         params.not_before = rcgen::date_time_ymd(2001, 1, 1);

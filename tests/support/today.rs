@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The present day in UTC, which does not end within the next two minutes: shortly before midnight, waits for the next
-/// day.
+/// Returns the current day in UTC, which does not end within the next two minutes: shortly before midnight, waits for
+/// the next day.
 pub(crate) fn stable_today() -> jiff::civil::Date {
     const DAY: i64 = 86_400;
     const MARGIN: i64 = 120;

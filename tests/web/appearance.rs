@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::administration;
 use super::links::crawl;
 use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
@@ -50,6 +51,15 @@ fn pages(server: &Server) -> Vec<String> {
     of_kind.into_values().chain([missing]).collect()
 }
 
+/// The address of each page for a browser, with those of administrators.
+fn addresses(server: &Server) -> Vec<String> {
+    let token = administration::token(server);
+    let of_all = pages(server).into_iter().map(|page| server.url(&page));
+    let of_administrators =
+        administration::PAGES.iter().map(|page| administration::url(server, &token, page));
+    of_all.chain(of_administrators).collect()
+}
+
 /// The rules of axe that pages have to satisfy: WCAG 2.2 level AA and best practices.
 const AXE: &str = "const done = arguments[arguments.length - 1];
     const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -66,8 +76,8 @@ fn no_page_violates_a_rule_of_axe_in_any_scheme_and_width() {
     // The policy of the pages forbids the script of axe.
     chromium.devtools("Page.setBypassCSP", &json!({ "enabled": true }));
     let mut violations = Vec::new();
-    for page in pages(&server) {
-        chromium.open(&server.url(&page));
+    for page in addresses(&server) {
+        chromium.open(&page);
         chromium.run("(0, eval)(arguments[0]);", &[&axe]);
         for (scheme, width) in [("light", 360), ("light", 1280), ("dark", 360), ("dark", 1280)] {
             chromium.emulate(scheme, "screen");
@@ -96,6 +106,11 @@ fn no_page_has_an_error_of_html() {
         std::fs::write(folder.path().join(format!("{number}.html")), server.get(page).text())
             .expect("a file");
     }
+    let token = administration::token(&server);
+    for (number, page) in administration::PAGES.iter().enumerate() {
+        let file = folder.path().join(format!("admin{number}.html"));
+        std::fs::write(file, administration::get(&server, &token, page).text()).expect("a file");
+    }
     let output = Command::new("node")
         .arg(node_module("html-validate/bin/html-validate.mjs"))
         .args(["--formatter", "text", "--max-warnings", "0", "."])
@@ -111,8 +126,8 @@ fn pages_fit_narrow_windows_and_cause_no_message_of_the_browser() {
     let server = server();
     let chromium = Chromium::start();
     chromium.resize(320, 900);
-    for page in pages(&server) {
-        chromium.open(&server.url(&page));
+    for page in addresses(&server) {
+        chromium.open(&page);
         let wide = chromium.run(
             "const root = document.documentElement;
              if (root.scrollWidth <= root.clientWidth) return [];
@@ -185,7 +200,7 @@ fn people_find_a_package_and_compare_snapshots_without_script() {
     chromium.open(&server.url("/"));
     chromium.fill("input[type=search]", "alpha");
     chromium.click("form[role=search] button");
-    chromium.wait_for_text("Packages that were found");
+    chromium.wait_for_text("Search results");
     chromium.click("main a[href*='web/packages/alpha']");
     chromium.wait_for_text("alpha 1.1");
     chromium.click("a[href$='versions/']");

@@ -1,8 +1,10 @@
 //! Pages for people, requested from a running server: form, headers, links, texts that others wrote, setup text.
 
+mod administration;
 mod appearance;
 mod changes;
 mod document;
+mod files;
 mod headers;
 mod hostile;
 mod links;
@@ -12,6 +14,7 @@ mod relations;
 mod repositories;
 mod screenshots;
 mod setup;
+mod tasks;
 
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;

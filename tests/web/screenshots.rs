@@ -7,18 +7,28 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::administration;
 use crate::support::chromium::Chromium;
 use crate::support::data;
 use crate::support::server::Builder;
 
 /// Name and path of each page.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("home", "/"),
     ("repository", "/cran/latest/"),
     ("packages", "/cran/latest/web/packages/"),
     ("package", "/cran/latest/web/packages/cli/"),
     ("versions", "/cran/latest/web/packages/cli/versions/"),
     ("changes", "/cran/latest/web/changes/?since=latest"),
+    ("downloads", "/cran/latest/web/packages/cli/downloads/"),
+];
+/// Those of administrators.
+const ADMINISTRATION: [(&str, &str); 5] = [
+    ("admin-sources", "/__ui__/admin/sources/"),
+    ("admin-repository", "/__ui__/admin/repositories/cran/"),
+    ("admin-jobs", "/__ui__/admin/jobs/"),
+    ("admin-storage", "/__ui__/admin/storage/"),
+    ("admin-tokens", "/__ui__/admin/tokens/"),
 ];
 /// Those in the README, in the light scheme at 1280 pixels.
 const README: [&str; 2] = ["repository", "package"];
@@ -48,12 +58,16 @@ fn pictures_of_the_main_pages_are_taken() {
     if folder.is_some() {
         std::fs::create_dir_all(images()).expect("a folder");
     }
-    for (name, path) in PAGES {
+    let token = administration::token(&server);
+    let of_all = PAGES.map(|(name, path)| (name, path, server.url(path)));
+    let of_administrators =
+        ADMINISTRATION.map(|(name, path)| (name, path, administration::url(&server, &token, path)));
+    for (name, path, url) in of_all.into_iter().chain(of_administrators) {
         for scheme in ["light", "dark"] {
             chromium.emulate(scheme, "screen");
             for width in [360, 1280] {
                 chromium.resize(width, 900);
-                chromium.open(&server.url(path));
+                chromium.open(&url);
                 let picture = chromium.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
                 let picture = STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
                 assert_eq!(size(&picture), (width, 900), "{path}");

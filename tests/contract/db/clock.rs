@@ -2,9 +2,10 @@
 
 use rstudio_pm::db::clock_repair;
 use rstudio_pm::db::skew::{self, Skew};
-use rstudio_pm::db::{DbError, blob, clock, lease, step, tree, tx, upstream};
+use rstudio_pm::db::{DbError, blob, clock, lease, repo, step, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TxId};
+use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::{CRAN, NEW_YEAR, change, publish_of};
@@ -17,6 +18,7 @@ both! {
     a_clock_behind_the_newest_transaction_may_not_publish
     a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day
     a_repair_moves_future_transactions_to_the_last_microseconds_in_order
+    a_repair_keeps_the_transactions_of_a_promoted_state
     an_unnecessary_repair_and_a_dry_run_change_nothing
     a_repair_ends_future_leases_and_resets_future_sync_times
     a_clock_far_ahead_may_not_publish
@@ -135,6 +137,31 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
     assert_eq!(db.read(|c| clock::get(c)).at, now);
     let (_, next) = db.write(move |c| change(c, CRAN, now, &[]));
     assert_eq!((next.tx, next.at), (TxId(5), Timestamp(now.0 + 1)));
+}
+
+fn a_repair_keeps_the_transactions_of_a_promoted_state(db: &mut TestDb) {
+    let new = repo::NewRepo {
+        name: "prod".parse().expect("a name"),
+        kind: RepoKind::R,
+        description: String::new(),
+        hidden: false,
+        authenticated: false,
+        changes: ChangePolicy::Promotion,
+    };
+    let repo = db.write(move |c| repo::create(c, &new, NEW_YEAR));
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    db.write(|c| clock_repair::repair(c, later(400), false));
+    db.write(|c| change(c, CRAN, later(400), &[]));
+    let pinned_at = Timestamp(db.read(|c| clock::get(c)).at.0 + 1);
+    let step = repo::NewRepoStep { repo, subscriptions: Vec::new(), pinned_at: Some(pinned_at) };
+    let mut publish = publish_of(&[], later(400));
+    publish.repo_steps.push(step);
+    db.write(move |c| clock::publish(c, &publish));
+    db.write(|c| change(c, CRAN, later(400), &[]));
+    db.write(|c| clock_repair::repair(c, later(1), false));
+    let pinned_at = db.read(|c| repo::steps(c))[0].pinned_at.expect("a pin");
+    let before: Vec<_> = db.read(|c| step::list(c, CRAN)).iter().map(|step| step.at < pinned_at).collect();
+    assert_eq!(before, [true, true, false], "the state has the same steps as before the repair");
 }
 
 fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut TestDb) {

@@ -84,6 +84,7 @@ fn a_full_disk_is_an_error_until_there_is_space() {
                 description: "x".repeat(20_000),
                 hidden: false,
                 authenticated: false,
+                changes: rstudio_pm::model::repository::ChangePolicy::Any,
             };
             repo::create(c, &new, NEW_YEAR)
         })

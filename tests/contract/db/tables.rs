@@ -8,7 +8,7 @@ use rstudio_pm::db::{
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
-use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
@@ -50,6 +50,7 @@ fn new_repo(name: &str) -> NewRepo {
         description: "first".into(),
         hidden: false,
         authenticated: false,
+        changes: ChangePolicy::Any,
     }
 }
 
@@ -79,13 +80,13 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     assert_eq!((repo.description.as_str(), repo.hidden, repo.authenticated), ("second", true, false));
     assert!(!db.write(|c| repo::edit(c, RepoId(99), &Edit::default())));
     let mut publish = publish_of(&[], NEW_YEAR);
-    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
+    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![], pinned_at: None });
     db.write(move |c| clock::publish(c, &publish));
     assert!(db.write(move |c| repo::delete(c, id)));
     assert!(!db.write(move |c| repo::delete(c, id)));
     assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
     let mut publish = publish_of(&[], NEW_YEAR);
-    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
+    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![], pinned_at: None });
     let result = db.try_write(move |c| clock::publish(c, &publish));
     assert!(matches!(result, Err(DbError::NoRepo(_))), "{result:?}");
 }
@@ -99,7 +100,7 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     };
     for (repo, numbers) in [(a, vec![1]), (b, vec![]), (a, vec![2, 1])] {
         let mut publish = publish_of(&[], NEW_YEAR);
-        publish.repo_steps.push(NewRepoStep { repo, subscriptions: list(&numbers) });
+        publish.repo_steps.push(NewRepoStep { repo, subscriptions: list(&numbers), pinned_at: None });
         db.write(move |c| clock::publish(c, &publish));
     }
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));

@@ -68,7 +68,7 @@ impl Addresses {
     fn get(&self, target: &str) -> Result<Answer> {
         let mut stream = std::net::TcpStream::connect(&self.host)?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         http::try_read(&mut stream, "GET")
     }
 
@@ -78,7 +78,7 @@ impl Addresses {
         let size = body.len();
         write!(
             stream,
-            "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+            "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
         )?;
         stream.write_all(body)?;

@@ -57,8 +57,8 @@ pub(crate) struct Client {
     pub(crate) file: ExpectedFile,
     /// Time between an answer and the next request.
     pub(crate) pause: Duration,
-    /// Whether `pause` is the time between the begins of two requests, so that the clients have a common rate as long as
-    /// each answer comes within it. A late request does not move the following ones.
+    /// Whether `pause` is the time between the begins of two requests, so that the clients have a common rate as long
+    /// as each answer comes within it. A late request does not move the following ones.
     pub(crate) is_paced: bool,
 }
 
@@ -252,7 +252,7 @@ impl Connection {
 async fn run_client(number: usize, target: Target, client: Client, counters: Arc<Counters>) {
     let mut connection: Option<Connection> = None;
     let mut count = 0;
-    // The clients do not begin in step.
+    // The clients do not begin at the same time.
     let mut next_start = tokio::time::Instant::now();
     if client.is_paced {
         next_start += client.pause.mul_f64(number as f64 * 0.618 % 1.0);

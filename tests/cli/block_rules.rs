@@ -1,0 +1,134 @@
+//! Commands of block rules: their output, bulk files, refusals, the audit trail.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+fn server() -> Server {
+    let server = Server::start();
+    server.local_repository("prod", &[Tarball::new("one", "1.0"), Tarball::new("two", "1.0")]);
+    server
+}
+
+fn file(server: &Server, rules: &serde_json::Value) -> String {
+    let path = server.dir().join("rules.json");
+    std::fs::write(&path, rules.to_string()).expect("written");
+    path.display().to_string()
+}
+
+#[test]
+fn a_rule_is_planned_created_changed_listed_and_deleted() {
+    let server = server();
+    assert_eq!(
+        server.rspm_stdout("create blocklist-rule --package-name=one --version=<4.0.0 --dry-run"),
+        "ID: new  Priority: 100\n -- Match criteria:\n  - Package name: one\n  - Versions: <4.0.0\n\
+         Blocks the listed version of 1 of 2 packages in prod: one 1.0\nNothing was created: --dry-run\n"
+    );
+    assert_eq!(
+        server.rspm_stdout("list blocklist-rules"),
+        "There is no rule. Create one: rspm create blocklist-rule\n"
+    );
+    let created = server.rspm_stdout("create blocklist-rule --package-name=one --version=<4.0.0 --repo=prod");
+    assert!(created.starts_with("ID: 1  Priority: 100\n"), "{created}");
+    server.rspm_stdout("create blocklist-rule --license=AGPL --priority=50 --description=no~copyleft");
+    assert_eq!(
+        server.rspm_stdout("list blocklist-rules"),
+        "Rules are printed in order of execution\n\nID: 2  Priority: 50\n -- Match criteria:\n  - License: AGPL\n \
+         -- Description: no copyleft\n\nID: 1  Priority: 100\n -- Match criteria:\n  - Package name: one\n  - Versions: \
+         <4.0.0\n  - Repository: prod\n"
+    );
+    server.rspm_stdout("edit blocklist-rule --id=1 --version=<=1.0 --priority=10");
+    let rules = server.json("list blocklist-rules");
+    assert_eq!((&rules[0]["id"], &rules[0]["version"]), (&json!(1), &json!("<=1.0")));
+    assert_eq!(server.rspm_stdout("delete blocklist-rule --id=1-2"), "Deleted 2 rules.\n");
+    let audit = server.rspm_stdout("audit list");
+    for action in ["create block rules", "change block rule", "delete block rules"] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+}
+
+#[test]
+fn a_test_names_the_rule_and_has_its_own_exit_code() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --package-name=two --exception");
+    server.rspm_stdout("create blocklist-rule --all --description=closed");
+    let blocked = server.rspm("test blocklist-rules --repo=prod --package-name=one --version=1.0");
+    assert_eq!(blocked.code, 1, "{}", blocked.err);
+    assert!(
+        blocked.out.starts_with("one 1.0 is blocked in prod by rule 2 (closed).\nID: 2  Priority: 100\n"),
+        "{}",
+        blocked.out
+    );
+    assert!(
+        blocked.out.contains("Highest allowed version: none\nRules compared: 2\nEvaluation time: "),
+        "{}",
+        blocked.out
+    );
+    let allowed = server.json("test blocklist-rules --repo=prod --package-name=two");
+    assert_eq!((&allowed["blocked"], &allowed["rule"]["id"]), (&json!(false), &json!(1)));
+    assert_eq!(allowed["compared"], json!([1]));
+    assert!(
+        server
+            .refused("test blocklist-rules --repo=prod --package-name=three")
+            .contains("no package 'three'")
+    );
+    assert!(
+        server.refused("test blocklist-rules --repo=prd --package-name=one").contains("did you mean 'prod'?")
+    );
+}
+
+#[test]
+fn a_file_of_rules_is_created_as_far_as_it_is_valid() {
+    let server = server();
+    let rules =
+        json!([{ "package_name": "one" }, { "package_name": "t*" }, { "vulns": true, "repo": "moon" }]);
+    let path = file(&server, &rules);
+    let line = format!("create bulk-blocklist-rules --path={path}");
+    let refused = server.rspm(&format!("{line} --fail-all"));
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("rule 1: 't*' is not the name of a package"), "{}", refused.err);
+    assert_eq!(server.json("list blocklist-rules"), json!([]));
+    let partial = server.rspm(&line);
+    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rules created.\n"));
+    assert!(partial.err.contains("rule 2: there is no repository 'moon'"), "{}", partial.err);
+    // The list is accepted as a file.
+    let listed = server.json("list blocklist-rules");
+    assert_eq!(listed[0]["created_by"].as_str().map(str::is_empty), Some(false));
+    let path = file(&server, &listed);
+    server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path} --fail-all"));
+    assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(2));
+    // The example is valid but for the objects that it names.
+    let example = server.rspm_stdout("create bulk-blocklist-rules --show-example");
+    server.rspm_stdout("create source --name=internal");
+    let mut command = server.rspm_command("create bulk-blocklist-rules --fail-all");
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().expect("rspm runs");
+    child.stdin.take().expect("a pipe").write_all(example.as_bytes()).expect("written");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn invalid_rules_are_refused_with_the_reason() {
+    let server = server();
+    for (flags, reason) in [
+        ("", "--all confirms that"),
+        ("--package-name=gg*", "without patterns"),
+        ("--version=^1.0", "at most one of the operators"),
+        ("--vulns --source=prd", "did you mean 'prod'?"),
+        ("--vulns --repo=moon", "there is no repository 'moon'"),
+        ("--license-types=MIT,NONE-1", "SPDX"),
+        ("--min-severity=11", "0 to 10"),
+        ("--min-age=soon", "7d or 36h"),
+    ] {
+        let error = server.refused(&format!("create blocklist-rule {flags}"));
+        assert!(error.contains(reason), "{flags}: {error}");
+    }
+    assert!(server.refused("edit blocklist-rule --id=9 --priority=5").contains("no block rule 9"));
+    assert!(server.refused("edit blocklist-rule --id=9").contains("nothing to change"));
+    assert!(server.refused("delete blocklist-rule --id=9").contains("no block rule 9"));
+    assert!(server.refused("delete blocklist-rule --id=x").contains("--id 2-77"));
+    let output = server.rspm("create blocklist-rule --vulns --source=prod --bioconductor");
+    assert_eq!(output.code, 2, "{}", output.err);
+}

@@ -1,0 +1,190 @@
+//! `rspm promote`: its output, and promotions by tokens on the network.
+
+use super::{add, team, timeless};
+use crate::support::rspm::RspmOutput;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// A server whose repository `prod` of `team` has alpha 1.0, and `live`, which is promoted from it.
+fn promoted(changes: &str) -> Server {
+    let server = team();
+    add(&server, "team", &[Tarball::new("alpha", "1.0")]);
+    server.rspm_stdout(&format!("create repo --name=live --changes={changes}"));
+    server
+}
+
+fn status(server: &Server, path: &str) -> u16 {
+    server.get(path).status
+}
+
+#[test]
+fn a_plan_is_printed_and_the_promotion_serves_it() {
+    let server = promoted("promotion");
+    let plan = server.rspm_stdout("promote --from=prod --to=live --plan");
+    assert_eq!(
+        timeless(&plan),
+        "Source  Before          After\n\
+         team    not subscribed  1. transaction 2, <time>\n\
+         \n\
+         Package  Change  From  To   Source\n\
+         alpha    added         1.0  team\n\
+         \n\
+         Packages: 1 added\n\
+         To promote exactly this state, run: rspm promote --from=prod --to=live --snapshot=2\n"
+    );
+    assert_eq!(status(&server, "/live/latest/src/contrib/alpha_1.0.tar.gz"), 404);
+    let text = server.rspm_stdout("promote --from=prod --to=live --comment=first~release");
+    assert_eq!(text, "Promoted 'prod' to 'live' in transaction 3 (promotion 1).\n");
+    assert_eq!(status(&server, "/live/latest/src/contrib/alpha_1.0.tar.gz"), 200);
+    let text = server.rspm_stdout("promote --from=prod --to=live");
+    assert_eq!(text, "Nothing to promote: repository 'live' has this state of 'prod' already.\n");
+    add(&server, "team", &[Tarball::new("alpha", "1.1")]);
+    assert_eq!(status(&server, "/prod/latest/src/contrib/alpha_1.1.tar.gz"), 200);
+    for path in [
+        "/live/latest/src/contrib/alpha_1.1.tar.gz",
+        "/live/latest/src/contrib/Archive/alpha/alpha_1.1.tar.gz",
+    ] {
+        assert_eq!(status(&server, path), 404, "{path}");
+    }
+    let index = |repo: &str| server.get(&format!("/{repo}/latest/src/contrib/PACKAGES")).text();
+    assert!(index("prod").contains("Version: 1.1") && index("live").contains("Version: 1.0"));
+    let info = server.rspm_stdout("info --repo=live");
+    assert!(timeless(&info).contains("Changes:      by promotion; serves the state of <time>\n"), "{info}");
+    let shown = server.rspm_stdout("promote --show=1");
+    assert!(shown.contains(": first release\n") && shown.contains("alpha    added"), "{shown}");
+    let list = server.json("list promotions --repo=live");
+    assert_eq!((list[0]["state"].as_str(), list[0]["transaction"].as_i64()), (Some("applied"), Some(3)));
+    let refusal = server.refused("subscribe --repo=live --source=cran");
+    assert!(refusal.contains("takes changes by promotion only"), "{refusal}");
+    let refusal = server.refused("promote --from=live --to=prod");
+    assert!(refusal.ends_with("first run: rspm edit repo --name=prod --changes=promotion"), "{refusal}");
+    let output = server.rspm("edit repo --name=live --changes=any");
+    assert!(
+        output.err.contains("Warning: the repository 'live' has the newest states of its sources now"),
+        "{output:?}"
+    );
+    assert!(index("live").contains("Version: 1.1"));
+}
+
+/// Runs `rspm` with a token, without the configuration of the server.
+fn with_token(server: &Server, token: &str, line: &str) -> RspmOutput {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));
+    command.args(line.split(' ').map(|word| word.replace('~', " ")));
+    command.env("PACKAGEMANAGER_ADDRESS", server.url("")).env("PACKAGEMANAGER_TOKEN", token);
+    command.env("NO_PROXY", "*").current_dir(server.dir());
+    command.output().expect("rspm runs").into()
+}
+
+#[test]
+fn two_persons_promote_from_other_machines() {
+    let server = promoted("two-persons");
+    let token = |user: &str, scope: &str| {
+        let line = format!("create token --scope={scope} --user={user} --description=x --quiet");
+        server.rspm_stdout(&line).trim().to_owned()
+    };
+    let (ann, bob) = (token("ann", "global:admin"), token("bob", "global:admin"));
+    let ann_too = token("Ann", "global:admin");
+    let writer = token("eve", "sources:write --sources=*");
+    let output = with_token(&server, &writer, "promote --from=prod --to=live");
+    assert!(output.code == 1 && output.err.contains("lacks the scope"), "{output:?}");
+    let output = with_token(&server, &ann, "promote --from=prod --to=live --comment=for~May");
+    assert_eq!(
+        output.out,
+        "Requested promotion 1 of 'prod' to 'live'. Another person must approve it: rspm promote --approve=1\n",
+        "{}",
+        output.err
+    );
+    for same in [&ann, &ann_too] {
+        let output = with_token(&server, same, "promote --approve=1");
+        assert!(output.code == 1 && output.err.contains("another person must approve it"), "{output:?}");
+    }
+    add(&server, "team", &[Tarball::new("beta", "1.0")]);
+    let shown = with_token(&server, &bob, "promote --show=1").out;
+    assert!(shown.contains("Requested by ann (token") && shown.contains("Packages: 1 added\n"), "{shown}");
+    let output = with_token(&server, &bob, "promote --approve=1 --comment=tested");
+    assert!(output.out.starts_with("Promoted 'prod' to 'live' in transaction "), "{output:?}");
+    assert_eq!(status(&server, "/live/latest/src/contrib/alpha_1.0.tar.gz"), 200);
+    assert_eq!(status(&server, "/live/latest/src/contrib/beta_1.0.tar.gz"), 404, "added after the request");
+    let rows = server.json("audit list --action=promote");
+    let detail = rows[0]["detail"].as_str().expect("a text");
+    for part in ["requested by ann (token", "approved by bob (token", "for May; tested"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    assert_eq!(server.json("audit list --action=approve~promotion").as_array().map(Vec::len), Some(2));
+    let output = with_token(&server, &bob, "promote --reject=1");
+    assert!(output.code == 1 && output.err.contains("promotion 1 was applied already"), "{output:?}");
+}
+
+#[test]
+fn bad_words_are_refused_with_the_known_ones() {
+    let server = team();
+    let refusal = server.refused("create repo --name=x --changes=some");
+    assert!(refusal.contains("the policies are any, promotion and two-persons"), "{refusal}");
+    let refusal = server.refused("list promotions --state=open");
+    assert!(refusal.contains("the states are requested, applied, rejected and superseded"), "{refusal}");
+    let refusal = server.refused("promote --from=prod --to=prod --snapshot=yesterday");
+    assert!(refusal.contains("'yesterday' is not a snapshot"), "{refusal}");
+    let refusal = server.refused("promote --approve=99");
+    assert!(refusal.contains("there is no promotion 99; rspm list promotions shows all"), "{refusal}");
+    assert_eq!(server.rspm_stdout("list promotions"), "No promotions.\n");
+}
+
+#[test]
+fn a_token_with_the_scope_promotes_to_its_repositories_only() {
+    let server = promoted("two-persons");
+    server.rspm_stdout("create repo --name=other --changes=promotion");
+    server.rspm_stdout("create repo --name=secret --authenticated");
+    server.rspm_stdout("subscribe --repo=secret --source=team");
+    let token = |user: &str, flags: &str| {
+        let line = format!("create token {flags} --user={user} --description=x --quiet");
+        server.rspm_stdout(&line).trim().to_owned()
+    };
+    let ann = token("ann", "--scope=repos:promote --repos=live");
+    let bob = token("bob", "--scope=repos:promote,repos:read --repos=live,secret");
+    let reader = token("eve", "--scope=repos:read --repos=*");
+    let run = |token: &str, line: &str| with_token(&server, token, line);
+    assert!(run(&ann, "promote --from=prod --to=live --plan").out.contains("Packages: 1 added"));
+    assert_eq!(run(&ann, "promote --from=prod --to=live").code, 0);
+    server.rspm_stdout("promote --from=prod --to=other");
+    for (token, line, words) in [
+        (
+            &ann,
+            "promote --from=prod --to=other",
+            "lacks the scope repos:promote for the repository 'other' (--repos)",
+        ),
+        (
+            &ann,
+            "promote --from=secret --to=live",
+            "lacks the scope repos:read for the repository 'secret' (--repos)",
+        ),
+        (&ann, "promote --show=2", "lacks the scope repos:promote for the repository 'other' (--repos)"),
+        (&ann, "promote --approve=1", "another person must approve it"),
+        (&ann, "edit repo --name=live --changes=any", "lacks the scope global:admin"),
+        (
+            &ann,
+            "create token --scope=repos:promote --repos=live --description=x",
+            "lacks the scope global:admin",
+        ),
+        (
+            &reader,
+            "promote --from=prod --to=live --plan",
+            "lacks the scope repos:promote for the repository 'live'",
+        ),
+        (&reader, "promote --approve=1", "lacks the scope repos:promote"),
+        (&reader, "list promotions", "lacks the scope repos:promote"),
+    ] {
+        let output = run(token, line);
+        assert!(output.code == 1 && output.err.contains(words), "{line}: {output:?}");
+    }
+    let list = run(&ann, "list promotions -o json").out;
+    let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "only those to its repository: {list}");
+    let plan = run(&bob, "promote --from=secret --to=live --plan");
+    assert!(plan.code == 0, "{plan:?}");
+    let opened = run(&bob, "promote --from=secret --to=live");
+    assert!(opened.code == 1 && opened.err.contains("lacks the scope global:admin"), "{opened:?}");
+    assert!(run(&bob, "promote --approve=1").out.starts_with("Promoted 'prod' to 'live'"));
+    let refusal =
+        server.refused("create token --scope=sources:write --sources=team --repos=live --description=x");
+    assert_eq!(refusal, "--repos belongs to the scopes repos:read and repos:promote: use it with --scope");
+}

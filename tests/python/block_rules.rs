@@ -1,0 +1,133 @@
+//! Block rules on Python repositories: pages, files, metadata and the JSON API agree, and what pip and uv print.
+
+use serde_json::json;
+use sha2::Digest;
+
+use super::clients::{command, installed_version, program, run, text};
+use super::index::{get, names, start};
+use super::package::{Package, add, repository};
+use crate::support::advisories::{folder, record};
+use crate::support::http::{self, Answer};
+use crate::support::pypi::Pypi;
+use crate::support::server::Server;
+
+/// A local source with versions 1.0 and 2.0 of the package `one`.
+fn server() -> Server {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("one", "1.0"));
+    add(&server, "team", &Package::new("one", "2.0"));
+    server
+}
+
+fn assert_blocked(answer: &Answer, reason: &str) {
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!(answer.header("x-pm-reason"), Some(reason), "{}", answer.text());
+}
+
+/// The path of the wheel of a version.
+fn path(version: &str) -> String {
+    let package = Package::new("one", version);
+    let sha256 = hex::encode(sha2::Sha256::digest(package.wheel()));
+    format!("/py/latest/packages/{sha256}/{}", package.wheel_name())
+}
+
+#[test]
+fn blocked_files_are_left_out_of_pages_and_forbidden_by_their_addresses() {
+    let server = server();
+    assert_eq!(server.get(&path("2.0")).status, 200);
+    server.rspm_stdout("create blocklist-rule --package-name=One --version=>=2.0rc1 --description=broken");
+    let reason = "rule 1 (broken; versions >=2.0rc1)";
+    assert_eq!(names(&server, "latest", "one"), ["one-1.0-py3-none-any.whl"]);
+    let page = get(&server, "/py/latest/simple/one/").json();
+    assert_eq!(page["versions"], json!(["1.0"]));
+    let html = server.get("/py/latest/simple/one/").text();
+    assert!(html.contains("one-1.0") && !html.contains("one-2.0"), "{html}");
+    let answer = server.get(&path("2.0"));
+    assert_blocked(&answer, reason);
+    assert_eq!(
+        answer.text(),
+        format!("one 2.0 is blocked in this repository by {reason}; the highest allowed version is 1.0\n")
+    );
+    assert_blocked(&http::request("HEAD", &server.url(&path("2.0")), &[], b""), reason);
+    assert_blocked(&http::request("GET", &server.url(&path("2.0")), &[("Range", "bytes=0-9")], b""), reason);
+    assert_blocked(&server.get(&format!("{}.metadata", path("2.0"))), reason);
+    assert_eq!(server.get(&path("1.0")).status, 200);
+    let document = server.get("/py/latest/pypi/one/json").json();
+    assert_eq!(document["info"]["version"], "1.0");
+    assert_eq!(server.get("/__api__/repos/py/packages/one").json()["version"], "1.0");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    assert_eq!(names(&server, "latest", "one").len(), 2);
+    assert_eq!(server.get(&path("2.0")).status, 200);
+}
+
+/// Installs `one` with pip into a new folder; returns the folder and the output.
+fn pip(server: &Server, requirement: &str) -> (std::path::PathBuf, std::process::Output) {
+    let target = server.dir().join("target");
+    let mut pip = command(server, &program("pip-newest", "python"), "home");
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"]);
+    pip.arg(&target).args(["-i", &server.url("/py/latest/simple"), requirement]);
+    let output = run(pip);
+    (target, output)
+}
+
+#[test]
+fn the_page_of_a_project_whose_files_are_all_blocked_is_forbidden_not_missing() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    assert_blocked(&get(&server, "/py/latest/simple/one/"), "rule 1");
+    assert_eq!(get(&server, "/py/latest/simple/two/").status, 404);
+    let (target, output) = pip(&server, "one");
+    assert!(!output.status.success());
+    assert!(text(&output).contains("No matching distribution found for one"), "{}", text(&output));
+    assert_eq!(installed_version(&target, "one"), None);
+    let mut uv = command(&server, &program("uv", "uv"), "uv");
+    let url = server.url("/py/latest/simple");
+    uv.args(["pip", "install", "--target", "uv-target", "--index-url", &url, "one"]);
+    let output = run(uv);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("403"), "{}", text(&output));
+}
+
+#[test]
+fn pip_installs_the_highest_allowed_version_and_not_a_blocked_one() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0");
+    let (target, output) = pip(&server, "one");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "one").as_deref(), Some("1.0"));
+    let (_, output) = pip(&server, "one==2.0");
+    assert!(!output.status.success());
+    assert!(text(&output).contains("No matching distribution found for one==2.0"), "{}", text(&output));
+}
+
+#[test]
+fn files_of_an_index_have_the_age_of_their_upload_and_the_vulnerabilities_of_pypi() {
+    let pypi = Pypi::start();
+    let wheel = |version: &str, uploaded: &str| {
+        let package = Package::new("one", version);
+        pypi.add("one", &package.wheel_name(), &package.wheel(), uploaded);
+    };
+    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
+    wheel("1.0", "2015-03-04T05:06:07Z");
+    wheel("2.0", "2020-01-01T00:00:00Z");
+    wheel("3.0", &yesterday.to_string());
+    let server = start(&pypi, "[Vulnerabilities]\nURL = file://{dir}/own\n");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one").len(), 3);
+    server.rspm_stdout("create blocklist-rule --min-age=7d");
+    let versions = |snapshot: &str| -> Vec<String> {
+        names(&server, snapshot, "one")
+            .iter()
+            .map(|name| name.split('-').nth(1).unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(versions("latest"), ["1.0", "2.0"]);
+    assert_eq!(versions("2020-01-01"), ["1.0"], "2.0 was a day old at most");
+    assert_eq!(versions("2020-01-09"), ["1.0", "2.0"]);
+    folder(&server.dir().join("own"), &[record("x_OWN-1", "PyPI", "one", "2.5")]);
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(versions("latest"), ["1.0", "2.0", "3.0"], "3.0 fixes a vulnerability of 2.0");
+    server.rspm_stdout("create blocklist-rule --vulns");
+    assert_eq!(versions("latest"), ["3.0"]);
+}

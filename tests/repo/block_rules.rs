@@ -1,0 +1,217 @@
+//! Block rules on a server with R packages: index, file, archive, API, search, explanation and pages agree.
+
+use serde_json::{Value, json};
+
+use crate::support::advisories::{folder, record};
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn package(version: &str, license: &str) -> Tarball {
+    Tarball::new("one", version).field(&format!("License: {license}"))
+}
+
+/// A local source with versions 1.0, 1.1 and 2.0 of the package `one`, and the package `two`, in the repository `prod`.
+fn server() -> Server {
+    let server = Server::start();
+    let packages =
+        [package("1.0", "MIT"), package("1.1", "MIT"), package("2.0", "AGPL-3"), Tarball::new("two", "1.0")];
+    server.local_repository("prod", &packages);
+    server
+}
+
+const BASE: &str = "/prod/latest/src/contrib";
+
+fn index(server: &Server, path: &str) -> Vec<String> {
+    let text = server.get(&format!("{path}/PACKAGES")).text();
+    let field = |record: &str, tag: &str| {
+        record.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default().to_owned()
+    };
+    let records = text.split("\n\n").filter(|record| !record.trim().is_empty());
+    records.map(|record| format!("{} {}", field(record, "Package: "), field(record, "Version: "))).collect()
+}
+
+fn status(server: &Server, file: &str) -> u16 {
+    server.get(&format!("{BASE}/{file}")).status
+}
+
+fn assert_blocked(answer: &Answer, reason: &str) {
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!(answer.header("x-pm-reason"), Some(reason));
+}
+
+#[test]
+fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
+    let server = server();
+    let etag = server.get(&format!("{BASE}/one_2.0.tar.gz")).header("etag").expect("an ETag").to_owned();
+    let archive_before = server.get(&format!("{BASE}/Meta/archive.rds")).body;
+    server
+        .rspm_stdout("create blocklist-rule --package-name=one --version=>=2.0 --description=colors~differ");
+
+    assert_eq!(index(&server, BASE), ["one 1.1", "two 1.0"]);
+    for form in ["PACKAGES.gz", "PACKAGES.rds", "Meta/current.rds", "Meta/archive.rds"] {
+        assert_eq!(status(&server, form), 200, "{form}");
+    }
+    assert_ne!(server.get(&format!("{BASE}/Meta/archive.rds")).body, archive_before, "1.1 is listed now");
+    let linux = "/prod/__linux__/noble/latest/src/contrib";
+    assert_eq!(index(&server, linux), ["one 1.1", "two 1.0"]);
+
+    let reason = "rule 1 (colors differ; versions >=2.0)";
+    let text =
+        format!("one 2.0 is blocked in this repository by {reason}; the highest allowed version is 1.1\n");
+    for path in [
+        format!("{BASE}/one_2.0.tar.gz"),
+        format!("{BASE}/Archive/one/one_2.0.tar.gz"),
+        format!("{linux}/one_2.0.tar.gz"),
+    ] {
+        let url = server.url(&path);
+        let answer = http::get(&url);
+        assert_blocked(&answer, reason);
+        assert_eq!(answer.text(), text, "{path}");
+        let head = http::request("HEAD", &url, &[], b"");
+        assert_blocked(&head, reason);
+        assert!(head.body.is_empty());
+        assert_blocked(&http::request("GET", &url, &[("Range", "bytes=0-9")], b""), reason);
+        assert_blocked(&http::request("GET", &url, &[("If-None-Match", &etag)], b""), reason);
+    }
+    for file in ["one_1.1.tar.gz", "Archive/one/one_1.0.tar.gz", "two_1.0.tar.gz"] {
+        assert_eq!(status(&server, file), 200, "{file}");
+    }
+
+    let detail = server.get("/__api__/repos/prod/packages/one").json();
+    assert_eq!(
+        (&detail["version"], &detail["blocked"], &detail["is_archived"]),
+        (&json!("1.1"), &json!(false), &json!(false))
+    );
+    let archived = detail["archived"].as_array().expect("a list");
+    let blocked: Vec<&Value> = archived.iter().filter(|row| row["blocked"] == true).collect();
+    assert_eq!((blocked.len(), &blocked[0]["version"]), (1, &json!("2.0")));
+    assert_eq!(blocked[0]["blocking_rule"], reason);
+    let listed = server.get("/__api__/repos/prod/packages?name=one").json();
+    assert_eq!(listed[0]["version"], "1.1");
+    let filter = |names: Value| {
+        let body =
+            json!({ "repo": "prod", "snapshot": "latest", "names": names, "omit_package_details": true });
+        let headers = [("Content-Type", "application/json")];
+        let url = server.url("/__api__/filter/packages");
+        let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+        serde_json::from_str::<Value>(answer.text().trim()).expect("one line")
+    };
+    assert_eq!(filter(json!(["one==2.0"]))["blocked"], true);
+    assert_eq!(filter(json!(["one==1.1"]))["blocked"], false);
+
+    let explained = server.rspm_stdout("explain prod one --version=2.0");
+    assert!(explained.contains("403: one 2.0 is blocked") && explained.contains(reason), "{explained}");
+    let explained = server.rspm_stdout("explain prod one");
+    assert!(explained.contains("one 1.1") && explained.contains("takes its place"), "{explained}");
+    let page = server.get("/prod/latest/web/packages/one/?version=2.0").text();
+    assert!(page.contains("This version is blocked in this repository by rule 1"), "{page}");
+    let versions = server.get("/prod/latest/web/packages/one/versions").text();
+    assert!(versions.contains("blocked") && versions.contains("rule 1"), "{versions}");
+
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
+    assert_eq!(status(&server, "one_2.0.tar.gz"), 200);
+    assert_eq!(server.get(&format!("{BASE}/Meta/archive.rds")).body, archive_before);
+}
+
+#[test]
+fn a_package_whose_versions_are_all_blocked_is_absent_and_forbidden() {
+    let server = server();
+    server.rspm_stdout("create source --name=later");
+    server.add("later", &package("9.0", "MIT"));
+    server.rspm_stdout("subscribe --repo=prod --source=later");
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    assert_eq!(index(&server, BASE), ["two 1.0"], "the name is not given to another source");
+    for file in ["one_2.0.tar.gz", "one_1.1.tar.gz", "Archive/one/one_1.0.tar.gz"] {
+        let answer = server.get(&format!("{BASE}/{file}"));
+        assert_blocked(&answer, "rule 1");
+        assert!(answer.text().ends_with("no version of the package is allowed\n"), "{}", answer.text());
+    }
+    assert_eq!(status(&server, "one_9.0.tar.gz"), 404, "another source's");
+    assert_eq!(status(&server, "one_7.7.tar.gz"), 404, "it does not exist");
+    let today = server.get("/prod/latest/src/contrib/PACKAGES.gz").status;
+    assert_eq!(today, 200);
+}
+
+#[test]
+fn rules_of_a_repository_or_source_leave_others_as_they_are() {
+    let server = server();
+    server.rspm_stdout("create repo --name=dev");
+    server.rspm_stdout("subscribe --repo=dev --source=prod");
+    let dev = server.get("/dev/latest/src/contrib/PACKAGES.gz");
+    server.rspm_stdout("create blocklist-rule --package-name=one --repo=prod");
+    assert_eq!(index(&server, BASE), ["two 1.0"]);
+    let etag = dev.header("etag").expect("an ETag").to_owned();
+    let url = server.url("/dev/latest/src/contrib/PACKAGES.gz");
+    assert_eq!(http::request("GET", &url, &[("If-None-Match", &etag)], b"").status, 304);
+    assert_eq!(server.get("/dev/latest/src/contrib/one_2.0.tar.gz").status, 200);
+    // A rule refers to the source, not to its name.
+    server.rspm_stdout("delete blocklist-rule --id=all");
+    server.rspm_stdout("create blocklist-rule --package-name=two --source=prod");
+    server.rspm_stdout("edit source --name=prod --new-name=renamed");
+    assert_eq!(index(&server, BASE), ["one 2.0"]);
+    let listed = server.rspm_stdout("list blocklist-rules");
+    assert!(listed.contains("  - Source: renamed\n") || listed.contains("  - Source: renamed"), "{listed}");
+    server.rspm_stdout("unsubscribe --repo=prod --source=renamed");
+    server.rspm_stdout("unsubscribe --repo=dev --source=renamed");
+    server.rspm_stdout("delete source --name=renamed");
+    let listed = server.rspm_stdout("list blocklist-rules");
+    assert!(listed.contains("Without effect: its source"), "{listed}");
+}
+
+#[test]
+fn an_exception_of_the_same_priority_allows_what_a_rule_blocks() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --license=AGPL");
+    assert_eq!(index(&server, BASE), ["one 1.1", "two 1.0"]);
+    assert_blocked(&server.get(&format!("{BASE}/one_2.0.tar.gz")), "rule 1 (license AGPL-3)");
+    server.rspm_stdout("create blocklist-rule --license=AGPL --source=prod --exception");
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
+    server.rspm_stdout("create blocklist-rule --package-name=one --priority=50");
+    assert_eq!(index(&server, BASE), ["two 1.0"]);
+    server.rspm_stdout("edit blocklist-rule --id=3 --priority=150");
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"], "the exception precedes it");
+    server.rspm_stdout("delete blocklist-rule --id=2-3");
+    server.rspm_stdout("edit blocklist-rule --id=1 --license= --license-types=AGPL-3.0-only,GPL-3.0-only");
+    assert_eq!(index(&server, BASE), ["one 1.1", "two 1.0"]);
+}
+
+#[test]
+fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdrawn() {
+    let entry = |package: &str, version: &str| {
+        let bytes = Tarball::new(package, version).bytes();
+        Entry { package: package.to_owned(), version: version.to_owned(), bytes }
+    };
+    let mirror = Mirror::of(&[entry("one", "1.0"), entry("two", "2.0")], &[]);
+    let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    server.rspm_stdout("create blocklist-rule --vulns");
+    assert_eq!(index(&server, BASE), ["one 1.0", "two 2.0"]);
+    folder(&server.dir().join("own"), &[record("x_OWN-1", "CRAN", "one", "2.0")]);
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(index(&server, BASE), ["two 2.0"]);
+    let today = server.get(&format!("{BASE}/one_1.0.tar.gz"));
+    assert_blocked(&today, "rule 1 (x_OWN-1, without a score)");
+    let mut withdrawn = record("x_OWN-1", "CRAN", "one", "2.0");
+    withdrawn["withdrawn"] = json!("2024-05-07T00:00:00Z");
+    folder(&server.dir().join("own"), &[withdrawn]);
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(index(&server, BASE), ["one 1.0", "two 2.0"]);
+    assert_eq!(status(&server, "one_1.0.tar.gz"), 200);
+}
+
+#[test]
+fn an_age_rule_for_a_source_blocks_what_was_just_added() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --min-age=7d");
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"], "own packages have no age for general rules");
+    server.rspm_stdout("create blocklist-rule --min-age=7d --source=prod");
+    assert_eq!(index(&server, BASE), [""; 0]);
+    let answer = server.get(&format!("{BASE}/one_2.0.tar.gz"));
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("younger than 7 days"), "{}", answer.text());
+}

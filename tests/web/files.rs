@@ -1,0 +1,165 @@
+//! Pages of the files of a package, of its licence and news, of its downloads, and its history with a feed.
+
+use super::document;
+use crate::python::package::{Package, add, repository};
+use crate::support::fixtures::until;
+use crate::support::http::Answer;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn page(server: &Server, path: &str) -> String {
+    let answer = server.get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    document::page(&answer, path);
+    answer.text()
+}
+
+fn server() -> Server {
+    let server = Server::start();
+    let large = "0123456789abcde\n".repeat(20_000);
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("alpha", "1.0").with("NEWS", "older news\n"),
+            Tarball::new("alpha", "1.1")
+                .field("License: MIT + file LICENSE")
+                .with("NEWS.md", "# alpha 1.1\n\n* <script>alert(1)</script>\n* **bold**\n")
+                .with("LICENSE", "YEAR: 2026\nCOPYRIGHT HOLDER: <b>us</b>\n")
+                .with("R/a b.R", "f <- function(x) x < 1\n\u{202e}")
+                .with("inst/index.html", "<script>alert(2)</script>")
+                .with("inst/large.txt", &large)
+                .with("inst/data.rds", "\0\u{1}binary"),
+            Tarball::new("bare", "1.0"),
+        ],
+    );
+    server
+}
+
+const ALPHA: &str = "/team/latest/web/packages/alpha/";
+
+#[test]
+fn files_of_a_package_are_listed_and_shown_as_text() {
+    let server = server();
+    assert!(page(&server, ALPHA).contains("alpha/files/"));
+    let list = page(&server, &format!("{ALPHA}files/"));
+    for part in [
+        "files/R/a%20b.R?version=1.1",
+        "files/inst/index.html?version=1.1",
+        "news/?version=1.1",
+        "DESCRIPTION",
+    ] {
+        assert!(list.contains(part), "{part}: {list}");
+    }
+    let code = page(&server, &format!("{ALPHA}files/R/a%20b.R"));
+    assert!(code.contains("function(x) x &lt; 1") && code.contains("⟨U+202E⟩"), "{code}");
+    let answer = server.get(&format!("{ALPHA}files/inst/index.html"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert!(
+        answer.text().contains("&lt;script&gt;alert(2)") && !answer.text().contains("<script>"),
+        "{}",
+        answer.text()
+    );
+    let large = page(&server, &format!("{ALPHA}files/inst/large.txt"));
+    assert!(large.contains("Only the beginning is shown") && large.len() < 300_000, "{}", large.len());
+    assert!(page(&server, &format!("{ALPHA}files/inst/data.rds")).contains("not a text"));
+    for path in ["files/R/missing.R", "files/R", "files/R/", "files/..%2fx"] {
+        let status = server.get(&format!("{ALPHA}{path}")).status;
+        assert!([400, 404].contains(&status), "{path}: {status}");
+    }
+    assert_eq!(server.get("/team/latest/web/packages/nothing/files/").status, 404);
+}
+
+#[test]
+fn news_and_licence_are_those_of_the_version() {
+    let server = server();
+    let news = page(&server, &format!("{ALPHA}news/"));
+    assert!(news.contains("<strong>bold</strong>") && !news.contains("<script>alert"), "{news}");
+    assert!(page(&server, &format!("{ALPHA}news/?version=1.0")).contains("older news"));
+    let license = page(&server, &format!("{ALPHA}license/"));
+    assert!(license.contains("COPYRIGHT HOLDER: &lt;b&gt;us&lt;/b&gt;"), "{license}");
+    for path in ["news/", "license/"] {
+        let answer = server.get(&format!("/team/latest/web/packages/bare/{path}"));
+        assert!(answer.status == 404 && answer.text().contains("has no file"), "{path}: {}", answer.text());
+    }
+    let python = Server::start();
+    repository(&python);
+    add(&python, "team", &Package::new("Odd.Lib", "1.0"));
+    assert_eq!(python.get("/py/latest/web/packages/odd-lib/files/").status, 404);
+    let downloads = page(&python, "/py/latest/web/packages/odd-lib/downloads/");
+    assert!(downloads.contains("Downloads of odd-lib"), "{downloads}");
+}
+
+#[test]
+fn downloads_are_bars_with_their_numbers_in_a_table() {
+    let server = server();
+    for _ in 0..3 {
+        assert_eq!(server.get("/team/latest/src/contrib/alpha_1.1.tar.gz").status, 200);
+    }
+    let path = format!("{ALPHA}downloads/");
+    until("the downloads are written", || server.get(&path).text().contains("3 in 13 weeks, 3 since"));
+    let text = page(&server, &path);
+    assert_eq!(text.matches("<rect ").count(), 13, "{text}");
+    assert!(text.contains("<td class=\"number\">3</td>") && text.contains("role=\"img\""), "{text}");
+    let none = page(&server, "/team/latest/web/packages/bare/downloads/");
+    assert!(none.contains("0 in 13 weeks"), "{none}");
+    let off = Builder::default().gcfg("[Server]\nUsageDataEnabled = false").start();
+    off.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    assert_eq!(off.get(&path).status, 404);
+    assert!(!page(&off, ALPHA).contains("downloads/"));
+}
+
+/// The versions and sources in the rows of the page, the newest first.
+fn history(server: &Server, package: &str) -> Vec<(String, String)> {
+    let text = page(server, &format!("/prod/latest/web/packages/{package}/history/"));
+    let rows = text.split("<tbody>").nth(1).expect("a table").split("<tr>").skip(1);
+    let cell = |row: &str, at: usize| {
+        let cell = row.split("<td").nth(at).expect("a cell").split_once('>').expect("its start").1;
+        cell.split('<').next().expect("a text").to_owned()
+    };
+    rows.map(|row| (cell(row, 1), cell(row, 2))).collect()
+}
+
+#[test]
+fn the_history_and_the_days_of_a_lock_file_have_the_subscriptions_of_their_time() {
+    let server = Server::start();
+    server.rspm_stdout("create repo --name=prod");
+    for source in ["one", "two"] {
+        server.rspm_stdout(&format!("create source --name={source}"));
+    }
+    server.rspm_stdout("subscribe --repo=prod --source=one");
+    server.add("one", &Tarball::new("alpha", "1.0"));
+    server.add("two", &Tarball::new("alpha", "9.0"));
+    let pair = |version: &str, source: &str| (version.to_owned(), source.to_owned());
+    assert_eq!(history(&server, "alpha"), [pair("1.0", "one")]);
+    // Behind the first source, it serves nothing.
+    server.rspm_stdout("subscribe --repo=prod --source=two");
+    assert_eq!(history(&server, "alpha"), [pair("1.0", "one")]);
+    server.rspm_stdout("reorder --repo=prod --sources=two,one");
+    assert_eq!(history(&server, "alpha"), [pair("9.0", "two"), pair("1.0", "one")]);
+    server.rspm_stdout("unsubscribe --repo=prod --source=two");
+    let expected = [pair("1.0", "one"), pair("9.0", "two"), pair("1.0", "one")];
+    assert_eq!(history(&server, "alpha"), expected);
+    // An earlier snapshot ends before.
+    let newest = server.json("info --source=two")["last_transaction"]["id"].as_i64().expect("a transaction");
+    let text = page(&server, &format!("/prod/{newest}/web/packages/alpha/history/"));
+    assert!(text.contains("still listed") && !text.contains("9.0"), "{text}");
+    let feed = server.get("/prod/latest/web/packages/alpha/versions.atom");
+    assert_feed(&feed, &["alpha 1.0", "alpha 9.0", "alpha 1.0"]);
+    assert_eq!(server.get("/prod/latest/web/packages/nothing/versions.atom").status, 404);
+    assert_eq!(server.get(&format!("/prod/{newest}/web/packages/alpha/versions.atom")).status, 404);
+}
+
+fn assert_feed(feed: &Answer, titles: &[&str]) {
+    assert_eq!(feed.status, 200, "{}", feed.text());
+    assert_eq!(feed.header("content-type"), Some("application/atom+xml; charset=utf-8"));
+    let text = feed.text();
+    let entries: Vec<&str> = text.split("<entry>").skip(1).collect();
+    let title = |entry: &str| {
+        entry.split("<title>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned)
+    };
+    let found: Vec<Option<String>> = entries.iter().map(|entry| title(entry)).collect();
+    assert_eq!(found, titles.iter().map(|title| Some((*title).to_owned())).collect::<Vec<_>>(), "{text}");
+    let ids: std::collections::BTreeSet<&str> =
+        entries.iter().filter_map(|entry| entry.split("<id>").nth(1)?.split('<').next()).collect();
+    assert_eq!(ids.len(), titles.len(), "ids differ: {text}");
+}

@@ -21,7 +21,7 @@ const SECONDS: u32 = 2;
 const CONNECTIONS: u32 = 64;
 const TOKENS: usize = 100_000;
 const FILE: &str = "/bench/latest/src/contrib/kb1_1.0.0.tar.gz";
-/// A token with a right checksum, which no server has.
+/// A token with a valid checksum, which no server has issued.
 const UNKNOWN: &str = "rspm_000000000000000000000000000000";
 
 pub(crate) fn run(report: &mut Report) {

@@ -18,7 +18,7 @@ impl Admin {
     /// Sends a request, which must succeed; returns the body of the response.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &[u8]) -> String {
         let head = format!(
-            "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         self.0.get_mut().write_all(&[head.as_bytes(), body].concat()).expect("sent");

@@ -23,7 +23,7 @@ use super::nginx::{Nginx, fetch, wrk};
 use super::report::{Report, median};
 use super::server::{Server, package};
 
-/// Releases per segment, as in the downloader.
+/// Number of releases per segment, as in the downloader.
 const SEGMENT_RELEASES: usize = 10_000;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
@@ -95,7 +95,7 @@ fn readme_time(server: &Server, name: &str) -> f64 {
     milliseconds
 }
 
-/// Generates words that compress badly.
+/// Generates words that compress poorly.
 fn words(seed: &str, count: usize) -> String {
     let bytes: Vec<u8> =
         (0..count.div_ceil(8)).flat_map(|n| seal::digest(format!("{seed} {n}").as_bytes()).0).collect();

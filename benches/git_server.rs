@@ -12,7 +12,7 @@ pub(crate) fn start(root: PathBuf) -> SocketAddr {
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let root = root.clone();
-            // A client that disconnects is no failure of the server.
+            // A client that disconnects is not a failure of the server.
             std::thread::spawn(move || drop(answer(&client, &root)));
         }
     });

@@ -13,6 +13,7 @@ const ROUNDS: usize = 41;
 /// Pages: description, path, and the path of the same data in the public API. `{first}` is the most required package.
 const PAGES: &[(&str, &str, &str)] = &[
     ("a package", "/bench/latest/web/packages/{first}/", "/__api__/repos/bench/packages/{first}"),
+    ("a history", "/bench/latest/web/packages/{first}/history/", "/__api__/repos/bench/packages/{first}"),
     ("a list", "/bench/latest/web/packages/?page=3", "/__api__/repos/bench/packages?_limit=100&_page=3"),
     (
         "a search",

@@ -1,5 +1,6 @@
 //! The source `pypi` with as many names as PyPI has, and projects of 50 and of 4,312 files: the sync of the list,
-//! searches, pages of days that nobody requested before, and pages from memory, files and metadata against nginx.
+//! searches, pages of days that were not requested before, and pages from memory, files and metadata against
+//! nginx.
 
 use std::fmt::Write;
 use std::fs;
@@ -122,7 +123,7 @@ fn sync(server: &Server) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Writes the list; the first `changed` projects have another serial than in the list without changes.
+/// Writes the list; the serials of the first `changed` projects differ from those in the list without changes.
 fn write_list(root: &Path, changed: usize) {
     let mut text =
         String::from("{\"meta\":{\"_last-serial\":9000000,\"api-version\":\"1.4\"},\"projects\":[");

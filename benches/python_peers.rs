@@ -22,14 +22,14 @@ const CONNECTIONS: u32 = 8;
 const ROUNDS: usize = 3;
 const SECONDS: u32 = 1;
 /// Timeout for a start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Another server of Python packages.
+/// A different server of Python packages.
 struct Peer {
     name: &'static str,
-    /// What pip installs.
+    /// The requirement that pip installs.
     packages: &'static [&'static str],
-    start: fn(&Setting) -> Result<Running, String>,
+    start: fn(&Setting) -> Result<RunningPeer, String>,
     /// The target for pages.
     target: &'static str,
 }
@@ -45,7 +45,7 @@ const PEERS: [Peer; 3] = [
     Peer { name: "proxpi", packages: &["proxpi", "gunicorn"], start: start_proxpi, target: "—" },
 ];
 
-/// What a peer is started with.
+/// The parameters with which a peer is started.
 struct Setting {
     /// The programs of its environment.
     programs: PathBuf,
@@ -70,12 +70,12 @@ impl Setting {
 }
 
 /// A running peer, and the URL of the page; killed on drop.
-struct Running {
+struct RunningPeer {
     process: Child,
     page: String,
 }
 
-impl Drop for Running {
+impl Drop for RunningPeer {
     fn drop(&mut self) {
         // With its workers, which are in its group.
         let group = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).expect("a process id"));
@@ -211,26 +211,22 @@ fn finish(command: &mut Command) -> Result<(), String> {
 }
 
 /// Starts a server in a process group of its own.
-fn spawn(mut command: Command, setting: &Setting, page: String) -> Result<Running, String> {
+fn spawn(mut command: Command, setting: &Setting, page: String) -> Result<RunningPeer, String> {
     use std::os::unix::process::CommandExt;
     let log = fs::File::create(setting.log()).map_err(|error| error.to_string())?;
     let second = log.try_clone().map_err(|error| error.to_string())?;
     command.stdout(log).stderr(second).process_group(0);
     let process = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    Ok(Running { process, page })
+    Ok(RunningPeer { process, page })
 }
 
 /// Waits until a URL is answered with success.
 fn wait_for(url: &str, setting: &Setting) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let Err(error) = curl(Command::new("curl").arg(url)) else { return Ok(()) };
         if Instant::now() > deadline {
-            return Err(format!(
-                "no answer after {} s: {error} {}",
-                PATIENCE.as_secs(),
-                tail(&setting.log())
-            ));
+            return Err(format!("no answer after {} s: {error} {}", TIMEOUT.as_secs(), tail(&setting.log())));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -243,8 +239,8 @@ fn tail(log: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" ")
 }
 
-/// devpi with an index that caches another one.
-fn start_devpi(setting: &Setting) -> Result<Running, String> {
+/// Starts devpi with an index that caches another index.
+fn start_devpi(setting: &Setting) -> Result<RunningPeer, String> {
     let data = setting.folder.join("data");
     let mut init = setting.command("devpi-init");
     init.arg("--serverdir").arg(&data).args(["--no-root-pypi", "--root-passwd", "bench"]);
@@ -269,8 +265,8 @@ fn start_devpi(setting: &Setting) -> Result<Running, String> {
     Ok(running)
 }
 
-/// pypiserver with its cache of digests, on the same directory.
-fn start_pypiserver(setting: &Setting) -> Result<Running, String> {
+/// Starts pypiserver with its cache of digests, on the same directory.
+fn start_pypiserver(setting: &Setting) -> Result<RunningPeer, String> {
     let port = free_port().to_string();
     let mut command = setting.command("pypi-server");
     command.args(["run", "--interface", "127.0.0.1", "--port", &port, "--server", "gunicorn"]);
@@ -278,8 +274,8 @@ fn start_pypiserver(setting: &Setting) -> Result<Running, String> {
     spawn(command, setting, format!("http://127.0.0.1:{port}/simple/{PROJECT}/"))
 }
 
-/// proxpi as its container image starts it, with a process and threads for each processor.
-fn start_proxpi(setting: &Setting) -> Result<Running, String> {
+/// Starts proxpi as its container image does, with a process and threads for each processor.
+fn start_proxpi(setting: &Setting) -> Result<RunningPeer, String> {
     let port = free_port();
     let mut command = setting.command("gunicorn");
     command.env("PROXPI_INDEX_URL", &setting.upstream).env("PROXPI_LOGGING_LEVEL", "WARNING");

@@ -85,7 +85,7 @@ pub(crate) fn run(report: &mut Report) {
     measure(report, &server, &nginx, &LOADS);
 }
 
-/// The `file://` URL of the small mirror of the test data: real packages, an index of some kilobytes.
+/// The `file://` URL of the small mirror of the test data: real packages, an index of several kilobytes.
 pub(crate) fn small_mirror() -> String {
     let folder = data().join("cran-mirror").canonicalize().expect("the test data: run tests/setup");
     format!("file://{}", folder.display())

@@ -15,7 +15,8 @@ pub(crate) struct Wheel {
     pub(crate) metadata: String,
 }
 
-/// Creates a wheel of a little more than `size` bytes. `project` is the normal name; each seed gives other bytes.
+/// Creates a wheel of a little more than `size` bytes. `project` is the normal name; each seed gives different
+/// bytes.
 pub(crate) fn wheel(project: &str, version: &str, size: usize, seed: u64) -> Wheel {
     let module = project.replace('-', "_");
     let info = format!("{module}-{version}.dist-info");

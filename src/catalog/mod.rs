@@ -198,6 +198,18 @@ impl Catalog {
         self.sources.get(index)
     }
 
+    /// Returns the name of a source, or its number if it was deleted.
+    #[must_use]
+    pub fn source_name(&self, id: SourceId) -> String {
+        self.source_by_id(id).map_or_else(|| id.to_string(), |source| source.name.to_string())
+    }
+
+    /// Returns the name of a repository, or its number if it was deleted.
+    #[must_use]
+    pub fn repo_name(&self, id: RepoId) -> String {
+        self.repo_by_id(id).map_or_else(|| id.to_string(), |repo| repo.name.to_string())
+    }
+
     /// Returns the repository of that name.
     #[must_use]
     pub fn repo(&self, name: &str) -> Option<&Repository> {

@@ -1,7 +1,5 @@
 //! `rspm create|edit|delete|list|test blocklist-rule(s)`.
 
-use std::fs::File;
-use std::io::{Read, stdin};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
+use super::input;
 use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
@@ -214,23 +213,12 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
 /// The file cannot be read, or the server refuses. Without `--fail-all`, the valid rules are created, and the command
 /// fails if there are others.
 pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
-    let name = args.path.as_ref().map_or("standard input".into(), |path| path.display().to_string());
-    let local_error = |source| CliError::Local { operation: format!("reading {name}"), source };
-    let mut text = String::new();
-    match &args.path {
-        Some(path) => {
-            let file = File::open(path).map_err(local_error)?;
-            file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
-        }
-        None => {
-            stdin().take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
-        }
-    }
-    if text.len() as u64 > MAX_INPUT {
-        return Err(CliError::refused(format!("{name} has more than {MAX_INPUT} bytes")));
-    }
-    let rules: Vec<BlockRule> = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|error| CliError::refused(format!("{name} is not an array of rules: {error}")))?;
+    let path = args.path.as_deref();
+    let text = input::read(path, MAX_INPUT)?;
+    let rules: Vec<BlockRule> =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+            CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
+        })?;
     let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {

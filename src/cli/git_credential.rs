@@ -1,7 +1,6 @@
 //! `rspm import|edit https-credential`, `rspm import|edit ssh-key`, `rspm list git-credentials`, `rspm delete
 //! git-credential`.
 
-use std::fs::File;
 use std::io::{IsTerminal, Read, stdin};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use super::error::CliError;
 use super::git_args::{
     DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportHttpsCredential, ImportSshKey,
 };
+use super::input;
 use super::output::{Output, format_time, table};
 use crate::api::git::{GitCredential, ImportGitCredential};
 
@@ -97,14 +97,7 @@ pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) ->
 
 /// Reads a small text file.
 fn file(path: &Path) -> Result<String, CliError> {
-    let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
-    let mut text = String::new();
-    let file = File::open(path).map_err(local_error)?;
-    file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
-    if text.len() as u64 > MAX_INPUT {
-        return Err(CliError::refused(format!("{} has more than {MAX_INPUT} bytes", path.display())));
-    }
-    Ok(text)
+    input::read(Some(path), MAX_INPUT)
 }
 
 /// The passphrase in a file, without the newline at its end.

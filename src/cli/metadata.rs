@@ -1,15 +1,14 @@
 //! `rspm create|list|delete metadata` and `rspm create bulk-metadata`.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use hyper::Method;
 
 use super::client::{Client, segment};
-use super::csv_records;
 use super::error::CliError;
 use super::output::{Output, table};
+use super::{csv_records, input};
 use crate::api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, SetMetadata};
 
 /// Maximum size of a file, in bytes.
@@ -134,13 +133,13 @@ pub(super) async fn create_bulk(
 ) -> Result<(), CliError> {
     let records = match (&args.path, &args.csv_in) {
         (_, Some(file)) => {
-            let records = of_csv(&read(Some(file))?);
+            let records = of_csv(&input::read(Some(file), MAX_FILE)?);
             records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?
         }
         (file, None) => {
             let name =
                 file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
-            serde_json::from_str(&read(file.as_deref())?).map_err(|reason| {
+            serde_json::from_str(&input::read(file.as_deref(), MAX_FILE)?).map_err(|reason| {
                 CliError::refused(format!(
                     "{name}: {reason}\nFor an example: rspm create bulk-metadata --show-example"
                 ))
@@ -267,21 +266,6 @@ fn place(row: &Metadata) -> String {
 
 fn one_line(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Reads a file, or standard input.
-fn read(file: Option<&Path>) -> Result<String, CliError> {
-    let name = file.map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
-    let error = |source| CliError::Local { operation: format!("reading {name}"), source };
-    let mut bytes = Vec::new();
-    let size = match file {
-        Some(file) => std::fs::File::open(file).map_err(error)?.take(MAX_FILE + 1).read_to_end(&mut bytes),
-        None => std::io::stdin().take(MAX_FILE + 1).read_to_end(&mut bytes),
-    };
-    if size.map_err(error)? as u64 > MAX_FILE {
-        return Err(CliError::refused(format!("{name} has more than {} MB; split it", MAX_FILE >> 20)));
-    }
-    String::from_utf8(bytes).map_err(|_| CliError::refused(format!("{name} is not UTF-8")))
 }
 
 /// Reads the records of a CSV file, whose first line names the columns.

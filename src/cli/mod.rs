@@ -20,6 +20,7 @@ pub mod git;
 pub mod git_args;
 pub mod git_credential;
 pub mod help;
+mod input;
 mod job;
 pub mod license;
 mod license_types;

@@ -248,12 +248,8 @@ fn describe(catalog: &Catalog, row: &Metadata) -> String {
 
 /// The limits of a scope, each followed by a semicolon: `version 1.0; source team; `.
 fn places(catalog: &Catalog, scope: &Scope) -> String {
-    let source = scope.source.map(|id| {
-        catalog.source_by_id(id).map_or_else(|| id.0.to_string(), |source| source.name.to_string())
-    });
-    let repo = scope
-        .repo
-        .map(|id| catalog.repo_by_id(id).map_or_else(|| id.0.to_string(), |repo| repo.name.to_string()));
+    let source = scope.source.map(|id| catalog.source_name(id));
+    let repo = scope.repo.map(|id| catalog.repo_name(id));
     let version = Some(&scope.version).filter(|version| !version.is_empty()).cloned();
     let limits = [("version", version), ("source", source), ("repository", repo)];
     limits.into_iter().filter_map(|(noun, name)| Some(format!("{noun} {}; ", name?))).collect()

@@ -245,8 +245,5 @@ fn check_version_exists(catalog: &Catalog, version: Option<Version>) -> Result<(
 }
 
 fn source_names(catalog: &Catalog, ids: &mut dyn Iterator<Item = &SourceId>) -> String {
-    let name = |id: &SourceId| {
-        catalog.source_by_id(*id).map_or_else(|| id.to_string(), |source| source.name.to_string())
-    };
-    ids.map(name).collect::<Vec<_>>().join(", ")
+    ids.map(|id| catalog.source_name(*id)).collect::<Vec<_>>().join(", ")
 }

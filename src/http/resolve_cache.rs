@@ -40,11 +40,13 @@ impl Validity {
     /// meantime invalidates the entry.
     #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Validity {
+        let configuration = state.reloads.load(Ordering::Acquire);
+        let catalog = state.catalog.get();
         Validity {
-            configuration: state.reloads.load(Ordering::Acquire),
-            catalog: state.catalog.get().version,
+            configuration,
+            catalog: catalog.version,
             day: now.0.div_euclid(86_400 * SECOND),
-            rules: policies::generation(state, now),
+            rules: policies::generation(state, &catalog, now),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Repository;
+use crate::catalog::{Catalog, Repository};
 use crate::model::ids::RepoId;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
@@ -29,8 +29,12 @@ pub(super) async fn of_rules(
     state.policies.of_rules(&inputs(state, (state.clock)()), repo, rules)
 }
 
-/// A number that changes whenever a decision of a rule may; see [`crate::state::policies::Policies::generation`].
+/// A number that changes whenever a decision of a rule in this catalog may; see [`crate::state::policies::Policies::generation`].
 #[must_use]
-pub fn generation(state: &State, now: Timestamp) -> (u64, i64) {
-    state.policies.generation(&inputs(state, now))
+pub fn generation(state: &State, catalog: &Arc<Catalog>, now: Timestamp) -> (u64, i64) {
+    if catalog.rules.rules.is_empty() {
+        return (0, 0);
+    }
+    let (catalog, advisories) = (Arc::clone(catalog), state.advisories.get());
+    state.policies.generation(&PolicyInputs { catalog, advisories, now })
 }

@@ -11,7 +11,6 @@ use crate::advisory::Index;
 use crate::catalog::{BlockRules, Catalog, Repository};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
-use crate::model::repository::RepoKind;
 use crate::model::time::{SECOND, Timestamp};
 use crate::policy::{Rule, RuleSet, Scope};
 
@@ -127,14 +126,10 @@ impl Policies {
     }
 
     /// A number that changes whenever a decision may: with rules, subscriptions and advisories, and each hour if rules
-    /// depend on the age of releases. 0 without rules.
+    /// depend on the age of releases.
     #[must_use]
     pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
-        let rules = &inputs.catalog.rules;
-        if rules.rules.is_empty() {
-            return (0, 0);
-        }
-        let hour = if rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
+        let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.current(inputs).generation, hour)
     }
 
@@ -190,10 +185,7 @@ impl Policies {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
-        let language = match repo.kind {
-            RepoKind::R | RepoKind::Bioconductor => Language::R,
-            RepoKind::Python => Language::Python,
-        };
+        let language = repo.kind.language();
         let selected = RuleSet::select(&rules.rules, Scope { repo: repo.id, language, sources: &sources });
         if selected.is_empty() {
             return None;

@@ -15,13 +15,8 @@ use crate::serve::find;
 const MAX_BODY: usize = 16 << 20;
 
 fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
-    let source = row.scope.source.map(|id| {
-        catalog.source_by_id(id).map_or_else(|| id.0.to_string(), |source| source.name.to_string())
-    });
-    let repo = row
-        .scope
-        .repo
-        .map(|id| catalog.repo_by_id(id).map_or_else(|| id.0.to_string(), |repo| repo.name.to_string()));
+    let source = row.scope.source.map(|id| catalog.source_name(id));
+    let repo = row.scope.repo.map(|id| catalog.repo_name(id));
     Metadata {
         id: row.id,
         package_name: row.scope.name,

@@ -154,9 +154,7 @@ fn wire(app: &App, found: promotion::Promotion) -> Promotion {
 }
 
 fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> PromotionPlan {
-    let name = |id: SourceId| {
-        catalog.source_by_id(id).map_or_else(|| id.to_string(), |source| source.name.to_string())
-    };
+    let name = |id: SourceId| catalog.source_name(id);
     let state = |state: SourceState| PromotedState {
         position: i64::try_from(state.position).unwrap_or(i64::MAX),
         at: state.at.map(|at| at.to_string()),

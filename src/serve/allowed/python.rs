@@ -1,9 +1,7 @@
 //! Decisions of block rules about files of Python projects.
 
-use std::sync::Arc;
-
 use super::View;
-use super::decisions::{TreePolicy, is_own};
+use super::decisions::is_own;
 use crate::db::python_file::ListedFile;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
@@ -13,11 +11,25 @@ use crate::python::version::Version;
 use crate::serve::BlockedRelease;
 use crate::serve::vulnerabilities::ecosystem;
 
+/// A rule that blocks a file, and its reason.
+type Blocking = (i64, String);
+
 /// Removes the blocked files of one project.
 pub(in crate::serve) fn retain_allowed(view: &View, files: &mut Vec<ListedFile>) {
+    retain(&verdicts(view, files), files);
+}
+
+/// Removes the blocked files of one project; returns why each of them is blocked.
+pub(in crate::serve) fn take_blocked(view: &View, files: &mut Vec<ListedFile>) -> Vec<BlockedRelease> {
     let verdicts = verdicts(view, files);
-    let mut verdicts = verdicts.iter();
-    files.retain(|_| verdicts.next().is_none_or(Option::is_none));
+    let allowed = highest_allowed(files, &verdicts);
+    let blocked = files
+        .iter()
+        .zip(&verdicts)
+        .filter_map(|(file, verdict)| Some(blocked_release(file, verdict.as_ref()?, allowed.as_ref())));
+    let blocked = blocked.collect();
+    retain(&verdicts, files);
+    blocked
 }
 
 /// Returns why a file of a project is blocked, if it is. `files` are all files of the project that the tree lists.
@@ -27,40 +39,48 @@ pub(in crate::serve) fn blocked_file(
     position: usize,
 ) -> Option<BlockedRelease> {
     let verdicts = verdicts(view, files);
-    let (rule, reason) = verdicts.get(position)?.clone()?;
-    let allowed = files.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_none());
-    let allowed = allowed.map(|(file, _)| Version::lenient(&file.version)).max();
-    let file = files.get(position)?;
-    Some(BlockedRelease {
-        package: file.project.clone(),
-        version: file.version.clone(),
-        rule,
-        reason,
-        allowed: allowed.map(|version| version.as_str().to_owned()),
-    })
-}
-
-/// Returns why each blocked file of a project is blocked.
-pub(in crate::serve) fn blocked_files(view: &View, files: &[ListedFile]) -> Vec<BlockedRelease> {
-    if view.policy.is_none() {
-        return Vec::new();
-    }
-    (0..files.len()).filter_map(|position| blocked_file(view, files, position)).collect()
+    let (file, verdict) = (files.get(position)?, verdicts.get(position)?.as_ref()?);
+    Some(blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()))
 }
 
 /// Returns why all files of a project are blocked, if they are: the reason for its highest version.
 pub(in crate::serve) fn blocked_project(view: &View, files: &[ListedFile]) -> Option<BlockedRelease> {
-    if files.is_empty() || verdicts(view, files).iter().any(Option::is_none) {
+    let verdicts = verdicts(view, files);
+    if verdicts.iter().any(Option::is_none) {
         return None;
     }
-    let highest = (0..files.len()).max_by_key(|position| Version::lenient(&files[*position].version))?;
-    blocked_file(view, files, highest)
+    let (file, verdict) =
+        files.iter().zip(&verdicts).max_by_key(|(file, _)| Version::lenient(&file.version))?;
+    Some(blocked_release(file, verdict.as_ref()?, None))
+}
+
+fn retain(verdicts: &[Option<Blocking>], files: &mut Vec<ListedFile>) {
+    let mut verdicts = verdicts.iter();
+    files.retain(|_| verdicts.next().is_none_or(Option::is_none));
+}
+
+fn highest_allowed(files: &[ListedFile], verdicts: &[Option<Blocking>]) -> Option<Version> {
+    let allowed = files.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_none());
+    allowed.map(|(file, _)| Version::lenient(&file.version)).max()
+}
+
+fn blocked_release(
+    file: &ListedFile,
+    (rule, reason): &Blocking,
+    allowed: Option<&Version>,
+) -> BlockedRelease {
+    BlockedRelease {
+        package: file.project.clone(),
+        version: file.version.clone(),
+        rule: *rule,
+        reason: reason.clone(),
+        allowed: allowed.map(|version| version.as_str().to_owned()),
+    }
 }
 
 /// The rule and the reason for which each file is blocked. Each file has its own age: its upload.
-fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<(i64, String)>> {
+fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<Blocking>> {
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return vec![None; files.len()] };
-    let policy: &Arc<TreePolicy> = policy;
     if !policy.repo.set.may_match(&first.project) {
         return vec![None; files.len()];
     }

@@ -57,10 +57,8 @@ pub(super) async fn explain_project(
             let (mut is_known, mut files, mut blocked) = (false, Vec::new(), Vec::new());
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
                 is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
-                let all_files = curated::with_blocked(c, tree, package)?;
-                blocked = allowed::python::blocked_files(tree, &all_files);
-                files = all_files;
-                allowed::python::retain_allowed(tree, &mut files);
+                files = curated::with_blocked(c, tree, package)?;
+                blocked = allowed::python::take_blocked(tree, &mut files);
             }
             if tree.base.is_some() {
                 is_known = owner::owner(c, &[tree.tree()], &name)?.is_some();

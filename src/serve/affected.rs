@@ -14,7 +14,7 @@ use crate::db::{self, DbError};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
-use crate::model::time::SECOND;
+use crate::model::time::{SECOND, Timestamp};
 use crate::python::version::Version;
 use crate::r;
 use crate::storage::StorageError;
@@ -30,6 +30,8 @@ pub struct AffectedPackage {
     pub id: String,
     /// The affected versions at the point, listed or archived, the highest first; at least one.
     pub versions: Vec<String>,
+    /// When its advisory was last changed or, without that time, published.
+    pub changed: Option<Timestamp>,
 }
 
 /// The vulnerabilities of the packages of a point. 15,000 of them use several megabytes of memory.
@@ -141,15 +143,21 @@ fn affected(
     language: Language,
     advisories: &Vulnerabilities,
 ) -> Vec<AffectedPackage> {
-    let mut versions_by_id: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut by_id: BTreeMap<String, (Option<Timestamp>, Vec<String>)> = BTreeMap::new();
     for version in sorted(&package.versions, language) {
         for finding in advisories.of(package.source, &package.name, version) {
-            versions_by_id.entry(finding.id.to_owned()).or_default().push(version.clone());
+            let changed = finding.modified.or(finding.published);
+            by_id.entry(finding.id.to_owned()).or_insert((changed, Vec::new())).1.push(version.clone());
         }
     }
-    let row =
-        |(id, versions)| AffectedPackage { source: package.source, name: package.name.clone(), id, versions };
-    versions_by_id.into_iter().map(row).collect()
+    let row = |(id, (changed, versions))| AffectedPackage {
+        source: package.source,
+        name: package.name.clone(),
+        id,
+        versions,
+        changed,
+    };
+    by_id.into_iter().map(row).collect()
 }
 
 /// Returns versions in the order of their language, the highest first.

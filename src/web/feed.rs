@@ -1,8 +1,9 @@
 //! Feeds in the format Atom (RFC 4287).
 
-use maud::{PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::text::segment;
+use super::vulnerabilities::{Row, versions};
 use crate::model::time::Timestamp;
 
 /// One transaction.
@@ -38,27 +39,20 @@ impl Feed {
     #[must_use]
     pub fn render(&self) -> String {
         let Feed { base, segment, .. } = self;
-        let document = html! {
-            (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
-            feed xmlns="http://www.w3.org/2005/Atom" {
-                id { (base) "/" (segment) "/latest/web/changes.atom" }
-                title { "Changes of " (plain(&self.repo)) }
-                updated { (self.updated.to_string()) }
-                author { name { "rstudio-pm" } }
-                link rel="self" href={ (base) "/" (segment) "/latest/web/changes.atom" } {}
-                link rel="alternate" href={ (base) "/" (segment) "/latest/web/changes/" } {}
-                @for entry in &self.entries {
-                    entry {
-                        id { (base) "/" (segment) "/" (entry.transaction) "/" }
-                        title { (plain(&entry.source)) ": " (plain(&entry.summary)) }
-                        updated { (entry.at.to_string()) }
-                        link rel="alternate" href={ (base) "/" (segment) "/" (entry.transaction) "/" } {}
-                        summary { (plain(&entry.summary)) }
-                    }
+        let entries = html! {
+            @for entry in &self.entries {
+                entry {
+                    id { (base) "/" (segment) "/" (entry.transaction) "/" }
+                    title { (plain(&entry.source)) ": " (plain(&entry.summary)) }
+                    updated { (entry.at.to_string()) }
+                    link rel="alternate" href={ (base) "/" (segment) "/" (entry.transaction) "/" } {}
+                    summary { (plain(&entry.summary)) }
                 }
             }
         };
-        document.into_string()
+        let folder = format!("{base}/{segment}/latest/web");
+        let addresses = [format!("{folder}/changes.atom"), format!("{folder}/changes/")];
+        document(&format!("Changes of {}", self.repo), &addresses, self.updated, &entries)
     }
 }
 
@@ -93,33 +87,80 @@ impl VersionFeed {
     #[must_use]
     pub fn render(&self) -> String {
         let VersionFeed { address, package, .. } = self;
-        let document = html! {
-            (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
-            feed xmlns="http://www.w3.org/2005/Atom" {
-                id { (address) "/versions.atom" }
-                title { "Versions of " (plain(package)) " in " (plain(&self.repo)) }
-                updated { (self.updated.to_string()) }
-                author { name { "rstudio-pm" } }
-                link rel="self" href={ (address) "/versions.atom" } {}
-                link rel="alternate" href={ (address) "/" } {}
-                @for entry in &self.entries {
-                    @let version = segment(&entry.version);
-                    entry {
-                        // A version may be listed again, after another one.
-                        id { (address) "/?version=" (version) "#" (entry.at.0) }
-                        title { (plain(package)) " " (plain(&entry.version)) }
-                        updated { (entry.at.to_string()) }
-                        link rel="alternate" href={ (address) "/?version=" (version) } {}
-                        summary {
-                            "listed"
-                            @if !entry.source.is_empty() { " from " (plain(&entry.source)) }
-                        }
+        let entries = html! {
+            @for entry in &self.entries {
+                @let version = segment(&entry.version);
+                entry {
+                    // A version may be listed again, after another one.
+                    id { (address) "/?version=" (version) "#" (entry.at.0) }
+                    title { (plain(package)) " " (plain(&entry.version)) }
+                    updated { (entry.at.to_string()) }
+                    link rel="alternate" href={ (address) "/?version=" (version) } {}
+                    summary {
+                        "listed"
+                        @if !entry.source.is_empty() { " from " (plain(&entry.source)) }
                     }
                 }
             }
         };
-        document.into_string()
+        let addresses = [format!("{address}/versions.atom"), format!("{address}/")];
+        document(&format!("Versions of {package} in {}", self.repo), &addresses, self.updated, &entries)
     }
+}
+
+/// The known vulnerabilities of the packages of a repository.
+#[derive(Clone, Debug)]
+pub struct VulnerabilityFeed {
+    /// The repository.
+    pub repo: String,
+    /// The URL of the pages of the repository, `https://host/prod/latest/web`.
+    pub folder: String,
+    /// When the newest advisory was changed.
+    pub updated: Timestamp,
+    /// The vulnerabilities, the last changed first, each with the time of its last change.
+    pub entries: Vec<(Timestamp, Row)>,
+}
+
+impl VulnerabilityFeed {
+    /// Returns the document.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let VulnerabilityFeed { folder, .. } = self;
+        let entries = html! {
+            @for (changed, row) in &self.entries {
+                @let package = format!("{folder}/packages/{}/", segment(&row.package));
+                entry {
+                    id { (package) "#" (segment(&row.id)) }
+                    title { (plain(&row.package)) ": " (plain(&row.id)) }
+                    updated { (changed.to_string()) }
+                    link rel="alternate" href=(package) {}
+                    summary {
+                        (plain(&row.summary)) " Affected: " (plain(&versions(&row.versions))) ". Fixed in: "
+                        @if row.fixed_in.is_empty() { "no version" } @else { (plain(&versions(&row.fixed_in))) } "."
+                    }
+                }
+            }
+        };
+        let addresses = [format!("{folder}/vulnerabilities.atom"), format!("{folder}/vulnerabilities/")];
+        document(&format!("Known vulnerabilities in {}", self.repo), &addresses, self.updated, &entries)
+    }
+}
+
+/// Returns a feed with its own address, which is its id too, and that of the page with the same content.
+fn document(title: &str, [address, page]: &[String; 2], updated: Timestamp, entries: &Markup) -> String {
+    let document = html! {
+        (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
+        feed xmlns="http://www.w3.org/2005/Atom" {
+            id { (address) }
+            title { (plain(title)) }
+            updated { (updated.to_string()) }
+            author { name { "rstudio-pm" } }
+            link rel="self" href=(address) {}
+            link rel="alternate" href=(page) {}
+            (entries)
+        }
+    };
+    document.into_string()
 }
 
 /// Returns the text without the control characters that XML 1.0 forbids even escaped.

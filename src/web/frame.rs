@@ -215,6 +215,10 @@ impl Frame {
                         link rel="alternate" type="application/atom+xml" title={ "Changes of " (repo) }
                             href={ (root.folder(repo, "latest")) "web/changes.atom" };
                     }
+                    @if let Some((Location { repo, .. }, Section::Vulnerabilities)) = &self.location {
+                        link rel="alternate" type="application/atom+xml" title={ "Known vulnerabilities in " (repo) }
+                            href={ (root.folder(repo, "latest")) "web/vulnerabilities.atom" };
+                    }
                     @if let Some(json) = &self.json { link rel="alternate" type="application/json" href=(json); }
                     script src={ (root) (script.path()) } integrity=(script.integrity()) defer {}
                 }

@@ -106,7 +106,7 @@ impl Vulnerabilities {
 }
 
 /// The first versions, and the number of the others.
-fn versions(versions: &[String]) -> String {
+pub(super) fn versions(versions: &[String]) -> String {
     let first = versions.iter().take(MAX_VERSIONS).map(|version| visible(version).to_string());
     let first = first.collect::<Vec<_>>().join(", ");
     match versions.len().saturating_sub(MAX_VERSIONS) {

@@ -105,6 +105,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/web/packages/alpha/binaries/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/why/", ReadRepository),
     ("GET", "/private/latest/web/vulnerabilities/", ReadRepository),
+    ("GET", "/private/latest/web/vulnerabilities.atom", ReadRepository),
     ("GET", "/private/latest/web/lockfile/", ReadRepository),
     ("POST", "/private/latest/web/lockfile/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/DESCRIPTION", ReadRepository),

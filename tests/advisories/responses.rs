@@ -123,6 +123,40 @@ fn the_vulnerabilities_of_a_repository_are_listed_with_the_affected_versions() {
 }
 
 #[test]
+fn a_feed_has_the_vulnerabilities_of_a_repository_the_last_changed_first() {
+    let (_mirror, server) = server();
+    let entries = || {
+        let answer = server.get("/prod/latest/web/vulnerabilities.atom");
+        assert_eq!(answer.header("content-type"), Some("application/atom+xml; charset=utf-8"));
+        let text = answer.text();
+        let titles =
+            text.split("<entry>").skip(1).map(|entry| entry.split("</title>").next().unwrap_or_default());
+        (titles.map(|title| title.split("<title>").nth(1).expect("a title").to_owned()).collect(), text)
+    };
+    let (none, _): (Vec<String>, String) = entries();
+    assert!(none.is_empty(), "{none:?}");
+    server.sync_of("vulns").expect("advisories");
+    let (titles, text) = entries();
+    let mut rows: Vec<(String, String)> = server
+        .get("/__api__/repos/prod/vulns")
+        .json()
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            (text("modified"), format!("{}: {}", text("name"), text("id")))
+        })
+        .collect();
+    rows.sort_by(|a, b| b.0.cmp(&a.0));
+    assert_eq!(titles, rows.into_iter().map(|(_, title)| title).collect::<Vec<_>>());
+    assert!(text.contains("Affected: 0.1-8. Fixed in: 0.1-9."), "{text}");
+    assert_eq!(server.get("/prod/1/web/vulnerabilities.atom").status, 404);
+    let page = server.get("/prod/latest/web/vulnerabilities/").text();
+    assert!(page.contains("web/vulnerabilities.atom"), "{page}");
+}
+
+#[test]
 fn all_packages_of_a_lockfile_are_checked_in_one_request() {
     let (_mirror, server) = server();
     server.sync_of("vulns").expect("advisories");

@@ -1,5 +1,7 @@
 //! Known vulnerabilities in the form of the public API.
 
+use std::cmp::Reverse;
+
 use crate::advisory::{self, EventKind, Finding, base_score};
 use crate::api::public::vulnerability::{
     AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
@@ -44,16 +46,45 @@ pub(in crate::http) async fn rows(
 ) -> Result<(Vec<AffectedPackage>, usize), Failure> {
     let advisories = serve::vulnerabilities::current(&app.state).await;
     let affected = serve::affected::at_point(&app.repositories, point, &advisories).await?;
-    let (catalog, principal, total) = (app.state.catalog.get(), principal.clone(), affected.rows.len());
+    let total = affected.rows.len();
+    let selected = affected.rows.iter().skip(positions.start).take(positions.len()).cloned().collect();
+    Ok((converted(app, selected, principal, advisories).await?, total))
+}
+
+/// Returns the vulnerabilities of the packages of a point whose advisories were changed last, the last one first.
+///
+/// # Errors
+/// Failures of the stores.
+pub(in crate::http) async fn last_changed(
+    app: &App,
+    point: &Point,
+    principal: &Principal,
+    count: usize,
+) -> Result<Vec<AffectedPackage>, Failure> {
+    let advisories = serve::vulnerabilities::current(&app.state).await;
+    let affected = serve::affected::at_point(&app.repositories, point, &advisories).await?;
+    let mut rows: Vec<&serve::affected::AffectedPackage> = affected.rows.iter().collect();
+    rows.sort_by_key(|row| Reverse(row.changed));
+    let selected = rows.into_iter().take(count).cloned().collect();
+    converted(app, selected, principal, advisories).await
+}
+
+/// Converts vulnerabilities without those that were withdrawn a moment ago.
+async fn converted(
+    app: &App,
+    rows: Vec<serve::affected::AffectedPackage>,
+    principal: &Principal,
+    advisories: Vulnerabilities,
+) -> Result<Vec<AffectedPackage>, Failure> {
+    let (catalog, principal) = (app.state.catalog.get(), principal.clone());
     // A package may have hundreds of advisories, which are compared with the version of each row.
     let rows = tokio::task::spawn_blocking(move || {
-        let selected = affected.rows.iter().skip(positions.start).take(positions.len());
         let row = |row: &serve::affected::AffectedPackage| {
             affected_package(row, &principal.source_name(&catalog, row.source), &advisories)
         };
-        selected.filter_map(row).collect::<Vec<_>>()
+        rows.iter().filter_map(row).collect::<Vec<_>>()
     });
-    Ok((rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?, total))
+    rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }
 
 /// Converts a vulnerability of a package; `None` if it was withdrawn a moment ago.

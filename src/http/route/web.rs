@@ -18,6 +18,8 @@ pub enum WebPath {
     LockFile,
     /// `vulnerabilities/`: the known vulnerabilities of all packages.
     Vulnerabilities,
+    /// `vulnerabilities.atom`: the last changed vulnerabilities as a feed.
+    VulnerabilityFeed,
     /// `packages/{name}/`: a package.
     Package(String),
     /// `packages/{name}/versions/`: the versions of a package.
@@ -70,6 +72,7 @@ impl WebPath {
             ["changes.atom"] => Ok(WebPath::Feed),
             ["lockfile"] => Ok(WebPath::LockFile),
             ["vulnerabilities"] => Ok(WebPath::Vulnerabilities),
+            ["vulnerabilities.atom"] => Ok(WebPath::VulnerabilityFeed),
             ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
             ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
             ["packages", package, "history"] => Ok(WebPath::History((*package).to_owned())),
@@ -114,6 +117,7 @@ mod tests {
             ("packages/ggplot2/why/", Some(WebPath::Explanation(package()))),
             ("lockfile/", Some(WebPath::LockFile)),
             ("vulnerabilities/", Some(WebPath::Vulnerabilities)),
+            ("vulnerabilities.atom", Some(WebPath::VulnerabilityFeed)),
             ("packages/ggplot2/versions.atom", Some(WebPath::VersionFeed(package()))),
             ("packages/ggplot2/downloads/", Some(WebPath::Downloads(package()))),
             ("packages/ggplot2/news/", Some(WebPath::News(package()))),

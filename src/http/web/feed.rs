@@ -1,4 +1,4 @@
-//! The changes of a repository as an Atom feed.
+//! Atom feeds: the changes of a repository, the versions of a package, the vulnerabilities of a repository.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -7,17 +7,20 @@ use sha2::Digest as _;
 use super::context::Context;
 use super::project;
 use super::repository::{newest_transactions, sources, summary};
+use super::vulnerabilities::row;
+use crate::api::public::vulnerability::AffectedPackage;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::conditional::{self, Precondition, Validators};
 use crate::http::error::Failure;
 use crate::http::etag;
+use crate::http::public::vulnerabilities::last_changed;
 use crate::http::response;
 use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::history::Subscriptions;
-use crate::web::feed::{Entry, Feed, VersionEntry, VersionFeed};
+use crate::web::feed::{Entry, Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
 use crate::web::text::segment;
 
 /// Maximum number of entries of a feed.
@@ -93,6 +96,37 @@ pub(super) async fn of_package(
         ),
         updated: updated.unwrap_or(Timestamp(0)),
         entries: entries.collect(),
+    };
+    Ok(response(head, feed.render()))
+}
+
+/// Answers with the vulnerabilities of the packages of a repository, the last changed first.
+///
+/// # Errors
+/// 404 for another snapshot than `latest`, failures of the stores.
+pub(super) async fn of_vulnerabilities(
+    context: &Context<'_>,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    if context.snapshot != Snapshot::Latest {
+        return Err(Failure::not_found("the feed of vulnerabilities is below /latest/"));
+    }
+    let Context { app, point, principal, .. } = context;
+    let affected = last_changed(app, point, principal, MAX_ENTRIES).await?;
+    let changed = |affected: &AffectedPackage| {
+        let time = affected.modified.as_ref().or(affected.published.as_ref());
+        time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
+    };
+    let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), row(affected))).collect();
+    let feed = VulnerabilityFeed {
+        repo: context.location.repo.clone(),
+        folder: format!(
+            "{}/{}/latest/web",
+            base_url::base_url(&app.site.load(), head),
+            segment(&context.location.repo)
+        ),
+        updated: entries.first().map_or(Timestamp(0), |(changed, _)| *changed),
+        entries,
     };
     Ok(response(head, feed.render()))
 }

@@ -61,6 +61,7 @@ pub(in crate::http) async fn answer(
         WebPath::Vulnerabilities => {
             return Ok(answer::page(head, vulnerabilities::list(context).await?, false));
         }
+        WebPath::VulnerabilityFeed => return feed::of_vulnerabilities(&context, head).await,
         WebPath::Package(package)
         | WebPath::Versions(package)
         | WebPath::History(package)

@@ -20,20 +20,6 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
     let (selected, total) = rows(app, point, principal, PER_PAGE * (page - 1)..PER_PAGE * page).await?;
-    let row = |affected: AffectedPackage| {
-        let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
-        Row {
-            score: scores.map(|score| score.base_score).reduce(f64::max),
-            source: affected.source,
-            summary: affected.summary.unwrap_or_default(),
-            published: affected.published.map(|at| at.chars().take(10).collect()),
-            package: affected.name,
-            id: affected.id,
-            aliases: affected.aliases,
-            versions: affected.versions,
-            fixed_in: affected.fixed_in,
-        }
-    };
     let rows: Vec<Row> = selected.into_iter().map(row).collect();
     let list = Vulnerabilities {
         rows,
@@ -45,4 +31,20 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         location: context.location,
     };
     Ok(list.render(context.root))
+}
+
+/// A row of the page, and an entry of the feed.
+pub(super) fn row(affected: AffectedPackage) -> Row {
+    let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
+    Row {
+        score: scores.map(|score| score.base_score).reduce(f64::max),
+        source: affected.source,
+        summary: affected.summary.unwrap_or_default(),
+        published: affected.published.map(|at| at.chars().take(10).collect()),
+        package: affected.name,
+        id: affected.id,
+        aliases: affected.aliases,
+        versions: affected.versions,
+        fixed_in: affected.fixed_in,
+    }
 }

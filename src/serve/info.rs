@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::allowed::{View, blocked};
 use super::archive_details::UnreadArchive;
-use super::package_files::StoredArchive;
+use super::package_files::{ArchiveKind, StoredArchive};
 use super::readmes::README_LIMIT;
 use super::{
     RepoError, Repositories, archive_details, find, listing, owner, point, python, readmes, upstream,
@@ -294,7 +294,7 @@ fn stored_archive_of(file: &ReleaseFile) -> Option<StoredArchive> {
     let class = file.class.as_deref().and_then(StorageClass::parse)?;
     let sha256 = file.sha256.filter(|_| file.file_state == FileState::Stored)?;
     let size = file.size.and_then(|size| u64::try_from(size).ok())?;
-    Some(StoredArchive { key: Key::Package(class, sha256), size })
+    Some(StoredArchive { key: Key::Package(class, sha256), size, kind: ArchiveKind::Tar })
 }
 
 /// Returns the archive of a mirrored file, if it is in storage.

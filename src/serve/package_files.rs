@@ -1,11 +1,14 @@
 //! The files of a package, read from its stored archive when a page shows them.
 
+use std::io::Cursor;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::{RepoError, Repositories};
-use crate::r::archive::{ArchiveError, Limits, Member, MemberKind, Members};
+use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
+use crate::r::zip::{Zip, ZipFormat};
 use crate::storage::{Key, StorageError};
 
 /// Maximum size of an archive that is read, in bytes; limited because the client waits for the result.
@@ -26,6 +29,15 @@ static READS: Semaphore = Semaphore::const_new(2);
 /// Requests that read an archive or wait for it.
 static REQUESTS: Semaphore = Semaphore::const_new(32);
 
+/// The formats of archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// A compressed tar file whose members are in one folder: R packages and Python source distributions.
+    Tar,
+    /// A wheel: a zip file without that folder.
+    Wheel,
+}
+
 /// A stored archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
@@ -33,6 +45,8 @@ pub struct StoredArchive {
     pub key: Key,
     /// Its size, in bytes.
     pub size: u64,
+    /// Its format.
+    pub kind: ArchiveKind,
 }
 
 /// A file of an archive.
@@ -73,17 +87,16 @@ pub async fn list(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
 ) -> Result<PackageFiles, RepoError> {
-    read(repositories, archive, |bytes| {
+    read(repositories, archive, move |bytes| {
         let mut files: Vec<PackageFile> = Vec::new();
         let mut total = 0;
-        let mut members = members(bytes)?;
-        while let Some(member) = members.advance()? {
-            let Some(path) = path(&member) else { continue };
+        for_each_file(bytes, archive.kind, |path, size, _| {
             total += 1;
             if files.len() < MAX_FILES {
-                files.push(PackageFile { path, size: member.size });
+                files.push(PackageFile { path, size });
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(PackageFiles { files, total })
     })
@@ -101,19 +114,14 @@ pub async fn first(
 ) -> Result<Option<FileText>, RepoError> {
     read(repositories, archive, move |bytes| {
         let mut best: Option<(usize, FileText)> = None;
-        let mut members = members(bytes)?;
-        while let Some(member) = members.advance()? {
-            let Some(path) = path(&member) else { continue };
+        for_each_file(bytes, archive.kind, |path, size, text| {
             let rank = paths.iter().position(|wanted| *wanted == path);
             let Some(rank) = rank.filter(|rank| best.as_ref().is_none_or(|(other, _)| rank < other)) else {
-                continue;
+                return Ok(ControlFlow::Continue(()));
             };
-            let text = text(&mut members)?;
-            best = Some((rank, FileText { path, size: member.size, text }));
-            if rank == 0 {
-                break;
-            }
-        }
+            best = Some((rank, FileText { path, size, text: text()? }));
+            Ok(if rank == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         Ok(best.map(|(_, file)| file))
     })
     .await
@@ -141,32 +149,89 @@ async fn read<T: Send + 'static>(
     result.map_err(|error| RepoError::Invalid(format!("the archive cannot be read: {error}")))
 }
 
-fn members(bytes: &[u8]) -> Result<Members<&[u8]>, ArchiveError> {
-    Members::new(bytes, Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() })
+/// Reads the beginning of a file as text; `None` if it is not a text.
+type ReadText<'a> = &'a mut dyn FnMut() -> Result<Option<String>, ArchiveError>;
+
+/// Calls `visit` with the path, the size in bytes and the text of each file that an address can name, until it returns
+/// `Break`.
+fn for_each_file(
+    bytes: &[u8],
+    kind: ArchiveKind,
+    mut visit: impl FnMut(String, u64, ReadText<'_>) -> Result<ControlFlow<()>, ArchiveError>,
+) -> Result<(), ArchiveError> {
+    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    match kind {
+        ArchiveKind::Tar => {
+            let mut members = Members::new(bytes, limits)?;
+            while let Some(member) = members.advance()? {
+                let name = std::str::from_utf8(&member.name).ok();
+                let name = name.map(|name| name.strip_prefix("./").unwrap_or(name));
+                let path = name.and_then(|name| name.split_once('/')).map(|(_, path)| path);
+                let Some(path) = path.filter(|path| member.kind == MemberKind::File && is_plain(path)) else {
+                    continue;
+                };
+                if visit(path.to_owned(), member.size, &mut || tar_text(&mut members))?.is_break() {
+                    break;
+                }
+            }
+        }
+        ArchiveKind::Wheel => {
+            let mut file = Cursor::new(bytes);
+            let zip = Zip::open(&mut file, ZipFormat::Wheel, limits)?;
+            for member in zip.members.iter().filter(|member| !member.is_folder() && is_plain(&member.name)) {
+                let mut text = || {
+                    let mut text = TextStart::default();
+                    member.for_each_piece(&mut file, |piece| {
+                        text.add(piece);
+                        Ok(())
+                    })?;
+                    Ok(text.into_text())
+                };
+                if visit(member.name.clone(), member.size, &mut text)?.is_break() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
-/// The path of a file below the folder of the package; `None` for other members, and for a path that no address can have.
-fn path(member: &Member) -> Option<String> {
-    if member.kind != MemberKind::File || member.name.len() > MAX_PATH {
-        return None;
-    }
-    let name = std::str::from_utf8(&member.name).ok()?;
-    let name = name.strip_prefix("./").unwrap_or(name);
-    let (_, path) = name.split_once('/')?;
-    let is_plain = path.split('/').all(|part| !["", ".", ".."].contains(&part));
-    (is_plain && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '%'))).then(|| path.to_owned())
+/// Whether an address can name a path.
+fn is_plain(path: &str) -> bool {
+    path.len() <= MAX_PATH
+        && path.split('/').all(|part| !["", ".", ".."].contains(&part))
+        && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '%'))
 }
 
 /// Reads the beginning of the current member; `None` if it is not a text.
-fn text(members: &mut Members<&[u8]>) -> Result<Option<String>, ArchiveError> {
-    let mut bytes: Vec<u8> = Vec::new();
-    while let Some(chunk) = members.chunk()? {
-        bytes.extend_from_slice(chunk);
-        if bytes.len() as u64 > MAX_TEXT {
-            break;
-        }
+fn tar_text(members: &mut Members<&[u8]>) -> Result<Option<String>, ArchiveError> {
+    let mut text = TextStart::default();
+    while !text.is_full() {
+        let Some(chunk) = members.chunk()? else { break };
+        text.add(chunk);
     }
-    bytes.truncate(usize::try_from(MAX_TEXT).unwrap_or(usize::MAX));
-    let is_text = !bytes.contains(&0);
-    Ok(is_text.then(|| String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(text.into_text())
+}
+
+/// The first [`MAX_TEXT`] bytes of a file.
+#[derive(Default)]
+struct TextStart(Vec<u8>);
+
+impl TextStart {
+    fn missing(&self) -> usize {
+        usize::try_from(MAX_TEXT).unwrap_or(usize::MAX) - self.0.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.missing() == 0
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
+    }
+
+    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not a text.
+    fn into_text(self) -> Option<String> {
+        (!self.0.contains(&0)).then(|| String::from_utf8_lossy(&self.0).into_owned())
+    }
 }

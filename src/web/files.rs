@@ -15,6 +15,19 @@ pub struct Files {
     pub package: String,
     /// Its version.
     pub version: String,
+    /// The file name of the archive of a Python package whose files these are.
+    pub distribution: Option<String>,
+}
+
+/// A row of the archives of a version of a Python package.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// The file name.
+    pub name: String,
+    /// Its size in bytes, if known.
+    pub size: Option<u64>,
+    /// Whether its files can be shown.
+    pub is_stored: bool,
 }
 
 /// The contents of a file.
@@ -28,17 +41,25 @@ pub enum Contents {
     Other,
 }
 
+/// The address of the page of a file, relative to that of the package.
+#[must_use]
+pub fn page_of(path: &str) -> String {
+    let path: Vec<String> = path.split('/').map(segment).collect();
+    format!("files/{}", path.join("/"))
+}
+
 impl Files {
     /// The address of a file.
     fn address(&self, root: &Root, path: &str) -> String {
-        let path: Vec<String> = path.split('/').map(segment).collect();
-        self.page(root, &format!("files/{}", path.join("/")))
+        self.page(root, &page_of(path))
     }
 
     /// The address of a page below that of the package, for this version.
     fn page(&self, root: &Root, page: &str) -> String {
         let folder = root.folder(&self.location.repo, &self.location.snapshot);
-        let query = root.query(&[("version", self.version.as_str())]);
+        let mut query = vec![("version", self.version.as_str())];
+        query.extend(self.distribution.as_deref().map(|name| ("distribution", name)));
+        let query = root.query(&query);
         format!("{folder}web/packages/{}/{page}{query}", segment(&self.package))
     }
 
@@ -55,18 +76,55 @@ impl Files {
     }
 
     /// Returns the page of all files, as path and size. `pages` are the names and addresses of other pages with some of them;
-    /// `total` is their number, also of those that are not listed.
+    /// `total` is their number, also of those that are not listed. `distributions` are the archives of a Python package.
     #[must_use]
     pub fn list(
         &self,
         root: Root,
         files: &[(String, u64)],
-        (pages, total): (&[(&str, &str)], usize),
+        (pages, total): (&[(&str, String)], usize),
+        distributions: &[Distribution],
     ) -> String {
         let frame = self.frame(root, "Files", "Files");
         let root = &frame.root;
         frame.render(&html! {
             h1 { "Files of " (visible(&self.package)) " " (visible(&self.version)) }
+            @if !distributions.is_empty() { (self.distributions(root, distributions)) }
+            @if distributions.is_empty() || self.distribution.is_some() { (self.table(root, files, (pages, total))) }
+        })
+    }
+
+    /// The archives of a version of a Python package.
+    fn distributions(&self, root: &Root, distributions: &[Distribution]) -> Markup {
+        let of = |name: &str| Files { distribution: Some(name.to_owned()), ..self.clone() };
+        html! {
+            p.prose {
+                "The files of an archive are shown once the server has it in storage, after its first download."
+            }
+            section.scroll tabindex="0" aria-label="Archives" { table {
+                thead { tr { th scope="col" { "Archive" } th.number scope="col" { "Size" } } }
+                tbody { @for distribution in distributions { tr {
+                    td {
+                        @let name = html! { code { (visible(&distribution.name)) } };
+                        @if self.distribution.as_ref() == Some(&distribution.name) { strong { (name) } }
+                        @else if distribution.is_stored {
+                            a href=(of(&distribution.name).page(root, "files/")) { (name) }
+                        } @else { (name) ", not in storage" }
+                    }
+                    td.number { @if let Some(size) = distribution.size { (text::size(size)) } }
+                } } }
+            } }
+            @if let Some(name) = &self.distribution { h2 { "Files of " (visible(name)) } }
+        }
+    }
+
+    fn table(
+        &self,
+        root: &Root,
+        files: &[(String, u64)],
+        (pages, total): (&[(&str, String)], usize),
+    ) -> Markup {
+        html! {
             p { (count(total, "file", "files"))
                 @if total > files.len() { "; the first " (text::number(files.len())) " are listed" } "."
             }
@@ -82,7 +140,7 @@ impl Files {
                     td.number { (text::size(*size)) }
                 } } }
             } }
-        })
+        }
     }
 
     /// Returns the page of a file. `page` is what the navigation calls it; `size` is in bytes.
@@ -98,7 +156,12 @@ impl Files {
         let files = self.page(&frame.root, "files/");
         frame.render(&html! {
             h1 { (visible(path)) }
-            p { "In " (visible(&self.package)) " " (visible(&self.version)) ", " (text::size(size)) ". "
+            p { "In "
+                @match &self.distribution {
+                    Some(name) => (visible(name)),
+                    None => { (visible(&self.package)) " " (visible(&self.version)) }
+                }
+                ", " (text::size(size)) ". "
                 a href=(files) { "All files" }
             }
             (self.contents(size, contents))
@@ -127,9 +190,11 @@ mod tests {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             package: "a".to_owned(),
             version: "1.0".to_owned(),
+            distribution: None,
         };
         let root = || Root::of_path("/prod/latest/web/packages/a/files/");
-        let html = files.list(root(), &[("R/a b<.R".to_owned(), 1_200)], (&[("NEWS", "news/")], 3));
+        let html =
+            files.list(root(), &[("R/a b<.R".to_owned(), 1_200)], (&[("NEWS", "news/".to_owned())], 3), &[]);
         assert!(html.contains("/a/news/?version=1.0\""), "{html}");
         assert!(html.contains("/a/files/R/a%20b%3C.R?version=1.0\""), "{html}");
         assert!(html.contains("3 files; the first 1 are listed") && html.contains("a b&lt;.R"), "{html}");
@@ -137,5 +202,29 @@ mod tests {
         let html = files.file(root(), "Files", ("R/a.R", 4_000), &text);
         assert!(html.contains("&lt;script&gt;⟨U+202E⟩") && html.contains("Only the beginning"), "{html}");
         assert!(!html.contains("<script>"));
+    }
+
+    #[test]
+    fn archives_of_a_python_package_are_links_once_they_are_stored() {
+        let distribution =
+            |name: &str, is_stored| Distribution { name: name.to_owned(), size: Some(9), is_stored };
+        let files = Files {
+            location: Location { repo: "py".to_owned(), snapshot: "latest".to_owned() },
+            package: "a".to_owned(),
+            version: "1.0".to_owned(),
+            distribution: Some("a-1.0.tar.gz".to_owned()),
+        };
+        let all = [
+            distribution("a-1.0.tar.gz", true),
+            distribution("a-1.0-py3-none-any.whl", true),
+            distribution("a-1.0-cp39-cp39-win32.whl", false),
+        ];
+        let root = || Root::of_path("/py/latest/web/packages/a/files/");
+        let html = files.list(root(), &[("PKG-INFO".to_owned(), 5)], (&[], 1), &all);
+        assert!(html.contains("/a/files/?version=1.0&amp;distribution=a-1.0-py3-none-any.whl\""), "{html}");
+        assert!(html.contains("<code>a-1.0-cp39-cp39-win32.whl</code>, not in storage"), "{html}");
+        assert!(html.contains("/a/files/PKG-INFO?version=1.0&amp;distribution=a-1.0.tar.gz\""), "{html}");
+        let html = Files { distribution: None, ..files }.list(root(), &[], (&[], 0), &all[2..]);
+        assert!(!html.contains("0 files"), "{html}");
     }
 }

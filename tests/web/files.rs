@@ -1,7 +1,7 @@
 //! Pages of the files of a package, of its licence and news, of its downloads, and its history with a feed.
 
 use super::document;
-use crate::python::package::{Package, add, repository};
+use crate::python::package::{Package, add, repository, write};
 use crate::support::fixtures::until;
 use crate::support::http::Answer;
 use crate::support::server::{Builder, Server};
@@ -84,7 +84,7 @@ fn news_and_licence_are_those_of_the_version() {
     let python = Server::start();
     repository(&python);
     add(&python, "team", &Package::new("Odd.Lib", "1.0"));
-    assert_eq!(python.get("/py/latest/web/packages/odd-lib/files/").status, 404);
+    page(&python, "/py/latest/web/packages/odd-lib/files/");
     let downloads = page(&python, "/py/latest/web/packages/odd-lib/downloads/");
     assert!(downloads.contains("Downloads of odd-lib"), "{downloads}");
 }
@@ -106,6 +106,35 @@ fn downloads_are_bars_with_their_numbers_in_a_table() {
     off.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     assert_eq!(off.get(&path).status, 404);
     assert!(!page(&off, ALPHA).contains("downloads/"));
+}
+
+#[test]
+fn the_files_of_wheels_and_source_distributions_are_shown() {
+    let server = Server::start();
+    repository(&server);
+    let package = Package::new("Odd.Lib", "1.0").code("f = lambda x: x < 1  # <script>\n");
+    add(&server, "team", &package);
+    let path = write(&server, &package.sdist_name(), &package.sdist());
+    server.rspm_stdout(&format!("add --source=team --path={}", path.display()));
+    let project = "/py/latest/web/packages/odd-lib/";
+    assert!(page(&server, project).contains("files/?version=1.0"));
+    let wheel = format!("{project}files/?distribution={}", package.wheel_name());
+    let text = page(&server, &wheel);
+    for part in ["odd_lib/__init__.py", "odd_lib-1.0.dist-info/METADATA", "4 files", &package.sdist_name()] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let module = format!("{project}files/odd_lib/__init__.py?version=1.0&distribution={}", package.wheel_name());
+    assert!(text.contains(&module.replace('&', "&amp;").replace("/py/latest/web/packages/odd-lib/", "")), "{text}");
+    let text = page(&server, &module);
+    assert!(text.contains("f = lambda x: x &lt; 1  # &lt;script&gt;"), "{text}");
+    // The folder of a source distribution is not a part of the paths.
+    let text = page(&server, &format!("{project}files/?distribution={}", package.sdist_name()));
+    assert!(text.contains("2 files") && text.contains(">PKG-INFO<"), "{text}");
+    let text = page(&server, &format!("{project}files/module.py?distribution={}", package.sdist_name()));
+    assert!(text.contains("lambda"), "{text}");
+    for missing in ["files/nothing.py", "files/?distribution=other-1.0.tar.gz", "files/?version=2.0", "news/"] {
+        assert_eq!(server.get(&format!("{project}{missing}")).status, 404, "{missing}");
+    }
 }
 
 /// The versions and sources in the rows of the page, the newest first.

@@ -1,4 +1,4 @@
-//! The files of an R package: the list, one of them, what is new, the licence.
+//! The files of a package: the list, one of them; of an R package what is new, and the licence.
 
 use super::context::Context;
 use super::project;
@@ -6,8 +6,9 @@ use super::readme;
 use crate::http::error::Failure;
 use crate::http::route::web::WebPath;
 use crate::serve::info::PackageDetail;
-use crate::serve::package_files::{self, StoredArchive};
-use crate::web::files::{Contents, Files};
+use crate::serve::package_files::{self, PackageFiles, StoredArchive};
+use crate::serve::python;
+use crate::web::files::{Contents, Distribution, Files, page_of};
 use crate::web::readme::Format;
 
 /// Names of the file that says what is new, the first one that is there.
@@ -37,6 +38,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         location: context.location.clone(),
         package: detail.release.package.clone(),
         version: detail.release.version.clone(),
+        distribution: None,
     };
     let (page, paths, missing) = match path {
         WebPath::News(_) => ("NEWS", owned(&NEWS), "the package has no file NEWS"),
@@ -52,8 +54,8 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
             let has = |names: &[&str]| rows.iter().any(|(path, _)| names.contains(&path.as_str()));
             let pages = [("NEWS", "news/", has(&NEWS)), ("LICENSE", "license/", has(&LICENSE))];
             let pages = pages.into_iter().filter(|(.., is_there)| *is_there);
-            let pages: Vec<(&str, &str)> = pages.map(|(name, page, _)| (name, page)).collect();
-            return Ok(files.list(context.root, &rows, (&pages, all.total)));
+            let pages: Vec<(&str, String)> = pages.map(|(name, page, _)| (name, page.to_owned())).collect();
+            return Ok(files.list(context.root, &rows, (&pages, all.total), &[]));
         }
     };
     let file = package_files::first(repositories, archive, paths).await?;
@@ -69,6 +71,78 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         Some(text) => Contents::Text(text),
     };
     Ok(files.file(context.root, page, (&file.path, file.size), &contents))
+}
+
+/// Names without extension of files of a Python package that have pages in the list, in upper case.
+const PYTHON_PAGES: [(&str, &[&str]); 2] =
+    [("NEWS", &["NEWS", "CHANGELOG", "CHANGES", "HISTORY"]), ("LICENSE", &["LICENSE", "LICENCE", "COPYING"])];
+
+/// The page of one or all files of an archive of a Python package, in the version of the parameter `version` if there is
+/// one. The parameter `distribution` is the file name of the archive; without it, the first stored one is selected.
+///
+/// # Errors
+/// 404; 400 for an archive that is too large; failures of the stores.
+pub(super) async fn of_project(
+    context: Context<'_>,
+    path: &WebPath,
+    project: &str,
+) -> Result<String, Failure> {
+    let repositories = &context.app.repositories;
+    let parameter = |name: &str| context.query.get(name).filter(|value| !value.is_empty());
+    let version = parameter("version");
+    let detail = python::detail::project(repositories, context.point, project, version).await?;
+    let distributions =
+        python::distributions::of_release(repositories, context.point, &detail.release).await?;
+    let selected = match parameter("distribution") {
+        Some(name) => {
+            let distribution = distributions.iter().find(|distribution| distribution.name == name);
+            let archive = distribution.and_then(|distribution| distribution.archive);
+            Some((name.to_owned(), archive.ok_or_else(|| {
+                Failure::not_found(format!(
+                    "the server does not have '{}' in storage; the files of an archive are shown after its first download",
+                    name.escape_debug().take(200).collect::<String>()
+                ))
+            })?))
+        }
+        None => distributions
+            .iter()
+            .find_map(|distribution| Some((distribution.name.clone(), distribution.archive?))),
+    };
+    let files = Files {
+        location: context.location.clone(),
+        package: detail.project.to_string(),
+        version: detail.release.version.clone(),
+        distribution: selected.as_ref().map(|(name, _)| name.clone()),
+    };
+    let WebPath::File(_, path) = path else {
+        let row = |distribution: &python::distributions::Distribution| Distribution {
+            name: distribution.name.clone(),
+            size: distribution.size,
+            is_stored: distribution.archive.is_some(),
+        };
+        let rows: Vec<Distribution> = distributions.iter().map(row).collect();
+        let all = match selected {
+            Some((_, archive)) => package_files::list(repositories, archive).await?,
+            None => PackageFiles::default(),
+        };
+        let members: Vec<(String, u64)> = all.files.into_iter().map(|file| (file.path, file.size)).collect();
+        let page = |(name, stems): (&'static str, &[&str])| {
+            let has_stem = |path: &&str| {
+                let file = path.rsplit('/').next().unwrap_or(path);
+                let stem = file.split('.').next().unwrap_or(file).to_ascii_uppercase();
+                stems.contains(&stem.as_str())
+            };
+            let paths = members.iter().map(|(path, _)| path.as_str()).filter(has_stem);
+            Some((name, page_of(paths.min_by_key(|path| path.len())?)))
+        };
+        let pages: Vec<(&str, String)> = PYTHON_PAGES.into_iter().filter_map(page).collect();
+        return Ok(files.list(context.root, &members, (&pages, all.total), &rows));
+    };
+    let missing = || Failure::not_found("the package has no such file, or is not in storage");
+    let (_, archive) = selected.ok_or_else(missing)?;
+    let file = package_files::first(repositories, archive, vec![path.clone()]).await?.ok_or_else(missing)?;
+    let contents = file.text.map_or(Contents::Other, Contents::Text);
+    Ok(files.file(context.root, "Files", (&file.path, file.size), &contents))
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

@@ -287,7 +287,7 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         has_history: false,
         has_graph: false,
         has_description: false,
-        has_files: false,
+        has_files: true,
         has_downloads: app.usage.is_on() && has_source,
         location: context.location,
     };

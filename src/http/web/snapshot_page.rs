@@ -107,11 +107,11 @@ pub(in crate::http) async fn answer(
             return Err(Failure::not_found("feeds of versions are for R packages"));
         }
         (WebPath::VersionFeed(_), _) => return feed::of_package(&context, package, head).await,
-        (
-            WebPath::News(_) | WebPath::License(_) | WebPath::Files(_) | WebPath::File(..),
-            RepoKind::Python,
-        ) => {
-            return Err(Failure::not_found("pages of files are for R packages"));
+        (WebPath::News(_) | WebPath::License(_), RepoKind::Python) => {
+            return Err(Failure::not_found("NEWS and LICENSE of a Python package are among its files"));
+        }
+        (WebPath::Files(_) | WebPath::File(..), RepoKind::Python) => {
+            files::of_project(context, path, package).await?
         }
         (WebPath::News(_) | WebPath::License(_) | WebPath::Files(_) | WebPath::File(..), _) => {
             files::page(context, path, package).await?

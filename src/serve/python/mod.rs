@@ -2,6 +2,7 @@
 
 pub mod curated;
 pub mod detail;
+pub mod distributions;
 pub mod document;
 pub mod file;
 pub mod metadata;

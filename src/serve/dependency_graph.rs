@@ -288,6 +288,11 @@ impl DependencyGraph {
         u32::try_from(index).ok()
     }
 
+    /// The names of all listed packages, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// Whether the point lists a package of this name.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {

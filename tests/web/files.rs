@@ -123,8 +123,12 @@ fn the_files_of_wheels_and_source_distributions_are_shown() {
     for part in ["odd_lib/__init__.py", "odd_lib-1.0.dist-info/METADATA", "4 files", &package.sdist_name()] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let module = format!("{project}files/odd_lib/__init__.py?version=1.0&distribution={}", package.wheel_name());
-    assert!(text.contains(&module.replace('&', "&amp;").replace("/py/latest/web/packages/odd-lib/", "")), "{text}");
+    let module =
+        format!("{project}files/odd_lib/__init__.py?version=1.0&distribution={}", package.wheel_name());
+    assert!(
+        text.contains(&module.replace('&', "&amp;").replace("/py/latest/web/packages/odd-lib/", "")),
+        "{text}"
+    );
     let text = page(&server, &module);
     assert!(text.contains("f = lambda x: x &lt; 1  # &lt;script&gt;"), "{text}");
     // The folder of a source distribution is not a part of the paths.
@@ -132,7 +136,8 @@ fn the_files_of_wheels_and_source_distributions_are_shown() {
     assert!(text.contains("2 files") && text.contains(">PKG-INFO<"), "{text}");
     let text = page(&server, &format!("{project}files/module.py?distribution={}", package.sdist_name()));
     assert!(text.contains("lambda"), "{text}");
-    for missing in ["files/nothing.py", "files/?distribution=other-1.0.tar.gz", "files/?version=2.0", "news/"] {
+    for missing in ["files/nothing.py", "files/?distribution=other-1.0.tar.gz", "files/?version=2.0", "news/"]
+    {
         assert_eq!(server.get(&format!("{project}{missing}")).status, 404, "{missing}");
     }
 }

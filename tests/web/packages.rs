@@ -1,6 +1,7 @@
 //! The package list, pages of packages, and texts that others wrote.
 
 use super::document;
+use crate::python::package::transaction;
 use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
@@ -60,6 +61,33 @@ fn a_package_that_does_not_exist_is_an_error_that_names_the_other_spelling() {
     let page = server.get(&long);
     assert!(page.status == 200 && page.body.len() < 20_000, "{}", page.status);
     assert_eq!(http::request("POST", &server.url("/team/latest/web/packages/"), &[], b"").status, 405);
+}
+
+#[test]
+fn the_error_for_an_unlisted_package_has_similar_names_and_the_days_on_which_it_was_listed() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("ggplot2", "1.0"), Tarball::new("ggplots", "1.0")]);
+    let first = transaction(&server, "team");
+    server.add("team", &Tarball::new("late", "1.0"));
+    let with_late = transaction(&server, "team");
+    server.rspm_stdout("remove --source=team --name=late");
+    let error = |path: &str| {
+        let answer = server.get(&format!("/team/{path}"));
+        assert_eq!(answer.status, 404, "{path}");
+        document::page(&answer, path);
+        answer.text()
+    };
+    let text = error("latest/web/packages/gplot2/");
+    assert!(text.contains("did you mean 'ggplot2' or 'ggplots'?"), "{text}");
+    let text = error("latest/web/packages/late/");
+    assert!(text.contains("the repository listed it from 20") && text.contains(" until 20"), "{text}");
+    assert_eq!(server.get(&format!("/team/{with_late}/web/packages/late/")).status, 200);
+    let text = error(&format!("{first}/web/packages/late/"));
+    assert!(text.contains("the repository listed it from"), "{text}");
+    let text = error("latest/web/packages/ggplot2/?version=7");
+    assert!(!text.contains("did you mean"), "{text}");
+    let text = error(&format!("latest/web/packages/{}/", "x".repeat(2000)));
+    assert!(!text.contains("did you mean"), "{text}");
 }
 
 #[test]

@@ -20,5 +20,6 @@ mod project;
 mod readme;
 pub(super) mod repository;
 pub(super) mod snapshot_page;
+mod unknown;
 mod versions;
 mod vulnerabilities;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::context::Context;
-use super::readme;
+use super::{readme, unknown};
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
@@ -17,7 +17,6 @@ use crate::r::description::Description;
 use crate::r::license::licenses;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::PackageDetail;
-use crate::serve::listing::{PackageQuery, packages};
 use crate::serve::metadata::Served;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
@@ -36,7 +35,7 @@ const MAX_REQUIREMENTS: usize = 200;
 /// Reads an R package, in the version of the parameter `version` if there is one.
 ///
 /// # Errors
-/// 404, with the spelling of the package if only the case differs; failures of the stores.
+/// 404, with the days on which the repository lists the package, or with similar names; failures of the stores.
 pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<PackageDetail, Failure> {
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let repositories = &context.app.repositories;
@@ -45,18 +44,7 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
         Err(RepoError::NotFound(message)) => message,
         Err(error) => return Err(error.into()),
     };
-    let query = PackageQuery {
-        name_part: package.chars().take(128).collect(),
-        exact_first: true,
-        limit: 1,
-        ..PackageQuery::default()
-    };
-    let nearest = packages(repositories, context.point, query).await?.packages.pop();
-    let nearest = nearest.filter(|row| row.name != package && row.name.eq_ignore_ascii_case(package));
-    Err(Failure::not_found(match nearest {
-        Some(row) => format!("{message}; did you mean '{}'?", row.name),
-        None => message,
-    }))
+    Err(unknown::package(context, package, message).await)
 }
 
 /// Returns the page of an R package; `base` is the URL of this server.

@@ -61,7 +61,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     let listed =
         Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
     if listed.is_empty() {
-        // Fails with a 404 that names the correct spelling if only the case differs.
+        // Fails with a 404 that has similar names.
         project::detail(&context, package).await?;
     }
     let rows = listed.into_iter().map(|row| history::ListedVersion {

@@ -1,0 +1,83 @@
+//! The error for a package that a snapshot does not list: when the repository lists it, and names that are similar.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::context::Context;
+use crate::http::error::Failure;
+use crate::model::snapshot::Snapshot;
+use crate::serve::dependency_graph::{self, DependencyGraph};
+use crate::serve::history::{Subject, Subscriptions};
+
+/// Maximum length of a name that is compared with others, in characters.
+const MAX_NAME: usize = 64;
+/// Maximum number of similar names in the error.
+const MAX_SIMILAR: usize = 3;
+/// Minimum similarity of names (Jaro-Winkler), from 0 to 1.
+const MIN_SIMILARITY: f64 = 0.88;
+
+/// Comparisons that run at a time: one compares the name with all names of a snapshot.
+static COMPARISONS: Semaphore = Semaphore::const_new(2);
+
+/// Returns the 404 for a package of which the snapshot has no version. `message` says so.
+pub(super) async fn package(context: &Context<'_>, package: &str, message: String) -> Failure {
+    if context.query.get("version").is_some_and(|version| !version.is_empty()) {
+        // The package may have other versions, which its page lists.
+        return Failure::not_found(message);
+    }
+    let mut message = message;
+    if let Some(days) = days(context, package).await {
+        message.push_str("; ");
+        message.push_str(&days);
+    }
+    let similar = similar_names(context, package).await;
+    if let [first, others @ ..] = similar.as_slice() {
+        let others = others.iter().map(|name| format!(" or '{name}'")).collect::<String>();
+        message.push_str(&format!("; did you mean '{first}'{others}?"));
+    }
+    Failure::not_found(message)
+}
+
+/// On which days the repository lists the package, if it does on any.
+async fn days(context: &Context<'_>, package: &str) -> Option<String> {
+    let repositories = &context.app.repositories;
+    let subject = Subject { snapshot: Snapshot::Latest, ..context.subject() };
+    let listings =
+        Subscriptions::new(repositories, &subject).ok()?.listings(repositories, package).await.ok()?;
+    let (newest, oldest) = (listings.first()?, listings.last()?);
+    let first = oldest.from.day();
+    Some(match newest.until {
+        None => format!("the repository lists it since {first}"),
+        Some(until) => format!("the repository listed it from {first} until {}", until.day()),
+    })
+}
+
+/// The names of listed packages that are most similar to this one, the most similar first.
+async fn similar_names(context: &Context<'_>, package: &str) -> Vec<String> {
+    if package.is_empty() || package.chars().nth(MAX_NAME).is_some() {
+        return Vec::new();
+    }
+    let Ok(permit) = COMPARISONS.try_acquire() else { return Vec::new() };
+    let Ok(graph) = dependency_graph::of_point(&context.app.repositories, context.point).await else {
+        return Vec::new();
+    };
+    let package = package.to_owned();
+    let names = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        similar(&graph, &package)
+    });
+    names.await.unwrap_or_default()
+}
+
+fn similar(graph: &Arc<DependencyGraph>, package: &str) -> Vec<String> {
+    let package = package.to_lowercase();
+    let similarity = |name: &str| strsim::jaro_winkler(&package, &name.to_lowercase());
+    let mut names: Vec<(f64, &str)> = graph
+        .names()
+        .map(|name| (similarity(name), name))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+        .collect();
+    names.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    names.into_iter().take(MAX_SIMILAR).map(|(_, name)| name.to_owned()).collect()
+}

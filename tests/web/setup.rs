@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use super::document::unescape;
+use crate::clients::bioconductor::mirror;
 use crate::python::clients::{command, program, run, text};
 use crate::python::package::{Package, add, repository};
 use crate::support::rscript;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 
 /// The lines of a client to copy, with where they belong.
 fn snippets(html: &str, client: &str) -> Vec<(String, String)> {
@@ -87,6 +88,66 @@ fn pip_and_uv_find_the_packages_with_the_text_of_the_page() {
     let uv = program("uv", "uv").display().to_string();
     let line = format!("{environment}\necho odd-lib | {uv} pip compile --no-header -");
     assert!(shell(with_path("web-uv"), &line).contains("odd-lib==1.0"));
+}
+
+/// The lock file that a client writes for a project that requires `odd-lib`. `head` is the beginning of its
+/// pyproject.toml, to which the lines of the page are appended.
+fn locked(server: &Server, page: &str, client: &str, head: &str, lock_file: &str) -> String {
+    let folder = server.dir().join(format!("web-{client}"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let lines = lines(page, client, "pyproject.toml");
+    std::fs::write(folder.join("pyproject.toml"), format!("{head}{lines}\n")).expect("written");
+    let mut lock = command(server, &program(client, client), &format!("home-web-{client}"));
+    lock.arg("lock").current_dir(&folder);
+    let output = run(lock);
+    assert!(output.status.success(), "{client}: {}", text(&output));
+    std::fs::read_to_string(folder.join(lock_file)).expect("a lock file")
+}
+
+#[test]
+fn poetry_pdm_and_uv_lock_a_project_with_the_text_of_the_page() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    let page = server.get("/py/latest/").text();
+    let project = "[project]\nname = \"mine\"\nversion = \"0.1\"\nrequires-python = \">=3.9\"\n\
+                   dependencies = [\"odd-lib\"]\n";
+    let poetry = "[tool.poetry]\nname = \"mine\"\nversion = \"0.1\"\ndescription = \"\"\nauthors = []\n\
+                  package-mode = false\n[tool.poetry.dependencies]\npython = \">=3.9,<4\"\nodd-lib = \"*\"\n";
+    for (client, head, lock_file) in
+        [("poetry", poetry, "poetry.lock"), ("pdm", project, "pdm.lock"), ("uv", project, "uv.lock")]
+    {
+        let lock = locked(&server, &page, client, head, lock_file);
+        let compact = lock.to_lowercase();
+        assert!(
+            compact.contains("name = \"odd-lib\"") && compact.contains("version = \"1.0\""),
+            "{client}: {lock}"
+        );
+    }
+}
+
+#[test]
+fn biocmanager_finds_the_version_with_the_text_of_the_page() {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
+    mirror(&server.dir().join("mirror"), "4.2");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("sync --type=Bioconductor");
+    let page = server.get("/bioc/latest/").text();
+    let options = lines(&page, "biocmanager", "R");
+    let version = page.split("BiocManager::install(version = &quot;").nth(1).expect("a version");
+    let version = version.split("&quot;").next().expect("its end").to_owned();
+    let show = format!(
+        "cat(as.character(BiocManager::version()), BiocManager::repositories(version = '{version}')[['BioCsoft']])"
+    );
+    let output = rscript::run::<&str>(
+        &format!("{options}\noptions(repos = c(CRAN = 'file:///nowhere'))\n{show}"),
+        &[],
+    );
+    let expected = server.url(&format!("/bioc/latest/packages/{version}/bioc"));
+    assert!(output.ends_with(&expected), "{output}, not {expected}");
+    let test = lines(&page, "biocmanager", "Test it");
+    let expected = test.rsplit_once("# prints ").expect("the result").1.to_owned();
+    assert_eq!(shell(Command::new("sh"), &test), expected);
 }
 
 #[test]

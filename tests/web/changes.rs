@@ -1,5 +1,7 @@
 //! What differs between two snapshots, the history of a package, and the feed of a repository.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::document;
 use crate::support::http;
 use crate::support::server::Server;
@@ -56,6 +58,86 @@ fn the_difference_of_two_snapshots_is_a_page_and_json_and_csv() {
     ] {
         assert_eq!(server.get(path).status, status, "{path}");
     }
+}
+
+/// Name, version and MD5 of each record of an index.
+fn index(server: &Server, snapshot: i64) -> BTreeMap<String, (String, String)> {
+    let text = server.get(&format!("/team/{snapshot}/src/contrib/PACKAGES")).text();
+    let record = |record: &str| {
+        let field = |tag: &str| {
+            let line = record.lines().find_map(|line| line.strip_prefix(tag));
+            line.unwrap_or_else(|| panic!("{tag}{record}")).to_owned()
+        };
+        (field("Package: "), (field("Version: "), field("MD5sum: ")))
+    };
+    text.split("\n\n").filter(|part| part.contains("Package: ")).map(record).collect()
+}
+
+/// The kinds of change by name that two indexes show.
+fn expected_changes(from: &Index, to: &Index) -> BTreeMap<String, &'static str> {
+    let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let kind = |name: &String| match (from.get(name), to.get(name)) {
+        (None, Some(_)) => Some("added"),
+        (Some(_), None) => Some("removed"),
+        (Some(a), Some(b)) if a == b => None,
+        (Some((a, _)), Some((b, _))) if a == b => Some("replaced"),
+        // All versions have one digit.
+        (Some((a, _)), Some((b, _))) => Some(if a < b { "updated" } else { "downgraded" }),
+        (None, None) => None,
+    };
+    names.into_iter().filter_map(|name| Some((name.clone(), kind(name)?))).collect()
+}
+
+type Index = BTreeMap<String, (String, String)>;
+
+#[test]
+fn the_difference_of_any_two_snapshots_is_that_of_their_indexes() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("p0", "1")]);
+    let mut listed = BTreeMap::from([(0, 1)]);
+    let mut snapshots = vec![newest(&server)];
+    // A fixed sequence: each transaction adds or replaces a version, or removes a package.
+    let mut number = 7_u32;
+    for step in 0..40 {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (package, version) = (number >> 8 & 7, 1 + (number >> 16) % 4);
+        let name = format!("p{package}");
+        if number >> 24 & 3 == 0 && listed.remove(&package).is_some() {
+            server.rspm_stdout(&format!("remove --source=team --name={name}"));
+        } else {
+            let tarball =
+                Tarball::new(&name, &version.to_string()).with("R/step.R", &format!("step <- {step}\n"));
+            let path = server.dir().join(tarball.file());
+            std::fs::write(&path, tarball.bytes()).expect("written");
+            server.rspm_stdout(&format!("add --source=team --replace --path={}", path.display()));
+            listed.insert(package, version);
+        }
+        snapshots.push(newest(&server));
+    }
+    let indexes: Vec<Index> = snapshots.iter().map(|snapshot| index(&server, *snapshot)).collect();
+    let mut kinds = BTreeSet::new();
+    for pair in 0..50 {
+        let (a, b) = (pair * 17 % snapshots.len(), pair * 29 % snapshots.len());
+        let (from, to) = (snapshots[a], snapshots[b]);
+        let rows = server.get(&format!("/__api__/repos/team/diff?from={from}&to={to}")).json();
+        let rows: BTreeMap<String, String> = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| {
+                (
+                    row["name"].as_str().expect("a name").to_owned(),
+                    row["kind"].as_str().expect("a kind").to_owned(),
+                )
+            })
+            .collect();
+        let expected = expected_changes(&indexes[a], &indexes[b]);
+        kinds.extend(expected.values().copied());
+        let expected: BTreeMap<String, String> =
+            expected.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
+        assert_eq!(rows, expected, "{from} to {to}");
+    }
+    assert_eq!(kinds, BTreeSet::from(["added", "downgraded", "removed", "replaced", "updated"]));
 }
 
 #[test]

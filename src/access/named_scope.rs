@@ -10,7 +10,7 @@ const MAX_PARTS: usize = 1_000;
 /// A scope with the names of its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedScope {
-    /// The word of the scope.
+    /// The kind of the scope.
     pub kind: ScopeKind,
     /// Its objects.
     pub objects: Names,

@@ -38,7 +38,7 @@ pub enum Scope {
     GlobalAdmin,
 }
 
-/// The word of a scope, without its objects.
+/// The kind of a scope, without its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScopeKind {
     /// `repos:read`.
@@ -56,7 +56,7 @@ impl ScopeKind {
     pub const ALL: [ScopeKind; 4] =
         [ScopeKind::ReposRead, ScopeKind::ReposPromote, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
 
-    /// Returns the word in commands and in the database.
+    /// Returns the name in commands and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_is_read_back_from_its_word() {
+    fn a_scope_is_parsed_from_its_name() {
         for kind in ScopeKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }

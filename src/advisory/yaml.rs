@@ -68,7 +68,7 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             },
         }
     }
-    root.ok_or_else(|| "it is empty".to_owned())
+    root.ok_or_else(|| "the document is empty".to_owned())
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Value {

@@ -72,7 +72,7 @@ pub struct MetadataResult {
     pub created: Vec<Metadata>,
     /// Keys whose values were replaced.
     pub updated: Vec<Metadata>,
-    /// Keys that existed and were left.
+    /// Keys that existed and were not changed.
     pub unchanged: Vec<Metadata>,
     /// Values that were refused.
     pub refused: Vec<RefusedMetadata>,

@@ -14,7 +14,7 @@ pub struct RequestPromotion {
     /// Comment, for the transaction and the audit trail.
     #[serde(default)]
     pub comment: String,
-    /// Only returns the difference.
+    /// Return only the difference.
     #[serde(default)]
     pub plan: bool,
 }

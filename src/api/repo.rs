@@ -20,7 +20,7 @@ pub struct Repo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: bool,
-    /// The changes that it takes: `any`, `promotion`, or `two-persons` for promotions that another person approved.
+    /// The changes that it accepts: `any`, `promotion`, or `two-persons` for promotions that another person approved.
     #[serde(default = "any_change")]
     pub changes: String,
     /// Between promotions: the end of the time from which the states of the sources are taken, RFC 3339.
@@ -64,7 +64,7 @@ pub struct CreateRepo {
     /// Whether reading requires a token; absent for the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
-    /// The changes that it takes: `any`, `promotion` or `two-persons`.
+    /// The changes that it accepts: `any`, `promotion` or `two-persons`.
     #[serde(default = "any_change")]
     pub changes: String,
     /// Count an existing repository of that name and type as success.
@@ -92,7 +92,7 @@ pub struct EditRepo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: Option<bool>,
-    /// The changes that it takes: `any`, `promotion` or `two-persons`.
+    /// The changes that it accepts: `any`, `promotion` or `two-persons`.
     #[serde(default)]
     pub changes: Option<String>,
 }

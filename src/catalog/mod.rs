@@ -137,7 +137,7 @@ pub struct Repository {
     pub authenticated: bool,
     /// Creation time.
     pub created_at: Timestamp,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: ChangePolicy,
     /// Subscription lists, oldest first; the last one is in force.
     pub steps: Vec<RepoStep>,

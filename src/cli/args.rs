@@ -367,7 +367,7 @@ pub struct CreateRepo {
     /// Require a token for reading; the default is Authentication.NewReposAuthByDefault
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub authenticated: Option<bool>,
-    /// Changes that the repository takes: any, promotion, or two-persons for promotions that another person approves
+    /// Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves
     #[arg(long, default_value = "any", value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
     pub changes: String,
     /// Succeed when the repository exists with the same type
@@ -409,7 +409,7 @@ pub struct EditRepo {
     /// Require a token for reading; --authenticated=false opens the repository to everyone
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub authenticated: Option<bool>,
-    /// Changes that the repository takes: any, promotion, or two-persons for promotions that another person approves
+    /// Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves
     #[arg(long, value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
     pub changes: Option<String>,
 }

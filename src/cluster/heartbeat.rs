@@ -123,7 +123,7 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
         });
     }
     if let Some(request) = result.request {
-        mode_request::carry_out(cluster, request);
+        mode_request::execute(cluster, request);
     }
     Ok(())
 }

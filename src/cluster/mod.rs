@@ -49,7 +49,7 @@ struct Inner {
     /// The mode at the last heartbeat, and its start.
     mode_since: Mutex<(&'static str, Timestamp)>,
     database: Mutex<Database>,
-    answer: Mutex<Answer>,
+    request_state: Mutex<RequestState>,
     leader: watch::Sender<bool>,
     leadership: Mutex<Leadership>,
     /// Whether this process has written its row.
@@ -87,11 +87,11 @@ enum Provider {
 
 /// The state of the last request for this server.
 #[derive(Clone, Default)]
-struct Answer {
+struct RequestState {
     /// Time of the last request that was started.
     received: Option<Timestamp>,
     /// Time of the last request that was completed, or failed.
-    answered: Option<Timestamp>,
+    completed: Option<Timestamp>,
     /// The reason and the time of the failure of the last request.
     failure: Option<(String, Instant)>,
 }
@@ -125,7 +125,7 @@ impl Cluster {
             control,
             clock,
             database: Mutex::default(),
-            answer: Mutex::default(),
+            request_state: Mutex::default(),
             leader: watch::Sender::new(false),
             leadership: Mutex::default(),
             has_row: AtomicBool::new(false),
@@ -256,12 +256,12 @@ impl Cluster {
     /// Returns the heartbeat to write.
     fn beat(&self) -> Beat {
         let control = &self.0.control;
-        let (mode, answer) = (control.mode(), self.0.answer.lock().clone());
+        let (mode, state) = (control.mode(), self.0.request_state.lock().clone());
         let message = match &mode {
             Mode::Starting(step) => (*step).to_owned(),
             Mode::Draining => format!("waiting for {}", control.work()),
             Mode::Broken(reason) => reason.detail.clone(),
-            Mode::Online | Mode::Offline => match answer.failure {
+            Mode::Online | Mode::Offline => match state.failure {
                 Some((reason, at)) if at.elapsed() < FAILURE_DISPLAY_TIME => reason,
                 Some(_) | None => String::new(),
             },
@@ -284,7 +284,7 @@ impl Cluster {
             message,
             config: database.configuration,
             classes: database.storage.map_or_else(String::new, |(_, classes)| classes),
-            answered_at: answer.answered,
+            answered_at: state.completed,
             clock,
         }
     }

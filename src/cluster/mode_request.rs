@@ -1,9 +1,9 @@
-//! Requests of administrators to change the mode of servers: records a request for servers by name, and carries out a
+//! Requests of administrators to change the mode of servers: records a request for servers by name, and executes a
 //! request for this server.
 
 use std::time::{Duration, Instant};
 
-use super::{Answer, Cluster, Provider, list};
+use super::{Cluster, Provider, RequestState, list};
 use crate::control::Command;
 use crate::db::author::{self, Author};
 use crate::db::node::{self, ModeRequest};
@@ -73,7 +73,7 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
             let request = request((cluster.0.clock)());
             let at = request.at;
             cluster.0.database.lock().provider = Provider::Sqlite(Some(request.clone()));
-            carry_out(cluster, request);
+            execute(cluster, request);
             Ok(RecordedRequest { at, nodes: vec![(cluster.0.id, cluster.0.name.clone())] })
         }
         Provider::Postgres(link) => {
@@ -116,14 +116,14 @@ struct UnknownName {
     names: Vec<String>,
 }
 
-/// Carries out a request for this server in the background, once.
-pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
+/// Executes a request for this server in the background, once.
+pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
     {
-        let mut answer = cluster.0.answer.lock();
-        if answer.received >= Some(request.at) {
+        let mut state = cluster.0.request_state.lock();
+        if state.received >= Some(request.at) {
             return;
         }
-        answer.received = Some(request.at);
+        state.received = Some(request.at);
     }
     let cluster = cluster.clone();
     tokio::spawn(async move {
@@ -133,12 +133,12 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
         let run = author::scope(Author::job(&actor, at), cluster.0.control.run(command));
         let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));
-        let mut answer = cluster.0.answer.lock();
+        let mut state = cluster.0.request_state.lock();
         // A later request may have ended first.
-        if answer.answered < Some(at) {
-            *answer = Answer { received: answer.received, answered: Some(at), failure };
+        if state.completed < Some(at) {
+            *state = RequestState { received: state.received, completed: Some(at), failure };
         }
-        drop(answer);
+        drop(state);
         cluster.0.wake.notify_one();
     });
 }

@@ -42,7 +42,7 @@ impl BuildState {
         BuildState::Moved,
     ];
 
-    /// Returns the word stored in the table.
+    /// Returns the name stored in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

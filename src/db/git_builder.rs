@@ -15,7 +15,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Returns the word of the command line and of the table.
+    /// Returns the name on the command line and in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

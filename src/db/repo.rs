@@ -23,7 +23,7 @@ pub struct Repo {
     pub authenticated: bool,
     /// Creation time.
     pub created_at: Timestamp,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: ChangePolicy,
 }
 
@@ -40,7 +40,7 @@ pub struct NewRepo {
     pub hidden: bool,
     /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: ChangePolicy,
 }
 
@@ -55,7 +55,7 @@ pub struct Edit {
     pub hidden: Option<bool>,
     /// Whether it is served only to authenticated clients.
     pub authenticated: Option<bool>,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: Option<ChangePolicy>,
 }
 

@@ -65,7 +65,7 @@ pub struct ChangedToken {
 /// One scope, for one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeRow {
-    /// The word of the scope.
+    /// The kind of the scope, as text.
     pub scope: String,
     /// The id of a repository or source; 0 for all, and for a scope without objects.
     pub object: i64,

@@ -91,7 +91,7 @@ pub struct NewRepo {
     pub description: String,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: ChangePolicy,
 }
 
@@ -115,7 +115,7 @@ pub struct RepoEdit {
     pub hidden: Option<bool>,
     /// Whether it is for authenticated clients only.
     pub authenticated: Option<bool>,
-    /// The changes that it takes.
+    /// The changes that it accepts.
     pub changes: Option<ChangePolicy>,
 }
 

@@ -60,8 +60,8 @@ pub async fn create(
     creation.await.map_err(|error| name_conflict(error, "repository", &name))
 }
 
-/// Changes a repository's name, description, visibility or the changes that it takes. One that takes promotions only from now
-/// on keeps its present state; one that takes all changes again has the newest states of its sources.
+/// Changes a repository's name, description, visibility, or the changes that it accepts. A repository that accepts only
+/// promotions from now on keeps its present state; one that accepts all changes again has the newest states of its sources.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.

@@ -104,7 +104,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
         .collect::<Result<_, _>>()
         .map_err(|e| bad_certificate(format!("is not PEM: {e}")))?;
     let Some((leaf, intermediates)) = chain.split_first() else {
-        return Err(bad_certificate("holds no '-----BEGIN CERTIFICATE-----'".to_owned()));
+        return Err(bad_certificate("contains no '-----BEGIN CERTIFICATE-----'".to_owned()));
     };
     check_validity(certificate, leaf, intermediates, provider)?;
 
@@ -115,7 +115,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
             "is protected by a passphrase: write it without one (openssl pkey -in KEY -out NEWKEY), mode 0600"
                 .to_owned()
         } else {
-            format!("holds no PEM private key: {e}")
+            format!("contains no PEM private key: {e}")
         })
     })?;
     CertifiedKey::from_der(chain, private_key, provider).map_err(|e| match e {
@@ -194,8 +194,8 @@ mod tests {
         let (young, young_key) = pair(dir.path(), "young", (3000, 3001));
         assert!(failure(&young, &young_key).contains("is not valid yet"));
         assert!(failure(&dir.path().join("none"), &key).contains("cannot be read"));
-        assert!(failure(&key, &key).contains("holds no '-----BEGIN CERTIFICATE-----'"));
-        assert!(failure(&certificate, &certificate).contains("holds no PEM private key"));
+        assert!(failure(&key, &key).contains("contains no '-----BEGIN CERTIFICATE-----'"));
+        assert!(failure(&certificate, &certificate).contains("contains no PEM private key"));
         let locked = dir.path().join("locked.key");
         std::fs::write(
             &locked,

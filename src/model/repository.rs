@@ -60,7 +60,7 @@ pub enum ChangePolicy {
     Any,
     /// Promotions only: between them, it serves a fixed state.
     Promotion,
-    /// Promotions that another person than the one who requested them approved.
+    /// Promotions that were approved by a person other than the requester.
     TwoPersons,
 }
 

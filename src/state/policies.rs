@@ -69,7 +69,7 @@ pub struct BlockedReleases {
     pub substitutes: HashMap<PackageId, Substitute>,
 }
 
-/// An archived release that takes the place of a blocked one in the index.
+/// An archived release that replaces a blocked one in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Substitute {
     /// The package's name.

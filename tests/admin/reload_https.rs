@@ -101,7 +101,7 @@ fn a_reload_with_an_invalid_certificate_changes_nothing() {
     let expired_pair = Pair::expired();
     let other_pair = Pair::new();
     for (certificate, key, reason) in [
-        ("hello", expired_pair.key.as_str(), "holds no '-----BEGIN CERTIFICATE-----'"),
+        ("hello", expired_pair.key.as_str(), "contains no '-----BEGIN CERTIFICATE-----'"),
         (expired_pair.certificate.as_str(), expired_pair.key.as_str(), "has expired"),
         (
             other_pair.certificate.as_str(),

@@ -92,13 +92,13 @@ fn servers_follow_a_promoted_standby_that_their_urls_name() {
     // The standby accepts no writes yet.
     assert_ne!(one.rspm("create source --name=during").code, 0);
     standby.promote();
-    within(Duration::from_secs(90), "both beat again", || {
+    within(Duration::from_secs(90), "both send heartbeats again", || {
         modes(&one) == "pm1 online, pm2 online" && modes(&two) == "pm1 online, pm2 online"
     });
     for (publisher, package) in [(&one, "after1"), (&two, "after2")] {
         publisher.add("r", &Tarball::new(package, "1.0"));
         for server in [&one, &two] {
-            within(Duration::from_secs(25), "the package is notified", || lists(server, package));
+            within(Duration::from_secs(25), "the package is listed", || lists(server, package));
         }
     }
     assert_eq!(leaders(&one).len(), 1);

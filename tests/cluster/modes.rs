@@ -20,7 +20,7 @@ fn servers_go_offline_and_online_by_name() {
     assert_eq!(output, "pm2: offline\npm1: offline\n", "the server of the command is the last");
     assert!(start.elapsed() < Duration::from_secs(25), "notified, not polled");
     assert_eq!(pings(&servers), [503, 503, 200]);
-    // An offline server still answers, and carries out commands of others.
+    // An offline server still responds, and executes commands of others.
     assert_eq!(modes(&servers[1]), "pm1 offline, pm2 offline, pm3 online");
     let output = servers[2].rspm_stdout("cluster online --nodes=pm1,pm2");
     assert!(

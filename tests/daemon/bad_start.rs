@@ -128,12 +128,12 @@ fn files_that_are_not_pem_are_named() {
     assert_tls_refused(
         &tls("hello", &pair.key),
         "server.crt",
-        "HTTPS.Certificate 'PATH': holds no '-----BEGIN CERT",
+        "HTTPS.Certificate 'PATH': contains no '-----BEGIN CERT",
     );
     assert_tls_refused(
         &tls(&pair.certificate, "hello"),
         "server.key",
-        "HTTPS.Key 'PATH': holds no PEM private key",
+        "HTTPS.Key 'PATH': contains no PEM private key",
     );
 }
 

@@ -79,7 +79,7 @@ fn five_tasks_take_at_most_three_clicks() {
     person.sees("All as CSV");
     person.sees("beta");
 
-    let mut person = Person::at_home(&chromium, &server, "find out why a source package came");
+    let mut person = Person::at_home(&chromium, &server, "find out why a source package was served");
     person.chromium.fill("header input[name=q]", "beta");
     person.click("header form button");
     person.click("main a[href$='web/packages/beta/']");

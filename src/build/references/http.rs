@@ -46,13 +46,13 @@ pub(in crate::build) struct HttpClients {
     old_protocol: Mutex<HashSet<String>>,
 }
 
-/// An answer of a git server.
-enum Answer {
+/// A response of a git server.
+enum ListResponse {
     /// A list of references.
     List(Vec<Reference>),
-    /// Any other answer. Another version of the protocol may succeed.
+    /// Any other response. Another version of the protocol may succeed.
     Other,
-    /// An answer that does not depend on the version of the protocol, such as a refused login.
+    /// A response that does not depend on the version of the protocol, such as a refused login.
     Refusal,
 }
 
@@ -83,13 +83,13 @@ pub(super) async fn list(
     let base = builder.url.trim_end_matches('/');
     if !http.old_protocol.lock().contains(base) {
         match command(&client, base, login.as_ref(), prefixes).await? {
-            Answer::List(references) => return Ok(Some(references)),
-            Answer::Refusal => return Ok(None),
-            Answer::Other => {}
+            ListResponse::List(references) => return Ok(Some(references)),
+            ListResponse::Refusal => return Ok(None),
+            ListResponse::Other => {}
         }
     }
     match advertisement(&client, base, login.as_ref()).await? {
-        Answer::List(references) => {
+        ListResponse::List(references) => {
             let mut old_protocol = http.old_protocol.lock();
             if old_protocol.len() >= MAX_REPOSITORIES {
                 old_protocol.clear();
@@ -97,7 +97,7 @@ pub(super) async fn list(
             old_protocol.insert(base.to_owned());
             Ok(Some(references))
         }
-        Answer::Other | Answer::Refusal => Ok(None),
+        ListResponse::Other | ListResponse::Refusal => Ok(None),
     }
 }
 
@@ -182,19 +182,19 @@ async fn command(
     base: &str,
     login: Option<&Credential>,
     prefixes: &[String],
-) -> Result<Answer, BuildFailure> {
+) -> Result<ListResponse, BuildFailure> {
     let request = client
         .post(format!("{base}/git-upload-pack"))
         .header("Git-Protocol", "version=2")
         .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
         .header(header::ACCEPT, "application/x-git-upload-pack-result")
         .body(packets::command(prefixes));
-    let Some(response) = send(with_login(request, login)).await? else { return Ok(Answer::Refusal) };
+    let Some(response) = send(with_login(request, login)).await? else { return Ok(ListResponse::Refusal) };
     if let Some(refusal) = refusal(&response)? {
         return Ok(refusal);
     }
     let body = body(response, "application/x-git-upload-pack-result").await?;
-    Ok(body.and_then(|body| packets::command_response(&body)).map_or(Answer::Other, Answer::List))
+    Ok(body.and_then(|body| packets::command_response(&body)).map_or(ListResponse::Other, ListResponse::List))
 }
 
 /// Reads the advertisement of all references.
@@ -202,13 +202,15 @@ async fn advertisement(
     client: &Client,
     base: &str,
     login: Option<&Credential>,
-) -> Result<Answer, BuildFailure> {
+) -> Result<ListResponse, BuildFailure> {
     let Ok(mut url) = reqwest::Url::parse(&format!("{base}/info/refs?service=git-upload-pack")) else {
-        return Ok(Answer::Refusal);
+        return Ok(ListResponse::Refusal);
     };
     for _ in 0..=MAX_REDIRECTS {
         let request = client.get(url.clone()).header(header::ACCEPT, "*/*");
-        let Some(response) = send(with_login(request, login)).await? else { return Ok(Answer::Refusal) };
+        let Some(response) = send(with_login(request, login)).await? else {
+            return Ok(ListResponse::Refusal);
+        };
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(target) = location.and_then(|location| url.join(location).ok()) else { break };
@@ -223,9 +225,11 @@ async fn advertisement(
             return Ok(refusal);
         }
         let body = body(response, "application/x-git-upload-pack-advertisement").await?;
-        return Ok(body.and_then(|body| packets::advertisement(&body)).map_or(Answer::Other, Answer::List));
+        return Ok(body
+            .and_then(|body| packets::advertisement(&body))
+            .map_or(ListResponse::Other, ListResponse::List));
     }
-    Ok(Answer::Refusal)
+    Ok(ListResponse::Refusal)
 }
 
 /// Sends a request; `None` if the server cannot be reached, which git explains.
@@ -242,7 +246,7 @@ fn no_answer() -> BuildFailure {
 }
 
 /// Returns the meaning of a status other than 200.
-fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
+fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let pause = value.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
@@ -257,12 +261,12 @@ fn refusal(response: &Response) -> Result<Option<Answer>, BuildFailure> {
                 );
                 Err(BuildFailure::Later(reason, pause))
             }
-            None => Ok(Some(Answer::Refusal)),
+            None => Ok(Some(ListResponse::Refusal)),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            Ok(Some(Answer::Refusal))
+            Ok(Some(ListResponse::Refusal))
         }
-        _ => Ok(Some(Answer::Other)),
+        _ => Ok(Some(ListResponse::Other)),
     }
 }
 
@@ -304,9 +308,9 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_secs(expected)), "{status} {value}");
         }
         assert!(matches!(answer(200, "1"), Ok(None)));
-        assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(Answer::Refusal))));
-        assert!(matches!(answer(401, "1"), Ok(Some(Answer::Refusal))));
-        assert!(matches!(answer(404, "1"), Ok(Some(Answer::Other))));
+        assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(ListResponse::Refusal))));
+        assert!(matches!(answer(401, "1"), Ok(Some(ListResponse::Refusal))));
+        assert!(matches!(answer(404, "1"), Ok(Some(ListResponse::Other))));
     }
 
     #[test]

@@ -54,7 +54,7 @@ enum Failure {
     Output(std::io::Error),
 }
 
-/// Carries out a command.
+/// Executes a command.
 pub(super) fn run(gcfg: &Path, request: &str) -> ExitCode {
     local_command::exit_code(execute(gcfg, request))
 }

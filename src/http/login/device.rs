@@ -31,8 +31,8 @@ const CHALLENGE_LENGTH: usize = 43;
 const MAX_CODE: usize = 4_096;
 
 /// Returns an error in the form of RFC 6749 section 5.2.
-pub(super) fn error(word: &str, description: &str) -> Response<Body> {
-    let body = json!({ "error": word, "error_description": description });
+pub(super) fn error(code: &str, description: &str) -> Response<Body> {
+    let body = json!({ "error": code, "error_description": description });
     response::json(StatusCode::BAD_REQUEST, &body)
 }
 
@@ -128,8 +128,8 @@ pub(super) async fn begin(
     Ok(response::json(StatusCode::OK, &body))
 }
 
-/// Answers the poll of a device. Every error is a 400, regardless of the answer of the provider: clients expect
-/// it.
+/// Responds to the poll of a device. Every error is a 400, whatever status the provider returned, because clients
+/// expect 400.
 ///
 /// # Errors
 /// 429 after too many wrong codes; the database fails.
@@ -187,7 +187,7 @@ async fn poll_provider(
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let settings = &provider.settings;
-    // The device polls again, so a failure of the provider is not the end.
+    // The device polls again, so a failure of the provider does not end the sign-in.
     let pending = |problem: Problem| {
         problem.log();
         error("authorization_pending", "the identity provider is unavailable")
@@ -214,8 +214,8 @@ async fn poll_provider(
             other => {
                 app.device_logins.end(code).await?;
                 if other != Some("access_denied") {
-                    let word = other.unwrap_or("no error");
-                    Problem::refused(format!("{url}: {} {word}", answer.status)).log();
+                    let code = other.unwrap_or("no error");
+                    Problem::refused(format!("{url}: {} {code}", answer.status)).log();
                 }
                 error("access_denied", "the sign-in was denied")
             }

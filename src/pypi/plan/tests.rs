@@ -1,4 +1,4 @@
-//! The table of rules: what a reading writes.
+//! Tests of the changes that a reading of a page writes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -136,11 +136,11 @@ fn a_file_that_is_back_begins_again() {
     let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
     assert_eq!(plan(vec![gone], vec![file.clone()], LATER).changes, [begin(0, 100, None)]);
     // One that ended before it was visible: its life has no length, and another one cannot begin there.
-    let unseen = KnownFile { last_end: Some(500), ..known(&file, None) };
+    let ended_early = KnownFile { last_end: Some(500), ..known(&file, None) };
     let later = row("a", Some(500));
-    assert_eq!(plan(vec![unseen], vec![file], LATER).changes, [begin(0, 501, None)]);
-    let unseen = KnownFile { last_end: Some(500), ..known(&later, None) };
-    assert_eq!(plan(vec![unseen], vec![later], LATER).changes, [begin(0, 501, None)]);
+    assert_eq!(plan(vec![ended_early], vec![file], LATER).changes, [begin(0, 501, None)]);
+    let ended_early = KnownFile { last_end: Some(500), ..known(&later, None) };
+    assert_eq!(plan(vec![ended_early], vec![later], LATER).changes, [begin(0, 501, None)]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_page_of_an_index_without_serials_changes_what_clients_see_now() {
     let file = row("a", Some(7));
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), after_head).changes, [end(7, 199)]);
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], after_head)), 199);
-    // Read again before the head moves: what was answered stays.
+    // Read again before the head moves: earlier responses remain valid.
     let again = Instants { seal: Some(900), valid_at: 950, ..LATER };
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), again).changes, [end(7, 900)]);
 }

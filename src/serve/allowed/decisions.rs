@@ -203,7 +203,7 @@ impl PackageHistory<'_> {
     }
 }
 
-/// Adds the blocked releases of a package, and the release that takes the place of a blocked listed one: the highest
+/// Adds the blocked releases of a package, and the release that replaces a blocked listed one: the highest
 /// allowed archived version below it.
 fn add(blocked: &mut BlockedReleases, package: &[Decided]) {
     for decided in package.iter().filter(|decided| decided.is_blocked()) {
@@ -221,7 +221,7 @@ fn add(blocked: &mut BlockedReleases, package: &[Decided]) {
     }
 }
 
-/// Returns the archived release that takes the place of a blocked listed one.
+/// Returns the archived release that replaces a blocked listed one.
 pub(in crate::serve) fn substitute(package: &[Decided]) -> Option<Substitute> {
     let listed = package
         .iter()

@@ -1,5 +1,5 @@
 //! A tree of a point as the clients of its repository see it: block rules hide releases, and the highest allowed version
-//! takes the place of a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
+//! replaces a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
 //! listings and explanations agree.
 
 pub(in crate::serve) mod blocked;
@@ -200,7 +200,7 @@ impl View {
     }
 
     /// Every listed or archived release of a package, also blocked ones: listed ones first, then newest first. A release
-    /// that takes the place of a blocked one is listed, and the blocked one archived.
+    /// that replaces a blocked one is listed, and the blocked one archived.
     pub(in crate::serve) fn package_detail(
         &self,
         c: &mut dyn Conn,

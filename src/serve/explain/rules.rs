@@ -8,7 +8,7 @@ use crate::serve::allowed::{self, Decided};
 const MAX_RELEASES: usize = 12;
 
 /// One decision for each release that a rule matches, with the time from which its age counts, and one for the version
-/// that takes the place of a blocked one.
+/// that replaces a blocked one.
 pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = package.iter().filter_map(decision).take(MAX_RELEASES).collect();
     decisions.extend(allowed::substitute(package).map(|substitute| Decision {
@@ -37,7 +37,7 @@ fn decision(decided: &Decided) -> Option<Decision> {
     })
 }
 
-/// The version that takes the place of a blocked one.
+/// The version that replaces a blocked one.
 pub(super) fn replacement(package: &[Decided]) -> Option<String> {
     allowed::substitute(package).map(|substitute| substitute.version)
 }

@@ -119,7 +119,7 @@ pub(super) async fn locate_page_within(
         let Some(package) = db::package::by_name(c, view.source, name.as_str())? else { return Ok(None) };
         Ok(allowed::python::blocked_project(view, &curated::with_blocked(c, view, package)?))
     });
-    // SECURITY: installers go on to the next index after 404, and after a page without files.
+    // SECURITY: installers continue with the next index after 404, and after a page without files.
     match blocked.await? {
         Some(blocked) => Err(RepoError::Blocked(Box::new(blocked))),
         None => Ok(page),

@@ -137,8 +137,8 @@ impl Client {
         self
     }
 
-    fn snippet(mut self, place: impl Into<String>, text: impl Into<String>) -> Client {
-        self.parts.push(Part::Snippet(Snippet::new(place, text)));
+    fn snippet(mut self, target: impl Into<String>, text: impl Into<String>) -> Client {
+        self.parts.push(Part::Snippet(Snippet::new(target, text)));
         self
     }
 }
@@ -155,21 +155,21 @@ pub enum Part {
 /// Lines to copy.
 #[derive(Clone, Debug)]
 pub struct Snippet {
-    /// Their place: a file, or the program that executes them.
-    pub place: String,
+    /// The file that contains them, or the program that executes them.
+    pub target: String,
     /// The lines.
     pub text: String,
 }
 
 impl Snippet {
-    fn new(place: impl Into<String>, text: impl Into<String>) -> Snippet {
-        Snippet { place: place.into(), text: text.into() }
+    fn new(target: impl Into<String>, text: impl Into<String>) -> Snippet {
+        Snippet { target: target.into(), text: text.into() }
     }
 
     fn render(&self) -> Markup {
         html! {
             figure.snippet {
-                figcaption { span { (self.place) } }
+                figcaption { span { (self.target) } }
                 pre tabindex="0" { code { (self.text) } }
             }
         }

@@ -17,7 +17,7 @@ use crate::support::db::{Engine, TestDb};
 both! {
     rows_follow_each_other_and_have_an_author
     a_changed_a_removed_and_a_moved_row_are_found
-    a_replaced_trail_is_found_by_a_row_that_was_noted
+    a_replaced_trail_is_found_by_a_row_recorded_elsewhere
     a_failed_change_leaves_no_row
     a_publish_is_recorded_in_its_transaction
     a_killed_server_leaves_a_row_for_each_change
@@ -143,14 +143,14 @@ fn a_changed_a_removed_and_a_moved_row_are_found(db: &mut TestDb) {
 #[error("{0:?}")]
 struct Found(Vec<String>);
 
-fn a_replaced_trail_is_found_by_a_row_that_was_noted(db: &mut TestDb) {
+fn a_replaced_trail_is_found_by_a_row_recorded_elsewhere(db: &mut TestDb) {
     create_sources(db, 3);
-    let noted = rows(db).swap_remove(1);
-    let known = (noted.id, noted.sha256.clone());
+    let recorded = rows(db).swap_remove(1);
+    let known = (recorded.id, recorded.sha256.clone());
     let with_known =
         |db: &TestDb, known: (i64, String)| db.read(move |c| audit::verify(c, Some(&known))).problems;
     assert_eq!(with_known(db, known.clone()), Vec::<String>::new());
-    // An attacker who writes every row again, with right digests.
+    // An attacker who rewrites every row with valid digests.
     db.write(|c| {
         let filter = Filter { since: i64::MIN, until: i64::MAX, limit: 100, ..Filter::default() };
         let mut previous = NO_DIGEST.to_owned();
@@ -164,10 +164,10 @@ fn a_replaced_trail_is_found_by_a_row_that_was_noted(db: &mut TestDb) {
         }
         c.execute("UPDATE audit_head SET sha256 = $1", &[previous.into()])
     });
-    assert_eq!(verify(db).problems, Vec::<String>::new(), "the trail is right in itself");
+    assert_eq!(verify(db).problems, Vec::<String>::new(), "the trail is consistent");
     let problems = with_known(db, known);
     assert!(problems[0].starts_with("row 2 has another digest than the given one"), "{problems:?}");
-    assert_eq!(with_known(db, (9, noted.sha256)), ["there is no row 9"]);
+    assert_eq!(with_known(db, (9, recorded.sha256)), ["there is no row 9"]);
 }
 
 fn a_failed_change_leaves_no_row(db: &mut TestDb) {

@@ -9,7 +9,7 @@ use crate::support::db::{Engine, TestDb};
 
 both! {
     rows_that_violate_a_rule_are_named
-    the_checks_of_the_database_are_noted
+    the_checks_of_the_database_are_recorded
 }
 
 /// A database with two steps and three packages.
@@ -102,7 +102,7 @@ fn rows_that_violate_a_rule_are_named(db: &mut TestDb) {
     assert!(problems.iter().any(|problem| problem.starts_with(listed)), "{problems:?}");
 }
 
-fn the_checks_of_the_database_are_noted(db: &mut TestDb) {
+fn the_checks_of_the_database_are_recorded(db: &mut TestDb) {
     fill(db);
     let notes = examine(db).notes.join("\n");
     match db.engine {

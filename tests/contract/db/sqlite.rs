@@ -1,4 +1,4 @@
-//! Faults that only a database file has.
+//! Failures that only a database file can have.
 
 use std::os::unix::fs::PermissionsExt;
 

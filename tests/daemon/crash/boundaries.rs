@@ -82,7 +82,7 @@ impl TracedServer {
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Killed,
-    WorkOver,
+    WorkCompleted,
 }
 
 /// Runs `work` with a kill at its first boundary, then again with a kill at the second, until a run completes. Returns
@@ -100,7 +100,7 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
             has_finished.store(done, Ordering::SeqCst);
             // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in
             // turn, possibly for one that waits for another. When the server is killed, strace ends, too.
-            if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
+            if *end.lock().unwrap().get_or_insert(End::WorkCompleted) == End::WorkCompleted {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }
             killer.join().expect("no panic")

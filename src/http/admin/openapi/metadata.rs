@@ -9,7 +9,7 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/license-types",
-        "List types of licenses; with the parameter current, those of R packages that sources list now, with their numbers",
+        "List types of licenses; with the parameter current, those of R packages that sources list now, with the number of packages",
         None,
         Some("[LicenseType]"),
     ),

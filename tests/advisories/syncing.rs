@@ -185,13 +185,11 @@ fn repeated_failures_are_logged_once_and_a_different_one_is_logged_again() {
     );
 }
 
-/// The files in the directories of this name below the server's data.
+/// The files in the directory of this name with stored documents.
 fn stored_files(server: &Server, directory: &str) -> Vec<std::path::PathBuf> {
-    let is_stored = |path: &std::path::Path| {
-        path.is_file() && path.components().any(|part| part.as_os_str() == directory)
-    };
-    let data = server.dir().join("data");
-    tree(&data).into_keys().map(|path| data.join(path)).filter(|path| is_stored(path)).collect()
+    // Not the whole of the data: the server writes temporary files beside.
+    let stored = server.dir().join("data/persistent").join(directory);
+    tree(&stored).into_keys().map(|path| stored.join(path)).collect()
 }
 
 #[test]

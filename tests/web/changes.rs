@@ -81,7 +81,7 @@ fn expected_changes(from: &Index, to: &Index) -> BTreeMap<String, &'static str> 
         (Some(_), None) => Some("removed"),
         (Some(a), Some(b)) if a == b => None,
         (Some((a, _)), Some((b, _))) if a == b => Some("replaced"),
-        // All versions have one digit.
+        // All versions have one digit before the point and 0 after it.
         (Some((a, _)), Some((b, _))) => Some(if a < b { "updated" } else { "downgraded" }),
         (None, None) => None,
     };
@@ -93,7 +93,7 @@ type Index = BTreeMap<String, (String, String)>;
 #[test]
 fn the_difference_of_any_two_snapshots_is_that_of_their_indexes() {
     let server = Server::start();
-    server.local_repository("team", &[Tarball::new("p0", "1")]);
+    server.local_repository("team", &[Tarball::new("p0", "1.0")]);
     let mut listed = BTreeMap::from([(0, 1)]);
     let mut snapshots = vec![newest(&server)];
     // A fixed sequence: each transaction adds or replaces a version, or removes a package.
@@ -103,10 +103,10 @@ fn the_difference_of_any_two_snapshots_is_that_of_their_indexes() {
         let (package, version) = (number >> 8 & 7, 1 + (number >> 16) % 4);
         let name = format!("p{package}");
         if number >> 24 & 3 == 0 && listed.remove(&package).is_some() {
-            server.rspm_stdout(&format!("remove --source=team --name={name}"));
+            server.rspm_stdout(&format!("remove package --source=team --name={name}@all"));
         } else {
             let tarball =
-                Tarball::new(&name, &version.to_string()).with("R/step.R", &format!("step <- {step}\n"));
+                Tarball::new(&name, &format!("{version}.0")).with("R/step.R", &format!("step <- {step}\n"));
             let path = server.dir().join(tarball.file());
             std::fs::write(&path, tarball.bytes()).expect("written");
             server.rspm_stdout(&format!("add --source=team --replace --path={}", path.display()));

@@ -70,14 +70,14 @@ fn the_error_for_an_unlisted_package_has_similar_names_and_the_days_on_which_it_
     let first = transaction(&server, "team");
     server.add("team", &Tarball::new("late", "1.0"));
     let with_late = transaction(&server, "team");
-    server.rspm_stdout("remove --source=team --name=late");
+    server.rspm_stdout("remove package --source=team --name=late@all");
     let error = |path: &str| {
         let answer = server.get(&format!("/team/{path}"));
         assert_eq!(answer.status, 404, "{path}");
         document::page(&answer, path);
         answer.text()
     };
-    let text = error("latest/web/packages/gplot2/");
+    let text = error("latest/web/packages/ggplot/");
     assert!(text.contains("did you mean 'ggplot2' or 'ggplots'?"), "{text}");
     let text = error("latest/web/packages/late/");
     assert!(text.contains("the repository listed it from 20") && text.contains(" until 20"), "{text}");

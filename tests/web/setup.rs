@@ -98,7 +98,7 @@ fn locked(server: &Server, page: &str, client: &str, head: &str, lock_file: &str
     let lines = lines(page, client, "pyproject.toml");
     std::fs::write(folder.join("pyproject.toml"), format!("{head}{lines}\n")).expect("written");
     let mut lock = command(server, &program(client, client), &format!("home-web-{client}"));
-    lock.arg("lock").current_dir(&folder);
+    lock.env_remove("UV_NO_CONFIG").arg("lock").current_dir(&folder);
     let output = run(lock);
     assert!(output.status.success(), "{client}: {}", text(&output));
     std::fs::read_to_string(folder.join(lock_file)).expect("a lock file")

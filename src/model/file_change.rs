@@ -7,7 +7,7 @@ use super::ids::{FileId, PackageId, ReleaseId};
 /// A file that a tree never listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPythonFile {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The normalized version.
     pub version: String,

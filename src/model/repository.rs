@@ -64,9 +64,9 @@ pub enum ChangePolicy {
     TwoPersons,
 }
 
-/// A word that names no policy of changes.
+/// A word that names no change policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a policy of changes; the policies are any, promotion and two-persons")]
+#[error("'{0}' is not a change policy; the policies are any, promotion and two-persons")]
 pub struct UnknownChangePolicy(pub String);
 
 impl ChangePolicy {

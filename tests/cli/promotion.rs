@@ -60,7 +60,7 @@ fn a_plan_is_printed_and_the_promotion_serves_it() {
     assert!(refusal.ends_with("first run: rspm edit repo --name=prod --changes=promotion"), "{refusal}");
     let output = server.rspm("edit repo --name=live --changes=any");
     assert!(
-        output.err.contains("Warning: the repository 'live' has the newest states of its sources now"),
+        output.err.contains("Warning: the repository 'live' now serves the newest states of its sources"),
         "{output:?}"
     );
     assert!(index("live").contains("Version: 1.1"));

@@ -465,7 +465,7 @@ fn refusals_name_the_reason_and_publish_nothing() {
     let authorization = authorization(&token);
     for (kind, words) in [
         ("multipart/form-data", "the Content-Type of the upload has no valid boundary"),
-        ("application/json", "an upload has the Content-Type multipart/form-data"),
+        ("application/json", "an upload must have the Content-Type multipart/form-data"),
         ("multipart/form-data; boundary=other", "the upload has no boundary where a part must begin"),
     ] {
         let headers = [("Content-Type", kind), ("Authorization", &*authorization)];

@@ -23,7 +23,7 @@ pub enum KeyMismatch {
     },
     /// The server has no key, but the database has encrypted values.
     #[error(
-        "{count} values of the database are encrypted with the key {database_key}, and there is no encryption key {}; copy it \
+        "{count} values of the database are encrypted with the key {database_key}, but there is no encryption key at {}; copy it \
          from another server or restore it from a backup; {}",
         path.display(),
         key_file::steps_if_lost(path)
@@ -126,7 +126,7 @@ async fn check_missing_key(db: &Db, database_key: Fingerprint, path: &Path) -> R
     match db.read(|c| encryption_key::count(c, encryption_key::COLUMNS)).await? {
         0 => {
             tracing::warn!(
-                "there is no encryption key {}, and the database belongs to the key {database_key}; copy it from another \
+                "there is no encryption key at {}, but the database uses the key {database_key}; copy it from another \
                  server or restore it from a backup",
                 path.display()
             );

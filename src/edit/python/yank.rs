@@ -22,7 +22,7 @@ const MAX_REASON: usize = 500;
 pub struct YankResult {
     /// The transaction; `None` if all files had this mark already.
     pub transaction: Option<TxId>,
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The names of the selected files.
     pub files: Vec<String>,

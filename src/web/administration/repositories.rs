@@ -129,7 +129,7 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
     )
     .filled(
         "sources",
-        "All sources in their order, with commas",
+        "All sources in the new order, separated by commas",
         Kind::Required(4000),
         &names(repo).join(","),
     );

@@ -154,7 +154,7 @@ pub struct RepoStep {
     pub tx: TxId,
     /// Sources in order of precedence: if several have a package, the first one serves it.
     pub list: Vec<Subscription>,
-    /// The cut-off time of the states of the sources, exclusive; `None` if no promotion fixed one.
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
 }
 

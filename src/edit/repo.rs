@@ -141,7 +141,7 @@ fn describe(edit: &db::repo::Edit) -> String {
 /// Checks and trims a description: one line that a listing can show.
 fn validate_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
-        let rule = "a description is one line of at most 1000 bytes, without control characters";
+        let rule = "a description must be one line of at most 1000 bytes, without control characters";
         return Err(RepoError::Invalid(rule.to_owned()));
     }
     Ok(text.trim().to_owned())

@@ -180,7 +180,7 @@ struct Entry {
     after_halt: AfterHalt,
 }
 
-/// The behaviour of a job after a halt.
+/// The behavior of a job after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterHalt {
     /// Restarts from the beginning: better to let it end.

@@ -230,7 +230,7 @@ impl TextStart {
         self.0.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
     }
 
-    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not a text.
+    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not text.
     fn into_text(self) -> Option<String> {
         (!self.0.contains(&0)).then(|| String::from_utf8_lossy(&self.0).into_owned())
     }

@@ -200,7 +200,7 @@ async fn subscriptions_of_a_promoted_repository_are_not_changed_directly(backend
         let error = result.expect_err("refused").to_string();
         assert_eq!(
             error,
-            "the repository 'prod' takes changes by promotion only: change the repository that it is promoted from, then run \
+            "the repository 'prod' accepts changes by promotion only: change the repository that it is promoted from, then run \
              rspm promote --from=NAME --to=prod; or allow all changes with rspm edit repo --name=prod --changes=any"
         );
     }

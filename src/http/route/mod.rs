@@ -138,7 +138,7 @@ impl Route {
         )
     }
 
-    /// Returns true for what `Authentication.RequireAuthForUI` closes: pages about repositories, and the lists of all
+    /// Returns true for what `Authentication.RequireAuthForUI` restricts: pages about repositories, and the lists of all
     /// repositories and sources.
     #[must_use]
     pub fn is_interface(&self) -> bool {

@@ -21,7 +21,7 @@ pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> St
     .field("objects", "Repositories or sources, separated by commas; * for all", Kind::Text(4000))
     .field("description", "Purpose", Kind::Required(500))
     .field("user", "User", Kind::Text(200))
-    .filled("expires", "Lifetime in days; empty for none", Kind::Text(6), "90");
+    .filled("expires", "Lifetime in days; empty for unlimited", Kind::Text(6), "90");
     page.render(
         "Tokens",
         &html! {

@@ -117,7 +117,7 @@ pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<
     Ok(Seq(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(0)))
 }
 
-/// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
+/// Returns the stored facts about a project of a source with one tree; `None` if the index never listed it.
 pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \

@@ -145,7 +145,7 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
     Ok(id)
 }
 
-/// Sets the changes that a repository takes.
+/// Sets the changes that a repository accepts.
 fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO repo_policy (repo_id, changes) VALUES (CAST($1 AS BIGINT), $2)";
     c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;

@@ -213,7 +213,9 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     }
     let version = record.version.trim();
     if version.len() > MAX_VERSION || version.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return invalid(format!("the version of '{excerpt}' is not valid: write it as in rspm list packages"));
+        return invalid(format!(
+            "the version of '{excerpt}' is not valid: write it as in rspm list packages"
+        ));
     }
     let key = record.key.trim();
     if key.is_empty() || key.chars().count() > MAX_KEY || key.chars().any(|c| c.is_control() || c == '=') {

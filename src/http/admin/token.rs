@@ -135,9 +135,9 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     match at.filter(|_| seconds > 0) {
         // The end of the year 9999: later times have no RFC 3339 form.
         Some(at) if at < 253_402_300_800 * SECOND => Ok(Timestamp(at)),
-        Some(_) | None => {
-            Err(Failure::bad_request("a token must expire after at least one second and before the year 10000"))
-        }
+        Some(_) | None => Err(Failure::bad_request(
+            "a token must expire after at least one second and before the year 10000",
+        )),
     }
 }
 

@@ -269,7 +269,10 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
             let days = match text(form, "expires") {
                 "" => None,
                 days => Some(days.parse::<u32>().map_err(|_| {
-                    invalid("expires", "enter a number of days, such as 90, or nothing for an unlimited lifetime")
+                    invalid(
+                        "expires",
+                        "enter a number of days, such as 90, or nothing for an unlimited lifetime",
+                    )
                 })?),
             };
             let objects: Vec<&str> =

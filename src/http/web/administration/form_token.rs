@@ -21,7 +21,7 @@ static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secr
 
 /// Returns the token of a client: a digest of its secrets, the session or the password, so that it ends with them.
 /// SECURITY: pages with it are not compressed, because the size of a compressed page would disclose it piece by piece to
-/// who can choose another part of the page.
+/// anyone who can choose another part of the page.
 pub(super) fn of(headers: &HeaderMap) -> String {
     let field = |value: Option<&http::HeaderValue>| {
         value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()

@@ -163,7 +163,7 @@ impl PrivateKey {
     /// Decrypts the response of the server.
     ///
     /// # Errors
-    /// It was made for another key.
+    /// It is encrypted for another key.
     pub fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<String>, BootstrapError> {
         let text = self.0.decrypt_blinded(&mut OsRng, Oaep::new::<Sha256>(), bytes);
         let text = text.map_err(|_| BootstrapError::Encryption)?;

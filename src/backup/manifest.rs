@@ -166,7 +166,7 @@ impl Manifest {
         if manifest.sha256() != sha256 {
             return Err(BackupError::damaged(
                 &path,
-                "was changed: its content has another digest than it states",
+                "was changed: its content has a different digest than it states",
             ));
         }
         if manifest.name() != name {

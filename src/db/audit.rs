@@ -264,7 +264,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
             is_known_seen = true;
             if *digest != row.sha256 {
                 result
-                    .report(format!("row {} has another digest than the given one: {}", row.id, row.sha256));
+                    .report(format!("row {} has a different digest than the given one: {}", row.id, row.sha256));
             }
         }
         result.last = row.id;

@@ -194,7 +194,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     {
         (Some(a), Some(b)) if a != b => {
             return invalid(format!(
-                "the source '{}' has packages of another language than the repository '{}'",
+                "the source '{}' has packages of a different language than the repository '{}'",
                 record.source, record.repo
             ));
         }

@@ -1,4 +1,4 @@
-//! A server with another key than the one its database was written with does not start.
+//! A server with a different key than the one its database was written with does not start.
 
 use super::{key_path, write_key};
 use crate::cluster::Shared;

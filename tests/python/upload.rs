@@ -424,17 +424,17 @@ fn refusals_name_the_reason_and_publish_nothing() {
         (
             wheel.clone().set("sha256_digest", &zeros),
             400,
-            "the received file has another digest than the field sha256_digest",
+            "the received file has a different digest than the field sha256_digest",
         ),
         (
             wheel.clone().set("md5_digest", &zeros[..32]),
             400,
-            "the received file has another digest than the field md5_digest",
+            "the received file has a different digest than the field md5_digest",
         ),
         (
             wheel.clone().with("blake2_256_digest", &zeros),
             400,
-            "the received file has another digest than the field blake2_256",
+            "the received file has a different digest than the field blake2_256",
         ),
         (
             wheel.clone().with("blake2_256_digest", "?"),

@@ -10,7 +10,7 @@ use crate::model::fingerprint::Fingerprint;
 /// A key that is not that of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMismatch {
-    /// The server has another key than the database.
+    /// The server has a different key than the database.
     #[error(
         "the encryption key {key} is not the key of this database ({database_key}); restore that key from a \
          backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"

@@ -130,7 +130,7 @@ pub(in crate::serve) fn index_page(
     Ok(IndexPage { tree: at(seq), latest })
 }
 
-/// Maximum length of the reason of a status, in characters.
+/// Maximum length of the reason for a status, in characters.
 const MAX_REASON: usize = 500;
 
 /// A sequence number before all files.

@@ -15,7 +15,7 @@ pub(crate) struct Wheel {
     pub(crate) metadata: String,
 }
 
-/// Creates a wheel of a little more than `size` bytes. `project` is the normal name; each seed gives different
+/// Creates a wheel of a little more than `size` bytes. `project` is the normalized name; each seed gives different
 /// bytes.
 pub(crate) fn wheel(project: &str, version: &str, size: usize, seed: u64) -> Wheel {
     let module = project.replace('-', "_");

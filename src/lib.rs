@@ -10,14 +10,15 @@
 //! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`serve`] and responds; [`daemon`] starts,
 //!    supervises and stops everything; [`cli`] is a client of the daemon's admin API.
 //!
-//! | band | rooms | may use |
-//! |---|---|---|
-//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `web` `config` `policy` | `r`, `api`, `encryption`, `web` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `policy` → `model`, `r`, `python`, `advisory`; `config` → `model`, `encryption` |
-//! | stores | `metrics` `db` `storage` `logs` `builder` | `model`, `config`; `db`, `storage`, `logs` → `metrics`; `builder` uses none |
-//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `build` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `pypi` → `state`, `upstream`; `sync` → `publish`, `pypi` and those of `state`; `serve` → also `fetch`, `pypi`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `build` → `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
-//! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
+//! | band | rooms |
+//! |---|---|
+//! | words (pure) | `model` `access` `r` `python` `bundle` `advisory` `policy` `api` `encryption` `web` `config` |
+//! | stores | `metrics` `db` `storage` `logs` `builder` |
+//! | work | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
+//! | faces | `http` `daemon` `cli` `offline` |
 //!
-//! `tests/architecture.rs` contains the same table as data and fails on any other edge.
+//! A room may use the rooms of the bands above its own in this table. `docs/architecture.md` states the allowed
+//! dependencies within a band and further restrictions; `tests/architecture.rs` fails on any other dependency.
 
 // ── words: pure; no I/O, no async, no clock ──
 /// Access control: scopes of tokens, and the decision about an actor, an action and an object.

@@ -262,8 +262,8 @@ fn the_table_has_no_cycle() {
     }
 }
 
-/// Circles of files that are allowed, with the reason; at most five.
-const ALLOWED_CIRCLES: &[(&[&str], &str)] = &[(
+/// Cycles of files that are allowed, with the reason; at most five.
+const ALLOWED_CYCLES: &[(&[&str], &str)] = &[(
     &["fetch::registry", "fetch::store", "fetch::task"],
     "the registry starts the task of a fetch, and the task removes itself from the registry",
 )];
@@ -326,11 +326,11 @@ fn module(source: &Source) -> String {
     names.join("::").trim_end_matches(".rs").trim_end_matches("::mod").to_owned()
 }
 
-/// Files of a room that use each other in a circle. An edge is a path in the code (`crate::room::file`, `super::file`,
+/// Files of a room that use each other in a cycle. An edge is a path in the code (`crate::room::file`, `super::file`,
 /// `child::…`). `mod x;` is none, and what a `mod.rs` re-exports with `pub use` counts for the file that defines it. An
 /// edge to a `mod.rs` above the file does not count: it has what the files of its folder share, and uses them. An edge
 /// to the `mod.rs` of another folder counts as one to any file.
-fn circles() -> BTreeSet<BTreeSet<String>> {
+fn cycles() -> BTreeSet<BTreeSet<String>> {
     let sources = sources();
     let texts: BTreeMap<String, String> =
         sources.iter().map(|source| (module(source), source.code.join(" "))).collect();
@@ -351,21 +351,21 @@ fn circles() -> BTreeSet<BTreeSet<String>> {
         seen
     };
     let reached: BTreeMap<&str, BTreeSet<String>> = edges.keys().map(|file| (*file, reached(file))).collect();
-    let circle = |file: &&str| -> BTreeSet<String> {
+    let cycle = |file: &&str| -> BTreeSet<String> {
         reached[file].iter().filter(|other| reached[other.as_str()].contains(*file)).cloned().collect()
     };
-    edges.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+    edges.keys().map(cycle).filter(|cycle| !cycle.is_empty()).collect()
 }
 
 #[test]
-fn files_of_a_room_form_no_circle() {
-    assert!(ALLOWED_CIRCLES.len() <= 5);
-    let mut found = circles();
-    for (allowed, reason) in ALLOWED_CIRCLES {
+fn files_of_a_room_form_no_cycle() {
+    assert!(ALLOWED_CYCLES.len() <= 5);
+    let mut found = cycles();
+    for (allowed, reason) in ALLOWED_CYCLES {
         let allowed = allowed.iter().map(|file| (*file).to_owned()).collect();
-        assert!(found.remove(&allowed), "no longer a circle ({reason}): {allowed:?}");
+        assert!(found.remove(&allowed), "no longer a cycle ({reason}): {allowed:?}");
     }
-    assert!(found.is_empty(), "circles of files: {found:#?}");
+    assert!(found.is_empty(), "cycles of files: {found:#?}");
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub struct StartBackup {
     /// Whether to start a new series of backups in a folder that contains none although the server has made one there.
     #[serde(default)]
     pub init: bool,
-    /// Whether the folder may continue after the backups of another copy of the database, which a restore made.
+    /// Whether to continue in a folder whose newest backup is of another copy of this database, such as its original before
+    /// a restore.
     #[serde(default)]
     pub adopt: bool,
     /// Seconds to wait for another program that uses the folder.

@@ -37,7 +37,7 @@ pub struct BlockRule {
     /// A part of the text of the license, ignoring case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
-    /// SPDX identifiers, or `Unknown`; in requests also one text with commas.
+    /// SPDX identifiers, or `Unknown`; in requests also one string, separated by commas.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub license_types: Vec<String>,
     /// Whether the version must have a known vulnerability.
@@ -78,7 +78,7 @@ pub struct BlockRule {
     pub created: Option<String>,
 }
 
-/// Reads a list, or a text with commas.
+/// Reads a list, or a string of values separated by commas.
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

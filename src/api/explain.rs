@@ -23,7 +23,7 @@ pub enum Topic {
     Binary,
     /// A file that may be served.
     File,
-    /// The last build from git, if it failed; the rule is the end of its log.
+    /// The last build from git, if it failed; `rule` contains the end of its log.
     Build,
 }
 

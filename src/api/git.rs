@@ -87,7 +87,7 @@ pub struct GitBuilder {
     pub id: i64,
     /// The package that it builds.
     pub name: String,
-    /// The source that it publishes in.
+    /// The source to which it publishes.
     pub source: String,
     /// URL of the repository.
     pub url: String,

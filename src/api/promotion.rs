@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 /// `POST /repos/{name}/promotions`: plans or requests a promotion to the repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestPromotion {
-    /// The repository whose state is taken. The same repository, with a snapshot, returns it to that snapshot.
+    /// The repository whose state is promoted. If it is the changed repository itself, `snapshot` is the state to which it
+    /// returns.
     pub from: String,
     /// Its snapshot: `latest`, a day, or a transaction; absent for the newest state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,13 +46,13 @@ pub struct Promotion {
     pub id: i64,
     /// `requested`, `applied`, `rejected`, or `superseded` by another change of the repository.
     pub state: String,
-    /// The name that the repository whose state is taken had.
+    /// The name of the promoted repository at the time of the request.
     pub from: String,
     /// The repository that changes.
     pub to: String,
     /// The snapshot as the request named it.
     pub snapshot: String,
-    /// The end of the time from which the states of the sources are taken, RFC 3339.
+    /// The cut-off time of the states of the sources, exclusive, RFC 3339.
     pub state_at: String,
     /// The author of the request.
     pub requested_by: String,
@@ -59,7 +60,7 @@ pub struct Promotion {
     pub requested: String,
     /// Comment of the request.
     pub comment: String,
-    /// The author of the decision; without the approval of another person, that of the request.
+    /// The author of the decision; if no other person has to approve, the author of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
     /// Time of the decision, RFC 3339.
@@ -79,7 +80,7 @@ pub struct Promotion {
 /// The difference between two states of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromotionPlan {
-    /// The sources in the order of the new state, then those that leave it.
+    /// The sources in the order of the new state, then the removed ones.
     pub sources: Vec<PromotedSource>,
     /// The packages that differ, by name; of Bioconductor, those of the release version.
     pub packages: Vec<PromotedPackage>,

@@ -23,7 +23,8 @@ pub struct Repo {
     /// The changes that it accepts: `any`, `promotion`, or `two-persons` for promotions that another person approved.
     #[serde(default = "any_change")]
     pub changes: String,
-    /// Between promotions: the end of the time from which the states of the sources are taken, RFC 3339.
+    /// The cut-off time of the states of the sources, exclusive, RFC 3339; absent while the repository serves
+    /// the newest states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_at: Option<String>,
     /// Creation time, RFC 3339.

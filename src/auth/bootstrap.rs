@@ -40,7 +40,7 @@ pub enum BootstrapRefusal {
     )]
     Time,
     /// The nonce is malformed.
-    #[error("the nonce has 16 to 128 letters, digits, - and _")]
+    #[error("the nonce must consist of 16 to 128 letters, digits, - and _")]
     Nonce,
     /// The signature is not that of the key.
     #[error("the request is not signed with the private key of this server's bootstrap key")]

@@ -40,7 +40,7 @@ pub struct CreateOptions {
     pub allow_missing: bool,
     /// Whether the folder may be without backups although some were made in it.
     pub init: bool,
-    /// Whether the folder may continue after the backups of another copy of the database.
+    /// Whether to continue in a folder whose newest backup is of another copy of the database.
     pub adopt: bool,
     /// Time to wait for another program that uses the folder.
     pub lock_timeout: Duration,
@@ -161,7 +161,7 @@ async fn open(
         }
         if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(now)) {
             tracing::warn!(
-                "{place} contains a backup of {}, which is later than the clock; it stays the newest until then: remove its \
+                "{place} contains a backup from {}, which is later than the clock; it stays the newest until then: remove its \
                  manifest if the clock was wrong",
                 future.created
             );
@@ -189,12 +189,12 @@ fn check_lineage(
 ) -> Result<(), BackupError> {
     match newest {
         Some(newest) if newest.database != *database => Err(BackupError::Refused(format!(
-            "{place} contains backups of another database, the newest of {}: choose another folder with --to or \
+            "{place} contains backups of another database, the newest from {}: choose another folder with --to or \
              Server.BackupPaths",
             newest.created
         ))),
         Some(newest) if newest.history != *history && !adopt => Err(BackupError::Refused(format!(
-            "the newest backup in {place}, of {}, is not of this database but of another copy of it: one of them was restored \
+            "the newest backup in {place}, from {}, is not of this database but of another copy of it: one of them was restored \
              from a backup. If the other copy is no longer in use, continue in this folder: rspm backup create --adopt; \
              otherwise choose another folder with --to or Server.BackupPaths",
             newest.created

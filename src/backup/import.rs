@@ -31,7 +31,7 @@ pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<Tabl
         }
     }
     if tables.iter().map(table_entry).ne(manifest.tables.iter().cloned()) {
-        return Err(folder.damaged(&path, "has other tables than its manifest"));
+        return Err(folder.damaged(&path, "has different tables than its manifest"));
     }
     Ok(tables)
 }

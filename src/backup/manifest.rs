@@ -166,7 +166,7 @@ impl Manifest {
         if manifest.sha256() != sha256 {
             return Err(BackupError::damaged(
                 &path,
-                "was changed: its content has another digest than it states",
+                "was changed: its content has a different digest than it states",
             ));
         }
         if manifest.name() != name {
@@ -210,7 +210,7 @@ impl Manifest {
             let newest = Manifest::read(folder, name).map_err(|error| error.with_remedy(DAMAGED_REMEDY))?;
             if newest.is_in_future(now) {
                 return Err(BackupError::Refused(format!(
-                    "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
+                    "the newest backup is from {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
                      it was wrong when the backup was made, choose another one with --at, see rspm backup list, and \
                      remove {}",
                     newest.created,
@@ -221,7 +221,7 @@ impl Manifest {
             let mut others = names.iter().rev().filter_map(|name| Manifest::read(folder, name).ok());
             if let Some(other) = others.find(is_other) {
                 return Err(BackupError::Refused(format!(
-                    "{folder} contains backups of several databases, the newest of them of {} and {}: choose one with --at; \
+                    "{folder} contains backups of several databases, the newest of them from {} and {}: choose one with --at; \
                      rspm backup list -o json shows the database of each",
                     newest.created, other.created
                 )));

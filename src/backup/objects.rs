@@ -51,7 +51,7 @@ pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObj
     let objects = objects.collect::<Result<Vec<_>, _>>()?;
     let bytes = objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.size));
     if (objects.len() as u64, bytes) != (manifest.object_count, manifest.object_bytes) {
-        return Err(folder.damaged(&path, "has another number or size of files than its manifest"));
+        return Err(folder.damaged(&path, "has a different number or size of files than its manifest"));
     }
     Ok(objects)
 }

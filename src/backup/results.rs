@@ -28,7 +28,7 @@ pub enum BackupProblem {
     Old(RecordedCommand, String, Timestamp),
 }
 
-/// Records the result of a backup: the number of files that were missing in storage, or the reason of the failure.
+/// Records the result of a backup: the number of files that were missing in storage, or the reason for the failure.
 ///
 /// # Errors
 /// The database cannot be written.

@@ -1,4 +1,4 @@
-//! The parts of a build that are specific to Python packages: version, time, written files, reason of a failure.
+//! The parts of a build that are specific to Python packages: version, time, written files, reason for a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek};

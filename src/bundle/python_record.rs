@@ -73,7 +73,7 @@ impl PythonRecord {
 /// A file of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The version.
     pub version: String,
@@ -124,7 +124,7 @@ pub struct MetadataObject {
 /// A change of the mark of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkRecord {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The file name.
     pub name: String,
@@ -139,7 +139,7 @@ pub struct MarkRecord {
 /// The removal of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRecord {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The file name.
     pub name: String,
@@ -154,7 +154,7 @@ pub struct RemoveRecord {
 /// The status of a project (PEP 792).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRecord {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// `active`, `archived`, `quarantined` or `deprecated`.
     pub status: String,
@@ -169,7 +169,7 @@ pub struct StatusRecord {
 /// A file of the index that is not in the bundle and not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkipRecord {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The file name.
     pub name: String,
@@ -189,7 +189,7 @@ impl FileRecord {
     }
 }
 
-/// Checks the normal name of a project.
+/// Checks the normalized name of a project.
 pub(super) fn check_project(project: &str) -> Result<(), String> {
     let is_normal = project.parse::<NormalName>().is_ok_and(|name| name.as_str() == project);
     if is_normal {

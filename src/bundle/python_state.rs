@@ -37,7 +37,7 @@ pub fn file_line(name: &str, sha256: Sha256) -> String {
 }
 
 impl PythonState {
-    /// The projects by their normal names. A project without files had files before.
+    /// The projects by their normalized names. A project without files had files before.
     #[must_use]
     pub fn projects(&self) -> &BTreeMap<String, ProjectState> {
         &self.projects

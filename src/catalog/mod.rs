@@ -154,12 +154,12 @@ pub struct RepoStep {
     pub tx: TxId,
     /// Sources in order of precedence: if several have a package, the first one serves it.
     pub list: Vec<Subscription>,
-    /// Of a list that a promotion made: the end of the time from which the states of the sources are taken.
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
 }
 
 impl RepoStep {
-    /// Returns the end of the time from which states are taken for a snapshot with this end.
+    /// Returns the cut-off time of the states of the sources for a snapshot with this end.
     #[must_use]
     pub fn states_end(&self, end: Timestamp) -> Timestamp {
         self.pinned_at.map_or(end, |pinned_at| pinned_at.min(end))

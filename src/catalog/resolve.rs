@@ -112,16 +112,16 @@ pub fn subscriptions<'a>(
     list.map_or(&[], |list| &list.step.list)
 }
 
-/// The subscriptions of a snapshot, and the end of the time from which the states of their sources are taken.
+/// The subscriptions of a snapshot, and the cut-off time of the states of their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The subscriptions, in order of precedence.
     pub list: Vec<Subscription>,
-    /// The end; [`Timestamp`]`(i64::MAX)` for the newest states.
+    /// The cut-off time, exclusive; [`Timestamp`]`(i64::MAX)` for the newest states.
     pub end: Timestamp,
 }
 
-/// Returns what a snapshot of a repository consists of.
+/// Returns the subscriptions of a snapshot of a repository, and their cut-off time.
 ///
 /// # Errors
 /// The snapshot does not exist.
@@ -148,14 +148,14 @@ pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, pa
     }
 }
 
-/// A time during which one subscription list was in force.
+/// A period during which one subscription list was in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// Its begin; before all times for the first list, which also serves the days before it.
+    /// Its start; the earliest possible time for the first list, which also serves the days before it.
     pub from: Timestamp,
-    /// Its end, which is not part of it.
+    /// Its end, exclusive.
     pub until: Timestamp,
-    /// The end of the time from which states are taken, if the list fixes them.
+    /// The cut-off time of the states of the sources, if the list fixes one.
     pub states_at: Option<Timestamp>,
     /// The trees of the subscribed sources, in order of precedence.
     pub trees: Vec<(SourceId, TreeId)>,

@@ -217,7 +217,7 @@ pub enum Create {
 pub enum Edit {
     /// Rename a source
     Source(EditSource),
-    /// Change a repository's name, description or visibility
+    /// Change a repository's name, description, visibility, authentication or accepted changes
     Repo(EditRepo),
     /// Change a builder
     GitBuilder(git_args::EditGitBuilder),

@@ -25,7 +25,7 @@ pub struct RuleFlags {
     /// Name of the package: exact for R, any spelling for Python
     #[arg(long, value_name = "NAME")]
     pub package_name: Option<String>,
-    /// Versions: one version, after one of <, <=, >, >= for all on that side of it
+    /// One version, or all versions below or above it with <, <=, > or >= before the number
     #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
     pub version: Option<String>,
     /// Only packages of this source
@@ -40,7 +40,7 @@ pub struct RuleFlags {
     /// A part of the text of the license, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub license: Option<String>,
-    /// SPDX identifiers, or Unknown, comma separated: versions of which all alternative licenses are among them
+    /// SPDX identifiers, or Unknown, comma separated: versions whose alternative licenses are all in this list
     #[arg(long, value_name = "IDS")]
     pub license_types: Option<String>,
     /// Versions with a known vulnerability

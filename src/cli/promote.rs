@@ -21,13 +21,13 @@ const MAX_ROWS: usize = 100;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("operation").required(true).args(["from", "approve", "reject", "show"]))]
 pub struct Promote {
-    /// Repository whose state is taken; the same as --to, with --snapshot, returns it to that snapshot
+    /// Repository to promote; the same as --to, with --snapshot, to return to that snapshot
     #[arg(long, requires = "to", value_name = "REPO")]
     pub from: Option<String>,
     /// Repository that changes
     #[arg(long, requires = "from", value_name = "REPO")]
     pub to: Option<String>,
-    /// Day or transaction of the repository whose state is taken (default: the newest state)
+    /// Day or transaction of the promoted repository (default: the newest state)
     #[arg(long, requires = "from", value_name = "DATE")]
     pub snapshot: Option<String>,
     /// Only print what would change

@@ -33,7 +33,7 @@ const MAX_ROWS: usize = 200;
 /// Flags of `scrub`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing is bad, or all of it was repaired; 1 something is bad; 2 wrong usage.\n\
+    after_help = "Exit codes: 0 no bad objects, or all were repaired; 1 bad objects remain; 2 wrong usage.\n\
                   Example: rspm scrub --max-duration=2h --rate=100MB --repair"
 )]
 pub struct ScrubArgs {
@@ -55,7 +55,7 @@ pub struct ScrubArgs {
     /// Store bad objects again: packages from their mirror, READMEs from their packages
     #[arg(long)]
     pub repair: bool,
-    /// Take bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
+    /// Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
     #[arg(long, requires = "repair", value_name = "PLACE")]
     pub from: Option<String>,
     /// Examine the database instead of the stored objects

@@ -74,7 +74,7 @@ struct Refusal {
 /// Signs in and returns the access token.
 ///
 /// # Errors
-/// The server has no sign-in, the user refuses, or the time is over.
+/// The server has no sign-in, the user refuses, or the code has expired.
 pub(super) async fn sign_in(address: &str, verifies_tls: bool) -> Result<Zeroizing<String>, CliError> {
     let (client, address) = remote::http_client(address, verifies_tls)?;
     let endpoints = Endpoints { client, address };

@@ -28,7 +28,7 @@ use crate::storage::Storage;
 
 /// The lease of the leader.
 const LEADER: &str = "leader";
-/// Time for which the list shows the reason of a failed request.
+/// Time for which the list shows the reason for a failed request.
 const FAILURE_DISPLAY_TIME: Duration = Duration::from_secs(600);
 /// Timeout for leaving the cluster at a stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);

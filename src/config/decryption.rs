@@ -68,7 +68,7 @@ fn decryption_error(keys: &Keys<'_>) -> String {
         ),
         None => {
             format!(
-                "is encrypted, and there is no encryption key {}; copy the key from the server or the backup where the \
+                "is encrypted, but there is no encryption key at {}; copy the key from the server or the backup where the \
                  value was encrypted; {}",
                 keys.path.display(),
                 key_file::steps_if_lost(keys.path)

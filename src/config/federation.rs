@@ -13,7 +13,7 @@ const SECTION: &str = "IdentityFederation";
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// Properties of which a section must set at least one; other sections are ignored.
 const REQUIRED: [&str; 6] = ["Issuer", "Audience", "Subject", "AuthorizedParty", "Claim", "Scope"];
-/// Issuers whose tokens everybody can obtain, for any audience.
+/// Issuers whose tokens anyone can obtain, for any audience.
 const SHARED_ISSUERS: [&str; 6] = [
     "https://token.actions.githubusercontent.com",
     "https://gitlab.com",

@@ -51,12 +51,12 @@ pub enum SandboxChoice {
     None,
 }
 
-/// `Git.HostKeyPolicy`.
+/// `Git.HostKeyPolicy`: the treatment of the key of an unknown SSH host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKeyPolicy {
-    /// Accepted when a builder is created.
+    /// The key is accepted when a builder is created.
     AcceptNew,
-    /// Refused.
+    /// The key is refused.
     Strict,
 }
 

@@ -26,7 +26,7 @@ pub struct Pypi {
     pub unlisted: bool,
     /// Maximum number of concurrent requests for pages, 1 to 64.
     pub concurrency: usize,
-    /// Whether the pages of projects that were requested before and changed are read after a sync.
+    /// Whether pages of projects that were requested before are read again after a sync if they changed.
     pub follow: bool,
 }
 

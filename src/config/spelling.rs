@@ -1,4 +1,4 @@
-//! Suggests a known name for a misspelt one.
+//! Suggests a known name for a misspelled one.
 
 /// Formats the question `did you mean X?`.
 pub(super) fn did_you_mean(name: &str) -> String {

@@ -164,7 +164,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         for (path, text) in files {
             let path = root.path().join(path);
-            fs::create_dir_all(path.parent().expect("has one")).expect("made");
+            fs::create_dir_all(path.parent().expect("a parent")).expect("created");
             fs::write(path, text).expect("written");
         }
         let directory = root.path().join("run/generator");

@@ -1,5 +1,5 @@
-//! The author of a write, for the audit trail. A task sets the author for all that it awaits; a write takes it
-//! from the task that calls it to the thread that runs it.
+//! The author of a write, for the audit trail. The author is a value of the task, and applies to everything that the
+//! task awaits; each write copies it to the thread that runs the write.
 
 use std::cell::RefCell;
 
@@ -21,7 +21,7 @@ pub struct Author {
 /// The means by which the server identified an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorKind {
-    /// By the user of the machine at the other end of the admin socket.
+    /// By the credentials of the peer process on the admin socket.
     Socket,
     /// By a token.
     Token,
@@ -60,7 +60,7 @@ thread_local! {
     static AUTHOR_OF_WRITE: RefCell<Option<Author>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`; `author` is the author of the writes that it calls.
+/// Runs `work`; `author` is the author of the writes in it.
 pub async fn scope<T>(author: Author, work: impl Future<Output = T>) -> T {
     AUTHOR_OF_TASK.scope(author, work).await
 }

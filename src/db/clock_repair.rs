@@ -65,7 +65,7 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Moves the ends of the times of promoted states that are later than `now`: they are after the same transactions as before.
+/// Moves the cut-off times of promoted states that are later than `now`, so that they remain after the same transactions.
 /// `transactions` are in the order of their times.
 fn set_pins(
     c: &mut dyn Conn,
@@ -87,7 +87,7 @@ fn set_pins(
     Ok(())
 }
 
-/// Resets rows with a time in the future: leases and holds that end in over a day, which no node takes; times of the
+/// Resets rows with a time in the future: leases and holds that end in over a day, which no node sets; times of the
 /// last success, which would delay schedules; and times of stored objects, which would delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";

@@ -31,7 +31,7 @@ pub struct DefinitionFile {
     pub content: Vec<u8>,
 }
 
-/// The rule of a definition for a project: its normal name, and the text of the rule.
+/// The rule of a definition for a project: its normalized name, and the text of the rule.
 pub type RuleRow = (String, String);
 
 /// Returns the base of each step of each tree of a curated source, by tree and step.

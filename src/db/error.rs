@@ -180,7 +180,7 @@ pub enum DbError {
         /// Description of its content.
         found: String,
     },
-    /// The PostgreSQL database has another encoding than UTF-8.
+    /// The PostgreSQL database has an encoding other than UTF-8.
     #[error(
         "the database {database} has the encoding {encoding}; create one with UTF-8: createdb --encoding=UTF8 \
          --template=template0"

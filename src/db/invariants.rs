@@ -151,7 +151,7 @@ const RULES: &[Rule] = &[
         sql: "SELECT id, builder_id FROM git_build WHERE state = 'published' AND tx_id IS NULL LIMIT $1",
     },
     Rule {
-        violation: "a repository that changes by promotion only has the newest states of its sources, or another one has not",
+        violation: "a repository that changes by promotion only serves the newest states of its sources, or another repository does not",
         columns: &["repository", "list"],
         sql: "SELECT s.repo_id, s.seq FROM repo_step s LEFT JOIN repo_pin p ON p.repo_id = s.repo_id AND p.seq = s.seq \
             LEFT JOIN repo_policy y ON y.repo_id = s.repo_id \

@@ -142,7 +142,7 @@ struct LinkThread {
     signals: Arc<Signals>,
     first_use: CancellationToken,
     shutdown: CancellationToken,
-    /// Runs the pauses without a connection.
+    /// Runs the timers while there is no connection.
     runtime: Runtime,
 }
 
@@ -212,7 +212,7 @@ impl LinkThread {
         let mut connection = PgConn::open(&self.target, Some(sender))?;
         let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
         *is_connected = true;
-        // There were no notifications of changes before LISTEN.
+        // Changes before LISTEN sent no notification.
         self.signals.catalog.notify_one();
         self.signals.nodes.notify_one();
         let mut canary = Canary { pending: None, next: Instant::now() };

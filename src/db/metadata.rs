@@ -9,9 +9,9 @@ use crate::model::time::Timestamp;
 /// The packages that a row is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The package as written; the normal name if the row is for Python packages only.
+    /// The package as written; the normalized name if the row is for Python packages only.
     pub name: String,
-    /// Its normal name as a Python project.
+    /// Its normalized name as a Python project.
     pub fold: String,
     /// The version; empty for every version.
     pub version: String,
@@ -75,7 +75,7 @@ pub fn of_r(c: &mut dyn Conn, names: &[String]) -> Result<Vec<Vec<Metadata>>, Db
     of(c, select!("WHERE name = $1 ORDER BY id"), names)
 }
 
-/// Returns the rows of each of these Python projects by their normal names, in the same order.
+/// Returns the rows of each of these Python projects by their normalized names, in the same order.
 pub fn of_python(c: &mut dyn Conn, folds: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
     of(c, select!("WHERE fold = $1 ORDER BY id"), folds)
 }

@@ -69,13 +69,13 @@ pub struct NewPromotion {
     pub repo: RepoId,
     /// Its name at the time of the request.
     pub to_name: String,
-    /// The name that the other repository had.
+    /// The name of the other repository at the time of the request.
     pub from_name: String,
     /// The snapshot of the other repository, as the person named it.
     pub snapshot: String,
     /// The subscriptions of the other repository at the snapshot.
     pub subscriptions: Vec<Subscription>,
-    /// The end of the time from which the states of the sources are taken.
+    /// The cut-off time of the states of the sources, exclusive.
     pub pinned_at: Timestamp,
     /// The author of the request.
     pub requested_by: String,

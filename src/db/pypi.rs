@@ -75,7 +75,7 @@ pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Re
 /// A project that a source lists at a sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedProject {
-    /// The normal name.
+    /// The normalized name.
     pub fold: String,
     /// The name as its owner writes it, if it differs.
     pub name: Option<String>,
@@ -117,7 +117,7 @@ pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<
     Ok(Seq(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(0)))
 }
 
-/// Returns what is known of a project of a source with one tree; `None` if the index never listed it.
+/// Returns the stored facts about a project of a source with one tree; `None` if the index never listed it.
 pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
@@ -225,7 +225,7 @@ pub fn each_listed(
 pub enum ListChange {
     /// A project that the source did not list.
     Added {
-        /// Its normal name.
+        /// Its normalized name.
         fold: String,
         /// The name as its owner writes it, if it differs.
         name: Option<String>,
@@ -234,7 +234,7 @@ pub enum ListChange {
     },
     /// A listed project with a new serial.
     Changed {
-        /// The normal name.
+        /// The normalized name.
         fold: String,
         /// The beginning of its row.
         from_at: i64,
@@ -243,7 +243,7 @@ pub enum ListChange {
     },
     /// A project that the index no longer lists.
     Removed {
-        /// The normal name.
+        /// The normalized name.
         fold: String,
         /// The beginning of its row.
         from_at: i64,

@@ -18,7 +18,7 @@ pub(super) const METADATA: &str = "metadata";
 pub struct ListedFile {
     /// The key of its life.
     pub key: LifeKey,
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The version.
     pub version: String,
@@ -143,7 +143,7 @@ pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<F
 /// A project that a tree listed at a step or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
-    /// The normal name.
+    /// The normalized name.
     pub name: String,
     /// Whether the tree still lists it at the step.
     pub is_listed: bool,
@@ -214,7 +214,7 @@ pub fn by_name(
 /// A stored file, or its METADATA, found by the digest of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The facts of the file, as JSON.
     pub facts: Vec<u8>,

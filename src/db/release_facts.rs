@@ -1,4 +1,4 @@
-//! What is known of the releases of a tree, for decisions about them.
+//! The facts about the releases of a tree, for decisions about them.
 
 use std::collections::HashMap;
 

@@ -81,7 +81,7 @@ pub struct RepoStep {
     pub tx: TxId,
     /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
-    /// The end of the time from which the states of the sources are taken; `None` for the newest states.
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
 }
 
@@ -104,7 +104,7 @@ fn decode(mut row: Row) -> Result<Repo, DbError> {
         hidden: row.int(4)? != 0,
         authenticated: row.int(5)? != 0,
         created_at: row.time(6)?,
-        changes: row.parse(7, "a policy of changes")?,
+        changes: row.parse(7, "a change policy")?,
     })
 }
 
@@ -145,7 +145,7 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
     Ok(id)
 }
 
-/// Sets the changes that a repository takes.
+/// Sets the changes that a repository accepts.
 fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO repo_policy (repo_id, changes) VALUES (CAST($1 AS BIGINT), $2)";
     c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
@@ -229,7 +229,7 @@ pub struct NewRepoStep {
     pub repo: RepoId,
     /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
-    /// The end of the time from which the states of the sources are taken; `None` for the newest states.
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
 }
 

@@ -80,7 +80,7 @@ pub async fn add(
 /// status of the release; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
-/// As [`add`], or the upload is of another package than `expected`.
+/// As [`add`], or the upload is of a different package than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
     (source, expected): (&str, &str),

@@ -34,7 +34,7 @@ pub struct AddedBinary {
 /// The transaction is `None` when nothing changed.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for an unknown distribution, for another system or architecture than it has, and for a
+/// [`RepoError::Invalid`] for an unknown distribution, for a different system or architecture than it has, and for a
 /// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
 /// `existing` is [`OnExisting::Fail`]. Then nothing is added.
 pub async fn add(

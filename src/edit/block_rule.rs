@@ -9,7 +9,7 @@ use crate::publish::edit::apply_edit;
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Number of criteria that the audit trail has of one change.
+/// Maximum number of rules that a row of the audit trail lists.
 const MAX_AUDITED_RULES: usize = 10;
 
 /// Creates rules, whose ids are ignored; returns the ids in their order.

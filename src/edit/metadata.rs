@@ -66,7 +66,7 @@ pub async fn set(
 ) -> Result<Vec<Result<SetMetadata, String>>, RepoError> {
     if records.len() > MAX_RECORDS {
         return Err(RepoError::Invalid(format!(
-            "a request sets at most {MAX_RECORDS} values, not {}; split the file",
+            "a request can set at most {MAX_RECORDS} values, not {}; split the file",
             records.len()
         )));
     }
@@ -194,7 +194,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     {
         (Some(a), Some(b)) if a != b => {
             return invalid(format!(
-                "the source '{}' has packages of another language than the repository '{}'",
+                "the source '{}' has packages of a different language than the repository '{}'",
                 record.source, record.repo
             ));
         }
@@ -213,18 +213,20 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     }
     let version = record.version.trim();
     if version.len() > MAX_VERSION || version.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return invalid(format!("the version of '{excerpt}' is not one: write it as in rspm list packages"));
+        return invalid(format!(
+            "the version of '{excerpt}' is not valid: write it as in rspm list packages"
+        ));
     }
     let key = record.key.trim();
     if key.is_empty() || key.chars().count() > MAX_KEY || key.chars().any(|c| c.is_control() || c == '=') {
         return invalid(format!(
-            "a key of '{excerpt}' is refused: it has 1 to {MAX_KEY} characters, no line breaks and no '='"
+            "a key of '{excerpt}' is refused: it must have 1 to {MAX_KEY} characters, without line breaks and '='"
         ));
     }
     let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if record.value.len() > MAX_VALUE || !record.value.chars().all(is_text) {
         return invalid(format!(
-            "the value of '{key}' of '{excerpt}' is refused: it is text of at most {MAX_VALUE} bytes"
+            "the value of '{key}' of '{excerpt}' is refused: it must be text of at most {MAX_VALUE} bytes"
         ));
     }
     let scope = Scope {

@@ -96,7 +96,7 @@ pub struct NewRepo {
 }
 
 impl NewRepo {
-    /// Returns a repository that everyone may read and that takes all changes.
+    /// Returns a repository that everyone may read and that accepts all changes.
     #[must_use]
     pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
         let (name, description) = (name.clone(), description.to_owned());

@@ -1,7 +1,7 @@
 //! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an instant.
 //!
 //! The instant is in the past when the request is written, so that what is approved is what was requested, whatever the
-//! sources publish between.
+//! sources publish in between.
 
 pub mod plan;
 
@@ -100,7 +100,7 @@ pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<O
 /// Approves a requested promotion, which applies it.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it waits for no approval, the repository requires another person, or a
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval, the repository requires another person, or a
 /// source was deleted.
 pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
     let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
@@ -131,7 +131,7 @@ pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Res
 /// Rejects a requested promotion. The person who requested it may do so, too.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it waits for no approval.
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval.
 pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
     let decision = Decision { by: actor.0.clone(), at: (state.clock)(), reason: reason.to_owned() };
     apply_edit(state, move |c| {

@@ -61,7 +61,7 @@ pub async fn create(
 }
 
 /// Changes a repository's name, description, visibility, or the changes that it accepts. A repository that accepts only
-/// promotions from now on keeps its present state; one that accepts all changes again has the newest states of its sources.
+/// promotions from now on keeps its present state; one that accepts all changes again serves the newest states of its sources.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
@@ -106,7 +106,7 @@ fn change_policy(
     publish_list(c, NewRepoStep { repo, subscriptions, pinned_at }, publish).map(drop)
 }
 
-/// The end of the time from which a list of subscriptions takes the states of its sources now.
+/// The cut-off time that a list of subscriptions gets now; `None` if the policy fixes none.
 fn pin(c: &mut dyn Conn, changes: ChangePolicy, now: Timestamp) -> Result<Option<Timestamp>, DbError> {
     match changes {
         ChangePolicy::Any => Ok(None),
@@ -141,7 +141,7 @@ fn describe(edit: &db::repo::Edit) -> String {
 /// Checks and trims a description: one line that a listing can show.
 fn validate_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
-        let rule = "a description is one line of at most 1000 bytes, without control characters";
+        let rule = "a description must be one line of at most 1000 bytes, without control characters";
         return Err(RepoError::Invalid(rule.to_owned()));
     }
     Ok(text.trim().to_owned())

@@ -156,7 +156,7 @@ where
 /// Returns the label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
 fn promotion_only(repo: &str) -> RepoError {
     RepoError::Conflict(format!(
-        "the repository '{repo}' takes changes by promotion only: change the repository that it is promoted from, then run \
+        "the repository '{repo}' accepts changes by promotion only: change the repository that it is promoted from, then run \
          rspm promote --from=NAME --to={repo}; or allow all changes with rspm edit repo --name={repo} --changes=any"
     ))
 }

@@ -30,7 +30,7 @@ pub enum BootstrapError {
     #[error("it is not an RSA private key without a passphrase in PEM format")]
     PrivateKey,
     /// The key is too short or too long.
-    #[error("an RSA key for bootstrapping has 2048 to 4096 bits; this one has {0}")]
+    #[error("an RSA key for bootstrapping must have 2048 to 4096 bits; this one has {0}")]
     Length(usize),
     /// No key could be generated, or the system has no random numbers.
     #[error("the key could not be generated")]
@@ -39,7 +39,7 @@ pub enum BootstrapError {
     #[error("the signature is not that of the configured key")]
     Signature,
     /// The response was not encrypted for the key.
-    #[error("the response was not made for this key")]
+    #[error("the response is not encrypted for this key")]
     Encryption,
 }
 
@@ -163,7 +163,7 @@ impl PrivateKey {
     /// Decrypts the response of the server.
     ///
     /// # Errors
-    /// It was made for another key.
+    /// It is encrypted for another key.
     pub fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<String>, BootstrapError> {
         let text = self.0.decrypt_blinded(&mut OsRng, Oaep::new::<Sha256>(), bytes);
         let text = text.map_err(|_| BootstrapError::Encryption)?;

@@ -34,7 +34,7 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages has megabytes,
+/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages takes megabytes,
 /// and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);

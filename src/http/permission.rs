@@ -127,7 +127,7 @@ impl Principal {
         }
     }
 
-    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` closes, and for names that
+    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` restricts, and for names that
     /// do not exist: otherwise a 404 would disclose which names exist.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(in crate::http) fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns a header value from any text: other characters than visible ASCII become `?`, and at most 300 are sent.
+/// Returns a header value from any text: characters other than visible ASCII become `?`, and at most 300 are sent.
 fn visible_ascii(text: &str) -> HeaderValue {
     header_value(text.chars().take(300).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect())
 }

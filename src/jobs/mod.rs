@@ -54,7 +54,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Waits for the end and returns the message, or the reason of the failure.
+    /// Waits for the end and returns the message, or the reason for the failure.
     pub async fn wait_end(&self) -> Result<String, String> {
         let mut state = self.state.clone();
         let end = state.wait_for(|state| !matches!(state, JobState::Running(_))).await;
@@ -166,7 +166,7 @@ pub struct EndedJob {
     pub key: String,
     /// Start time.
     pub started_at: Timestamp,
-    /// The message for people, or the reason of the failure.
+    /// The message for people, or the reason for the failure.
     pub result: Result<String, String>,
 }
 
@@ -180,7 +180,7 @@ struct Entry {
     after_halt: AfterHalt,
 }
 
-/// The behaviour of a job after a halt.
+/// The behavior of a job after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterHalt {
     /// Restarts from the beginning: better to let it end.

@@ -45,7 +45,7 @@ pub struct BinaryDetails<'a> {
     pub failed_match: Option<&'static str>,
     /// `ua_error_…`.
     pub failed_ua: Option<&'static str>,
-    /// The `User-Agent` header, if it is the reason of the failure.
+    /// The `User-Agent` header, if it is the reason for the failure.
     pub user_agent: Option<Cow<'a, [u8]>>,
 }
 

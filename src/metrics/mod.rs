@@ -276,7 +276,7 @@ impl Metrics {
             ),
             rewinds: registrar.counter(
                 "ppm_database_rewinds_total",
-                "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
+                "Number of times that the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
             ),
             tokens: TokenCounters::new(&registry),
             registry,

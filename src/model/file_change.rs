@@ -7,7 +7,7 @@ use super::ids::{FileId, PackageId, ReleaseId};
 /// A file that a tree never listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPythonFile {
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The normalized version.
     pub version: String,
@@ -25,7 +25,7 @@ pub struct NewPythonFile {
     pub metadata: Option<(Sha256, i64)>,
 }
 
-/// One change of such a tree at its next step. The reason of a yank may be empty; `None` is a file that is not yanked.
+/// One change of such a tree at its next step. The reason for a yank may be empty; `None` is a file that is not yanked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileChange {
     /// A new file is listed.

@@ -1,11 +1,11 @@
-//! The kinds of repository, and the changes that one takes. A repository is an ordered list of subscribed sources under one name.
+//! The kinds of repository, and the changes that one accepts. A repository is an ordered list of subscribed sources under one name.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::language::Language;
 
-/// The kinds of repository, spelt as `rspm create repo --type` spells them.
+/// The kinds of repository, spelled as in `rspm create repo --type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RepoKind {
     /// R packages.
@@ -52,7 +52,7 @@ impl RepoKind {
     }
 }
 
-/// The changes that a repository takes, spelt as `rspm create repo --changes` spells them.
+/// The changes that a repository accepts, spelled as in `rspm create repo --changes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ChangePolicy {
     /// Subscriptions, and whatever its sources publish.
@@ -64,9 +64,9 @@ pub enum ChangePolicy {
     TwoPersons,
 }
 
-/// A word that names no policy of changes.
+/// A word that names no change policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a policy of changes; the policies are any, promotion and two-persons")]
+#[error("'{0}' is not a change policy; the policies are any, promotion and two-persons")]
 pub struct UnknownChangePolicy(pub String);
 
 impl ChangePolicy {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::language::Language;
 use super::storage_class::StorageClass;
 
-/// The kinds of source, spelt as `rspm create source --type` spells them.
+/// The kinds of source, spelled as in `rspm create source --type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// CRAN or a CRAN-like mirror; built in, updated by sync.

@@ -3,7 +3,7 @@
 /// The nine classes of variable data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StorageClass {
-    /// Computed artefacts.
+    /// Computed artifacts.
     Cache,
     /// Output of builds.
     Launcher,

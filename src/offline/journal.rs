@@ -82,7 +82,7 @@ impl Lines {
 }
 
 fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).expect("maps have texts for keys");
+    let mut line = serde_json::to_vec(value).expect("maps have text keys");
     line.push(b'\n');
     line
 }

@@ -125,7 +125,7 @@ pub(super) fn distributions(
             })
             .collect(),
     };
-    let text = serde_json::to_vec(&document).expect("maps have texts for keys");
+    let text = serde_json::to_vec(&document).expect("maps have text keys");
     let documents = BTreeMap::from([("distros".to_owned(), (text, "json.zst"))]);
     write_documents(destination, SharedFolder::Distributions, documents, now)
 }

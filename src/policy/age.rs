@@ -1,14 +1,15 @@
-//! The age of a release: whose clock is believed.
+//! The age of a release: the time from which it counts.
 
 use crate::model::time::{SECOND, Timestamp};
 
 /// Largest difference between the publication time that upstream claims and the first sync that saw the release, in
-/// microseconds. A release that appears with an older claim is as old as its appearance.
+/// microseconds. The age of a release that appears with an
+/// older claim counts from that sync.
 pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 
 /// Returns the time from which the age of a release counts: the time that upstream claims if the release was there at the
 /// first sync of its source, or if the claim is at most [`MAX_CLAIM_LEAD`] before the first sync that saw it; otherwise
-/// the time of that sync. A claim in the future of that sync is not believed either.
+/// the time of that sync. A claim later than that sync is not used either.
 #[must_use]
 pub fn effective_time(claimed: Option<Timestamp>, first_seen: Timestamp, is_initial: bool) -> Timestamp {
     match claimed {
@@ -26,7 +27,7 @@ mod tests {
     const DAY: i64 = 86_400 * SECOND;
 
     #[test]
-    fn a_backdated_newcomer_is_as_old_as_its_appearance() {
+    fn the_age_of_a_backdated_release_counts_from_its_first_sync() {
         let seen = Timestamp(1000 * DAY);
         let old = Some(Timestamp(500 * DAY));
         assert_eq!(effective_time(old, seen, false), seen);

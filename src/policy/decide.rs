@@ -14,10 +14,10 @@ use crate::python;
 use crate::python::name::normalize;
 use crate::r;
 
-/// What is known of a package.
+/// The facts about a package.
 #[derive(Clone, Copy)]
 pub struct PackageFacts<'a> {
-    /// Its name; of a Python project the normal one.
+    /// Its name, normalized for a Python project.
     pub name: &'a str,
     /// The language.
     pub language: Language,
@@ -34,7 +34,7 @@ pub struct PackageFacts<'a> {
     pub releases: &'a [ReleaseFacts],
 }
 
-/// What is known of a release.
+/// The facts about a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFacts {
     /// The version.
@@ -52,9 +52,9 @@ pub struct ReleaseFacts {
 /// The times of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// When the age is measured.
+    /// The time at which the age is measured.
     pub age_at: Timestamp,
-    /// When advisories must be in force.
+    /// The time at which advisories must be in force.
     pub now: Timestamp,
 }
 

@@ -1,5 +1,5 @@
-//! Block rules: their criteria, their order, and the decision about the releases of a package. Pure: what is known of the
-//! releases is passed in.
+//! Block rules: their criteria, their order, and the decision about the releases of a package. Pure: the facts about the
+//! releases are passed in.
 
 mod age;
 mod decide;

@@ -31,7 +31,7 @@ pub struct Rule {
 /// The criteria of a rule; all of them must match. Without any, it matches every release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Criteria {
-    /// The name of the package: exact for R, in normal form for Python.
+    /// The name of the package: exact for R, normalized for Python.
     pub package: Option<String>,
     /// The versions.
     pub version: Option<VersionRange>,

@@ -26,7 +26,7 @@ pub struct Scope<'a> {
     pub repo: RepoId,
     /// The language of its packages.
     pub language: Language,
-    /// All sources that it ever subscribed to: dated snapshots have them still.
+    /// All sources that it ever subscribed to: dated snapshots still contain them.
     pub sources: &'a [SourceId],
 }
 

@@ -143,7 +143,7 @@ pub fn publish_subscriptions(
     publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None }, publish).map(drop)
 }
 
-/// Publishes a complete new subscription list of a repository, perhaps with states of an earlier time.
+/// Publishes a complete new subscription list of a repository, optionally with a cut-off time.
 ///
 /// # Errors
 /// Database errors.

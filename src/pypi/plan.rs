@@ -1,6 +1,6 @@
 //! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
 //!
-//! A file exists from the time of its upload, so one reading of a project gives all its past days. An answer that was
+//! A file exists from the time of its upload, so one reading of a project yields all its past days. An answer that was
 //! final never changes: after the first reading, nothing is written before the instant up to which the reading before
 //! it is valid.
 

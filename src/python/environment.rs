@@ -19,7 +19,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns true if a marker may be true here when these extras, in normal form, are requested. Comparisons of
+    /// Returns true if a marker may be true here when these extras (normalized names) are requested. Comparisons of
     /// variables that are not known, such as the version of the kernel, may be true.
     #[must_use]
     pub fn may_satisfy(&self, marker: &Marker, extras: &[String]) -> bool {

@@ -17,7 +17,7 @@ pub struct FileFacts {
     /// The time of the upload in microseconds since the epoch.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     upload_time: Option<i64>,
-    /// The name of the project as its owner writes it, if that is not the normal form.
+    /// The name of the project as its owner writes it, if that is not the normalized name.
     #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `Requires-Python`.

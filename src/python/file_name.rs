@@ -209,7 +209,7 @@ impl<'a> SdistName<'a> {
         is_valid.then_some(SdistName { distribution, version })
     }
 
-    /// Returns true if name and version are in normal form, as PyPI requires of new source distributions.
+    /// Returns true if name and version are normalized, as PyPI requires of new source distributions.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution

@@ -72,7 +72,7 @@ impl Marker {
         if input.rest.is_empty() { Ok(marker) } else { Err(input.error()) }
     }
 
-    /// Returns true if it may be true in some environment when these extras, in normal form, are requested.
+    /// Returns true if it may be true in some environment when these extras (normalized names) are requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         match self {

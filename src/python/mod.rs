@@ -1,4 +1,4 @@
-//! Formats of Python packages: names, versions, file names, tags, metadata, requirements, licence expressions, the simple
+//! Formats of Python packages: names, versions, file names, tags, metadata, requirements, license expressions, the simple
 //! repository API, archives and repository paths (specifications of the PyPA). No I/O beyond the `Read` and `Write`
 //! passed in.
 

@@ -1,4 +1,4 @@
-//! Names of projects and extras, and their normal form (PyPA: name normalization, PEP 503).
+//! Names of projects and extras, and their normalization (PyPA: name normalization, PEP 503).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 /// Maximum length of a name in bytes: that of a directory name.
 const MAX_NAME: usize = 255;
 
-/// The normal form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Two spellings with the
-/// same normal form are one project.
+/// The normalized form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Two spellings with the
+/// same normalized form are one project.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NormalName(Box<str>);
 

@@ -17,7 +17,7 @@ const MAX_REQUIREMENT: usize = 64 << 10;
 pub struct Requirement {
     /// The project.
     pub name: NormalName,
-    /// The extras, in normal form, sorted.
+    /// The extras, normalized and sorted.
     pub extras: Vec<NormalName>,
     /// The allowed versions, or an address.
     pub constraint: Constraint,
@@ -108,7 +108,7 @@ impl Requirement {
         Ok(Requirement { name, extras, constraint, marker })
     }
 
-    /// Returns true if it may apply in some environment when these extras, in normal form, are requested.
+    /// Returns true if it may apply in some environment when these extras (normalized names) are requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))

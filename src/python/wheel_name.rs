@@ -86,7 +86,7 @@ impl<'a> WheelName<'a> {
         Version::lenient(self.version)
     }
 
-    /// Returns true if name and version are in normal form, as PyPI requires of new wheels.
+    /// Returns true if name and version are normalized, as PyPI requires of new wheels.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution

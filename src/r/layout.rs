@@ -21,7 +21,7 @@ pub enum BadPath {
     /// Well formed, but not a path of this layout.
     #[error(
         "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, \
-         bin/macosx[/flavour]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
+         bin/macosx[/flavor]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
          bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}, \
          web/packages/packages.rds"
     )]
@@ -40,8 +40,8 @@ pub enum Tree {
     },
     /// `bin/macosx/contrib/{r}` or `bin/macosx/{build}/contrib/{r}`
     MacOs {
-        /// The flavour, such as `big-sur-arm64` (see [`Tree::macos`]); `None` for R's type `mac.binary`.
-        flavour: Option<Segment>,
+        /// The flavor, such as `big-sur-arm64` (see [`Tree::macos`]); `None` for R's type `mac.binary`.
+        flavor: Option<Segment>,
         /// The R version the packages are built for.
         r: RMinor,
     },
@@ -186,11 +186,11 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
             (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         ["bin", "macosx", "contrib", r, rest @ ..] => {
-            (Tree::MacOs { flavour: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+            (Tree::MacOs { flavor: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
-        ["bin", "macosx", flavour, "contrib", r, rest @ ..] => {
-            let flavour = Some(Segment((*flavour).to_owned()));
-            (Tree::MacOs { flavour, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+        ["bin", "macosx", flavor, "contrib", r, rest @ ..] => {
+            let flavor = Some(Segment((*flavor).to_owned()));
+            (Tree::MacOs { flavor, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         _ => return Err(unknown()),
     };
@@ -261,16 +261,16 @@ impl Tree {
         match self {
             Tree::Source => "src/contrib".to_owned(),
             Tree::Windows { r } => format!("bin/windows/contrib/{r}"),
-            Tree::MacOs { flavour: None, r } => format!("bin/macosx/contrib/{r}"),
-            Tree::MacOs { flavour: Some(flavour), r } => format!("bin/macosx/{flavour}/contrib/{r}"),
+            Tree::MacOs { flavor: None, r } => format!("bin/macosx/contrib/{r}"),
+            Tree::MacOs { flavor: Some(flavor), r } => format!("bin/macosx/{flavor}/contrib/{r}"),
         }
     }
 
-    /// A macOS tree; `None` when the flavour is not a plain name, or is `contrib`, which means no flavour.
+    /// A macOS tree; `None` when the flavor is not a plain name, or is `contrib`, which means no flavor.
     #[must_use]
-    pub fn macos(flavour: &str, r: RMinor) -> Option<Tree> {
-        let flavour = Segment::parse(flavour).filter(|flavour| flavour.as_str() != "contrib")?;
-        Some(Tree::MacOs { flavour: Some(flavour), r })
+    pub fn macos(flavor: &str, r: RMinor) -> Option<Tree> {
+        let flavor = Segment::parse(flavor).filter(|flavor| flavor.as_str() != "contrib")?;
+        Some(Tree::MacOs { flavor: Some(flavor), r })
     }
 }
 
@@ -542,7 +542,7 @@ mod tests {
         let message = parse("src").expect_err("unknown").to_string();
         let (_, forms) = message.split_once("expected one of: ").expect("forms");
         let values = [
-            ("[/flavour]", ""),
+            ("[/flavor]", ""),
             ("X.Y", "4.5"),
             ("{distribution}-{architecture}", "noble-x86_64"),
             ("{distribution}", "noble"),
@@ -660,8 +660,8 @@ mod tests {
         prop_oneof![
             Just(Tree::Source),
             r.clone().prop_map(|r| Tree::Windows { r }),
-            r.clone().prop_map(|r| Tree::MacOs { flavour: None, r }),
-            (segments(), r).prop_filter_map("a flavour", |(flavour, r)| Tree::macos(&flavour, r)),
+            r.clone().prop_map(|r| Tree::MacOs { flavor: None, r }),
+            (segments(), r).prop_filter_map("a flavor", |(flavor, r)| Tree::macos(&flavor, r)),
         ]
     }
 

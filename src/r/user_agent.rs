@@ -115,7 +115,7 @@ fn last_word(text: &[u8]) -> Option<&[u8]> {
     words(text).next_back()
 }
 
-/// Parses a parenthesised group; `None` when it is not of R's form at all.
+/// Parses a parenthesized group; `None` when it is not of R's form at all.
 fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
     // The form has four words; a longer comment belongs to another product.
     let words: Vec<&[u8]> = words(group).take(9).collect();

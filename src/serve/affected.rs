@@ -24,7 +24,7 @@ use crate::storage::StorageError;
 pub struct AffectedPackage {
     /// The source of the package.
     pub source: SourceId,
-    /// The name; of a Python project the normal one.
+    /// The name; normalized for a Python project.
     pub name: String,
     /// The id of the vulnerability.
     pub id: String,

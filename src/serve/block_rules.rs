@@ -1,4 +1,4 @@
-//! What block rules do: the packages that a new rule would block, and the decision about one version.
+//! The effects of block rules: the packages that a new rule would block, and the decision about one version.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// A file of a Python package whose name a new file has.
+/// The existing file of a Python package that has the name of a new file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct ExistingFile {

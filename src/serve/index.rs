@@ -45,7 +45,7 @@ type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Size of the cache of lists of Python projects: that of PyPI has 45 MB as JSON, and more as HTML.
+/// Size of the cache of lists of Python projects: that of PyPI is 45 MB as JSON, and larger as HTML.
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;

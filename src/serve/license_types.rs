@@ -25,7 +25,7 @@ pub async fn current(repositories: &Repositories) -> Result<BTreeMap<String, u64
         .collect();
     let mut counted: HashMap<SourceId, HashSet<PackageId>> = HashMap::new();
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
-    // CRAN has some hundred different texts.
+    // CRAN has a few hundred different texts.
     let mut known: HashMap<String, Licenses> = HashMap::new();
     for (source, tree, seq) in trees {
         let read = repositories.state.db.read(move |c| {

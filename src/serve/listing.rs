@@ -251,7 +251,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
 }
 
 impl PackageQuery {
-    /// Whether a name in lower case, or a normal name, has the requested part.
+    /// Whether a name in lower case, or a normalized name, has the requested part.
     fn has_part(&self, name: &str, part: &str) -> bool {
         if self.is_prefix { name.starts_with(part) } else { name.contains(part) }
     }
@@ -278,7 +278,7 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
 }
 
-/// Returns the number of matching projects, and those of the page. Names are compared in their normal form. Versions of
+/// Returns the number of matching projects, and those of the page. Normalized names are compared. Versions of
 /// an index are not known here: they are sorted before all others.
 fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<ProjectName>) {
     let (part, requested) = (normalize(&query.name_part), query.name.as_deref().map(normalize));

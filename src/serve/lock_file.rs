@@ -38,7 +38,7 @@ pub enum State {
 /// A package of a lock file at a point.
 #[derive(Clone, Debug)]
 pub struct LockedPackage {
-    /// The name as the file has it.
+    /// The name as written in the file.
     pub name: String,
     /// The version of the file.
     pub version: String,

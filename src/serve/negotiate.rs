@@ -48,7 +48,7 @@ pub enum MatchFailure {
     UnsupportedOs,
     /// The `User-Agent` has the form of R's, but names another program or no version.
     NoR,
-    /// The client has another operating system than the distribution.
+    /// The client has a different operating system than the distribution.
     OtherSystem,
     /// There are no binaries for this version of R, or for this architecture.
     NoMatch,

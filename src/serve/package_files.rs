@@ -74,7 +74,7 @@ pub struct FileText {
     pub path: String,
     /// Its size, in bytes.
     pub size: u64,
-    /// Its first [`MAX_TEXT`] bytes as text, with U+FFFD for what is not UTF-8; `None` if it is not a text.
+    /// Its first [`MAX_TEXT`] bytes as text, with U+FFFD for what is not UTF-8; `None` if it is not text.
     pub text: Option<String>,
 }
 
@@ -149,7 +149,7 @@ async fn read<T: Send + 'static>(
     result.map_err(|error| RepoError::Invalid(format!("the archive cannot be read: {error}")))
 }
 
-/// Reads the beginning of a file as text; `None` if it is not a text.
+/// Reads the beginning of a file as text; `None` if it is not text.
 type ReadText<'a> = &'a mut dyn FnMut() -> Result<Option<String>, ArchiveError>;
 
 /// Calls `visit` with the path, the size in bytes and the text of each file that an address can name, until it returns
@@ -203,7 +203,7 @@ fn is_plain(path: &str) -> bool {
         && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '%'))
 }
 
-/// Reads the beginning of the current member; `None` if it is not a text.
+/// Reads the beginning of the current member; `None` if it is not text.
 fn tar_text(members: &mut Members<&[u8]>) -> Result<Option<String>, ArchiveError> {
     let mut text = TextStart::default();
     while !text.is_full() {
@@ -230,7 +230,7 @@ impl TextStart {
         self.0.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
     }
 
-    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not a text.
+    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not text.
     fn into_text(self) -> Option<String> {
         (!self.0.contains(&0)).then(|| String::from_utf8_lossy(&self.0).into_owned())
     }

@@ -15,9 +15,9 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::policy::{Rule, RuleSet, Scope};
 
 /// The precision with which the age of a release is measured at a point that may still change, in microseconds: documents
-/// are rendered again that often at most.
+/// are rendered again at most that often.
 const AGE_PRECISION: i64 = 3600 * SECOND;
-/// Trees of which the blocked releases are in memory, for each repository; all of CRAN has some megabytes.
+/// Trees of which the blocked releases are in memory, for each repository; for all of CRAN, one tree takes some megabytes.
 const BLOCKED_TREES: usize = 24;
 
 /// The prepared rules of all repositories.
@@ -42,7 +42,7 @@ struct PolicySet {
 
 /// The rules of a repository.
 pub struct RepoPolicy {
-    /// The number of these rules and advisories; not given twice by a process.
+    /// The number of these rules and advisories; unique within a process.
     pub number: u64,
     /// The rules.
     pub set: Arc<RuleSet>,
@@ -92,7 +92,7 @@ impl Substitute {
     }
 }
 
-/// From what rules are prepared.
+/// The inputs from which rules are prepared.
 #[derive(Clone)]
 pub struct PolicyInputs {
     /// Repositories and rules.

@@ -55,7 +55,7 @@ impl ComparedDirectories {
         directory.accepted_directory != old_directory
     }
 
-    /// Returns true if the path names another directory than when the marker was last read.
+    /// Returns true if the path names a different directory than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
         let entry = self.0.lock().get(&class).copied();
         entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))
@@ -74,9 +74,9 @@ impl ComparedDirectories {
     }
 }
 
-/// Returns the error that the class is in another directory than the accepted one.
+/// Returns the error that the class is in a different directory than the accepted one.
 pub(super) fn refusal(class: StorageClass) -> StorageError {
-    let reason = "is in another directory than before and has not been compared with the database since; it may not be mounted";
+    let reason = "is in a different directory than before and has not been compared with the database since; it may not be mounted";
     StorageError::Refused { class: class.as_str(), reason: reason.to_owned() }
 }
 

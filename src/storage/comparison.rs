@@ -50,7 +50,7 @@ impl Storage {
         result
     }
 
-    /// Returns true if the path of a class names another directory than when its marker was last read.
+    /// Returns true if the path of a class names a different directory than when its marker was last read.
     pub(super) async fn is_replaced(&self, class: StorageClass) -> bool {
         match self.backend(class) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.is_replaced(class)).await.unwrap_or(false),

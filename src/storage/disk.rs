@@ -216,7 +216,7 @@ impl Disk {
         }
     }
 
-    /// Returns true if the path names another directory than when the marker of a class was last read.
+    /// Returns true if the path names a different directory than when the marker of a class was last read.
     pub(super) fn is_replaced(&self, class: StorageClass) -> Result<bool, StorageError> {
         self.compared_directories.is_replaced(&self.root, class)
     }

@@ -13,7 +13,7 @@ use crate::python::simple::root::{self, MAX_ROOT, RootEntry};
 /// A project of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListedProject {
-    /// The normal name.
+    /// The normalized name.
     pub(super) fold: Box<str>,
     /// The name as its owner writes it, if it differs.
     pub(super) name: Option<Box<str>>,
@@ -35,7 +35,7 @@ pub(super) struct ProjectList {
 /// A project of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredProject {
-    /// The normal name.
+    /// The normalized name.
     pub(super) fold: Box<str>,
     /// The beginning of its row.
     pub(super) from_at: i64,

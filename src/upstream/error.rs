@@ -6,7 +6,7 @@ pub enum UpstreamError {
     /// The mirror has no such file (404, 410, or no file on disk).
     #[error("{0} is not on the mirror")]
     Missing(String),
-    /// A later attempt may succeed: connection, time-out, 5xx, 429.
+    /// A later attempt may succeed: connection, timeout, 5xx, 429.
     #[error("{url}: {reason}")]
     Unavailable {
         /// The requested URL.

@@ -130,7 +130,7 @@ mod tests {
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    /// The colours of one theme; the dark one is the second definition.
+    /// The colors of one theme; the dark one is the second definition.
     fn colour(name: &str, theme: usize) -> &'static str {
         let css = std::str::from_utf8(assets().style.content).expect("UTF-8");
         let definition = format!("--{name}: ");

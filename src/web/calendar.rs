@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn months_have_their_days_and_neighbours() {
+    fn months_have_their_days_and_neighbors() {
         let month: Month = "2024-02".parse().expect("a month");
         assert_eq!((month.days().len(), month.to_string()), (29, "2024-02".to_owned()));
         assert_eq!(weekday(day("2026-11-20")), 4, "a Friday");

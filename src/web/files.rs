@@ -175,7 +175,7 @@ impl Files {
                 pre.readme tabindex="0" { code { (visible(text)) } }
             },
             Contents::Html(html) => html! { h2 { "Text" } (html) },
-            Contents::Other => html! { p { "This file is not a text." } },
+            Contents::Other => html! { p { "This file is not text." } },
         }
     }
 }

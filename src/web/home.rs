@@ -9,13 +9,13 @@ use crate::model::time::Day;
 /// A repository on the home page.
 #[derive(Clone, Debug)]
 pub struct RepositoryCard {
-    /// The number, by which links of the original name it.
+    /// The number, which links of Posit Package Manager contain.
     pub id: i64,
     /// The name.
     pub name: String,
     /// The kind: R, Bioconductor or Python.
     pub kind: &'static str,
-    /// The description of the administrator.
+    /// The description that an administrator wrote.
     pub description: String,
     /// The number of packages; `None` if nothing was published yet.
     pub packages: Option<usize>,
@@ -65,7 +65,7 @@ pub fn page(root: Root, repositories: &[RepositoryCard], found: Option<&Found>) 
         } @else {
             ul.cards { @for repository in repositories { (card(&frame.root, repository)) } }
         }
-        // Links of the original may contain the number of a repository; the script reads the names.
+        // Links of Posit Package Manager may contain the number of a repository; the script reads the names.
         template id="repository-numbers" {
             @for repository in repositories { data value=(repository.id) { (repository.name) } }
         }

@@ -148,7 +148,7 @@ impl Form {
             h2 { "Days with exactly these versions" }
             @if days.is_empty() {
                 p {
-                    "There is no day at the end of which this repository listed all of them."
+                    "This repository did not list all of them at the end of any day."
                     @if !never.is_empty() { " It never listed the versions of: " (never.join(", ")) "." }
                 }
             } @else {

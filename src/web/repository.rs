@@ -25,7 +25,7 @@ pub struct Change {
 pub struct Overview<'a> {
     /// The snapshot.
     pub location: Location,
-    /// The description of the administrator.
+    /// The description that an administrator wrote.
     pub description: String,
     /// The setup of clients.
     pub setup: Setup,

@@ -112,7 +112,7 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
         (0..60).map(|n| from(&format!("2001:db8::{n:x}"), "Bearer wrong").status).collect();
     assert!(statuses.contains(&429), "{statuses:?}");
     assert_eq!(from("2001:db8:0:1::1", "Bearer wrong").status, 401);
-    // Of many addresses with one token.
+    // Many addresses with one token.
     let revoked = token(&server, "--scope=repos:read --repos=*");
     server.rspm_stdout(&format!("revoke token --token={revoked}"));
     let revoked = bearer(&revoked);

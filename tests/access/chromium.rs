@@ -8,7 +8,7 @@ use crate::support::openid_provider::{OpenIdProvider, SECRET};
 
 #[test]
 fn people_sign_in_decide_about_devices_and_sign_out() {
-    // Another site than 127.0.0.1, so that cookies are sent as between a company's hosts.
+    // A site other than 127.0.0.1, so that cookies are sent as between a company's hosts.
     let (_provider, server) = with_mock_at("localhost");
     let chromium = Chromium::start();
     let page = server.url("/team/latest/");

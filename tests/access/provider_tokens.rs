@@ -23,7 +23,7 @@ use crate::support::recording_server::RecordingServer;
 
 const NOW: i64 = 1_790_000_000;
 
-/// A provider of which the test signs the tokens.
+/// A provider whose tokens the test signs.
 struct Provider {
     folder: tempfile::TempDir,
     server: RecordingServer,

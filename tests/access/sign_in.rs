@@ -68,7 +68,7 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
     assert_eq!(index(&server, &browser), 200);
     browser.post(&server.url("/__logout__"), &[], "same-origin");
     assert_eq!(index(&server, &browser), 401);
-    // The secret is no session any more.
+    // The secret of the session is refused.
     let cookie = format!("ppm={session}");
     let path = server.url("/team/latest/src/contrib/PACKAGES");
     assert_eq!(http::request("GET", &path, &[("Cookie", cookie.as_str())], b"").status, 401);

@@ -21,7 +21,7 @@ fn upload_large(server: &Server) -> Answer {
 const TOO_LARGE: &str =
     "the file is larger than 51200 bytes, the maximum on this server ([LocalPython] MaxUploadSize)\n";
 
-/// Uploads a wheel whose file name is not in normal form.
+/// Uploads a wheel whose file name is not normalized.
 fn upload_odd(server: &Server) -> Answer {
     let package = Package::new("odd", "1.0");
     Form::file(&package, "Odd-1.0-py3-none-any.whl", package.wheel())

@@ -145,7 +145,7 @@ fn uvr_finds_pre_install(text: &str) -> bool {
     !maps.packages.is_empty() && maps.pre_install.iter().any(|action| !action.command.is_empty())
 }
 
-/// The lists at the top and below `key` as remotes and pkgdepends read them: all texts, at any depth.
+/// The lists at the top and below `key` as remotes and pkgdepends read them: all strings, at any depth.
 fn all_texts(text: &str, key: &str, list: &str) -> Vec<String> {
     fn texts(value: &Value, strings: &mut Vec<String>) {
         match value {
@@ -177,7 +177,7 @@ fn renv_reads(text: &str) -> bool {
         && rows.iter().map(of).collect::<Vec<_>>() == [(Some("maps".to_owned()), Some("1.0".to_owned()))]
 }
 
-/// `R/ppm.R:127`: number and day of each row, as texts.
+/// `R/ppm.R:127`: number and day of each row, as strings.
 fn old_pak_reads(text: &str) -> bool {
     let rows: Vec<Value> = parse(text);
     let day = |row: &Value| row["published_to"].as_str().and_then(|at| at.get(..10)).map(str::to_owned);

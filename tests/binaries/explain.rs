@@ -92,7 +92,7 @@ fn the_text_lists_the_steps_with_their_rules() {
     let text = server.rspm_stdout(&format!("explain prod tally --distribution=noble --user-agent={header}"));
     let mut rest = text.as_str();
     for part in [
-        "Snapshot\n* latest: its newest change is of 20",
+        "Snapshot\n* latest: its newest change is from 20",
         "      the newest published state of every source; it may still change\n",
         "Sources, in order\n* team: lists 0.2.1 (state of 20",
         "      the first source that lists a name owns it, regardless of the versions\n",

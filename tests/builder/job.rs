@@ -30,7 +30,7 @@ impl JobOutcome {
         }
     }
 
-    /// Cause and reason of a job that failed.
+    /// Cause and reason for a job that failed.
     pub(super) fn failure(&self) -> (Cause, &str) {
         match &self.result {
             Ok(Report { failure: Some(failure), .. }) => (failure.cause, &failure.reason),

@@ -55,12 +55,12 @@ fn a_plan_is_printed_and_the_promotion_serves_it() {
     let list = server.json("list promotions --repo=live");
     assert_eq!((list[0]["state"].as_str(), list[0]["transaction"].as_i64()), (Some("applied"), Some(3)));
     let refusal = server.refused("subscribe --repo=live --source=cran");
-    assert!(refusal.contains("takes changes by promotion only"), "{refusal}");
+    assert!(refusal.contains("accepts changes by promotion only"), "{refusal}");
     let refusal = server.refused("promote --from=live --to=prod");
     assert!(refusal.ends_with("first run: rspm edit repo --name=prod --changes=promotion"), "{refusal}");
     let output = server.rspm("edit repo --name=live --changes=any");
     assert!(
-        output.err.contains("Warning: the repository 'live' has the newest states of its sources now"),
+        output.err.contains("Warning: the repository 'live' now serves the newest states of its sources"),
         "{output:?}"
     );
     assert!(index("live").contains("Version: 1.1"));

@@ -25,7 +25,7 @@ fn a_server_with_another_data_directory_does_not_go_online() {
     let error = two.start_refused();
     assert!(error.contains("DataDir is not that of pm1, which uses the same database"), "{error}");
     assert!(error.contains(&other.path().display().to_string()), "{error}");
-    // Nothing of it is left: neither a marker nor a row, and the first server restarts as before.
+    // It leaves neither a marker nor a row, and the first server restarts as before.
     assert_eq!(markers(other.path(), "packages"), 0);
     one.restart();
     assert_eq!(modes(&one), "pm1 online");

@@ -35,7 +35,7 @@ fn an_earlier_version_works_beside_an_expanded_schema_and_not_with_a_contracted_
         until("both list what both added", || lists(server, "beta") && lists(server, "gamma"));
     }
 
-    // A migration that the earlier version cannot work with waits for its end.
+    // A migration that the earlier version cannot work with is refused while its servers use the database.
     let mut newest_server =
         shared.builder("pm3").program(Program::Next).env("FURTHER_MIGRATIONS", "2").prepare();
     let contraction = format!("migration {} (contraction)", schemas[1] + 1);

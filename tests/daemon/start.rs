@@ -175,7 +175,7 @@ fn status_has_all_fields_that_clients_read() {
     for field in ["version", "build_date", "cran_repo", "custom_home_title", "ga_id"] {
         assert!(status[field].is_string(), "{field}: {status}");
     }
-    // The first commit is of 2026; outside a repository the date is unknown.
+    // The first commit is from 2026; outside a repository the date is unknown.
     let date = status["build_date"].as_str().expect("text");
     let is_unknown = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
     assert!((is_unknown || date > "2026") && date.ends_with('Z') && date.len() == 20, "{date}");

@@ -76,7 +76,7 @@ fn no_key_is_created_beside_a_database_with_another(engine: Engine) {
     let output = encrypt_lines(&server, "s3cret");
     assert_eq!((output.code, output.out.as_str()), (1, ""));
     let expected =
-        format!("the database belongs to the encryption key {first}, and there is no key {}", path.display());
+        format!("the database uses the encryption key {first}, but there is no key at {}", path.display());
     assert!(output.err.contains(&expected), "{}", output.err);
     assert!(!path.exists());
 }

@@ -1,4 +1,4 @@
-//! A server with another key than the one its database was written with does not start.
+//! A server with a different key than the one its database was written with does not start.
 
 use super::{key_path, write_key};
 use crate::cluster::Shared;
@@ -26,7 +26,7 @@ fn another_key_is_refused(engine: Engine) {
     std::fs::remove_file(&path).unwrap();
     server.launch();
     let warning =
-        format!("there is no encryption key {}, and the database belongs to the key {first}", path.display());
+        format!("there is no encryption key at {}, but the database uses the key {first}", path.display());
     assert!(server.log_lines().iter().any(|line| line.contains(&warning)), "{:#?}", server.log_lines());
     server.stop();
     std::fs::rename(&backup_path, &path).unwrap();

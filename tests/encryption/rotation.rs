@@ -161,7 +161,7 @@ fn a_lost_key_is_replaced(engine: Engine) {
         text.contains(generate) && text.contains(write) && text.contains(rotate)
     };
     let error = server.start_refused();
-    assert!(error.contains("is encrypted, and there is no encryption key") && steps(&error), "{error}");
+    assert!(error.contains("is encrypted, but there is no encryption key") && steps(&error), "{error}");
     let early = rotate(&server, &["--key-lost"]);
     assert!(early.code == Some(1) && steps(&early.err), "{early:?}");
     let created = encrypt_lines(&server, "s3cret\n");

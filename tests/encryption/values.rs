@@ -75,7 +75,7 @@ fn a_value_that_cannot_be_decrypted_is_an_error_with_its_place_and_the_key() {
     std::fs::remove_file(key_path(&server)).unwrap();
     let output = server.start_refused();
     let expected =
-        format!("{place}is encrypted, and there is no encryption key {}", key_path(&server).display());
+        format!("{place}is encrypted, but there is no encryption key at {}", key_path(&server).display());
     assert!(output.contains(&expected), "{output}");
 }
 

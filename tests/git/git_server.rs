@@ -22,7 +22,7 @@ pub(super) struct GitServer {
 pub(super) type Hold = Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>;
 
 impl GitServer {
-    /// Serves the repositories of a directory to one user; with an empty password, to everybody.
+    /// Serves the repositories of a directory to one user; with an empty password, to everyone.
     pub(super) fn start(root: PathBuf, user: &str, password: &str) -> GitServer {
         GitServer::start_with(root, user, password, true)
     }

@@ -97,7 +97,7 @@ fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kilobytes < 400_000, "{line}");
-    // One line without an end.
+    // One endless line.
     let (reason, _) = python_failure(&server, "import sys\nwhile True:\n    sys.stdout.write('x' * 65536)\n");
     assert_eq!(reason, "it wrote more than 100 MB to its log");
     builds_again(&server);

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::builder::repository::Repository;
 use crate::support::server::{Builder, Server};
 
-/// Time limit of a condition, generous for a loaded machine: builds get only the time that nothing else wants.
+/// Time limit of a condition, generous for a loaded machine: builds get only the time that no other process needs.
 const TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Calls `condition` until it returns a value.

@@ -100,7 +100,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     BufReader::new(&stream).read_line(&mut status).unwrap();
     assert!(status.starts_with("HTTP/1.1 413"), "{status}");
 
-    // A token for the source does instead of a signature.
+    // A token for the source replaces the signature.
     let token = |source: &str| {
         let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");
         server.rspm_stdout(&line).trim().to_owned()
@@ -109,7 +109,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     for (source, status) in [("other", 404), ("dev", 202)] {
         let bearer = format!("Bearer {}", token(source));
         assert_eq!(webhook(&server, id, &[("Authorization", &bearer)], ""), status, "{source}");
-        // Who may start a build may follow it.
+        // A client that may start a build may also follow it.
         let path = format!("/__api__/admin/v1/git-builds/{}/log", builds(&server)[0]["id"]);
         let log = http::request("GET", &server.url(&path), &[("Authorization", bearer.as_str())], b"");
         assert_eq!(log.status, if source == "dev" { 200 } else { 404 }, "{source}: {}", log.text());

@@ -65,8 +65,8 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
         assert_eq!(component["hashes"][0]["content"].as_str(), checksum.as_deref(), "{package}");
         let purl = format!("pkg:cargo/{}", package.replace(' ', "@").replace('+', "%2B"));
         assert_eq!(text("purl"), purl);
-        let licence = component["licenses"][0]["expression"].as_str().expect("text");
-        assert!(!licence.is_empty() && !licence.contains('/'), "{package}: {licence}");
+        let license = component["licenses"][0]["expression"].as_str().expect("text");
+        assert!(!license.is_empty() && !license.contains('/'), "{package}: {license}");
         packages.insert(package);
     }
     assert!(packages.len() > 100);
@@ -74,12 +74,12 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
 }
 
 #[test]
-fn every_linked_crate_has_its_licence_and_its_texts() {
+fn every_linked_crate_has_its_license_and_its_texts() {
     let (texts, _) = inventory();
     let lines: Vec<&str> = texts.lines().collect();
     for package in linked() {
         let at = lines.iter().position(|line| line.starts_with(&format!("{package}: ")));
-        let at = at.unwrap_or_else(|| panic!("{package} has no licence"));
+        let at = at.unwrap_or_else(|| panic!("{package} has no license"));
         let numbers: Vec<&str> =
             lines[at + 1].split('[').skip(1).filter_map(|part| part.split(']').next()).collect();
         assert!(!numbers.is_empty(), "{package}");

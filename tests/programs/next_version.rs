@@ -1,5 +1,5 @@
-//! `rstudio-pm` of a later version, for tests of upgrades: with one further migration, or with two, `FURTHER_MIGRATIONS=2`, of
-//! which the second is one that earlier versions cannot work with.
+//! `rstudio-pm` of a later version, for tests of upgrades: with one further migration, or with two (`FURTHER_MIGRATIONS=2`),
+//! the second of which earlier versions cannot work with.
 
 use rstudio_pm::db::migrate::{self, MIGRATIONS, Migration};
 

@@ -115,7 +115,7 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
             Some("[console_scripts]\n../x=a:b\n"),
             "entry_points.txt has the name",
         ),
-        ("other-2.0.dist-info/METADATA", Some(TEXT), "a wheel has exactly one folder named"),
+        ("other-2.0.dist-info/METADATA", Some(TEXT), "a wheel must have exactly one folder named"),
         ("../x", Some(""), "the member '../x' has a path that is not allowed"),
         ("a\\b", Some(""), "the member 'a\\\\b' has a path that is not allowed"),
         (

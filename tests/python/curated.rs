@@ -314,7 +314,7 @@ async fn scenario(engine: db::Engine) {
     for (lines, snapshot, lib, odd) in [
         (Some("lib\n"), "2020-06-30", &["1.5", "1.0"][..], false),
         (Some("lib>=1.5\nodd\n"), "2022-01-01", &["2.0", "1.5"][..], true),
-        // The day goes back, and the definition stays.
+        // An earlier day with the same definition.
         (None, "2020-06-30", &["1.5"][..], true),
         (Some("odd\n"), "2022-01-01", &[][..], true),
     ] {

@@ -20,7 +20,7 @@ use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
 
-/// The names of files, with the reason of their yank.
+/// The names of files, with the reason for their yank.
 type Files = BTreeMap<String, Option<String>>;
 
 const PROJECT: &str = "one";
@@ -89,7 +89,7 @@ async fn scenario(engine: db::Engine) {
                     let of_version = |name: &&String| name.starts_with(&format!("one-{}", package.version));
                     let siblings: Vec<&Option<String>> =
                         model.iter().filter(|(name, _)| of_version(name)).map(|(_, yank)| yank).collect();
-                    // A new file of a version whose files are all yanked is yanked, for the reason of the first file.
+                    // A new file of a version whose files are all yanked is yanked, for the reason for the first file.
                     let yank = siblings.first().filter(|_| siblings.iter().all(|yank| yank.is_some()));
                     let yank = yank.copied().cloned().flatten();
                     add(&backend, &file, bytes).await;

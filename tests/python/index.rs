@@ -25,7 +25,7 @@ pub(crate) fn get(server: &Server, path: &str) -> Answer {
     http::request("GET", &server.url(path), &[("Accept", JSON)], b"")
 }
 
-/// The files of a page with the reasons of their yanks; `None` if there is no page.
+/// The files of a page with the reasons for their yanks; `None` if there is no page.
 pub(crate) fn files(server: &Server, snapshot: &str, project: &str) -> Option<BTreeMap<String, Value>> {
     let answer = get(server, &format!("/py/{snapshot}/simple/{project}/"));
     if answer.status != 200 {

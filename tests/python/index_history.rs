@@ -26,7 +26,7 @@ use crate::support::data;
 use crate::support::db;
 use crate::support::pypi::Pypi;
 
-/// The names of files, with the reason of their yank.
+/// The names of files, with the reason for their yank.
 pub(super) type Files = BTreeMap<String, Option<String>>;
 
 pub(super) async fn subscribe(backend: &Backend) {
@@ -152,9 +152,9 @@ async fn what_was_final_never_changes_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
 
-/// A project that leaves the list and is back, with a file of the time before, and a sync that did not end.
+/// A project that is removed from the list and added again, with a file from before, and a sync that did not end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_project_that_is_back_does_not_change_the_days_before_its_removal() {
+async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {
     let index = Pypi::start();
     let backend = Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = {}", index.url()) }).await;
     subscribe(&backend).await;

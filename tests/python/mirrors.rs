@@ -42,7 +42,7 @@ fn a_server_sees_the_yanks_and_removals_of_the_server_that_is_its_index() {
     let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
     assert_eq!(two.get(&path).body, b"1.0", "the bytes come from the index of the index");
 
-    // Nothing changed: the list moves on, its serials do not.
+    // Nothing changed: the serial of the list is newer, those of projects are the same.
     one.sync_of("pypi").expect("an index");
     let message = two.sync_of("pypi").expect("an index");
     assert!(message.contains("none changed"), "{message}");

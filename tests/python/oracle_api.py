@@ -1,6 +1,6 @@
 # An independent model of the public API for Python packages, with the `packaging` that pip contains. Reads one line of
 # JSON from standard input: {project: {version: yanked}}. Writes one line of JSON: {"newest": {project: version},
-# "order": {project: [versions, the highest first]}, "search": {part: [normal names]}}.
+# "order": {project: [versions, the highest first]}, "search": {part: [normalized names]}}.
 import json, re, sys
 
 from pip._vendor.packaging.version import Version

@@ -424,17 +424,17 @@ fn refusals_name_the_reason_and_publish_nothing() {
         (
             wheel.clone().set("sha256_digest", &zeros),
             400,
-            "the received file has another digest than the field sha256_digest",
+            "the received file has a different digest than the field sha256_digest",
         ),
         (
             wheel.clone().set("md5_digest", &zeros[..32]),
             400,
-            "the received file has another digest than the field md5_digest",
+            "the received file has a different digest than the field md5_digest",
         ),
         (
             wheel.clone().with("blake2_256_digest", &zeros),
             400,
-            "the received file has another digest than the field blake2_256",
+            "the received file has a different digest than the field blake2_256",
         ),
         (
             wheel.clone().with("blake2_256_digest", "?"),
@@ -465,7 +465,7 @@ fn refusals_name_the_reason_and_publish_nothing() {
     let authorization = authorization(&token);
     for (kind, words) in [
         ("multipart/form-data", "the Content-Type of the upload has no valid boundary"),
-        ("application/json", "an upload has the Content-Type multipart/form-data"),
+        ("application/json", "an upload must have the Content-Type multipart/form-data"),
         ("multipart/form-data; boundary=other", "the upload has no boundary where a part must begin"),
     ] {
         let headers = [("Content-Type", kind), ("Authorization", &*authorization)];

@@ -173,7 +173,7 @@ async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
     for _ in 0..2 {
         assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 0);
     }
-    // As after nightly sweeps of a week.
+    // As after a week of nightly sweeps.
     let transaction = backend
         .state
         .db

@@ -52,7 +52,7 @@ async fn metadata_belongs_to_its_source_and_repository_on_both_databases() {
         assert_eq!(of("test", "Alpha").await, None, "R distinguishes case");
         set(&backend, value("Odd_Name", "", "python")).await;
         let python = status(&backend, Language::Python, "test", "odd.name").await;
-        assert_eq!(python.as_deref(), Some("python"), "normal names are equal");
+        assert_eq!(python.as_deref(), Some("python"), "normalized names are equal");
         edit::repo::delete(&backend.state, "prod").await.expect("deleted");
         backend.create_repository("prod", &["team"]).await;
         assert_eq!(of("prod", "alpha").await.as_deref(), Some("known"), "another repository of that name");

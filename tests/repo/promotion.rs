@@ -99,7 +99,7 @@ async fn a_promoted_repository_serves_the_promoted_state_until_the_next_promotio
     {
         assert!(rows[0].detail.contains(part), "{part}: {}", rows[0].detail);
     }
-    // The newest catalog of a start has the same states.
+    // The catalog that a start loads has the same states.
     backend.add("team", "gamma", "1.0").await;
     let backend = backend.restart().await;
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 2.0");
@@ -200,7 +200,7 @@ async fn subscriptions_of_a_promoted_repository_are_not_changed_directly(backend
         let error = result.expect_err("refused").to_string();
         assert_eq!(
             error,
-            "the repository 'prod' takes changes by promotion only: change the repository that it is promoted from, then run \
+            "the repository 'prod' accepts changes by promotion only: change the repository that it is promoted from, then run \
              rspm promote --from=NAME --to=prod; or allow all changes with rspm edit repo --name=prod --changes=any"
         );
     }
@@ -248,7 +248,7 @@ async fn a_change_of_the_policy_keeps_the_state_or_follows_the_sources(backend: 
     assert_eq!(details, ["changes: two-persons", "changes: promotion", "changes: any"]);
     let violations = backend.state.db.read(rstudio_pm::db::invariants::violations).await.expect("rows");
     assert!(violations.is_empty(), "{violations:?}");
-    // A repository with less protection is no success of --succeed-on-existing.
+    // --succeed-on-existing does not accept an existing repository with less protection.
     let new = edit::NewRepo {
         changes: ChangePolicy::TwoPersons,
         ..edit::NewRepo::open(&"dev".parse().expect("a name"), RepoKind::R, "")

@@ -255,7 +255,7 @@ async fn everything_is_read_in_eight_weeks_of_nights() {
         read_count += night.objects;
         max_per_night = max_per_night.max(night.objects);
     }
-    // The last night begins again.
+    // The last night begins a new round.
     assert!(read_count >= 20, "{read_count}");
     assert!(max_per_night < 10, "{max_per_night} objects in one night");
     let ranges = backend.state.db.read(db::scrub::ranges).await.expect("rows");

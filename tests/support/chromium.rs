@@ -132,7 +132,7 @@ impl Chromium {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// Sets the colour scheme that pages see, `light` or `dark`, and the medium, `screen` or `print`.
+    /// Sets the color scheme that pages see, `light` or `dark`, and the medium, `screen` or `print`.
     pub(crate) fn emulate(&self, scheme: &str, medium: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.devtools("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }));

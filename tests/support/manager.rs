@@ -239,7 +239,7 @@ impl Manager {
         self.wait_for_notification(since, "READY=1");
     }
 
-    /// Sends SIGUSR2; returns the new main process, or the reason of the refusal.
+    /// Sends SIGUSR2; returns the new main process, or the reason for the refusal.
     pub(crate) fn upgrade(&mut self) -> Result<Pid, String> {
         let previous_count = self.notification_count();
         self.signal(Signal::SIGUSR2);

@@ -32,7 +32,7 @@ struct Project {
     /// The serial of the page, if a cache still has an older one.
     page_serial: Option<i64>,
     status: Option<&'static str>,
-    /// The name on the list, if it is not the normal one.
+    /// The name on the list, if it is not the normalized one.
     display: Option<&'static str>,
     /// Whether it is missing from the list.
     is_unlisted: bool,

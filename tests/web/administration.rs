@@ -108,7 +108,7 @@ fn forms_do_what_rspm_does_and_leave_the_same_trail() {
     change(&server, &token, prod, &[("action", "unsubscribe"), ("object", "more")]);
     let fields = [("action", "visibility"), ("hidden", "true"), ("authenticated", "false")];
     let text = change(&server, &token, prod, &fields);
-    assert!(text.contains("Everyone who reaches the server can read"), "{text}");
+    assert!(text.contains("Everyone who can connect to the server can read"), "{text}");
     let repo = server.json("info --repo=prod");
     assert_eq!((&repo["hidden"], &repo["authenticated"]), (&json!(true), &json!(false)));
     change(&server, &token, prod, &[("action", "describe"), ("description", "second")]);

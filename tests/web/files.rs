@@ -1,4 +1,4 @@
-//! Pages of the files of a package, of its licence and news, of its downloads, and its history with a feed.
+//! Pages of the files of a package, of its license and news, of its downloads, and its history with a feed.
 
 use super::document;
 use crate::python::package::{Package, add, repository, write};
@@ -70,7 +70,7 @@ fn files_of_a_package_are_listed_and_shown_as_text() {
 }
 
 #[test]
-fn news_and_licence_are_those_of_the_version() {
+fn news_and_license_are_those_of_the_version() {
     let server = server();
     let news = page(&server, &format!("{ALPHA}news/"));
     assert!(news.contains("<strong>bold</strong>") && !news.contains("<script>alert"), "{news}");

@@ -58,7 +58,7 @@ impl NoMatch {
         )
     }
 
-    /// The sentence for the log, with the reason of each section of the issuer.
+    /// The sentence for the log, with the reason for each section of the issuer.
     #[must_use]
     pub fn for_log(&self) -> String {
         let mut text = format!(

@@ -31,7 +31,7 @@ pub enum Invalid {
     #[error("it has no claim '{0}'")]
     Missing(&'static str),
     /// A claim has a wrong type.
-    #[error("its claim '{0}' has another type than it must have")]
+    #[error("its claim '{0}' has the wrong type")]
     Type(&'static str),
     /// The issuer differs from the expected one.
     #[error("its claim 'iss' is not the issuer, byte for byte")]
@@ -49,7 +49,7 @@ pub enum Invalid {
     #[error("its claim '{0}' is in the future; compare the clocks")]
     Future(&'static str),
     /// A value that the request determined differs: a nonce, an authorized party.
-    #[error("its claim '{0}' has another value than the sign-in requires")]
+    #[error("its claim '{0}' does not have the value that the sign-in requires")]
     Value(&'static str),
 }
 

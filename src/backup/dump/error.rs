@@ -43,7 +43,7 @@ pub enum DumpError {
     /// Rows whose digest differs from that of the rows that were written.
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]
     Digest(&'static str),
-    /// A table with other columns than in this program.
+    /// A table with different columns than in this program.
     #[error(
         "the dump has table {found}, where this version of rstudio-pm expects {expected}; use the version that wrote it"
     )]

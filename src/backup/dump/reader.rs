@@ -103,7 +103,7 @@ impl<R: Read> DumpReader<R> {
     /// Reads the next part; `None` at the end.
     ///
     /// # Errors
-    /// The dump is damaged or has other tables than this program.
+    /// The dump is damaged or has different tables than this program.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, DumpError> {
         if self.ended {
             return Ok(None);

@@ -73,7 +73,7 @@ pub(super) async fn list(
     if is_restricted && address.is_ok_and(|address| !is_allowed(address)) {
         return Ok(None);
     }
-    // The proxy of git may need another way to log in than Basic.
+    // The proxy of git may require an authentication scheme other than Basic.
     if proxy::url(&builds.state.config.load().proxy).is_some() {
         return Ok(None);
     }

@@ -102,7 +102,7 @@ async fn list_by_git(builds: &Builds, builder: &GitBuilder) -> Result<References
     checked(builder, listing.references)
 }
 
-/// Lists the references of a local repository: those of the last time if its files have not changed since.
+/// Lists the references of a local repository: the previous list if its files have not changed since.
 async fn list_local(builds: &Builds, builder: &GitBuilder, url: &GitUrl) -> Result<References, BuildFailure> {
     let path = PathBuf::from(&url.path);
     let definition = format!("{}\n{}\n{}", builder.url, builder.branch, builder.trigger.as_str());

@@ -53,7 +53,7 @@ pub(in crate::build) enum KeyError {
     )]
     Algorithm,
     /// Inconsistent numbers.
-    #[error("the key is damaged: its parts do not belong together")]
+    #[error("the key is damaged: its parts are inconsistent")]
     Damaged,
 }
 

@@ -27,7 +27,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("TokenLifetime", Duration, "1h",
       "Lifetime of a token issued by an exchange, from one second to 30 days; it does not depend on that of the issuer's token.").reloadable(),
     p("Logging", Boolean, "false",
-      "Whether the log has a line about each exchange: the section, the subject, and the reason of each section that did not match.").reloadable(),
+      "Whether the log has a line about each exchange: the section, the subject, and why each section did not match.").reloadable(),
     p("CustomScope", Text, "",
       "Additional permissions.").multi().not_yet(),
     p("NoAutoGroupsScope", Boolean, "false",

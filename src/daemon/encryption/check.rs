@@ -5,7 +5,7 @@ use crate::config::table::Kind;
 use crate::config::{Check, Config, Loaded, ValueForm, Verdict, client_secret, key_file};
 use crate::db::Db;
 
-/// The checks of the key, and of secrets that are not encrypted; each only if there is something to say.
+/// The checks of the key, and of secrets that are not encrypted; each is omitted if it has no findings.
 pub(in crate::daemon) fn run(loaded: &Loaded) -> impl Iterator<Item = Check> {
     key(loaded).into_iter().chain(plain_secrets(loaded))
 }
@@ -20,7 +20,7 @@ fn key(loaded: &Loaded) -> Option<Check> {
     findings.push(match (&config.encryption_key, database_key) {
         (None, None) => return None,
         (None, Some(database_key)) => format!(
-            "there is no encryption key {}, and the database belongs to the key {database_key}; copy it from another \
+            "there is no encryption key at {}, but the database uses the key {database_key}; copy it from another \
              server or restore it from a backup",
             path.display()
         ),

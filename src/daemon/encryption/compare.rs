@@ -10,7 +10,7 @@ use crate::model::fingerprint::Fingerprint;
 /// A key that is not that of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMismatch {
-    /// The server has another key than the database.
+    /// The server has a different key than the database.
     #[error(
         "the encryption key {key} is not the key of this database ({database_key}); restore that key from a \
          backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
@@ -23,7 +23,7 @@ pub enum KeyMismatch {
     },
     /// The server has no key, but the database has encrypted values.
     #[error(
-        "{count} values of the database are encrypted with the key {database_key}, and there is no encryption key {}; copy it \
+        "{count} values of the database are encrypted with the key {database_key}, but there is no encryption key at {}; copy it \
          from another server or restore it from a backup; {}",
         path.display(),
         key_file::steps_if_lost(path)
@@ -126,7 +126,7 @@ async fn check_missing_key(db: &Db, database_key: Fingerprint, path: &Path) -> R
     match db.read(|c| encryption_key::count(c, encryption_key::COLUMNS)).await? {
         0 => {
             tracing::warn!(
-                "there is no encryption key {}, and the database belongs to the key {database_key}; copy it from another \
+                "there is no encryption key at {}, but the database uses the key {database_key}; copy it from another \
                  server or restore it from a backup",
                 path.display()
             );

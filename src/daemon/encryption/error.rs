@@ -27,7 +27,7 @@ pub(in crate::daemon) enum KeyCommandError {
     Mismatch(#[from] KeyMismatch),
     /// The database has another key, which is not on this machine.
     #[error(
-        "no key was created: the database belongs to the encryption key {database_key}, and there is no key {path}; copy that \
+        "no key was created: the database uses the encryption key {database_key}, but there is no key at {path}; copy that \
          key from another server or a backup; {}",
         key_file::steps_if_lost(path.as_ref())
     )]
@@ -39,7 +39,7 @@ pub(in crate::daemon) enum KeyCommandError {
     },
     /// Values of the configuration are encrypted with a key that does not exist.
     #[error(
-        "no key was created: values of the configuration are encrypted, and there is no encryption key {path} to \
+        "no key was created: values of the configuration are encrypted, but there is no encryption key at {path} to \
          decrypt them; copy it from another server or a backup; {}\n  {}",
         key_file::steps_if_lost(path.as_ref()),
         values.join("\n  ")

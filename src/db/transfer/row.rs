@@ -46,7 +46,7 @@ pub enum MalformedRows {
     /// A text that is not UTF-8.
     #[error("a text is not UTF-8")]
     Text,
-    /// A value of another type than its column.
+    /// A value of a different type than its column.
     #[error("column {0} has a value of another type")]
     Column(&'static str),
     /// Bytes remain after the last row.

@@ -12,7 +12,7 @@ use crate::r::bioconductor::Part;
 use crate::serve::difference::{self, Change};
 use crate::serve::{RepoError, Repositories, find};
 
-/// The repositories of a promotion; the same one to go back to one of its snapshots.
+/// The repositories of a promotion; both are the same for a return to one of its snapshots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair<'a> {
     pub(super) from: &'a Repository,
@@ -22,7 +22,7 @@ pub(super) struct Pair<'a> {
 /// The differences between two states of a repository.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The sources, in the order of the new list; then those that leave it.
+    /// The sources, in the order of the new list, then the removed ones.
     pub sources: Vec<SourceChange>,
     /// The packages that differ, by name. Of Bioconductor, those of the release version.
     pub packages: Vec<Change>,
@@ -70,7 +70,7 @@ impl<'a> Pair<'a> {
         }
         if to.changes == ChangePolicy::Any {
             return refusal(format!(
-                "the repository '{0}' takes all changes of its sources, so that a promotion would not last; first run: rspm \
+                "the repository '{0}' accepts all changes of its sources, so that a promotion would not last; first run: rspm \
                  edit repo --name={0} --changes=promotion",
                 to.name
             ));

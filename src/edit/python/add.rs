@@ -79,7 +79,7 @@ pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, 
 /// and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
-/// As [`add`], or a file is of another project than `expected`.
+/// As [`add`], or a file is of a different project than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
     (source, expected): (&str, &str),

@@ -273,7 +273,7 @@ async fn new_definition(
     }
 }
 
-/// Reads the files of a definition, which may have 24 MB: not on an async thread.
+/// Reads the files of a definition, which may be 24 MB in size: not on an async thread.
 async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
     let work = move || -> Result<NewDefinition, RepoError> {
         let named: Vec<NamedFile<'_>> =

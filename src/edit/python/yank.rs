@@ -22,7 +22,7 @@ const MAX_REASON: usize = 500;
 pub struct YankResult {
     /// The transaction; `None` if all files had this mark already.
     pub transaction: Option<TxId>,
-    /// The normal name of the project.
+    /// The normalized name of the project.
     pub project: String,
     /// The names of the selected files.
     pub files: Vec<String>,
@@ -91,7 +91,8 @@ pub async fn set(
 fn check_reason(text: &str) -> Result<String, RepoError> {
     let text = text.trim();
     if text.len() > MAX_REASON || text.chars().any(char::is_control) {
-        let rule = format!("a reason is one line of at most {MAX_REASON} bytes, without control characters");
+        let rule =
+            format!("a reason must be one line of at most {MAX_REASON} bytes, without control characters");
         return Err(RepoError::Invalid(rule));
     }
     Ok(text.to_owned())

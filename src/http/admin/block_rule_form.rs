@@ -27,11 +27,11 @@ const MAX_TEXT: usize = 200;
 pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Rule, Failure> {
     let priority = rule.priority.unwrap_or(DEFAULT_PRIORITY);
     if !(0..=MAX_PRIORITY).contains(&priority) {
-        return Err(bad(format!("the priority is a number from 0 to {MAX_PRIORITY}, not {priority}")));
+        return Err(bad(format!("the priority must be a number from 0 to {MAX_PRIORITY}, not {priority}")));
     }
     let description = rule.description.trim();
     if description.chars().count() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
-        return Err(bad(format!("the description is one line of at most {MAX_DESCRIPTION} characters")));
+        return Err(bad(format!("the description must be one line of at most {MAX_DESCRIPTION} characters")));
     }
     let min_severity = rule.min_severity.map(severity).transpose()?;
     let min_age = rule.min_age.as_deref().map(age).transpose()?;

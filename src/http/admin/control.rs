@@ -200,7 +200,7 @@ fn backup_warning(problem: BackupProblem) -> String {
         }
         BackupProblem::Old(RecordedCommand::Create, place, at) => {
             format!(
-                "the last backup, in {place}, is of {at}; make a new one: rspm backup create --to {place}"
+                "the last backup, in {place}, is from {at}; make a new one: rspm backup create --to {place}"
             )
         }
         BackupProblem::Old(RecordedCommand::Test, place, at) => {

@@ -10,7 +10,7 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::model::time::Timestamp;
 use crate::python::curated::plan::PlanRow;
 
-/// Maximum size of the body, in bytes: the lock files of large projects have 5 MB.
+/// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
 const MAX_DEFINITION: usize = 24 << 20;
 
 /// `POST /sources/{name}/definition`.

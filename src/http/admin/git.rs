@@ -263,7 +263,7 @@ fn wire_credential(credential: &GitCredential, builders: Vec<String>) -> git::Gi
 
 fn kind(text: &str) -> Result<CredentialKind, Failure> {
     CredentialKind::parse(text)
-        .ok_or_else(|| Failure::bad_request("the type of a credential is ssh or https"))
+        .ok_or_else(|| Failure::bad_request("the type of a credential must be ssh or https"))
 }
 
 /// `GET /git-credentials`.

@@ -121,7 +121,7 @@ fn number(text: &str) -> Result<i64, Failure> {
 fn comment(text: &str) -> Result<String, Failure> {
     if text.len() > MAX_COMMENT || text.chars().any(char::is_control) {
         let rule =
-            format!("a comment is one line of at most {MAX_COMMENT} bytes, without control characters");
+            format!("a comment must be one line of at most {MAX_COMMENT} bytes, without control characters");
         return Err(Failure::bad_request(rule));
     }
     Ok(text.trim().to_owned())
@@ -202,7 +202,7 @@ fn opened_sources(catalog: &Catalog, to: &Repository, changes: &[SourceChange]) 
         let private = catalog.repos.iter().find(|repo| repo.authenticated && repo.subscribes_to(id))?;
         let source = catalog.source_by_id(id)?;
         Some(format!(
-            "everyone who reaches the server can read the packages of the source '{}' after this promotion, because '{}' \
+            "everyone who can connect to the server can read the packages of the source '{}' after this promotion, because '{}' \
              requires no token; the authenticated repository '{}' subscribes to it too",
             source.name, to.name, private.name
         ))

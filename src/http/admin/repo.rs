@@ -38,7 +38,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
     }
 }
 
-/// Parses a policy of changes.
+/// Parses a change policy.
 fn policy(text: &str) -> Result<ChangePolicy, Failure> {
     text.parse().map_err(|e: UnknownChangePolicy| Failure::bad_request(e.to_string()))
 }
@@ -120,7 +120,7 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     }
     if changes != ChangePolicy::Any && repo.changes == ChangePolicy::Any.as_str() {
         repo.warnings
-            .push(format!("the repository '{current_name}' has the newest states of its sources now"));
+            .push(format!("the repository '{current_name}' now serves the newest states of its sources"));
     }
     ok(&repo)
 }

@@ -135,9 +135,9 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     match at.filter(|_| seconds > 0) {
         // The end of the year 9999: later times have no RFC 3339 form.
         Some(at) if at < 253_402_300_800 * SECOND => Ok(Timestamp(at)),
-        Some(_) | None => {
-            Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
-        }
+        Some(_) | None => Err(Failure::bad_request(
+            "a token must expire after at least one second and before the year 10000",
+        )),
     }
 }
 
@@ -151,7 +151,7 @@ pub(in crate::http) fn check_lifetime(app: &App, expires_in: Option<i64>) -> Res
     if expires_in.is_none_or(|seconds| u64::try_from(seconds).is_ok_and(|s| s > max.as_secs())) {
         let max = lifetime(max);
         return Err(Failure::bad_request(format!(
-            "tokens of this server live at most {max} ([Authentication] MaxTokenLifetime): --expires={max}"
+            "tokens of this server are valid for at most {max} ([Authentication] MaxTokenLifetime): --expires={max}"
         )));
     }
     Ok(())
@@ -173,7 +173,7 @@ fn text(text: &str, noun: &str, limit: usize) -> Result<String, Failure> {
     let text = text.trim();
     if text.chars().count() > limit || text.chars().any(char::is_control) {
         return Err(Failure::bad_request(format!(
-            "the {noun} of a token is one line of at most {limit} characters, without control characters"
+            "the {noun} of a token must be one line of at most {limit} characters, without control characters"
         )));
     }
     Ok(text.to_owned())

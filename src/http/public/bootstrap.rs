@@ -81,7 +81,7 @@ pub(super) async fn answer(
 fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     let at = seconds.checked_mul(SECOND).and_then(|micros| now.0.checked_add(micros));
     at.filter(|at| seconds > 0 && *at < MAX_TIME).map(Timestamp).ok_or_else(|| {
-        Failure::bad_request("a token expires after at least one second, before the year 10000")
+        Failure::bad_request("a token must expire after at least one second and before the year 10000")
     })
 }
 

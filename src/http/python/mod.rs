@@ -127,7 +127,7 @@ fn format(query: &Query, parts: &Parts) -> SimpleFormat {
     accept::negotiate(Some(&accept), format.as_deref())
 }
 
-/// Returns a redirect: 308 to the address with a trailing slash, 301 to the normal form of a name. The location is
+/// Returns a redirect: 308 to the address with a trailing slash, 301 to the normalized name. The location is
 /// relative, because a proxy may have removed a prefix of the path.
 fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
     let last = address.raw.rsplit('/').next().unwrap_or_default();

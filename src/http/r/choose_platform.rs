@@ -106,9 +106,9 @@ pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform>
     match tree {
         Tree::Source => None,
         Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),
-        Tree::MacOs { flavour, r } => {
+        Tree::MacOs { flavor, r } => {
             let config = app.state.config.load();
-            let folder = flavour.as_ref().map_or("", |flavour| flavour.as_str());
+            let folder = flavor.as_ref().map_or("", |flavor| flavor.as_str());
             let arch = mac_arch(&config.platforms, *r, folder)?;
             Some(Platform { r: *r, target: Target::MacOs, arch })
         }

@@ -25,7 +25,7 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`, and `/client/`, the address of the original: the page of all repositories.
+    /// `/`, and `/client/`, as in Posit Package Manager: the page of all repositories.
     Home,
     /// A page of the manual, by name; its contents without one.
     Manual(String),
@@ -138,7 +138,7 @@ impl Route {
         )
     }
 
-    /// Returns true for what `Authentication.RequireAuthForUI` closes: pages about repositories, and the lists of all
+    /// Returns true for what `Authentication.RequireAuthForUI` restricts: pages about repositories, and the lists of all
     /// repositories and sources.
     #[must_use]
     pub fn is_interface(&self) -> bool {

@@ -40,7 +40,7 @@ pub enum WebPath {
     Downloads(String),
     /// `packages/{name}/news/`: what changed in the versions of a package.
     News(String),
-    /// `packages/{name}/license/`: the text of the licence of a package.
+    /// `packages/{name}/license/`: the text of the license of a package.
     License(String),
     /// `packages/{name}/files/`: the files of a package.
     Files(String),

@@ -66,7 +66,7 @@ pub(super) async fn answer(
 /// Answers with the versions that a repository listed, with the subscriptions of that time.
 ///
 /// # Errors
-/// 404 for another snapshot than `latest`, and for a package that it does not have; failures of the stores.
+/// 404 for a snapshot other than `latest`, and for a package that it does not have; failures of the stores.
 pub(super) async fn of_package(
     context: &Context<'_>,
     package: &str,
@@ -103,7 +103,7 @@ pub(super) async fn of_package(
 /// Answers with the vulnerabilities of the packages of a repository, the last changed first.
 ///
 /// # Errors
-/// 404 for another snapshot than `latest`, failures of the stores.
+/// 404 for a snapshot other than `latest`, failures of the stores.
 pub(super) async fn of_vulnerabilities(
     context: &Context<'_>,
     head: &RequestHead<'_>,

@@ -1,4 +1,4 @@
-//! The files of a package: the list, one of them; of an R package what is new, and the licence.
+//! The files of a package: the list, one of them; of an R package also the news and the license.
 
 use super::context::Context;
 use super::project;
@@ -11,10 +11,10 @@ use crate::serve::python;
 use crate::web::files::{Contents, Distribution, Files, page_of};
 use crate::web::readme::Format;
 
-/// Names of the file that says what is new, the first one that is there.
+/// Names of the file with the news of a package, in order of preference.
 const NEWS: [&str; 7] =
     ["NEWS.md", "inst/NEWS.md", "NEWS", "inst/NEWS", "ChangeLog", "inst/NEWS.Rd", "inst/ChangeLog"];
-/// Names of the file with the text of a licence.
+/// Names of the file with the text of a license.
 const LICENSE: [&str; 8] = [
     "LICENSE.md",
     "LICENSE",
@@ -45,7 +45,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         WebPath::License(_) => (
             "LICENSE",
             owned(&LICENSE),
-            "the package has no file with the text of its licence; its DESCRIPTION names the licence",
+            "the package has no file with the text of its license; its DESCRIPTION names the license",
         ),
         WebPath::File(_, path) => ("Files", vec![path.clone()], "the package has no such file"),
         _ => {

@@ -17,7 +17,7 @@ use crate::python::wheel_name::WheelName;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) project: NormalName,
-    /// The extras in normal form.
+    /// The normalized names of the extras.
     pub(super) extras: Vec<String>,
     pub(super) versions: Specifiers,
     /// Digests of the only files to take; empty for any.

@@ -85,7 +85,7 @@ fn yanks_that_the_first_reading_finds_may_begin_with_it() {
         // The history begins with the reading, or is not visible yet.
         (yanked(None), dated, None),
         (yanked(Some(700)), dated, None),
-        // Later readings give the yanks that they find their own time.
+        // A yank that a later reading finds begins at the time of that reading.
         (yanked(Some(7)), later, None),
     ] {
         let plan = plan(Vec::new(), vec![page_row], instants);
@@ -198,7 +198,7 @@ fn other_bytes_are_another_revision() {
     assert_eq!((file.revision, *from), (1, 199));
 }
 
-/// Lives as the database has them: of each file its facts, begin and end.
+/// Lives as in the database: the facts, the beginning and the end of each file.
 #[derive(Clone, Default)]
 struct Rows {
     files: Vec<KnownFile>,

@@ -42,7 +42,9 @@ pub enum PackageError {
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),
     /// The archive has no folder with metadata, or several.
-    #[error("a wheel has exactly one folder named …-{{version}}.dist-info at its top, this one has {0}")]
+    #[error(
+        "a wheel must have exactly one folder named …-{{version}}.dist-info at its top, this one has {0}"
+    )]
     DistInfo(usize),
     /// The folder with metadata, or the top folder, is that of another package or version.
     #[error("the folder '{folder}' is not that of '{file}'; rename the file, or build the package again")]

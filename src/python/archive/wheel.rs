@@ -19,7 +19,7 @@ use crate::r::zip::{Zip, ZipFormat, ZipMember};
 
 /// Suffix of the folder with metadata.
 const DIST_INFO: &str = ".dist-info";
-/// Maximum size of RECORD, in bytes; that of a wheel of 10,000 files has about 1 MB.
+/// Maximum size of RECORD, in bytes; that of a wheel of 10,000 files is about 1 MB.
 const MAX_RECORD: u64 = 64 << 20;
 
 /// Reads METADATA of a wheel; other members are not read. `file` is the file name.

@@ -11,7 +11,7 @@ use std::fmt;
 use super::name::{BadName, NormalName};
 use crate::model::digest::Sha256;
 
-/// Maximum size of a lock file, in bytes; those of large workspaces have 5 MB.
+/// Maximum size of a lock file, in bytes; those of large workspaces are 5 MB.
 const MAX_FILE: usize = 16 << 20;
 
 /// The tool or standard that defines the format of a lock file.

@@ -8,7 +8,7 @@ use super::name::NormalName;
 use super::version::Version;
 use header::Headers;
 
-/// Maximum size of a metadata file, in bytes; descriptions on PyPI have at most 1 MB.
+/// Maximum size of a metadata file, in bytes; descriptions on PyPI are at most 1 MB.
 pub const MAX_METADATA: u64 = 4 << 20;
 
 /// The metadata of one distribution. Texts are as written, without white space around them; fields with the value

@@ -29,7 +29,7 @@ pub(super) struct RawFile {
     pub(super) requires_python: Option<String>,
     pub(super) core_metadata: MetadataFile,
     pub(super) gpg_sig: Option<bool>,
-    /// The reason of a yanked file, which may be empty.
+    /// The reason for a yanked file, which may be empty.
     pub(super) yanked: Option<String>,
     pub(super) size: Option<u64>,
     pub(super) upload_time: Option<String>,

@@ -1,4 +1,4 @@
-//! The root of an index: the names of all projects, read and written one by one. PyPI's has 900,000 of them.
+//! The root of an index: the names of all projects, read and written one by one. that of PyPI has 900,000 of them.
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
@@ -12,13 +12,13 @@ use super::read::{BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
 
-/// Maximum size of a root, in bytes; PyPI's has 45 MB.
+/// Maximum size of a root, in bytes; that of PyPI is 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
 
 /// A project of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootEntry {
-    /// The normal form.
+    /// The normalized name.
     pub name: NormalName,
     /// The name as the owner writes it.
     pub display: String,

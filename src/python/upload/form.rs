@@ -115,7 +115,7 @@ pub enum BadUpload {
     Digest(&'static str),
     /// The received bytes have a different digest.
     #[error(
-        "the received file has another digest than the field {field} declares ({actual}): the file was changed during the transfer; \
+        "the received file has a different digest than the field {field} declares ({actual}): the file was changed during the transfer; \
          upload it again"
     )]
     OtherDigest {
@@ -325,15 +325,15 @@ mod tests {
             (&[("md5_digest", "00")], "the field md5_digest of the upload is not a digest"),
             (
                 &[("md5_digest", "00000000000000000000000000000000")],
-                "the received file has another digest than the field md5_digest declares (900150983cd24fb0d6963f7d28e17f72)",
+                "the received file has a different digest than the field md5_digest declares (900150983cd24fb0d6963f7d28e17f72)",
             ),
             (
                 &[("sha256_digest", "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319")],
-                "the received file has another digest than the field sha256_digest",
+                "the received file has a different digest than the field sha256_digest",
             ),
             (
                 &[("blake2_256_digest", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")],
-                "the received file has another digest than the field blake2_256_digest",
+                "the received file has a different digest than the field blake2_256_digest",
             ),
         ];
         for (changes, words) in table {

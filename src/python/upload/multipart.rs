@@ -36,7 +36,7 @@ pub struct PartHead {
 pub enum BadForm {
     /// The `Content-Type` is not that of a form.
     #[error(
-        "an upload has the Content-Type multipart/form-data; use twine, uv publish or another upload client"
+        "an upload must have the Content-Type multipart/form-data; use twine, uv publish or another upload client"
     )]
     OtherType,
     /// The boundary is missing, or RFC 2046 does not allow it.

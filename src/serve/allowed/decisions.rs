@@ -28,7 +28,7 @@ pub(super) struct TreePolicy {
     pub(super) repo: Arc<RepoPolicy>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tree: PointTree,
-    /// When the age of releases is measured.
+    /// The time at which the age of releases is measured.
     pub(super) age_at: Timestamp,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct TreePolicy {
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct Decided {
     pub(in crate::serve) release: TreeRelease,
-    /// When its age begins.
+    /// The time from which its age counts.
     pub(in crate::serve) since: Timestamp,
     /// Whether that is the time that upstream claims.
     pub(in crate::serve) is_claim_believed: bool,

@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// The trees of a point under other rules than its own.
+    /// The trees of a point under different rules than its own.
     pub(in crate::serve) fn with_policy(
         state: &State,
         point: &Point,

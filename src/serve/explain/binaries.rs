@@ -318,7 +318,7 @@ fn contrib_tree(platforms: &Platforms, platform: &Platform) -> Tree {
     let folder = folder.and_then(|folder| Tree::macos(folder, *r));
     match target {
         Target::Windows => Tree::Windows { r: *r },
-        Target::MacOs => folder.unwrap_or(Tree::MacOs { flavour: None, r: *r }),
+        Target::MacOs => folder.unwrap_or(Tree::MacOs { flavor: None, r: *r }),
         Target::Linux(_) => Tree::Source,
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn format_time(time: Timestamp) -> String {
 pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     let newest_change = point.modified.map_or_else(
         || "nothing was published yet".to_owned(),
-        |time| format!("its newest change is of {}", format_time(time)),
+        |time| format!("its newest change is from {}", format_time(time)),
     );
     let rule = match snapshot {
         Snapshot::Latest => "the newest published state of every source",

@@ -47,7 +47,7 @@ pub struct ProjectRelease {
 }
 
 impl ProjectRelease {
-    /// Returns the reason of the yank, which may be empty; `None` unless all files are yanked.
+    /// Returns the reason for the yank, which may be empty; `None` unless all files are yanked.
     #[must_use]
     pub fn yanked(&self) -> Option<&str> {
         if self.files.iter().any(|file| file.yanked.is_none()) {

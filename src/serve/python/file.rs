@@ -216,7 +216,7 @@ async fn index_page(
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
-/// days in between have one document. That of PyPI has 45 MB, and clients choose the days. The list of a curated source
+/// days in between have one document. That of PyPI is 45 MB, and clients choose the days. The list of a curated source
 /// only changes with its step.
 ///
 /// # Errors

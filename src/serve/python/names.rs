@@ -20,7 +20,7 @@ const SEQUENTIAL_COMPARISONS: usize = 8;
 /// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
 /// their versions are not in memory.
 pub(in crate::serve) struct ProjectNames {
-    /// The normal names, one after another.
+    /// The normalized names, one after another.
     text: String,
     /// For each project the end of its name in `text`, and the position of its tree.
     entries: Vec<(u32, u32)>,

@@ -130,7 +130,7 @@ pub(in crate::serve) fn index_page(
     Ok(IndexPage { tree: at(seq), latest })
 }
 
-/// Maximum length of the reason of a status, in characters.
+/// Maximum length of the reason for a status, in characters.
 const MAX_REASON: usize = 500;
 
 /// A sequence number before all files.
@@ -166,7 +166,7 @@ pub(in crate::serve) fn listed(
 
 /// A project of the list.
 pub(in crate::serve) struct RootProject {
-    /// The normal name.
+    /// The normalized name.
     pub(in crate::serve) name: Box<str>,
     /// The name as its owner writes it, if it differs.
     pub(in crate::serve) display: Option<Box<str>>,

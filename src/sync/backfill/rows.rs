@@ -22,7 +22,7 @@ pub(super) struct ReleaseIdentity {
     pub(super) stanza: Option<Vec<u8>>,
     /// Its path upstream, relative to `src/contrib`.
     pub(super) locator: String,
-    /// The revision of a new release: how often its version was published before.
+    /// The revision of a new release: the number of times its version was published before.
     pub(super) revision: i64,
 }
 

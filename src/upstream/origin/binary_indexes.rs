@@ -78,7 +78,7 @@ fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
         for (arch, folder) in [(Arch::Arm64, &folders.arm64), (Arch::X86_64, &folders.x86_64)] {
             let tree = match folder.as_deref() {
                 None => None,
-                Some("") => Some(Tree::MacOs { flavour: None, r }),
+                Some("") => Some(Tree::MacOs { flavor: None, r }),
                 Some(folder) => Tree::macos(folder, r),
             };
             if let Some(tree) = tree {

@@ -142,7 +142,7 @@ fn parse_archived(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix(ARCHIVE)?.split_once('/')
 }
 
-/// Returns the output of `write` in a buffer of exact size: a table of CRAN has tens of megabytes.
+/// Returns the output of `write` in a buffer of exact size: a table of CRAN takes tens of megabytes.
 fn to_bytes(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<Bytes, String> {
     struct Length(usize);
     impl Write for Length {

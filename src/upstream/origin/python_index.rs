@@ -26,7 +26,8 @@ const FILES: [(&str, &str); 3] = [
 
 /// Maximum size of a page as sent, in bytes.
 const MAX_PAGE: u64 = 64 << 20;
-/// Maximum size of the list of projects as sent, in bytes; PyPI's has 45 MB, a quarter of it compressed.
+/// Maximum size of the list of projects as sent, in bytes; that of PyPI is 45 MB, or a quarter
+/// of that when compressed.
 const MAX_ROOT: u64 = 256 << 20;
 /// Maximum duration of a request for a page, for which a client waits.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -92,7 +93,7 @@ impl PythonIndex {
         }
     }
 
-    /// Requests the page of a project, by its normal name; conditionally if there is the `ETag` of an earlier response.
+    /// Requests the page of a project, by its normalized name; conditionally if there is the `ETag` of an earlier response.
     /// No retry: a client waits.
     ///
     /// # Errors
@@ -130,8 +131,8 @@ impl PythonIndex {
         }
     }
 
-    /// Requests the file that identifies a bundle. Without an answer, the next request determines it again: the pages
-    /// of a bundle would be missing until the next sync.
+    /// Requests the file that identifies a bundle. Without an answer, nothing is recorded, and the next request
+    /// probes again; otherwise the pages of a bundle would be missing until the next sync.
     async fn probe(&self) -> Result<bool, UpstreamError> {
         if self.transport.directory().is_some() {
             return Ok(false);

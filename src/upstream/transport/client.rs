@@ -79,7 +79,7 @@ impl HttpClient {
             return Ok(client);
         }
         // A host without the ca-certificates package: a mirror over plain HTTP must work there, and the roots of the
-        // Mozilla programme are the ones of that package.
+        // Mozilla program are the ones of that package.
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

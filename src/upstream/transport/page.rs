@@ -166,7 +166,7 @@ async fn page_once(
     let is_gzip = match text(header::CONTENT_ENCODING).map(str::trim) {
         None | Some("" | "identity") => false,
         Some("gzip" | "x-gzip") => true,
-        Some(_) => return Err(target.refusal("has another content encoding than gzip".to_owned())),
+        Some(_) => return Err(target.refusal("has a content encoding other than gzip".to_owned())),
     };
     let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
     let etag = text(header::ETAG).map(str::to_owned);

@@ -104,7 +104,7 @@ pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
             h2 { "Description" }
             (description.render(page))
             h2 { "Visibility" }
-            p.prose { "A hidden repository is in no list. Without a token, everyone who reaches the server can read it." }
+            p.prose { "A hidden repository is in no list. Without a token, everyone who can connect to the server can read it." }
             (visibility.render(page))
             h2 { "Name" }
             p.prose { "The name is part of the address that clients use." }
@@ -129,7 +129,7 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
     )
     .filled(
         "sources",
-        "All sources in their order, with commas",
+        "All sources in the new order, separated by commas",
         Kind::Required(4000),
         &names(repo).join(","),
     );

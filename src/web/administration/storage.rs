@@ -87,7 +87,7 @@ fn waiting(page: &Page, class: &StorageState) -> Markup {
     );
     let [objects, of] = [sweep.objects, sweep.of].map(|n| number(i64::try_from(n).unwrap_or(i64::MAX)));
     html! {
-        h2 { "A sweep of " (name) " waits" }
+        h2 { "The sweep of " (name) " needs confirmation" }
         p.notice { "It would remove " (objects) " of " (of) " objects." }
         (confirm.render(page))
     }

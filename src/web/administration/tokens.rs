@@ -18,10 +18,10 @@ pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> St
         "rspm create token --scope=SCOPE --repos=NAMES --description=TEXT --expires=90d".to_owned(),
     )
     .filled("scope", "Scope", choices(SCOPES), SCOPES[0])
-    .field("objects", "Repositories or sources, with commas; * for all", Kind::Text(4000))
+    .field("objects", "Repositories or sources, separated by commas; * for all", Kind::Text(4000))
     .field("description", "Purpose", Kind::Required(500))
     .field("user", "User", Kind::Text(200))
-    .filled("expires", "Lifetime in days; empty for none", Kind::Text(6), "90");
+    .filled("expires", "Lifetime in days; empty for unlimited", Kind::Text(6), "90");
     page.render(
         "Tokens",
         &html! {

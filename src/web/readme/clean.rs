@@ -76,7 +76,7 @@ const MAX_REPEATED_BYTES: usize = 8 << 20;
 pub struct Links {
     /// The address of the DESCRIPTION, if there is one.
     pub description: Option<String>,
-    /// The address of the page of what is new; empty if there is none.
+    /// The address of the page with the news of the package; empty if there is none.
     pub news: String,
 }
 

@@ -17,7 +17,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
             .snippet("R", format!("BiocManager::install(version = \"{version}\")"))
             .snippet("Test it", r::check_command(setup, &software)),
         Client::new("rstudio", "RStudio, Positron, VS Code")
-            .remark("All start R, which reads ~/.Rprofile. One version of Bioconductor for all sessions:")
+            .remark("These programs start R, which reads ~/.Rprofile. One version of Bioconductor for all sessions:")
             .snippet("~/.Rprofile", options.clone())
             .snippet("~/.Renviron", format!("R_BIOC_VERSION={version}")),
         Client::new("renv", "renv").snippet(

@@ -10,7 +10,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
         Client::new("pip", "pip").snippet("Command line", format!("pip config set global.index-url {url}"));
     if let Some(host) = host {
         pip = pip
-            .remark("The address is not encrypted; pip accepts that only for trusted hosts:")
+            .remark("The connection is not encrypted; pip accepts that only for trusted hosts:")
             .snippet("Command line", format!("pip config set global.trusted-host {host}"));
     }
     let pip = pip

@@ -30,7 +30,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
         Client::new("renv", "renv")
             .remark("For a new project, in R; renv.lock then names this address.")
             .snippet("R", format!("renv::init(repos = c(CRAN = \"{url}\"))"))
-            .remark("For a project that exists:")
+            .remark("For an existing project:")
             .snippet("R", format!("options(repos = c(CRAN = \"{url}\"))\nrenv::snapshot()"))
             .remark("To restore any lockfile from this repository, regardless of the repositories that it names:")
             .snippet(".Rprofile", format!("options(renv.config.repos.override = c(CRAN = \"{url}\"))")),

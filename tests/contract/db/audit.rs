@@ -166,7 +166,7 @@ fn a_replaced_trail_is_found_by_a_row_recorded_elsewhere(db: &mut TestDb) {
     });
     assert_eq!(verify(db).problems, Vec::<String>::new(), "the trail is consistent");
     let problems = with_known(db, known);
-    assert!(problems[0].starts_with("row 2 has another digest than the given one"), "{problems:?}");
+    assert!(problems[0].starts_with("row 2 has a different digest than the given one"), "{problems:?}");
     assert_eq!(with_known(db, (9, recorded.sha256)), ["there is no row 9"]);
 }
 

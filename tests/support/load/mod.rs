@@ -57,8 +57,8 @@ pub(crate) struct Client {
     pub(crate) file: ExpectedFile,
     /// Time between an answer and the next request.
     pub(crate) pause: Duration,
-    /// Whether `pause` is the time between the begins of two requests, so that the clients have a common rate as long
-    /// as each answer comes within it. A late request does not move the following ones.
+    /// Whether `pause` is the time between the starts of two requests, so that the clients have a common rate as long
+    /// as each answer arrives within it. A late request does not move the following ones.
     pub(crate) is_paced: bool,
 }
 

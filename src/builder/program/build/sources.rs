@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use tar::{Builder, Header};
 
-    /// Unpacks entries of type, path, link and content; returns the reason of a failure.
+    /// Unpacks entries of type, path, link and content; returns the reason for a failure.
     fn unpack_entries(entries: &[(EntryType, &str, &str, &str)]) -> Result<tempfile::TempDir, String> {
         let mut tar = Builder::new(tempfile::tempfile().unwrap());
         for (kind, path, link, content) in entries {

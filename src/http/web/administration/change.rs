@@ -66,7 +66,7 @@ pub(super) fn done_text(name: &str) -> Option<&'static str> {
         "renamed" => Some("Renamed."),
         "deleted" => Some("Deleted."),
         "changed" => Some("Changed."),
-        "opened" => Some("Changed. Everyone who reaches the server can read these packages now."),
+        "opened" => Some("Changed. Everyone who can connect to the server can read these packages now."),
         "started" => Some("The job was started; the page of jobs shows its progress and its result."),
         "revoked" => Some("Revoked."),
         _ => None,
@@ -269,7 +269,10 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
             let days = match text(form, "expires") {
                 "" => None,
                 days => Some(days.parse::<u32>().map_err(|_| {
-                    invalid("expires", "the lifetime is a number of days, such as 90; empty for none")
+                    invalid(
+                        "expires",
+                        "enter a number of days, such as 90, or nothing for an unlimited lifetime",
+                    )
                 })?),
             };
             let objects: Vec<&str> =

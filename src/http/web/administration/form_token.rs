@@ -1,4 +1,4 @@
-//! The defence of forms against requests that pages of other sites send (cross-site request forgery): the browser says
+//! The defense of forms against requests that pages of other sites send (cross-site request forgery): the browser says
 //! that a page of this server sends the form, and the form has a token that only a page for this client has.
 
 use std::sync::LazyLock;
@@ -21,7 +21,7 @@ static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secr
 
 /// Returns the token of a client: a digest of its secrets, the session or the password, so that it ends with them.
 /// SECURITY: pages with it are not compressed, because the size of a compressed page would disclose it piece by piece to
-/// who can choose another part of the page.
+/// anyone who can choose another part of the page.
 pub(super) fn of(headers: &HeaderMap) -> String {
     let field = |value: Option<&http::HeaderValue>| {
         value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()
@@ -45,7 +45,7 @@ pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> 
     if auth::digest(sent) == auth::digest(&of(headers)) {
         return Ok(());
     }
-    Err(refusal("the form is of another session or has expired; open the page again"))
+    Err(refusal("the form belongs to another session or has expired; open the page again"))
 }
 
 /// Checks that a page of this server sends a form.
@@ -67,7 +67,7 @@ pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), 
     Err(refusal("the form must be sent from a page of this server"))
 }
 
-/// Whether the browser says so; `address` is `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS, and to this
+/// Whether the browser states that a page of this server sent the request; `address` is `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS, and to this
 /// machine; otherwise the host of `Origin` must be that of the address, or of the request.
 fn is_own_page(address: Option<&str>, headers: &HeaderMap) -> bool {
     if field(headers, "sec-fetch-site").is_some() || address.is_some() {

@@ -26,7 +26,7 @@ pub(super) struct View<'a> {
     pub(super) root: Root,
     /// The token of its forms; `None` if it has none.
     pub(super) form_token: Option<String>,
-    /// What was done before.
+    /// The action that was just completed.
     pub(super) done: Option<&'static str>,
     /// The form that was refused.
     pub(super) rejected: Option<Rejected>,

@@ -112,6 +112,9 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
+    /// Create URLs of repositories in fixed states
+    #[command(subcommand)]
+    Url(super::url::UrlCommand),
     /// Give a repository the state of another one: plan, request, approve
     Promote(super::promote::Promote),
     /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
@@ -132,6 +135,8 @@ pub enum Command {
     /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
+    /// Remove stored files that are fetched again on request
+    Evict(super::evict::EvictArgs),
     /// Make, verify, test and restore backups
     #[command(subcommand)]
     Backup(super::backup::BackupCommand),
@@ -713,6 +718,12 @@ mod tests {
             "rspm backup verify --from=/srv/backups --at=2026-11-20 --subset=8/8",
             "rspm backup restore --force",
             "rspm backup prune --keep-daily=7 --keep-weekly=5 --dry-run",
+            "rspm url create --repo=prod",
+            "rspm url create --repo=bioc@3.20 --date=2026-11-20 --lock",
+            "rspm url create --repo=prod --snapshot=cran:2026-11-20 --snapshot=team:7 --no-alias",
+            "rspm evict",
+            "rspm evict --type=sweep --dry-run",
+            "rspm evict --type clear --no-wait --quiet",
             "rspm scrub",
             "rspm scrub --class=cran,packages --subset=3/8 --rate=100MB --repair",
             "rspm scrub --max-duration=2h -o json",
@@ -756,6 +767,9 @@ mod tests {
             "rspm backup verify --subset=0/8",
             "rspm backup verify --subset=1/8 --full",
             "rspm backup prune",
+            "rspm url create",
+            "rspm url create --repo=prod --snapshot=cran",
+            "rspm evict --type=all",
             "rspm scrub --database --repair",
             "rspm scrub --quick --rate=1MB",
             "rspm scrub --subset=9/8",

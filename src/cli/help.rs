@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Packages", &["add", "update", "remove", "yank", "unyank", "sync", "backfill", "explain"]),
     (
         "Sources and repositories",
-        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder", "test"],
+        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder", "url", "test"],
     ),
     ("Git builders", &["import", "run", "rerun", "logs"]),
     (
@@ -28,6 +28,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "config",
             "cluster",
             "storage",
+            "evict",
             "scrub",
             "backup",
             "repair",

@@ -15,6 +15,7 @@ pub mod csv_records;
 mod curated;
 pub mod encrypt;
 pub mod error;
+pub mod evict;
 pub mod explain;
 pub mod git;
 pub mod git_args;
@@ -49,6 +50,7 @@ pub mod token;
 mod tokens_file;
 mod units;
 mod unsupported;
+pub mod url;
 pub mod yank;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -340,6 +342,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(command) => logs::run(client, output, command).await,
+        Command::Url(command) => url::run(client, output, command).await,
+        Command::Evict(args) => evict::run(client, output, args).await,
         Command::Scrub(args) => scrub::run(client, output, args).await,
         Command::Storage(command) => storage::run(client, output, command).await,
         Command::Status => control::status(client, output).await,

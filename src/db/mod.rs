@@ -11,6 +11,7 @@ pub mod binary;
 pub mod binary_list;
 pub mod bioconductor;
 pub mod blob;
+pub mod blob_access;
 pub mod block_rule;
 mod checkpoint;
 pub mod clock;
@@ -79,6 +80,7 @@ pub mod tree;
 pub mod tx;
 pub mod upload;
 pub mod upstream;
+pub mod url_alias;
 pub mod used_proof;
 mod workers;
 

@@ -83,6 +83,8 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("storage adopt", "", Remote),
     ("storage sweep", "--no-wait", Remote),
     ("storage restore", "", Remote),
+    ("url create", "--repo=prod --lock", Remote),
+    ("evict", "--dry-run", Remote),
     ("scrub", "--quick --no-wait", Remote),
     ("list license-types", "--current", Remote),
     ("create metadata", "--package-name=alpha --key=a --value=b", Remote),

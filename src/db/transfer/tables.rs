@@ -220,6 +220,7 @@ pub const TABLES: &[Table] = &[
     core("job_run", 1, &[
         text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
     ]).since(24),
+    core("blob_access", 1, &[text("sha256"), int("day")]).since(25),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

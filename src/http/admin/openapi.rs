@@ -10,7 +10,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
-    distribution, error, explain, git, job, license, log, metadata as metadata_types, package, promotion,
+    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types, package, promotion,
     repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
@@ -52,6 +52,13 @@ const TABLE: &[Row] = &[
         "Unsubscribe from a source; with the parameter version, for that version of Bioconductor only",
         None,
         Some("Repo"),
+    ),
+    (
+        HttpMethod::Post,
+        "/repos/{name}/urls",
+        "Return the URL of a repository in a fixed state, and create it if no day and no transaction names the state",
+        Some("CreateUrl"),
+        Some("FixedUrl"),
     ),
     (
         HttpMethod::Post,
@@ -200,6 +207,20 @@ const TABLE: &[Row] = &[
         "Restore removed objects from the trash",
         Some("StorageSelection"),
         Some("Job"),
+    ),
+    (
+        HttpMethod::Post,
+        "/evict",
+        "Remove stored files that are fetched again on request; attaches to a running eviction of the same files",
+        Some("StartEviction"),
+        Some("Job"),
+    ),
+    (
+        HttpMethod::Get,
+        "/evict/{job}",
+        "Show the result of the eviction that ran as this job; the last eight results are kept",
+        None,
+        Some("Eviction"),
     ),
     (
         HttpMethod::Post,
@@ -369,6 +390,10 @@ pub fn document() -> OpenApi {
         .with::<repo::EditRepo>()
         .with::<repo::Subscribe>()
         .with::<repo::Reorder>()
+        .with::<fixed_url::CreateUrl>()
+        .with::<fixed_url::FixedUrl>()
+        .with::<eviction::StartEviction>()
+        .with::<eviction::Eviction>()
         .with::<scrub::StartScrub>()
         .with::<scrub::Scrub>()
         .with::<storage::AdoptedStorage>()

@@ -217,6 +217,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Subscribe(_)
         | DataRoute::ReorderSources(_)
         | DataRoute::Unsubscribe(_, _)
+        | DataRoute::CreateUrl(_)
         | DataRoute::BlockRules
         | DataRoute::CreateBlockRules
         | DataRoute::EditBlockRule(_)
@@ -245,6 +246,8 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::AdoptStorage
         | DataRoute::SweepStorage
         | DataRoute::RestoreStorage
+        | DataRoute::StartEviction
+        | DataRoute::Eviction(_)
         | DataRoute::StartScrub
         | DataRoute::Scrub(_)
         | DataRoute::Jobs

@@ -33,7 +33,7 @@ impl Match {
     /// Returns true if a scope permits changes.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.scopes.iter().any(|scope| scope.kind != ScopeKind::ReposRead)
+        self.scopes.iter().any(|scope| !scope.kind.is_read_only())
     }
 }
 

@@ -70,6 +70,12 @@ pub const fn promote_repository(name: &str) -> Access<'_> {
     Access { action: Action::Promote, target: Target::Repository(name) }
 }
 
+/// Changes block rules.
+#[must_use]
+pub const fn change_blocklist() -> Access<'static> {
+    server(Action::ChangeBlocklist)
+}
+
 /// Requires an administrator.
 #[must_use]
 pub const fn administer() -> Access<'static> {
@@ -211,6 +217,14 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Promotion(_)
         | DataRoute::ApprovePromotion(_)
         | DataRoute::RejectPromotion(_) => server(Action::Promote),
+        // A test also reads the repository, which the handler checks.
+        DataRoute::BlockRules | DataRoute::TestBlockRules => server(Action::ReadBlocklist),
+        DataRoute::CreateBlockRules | DataRoute::EditBlockRule(_) | DataRoute::DeleteBlockRules => {
+            server(Action::ChangeBlocklist)
+        }
+        DataRoute::Metadata | DataRoute::SetMetadata | DataRoute::DeleteMetadata => {
+            server(Action::ManageMetadata)
+        }
         DataRoute::CreateRepo
         | DataRoute::EditRepo(_)
         | DataRoute::DeleteRepo(_)
@@ -218,11 +232,6 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::ReorderSources(_)
         | DataRoute::Unsubscribe(_, _)
         | DataRoute::CreateUrl(_)
-        | DataRoute::BlockRules
-        | DataRoute::CreateBlockRules
-        | DataRoute::EditBlockRule(_)
-        | DataRoute::DeleteBlockRules
-        | DataRoute::TestBlockRules
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken
@@ -239,9 +248,6 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::StartBackfill
         | DataRoute::StopBackfill(_)
         | DataRoute::LicenseTypes
-        | DataRoute::Metadata
-        | DataRoute::SetMetadata
-        | DataRoute::DeleteMetadata
         | DataRoute::Storage
         | DataRoute::AdoptStorage
         | DataRoute::SweepStorage

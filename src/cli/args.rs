@@ -309,6 +309,9 @@ pub enum Remove {
 pub enum Config {
     /// Set the level of the server log
     Log(ConfigLog),
+    /// Write debug events of single regions to the server log
+    #[command(subcommand)]
+    Debug(super::debug_log::DebugCommand),
 }
 
 /// Flags of `offline`.
@@ -709,6 +712,10 @@ mod tests {
             "rspm cluster offline --timeout=60 --nodes=nodeA,nodeB",
             "rspm cluster online --nodes=*",
             "rspm config log --level=debug",
+            "rspm config debug logger activate git sync",
+            "rspm config debug logger deactivate git",
+            "rspm config debug logger show",
+            "rspm config debug logger show git --show-disabled",
             "rspm --config /etc/x.gcfg check-config",
             "rspm storage list",
             "rspm storage adopt --class=cran,packages",
@@ -767,6 +774,7 @@ mod tests {
             "rspm backup verify --subset=0/8",
             "rspm backup verify --subset=1/8 --full",
             "rspm backup prune",
+            "rspm config debug logger activate",
             "rspm url create",
             "rspm url create --repo=prod --snapshot=cran",
             "rspm evict --type=all",

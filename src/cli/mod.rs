@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod control;
 pub mod csv_records;
 mod curated;
+pub mod debug_log;
 pub mod encrypt;
 pub mod error;
 pub mod evict;
@@ -358,6 +359,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
             cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
         }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
+        Command::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
         // Handled in `run`, without a server or before it is known.
         Command::CheckConfig
         | Command::Login(_)

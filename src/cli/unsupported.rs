@@ -20,7 +20,6 @@ const CURATED: &str = "curated CRAN sources and CRAN snapshots are not in this v
                        repository (/prod/2026-11-20) freezes its contents";
 const CLEAR: &str =
     "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
-const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
@@ -55,7 +54,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "git-url", GIT_URL, Page::GIT),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
-    command(&["config", "debug"], AREAS, Page::LOGGING),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
     command(&["air-gap"], AIR_GAP, Page::AIR_GAPPED),
 ];
@@ -132,8 +130,8 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(row("schedule --type=sweep"), some("rspm schedule"));
-        assert_eq!(row("-c /x/rstudio-pm.gcfg config -o json debug"), some("rspm config debug"));
-        assert_eq!(row("help config debug"), some("rspm config debug"));
+        assert_eq!(row("-c /x/rstudio-pm.gcfg air-gap -o json"), some("rspm air-gap"));
+        assert_eq!(row("help air-gap"), some("rspm air-gap"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
             some("rspm create source --snapshot")

@@ -263,6 +263,7 @@ async fn evict_object(
             return Ok(());
         }
         remove(state, &key).await?;
+        tracing::debug!(object = %key, bytes = blob.size, "evicted an object");
         upkeep.fetches.integrity.remove(&key);
     }
     result.files += 1;

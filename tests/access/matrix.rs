@@ -223,6 +223,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/offline", Machine),
     ("POST", "/__api__/admin/v1/reload", Administer),
     ("PUT", "/__api__/admin/v1/log/level", Administer),
+    ("GET", "/__api__/admin/v1/log/regions", Administer),
+    ("PUT", "/__api__/admin/v1/log/regions", Administer),
     ("POST", "/__api__/admin/v1/log/reopen", Machine),
     // The admin API: data.
     ("GET", "/__api__/admin/v1/sources", AnyToken),

@@ -4,6 +4,8 @@ mod access;
 mod backfill;
 mod bad_packages;
 mod block_rules;
+mod debug_regions;
+mod fixed_urls;
 mod license_types;
 mod metadata;
 mod packages;

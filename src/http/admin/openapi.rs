@@ -160,6 +160,20 @@ const TABLE: &[Row] = &[
         Some("LogLevel"),
     ),
     (
+        HttpMethod::Get,
+        "/log/regions",
+        "List the regions whose debug events can be written to the server log",
+        None,
+        Some("[DebugRegion]"),
+    ),
+    (
+        HttpMethod::Put,
+        "/log/regions",
+        "Write the debug events of regions to the server log, or no longer, until the next start or reload",
+        Some("SetDebugRegions"),
+        Some("[DebugRegion]"),
+    ),
+    (
         HttpMethod::Post,
         "/log/reopen",
         "Reopen the log files after a rotation; responds when the old files are no longer written",
@@ -361,6 +375,8 @@ pub fn document() -> OpenApi {
         .with::<control::GoOffline>()
         .with::<control::Reload>()
         .with::<control::LogLevel>()
+        .with::<control::DebugRegion>()
+        .with::<control::SetDebugRegions>()
         .with::<log::ReopenResult>()
         .with::<distribution::Distribution>()
         .with::<explain::Explanation>()

@@ -162,7 +162,11 @@ pub fn admin_access(route: &AdminRoute) -> Access<'_> {
 
 fn control_access(route: &ControlRoute) -> Access<'_> {
     match route {
-        ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => server(Action::Administer),
+        ControlRoute::Status
+        | ControlRoute::Reload
+        | ControlRoute::LogLevel
+        | ControlRoute::DebugRegions
+        | ControlRoute::SetDebugRegions => server(Action::Administer),
         ControlRoute::Nodes
         | ControlRoute::NodesOnline
         | ControlRoute::NodesOffline

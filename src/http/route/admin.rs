@@ -25,6 +25,8 @@ routes! {
         POST ["offline"] => Offline,
         POST ["reload"] => Reload,
         PUT ["log", "level"] => LogLevel,
+        GET ["log", "regions"] => DebugRegions,
+        PUT ["log", "regions"] => SetDebugRegions,
         POST ["log", "reopen"] => ReopenLogs,
     }
 }
@@ -144,6 +146,8 @@ mod tests {
             ("POST", "offline", ControlRoute::Offline),
             ("POST", "reload", ControlRoute::Reload),
             ("PUT", "log/level", ControlRoute::LogLevel),
+            ("GET", "log/regions", ControlRoute::DebugRegions),
+            ("PUT", "log/regions", ControlRoute::SetDebugRegions),
             ("POST", "log/reopen", ControlRoute::ReopenLogs),
         ];
         let data = [

@@ -123,7 +123,10 @@ mod tests {
     fn a_text_without_objects_or_with_an_unknown_word_is_refused() {
         assert_eq!(named_scopes("repos:read"), [Err(BadNamedScope::NoObjects(ScopeKind::ReposRead))]);
         assert_eq!(named_scopes("repos:read:"), [Err(BadNamedScope::NoObjects(ScopeKind::ReposRead))]);
-        assert_eq!(named_scopes("global:admin:*"), [Err(BadNamedScope::SurplusObjects(ScopeKind::GlobalAdmin))]);
+        assert_eq!(
+            named_scopes("global:admin:*"),
+            [Err(BadNamedScope::SurplusObjects(ScopeKind::GlobalAdmin))]
+        );
         for bad in ["x", "repos", "REPOS:READ:*", "repos:write:*", "metadata:read"] {
             assert!(matches!(named_scopes(bad).as_slice(), [Err(BadNamedScope::Word(_))]), "{bad}");
         }

@@ -242,7 +242,8 @@ mod tests {
     fn block_rules_and_metadata_require_their_scope() {
         let grant = |scope| Grant::new(vec![scope]);
         let scopes = [Scope::BlocklistRead, Scope::BlocklistAdmin, Scope::MetadataAdmin, Scope::GlobalAdmin];
-        let actions = [Action::ReadBlocklist, Action::ChangeBlocklist, Action::ManageMetadata, Action::Administer];
+        let actions =
+            [Action::ReadBlocklist, Action::ChangeBlocklist, Action::ManageMetadata, Action::Administer];
         let permitted = |actor| actions.map(|action| permit(actor, action, Object::Server).is_ok());
         let expected = [
             [true, false, false, false],

@@ -182,10 +182,9 @@ impl Grant {
                 repositories.contains(&repository)
             }
             Scope::GlobalAdmin => true,
-            Scope::SourcesWrite(_)
-            | Scope::BlocklistRead
-            | Scope::BlocklistAdmin
-            | Scope::MetadataAdmin => false,
+            Scope::SourcesWrite(_) | Scope::BlocklistRead | Scope::BlocklistAdmin | Scope::MetadataAdmin => {
+                false
+            }
         };
         self.scopes.iter().any(reads)
     }

@@ -101,7 +101,9 @@ pub fn resolve(
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some());
     Ok(Point {
         repo: repo.id,
-        open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end) || !states.iter().all(|state| state.is_final),
+        open: !catalog.is_closed(end)
+            || !catalog.is_closed(list.list_end)
+            || !states.iter().all(|state| state.is_final),
         modified: (!has_times).then(|| newest_at.max(list.step.at)),
         trees: states.into_iter().map(|state| state.tree).collect(),
     })
@@ -362,10 +364,9 @@ fn unresolved_reason(
     end: Timestamp,
 ) -> Unresolved {
     let has_state = |end: Timestamp| {
-        list_at(repo, end)
-            .is_some_and(|list| {
-                !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
-            })
+        list_at(repo, end).is_some_and(|list| {
+            !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
+        })
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);

@@ -267,6 +267,8 @@ pub enum List {
     Promotions(super::promote::ListPromotions),
     /// List block rules in the order in which they are compared
     BlocklistRules,
+    /// Count the requests that block rules refused
+    Blocked(super::blocked::ListBlocked),
     /// List the packages of a source or a repository
     Packages(ListPackages),
     /// List the binaries of a package
@@ -728,6 +730,7 @@ mod tests {
             "rspm url create --repo=prod",
             "rspm url create --repo=bioc@3.20 --date=2026-11-20 --lock",
             "rspm url create --repo=prod --snapshot=cran:2026-11-20 --snapshot=team:7 --no-alias",
+            "rspm list blocked --since=2026-11-20",
             "rspm evict",
             "rspm evict --type=sweep --dry-run",
             "rspm evict --type clear --no-wait --quiet",

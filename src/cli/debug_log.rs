@@ -60,9 +60,8 @@ pub async fn run(client: &Client, output: &Output, command: DebugCommand) -> Res
         LoggerCommand::Show(args) => (client.get("/log/regions").await?, args),
     };
     for name in &shown.regions {
-        Region::parse(name).map_err(|error| {
-            CliError::refused(format!("there is no region '{name}': a region {error}"))
-        })?;
+        Region::parse(name)
+            .map_err(|error| CliError::refused(format!("there is no region '{name}': a region {error}")))?;
     }
     let is_shown = |region: &&DebugRegion| {
         let is_named = shown.regions.iter().any(|name| name.eq_ignore_ascii_case(&region.name));

@@ -13,8 +13,10 @@ use crate::api::job::Job;
 
 /// Flags of `evict`.
 #[derive(Debug, Args)]
-#[command(after_help = "Only files that a mirror has are evicted. They are fetched again on the next request, with the \
-                        same bytes.\nExample: rspm evict --type=clear --dry-run")]
+#[command(
+    after_help = "Only files that a mirror has are evicted. They are fetched again on the next request, with the \
+                        same bytes.\nExample: rspm evict --type=clear --dry-run"
+)]
 pub struct EvictArgs {
     /// The files
     #[arg(long = "type", value_enum, default_value = "normal", ignore_case = true, value_name = "TYPE")]

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod block_rule;
+pub mod blocked;
 pub mod bootstrap;
 pub mod check;
 pub mod client;
@@ -310,6 +311,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
         Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
         Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Command::List { list: Some(List::Blocked(args)) } => blocked::list(client, output, args).await,
         Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
         Command::Verify => token::verify(client, output).await,
         Command::Audit(command) => audit::run(client, output, command).await,

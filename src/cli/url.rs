@@ -74,7 +74,9 @@ pub async fn run(client: &Client, output: &Output, command: UrlCommand) -> Resul
     let body = CreateUrl {
         version,
         date: args.date,
-        snapshots: snapshots.map(|SourceState { source, snapshot }| SourceSnapshot { source, snapshot }).collect(),
+        snapshots: snapshots
+            .map(|SourceState { source, snapshot }| SourceSnapshot { source, snapshot })
+            .collect(),
         lock: args.lock,
         no_alias: args.no_alias,
     };
@@ -96,10 +98,7 @@ mod tests {
     #[test]
     fn a_source_and_its_state_are_separated_by_the_first_colon() {
         let state = "cran:2026-11-20".parse::<SourceState>();
-        assert_eq!(
-            state,
-            Ok(SourceState { source: "cran".to_owned(), snapshot: "2026-11-20".to_owned() })
-        );
+        assert_eq!(state, Ok(SourceState { source: "cran".to_owned(), snapshot: "2026-11-20".to_owned() }));
         for bad in ["", "cran", "cran:", ":2026-11-20"] {
             assert!(bad.parse::<SourceState>().is_err(), "{bad}");
         }

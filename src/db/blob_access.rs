@@ -9,7 +9,8 @@ use crate::model::time::Timestamp;
 pub fn record(c: &mut dyn Conn, accesses: &[(Sha256, i64)]) -> Result<(), DbError> {
     const RECORD: &str = "INSERT INTO blob_access (sha256, day) SELECT sha256, CAST($1 AS BIGINT) FROM blob WHERE sha256 = $2 \
         ON CONFLICT (sha256) DO UPDATE SET day = excluded.day WHERE blob_access.day < excluded.day";
-    let row = |(digest, day): &(Sha256, i64)| -> Vec<Value> { vec![(*day).into(), digest.to_string().into()] };
+    let row =
+        |(digest, day): &(Sha256, i64)| -> Vec<Value> { vec![(*day).into(), digest.to_string().into()] };
     let rows: Vec<Vec<Value>> = accesses.iter().map(row).collect();
     c.execute_many(RECORD, &rows).map(drop)
 }

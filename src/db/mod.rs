@@ -13,6 +13,7 @@ pub mod bioconductor;
 pub mod blob;
 pub mod blob_access;
 pub mod block_rule;
+pub mod blocked_request;
 mod checkpoint;
 pub mod clock;
 pub mod clock_difference;

@@ -52,8 +52,11 @@ pub fn create(c: &mut dyn Conn, alias: &UrlAlias, actor: &str, now: Timestamp) -
     const TREE: &str = "INSERT INTO url_alias_tree (token, tree_id, seq) VALUES ($1, CAST($2 AS BIGINT), \
         CAST($3 AS BIGINT))";
     let number = ids::reserve(c, ids::Sequence::UrlAlias, 1)?;
-    let name = Alias::new(now.day(), number)
-        .ok_or(DbError::Shape { column: 0, found: "a larger number", expected: "at most nine digits" })?;
+    let name = Alias::new(now.day(), number).ok_or(DbError::Shape {
+        column: 0,
+        found: "a larger number",
+        expected: "at most nine digits",
+    })?;
     let token = name.to_string();
     let params = [
         token.as_str().into(),

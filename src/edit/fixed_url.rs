@@ -151,7 +151,9 @@ fn wanted_state(
         let end = resolve::snapshot_end(catalog, repo, *snapshot, now)?;
         let states = states(catalog, repo.id, entries, end, request);
         if states.is_empty() {
-            return Err(RepoError::NotFound(format!("the source '{name}' has no state as old as {snapshot}")));
+            return Err(RepoError::NotFound(format!(
+                "the source '{name}' has no state as old as {snapshot}"
+            )));
         }
         trees.extend(states);
     }

@@ -156,7 +156,8 @@ mod tests {
     }
 
     fn unwritten(accesses: &Accesses) -> Vec<(Sha256, i64)> {
-        let mut rows: Vec<_> = accesses.shards.iter().flat_map(|shard| shard.lock().unwritten.clone()).collect();
+        let mut rows: Vec<_> =
+            accesses.shards.iter().flat_map(|shard| shard.lock().unwritten.clone()).collect();
         rows.sort_unstable();
         rows
     }

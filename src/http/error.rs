@@ -27,6 +27,8 @@ pub struct Failure {
     pub hint: Option<Box<str>>,
     /// Detail for the logs, if there is more than the phrase.
     pub detail: Option<Box<str>>,
+    /// The release that a block rule forbids.
+    pub blocked: Option<Box<BlockedRelease>>,
     /// `payload` of the JSON form: details for programs.
     pub payload: Option<Box<serde_json::Value>>,
 }
@@ -42,6 +44,7 @@ impl Failure {
             retry_after: None,
             allow: None,
             challenge: None,
+            blocked: None,
             payload: None,
             detail: None,
             hint: None,
@@ -93,6 +96,7 @@ impl Failure {
         let BlockedRelease { rule, reason, allowed, .. } = blocked;
         let payload = serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed });
         Failure {
+            blocked: Some(Box::new(blocked.clone())),
             payload: Some(Box::new(payload)),
             ..Failure::new(StatusCode::FORBIDDEN, Code::Blocked, blocked.to_string())
         }
@@ -101,8 +105,7 @@ impl Failure {
     /// The reason of [`Failure::blocked`].
     #[must_use]
     pub fn block_reason(&self) -> Option<&str> {
-        let payload = self.payload.as_ref().filter(|_| self.code == Code::Blocked)?;
-        payload.get("reason")?.as_str()
+        self.blocked.as_ref().map(|blocked| blocked.reason.as_str())
     }
 
     /// Returns a 404.

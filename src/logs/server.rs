@@ -139,8 +139,7 @@ impl ServerLog {
         }
         let zone = TimeZone::system();
         let outputs = Outputs { format: logging.format, zone, destinations, startup_events: None };
-        let selection =
-            Selection { level: logging.level, regions: logging.debug.iter().copied().collect() };
+        let selection = Selection { level: logging.level, regions: logging.debug.iter().copied().collect() };
         (ServerLogSettings { outputs, selection }, errors)
     }
 

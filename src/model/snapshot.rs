@@ -107,7 +107,10 @@ mod tests {
         let alias = Alias::new("2026-11-24".parse().expect("a day"), 7).expect("small");
         assert_eq!("2026-11-24-000007".parse(), Ok(Snapshot::Alias(alias)));
         assert_eq!(Snapshot::Alias(alias).to_string(), "2026-11-24-000007");
-        assert_eq!("2026-11-24-1234567".parse::<Alias>().map(|alias| alias.to_string()), Ok("2026-11-24-1234567".to_owned()));
+        assert_eq!(
+            "2026-11-24-1234567".parse::<Alias>().map(|alias| alias.to_string()),
+            Ok("2026-11-24-1234567".to_owned())
+        );
         let day = Snapshot::Date("2022-08-01".parse().expect("a day"));
         assert_eq!("2022-08-01".parse(), Ok(day));
         assert_eq!("2022-08-01+Y3JhbiwyOjQ1MjYyMTU7RTY0MEEyRTM".parse(), Ok(day));
@@ -115,8 +118,22 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_a_snapshot() {
-        for bad in ["", "Latest", "2022-13-01", "2022-08", "-1", "+5", "9999999999999999999", "2022-08-01x", "2022-08-01-", "2022-08-01-00007",
-            "2022-08-01-0000007", "2022-08-01-1234567890", "2022-08-01-00000a", "2022-13-01-000007"] {
+        for bad in [
+            "",
+            "Latest",
+            "2022-13-01",
+            "2022-08",
+            "-1",
+            "+5",
+            "9999999999999999999",
+            "2022-08-01x",
+            "2022-08-01-",
+            "2022-08-01-00007",
+            "2022-08-01-0000007",
+            "2022-08-01-1234567890",
+            "2022-08-01-00000a",
+            "2022-13-01-000007",
+        ] {
             assert!(bad.parse::<Snapshot>().is_err(), "{bad}");
         }
     }

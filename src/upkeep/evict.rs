@@ -82,7 +82,8 @@ impl EvictionResult {
         };
         let mut text = format!("{files} ({} bytes) {verb}.", count_of(self.bytes, "", "").trim_end());
         if self.in_use > 0 {
-            text += &format!(" {} in use.", count_of(self.in_use, "file stays: it is", "files stay: they are"));
+            text +=
+                &format!(" {} in use.", count_of(self.in_use, "file stays: it is", "files stay: they are"));
         }
         for note in &self.notes {
             text += &format!("\n{note}");
@@ -97,16 +98,17 @@ pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> Started
     let number = Arc::clone(&job);
     let now = (upkeep.state.clock)();
     let options = format!("{} {dry_run}", kind.as_str());
-    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, "evict", &options, now, |reporter| async move {
-        let result = evict(&this, kind, dry_run, &reporter).await.map_err(|error| error.to_string())?;
-        let summary = result.summary();
-        if !dry_run {
-            let (files, bytes) = (result.files, result.bytes);
-            tracing::info!(kind = kind.as_str(), files, bytes, "evicted stored files");
-        }
-        this.eviction_results.add(number, result);
-        Ok(summary)
-    });
+    let started =
+        upkeep.state.jobs.start_with(AfterHalt::Resumes, "evict", &options, now, |reporter| async move {
+            let result = evict(&this, kind, dry_run, &reporter).await.map_err(|error| error.to_string())?;
+            let summary = result.summary();
+            if !dry_run {
+                let (files, bytes) = (result.files, result.bytes);
+                tracing::info!(kind = kind.as_str(), files, bytes, "evicted stored files");
+            }
+            this.eviction_results.add(number, result);
+            Ok(summary)
+        });
     if let Started::New(new_job) = &started {
         // The number is known only after the start.
         let _ = job.set(new_job.id);
@@ -126,8 +128,7 @@ async fn evict(
     dry_run: bool,
     reporter: &Reporter,
 ) -> Result<EvictionResult, RepoError> {
-    let mut result =
-        EvictionResult { kind, dry_run, files: 0, bytes: 0, in_use: 0, notes: Vec::new() };
+    let mut result = EvictionResult { kind, dry_run, files: 0, bytes: 0, in_use: 0, notes: Vec::new() };
     match kind {
         EvictionKind::Normal | EvictionKind::Clear => {
             evict_cached(upkeep, reporter, &mut result).await?;

@@ -84,8 +84,8 @@ fn expected_statuses(rule: Rule) -> &'static str {
 }
 
 use Rule::{
-    Administer, AnyToken, ChangeBlocklist, Form, FormOfAdministrator, Health, Machine, Metadata, Open, Promote,
-    ReadBlocklist, ReadRepository, ReadSource, Upload, WriteSource,
+    Administer, AnyToken, ChangeBlocklist, Form, FormOfAdministrator, Health, Machine, Metadata, Open,
+    Promote, ReadBlocklist, ReadRepository, ReadSource, Upload, WriteSource,
 };
 
 /// Addresses that RFC 8628 and RFC 8693 define, so that the OpenAPI document does not list them.
@@ -293,6 +293,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/jobs", Administer),
     ("GET", "/__api__/admin/v1/jobs/{id}", Administer),
     ("GET", "/__api__/admin/v1/distributions", AnyToken),
+    ("GET", "/__api__/admin/v1/blocked", ReadBlocklist),
     ("GET", "/__api__/admin/v1/block-rules", ReadBlocklist),
     ("POST", "/__api__/admin/v1/block-rules", ChangeBlocklist),
     ("PATCH", "/__api__/admin/v1/block-rules/{id}", ChangeBlocklist),

@@ -21,10 +21,14 @@ fn a_region_is_written_while_it_is_active() {
     });
     assert!(!has_request(&server, "status?before"));
     let active = server.json("config debug logger show");
-    let names: Vec<&str> = active.as_array().expect("a list").iter().filter_map(|region| region["name"].as_str()).collect();
+    let names: Vec<&str> =
+        active.as_array().expect("a list").iter().filter_map(|region| region["name"].as_str()).collect();
     assert_eq!(names, ["git", "router"]);
     assert_eq!(server.json("config debug logger show --show-disabled").as_array().map(Vec::len), Some(12));
-    assert_eq!(server.json("config debug logger show storage --show-disabled").as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        server.json("config debug logger show storage --show-disabled").as_array().map(Vec::len),
+        Some(1)
+    );
     server.rspm_stdout("config debug logger deactivate router");
     server.get("/__api__/status?after");
     server.rspm_stdout("config debug logger activate router");

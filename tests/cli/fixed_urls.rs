@@ -98,7 +98,10 @@ fn a_day_or_a_transaction_needs_no_alias() {
     let server = Builder::default().gcfg("[Server]\nAddress = https://packages.example.org/pm").start();
     server.local_repository("prod", &[Tarball::new("alpha", "1.0")]);
     let output = server.rspm("url create --repo=prod");
-    assert_eq!((output.out.as_str(), output.err.as_str()), ("https://packages.example.org/pm/prod/latest\n", ""));
+    assert_eq!(
+        (output.out.as_str(), output.err.as_str()),
+        ("https://packages.example.org/pm/prod/latest\n", "")
+    );
     assert!(newest_transaction(&server) > 0);
     for (flags, words) in [
         ("--repo=nothing", "there is no repository"),

@@ -229,6 +229,9 @@ pub const TABLES: &[Table] = &[
     usage("usage_writer", 1, &[text("name"), int("batch"), int("at")]),
     usage("usage_aggregate", 1, &[int("day"), text("sha256"), int("total"), int("at")]),
     usage("usage_work", 1, &[text("name"), int("at")]),
+    usage("usage_blocked", 5, &[
+        int("day"), int("rule"), text("package"), text("version"), text("client"), int("count"),
+    ]).since(2),
 ];
 
 /// Returns the tables of a schema, in order.

@@ -39,7 +39,8 @@ pub(super) async fn create(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 fn source(entry: SourceSnapshot) -> Result<(String, Snapshot), Failure> {
-    let snapshot = entry.snapshot.parse().map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()));
+    let snapshot =
+        entry.snapshot.parse().map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()));
     match snapshot? {
         Snapshot::Alias(_) => {
             Err(Failure::bad_request(format!("{}: choose a day or a transaction", entry.snapshot)))

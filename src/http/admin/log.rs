@@ -38,8 +38,9 @@ pub(super) fn set_regions(control: &Control, request: &SetDebugRegions) -> Resul
     }
     let region = |name: &String| {
         let excerpt: String = name.chars().take(60).collect();
-        DebugRegion::parse(name)
-            .map_err(|error| Failure::bad_request(format!("there is no region '{excerpt}': a region {error}")))
+        DebugRegion::parse(name).map_err(|error| {
+            Failure::bad_request(format!("there is no region '{excerpt}': a region {error}"))
+        })
     };
     let regions: Vec<DebugRegion> = request.regions.iter().map(region).collect::<Result<_, Failure>>()?;
     control.set_debug_regions(&regions, request.active);

@@ -8,6 +8,7 @@ mod binary;
 mod bioconductor;
 mod block_rule;
 mod block_rule_form;
+mod blocked;
 mod call;
 mod cluster;
 mod control;
@@ -260,12 +261,27 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
                     let result = match route {
                         Ok(route) => {
                             let received_at = (switch.context().clock)();
-                            let head = RequestHead { peer, parts: &parts, path: &path, received_at, principal: &principal };
+                            let head = RequestHead {
+                                peer,
+                                parts: &parts,
+                                path: &path,
+                                received_at,
+                                principal: &principal,
+                            };
                             let base = known_base(&app, &head);
                             let (app, query, principal) = (&app, &query, &principal);
                             let route = &route;
-                            dispatch(Call { app, query, actor, body, principal, route, is_confidential, base })
-                                .await
+                            dispatch(Call {
+                                app,
+                                query,
+                                actor,
+                                body,
+                                principal,
+                                route,
+                                is_confidential,
+                                base,
+                            })
+                            .await
                         }
                         Err(failure) => Err(failure),
                     };
@@ -371,6 +387,7 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::CreateBlockRules => block_rule::create(call).await,
         DataRoute::EditBlockRule(id) => block_rule::edit(call, id).await,
         DataRoute::DeleteBlockRules => block_rule::delete(call).await,
+        DataRoute::BlockedRequests => blocked::list(call).await,
         DataRoute::TestBlockRules => block_rule::test(call).await,
         DataRoute::CreateToken => token::create(call).await,
         DataRoute::Tokens => token::list(call).await,

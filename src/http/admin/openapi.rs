@@ -10,8 +10,8 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
-    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types, package, promotion,
-    repair, repo, scrub, source, storage, token, upload,
+    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
+    package, promotion, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -252,6 +252,13 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Get,
+        "/blocked",
+        "Count the requests that block rules refused; the parameter since is the first day",
+        None,
+        Some("BlockedRequests"),
+    ),
+    (
+        HttpMethod::Get,
         "/block-rules",
         "List block rules in the order in which they are compared",
         None,
@@ -408,6 +415,7 @@ pub fn document() -> OpenApi {
         .with::<repo::Reorder>()
         .with::<fixed_url::CreateUrl>()
         .with::<fixed_url::FixedUrl>()
+        .with::<block_rule::BlockedRequests>()
         .with::<eviction::StartEviction>()
         .with::<eviction::Eviction>()
         .with::<scrub::StartScrub>()

@@ -222,7 +222,9 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::ApprovePromotion(_)
         | DataRoute::RejectPromotion(_) => server(Action::Promote),
         // A test also reads the repository, which the handler checks.
-        DataRoute::BlockRules | DataRoute::TestBlockRules => server(Action::ReadBlocklist),
+        DataRoute::BlockRules | DataRoute::TestBlockRules | DataRoute::BlockedRequests => {
+            server(Action::ReadBlocklist)
+        }
         DataRoute::CreateBlockRules | DataRoute::EditBlockRule(_) | DataRoute::DeleteBlockRules => {
             server(Action::ChangeBlocklist)
         }

@@ -36,8 +36,7 @@ fn store(db: &mut TestDb, name: &'static str, byte: u8, seq: i64) {
         let change =
             Change::Introduce { release: release(name, "1"), state: LifeState::Listed, path: String::new() };
         let known = import::apply(c, &target(CRAN, Seq(seq)), &[change])?[0];
-        let blob =
-            blob::Blob { sha256: digest(byte), class: "cran".into(), size: 5, created_at: NEW_YEAR };
+        let blob = blob::Blob { sha256: digest(byte), class: "cran".into(), size: 5, created_at: NEW_YEAR };
         blob::insert(c, &blob)?;
         let facts = file::FetchedFacts {
             file: known.first_file,
@@ -68,7 +67,9 @@ fn an_object_is_evictable_unless_it_was_accessed_or_is_the_only_copy(db: &mut Te
     assert_eq!(evictable(db, unused(9, 4)), [digest(1)]);
     // A local package has the same bytes.
     let set_locator = |locator: &'static str| {
-        move |c: &mut dyn rstudio_pm::db::Conn| c.execute("UPDATE file SET locator = $1", &[locator.into()]).map(drop)
+        move |c: &mut dyn rstudio_pm::db::Conn| {
+            c.execute("UPDATE file SET locator = $1", &[locator.into()]).map(drop)
+        }
     };
     db.write(set_locator(""));
     assert!(evictable(db, unused(9, 4)).is_empty());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::access::{NamedScope, ScopeKind};
+use crate::access::NamedScope;
 use crate::auth::jwt::Claims;
 use crate::config::{Federation, Pattern};
 
@@ -168,7 +168,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::access::Names;
+    use crate::access::{Names, ScopeKind};
     use crate::config::parse;
 
     fn sections(text: &str) -> Vec<Federation> {

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::audit::AuditCommand;
 use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
 use super::cluster::ClusterCommand;
+use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
 use super::git_args;
 use super::job::JobFlags;
@@ -306,16 +307,6 @@ pub enum Remove {
     Binary(RemoveBinary),
 }
 
-/// `rspm config …`
-#[derive(Debug, Subcommand)]
-pub enum Config {
-    /// Set the level of the server log
-    Log(ConfigLog),
-    /// Write debug events of single regions to the server log
-    #[command(subcommand)]
-    Debug(super::debug_log::DebugCommand),
-}
-
 /// Flags of `offline`.
 #[derive(Debug, Args)]
 pub struct Offline {
@@ -330,14 +321,6 @@ pub struct Hup {
     /// No effect: the command always waits
     #[arg(long)]
     pub wait: bool,
-}
-
-/// Flags of `config log`.
-#[derive(Debug, Args)]
-pub struct ConfigLog {
-    /// Lowest severity that is logged; case-insensitive
-    #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
-    pub level: String,
 }
 
 /// The flag `--name` alone.

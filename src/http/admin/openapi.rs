@@ -4,6 +4,7 @@ mod builders;
 mod metadata;
 mod promotions;
 mod sources;
+mod stored_objects;
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
@@ -160,20 +161,6 @@ const TABLE: &[Row] = &[
         Some("LogLevel"),
     ),
     (
-        HttpMethod::Get,
-        "/log/regions",
-        "List the regions whose debug events can be written to the server log",
-        None,
-        Some("[DebugRegion]"),
-    ),
-    (
-        HttpMethod::Put,
-        "/log/regions",
-        "Write the debug events of regions to the server log, or no longer, until the next start or reload",
-        Some("SetDebugRegions"),
-        Some("[DebugRegion]"),
-    ),
-    (
         HttpMethod::Post,
         "/log/reopen",
         "Reopen the log files after a rotation; responds when the old files are no longer written",
@@ -193,62 +180,6 @@ const TABLE: &[Row] = &[
         "List Bioconductor versions, newest first",
         None,
         Some("[BioconductorVersion]"),
-    ),
-    (
-        HttpMethod::Get,
-        "/storage",
-        "Show storage classes: owner, trash, damaged objects, and pending sweep",
-        None,
-        Some("Storage"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/adopt",
-        "Make this database the owner of storage classes",
-        Some("StorageSelection"),
-        Some("AdoptedStorage"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/sweep",
-        "Sweep storage now; with confirmation also classes whose sweep is pending",
-        Some("SweepStorage"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/restore",
-        "Restore removed objects from the trash",
-        Some("StorageSelection"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Post,
-        "/evict",
-        "Remove stored files that are fetched again on request; attaches to a running eviction of the same files",
-        Some("StartEviction"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Get,
-        "/evict/{job}",
-        "Show the result of the eviction that ran as this job; the last eight results are kept",
-        None,
-        Some("Eviction"),
-    ),
-    (
-        HttpMethod::Post,
-        "/scrub",
-        "Verify stored objects against the database, or the consistency of the database; attaches to a running scrub",
-        Some("StartScrub"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Get,
-        "/scrub/{job}",
-        "Show the result of the scrub that ran as this job; the last eight results are kept",
-        None,
-        Some("Scrub"),
     ),
     (
         HttpMethod::Get,
@@ -334,6 +265,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
         .chain(promotions::TABLE)
         .chain(builders::TABLE)
         .chain(metadata::TABLE)
+        .chain(stored_objects::TABLE)
         .map(|(method, path, summary, body, response)| openapi::Row {
             method: method.clone(),
             path,

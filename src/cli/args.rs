@@ -131,6 +131,8 @@ pub enum Command {
     Unyank(Unyank),
     /// Synchronize a source with its mirror
     Sync(Sync),
+    /// Remove all packages of CRAN from its newest state
+    Clear(super::clear::ClearArgs),
     /// Import from the mirror the history that precedes a source's first sync
     Backfill(super::backfill::Backfill),
     /// Manage the storage classes: owner, sweep, removed objects
@@ -714,6 +716,7 @@ mod tests {
             "rspm url create --repo=bioc@3.20 --date=2026-11-20 --lock",
             "rspm url create --repo=prod --snapshot=cran:2026-11-20 --snapshot=team:7 --no-alias",
             "rspm list blocked --since=2026-11-20",
+            "rspm clear --type=cran --confirm",
             "rspm evict",
             "rspm evict --type=sweep --dry-run",
             "rspm evict --type clear --no-wait --quiet",

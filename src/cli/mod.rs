@@ -9,6 +9,7 @@ pub mod block_rule;
 pub mod blocked;
 pub mod bootstrap;
 pub mod check;
+pub mod clear;
 pub mod client;
 pub mod cluster;
 pub mod config_args;
@@ -348,6 +349,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(command) => logs::run(client, output, command).await,
         Command::Url(command) => url::run(client, output, command).await,
+        Command::Clear(args) => clear::run(client, output, args).await,
         Command::Evict(args) => evict::run(client, output, args).await,
         Command::Scrub(args) => scrub::run(client, output, args).await,
         Command::Storage(command) => storage::run(client, output, command).await,

@@ -18,8 +18,6 @@ pub(super) struct Unsupported {
 
 const CURATED: &str = "curated CRAN sources and CRAN snapshots are not in this version; a date in the URL of a \
                        repository (/prod/2026-11-20) freezes its contents";
-const CLEAR: &str =
-    "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
@@ -53,7 +51,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "git-url", GIT_URL, Page::GIT),
-    command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
     command(&["air-gap"], AIR_GAP, Page::AIR_GAPPED),
 ];

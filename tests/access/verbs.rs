@@ -85,6 +85,7 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("storage restore", "", Remote),
     ("url create", "--repo=prod --lock", Remote),
     ("list blocked", "--since=2026-01-01", Remote),
+    ("clear", "--type=cran", Answered),
     ("evict", "--dry-run", Remote),
     ("scrub", "--quick --no-wait", Remote),
     ("list license-types", "--current", Remote),

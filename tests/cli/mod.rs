@@ -4,6 +4,7 @@ mod access;
 mod backfill;
 mod bad_packages;
 mod block_rules;
+mod clear;
 mod debug_regions;
 mod fixed_urls;
 mod license_types;

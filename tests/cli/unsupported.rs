@@ -7,7 +7,6 @@ use crate::support::server::Builder;
 #[test]
 fn unsupported_commands_name_an_alternative_and_a_page() {
     for (line, words, page) in [
-        ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
         ("air-gap", "rspm-offline-downloader", "air-gapped.md"),
         (
             "create source --name=s --type=curated-cran --snapshot=2024-04-17",

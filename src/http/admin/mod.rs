@@ -10,6 +10,7 @@ mod block_rule;
 mod block_rule_form;
 mod blocked;
 mod call;
+mod clear;
 mod cluster;
 mod control;
 mod definition;
@@ -376,6 +377,7 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::AdoptStorage => storage::adopt(call).await,
         DataRoute::SweepStorage => storage::sweep(call).await,
         DataRoute::RestoreStorage => storage::restore(call).await,
+        DataRoute::ClearSource => clear::start(call).await,
         DataRoute::StartEviction => eviction::start(call).await,
         DataRoute::Eviction(job) => eviction::result(&call, job),
         DataRoute::StartScrub => scrub::start(call).await,

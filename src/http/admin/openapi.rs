@@ -348,6 +348,7 @@ pub fn document() -> OpenApi {
         .with::<fixed_url::CreateUrl>()
         .with::<fixed_url::FixedUrl>()
         .with::<block_rule::BlockedRequests>()
+        .with::<job::ClearSource>()
         .with::<eviction::StartEviction>()
         .with::<eviction::Eviction>()
         .with::<scrub::StartScrub>()

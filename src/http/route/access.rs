@@ -245,6 +245,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::VerifyAudit
         | DataRoute::RepairClock
         | DataRoute::StartSync
+        | DataRoute::ClearSource
         | DataRoute::StartBackup
         | DataRoute::RecordBackupTest
         | DataRoute::GitCredentials

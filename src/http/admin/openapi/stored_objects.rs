@@ -1,4 +1,4 @@
-//! The operations on stored objects and on regions of the server log.
+//! The operations on stored objects, on the packages of CRAN, and on regions of the server log.
 
 use utoipa::openapi::path::HttpMethod;
 
@@ -19,6 +19,13 @@ pub(super) const TABLE: &[Row] = &[
         "Write the debug events of regions to the server log, or no longer, until the next start or reload",
         Some("SetDebugRegions"),
         Some("[DebugRegion]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/clear",
+        "Remove all packages of CRAN from its newest state; earlier snapshots still serve them",
+        Some("ClearSource"),
+        Some("Job"),
     ),
     (
         HttpMethod::Get,

@@ -270,6 +270,8 @@ pub enum List {
     Promotions(super::promote::ListPromotions),
     /// List block rules in the order in which they are compared
     BlocklistRules,
+    /// Count the stored files of each storage class
+    Storage,
     /// Count the requests that block rules refused
     Blocked(super::blocked::ListBlocked),
     /// List the packages of a source or a repository
@@ -716,6 +718,7 @@ mod tests {
             "rspm url create --repo=bioc@3.20 --date=2026-11-20 --lock",
             "rspm url create --repo=prod --snapshot=cran:2026-11-20 --snapshot=team:7 --no-alias",
             "rspm list blocked --since=2026-11-20",
+            "rspm list storage",
             "rspm clear --type=cran --confirm",
             "rspm evict",
             "rspm evict --type=sweep --dry-run",

@@ -314,6 +314,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
         Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
         Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Command::List { list: Some(List::Storage) } => storage::report(client, output).await,
         Command::List { list: Some(List::Blocked(args)) } => blocked::list(client, output, args).await,
         Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
         Command::Verify => token::verify(client, output).await,

@@ -84,6 +84,7 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("storage sweep", "--no-wait", Remote),
     ("storage restore", "", Remote),
     ("url create", "--repo=prod --lock", Remote),
+    ("list storage", "", Remote),
     ("list blocked", "--since=2026-01-01", Remote),
     ("clear", "--type=cran", Answered),
     ("evict", "--dry-run", Remote),

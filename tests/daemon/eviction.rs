@@ -63,7 +63,16 @@ fn an_evicted_file_is_fetched_again_with_the_same_bytes_and_entity_tag() {
     assert_eq!((&dry["dry_run"], &dry["files"]), (&Value::from(true), &Value::from(1)), "{dry}");
     assert!(mirrored.exists(), "a dry run removes nothing");
 
+    let stored = |class: &str| {
+        let report = server.json("list storage");
+        let classes = report["classes"].as_array().expect("classes").clone();
+        let row = classes.into_iter().find(|row| row["class"] == class).expect("a class");
+        (row["files"].as_u64(), row["bytes"].as_u64())
+    };
+    assert_eq!(stored("cran"), (Some(1), Some(before.body.len() as u64)));
+    assert_eq!(stored("packages").0, Some(1));
     let evicted = evict(&server, "--type=clear");
+    assert_eq!(stored("cran"), (Some(0), Some(0)));
     assert_eq!(evicted["files"], 1, "{evicted}");
     assert_eq!(evicted["bytes"], before.body.len(), "{evicted}");
     assert!(!mirrored.exists() && local.exists());

@@ -49,12 +49,13 @@ pub async fn create(
 ) -> Result<Snapshot, RepoError> {
     let base = request.date.map_or(Snapshot::Latest, Snapshot::Date);
     let part = request.version.map(Part::whole);
-    let name = find::repo(&state.catalog.get(), &request.repo)?.name.to_string();
+    let repo = find::repo(&state.catalog.get(), &request.repo)?.clone();
+    check_version(&repo, request)?;
+    let name = repo.name.to_string();
     // Also closes the day, and checks that the state exists.
     point::resolve_part(repositories, &name, part, base).await?;
     let catalog = state.catalog.get();
     let repo = find::repo(&catalog, &name)?;
-    check_version(repo, request)?;
     let now = (state.clock)();
     if request.sources.is_empty() && !request.lock {
         return Ok(base);

@@ -17,8 +17,8 @@ fn cran_is_empty_until_the_next_sync_and_earlier_snapshots_stay() {
     server.repository("r", "cran");
     let refusal = server.refused("clear --type=cran --confirm");
     assert!(refusal.contains("rspm unsubscribe --repo=r --source=cran"), "{refusal}");
-    let before = server.rspm_stdout("url create --repo=r --lock --no-alias");
-    let transaction = before.trim().rsplit('/').next().expect("a transaction").to_owned();
+    let before = server.json("url create --repo=r --lock --no-alias");
+    let transaction = before["snapshot"].as_str().expect("a transaction").to_owned();
     server.rspm_stdout("unsubscribe --repo=r --source=cran");
     let refusal = server.refused("clear --type=CRAN");
     assert!(refusal.contains("repeat the command with --confirm"), "{refusal}");

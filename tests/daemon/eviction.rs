@@ -106,17 +106,19 @@ fn a_file_that_the_mirror_changed_is_never_sent_in_place_of_an_evicted_one() {
 
 #[test]
 fn the_only_copy_of_a_file_stays() {
-    let (server, mut mirror) = server();
+    let (server, _mirror) = server();
     let stored = object(&server, "cran", MIRRORED);
-    // The mirror has a new version, and no archive of the old one.
-    mirror.simple("gamma", "2.0", "2025-02-01");
+    let before = server.get(MIRRORED).body;
+    let snapshot =
+        server.json("url create --repo=r --lock")["snapshot"].as_str().expect("a snapshot").to_owned();
+    // The mirror replaces the bytes of the version.
+    let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
+    mirror.publish(&Tarball::new("gamma", "1.0").with("README.md", "# other\n"), "2025-02-01");
     mirror.write();
-    let archive = mirror.root.join("src/contrib/Archive/gamma");
-    std::fs::remove_dir_all(archive).expect("removed");
-    std::fs::remove_file(mirror.root.join("src/contrib/Meta/archive.rds")).expect("removed");
     server.sync().expect("a good mirror");
     assert_eq!(evict(&server, "--type=clear")["files"], 0);
     assert!(stored.exists());
+    assert!(server.get(&MIRRORED.replace("latest", &snapshot)).body == before);
 }
 
 #[test]

@@ -205,7 +205,7 @@ pub(super) async fn read(
 
 /// Counts a request for a file or a page that a block rule refused.
 fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Timestamp) {
-    let Some(blocked) = failure.blocked.as_ref().filter(|_| parts.method == Method::GET) else { return };
+    let Some(blocked) = failure.blocked_release().filter(|_| parts.method == Method::GET) else { return };
     app.usage.count_blocked(&BlockedRequest {
         at: received_at,
         rule: blocked.rule,

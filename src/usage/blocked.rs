@@ -32,9 +32,12 @@ pub struct BlockedRequest<'a> {
     pub client: &'static str,
 }
 
+/// Day, rule, package, version and kind of client.
+type Key = (i64, i64, String, String, &'static str);
+
 /// The counts that are not written yet.
 #[derive(Default)]
-pub(super) struct BlockedTally(Mutex<HashMap<(i64, i64, String, String, &'static str), i64>>);
+pub(super) struct BlockedTally(Mutex<HashMap<Key, i64>>);
 
 impl BlockedTally {
     /// Counts a request; false if it needs another counter and the maximum number is reached, or a name is too long.
@@ -60,10 +63,14 @@ impl BlockedTally {
     /// Removes and returns all counts.
     pub(super) fn take(&self) -> Vec<BlockedCount> {
         let counts = std::mem::take(&mut *self.0.lock());
-        let row =
-            |((day, rule, package, version, client), count): ((i64, i64, String, String, &str), i64)| {
-                BlockedCount { day, rule, package, version, client: client.to_owned(), count }
-            };
+        let row = |((day, rule, package, version, client), count): (Key, i64)| BlockedCount {
+            day,
+            rule,
+            package,
+            version,
+            client: client.to_owned(),
+            count,
+        };
         counts.into_iter().map(row).collect()
     }
 }

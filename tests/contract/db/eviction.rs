@@ -78,8 +78,8 @@ fn an_object_is_evictable_unless_it_was_accessed_or_is_the_only_copy(db: &mut Te
     assert!(db.write(|c| blob_access::evict(c, digest(1), unused(9, 4))));
     assert_eq!(db.read(|c| blob::get(c, digest(1))), None);
     let rows = db.read(|c| c.query("SELECT state, sha256, size FROM file", &[]));
-    assert_eq!(rows[0].int(0), Ok(2));
-    assert_eq!(rows[0].int(2), Ok(5), "digest and size are kept");
+    assert_eq!(rows[0].int(0).expect("a state"), 2);
+    assert_eq!(rows[0].int(2).expect("a size"), 5, "digest and size are kept");
     assert_eq!(db.read(|c| c.query("SELECT day FROM blob_access", &[])).len(), 0);
     assert!(!db.write(|c| blob_access::evict(c, digest(1), unused(9, 4))), "only once");
 }

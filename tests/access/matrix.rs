@@ -285,7 +285,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/storage/adopt", Administer),
     ("POST", "/__api__/admin/v1/storage/sweep", Administer),
     ("POST", "/__api__/admin/v1/storage/restore", Administer),
-    ("POST", "/__api__/admin/v1/repos/{repo}/urls", Administer),
+    ("POST", "/__api__/admin/v1/repos/{name}/urls", Administer),
     ("POST", "/__api__/admin/v1/clear", Administer),
     ("POST", "/__api__/admin/v1/evict", Administer),
     ("GET", "/__api__/admin/v1/evict/{job}", Administer),

@@ -108,7 +108,7 @@ fn a_day_or_a_transaction_needs_no_alias() {
         ("--repo=prod --snapshot=nothing:1 --lock", "there is no source 'nothing'"),
         ("--repo=prod --snapshot=cran:1", "does not subscribe to the source 'cran'"),
         ("--repo=prod --snapshot=prod:99", "there is no transaction 99"),
-        ("--repo=prod --snapshot=prod:1 --snapshot=prod:1", "twice"),
+        ("--repo=prod --snapshot=prod:2 --snapshot=prod:2", "twice"),
         ("--repo=prod --snapshot=prod:2000-01-01", "no state as old"),
         ("--repo=prod --snapshot=prod:2026-01-01-000001", "choose a day or a transaction"),
         ("--repo=prod --snapshot=prod:1 --no-alias", "omit --no-alias"),

@@ -1,7 +1,7 @@
 //! Accesses of stored files, and the objects that can be evicted.
 
 use rstudio_pm::db::blob_access::{self, Unused};
-use rstudio_pm::db::{blob, clock, file, import};
+use rstudio_pm::db::{blob, clock, file, import, tree};
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::Seq;
@@ -33,6 +33,7 @@ fn unused(stored: i64, accessed: i64) -> Unused {
 /// Stores the file of a listed package of CRAN with this digest.
 fn store(db: &mut TestDb, name: &'static str, byte: u8, seq: i64) {
     db.write(move |c| {
+        tree::begin(c, CRAN, 7)?;
         let change =
             Change::Introduce { release: release(name, "1"), state: LifeState::Listed, path: String::new() };
         let known = import::apply(c, &target(CRAN, Seq(seq)), &[change])?[0];

@@ -19,7 +19,7 @@ pub struct NamedScope {
 impl fmt::Display for NamedScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.objects, self.kind) {
-            (_, ScopeKind::GlobalAdmin) => write!(f, "{}", self.kind),
+            (_, kind) if !kind.has_objects() => write!(f, "{kind}"),
             (Names::All, kind) => write!(f, "{kind}:*"),
             (Names::Only(names), kind) => write!(f, "{kind}:{}", names.join(",")),
         }
@@ -29,7 +29,7 @@ impl fmt::Display for NamedScope {
 /// The objects of a scope, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// All objects, also those created later. Always that of `global:admin`.
+    /// All objects, also those created later. Always that of a scope without objects.
     All,
     /// Only these.
     Only(Vec<String>),
@@ -44,9 +44,9 @@ pub enum BadNamedScope {
     /// The scope has no objects.
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]
     NoObjects(ScopeKind),
-    /// `global:admin` has objects.
-    #[error("the scope global:admin has no repositories or sources; write global:admin")]
-    AdminObjects,
+    /// A scope without objects has some.
+    #[error("the scope {0} has no repositories or sources; write {0}")]
+    SurplusObjects(ScopeKind),
 }
 
 /// Reads the scopes of a text, separated by spaces or commas. A word without a colon is one more object of the scope
@@ -76,21 +76,20 @@ fn named_scope(text: &str) -> Result<NamedScope, BadNamedScope> {
     };
     let kind: ScopeKind = word.parse()?;
     let names: Vec<&str> = names.unwrap_or_default().split(',').filter(|name| !name.is_empty()).collect();
-    match kind {
-        ScopeKind::GlobalAdmin if end.is_none() => Ok(NamedScope { kind, objects: Names::All }),
-        ScopeKind::GlobalAdmin => Err(BadNamedScope::AdminObjects),
-        ScopeKind::ReposRead | ScopeKind::ReposPromote | ScopeKind::SourcesWrite => {
-            if names.is_empty() {
-                return Err(BadNamedScope::NoObjects(kind));
-            }
-            let objects = if names.contains(&"*") {
-                Names::All
-            } else {
-                Names::Only(names.into_iter().map(str::to_owned).collect())
-            };
-            Ok(NamedScope { kind, objects })
-        }
+    match (kind.has_objects(), end) {
+        (false, None) => return Ok(NamedScope { kind, objects: Names::All }),
+        (false, Some(_)) => return Err(BadNamedScope::SurplusObjects(kind)),
+        (true, _) => {}
     }
+    if names.is_empty() {
+        return Err(BadNamedScope::NoObjects(kind));
+    }
+    let objects = if names.contains(&"*") {
+        Names::All
+    } else {
+        Names::Only(names.into_iter().map(str::to_owned).collect())
+    };
+    Ok(NamedScope { kind, objects })
 }
 
 #[cfg(test)]
@@ -113,6 +112,10 @@ mod tests {
         );
         assert_eq!(named_scopes("repos:read:a,*,b"), [all(read)]);
         assert_eq!(named_scopes("sources:write:a:b"), [only(write, &["a:b"])]);
+        assert_eq!(
+            named_scopes("blocklist:read metadata:admin"),
+            [all(ScopeKind::BlocklistRead), all(ScopeKind::MetadataAdmin)]
+        );
         assert_eq!(named_scopes(" , "), []);
     }
 
@@ -120,8 +123,11 @@ mod tests {
     fn a_text_without_objects_or_with_an_unknown_word_is_refused() {
         assert_eq!(named_scopes("repos:read"), [Err(BadNamedScope::NoObjects(ScopeKind::ReposRead))]);
         assert_eq!(named_scopes("repos:read:"), [Err(BadNamedScope::NoObjects(ScopeKind::ReposRead))]);
-        assert_eq!(named_scopes("global:admin:*"), [Err(BadNamedScope::AdminObjects)]);
-        for bad in ["x", "repos", "REPOS:READ:*", "repos:write:*", "metadata:admin"] {
+        assert_eq!(
+            named_scopes("global:admin:*"),
+            [Err(BadNamedScope::SurplusObjects(ScopeKind::GlobalAdmin))]
+        );
+        for bad in ["x", "repos", "REPOS:READ:*", "repos:write:*", "metadata:read"] {
             assert!(matches!(named_scopes(bad).as_slice(), [Err(BadNamedScope::Word(_))]), "{bad}");
         }
         assert!(named_scopes(&"repos:read:a ".repeat(100_000)).len() <= MAX_PARTS);

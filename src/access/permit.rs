@@ -34,6 +34,12 @@ pub enum Action {
     /// Plans, requests or approves promotions to a repository. Without a repository, to at least one; the handler checks
     /// which one.
     Promote,
+    /// Reads and tests block rules.
+    ReadBlocklist,
+    /// Changes block rules.
+    ChangeBlocklist,
+    /// Reads and changes the metadata of packages.
+    ManageMetadata,
     /// Changes repositories, tokens, jobs, storage and settings of the running server.
     Administer,
     /// Starts and stops serving, and reopens log files: only on the server's machine.
@@ -101,6 +107,9 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
                     | Action::CreateSource
                     | Action::Upload
                     | Action::Promote
+                    | Action::ReadBlocklist
+                    | Action::ChangeBlocklist
+                    | Action::ManageMetadata
                     | Action::Administer
                     | Action::ControlProcess,
                     _,
@@ -144,6 +153,9 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
             };
             (is_permitted, ScopeKind::ReposPromote)
         }
+        Action::ReadBlocklist => (grant.reads_blocklist(), ScopeKind::BlocklistRead),
+        Action::ChangeBlocklist => (grant.changes_blocklist(), ScopeKind::BlocklistAdmin),
+        Action::ManageMetadata => (grant.manages_metadata(), ScopeKind::MetadataAdmin),
         Action::Administer => (grant.is_admin(), ScopeKind::GlobalAdmin),
         Action::ControlProcess => return Err(Refusal::SocketOnly),
     };
@@ -176,6 +188,7 @@ mod tests {
             Err(Refusal::MissingScope(ScopeKind::ReposPromote)) => 'p',
             Err(Refusal::MissingScope(ScopeKind::SourcesWrite)) => 's',
             Err(Refusal::MissingScope(ScopeKind::GlobalAdmin)) => 'g',
+            Err(Refusal::MissingScope(scope)) => panic!("{scope} is required for {action:?}"),
             Err(Refusal::SocketOnly) => 'l',
         };
         ACTIONS.into_iter().map(answer).collect()
@@ -223,6 +236,32 @@ mod tests {
                 assert_eq!(answers(*actor, object), expected, "{name}: {object:?}");
             }
         }
+    }
+
+    #[test]
+    fn block_rules_and_metadata_require_their_scope() {
+        let grant = |scope| Grant::new(vec![scope]);
+        let scopes = [Scope::BlocklistRead, Scope::BlocklistAdmin, Scope::MetadataAdmin, Scope::GlobalAdmin];
+        let actions =
+            [Action::ReadBlocklist, Action::ChangeBlocklist, Action::ManageMetadata, Action::Administer];
+        let permitted = |actor| actions.map(|action| permit(actor, action, Object::Server).is_ok());
+        let expected = [
+            [true, false, false, false],
+            [true, true, false, false],
+            [false, false, true, false],
+            [true, true, true, true],
+        ];
+        for (scope, expected) in scopes.into_iter().zip(expected) {
+            let grant = grant(scope.clone());
+            assert_eq!(permitted(Actor::Token(&grant)), expected, "{scope:?}");
+            let private = Object::Repository { id: RepoId(1), authenticated: true };
+            let is_admin = scope == Scope::GlobalAdmin;
+            assert_eq!(permit(Actor::Token(&grant), Action::Read, private).is_ok(), is_admin, "{scope:?}");
+        }
+        assert_eq!(permitted(Actor::Anonymous), [false; 4]);
+        assert_eq!(permitted(Actor::Socket), [true; 4]);
+        let reader = grant(Scope::ReposRead(Selection::All));
+        assert_eq!(permitted(Actor::Token(&reader)), [false; 4]);
     }
 
     #[test]

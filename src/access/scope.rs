@@ -34,8 +34,42 @@ pub enum Scope {
     ReposPromote(Selection<RepoId>),
     /// Changes sources and their packages.
     SourcesWrite(Selection<SourceId>),
+    /// Reads block rules and tests them.
+    BlocklistRead,
+    /// Reads, tests and changes block rules.
+    BlocklistAdmin,
+    /// Reads and changes the metadata of packages.
+    MetadataAdmin,
     /// Permits everything.
     GlobalAdmin,
+}
+
+impl Scope {
+    /// Returns the scope of a kind that has no objects; `None` for other kinds.
+    #[must_use]
+    pub fn without_objects(kind: ScopeKind) -> Option<Scope> {
+        match kind {
+            ScopeKind::BlocklistRead => Some(Scope::BlocklistRead),
+            ScopeKind::BlocklistAdmin => Some(Scope::BlocklistAdmin),
+            ScopeKind::MetadataAdmin => Some(Scope::MetadataAdmin),
+            ScopeKind::GlobalAdmin => Some(Scope::GlobalAdmin),
+            ScopeKind::ReposRead | ScopeKind::ReposPromote | ScopeKind::SourcesWrite => None,
+        }
+    }
+
+    /// Returns the kind.
+    #[must_use]
+    pub fn kind(&self) -> ScopeKind {
+        match self {
+            Scope::ReposRead(_) => ScopeKind::ReposRead,
+            Scope::ReposPromote(_) => ScopeKind::ReposPromote,
+            Scope::SourcesWrite(_) => ScopeKind::SourcesWrite,
+            Scope::BlocklistRead => ScopeKind::BlocklistRead,
+            Scope::BlocklistAdmin => ScopeKind::BlocklistAdmin,
+            Scope::MetadataAdmin => ScopeKind::MetadataAdmin,
+            Scope::GlobalAdmin => ScopeKind::GlobalAdmin,
+        }
+    }
 }
 
 /// The kind of a scope, without its objects.
@@ -47,14 +81,39 @@ pub enum ScopeKind {
     ReposPromote,
     /// `sources:write`.
     SourcesWrite,
+    /// `blocklist:read`.
+    BlocklistRead,
+    /// `blocklist:admin`.
+    BlocklistAdmin,
+    /// `metadata:admin`.
+    MetadataAdmin,
     /// `global:admin`.
     GlobalAdmin,
 }
 
 impl ScopeKind {
     /// All scopes.
-    pub const ALL: [ScopeKind; 4] =
-        [ScopeKind::ReposRead, ScopeKind::ReposPromote, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
+    pub const ALL: [ScopeKind; 7] = [
+        ScopeKind::ReposRead,
+        ScopeKind::ReposPromote,
+        ScopeKind::SourcesWrite,
+        ScopeKind::BlocklistRead,
+        ScopeKind::BlocklistAdmin,
+        ScopeKind::MetadataAdmin,
+        ScopeKind::GlobalAdmin,
+    ];
+
+    /// Returns true if the scope refers to repositories or sources.
+    #[must_use]
+    pub fn has_objects(self) -> bool {
+        Scope::without_objects(self).is_none()
+    }
+
+    /// Returns true if the scope permits no changes.
+    #[must_use]
+    pub fn is_read_only(self) -> bool {
+        matches!(self, ScopeKind::ReposRead | ScopeKind::BlocklistRead)
+    }
 
     /// Returns the name in commands and in the database.
     #[must_use]
@@ -63,6 +122,9 @@ impl ScopeKind {
             ScopeKind::ReposRead => "repos:read",
             ScopeKind::ReposPromote => "repos:promote",
             ScopeKind::SourcesWrite => "sources:write",
+            ScopeKind::BlocklistRead => "blocklist:read",
+            ScopeKind::BlocklistAdmin => "blocklist:admin",
+            ScopeKind::MetadataAdmin => "metadata:admin",
             ScopeKind::GlobalAdmin => "global:admin",
         }
     }
@@ -76,29 +138,18 @@ impl fmt::Display for ScopeKind {
 
 /// A text that is not a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadScope {
-    /// A scope of Posit Package Manager for a feature that this version lacks.
-    #[error(
-        "the scope {0} is not supported in this version; the scopes are repos:read, repos:promote, sources:write and global:admin"
-    )]
-    Unsupported(String),
-    /// Any other text.
-    #[error("'{0}' is not a scope; the scopes are repos:read, repos:promote, sources:write and global:admin")]
-    Unknown(String),
-}
+#[error(
+    "'{0}' is not a scope; the scopes are repos:read, repos:promote, sources:write, blocklist:read, blocklist:admin, \
+     metadata:admin and global:admin"
+)]
+pub struct BadScope(pub String);
 
 impl FromStr for ScopeKind {
     type Err = BadScope;
 
     fn from_str(text: &str) -> Result<ScopeKind, BadScope> {
-        let excerpt = || text.chars().take(80).collect();
-        match text {
-            "blocklist:read" | "blocklist:admin" | "metadata:admin" => Err(BadScope::Unsupported(excerpt())),
-            _ => ScopeKind::ALL
-                .into_iter()
-                .find(|kind| kind.as_str() == text)
-                .ok_or_else(|| BadScope::Unknown(excerpt())),
-        }
+        let found = ScopeKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| BadScope(text.chars().take(80).collect()))
     }
 }
 
@@ -131,7 +182,9 @@ impl Grant {
                 repositories.contains(&repository)
             }
             Scope::GlobalAdmin => true,
-            Scope::SourcesWrite(_) => false,
+            Scope::SourcesWrite(_) | Scope::BlocklistRead | Scope::BlocklistAdmin | Scope::MetadataAdmin => {
+                false
+            }
         };
         self.scopes.iter().any(reads)
     }
@@ -142,7 +195,7 @@ impl Grant {
             (Scope::SourcesWrite(sources), Some(source)) => sources.contains(&source),
             (Scope::SourcesWrite(sources), None) => *sources == Selection::All,
             (Scope::GlobalAdmin, _) => true,
-            (Scope::ReposRead(_) | Scope::ReposPromote(_), _) => false,
+            _ => false,
         };
         self.scopes.iter().any(writes)
     }
@@ -153,7 +206,7 @@ impl Grant {
             (Scope::ReposPromote(repositories), Some(repository)) => repositories.contains(&repository),
             (Scope::ReposPromote(repositories), None) => *repositories == Selection::All,
             (Scope::GlobalAdmin, _) => true,
-            (Scope::ReposRead(_) | Scope::SourcesWrite(_), _) => false,
+            _ => false,
         };
         self.scopes.iter().any(promotes)
     }
@@ -161,6 +214,21 @@ impl Grant {
     /// Returns true if it permits promotions to at least one repository.
     pub(super) fn promotes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::ReposPromote(_) | Scope::GlobalAdmin))
+    }
+
+    /// Returns true if it permits reading and testing block rules.
+    pub(super) fn reads_blocklist(&self) -> bool {
+        self.scopes.contains(&Scope::BlocklistRead) || self.changes_blocklist()
+    }
+
+    /// Returns true if it permits changes of block rules.
+    pub(super) fn changes_blocklist(&self) -> bool {
+        self.scopes.contains(&Scope::BlocklistAdmin) || self.is_admin()
+    }
+
+    /// Returns true if it permits reading and changing metadata.
+    pub(super) fn manages_metadata(&self) -> bool {
+        self.scopes.contains(&Scope::MetadataAdmin) || self.is_admin()
     }
 
     /// Returns true if it permits changes of at least one source.
@@ -179,10 +247,13 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         for bad in ["", "repos", "REPOS:READ", "repos:read:*", "global:admin "] {
-            assert_eq!(bad.parse::<ScopeKind>(), Err(BadScope::Unknown(bad.to_owned())), "{bad}");
+            assert_eq!(bad.parse::<ScopeKind>(), Err(BadScope(bad.to_owned())), "{bad}");
         }
-        let error = "metadata:admin".parse::<ScopeKind>().expect_err("unsupported").to_string();
-        assert!(error.contains("metadata:admin") && error.contains("repos:read"), "{error}");
+        let error = "metadata:read".parse::<ScopeKind>().expect_err("unknown").to_string();
+        for kind in ScopeKind::ALL {
+            assert!(error.contains(kind.as_str()), "{error}");
+            assert_eq!(Scope::without_objects(kind).map_or(kind, |scope| scope.kind()), kind);
+        }
     }
 
     #[test]

@@ -202,3 +202,31 @@ pub struct BlockRulesTest {
     /// The duration of the evaluation, in microseconds.
     pub microseconds: u64,
 }
+
+/// Response to `GET /blocked`: requests that block rules refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedRequests {
+    /// The first day of the counts, in UTC.
+    pub since: String,
+    /// Number of requests.
+    pub total: i64,
+    /// The counts by rule, version and kind of client, the largest first, at most 10,000.
+    pub requests: Vec<BlockedCount>,
+}
+
+/// Requests that a rule refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedCount {
+    /// The rule.
+    pub rule: i64,
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// `R`, `renv`, `pak`, `pip`, `uv`, `Poetry`, `PDM`, `browser`, `curl`, `other`.
+    pub client: String,
+    /// Number of requests.
+    pub count: i64,
+    /// The day of the last one.
+    pub last: String,
+}

@@ -99,6 +99,26 @@ pub struct Reload {
     pub warnings: Vec<String>,
 }
 
+/// `PUT /log/regions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetDebugRegions {
+    /// Names of regions.
+    pub regions: Vec<String>,
+    /// Whether their debug events are written at every level.
+    pub active: bool,
+}
+
+/// A region: an element of the responses to `GET /log/regions` and `PUT /log/regions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DebugRegion {
+    /// Its name.
+    pub name: String,
+    /// Its events.
+    pub description: String,
+    /// Whether its debug events are written at every level.
+    pub active: bool,
+}
+
 /// `PUT /log/level`, and its response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLevel {

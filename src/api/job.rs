@@ -18,6 +18,17 @@ pub struct StartSync {
     pub accept_serial: bool,
 }
 
+/// `POST /clear`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClearSource {
+    /// `cran`; any case.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether the packages are removed; otherwise the request is refused with the consequences.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
 /// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

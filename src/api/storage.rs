@@ -48,6 +48,12 @@ pub struct StorageState {
     /// Identity of the owning database, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Number of objects that the database refers to, without usage data, rules and advisories.
+    #[serde(default)]
+    pub files: u64,
+    /// Their size in bytes.
+    #[serde(default)]
+    pub bytes: u64,
     /// Number of removed objects that can be restored.
     pub trash_objects: u64,
     /// Their size in bytes.

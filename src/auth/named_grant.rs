@@ -8,11 +8,14 @@ use crate::model::ids::{RepoId, SourceId};
 /// to the object that has it now: an object that gets the name later is not in the grant.
 #[must_use]
 pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<String>) {
-    let (mut repositories, mut promoted, mut sources, mut is_admin) = (None, None, None, false);
+    let (mut repositories, mut promoted, mut sources, mut others) = (None, None, None, Vec::new());
     let mut unknown_names = Vec::new();
     for NamedScope { kind, objects } in scopes {
         match kind {
-            ScopeKind::GlobalAdmin => is_admin = true,
+            ScopeKind::BlocklistRead
+            | ScopeKind::BlocklistAdmin
+            | ScopeKind::MetadataAdmin
+            | ScopeKind::GlobalAdmin => others.extend(Scope::without_objects(*kind)),
             ScopeKind::ReposRead => {
                 let find = |name: &str| catalog.repo(name).map(|repo| repo.id);
                 add(&mut repositories, objects, find, &mut unknown_names);
@@ -31,9 +34,9 @@ pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<Stri
         repositories.map(Scope::ReposRead),
         promoted.map(Scope::ReposPromote),
         sources.map(Scope::SourcesWrite),
-        is_admin.then_some(Scope::GlobalAdmin),
     ];
-    (Grant::new(scopes.into_iter().flatten().collect()), unknown_names)
+    others.dedup();
+    (Grant::new(scopes.into_iter().flatten().chain(others).collect()), unknown_names)
 }
 
 /// Returns the scopes of a grant with the names that their objects have now: `repos:read:cran,team sources:write:*`.
@@ -45,7 +48,7 @@ pub fn scope_names(catalog: &Catalog, grant: &Grant) -> String {
         Scope::ReposRead(selection) => named(ScopeKind::ReposRead, names(selection, repository)),
         Scope::ReposPromote(selection) => named(ScopeKind::ReposPromote, names(selection, repository)),
         Scope::SourcesWrite(selection) => named(ScopeKind::SourcesWrite, names(selection, source)),
-        Scope::GlobalAdmin => named(ScopeKind::GlobalAdmin, Names::All),
+        scope => named(scope.kind(), Names::All),
     };
     grant.scopes().iter().map(name).collect::<Vec<_>>().join(" ")
 }

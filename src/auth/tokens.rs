@@ -422,13 +422,13 @@ impl Table {
 /// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits
 /// nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
-    let (mut repositories, mut promoted, mut sources, mut is_admin) = (None, None, None, false);
+    let (mut repositories, mut promoted, mut sources, mut others) = (None, None, None, Vec::new());
     for row in rows {
         match row.scope.parse() {
             Ok(ScopeKind::ReposRead) => add(&mut repositories, row.object, RepoId),
             Ok(ScopeKind::ReposPromote) => add(&mut promoted, row.object, RepoId),
             Ok(ScopeKind::SourcesWrite) => add(&mut sources, row.object, SourceId),
-            Ok(ScopeKind::GlobalAdmin) => is_admin = true,
+            Ok(kind) => others.extend(Scope::without_objects(kind)),
             Err(_) => {}
         }
     }
@@ -436,9 +436,8 @@ pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
         repositories.map(Scope::ReposRead),
         promoted.map(Scope::ReposPromote),
         sources.map(Scope::SourcesWrite),
-        is_admin.then_some(Scope::GlobalAdmin),
     ];
-    Grant::new(scopes.into_iter().flatten().collect())
+    Grant::new(scopes.into_iter().flatten().chain(others).collect())
 }
 
 /// Adds an object to a selection; 0 stands for all objects.
@@ -469,7 +468,7 @@ pub(super) fn rows(grant: &Grant) -> Vec<db::token::ScopeRow> {
         Scope::SourcesWrite(Selection::Only(ids)) => {
             ids.iter().map(|id| row(ScopeKind::SourcesWrite, id.0)).collect()
         }
-        Scope::GlobalAdmin => vec![row(ScopeKind::GlobalAdmin, 0)],
+        scope => vec![row(scope.kind(), 0)],
     });
     scopes.collect()
 }

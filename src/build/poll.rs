@@ -58,6 +58,11 @@ async fn request(
 ) -> Result<Option<PollResult>, RepoError> {
     match references::list(builds, builder).await {
         Ok(references) => {
+            tracing::debug!(
+                builder = builder.name,
+                head = references.head.as_deref(),
+                "polled a git repository"
+            );
             let (builder, actor) = (builder.clone(), actor.to_owned());
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
             let first_tags = builds.state.config.load().git.first_tags;

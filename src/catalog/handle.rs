@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
 use super::{BlockRules, Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
 use crate::db::clock::ClockRow;
@@ -191,6 +192,7 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         modified_overrides: modified_overrides(&transactions),
         transactions,
         bioconductor: bioconductor(c, previous)?,
+        fixed_urls: fixed_urls(c, previous)?,
         rules: block_rules(c, previous)?,
     }))
 }
@@ -261,6 +263,15 @@ fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Confi
     let config = Config::parse(text.as_bytes()).ok();
     let known_config = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
     Ok(known_config.or_else(|| config.map(Arc::new)))
+}
+
+/// Reads the fixed URLs, unless none was created.
+fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, DbError> {
+    let revision = db::url_alias::revision(c)?;
+    if previous.clock_at.is_some() && previous.fixed_urls.revision == revision {
+        return Ok(Arc::clone(&previous.fixed_urls));
+    }
+    Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
 }
 
 /// Reads the block rules, unless they did not change.

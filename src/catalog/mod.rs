@@ -3,6 +3,7 @@
 //! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`CatalogHandle`]
 //! holds the newest one.
 
+pub mod fixed_url;
 mod handle;
 mod modified;
 pub mod resolve;
@@ -46,6 +47,8 @@ pub struct Catalog {
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
+    /// The fixed URLs, shared with the catalog before if none was created.
+    pub fixed_urls: Arc<fixed_url::FixedUrls>,
     /// The block rules, shared with the catalog before if they did not change.
     pub rules: Arc<BlockRules>,
 }

@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
+use super::fixed_url::{self, FixedState, fixed_list};
 use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
+use crate::db::url_alias::UrlAlias;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
 
@@ -35,6 +37,9 @@ pub enum Unresolved {
     /// No such transaction.
     #[error("there is no transaction {0}")]
     UnknownTransaction(i64),
+    /// The repository has no fixed URL of this name.
+    #[error("this repository has no fixed URL {0}")]
+    UnknownAlias(Alias),
     /// Nothing of this part was ever published.
     #[error("Bioconductor {0} is not on this server")]
     NoPart(Part),
@@ -52,7 +57,8 @@ impl Unresolved {
             Unresolved::Future { .. }
             | Unresolved::BeforeHistory { .. }
             | Unresolved::Empty
-            | Unresolved::UnknownTransaction(_) => None,
+            | Unresolved::UnknownTransaction(_)
+            | Unresolved::UnknownAlias(_) => None,
         }
     }
 }
@@ -71,17 +77,18 @@ pub fn resolve(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, Unresolved> {
-    let end = snapshot_end(catalog, snapshot, now)?;
+    let end = snapshot_end(catalog, repo, snapshot, now)?;
+    let url = url_of(catalog, repo, snapshot);
     let is_now = match snapshot {
         Snapshot::Latest => true,
         Snapshot::Date(day) => day == today(catalog, now),
-        Snapshot::Transaction(_) => false,
+        Snapshot::Transaction(_) | Snapshot::Alias(_) => false,
     };
-    let Some(list) = list_at(repo, end) else {
+    let Some(list) = list_of(repo, url, end) else {
         return if is_now { Ok(empty_point(repo)) } else { Err(Unresolved::Empty) };
     };
     let states_end = list.step.states_end(end);
-    let states = states(catalog, &list.step.list, part, states_end);
+    let states = states(catalog, &list.step.list, part, (states_end, url));
     let Some(newest_at) = states.iter().map(|state| state.at).max() else {
         let is_empty = is_now && part.is_none();
         return if is_empty {
@@ -91,11 +98,12 @@ pub fn resolve(
         };
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
-    let has_times = states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some());
-    let is_known = |state: &State| state.known_until.is_none_or(|head| head >= states_end);
+    let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some());
     Ok(Point {
         repo: repo.id,
-        open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end) || !states.iter().all(is_known),
+        open: !catalog.is_closed(end)
+            || !catalog.is_closed(list.list_end)
+            || !states.iter().all(|state| state.is_final),
         modified: (!has_times).then(|| newest_at.max(list.step.at)),
         trees: states.into_iter().map(|state| state.tree).collect(),
     })
@@ -108,7 +116,8 @@ pub fn subscriptions<'a>(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> &'a [Subscription] {
-    let list = snapshot_end(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
+    let end = snapshot_end(catalog, repo, snapshot, now);
+    let list = end.ok().and_then(|end| list_of(repo, url_of(catalog, repo, snapshot), end));
     list.map_or(&[], |list| &list.step.list)
 }
 
@@ -131,15 +140,22 @@ pub fn selection(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Selection, Unresolved> {
-    let end = snapshot_end(catalog, snapshot, now)?;
+    let end = snapshot_end(catalog, repo, snapshot, now)?;
     let ListInForce { step, .. } = list_at(repo, end).ok_or(Unresolved::Empty)?;
     Ok(Selection { list: step.list.clone(), end: step.states_end(end) })
+}
+
+/// Returns the number of the list of subscriptions of a snapshot; `None` if the snapshot does not exist.
+#[must_use]
+pub fn list_number(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, now: Timestamp) -> Option<Seq> {
+    let end = snapshot_end(catalog, repo, snapshot, now).ok()?;
+    list_of(repo, url_of(catalog, repo, snapshot), end).map(|list| list.step.seq)
 }
 
 /// Returns the point of a selection, without trees that had no state before its end.
 #[must_use]
 pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, part: Option<Part>) -> Point {
-    let states = states(catalog, &selection.list, part, selection.end);
+    let states = states(catalog, &selection.list, part, (selection.end, None));
     Point {
         repo,
         open: true,
@@ -170,7 +186,7 @@ pub fn periods(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Vec<Period> {
-    let Ok(end) = snapshot_end(catalog, snapshot, now) else { return Vec::new() };
+    let Ok(end) = snapshot_end(catalog, repo, snapshot, now) else { return Vec::new() };
     let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let later = repo.steps.iter().skip_while(|step| step.list.is_empty());
     // The list in force before the first one.
@@ -209,7 +225,16 @@ pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
     catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
 }
 
-fn snapshot_end(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
+/// Returns the exclusive end of a snapshot of a repository: [`Timestamp`]`(i64::MAX)` for the newest one.
+///
+/// # Errors
+/// The snapshot does not exist.
+pub fn snapshot_end(
+    catalog: &Catalog,
+    repo: &Repository,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Result<Timestamp, Unresolved> {
     match snapshot {
         Snapshot::Latest => Ok(NEWEST),
         Snapshot::Date(requested) => {
@@ -225,6 +250,18 @@ fn snapshot_end(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result
             Some(at) => Ok(Timestamp(at.0.saturating_add(1))),
             None => Err(Unresolved::UnknownTransaction(id.0)),
         },
+        Snapshot::Alias(alias) => match catalog.fixed_url(repo, alias) {
+            Some(url) => Ok(url.at.unwrap_or(NEWEST)),
+            None => Err(Unresolved::UnknownAlias(alias)),
+        },
+    }
+}
+
+/// Returns the state that a snapshot names, if it is that of a fixed URL.
+fn url_of<'a>(catalog: &'a Catalog, repo: &Repository, snapshot: Snapshot) -> Option<&'a UrlAlias> {
+    match snapshot {
+        Snapshot::Alias(alias) => catalog.fixed_url(repo, alias),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Transaction(_) => None,
     }
 }
 
@@ -233,6 +270,14 @@ struct ListInForce<'a> {
     step: &'a RepoStep,
     /// End of the time in which a publish may replace the list.
     list_end: Timestamp,
+}
+
+/// Returns the list that a fixed URL fixes, otherwise the list in force before `end`.
+fn list_of<'a>(repo: &'a Repository, url: Option<&UrlAlias>, end: Timestamp) -> Option<ListInForce<'a>> {
+    match fixed_list(url, repo) {
+        Some(step) => Some(ListInForce { step, list_end: end }),
+        None => list_at(repo, end),
+    }
 }
 
 /// Returns the list in force before `end`. Dates before the first subscription use the list in force at the end of the
@@ -251,38 +296,56 @@ struct State {
     tree: PointTree,
     /// Publication time; if the sequence numbers are times, its own time.
     at: Timestamp,
-    /// The instant up to which the tree is known, if the sequence numbers are times.
-    known_until: Option<Timestamp>,
+    /// Whether the sequence numbers are times.
+    has_time: bool,
+    /// Whether the tree is known up to the end of the snapshot.
+    is_final: bool,
 }
 
-/// Returns the last state of each source's trees that was published before `end`.
-fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Timestamp) -> Vec<State> {
-    let mut states = Vec::with_capacity(list.len());
-    for entry in list {
-        for tree in catalog.subscribed_trees(*entry, part) {
-            if let Some(head) = tree.time_head {
-                let at = Timestamp(head.min(end).0 - 1);
-                let point_tree = PointTree {
-                    source: entry.source,
-                    tree: tree.id,
-                    seq: Seq(at.0),
-                    base: None,
-                    rules: None,
-                };
-                states.push(State { tree: point_tree, at, known_until: Some(head) });
-                continue;
-            }
-            let index = tree.steps.partition_point(|step| step.at < end);
-            let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
-            if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
-                let base = tree.base(step.seq);
-                let point_tree =
-                    PointTree { source: entry.source, tree: tree.id, seq: step.seq, base, rules: None };
-                states.push(State { tree: point_tree, at: step.at, known_until: None });
-            }
-        }
+/// Returns the last state of each source's trees that was published before `end`, or that a fixed URL names.
+fn states(
+    catalog: &Catalog,
+    list: &[Subscription],
+    part: Option<Part>,
+    (end, url): (Timestamp, Option<&UrlAlias>),
+) -> Vec<State> {
+    let of_entry = |entry: &Subscription| {
+        let source = entry.source;
+        catalog.subscribed_trees(*entry, part).map(move |tree| (source, tree))
+    };
+    let state = |(source, tree): (SourceId, &Tree)| match fixed_url::state_of(url, tree.id) {
+        FixedState::At(seq) => Some(fixed_state(source, tree, seq)),
+        FixedState::Absent => None,
+        FixedState::Free => last_state(catalog, source, tree, end),
+    };
+    list.iter().flat_map(of_entry).filter_map(state).collect()
+}
+
+/// Returns the state of a tree with this number.
+fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> State {
+    let has_time = tree.time_head.is_some();
+    let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));
+    let at = step.map_or(Timestamp(seq.0), |step| step.at);
+    let tree = PointTree { source, tree: tree.id, seq, base: tree.base(seq), rules: None };
+    State { tree, at, has_time, is_final: true }
+}
+
+/// Returns the last state of a tree that was published before `end`.
+fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<State> {
+    let state = |seq, base, at, is_final| State {
+        tree: PointTree { source, tree: tree.id, seq, base, rules: None },
+        at,
+        has_time: tree.time_head.is_some(),
+        is_final,
+    };
+    if let Some(head) = tree.time_head {
+        let at = Timestamp(head.min(end).0 - 1);
+        return Some(state(Seq(at.0), None, at, head >= end));
     }
-    states
+    let index = tree.steps.partition_point(|step| step.at < end);
+    let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
+    let step = last_step.or_else(|| final_state(catalog, tree, end))?;
+    Some(state(step.seq, tree.base(step.seq), step.at, true))
 }
 
 /// Returns the first synced state of a version of Bioconductor whose last update was before `end`: the version has not
@@ -301,8 +364,9 @@ fn unresolved_reason(
     end: Timestamp,
 ) -> Unresolved {
     let has_state = |end: Timestamp| {
-        list_at(repo, end)
-            .is_some_and(|list| !states(catalog, &list.step.list, part, list.step.states_end(end)).is_empty())
+        list_at(repo, end).is_some_and(|list| {
+            !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
+        })
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);
@@ -324,6 +388,7 @@ fn unresolved_reason(
 fn describe(snapshot: Snapshot) -> String {
     match snapshot {
         Snapshot::Transaction(id) => format!("transaction {id}"),
+        Snapshot::Alias(alias) => format!("fixed URL {alias}"),
         Snapshot::Latest | Snapshot::Date(_) => snapshot.to_string(),
     }
 }

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::audit::AuditCommand;
 use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
 use super::cluster::ClusterCommand;
+use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
 use super::git_args;
 use super::job::JobFlags;
@@ -112,6 +113,9 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
+    /// Create URLs of repositories in fixed states
+    #[command(subcommand)]
+    Url(super::url::UrlCommand),
     /// Give a repository the state of another one: plan, request, approve
     Promote(super::promote::Promote),
     /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
@@ -127,11 +131,15 @@ pub enum Command {
     Unyank(Unyank),
     /// Synchronize a source with its mirror
     Sync(Sync),
+    /// Remove all packages of CRAN from its newest state
+    Clear(super::clear::ClearArgs),
     /// Import from the mirror the history that precedes a source's first sync
     Backfill(super::backfill::Backfill),
     /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
+    /// Remove stored files that are fetched again on request
+    Evict(super::evict::EvictArgs),
     /// Make, verify, test and restore backups
     #[command(subcommand)]
     Backup(super::backup::BackupCommand),
@@ -262,6 +270,10 @@ pub enum List {
     Promotions(super::promote::ListPromotions),
     /// List block rules in the order in which they are compared
     BlocklistRules,
+    /// Count the stored files of each storage class
+    Storage,
+    /// Count the requests that block rules refused
+    Blocked(super::blocked::ListBlocked),
     /// List the packages of a source or a repository
     Packages(ListPackages),
     /// List the binaries of a package
@@ -299,13 +311,6 @@ pub enum Remove {
     Binary(RemoveBinary),
 }
 
-/// `rspm config …`
-#[derive(Debug, Subcommand)]
-pub enum Config {
-    /// Set the level of the server log
-    Log(ConfigLog),
-}
-
 /// Flags of `offline`.
 #[derive(Debug, Args)]
 pub struct Offline {
@@ -320,14 +325,6 @@ pub struct Hup {
     /// No effect: the command always waits
     #[arg(long)]
     pub wait: bool,
-}
-
-/// Flags of `config log`.
-#[derive(Debug, Args)]
-pub struct ConfigLog {
-    /// Lowest severity that is logged; case-insensitive
-    #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
-    pub level: String,
 }
 
 /// The flag `--name` alone.
@@ -704,6 +701,10 @@ mod tests {
             "rspm cluster offline --timeout=60 --nodes=nodeA,nodeB",
             "rspm cluster online --nodes=*",
             "rspm config log --level=debug",
+            "rspm config debug logger activate git sync",
+            "rspm config debug logger deactivate git",
+            "rspm config debug logger show",
+            "rspm config debug logger show git --show-disabled",
             "rspm --config /etc/x.gcfg check-config",
             "rspm storage list",
             "rspm storage adopt --class=cran,packages",
@@ -713,6 +714,15 @@ mod tests {
             "rspm backup verify --from=/srv/backups --at=2026-11-20 --subset=8/8",
             "rspm backup restore --force",
             "rspm backup prune --keep-daily=7 --keep-weekly=5 --dry-run",
+            "rspm url create --repo=prod",
+            "rspm url create --repo=bioc@3.20 --date=2026-11-20 --lock",
+            "rspm url create --repo=prod --snapshot=cran:2026-11-20 --snapshot=team:7 --no-alias",
+            "rspm list blocked --since=2026-11-20",
+            "rspm list storage",
+            "rspm clear --type=cran --confirm",
+            "rspm evict",
+            "rspm evict --type=sweep --dry-run",
+            "rspm evict --type clear --no-wait --quiet",
             "rspm scrub",
             "rspm scrub --class=cran,packages --subset=3/8 --rate=100MB --repair",
             "rspm scrub --max-duration=2h -o json",
@@ -756,6 +766,10 @@ mod tests {
             "rspm backup verify --subset=0/8",
             "rspm backup verify --subset=1/8 --full",
             "rspm backup prune",
+            "rspm config debug logger activate",
+            "rspm url create",
+            "rspm url create --repo=prod --snapshot=cran",
+            "rspm evict --type=all",
             "rspm scrub --database --repair",
             "rspm scrub --quick --rate=1MB",
             "rspm scrub --subset=9/8",

@@ -6,8 +6,9 @@ use std::time::Duration;
 use hyper::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{ConfigLog, Offline};
+use super::args::Offline;
 use super::client::Client;
+use super::config_args::ConfigLog;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
 use crate::api::backup::LastBackupResult;

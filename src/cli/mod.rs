@@ -6,15 +6,20 @@ pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod block_rule;
+pub mod blocked;
 pub mod bootstrap;
 pub mod check;
+pub mod clear;
 pub mod client;
 pub mod cluster;
+pub mod config_args;
 pub mod control;
 pub mod csv_records;
 mod curated;
+pub mod debug_log;
 pub mod encrypt;
 pub mod error;
+pub mod evict;
 pub mod explain;
 pub mod git;
 pub mod git_args;
@@ -49,6 +54,7 @@ pub mod token;
 mod tokens_file;
 mod units;
 mod unsupported;
+pub mod url;
 pub mod yank;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -58,12 +64,13 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use args::{Cli, Command, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
 use block_rule::Test;
 use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
+use config_args::Config;
 use error::CliError;
 use git_args::{Import, Rerun, Run};
 use local_address::is_local;
@@ -307,6 +314,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
         Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
         Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Command::List { list: Some(List::Storage) } => storage::report(client, output).await,
+        Command::List { list: Some(List::Blocked(args)) } => blocked::list(client, output, args).await,
         Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
         Command::Verify => token::verify(client, output).await,
         Command::Audit(command) => audit::run(client, output, command).await,
@@ -340,6 +349,9 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(command) => logs::run(client, output, command).await,
+        Command::Url(command) => url::run(client, output, command).await,
+        Command::Clear(args) => clear::run(client, output, args).await,
+        Command::Evict(args) => evict::run(client, output, args).await,
         Command::Scrub(args) => scrub::run(client, output, args).await,
         Command::Storage(command) => storage::run(client, output, command).await,
         Command::Status => control::status(client, output).await,
@@ -354,6 +366,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
             cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
         }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
+        Command::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
         // Handled in `run`, without a server or before it is known.
         Command::CheckConfig
         | Command::Login(_)

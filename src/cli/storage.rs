@@ -92,6 +92,25 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
     }
 }
 
+/// `rspm list storage`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
+    let storage: Storage = client.get("/storage").await?;
+    output.print(&storage, || {
+        let count = |n: u64| format_count(i64::try_from(n).unwrap_or(i64::MAX));
+        let row = |state: &StorageState| {
+            let numbers = [state.files, state.bytes, state.trash_objects, state.trash_bytes].map(count);
+            [vec![state.class.clone()], numbers.to_vec(), vec![state.location.clone()]].concat()
+        };
+        let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
+        let header = ["Class", "Files", "Bytes", "In trash", "Bytes in trash", "Location"];
+        let total = storage.classes.iter().map(|state| state.bytes).sum();
+        format!("{}\nTotal: {} bytes", table(&header, &rows), count(total))
+    })
+}
+
 fn describe(storage: &Storage) -> String {
     let count = |n: u64| format_count(i64::try_from(n).unwrap_or(i64::MAX));
     let row = |state: &StorageState| {

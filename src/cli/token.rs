@@ -21,8 +21,8 @@ pub enum Revoke {
 /// Flags of `create token`.
 #[derive(Debug, Args)]
 pub struct CreateToken {
-    /// Scopes of the token: repos:read, repos:promote, sources:write or global:admin; comma separated or repeated
-    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "repos:promote", "sources:write", "global:admin"]))]
+    /// Scopes of the token, comma separated or repeated
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "repos:promote", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"]))]
     pub scope: Vec<String>,
     /// Sources of the scope sources:write, comma separated; '*' for all
     #[arg(long, value_delimiter = ',', value_name = "SOURCES")]

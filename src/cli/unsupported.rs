@@ -18,13 +18,6 @@ pub(super) struct Unsupported {
 
 const CURATED: &str = "curated CRAN sources and CRAN snapshots are not in this version; a date in the URL of a \
                        repository (/prod/2026-11-20) freezes its contents";
-const CLEAR: &str =
-    "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
-const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
-                         latest in the URL of a repository";
-const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
-const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
-                     every night";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
@@ -58,10 +51,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "git-url", GIT_URL, Page::GIT),
-    command(&["clear"], CLEAR, Page::REPOSITORIES),
-    command(&["url"], FIXED_URL, Page::REPOSITORIES),
-    command(&["config", "debug"], AREAS, Page::LOGGING),
-    command(&["evict"], EVICT, Page::OPERATIONS),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
     command(&["air-gap"], AIR_GAP, Page::AIR_GAPPED),
 ];
@@ -137,9 +126,9 @@ mod tests {
             find(&args).map(ToString::to_string)
         };
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(row("evict --type=sweep"), some("rspm evict"));
-        assert_eq!(row("-c /x/rstudio-pm.gcfg config -o json debug"), some("rspm config debug"));
-        assert_eq!(row("help config debug"), some("rspm config debug"));
+        assert_eq!(row("schedule --type=sweep"), some("rspm schedule"));
+        assert_eq!(row("-c /x/rstudio-pm.gcfg air-gap -o json"), some("rspm air-gap"));
+        assert_eq!(row("help air-gap"), some("rspm air-gap"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
             some("rspm create source --snapshot")

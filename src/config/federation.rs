@@ -6,7 +6,7 @@ use super::pattern::Pattern;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
-use crate::access::{BadNamedScope, BadScope, NamedScope, named_scopes};
+use crate::access::{NamedScope, named_scopes};
 
 const SECTION: &str = "IdentityFederation";
 /// Maximum of `TokenLifetime`.
@@ -153,10 +153,6 @@ fn scopes(reader: &mut Reader<'_>, name: &str) -> Vec<NamedScope> {
     for scope in texts.iter().flat_map(|text| named_scopes(text)) {
         match scope {
             Ok(scope) => scopes.push(scope),
-            Err(error @ BadNamedScope::Word(BadScope::Unsupported(_))) => {
-                let message = format!("is ignored in part: {error}");
-                reader.warning(ProblemCategory::Effect, SECTION, Some(name), "Scope", &message);
-            }
             Err(error) => {
                 reader.error(ProblemCategory::Syntax, SECTION, Some(name), "Scope", &error.to_string());
             }
@@ -274,9 +270,5 @@ mod tests {
         let (_, warnings) =
             read("Issuer = http://127.0.0.1:8080\nAudience = a\nScope = repos:read:*\n").expect("valid");
         assert!(warnings.len() == 1 && warnings[0].contains("Subject"), "{warnings:?}");
-        let (section, warnings) =
-            read("Issuer = https://i\nAudience = a\nSubject = s\nScope = metadata:admin\n").expect("valid");
-        assert!(section.scopes.is_empty());
-        assert!(warnings.len() == 1 && warnings[0].contains("not supported"), "{warnings:?}");
     }
 }

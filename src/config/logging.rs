@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::debug_region::DebugRegion;
 use super::reader::Reader;
 use super::value::{self, LogDestination};
 
@@ -16,6 +17,8 @@ pub struct Logging {
     pub format: LogFormat,
     /// `Logging.AuditLog`; `None` for no file.
     pub audit_log: Option<PathBuf>,
+    /// `Debug.Log`: regions whose debug events are written at every level.
+    pub debug: Vec<DebugRegion>,
 }
 
 /// Lowest severity that is logged.
@@ -49,6 +52,7 @@ impl Logging {
                 })
             }),
             audit_log: reader.optional("Logging", "AuditLog", value::path),
+            debug: reader.values("Debug", "Log", DebugRegion::parse),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::server::Secret;
 use super::value;
-use crate::access::{BadNamedScope, BadScope, NamedScope, named_scopes};
+use crate::access::{NamedScope, named_scopes};
 
 const SECTION: &str = "OpenIDConnect";
 const MAPPING: &str = "GroupToScopeMapping";
@@ -176,10 +176,6 @@ fn scopes(
     for scope in texts.iter().flat_map(|text| named_scopes(text)) {
         match scope {
             Ok(scope) => scopes.push(scope),
-            Err(error @ BadNamedScope::Word(BadScope::Unsupported(_))) => {
-                let message = format!("is ignored in part: {error}");
-                reader.warning(ProblemCategory::Effect, section, sub, "Scope", &message);
-            }
             Err(error) => {
                 reader.error(ProblemCategory::Syntax, section, sub, "Scope", &error.to_string());
             }

@@ -9,6 +9,7 @@ mod open_id_connect;
 mod pypi;
 
 use super::address::UrlPurpose;
+use super::debug_region::DebugRegion;
 use super::table::Kind::*;
 use super::table::Subsection::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section, Subsection};
@@ -290,9 +291,9 @@ s("Logging", Never, "The server log.", &[
     p("AuditLog", Path, "",
       "File to which the rows of the audit trail are copied (JSON lines), in addition to the database; unset turns it off.").reloadable(),
 ]),
-s("Debug", Never, "Debug logging of single areas in the server log.", &[
-    p("Log", Text, "",
-      "Areas such as `git`, `router`, `sync`.").multi().reloadable().not_yet(),
+s("Debug", Never, "Debug events of single regions in the server log.", &[
+    p("Log", Choice(&DebugRegion::NAMES), "",
+      "Region whose debug events are written at every level; `rspm config debug logger show --show-disabled` describes the regions.").multi().reloadable(),
 ]),
 s("Authentication", Never, "Sessions and tokens.", &[
     p("APITokenAuth", Boolean, "true",

@@ -4,6 +4,7 @@
 pub mod changes;
 pub mod mode;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::config::DebugRegion;
 use crate::db::author::{self, Author};
 
 pub use changes::ReloadResult;
@@ -89,6 +91,12 @@ pub trait LogControl: Send + Sync {
     /// # Errors
     /// The text names no level.
     fn set_level(&self, level: &str) -> Result<String, String>;
+
+    /// Writes the debug events of regions at every level, or no longer, until the next start or reload.
+    fn set_regions(&self, regions: &[DebugRegion], is_active: bool);
+
+    /// Returns the regions whose debug events are written at every level.
+    fn regions(&self) -> BTreeSet<DebugRegion>;
 }
 
 /// The handle to the server process. Clones share it.
@@ -178,6 +186,17 @@ impl Control {
         self.0.logs.set_level(level).map_err(CommandError)
     }
 
+    /// See [`LogControl::set_regions`].
+    pub fn set_debug_regions(&self, regions: &[DebugRegion], is_active: bool) {
+        self.0.logs.set_regions(regions, is_active);
+    }
+
+    /// See [`LogControl::regions`].
+    #[must_use]
+    pub fn debug_regions(&self) -> BTreeSet<DebugRegion> {
+        self.0.logs.regions()
+    }
+
     /// The current mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -224,6 +243,12 @@ mod tests {
 
         fn set_level(&self, level: &str) -> Result<String, String> {
             Ok(level.to_uppercase())
+        }
+
+        fn set_regions(&self, _: &[DebugRegion], _: bool) {}
+
+        fn regions(&self) -> BTreeSet<DebugRegion> {
+            BTreeSet::new()
         }
     }
 

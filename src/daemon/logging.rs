@@ -2,6 +2,7 @@
 //! rotations.
 
 use std::backtrace::BacktraceStatus;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::predecessors::Predecessors;
 
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, DebugRegion, LogLevel};
 use crate::control;
 use crate::logs::rotation::LogFile;
 use crate::logs::rotation::plan::Scheme;
@@ -194,6 +195,14 @@ impl control::LogControl for Logs {
         let parsed = LogLevel::parse(level)?;
         self.server.iter().for_each(|log| log.set_level(parsed));
         Ok(format!("{parsed:?}").to_uppercase())
+    }
+
+    fn set_regions(&self, regions: &[DebugRegion], is_active: bool) {
+        self.server.iter().for_each(|log| log.set_regions(regions, is_active));
+    }
+
+    fn regions(&self) -> BTreeSet<DebugRegion> {
+        self.server.as_ref().map(ServerLog::regions).unwrap_or_default()
     }
 }
 

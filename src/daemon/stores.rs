@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::clock;
 use super::encryption::compare;
@@ -141,9 +141,20 @@ async fn build_app(
     }))
 }
 
-/// Closes the stores of [`open`]: flushes the usage counters and finishes queued transactions.
+/// Timeout for recording the last accesses of stored files.
+const ACCESSES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Closes the stores of [`open`]: flushes the usage counters and accesses, and finishes queued transactions.
 pub(super) async fn close(app: &App) {
     app.usage.close().await;
+    let accesses = app.fetches.accesses.write(&app.state.db);
+    match tokio::time::timeout(ACCESSES_TIMEOUT, accesses).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "could not record the days on which package files were requested")
+        }
+        Err(_) => tracing::warn!("could not record the days on which package files were requested in time"),
+    }
     close_db(app.state.db.clone()).await;
 }
 

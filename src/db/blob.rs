@@ -138,5 +138,10 @@ pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<boo
         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1) \
         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = $1) \
         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = $1)";
-    Ok(c.execute(DELETE, &[sha256.to_string().into(), before.into()])? == 1)
+    let digest = sha256.to_string();
+    let is_deleted = c.execute(DELETE, &[digest.as_str().into(), before.into()])? == 1;
+    if is_deleted {
+        c.execute("DELETE FROM blob_access WHERE sha256 = $1", &[digest.into()])?;
+    }
+    Ok(is_deleted)
 }

@@ -47,6 +47,19 @@ pub struct Aggregate {
     pub total: i64,
 }
 
+/// Records that a batch of a writer is added in this transaction. Returns false if it was added before.
+pub(super) fn begin_batch(
+    c: &mut dyn Conn,
+    writer: &str,
+    batch: i64,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    const BATCH: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
+        ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at \
+        WHERE usage_writer.batch < excluded.batch";
+    Ok(c.execute(BATCH, &[writer.into(), batch.into(), now.into()])? > 0)
+}
+
 /// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
 /// ascending order. Returns false and changes nothing if the batch was added before, which is the case if the response
 /// was lost.
@@ -57,9 +70,6 @@ pub fn add(
     now: Timestamp,
     counts: &[Count],
 ) -> Result<bool, DbError> {
-    const BATCH: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
-        ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at \
-        WHERE usage_writer.batch < excluded.batch";
     const DAY: &str = "INSERT INTO usage_download (day, language, source, package, version, platform, count) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) \
         ON CONFLICT (day, language, source, package, version, platform) \
@@ -69,7 +79,7 @@ pub fn add(
         DO UPDATE SET count = usage_package.count + excluded.count";
     // The aggregate of the day is obsolete now; the next nightly run creates another.
     const DELETE_AGGREGATE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
-    if c.execute(BATCH, &[writer.into(), batch.into(), now.into()])? == 0 {
+    if !begin_batch(c, writer, batch, now)? {
         return Ok(false);
     }
     let mut sorted: Vec<&Count> = counts.iter().collect();

@@ -4,6 +4,21 @@
 use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
 
+/// The condition that no mirror has the object of a row `b` of the table `blob`: one of its files has no location on a
+/// mirror, or is neither listed nor archived now. The life of a listed binary or Python file names its file, that of a
+/// listed source package only its release.
+macro_rules! is_only_copy {
+    () => {
+        "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
+         OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
+         AND (f.role NOT IN ('binary', 'python', 'metadata') OR l.file_id = f.id OR EXISTS (SELECT 1 FROM file d \
+         WHERE d.id = l.file_id AND d.role = 'python' AND f.role = 'metadata' AND d.build = f.build \
+         AND d.name = f.name)) \
+         AND l.from_seq <= t.head AND l.to_seq > t.head)))"
+    };
+}
+pub(super) use is_only_copy;
+
 /// A stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DurableObject {
@@ -34,15 +49,11 @@ pub fn each_package_object(
     with_cache: bool,
     each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    // The life of a listed binary or Python file names its file, that of a listed source package only its release.
-    const BLOBS: &str = "SELECT class, sha256, size, CAST(CASE WHEN class IN ('packages', 'readmes') \
-        OR EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
-        OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
-        AND (f.role NOT IN ('binary', 'python', 'metadata') OR l.file_id = f.id OR EXISTS (SELECT 1 FROM file d \
-        WHERE d.id = l.file_id AND d.role = 'python' AND f.role = 'metadata' AND d.build = f.build \
-        AND d.name = f.name)) \
-        AND l.from_seq <= t.head AND l.to_seq > t.head))) \
-        THEN 0 ELSE 1 END AS BIGINT) FROM blob b ORDER BY class, sha256";
+    const BLOBS: &str = concat!(
+        "SELECT class, sha256, size, CAST(CASE WHEN class IN ('packages', 'readmes') OR ",
+        is_only_copy!(),
+        " THEN 0 ELSE 1 END AS BIGINT) FROM blob b ORDER BY class, sha256"
+    );
     const GENERATED: &str = "SELECT DISTINCT 'indexes', sha256, size, CAST(1 AS BIGINT) FROM rendered \
         UNION SELECT 'sysreqs', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \
         WHERE url = 'sysreqs:rules' \

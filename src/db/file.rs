@@ -132,6 +132,11 @@ pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha
     rows.into_iter().next().map(decode).transpose()
 }
 
+/// Returns true if the bytes of a file were evicted.
+pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
+    Ok(!c.query("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])?.is_empty())
+}
+
 /// A file found by its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestMatch {

@@ -192,16 +192,32 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0024_job_run.sqlite.sql"),
         postgres: include_str!("migrations/0024_job_run.postgres.sql"),
     },
+    Migration {
+        number: 25,
+        name: "blob_access",
+        expand_only: true,
+        sqlite: include_str!("migrations/0025_blob_access.sqlite.sql"),
+        postgres: include_str!("migrations/0025_blob_access.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
-pub const USAGE_MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "downloads",
-    expand_only: true,
-    sqlite: include_str!("migrations/usage/0001_downloads.sqlite.sql"),
-    postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
-}];
+pub const USAGE_MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "downloads",
+        expand_only: true,
+        sqlite: include_str!("migrations/usage/0001_downloads.sqlite.sql"),
+        postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "blocked",
+        expand_only: true,
+        sqlite: include_str!("migrations/usage/0002_blocked.sqlite.sql"),
+        postgres: include_str!("migrations/usage/0002_blocked.postgres.sql"),
+    },
+];
 
 /// [`MIGRATIONS`] and those that [`extend`] added.
 static ALL_MIGRATIONS: OnceLock<Vec<Migration>> = OnceLock::new();

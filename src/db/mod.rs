@@ -11,7 +11,9 @@ pub mod binary;
 pub mod binary_list;
 pub mod bioconductor;
 pub mod blob;
+pub mod blob_access;
 pub mod block_rule;
+pub mod blocked_request;
 mod checkpoint;
 pub mod clock;
 pub mod clock_difference;
@@ -79,6 +81,7 @@ pub mod tree;
 pub mod tx;
 pub mod upload;
 pub mod upstream;
+pub mod url_alias;
 pub mod used_proof;
 mod workers;
 

@@ -176,13 +176,14 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
-/// Deletes a repository and its subscription lists, not its transactions. Bump the catalog afterwards.
+/// Deletes a repository, its subscription lists and its fixed URLs, not its transactions. Bump the catalog afterwards.
 /// Returns false if the repository does not exist.
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_pin WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    super::url_alias::delete_of_repo(c, id)?;
     supersede_promotions(c, id)?;
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }

@@ -131,6 +131,20 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     }))
 }
 
+/// Returns the number and the size in bytes of the stored objects that rows refer to, by directory. Usage data is in
+/// another database.
+pub fn totals(c: &mut dyn Conn) -> Result<Vec<(String, i64, i64)>, DbError> {
+    const BLOBS: &str = "SELECT class, count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM blob GROUP BY class ORDER BY class";
+    const INDEXES: &str = "SELECT 'indexes', count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM \
+        (SELECT sha256, min(size) AS size FROM rendered GROUP BY sha256) i";
+    const LOGS: &str = "SELECT 'build-logs', count(*), CAST(coalesce(sum(log_size), 0) AS BIGINT) FROM git_build \
+        WHERE log_sha256 IS NOT NULL";
+    let mut rows = c.query(BLOBS, &[])?;
+    rows.extend(c.query(INDEXES, &[])?);
+    rows.extend(c.query(LOGS, &[])?);
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?, row.int(2)?))).collect()
+}
+
 /// Returns the stored source packages whose README has this digest, as storage class and digest.
 pub fn archives_of_readme(c: &mut dyn Conn, readme: Sha256) -> Result<Vec<(String, Sha256)>, DbError> {
     const FIND: &str = "SELECT b.class, b.sha256 FROM detail d JOIN file f ON f.release_id = d.release_id \

@@ -7,6 +7,7 @@ pub mod add;
 pub mod add_binary;
 pub mod block_rule;
 mod durability;
+pub mod fixed_url;
 pub mod metadata;
 pub mod package;
 mod plan;

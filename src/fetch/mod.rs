@@ -4,6 +4,7 @@
 //! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
 //! verified, so no client ever receives a complete file that differs from the index.
 
+pub mod accesses;
 pub mod candidates;
 mod file_updates;
 mod host_limits;

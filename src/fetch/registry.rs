@@ -9,6 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
+use super::accesses::{self, Accesses};
 use super::candidates::MirrorPath;
 use super::file_updates::FileUpdater;
 use super::host_limits::HostLimits;
@@ -84,6 +85,8 @@ pub struct Fetches {
     pub(super) limits: FetchLimits,
     pub(super) updates: FileUpdater,
     pub(super) mismatch_hook: MismatchHook,
+    /// Requests for stored objects.
+    pub accesses: Arc<Accesses>,
     /// Checks of stored objects.
     pub integrity: IntegrityChecks,
     /// Held shared while a blob and its row are written, exclusively while both are removed.
@@ -101,7 +104,10 @@ impl Fetches {
     /// Like [`Fetches::new`], with other limits.
     #[must_use]
     pub fn with_limits(state: Arc<State>, limits: FetchLimits) -> Arc<Fetches> {
+        let accesses = Arc::new(Accesses::new());
+        tokio::spawn(accesses::write_periodically(Arc::downgrade(&accesses), state.db.clone()));
         Arc::new(Fetches {
+            accesses,
             table: Mutex::default(),
             failures: Mutex::default(),
             permits: Arc::new(Semaphore::new(MAX_REQUESTS)),

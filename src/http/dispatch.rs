@@ -9,6 +9,7 @@ use http::{Method, Response};
 use super::app::App;
 use super::base_url::RequestHead;
 use super::body::Body;
+use super::client_kind::client_kind;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::peer::Peer;
@@ -28,6 +29,7 @@ use crate::model::time::Timestamp;
 use crate::python::layout::PythonPath;
 use crate::r::bioconductor::PartName;
 use crate::r::layout::RPath;
+use crate::usage::BlockedRequest;
 
 /// Handles a request from the network.
 pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
@@ -191,11 +193,26 @@ pub(super) async fn read(
         // These do not release the app before their end, which control requests have to do.
         Route::Admin(_) | Route::Administration(_) => Err(Failure::no_such_address()),
     };
+    if let Err(failure) = &result {
+        count_blocked(app, failure, parts, received_at);
+    }
     let mut response = result.unwrap_or_else(|failure| failed(&failure));
     if is_restricted {
         response::restrict_to_client(&mut response);
     }
     response
+}
+
+/// Counts a request for a file or a page that a block rule refused.
+fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Timestamp) {
+    let Some(blocked) = failure.blocked_release().filter(|_| parts.method == Method::GET) else { return };
+    app.usage.count_blocked(&BlockedRequest {
+        at: received_at,
+        rule: blocked.rule,
+        package: &blocked.package,
+        version: &blocked.version,
+        client: client_kind(platform_request::user_agent(parts)),
+    });
 }
 
 /// Checks that the client may use a route. Returns true if the response is only for clients with a token or a session.

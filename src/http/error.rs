@@ -28,7 +28,29 @@ pub struct Failure {
     /// Detail for the logs, if there is more than the phrase.
     pub detail: Option<Box<str>>,
     /// `payload` of the JSON form: details for programs.
-    pub payload: Option<Box<serde_json::Value>>,
+    pub payload: Option<Box<Payload>>,
+}
+
+/// Details of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The release that a block rule forbids.
+    Blocked(BlockedRelease),
+    /// Other details.
+    Values(serde_json::Value),
+}
+
+impl Payload {
+    /// Returns the JSON form.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Payload::Blocked(BlockedRelease { rule, reason, allowed, .. }) => {
+                serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed })
+            }
+            Payload::Values(values) => values.clone(),
+        }
+    }
 }
 
 impl Failure {
@@ -90,19 +112,25 @@ impl Failure {
     /// Returns a 403 for a release that a block rule forbids.
     #[must_use]
     pub fn blocked(blocked: &BlockedRelease) -> Failure {
-        let BlockedRelease { rule, reason, allowed, .. } = blocked;
-        let payload = serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed });
         Failure {
-            payload: Some(Box::new(payload)),
+            payload: Some(Box::new(Payload::Blocked(blocked.clone()))),
             ..Failure::new(StatusCode::FORBIDDEN, Code::Blocked, blocked.to_string())
+        }
+    }
+
+    /// The release of [`Failure::blocked`].
+    #[must_use]
+    pub fn blocked_release(&self) -> Option<&BlockedRelease> {
+        match self.payload.as_deref()? {
+            Payload::Blocked(blocked) => Some(blocked),
+            Payload::Values(_) => None,
         }
     }
 
     /// The reason of [`Failure::blocked`].
     #[must_use]
     pub fn block_reason(&self) -> Option<&str> {
-        let payload = self.payload.as_ref().filter(|_| self.code == Code::Blocked)?;
-        payload.get("reason")?.as_str()
+        self.blocked_release().map(|blocked| blocked.reason.as_str())
     }
 
     /// Returns a 404.
@@ -193,9 +221,9 @@ impl From<RepoError> for Failure {
             RepoError::Invalid(message) => Failure::bad_request(message.clone()),
             // Clients compare this exact text.
             RepoError::Unsupported { distribution, release, supported } => Failure {
-                payload: Some(Box::new(serde_json::json!({
+                payload: Some(Box::new(Payload::Values(serde_json::json!({
                     "distribution": distribution, "release": release, "known": supported
-                }))),
+                })))),
                 ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
             },
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
@@ -253,7 +281,7 @@ mod tests {
         let failure = Failure::from(RepoError::Unsupported { distribution, release, supported });
         assert_eq!((failure.status.as_u16(), failure.code as u16), (400, 14));
         assert_eq!(failure.phrase, "Unsupported system");
-        assert!(failure.payload.expect("details").to_string().contains("ubuntu 22.04"));
+        assert!(failure.payload.expect("details").to_json().to_string().contains("ubuntu 22.04"));
     }
 
     #[test]

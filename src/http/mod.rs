@@ -10,6 +10,7 @@ pub mod app;
 mod base_url;
 pub mod body;
 pub mod budget;
+mod client_kind;
 pub mod conditional;
 mod connections;
 mod csv;

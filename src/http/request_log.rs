@@ -99,6 +99,7 @@ fn write_line(
     status: u16,
     bytes: u64,
 ) {
+    tracing::debug!(%remote, method = %request.method, target = &*request.target, status, bytes, "answered a request");
     metrics::request_completed(&request.method, status, bytes, arrival.instant.elapsed());
     access.log(&AccessEntry {
         remote,

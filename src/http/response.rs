@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use super::body::Body;
 use super::conditional::{self, Precondition, Validators};
-use super::error::Failure;
+use super::error::{Failure, Payload};
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 /// Why a package is blocked.
@@ -363,7 +363,10 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
             let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
             json(
                 failure.status,
-                &crate::api::error::Error { payload: failure.payload.as_deref().cloned(), ..error },
+                &crate::api::error::Error {
+                    payload: failure.payload.as_deref().map(Payload::to_json),
+                    ..error
+                },
             )
         }
         ErrorFormat::Text => {

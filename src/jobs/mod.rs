@@ -227,6 +227,7 @@ impl Jobs {
         let sender = Arc::new(sender);
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
+        tracing::debug!(job = id, key, "started a job");
         let (stop, stop_receiver) = watch::channel(false);
         let options = options.to_owned();
         inner.jobs.insert(id, Entry { job: job.clone(), options, ended_at: None, stop, after_halt });
@@ -337,6 +338,7 @@ impl Drop for EndGuard {
             entry.ended_at = Some(Instant::now());
             let (key, started_at) = (entry.job.key.clone(), entry.job.started_at);
             inner.running.remove(&key);
+            tracing::debug!(job = self.id, key, succeeded = result.is_ok(), "a job ended");
             inner.ended.push_back(EndedJob { key, started_at, result: result.clone() });
             if inner.ended.len() > MAX_ENDED {
                 inner.ended.pop_front();

@@ -5,6 +5,7 @@ mod append;
 mod event;
 mod open;
 mod optional_log;
+mod regions;
 pub mod rotation;
 pub mod server;
 pub mod service_log;

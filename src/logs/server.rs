@@ -1,6 +1,7 @@
 //! The server log: writes `tracing` events; destinations, format and level can be changed while running.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,9 +17,10 @@ use tracing_subscriber::reload;
 
 use super::event::{self, EventParts};
 use super::open::SinkError;
+use super::regions;
 use super::sink::{OnFull, Sink};
 use super::stream::{StandardStream, Stream};
-use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
+use crate::config::{DebugRegion, LogDestination, LogFormat, LogLevel, Logging};
 
 /// Target prefix of this program's events. Events of libraries are only written from WARN on, regardless of the level:
 /// at DEBUG some libraries print the contents of messages.
@@ -34,13 +36,23 @@ const LOGGING: &str = "logs";
 #[derive(Clone)]
 pub struct ServerLog {
     filter: reload::Handle<Targets, Registry>,
+    selection: Arc<Mutex<Selection>>,
     outputs: Arc<ArcSwap<Outputs>>,
+}
+
+/// The events that are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Selection {
+    /// The least severe level.
+    level: LogLevel,
+    /// Regions whose debug events are written at every level.
+    regions: BTreeSet<DebugRegion>,
 }
 
 /// Destinations, format and level, ready for [`ServerLog::switch`].
 pub struct ServerLogSettings {
     outputs: Outputs,
-    level: LogLevel,
+    selection: Selection,
 }
 
 struct Outputs {
@@ -88,9 +100,10 @@ impl ServerLog {
             startup_events: Some(Mutex::default()),
         };
         let outputs = Arc::new(ArcSwap::from_pointee(outputs));
-        let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
+        let selection = Selection { level: LogLevel::Info, regions: BTreeSet::new() };
+        let (filter, handle) = reload::Layer::new(targets(&selection));
         let subscriber = Registry::default().with(filter).with(LineLayer { outputs: Arc::clone(&outputs) });
-        (ServerLog { filter: handle, outputs }, subscriber)
+        (ServerLog { filter: handle, selection: Arc::new(Mutex::new(selection)), outputs }, subscriber)
     }
 
     /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`]. Files that cannot be opened are returned
@@ -126,7 +139,8 @@ impl ServerLog {
         }
         let zone = TimeZone::system();
         let outputs = Outputs { format: logging.format, zone, destinations, startup_events: None };
-        (ServerLogSettings { outputs, level: logging.level }, errors)
+        let selection = Selection { level: logging.level, regions: logging.debug.iter().copied().collect() };
+        (ServerLogSettings { outputs, selection }, errors)
     }
 
     /// Switches to destinations, format and level. Each line goes to the old or to the new files; the old ones are
@@ -134,13 +148,14 @@ impl ServerLog {
     pub fn switch(&self, settings: ServerLogSettings) {
         let new = Arc::new(settings.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
-        self.set_level(settings.level);
+        let level = settings.selection.level;
+        self.select(|selection| *selection = settings.selection);
         let new_outputs: Vec<&Output> =
             new.destinations.iter().filter(|output| !old.contains(output)).collect();
         let startup_events =
             old.startup_events.iter().flat_map(|startup_events| std::mem::take(&mut *startup_events.lock()));
         for BufferedEvent { level, parts, micros } in
-            startup_events.filter(|event| event.level <= filter(settings.level))
+            startup_events.filter(|event| event.level <= filter(level))
         {
             let mut buffers = Buffers::default();
             new_outputs.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
@@ -173,8 +188,29 @@ impl ServerLog {
 
     /// Changes the least severe level that is written.
     pub fn set_level(&self, level: LogLevel) {
+        self.select(|selection| selection.level = level);
+    }
+
+    /// Adds or removes regions whose debug events are written at every level.
+    pub fn set_regions(&self, regions: &[DebugRegion], is_active: bool) {
+        self.select(|selection| match is_active {
+            true => selection.regions.extend(regions),
+            false => selection.regions.retain(|region| !regions.contains(region)),
+        });
+    }
+
+    /// Returns the regions whose debug events are written at every level.
+    #[must_use]
+    pub fn regions(&self) -> BTreeSet<DebugRegion> {
+        self.selection.lock().regions.clone()
+    }
+
+    fn select(&self, change: impl FnOnce(&mut Selection)) {
+        // Held during the reload: of two changes, the last one is in force.
+        let mut selection = self.selection.lock();
+        change(&mut selection);
         // Fails only if the subscriber is dropped, and then there are no events.
-        let _ = self.filter.reload(targets(level));
+        let _ = self.filter.reload(targets(&selection));
     }
 
     /// Reopens the files after a rotation.
@@ -262,10 +298,15 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn targets(level: LogLevel) -> Targets {
-    let level = filter(level);
+fn targets(selection: &Selection) -> Targets {
+    let level = filter(selection.level);
     let program_targets = AREAS.into_iter().chain([CRATE]).map(|target| (target, level));
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(program_targets)
+    let debug_targets = selection.regions.iter().flat_map(|region| regions::targets(*region));
+    // The last entry of a target is in force, and a longer target before a shorter one.
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(program_targets)
+        .with_targets(debug_targets.map(|target| (*target, level.max(LevelFilter::DEBUG))))
 }
 
 struct LineLayer {
@@ -316,7 +357,7 @@ mod tests {
 
     fn logging(files: &[&Path], format: LogFormat) -> Logging {
         let system_log = files.iter().map(|path| LogDestination::File(path.to_path_buf())).collect();
-        Logging { system_log, level: LogLevel::Info, format, audit_log: None }
+        Logging { system_log, level: LogLevel::Info, format, audit_log: None, debug: Vec::new() }
     }
 
     fn read(path: &Path) -> String {

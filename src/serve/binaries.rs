@@ -56,6 +56,7 @@ fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
             let instant = state.catalog.get().instant(id);
             Timestamp(instant.map_or(i64::MAX, |instant| instant.0.saturating_add(1)))
         }
+        Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias).unwrap_or(Timestamp(i64::MAX)),
     }
 }
 

@@ -115,6 +115,6 @@ fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<P
 fn label(snapshot: Snapshot) -> String {
     match snapshot {
         Snapshot::Transaction(id) => id.to_string(),
-        Snapshot::Latest | Snapshot::Date(_) => snapshot.to_string(),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => snapshot.to_string(),
     }
 }

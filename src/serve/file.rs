@@ -7,6 +7,8 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{RepoError, Repositories, bundle_files, bundles, owner, upstream};
+use crate::db;
+use crate::fetch::accesses::Transfer;
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::model::change::LifeState;
@@ -15,8 +17,8 @@ use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
-/// Cache of located files that are in storage. A step never changes, and stored files are not evicted, so
-/// entries never become invalid.
+/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] finds out
+/// that a file was evicted since.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
 /// Maximum number of entries of the [`Cache`], several hundred bytes each.
@@ -80,6 +82,11 @@ pub async fn locate(
     Ok(located)
 }
 
+/// Discards which files are in storage, after files were evicted. Other servers find out when they open one.
+pub fn forget_stored_files(repositories: &Repositories) {
+    repositories.located_files.clear();
+}
+
 /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file). A file that is not in
 /// storage is served while it is fetched from its mirror.
 ///
@@ -91,16 +98,26 @@ pub async fn open(
     located: &LocatedFile,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
-    if let Some(key) = located.key() {
-        let error = match open_stored(repositories, located, &key, range.clone()).await {
-            Err(error) => error,
-            result => return result,
-        };
-        if !is_fetched_instead(repositories, located, &key, &error) {
-            return Err(error);
+    let evicted;
+    let located = match located.key() {
+        None => located,
+        Some(key) => {
+            let error = match open_for_client(repositories, located, &key, range.clone()).await {
+                Err(error) => error,
+                result => return result,
+            };
+            if !is_fetched_instead(repositories, located, &key, &error) {
+                return Err(error);
+            }
+            if is_evicted(repositories, located, &error).await? {
+                evicted = LocatedFile { stored: false, ..located.clone() };
+                &evicted
+            } else {
+                tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
+                located
+            }
         }
-        tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
-    }
+    };
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
     }
@@ -116,7 +133,8 @@ pub async fn open(
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),
         Some(FetchOutcome::Done(Delivery::Stored(key))) => {
-            return read_stored(repositories, located, &key, range).await;
+            let transfer = repositories.fetches.accesses.begin_transfer(key);
+            return Ok(with_transfer(read_stored(repositories, located, &key, range).await?, transfer));
         }
         Some(FetchOutcome::Done(Delivery::SentOnly)) | None => {}
     }
@@ -175,6 +193,48 @@ pub(super) async fn open_stored(
 ) -> Result<OpenFile, RepoError> {
     check_integrity(repositories, located, key).await?;
     read_stored(repositories, located, key, range).await
+}
+
+/// Opens a stored file for a client: the access is recorded, and the object is not evicted during the transfer.
+async fn open_for_client(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+    range: Option<Range<u64>>,
+) -> Result<OpenFile, RepoError> {
+    let accesses = &repositories.fetches.accesses;
+    let transfer = accesses.begin_transfer(*key);
+    let open = open_stored(repositories, located, key, range).await?;
+    accesses.record(key, (repositories.state.clock)());
+    Ok(with_transfer(open, transfer))
+}
+
+/// Keeps the transfer until the stream of an open file is dropped. Bytes in memory do not depend on the object.
+fn with_transfer(open: OpenFile, transfer: Transfer) -> OpenFile {
+    let body = match open.body {
+        FileBody::Stream(stream) => FileBody::Stream(
+            stream
+                .inspect(move |_| {
+                    let _ = &transfer;
+                })
+                .boxed(),
+        ),
+        body @ FileBody::Memory(_) => body,
+    };
+    OpenFile { body, ..open }
+}
+
+/// Whether a file is missing because it was evicted after it was located.
+async fn is_evicted(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    error: &RepoError,
+) -> Result<bool, RepoError> {
+    if !matches!(error, RepoError::Storage(StorageError::NotFound(_))) {
+        return Ok(false);
+    }
+    let file = located.file();
+    Ok(repositories.state.db.read(move |c| db::file::is_evicted(c, file)).await?)
 }
 
 /// Checks that the stored bytes of a file have its digest.

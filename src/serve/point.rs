@@ -122,7 +122,8 @@ fn unclosed_end(
         return None;
     }
     let end_of_snapshot = match snapshot {
-        Snapshot::Latest => return None,
+        // The days of a fixed URL were closed when it was created.
+        Snapshot::Latest | Snapshot::Alias(_) => return None,
         Snapshot::Date(day) => day.end(),
         Snapshot::Transaction(id) => catalog.instant(id)?,
     };

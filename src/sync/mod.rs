@@ -6,6 +6,7 @@ pub mod backfill;
 mod binaries;
 mod bioconductor;
 mod bundle_digests;
+mod clear;
 mod cran;
 mod declaration;
 mod descriptions;
@@ -35,7 +36,7 @@ use parking_lot::Mutex;
 use crate::catalog::Tree;
 use crate::db::{tree, upstream};
 use crate::jobs::lease::{ClaimError, Lease};
-use crate::jobs::{Reporter, Started};
+use crate::jobs::{AfterHalt, Reporter, Started};
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
@@ -123,6 +124,18 @@ impl Sync {
     #[must_use]
     pub fn start_confirmed(&self, actor: &str) -> Started {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
+    }
+
+    /// Starts clearing CRAN: its newest state lists nothing until the next sync.
+    #[must_use]
+    pub fn start_clear(&self, actor: &str) -> Started {
+        let (sync, now, actor) = (self.clone(), (self.state.clock)(), actor.to_owned());
+        let work = |report| async move {
+            let _guard = sync.source_lock(Task::Cran).lock().await;
+            clear::run(&sync.state, &actor, &report).await.map_err(|error| error.to_string())
+        };
+        // The key of the sync: only one of both runs at a time.
+        self.state.jobs.start_with(AfterHalt::Restarts, "sync:cran", "clear", now, work)
     }
 
     /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,

@@ -161,6 +161,12 @@ impl SyncContext<'_> {
         };
         let step = self.plan(list, files, started_at).await?;
         let delayed_count = step.plan.delayed_count;
+        tracing::debug!(
+            list = list.name,
+            changes = step.plan.changes.len(),
+            delayed_count,
+            "compared a list"
+        );
         if step.plan.changes.is_empty() {
             self.store_validators(step.validators).await?;
             return Ok(SyncSummary::Unchanged { delayed_count });

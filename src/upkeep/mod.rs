@@ -1,8 +1,10 @@
-//! Upkeep: the sweep of storage, its trash, the scrub, the ownership of storage classes, nightly maintenance, and the
+//! Upkeep: the sweep of storage, its trash, eviction, the scrub, the ownership of storage classes, nightly maintenance, and the
 //! repair of the clock.
 
 pub mod clock;
 mod damaged;
+pub mod evict;
+mod job_results;
 mod lease;
 pub mod maintenance;
 mod missing;
@@ -18,6 +20,7 @@ use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::serve::Repositories;
 use crate::state::State;
+use job_results::JobResults;
 
 /// Handle to the upkeep, with the locks of its parts.
 pub struct Upkeep {
@@ -26,7 +29,9 @@ pub struct Upkeep {
     repositories: Arc<Repositories>,
     uploads: Arc<Uploads>,
     /// The results of the last scrubs of this process.
-    scrub_results: scrub::Results,
+    scrub_results: JobResults<scrub::ScrubResult>,
+    /// The results of the last evictions of this process.
+    eviction_results: JobResults<evict::EvictionResult>,
     /// Serializes moves to the trash and restores.
     trash_lock: tokio::sync::Mutex<()>,
     /// Serializes comparisons and writes of storage markers.
@@ -43,7 +48,8 @@ impl Upkeep {
         state: Arc<State>,
     ) -> Arc<Upkeep> {
         Arc::new(Upkeep {
-            scrub_results: scrub::Results::default(),
+            scrub_results: JobResults::default(),
+            eviction_results: JobResults::default(),
             trash_lock: tokio::sync::Mutex::default(),
             marker_lock: tokio::sync::Mutex::default(),
             fetches,

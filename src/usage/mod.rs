@@ -1,15 +1,17 @@
-//! Usage data: download counts of packages, in a separate database.
+//! Usage data: counts of downloads and of requests that block rules refused, in a separate database.
 //!
 //! Requests count in memory ([`tally`]); a task writes the counts every few seconds and at a stop ([`writer`]); nightly
 //! work aggregates finished days into storage and removes old ones ([`rollup`]). Nothing about clients is recorded.
 
 mod aggregate;
+mod blocked;
 mod database;
 mod rollup;
 mod summary;
 mod tally;
 mod writer;
 
+pub use blocked::{BlockedReport, BlockedRequest};
 pub use summary::UsageError;
 pub use tally::Download;
 
@@ -21,6 +23,7 @@ use tokio::sync::Notify;
 use crate::metrics;
 use crate::model::ids::SourceId;
 use crate::state::State;
+use blocked::BlockedTally;
 use database::UsageDb;
 use summary::Summaries;
 use tally::Tally;
@@ -39,6 +42,7 @@ pub struct Usage(Option<Arc<Inner>>);
 struct Inner {
     state: Arc<State>,
     tally: Tally,
+    blocked: BlockedTally,
     database: UsageDb,
     summaries: Summaries,
     /// Notifies the task to write the remaining counts and end.
@@ -59,6 +63,7 @@ impl Usage {
         let inner = Arc::new(Inner {
             state: Arc::clone(state),
             tally: Tally::default(),
+            blocked: BlockedTally::default(),
             database: UsageDb::new(config),
             summaries: Summaries::default(),
             stop: Notify::new(),

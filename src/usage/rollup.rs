@@ -9,6 +9,7 @@ use sha2::Digest;
 use super::summary::UsageError;
 use super::{Inner, Usage, aggregate, day_number};
 use crate::db::Db;
+use crate::db::blocked_request;
 use crate::db::download::{self, Aggregate};
 use crate::db::{clock, hold, sweep};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
@@ -138,6 +139,7 @@ impl Inner {
         }
         let days = i64::try_from(retention.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
         let first_day = today.saturating_sub(days);
+        db.bulk(move |c| blocked_request::remove_before(c, first_day)).await?;
         let mut removed_count = 0;
         while let Some(day) = db.read(move |c| download::oldest_day(c, first_day)).await? {
             let aggregates = db

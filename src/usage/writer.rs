@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use crate::db::DbError;
+use crate::db::blocked_request::{self, BlockedCount};
 use crate::db::download::{self, Count};
+use crate::db::{Db, DbError};
 use crate::metrics;
 
 /// Interval of the writes; a killed process loses at most the downloads of this time.
@@ -25,13 +26,22 @@ pub(super) struct UsageWriter {
     last_batch: i64,
     /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
     batches: VecDeque<(i64, Arc<[Count]>)>,
+    /// Refused requests to write, likewise.
+    blocked_batches: VecDeque<(i64, Arc<[BlockedCount]>)>,
     is_failing: bool,
 }
 
 impl UsageWriter {
     pub(super) fn new(inner: Arc<Inner>) -> UsageWriter {
         let writer_id = format!("{:016x}", rand::random::<u64>()).into();
-        UsageWriter { inner, writer_id, last_batch: 0, batches: VecDeque::new(), is_failing: false }
+        UsageWriter {
+            inner,
+            writer_id,
+            last_batch: 0,
+            batches: VecDeque::new(),
+            blocked_batches: VecDeque::new(),
+            is_failing: false,
+        }
     }
 
     /// Writes periodically until it is notified to stop, then a last time.
@@ -42,7 +52,9 @@ impl UsageWriter {
                 () = tokio::time::sleep(pause) => false,
                 () = self.inner.stop.notified() => true,
             };
-            let is_empty = self.batches.is_empty() && self.inner.tally.len() == 0;
+            let is_empty = self.batches.is_empty()
+                && self.blocked_batches.is_empty()
+                && self.inner.tally.len() + self.inner.blocked.len() == 0;
             if !(is_stopping && is_empty) {
                 self.write().await;
             }
@@ -101,6 +113,23 @@ impl UsageWriter {
             db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
             metrics::add_saved_downloads(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();
+        }
+        self.write_blocked(&db).await
+    }
+
+    /// Writes the refused requests, as a writer of its own.
+    async fn write_blocked(&mut self, db: &Db) -> Result<(), DbError> {
+        if self.blocked_batches.is_empty() {
+            for chunk in self.inner.blocked.take().chunks(CHUNK) {
+                self.last_batch += 1;
+                self.blocked_batches.push_back((self.last_batch, chunk.into()));
+            }
+        }
+        while let Some((batch, rows)) = self.blocked_batches.front() {
+            let writer_id = format!("{}-blocked", self.writer_id);
+            let (batch, rows, now) = (*batch, Arc::clone(rows), (self.inner.state.clock)());
+            db.bulk(move |c| blocked_request::add(c, &writer_id, batch, now, &rows)).await?;
+            self.blocked_batches.pop_front();
         }
         Ok(())
     }

@@ -31,6 +31,12 @@ enum Rule {
     Upload,
     /// Clients that may promote to the repository; of these roles, only administrators.
     Promote,
+    /// Readers of block rules.
+    ReadBlocklist,
+    /// Clients that may change block rules.
+    ChangeBlocklist,
+    /// Clients that may change metadata.
+    Metadata,
     /// Administrators.
     Administer,
     /// Administrators who send a form of a page of this server, with its token.
@@ -40,7 +46,7 @@ enum Rule {
 }
 
 /// The kinds of clients.
-const ROLES: [&str; 11] = [
+const ROLES: [&str; 14] = [
     "anonymous",
     "unknown token",
     "expired",
@@ -50,6 +56,9 @@ const ROLES: [&str; 11] = [
     "session of a reader",
     "write of another source",
     "write",
+    "read of block rules",
+    "change of block rules",
+    "change of metadata",
     "admin",
     "socket",
 ];
@@ -57,23 +66,26 @@ const ROLES: [&str; 11] = [
 /// The statuses of requests under a rule, one letter per role: `a` is 401, `f` is 403, `y` is another status below 500.
 fn expected_statuses(rule: Rule) -> &'static str {
     match rule {
-        Rule::Health => "yyyyyyyyyyy",
-        Rule::Open => "yaaayyyyyyy",
-        Rule::Form => "faaaffyffff",
-        Rule::ReadRepository => "aaaafyyffyy",
-        Rule::ReadSource => "aaaafyyfyyy",
-        Rule::AnyToken => "aaaayyyyyyy",
-        Rule::WriteSource => "aaaaffffyyy",
-        Rule::Upload => "aaaafffyyyy",
-        Rule::Promote | Rule::Administer => "aaaafffffyy",
-        Rule::FormOfAdministrator => "aaaafffffff",
-        Rule::Machine => "aaaaffffffy",
+        Rule::Health => "yyyyyyyyyyyyyy",
+        Rule::Open => "yaaayyyyyyyyyy",
+        Rule::Form => "faaaffyfffffff",
+        Rule::ReadRepository => "aaaafyyfffffyy",
+        Rule::ReadSource => "aaaafyyfyfffyy",
+        Rule::AnyToken => "aaaayyyyyyyyyy",
+        Rule::WriteSource => "aaaaffffyfffyy",
+        Rule::Upload => "aaaafffyyfffyy",
+        Rule::Promote | Rule::Administer => "aaaaffffffffyy",
+        Rule::ReadBlocklist => "aaaafffffyyfyy",
+        Rule::ChangeBlocklist => "aaaaffffffyfyy",
+        Rule::Metadata => "aaaafffffffyyy",
+        Rule::FormOfAdministrator => "aaaaffffffffff",
+        Rule::Machine => "aaaafffffffffy",
     }
 }
 
 use Rule::{
-    Administer, AnyToken, Form, FormOfAdministrator, Health, Machine, Open, Promote, ReadRepository,
-    ReadSource, Upload, WriteSource,
+    Administer, AnyToken, ChangeBlocklist, Form, FormOfAdministrator, Health, Machine, Metadata, Open,
+    Promote, ReadBlocklist, ReadRepository, ReadSource, Upload, WriteSource,
 };
 
 /// Addresses that RFC 8628 and RFC 8693 define, so that the OpenAPI document does not list them.
@@ -211,6 +223,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/offline", Machine),
     ("POST", "/__api__/admin/v1/reload", Administer),
     ("PUT", "/__api__/admin/v1/log/level", Administer),
+    ("GET", "/__api__/admin/v1/log/regions", Administer),
+    ("PUT", "/__api__/admin/v1/log/regions", Administer),
     ("POST", "/__api__/admin/v1/log/reopen", Machine),
     // The admin API: data.
     ("GET", "/__api__/admin/v1/sources", AnyToken),
@@ -264,23 +278,28 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("DELETE", "/__api__/admin/v1/backfill/{source}", Administer),
     ("GET", "/__api__/admin/v1/bioconductor/versions", AnyToken),
     ("GET", "/__api__/admin/v1/license-types", Administer),
-    ("GET", "/__api__/admin/v1/metadata", Administer),
-    ("POST", "/__api__/admin/v1/metadata", Administer),
-    ("POST", "/__api__/admin/v1/metadata/delete", Administer),
+    ("GET", "/__api__/admin/v1/metadata", Metadata),
+    ("POST", "/__api__/admin/v1/metadata", Metadata),
+    ("POST", "/__api__/admin/v1/metadata/delete", Metadata),
     ("GET", "/__api__/admin/v1/storage", Administer),
     ("POST", "/__api__/admin/v1/storage/adopt", Administer),
     ("POST", "/__api__/admin/v1/storage/sweep", Administer),
     ("POST", "/__api__/admin/v1/storage/restore", Administer),
+    ("POST", "/__api__/admin/v1/repos/{name}/urls", Administer),
+    ("POST", "/__api__/admin/v1/clear", Administer),
+    ("POST", "/__api__/admin/v1/evict", Administer),
+    ("GET", "/__api__/admin/v1/evict/{job}", Administer),
     ("POST", "/__api__/admin/v1/scrub", Administer),
     ("GET", "/__api__/admin/v1/scrub/{job}", Administer),
     ("GET", "/__api__/admin/v1/jobs", Administer),
     ("GET", "/__api__/admin/v1/jobs/{id}", Administer),
     ("GET", "/__api__/admin/v1/distributions", AnyToken),
-    ("GET", "/__api__/admin/v1/block-rules", Administer),
-    ("POST", "/__api__/admin/v1/block-rules", Administer),
-    ("PATCH", "/__api__/admin/v1/block-rules/{id}", Administer),
-    ("POST", "/__api__/admin/v1/block-rules/delete", Administer),
-    ("POST", "/__api__/admin/v1/block-rules/test", Administer),
+    ("GET", "/__api__/admin/v1/blocked", ReadBlocklist),
+    ("GET", "/__api__/admin/v1/block-rules", ReadBlocklist),
+    ("POST", "/__api__/admin/v1/block-rules", ChangeBlocklist),
+    ("PATCH", "/__api__/admin/v1/block-rules/{id}", ChangeBlocklist),
+    ("POST", "/__api__/admin/v1/block-rules/delete", ChangeBlocklist),
+    ("POST", "/__api__/admin/v1/block-rules/test", ReadBlocklist),
     ("GET", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens/revoke", Administer),
@@ -343,7 +362,7 @@ fn every_documented_address_has_a_row() {
         "addresses without a row in tests/access/matrix.rs: {missing:#?}\nAdd a row to ADDRESSES with the rule that \
          src/http/route/access.rs declares for the route: Open for Action::ReadPublic and Action::Notify, \
          ReadRepository or ReadSource for Action::Read and Action::Inspect with a repository or a source, AnyToken for Action::Inspect without one, \
-         WriteSource, Upload, Promote, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
+         WriteSource, Upload, Promote, ReadBlocklist, ChangeBlocklist, Metadata, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
          body names the repository, give one in body_of."
     );
     let extra: Vec<_> = rows
@@ -395,6 +414,9 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
         Some(token(&server, "--scope=repos:read --repos=private")),
         Some(token(&server, "--scope=sources:write --sources=other")),
         Some(token(&server, "--scope=sources:write --sources=private")),
+        Some(token(&server, "--scope=blocklist:read")),
+        Some(token(&server, "--scope=blocklist:admin")),
+        Some(token(&server, "--scope=metadata:admin")),
         Some(token(&server, "--scope=global:admin")),
     ];
     let mut session = sign_in(&server);

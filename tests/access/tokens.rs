@@ -109,9 +109,10 @@ fn invalid_properties_of_a_token_are_refused_with_the_remedy() {
     let server = Server::start();
     for (flags, words) in [
         ("--scope=repos:write --description=x", "the scopes are repos:read"),
+        ("--scope=blocklist:write --description=x", "blocklist:read, blocklist:admin, metadata:admin"),
         (
-            "--scope=blocklist:admin --description=x",
-            "the scope blocklist:admin is not supported in this version",
+            "--scope=blocklist:admin --repos=* --description=x",
+            "--repos belongs to the scopes repos:read and repos:promote",
         ),
         ("--scope=repos:read --description=x", "--repos with names"),
         ("--scope=sources:write --description=x", "--sources with names"),

@@ -136,3 +136,25 @@ pub(super) fn audit_log_is_a_copy_of_the_audit_trail() {
         assert!(exported.lines().any(|other| other == line), "{line}\n{exported}");
     }
 }
+
+/// True if the log has a debug line of a request for this path.
+pub(super) fn has_request(server: &Server, path: &str) -> bool {
+    server.log_lines().iter().any(|line| line.contains("DEBUG") && line.contains(path))
+}
+
+#[test]
+pub(super) fn debug_log_writes_the_debug_events_of_its_regions() {
+    let server = Builder::default().gcfg("[Debug]\nLog = Router\nLog = sync").start();
+    until("the request is logged", || {
+        server.get("/__api__/status?router");
+        has_request(&server, "status?router")
+    });
+    let server = Builder::default().gcfg("[Debug]\nLog = sync").start();
+    server.get("/__api__/status?router");
+    server.rspm_stdout("config debug logger activate router");
+    until("a later request is logged", || {
+        server.get("/__api__/status?later");
+        has_request(&server, "status?later")
+    });
+    assert!(!has_request(&server, "status?router"));
+}

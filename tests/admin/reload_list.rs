@@ -62,6 +62,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_of_the_next_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_changes_between_two_lines),
     ("Logging", "AuditLog", logging::audit_log_moves_without_losing_a_row),
+    ("Debug", "Log", logging::debug_log_replaces_the_active_regions),
     ("Authentication", "APITokenAuth", authentication::api_token_auth_applies_to_the_next_requests),
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_applies_to_the_next_repository),

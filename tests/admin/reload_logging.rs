@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::property_logging::audit_rows;
+use super::property_logging::{audit_rows, has_request};
 use super::property_server::text;
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -100,4 +100,20 @@ pub(super) fn audit_log_moves_without_losing_a_row() {
     until("the row is in the second file", || text(&two).contains("\"object\":\"last\""));
     let rows = [audit_rows(&one), audit_rows(&two)].concat();
     assert!(rows.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{rows:?}");
+}
+
+#[test]
+pub(super) fn debug_log_replaces_the_active_regions() {
+    let server = Server::start();
+    server.rspm_stdout("config debug logger activate git");
+    server.hup_applies("[Debug]\nLog = router", &["Debug.Log is 'router' now, was ''"]);
+    let active = server.json("config debug logger show");
+    assert_eq!(active.as_array().map(Vec::len), Some(1), "{active}");
+    assert_eq!(active[0]["name"], "router");
+    until("the request is logged", || {
+        server.get("/__api__/status?router");
+        has_request(&server, "status?router")
+    });
+    let refusal = server.hup_refused("[Debug]\nLog = rooter");
+    assert!(refusal.contains("router"), "{refusal}");
 }

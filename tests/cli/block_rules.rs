@@ -4,7 +4,9 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::support::server::Server;
+use crate::support::fixtures::until;
+use crate::support::http;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 fn server() -> Server {
@@ -131,4 +133,41 @@ fn invalid_rules_are_refused_with_the_reason() {
     assert!(server.refused("delete blocklist-rule --id=x").contains("--id 2-77"));
     let output = server.rspm("create blocklist-rule --vulns --source=prod --bioconductor");
     assert_eq!(output.code, 2, "{}", output.err);
+}
+
+#[test]
+fn refused_requests_are_counted_by_rule_version_and_client() {
+    let server = server();
+    assert!(server.rspm_stdout("list blocked").starts_with("No request was refused by a block rule since "));
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    let path = "/prod/latest/src/contrib/one_1.0.tar.gz";
+    let request = |method: &str, agent: &str| {
+        http::request(method, &server.url(path), &[("User-Agent", agent)], b"").status
+    };
+    for _ in 0..2 {
+        assert_eq!(request("GET", "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)"), 403);
+    }
+    assert_eq!(request("GET", "renv/1.1.5; R (4.5.1 x86_64-pc-linux-gnu)"), 403);
+    assert_eq!(request("HEAD", "curl/8.5.0"), 403);
+    assert_eq!(server.get("/prod/latest/src/contrib/two_1.0.tar.gz").status, 200);
+    until("the counts are written", || server.json("list blocked")["total"] == 3);
+    let report = server.json("list blocked --since=2026-01-01");
+    let rows: Vec<_> = report["requests"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| {
+            (row["rule"].as_i64(), row["package"].as_str(), row["client"].as_str(), row["count"].as_i64())
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [(Some(1), Some("one"), Some("R"), Some(2)), (Some(1), Some("one"), Some("renv"), Some(1))]
+    );
+    let text = server.rspm_stdout("list blocked");
+    assert!(text.contains("Rule  Package  Version  Client  Requests  Last"), "{text}");
+    assert_eq!(server.json("list blocked --since=2999-01-01")["total"], 0);
+    assert!(server.refused("list blocked --since=today").contains("is not a day"));
+    let server = Builder::default().gcfg("[Server]\nUsageDataEnabled = false").start();
+    assert!(server.refused("list blocked").contains("UsageDataEnabled is false"));
 }

@@ -7,10 +7,7 @@ use crate::support::server::Builder;
 #[test]
 fn unsupported_commands_name_an_alternative_and_a_page() {
     for (line, words, page) in [
-        ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
-        ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
-        ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
-        ("evict --type=sweep", "every night", "operations.md"),
+        ("air-gap", "rspm-offline-downloader", "air-gapped.md"),
         (
             "create source --name=s --type=curated-cran --snapshot=2024-04-17",
             "a date in the URL",
@@ -21,7 +18,7 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
             "it does not select packages",
             "repositories.md",
         ),
-        ("-o json -c /nowhere.gcfg config debug logger list", "rspm config log", "logging.md"),
+        ("-o json -c /nowhere.gcfg schedule list", "CRAN.SyncSchedule", "configuration.md"),
         ("add --source=dev --git-url=https://host/x", "rspm create git-builder", "git.md"),
     ] {
         let output = rspm_without_server(line);

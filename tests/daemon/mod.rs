@@ -9,6 +9,7 @@ mod conditional;
 mod crash;
 mod database_failure;
 mod degraded;
+mod eviction;
 mod file_modes;
 mod files;
 mod handover;

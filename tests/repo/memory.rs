@@ -1,5 +1,6 @@
 //! The indexes of many repositories are held in memory within one budget, for all kinds of requests.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rstudio_pm::auth::Tokens;
 use rstudio_pm::cluster::Cluster;
+use rstudio_pm::config::DebugRegion;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
 use rstudio_pm::http::budget::ResponseBudget;
@@ -41,6 +43,12 @@ impl LogControl for NoLogs {
 
     fn set_level(&self, level: &str) -> Result<String, String> {
         Ok(level.to_owned())
+    }
+
+    fn set_regions(&self, _: &[DebugRegion], _: bool) {}
+
+    fn regions(&self) -> BTreeSet<DebugRegion> {
+        BTreeSet::new()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::access::{NamedScope, ScopeKind};
+use crate::access::NamedScope;
 use crate::auth::jwt::Claims;
 use crate::config::{Federation, Pattern};
 
@@ -33,7 +33,7 @@ impl Match {
     /// Returns true if a scope permits changes.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.scopes.iter().any(|scope| scope.kind != ScopeKind::ReposRead)
+        self.scopes.iter().any(|scope| !scope.kind.is_read_only())
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::access::Names;
+    use crate::access::{Names, ScopeKind};
     use crate::config::parse;
 
     fn sections(text: &str) -> Vec<Federation> {

@@ -19,7 +19,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("Claim", Text, "",
       "Another required claim: `name = regular expression` for the whole text, in quotes: `\"ref_protected = true\"`. A list has to contain a value that matches.").multi().reloadable(),
     p("Scope", Text, "",
-      "Permission granted: `repos:read:name`, `sources:write:name` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
+      "Permission granted: `repos:read:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
     p("UniqueIdClaim", Text, "sub",
       "Claim that identifies the client, together with the issuer.").reloadable(),
     p("UsernameClaim", Text, "sub",

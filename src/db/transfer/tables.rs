@@ -220,6 +220,7 @@ pub const TABLES: &[Table] = &[
     core("job_run", 1, &[
         text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
     ]).since(24),
+    core("blob_access", 1, &[text("sha256"), int("day")]).since(25),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),
@@ -228,6 +229,9 @@ pub const TABLES: &[Table] = &[
     usage("usage_writer", 1, &[text("name"), int("batch"), int("at")]),
     usage("usage_aggregate", 1, &[int("day"), text("sha256"), int("total"), int("at")]),
     usage("usage_work", 1, &[text("name"), int("at")]),
+    usage("usage_blocked", 5, &[
+        int("day"), int("rule"), text("package"), text("version"), text("client"), int("count"),
+    ]).since(2),
 ];
 
 /// Returns the tables of a schema, in order.

@@ -116,7 +116,9 @@ pub async fn update(
     let current = current(state, &source).await?;
     let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
     let snapshot = match request.snapshot {
-        Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_))) => snapshot.to_string(),
+        Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_))) => {
+            snapshot.to_string()
+        }
         Some(Snapshot::Latest) | None => base.at.day().to_string(),
     };
     let mut new = new_definition(&source, &current, request.input, request.strict).await?;

@@ -16,6 +16,7 @@ use crate::edit::block_rule;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
+use crate::http::route::access::{change_blocklist, inspect_repository};
 use crate::policy::Rule;
 use crate::serve::block_rules;
 
@@ -165,7 +166,13 @@ fn ranges(text: &str) -> Result<Vec<(i64, i64)>, Failure> {
 /// `POST /block-rules/test`.
 pub(super) async fn test(call: Call<'_>) -> AdminResult {
     let app = call.app;
+    let principal = call.principal;
     let (body, _): (wire::TestBlockRules, _) = call.json().await?;
+    let catalog = app.state.catalog.get();
+    // SECURITY: the response names versions of the repository.
+    if principal.require(&catalog, change_blocklist()).is_err() {
+        principal.require(&catalog, inspect_repository(&body.repo))?;
+    }
     let bioconductor = body.bioc_version.as_deref().map(version).transpose()?;
     let begin = Instant::now();
     let test = block_rules::test(

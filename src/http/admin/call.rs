@@ -32,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) route: &'a DataRoute,
     /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
     pub(super) is_confidential: bool,
+    /// The base URL of this server for clients; `None` on the admin socket without `Server.Address`.
+    pub(super) base: Option<String>,
 }
 
 pub(super) type AdminResult = Result<Response<Body>, Failure>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call::{AdminResult, json, ok};
 use super::{audit, cluster, log};
 use crate::api::backup::LastBackupResult;
-use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
+use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule, SetDebugRegions};
 use crate::backup::results::{self, BackupProblem};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};
@@ -76,6 +76,19 @@ pub(super) async fn answer(
                 audit::record_operation(&app, "set log level", ("server", node), level.clone()).await;
             }
             ok(&LogLevel { level })
+        }
+        ControlRoute::DebugRegions => log::regions(control),
+        ControlRoute::SetDebugRegions => {
+            let request: SetDebugRegions = json(body, body_timeout).await?;
+            if let Some(app) = switch.app() {
+                principal.require_valid(&app)?;
+            }
+            let regions = log::set_regions(control, &request)?;
+            if let Some(app) = switch.app() {
+                let node = switch.context().cluster.name().to_owned();
+                audit::record_operation(&app, "set debug regions", ("server", node), regions).await;
+            }
+            log::regions(control)
         }
         ControlRoute::ReopenLogs => log::reopen(control).await,
     }

@@ -8,11 +8,15 @@ mod binary;
 mod bioconductor;
 mod block_rule;
 mod block_rule_form;
+mod blocked;
 mod call;
+mod clear;
 mod cluster;
 mod control;
 mod definition;
+mod eviction;
 mod explain;
+mod fixed_url;
 mod git;
 mod job;
 mod license;
@@ -238,7 +242,8 @@ fn failure_response(failure: Failure, principal: &Principal) -> Response<Body> {
 async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let writes = request.writes();
     let AdminRequest { peer, address, request, path, route, query, principal, is_confidential } = request;
-    let (Parts { method, .. }, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let method = parts.method.clone();
     let actor = if writes { actor(&principal, peer).await } else { Actor(String::new()) };
     let actor_name = actor.0.clone();
     let author = author(&principal, &actor, address, (switch.context().clock)());
@@ -256,10 +261,28 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
                 Some(app) => {
                     let result = match route {
                         Ok(route) => {
+                            let received_at = (switch.context().clock)();
+                            let head = RequestHead {
+                                peer,
+                                parts: &parts,
+                                path: &path,
+                                received_at,
+                                principal: &principal,
+                            };
+                            let base = known_base(&app, &head);
                             let (app, query, principal) = (&app, &query, &principal);
                             let route = &route;
-                            dispatch(Call { app, query, actor, body, principal, route, is_confidential })
-                                .await
+                            dispatch(Call {
+                                app,
+                                query,
+                                actor,
+                                body,
+                                principal,
+                                route,
+                                is_confidential,
+                                base,
+                            })
+                            .await
                         }
                         Err(failure) => Err(failure),
                     };
@@ -281,6 +304,15 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
         tracing::info!(by = %actor_name, %method, path, status = response.status().as_u16(), "admin request");
     }
     response
+}
+
+/// Returns the base URL of this server for clients; `None` on the admin socket without `Server.Address`.
+fn known_base(app: &App, head: &RequestHead<'_>) -> Option<String> {
+    let site = app.site.load();
+    match head.peer {
+        Peer::Unix { .. } => site.address.clone(),
+        Peer::Tcp { .. } => Some(base_url::base_url(&site, head)),
+    }
 }
 
 async fn dispatch(call: Call<'_>) -> AdminResult {
@@ -309,6 +341,7 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
         DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
         DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
+        DataRoute::CreateUrl(name) => fixed_url::create(call, name).await,
         DataRoute::Promote(name) => promotion::request(call, name).await,
         DataRoute::Promotions => promotion::list(call).await,
         DataRoute::Promotion(id) => promotion::info(call, id).await,
@@ -344,6 +377,9 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::AdoptStorage => storage::adopt(call).await,
         DataRoute::SweepStorage => storage::sweep(call).await,
         DataRoute::RestoreStorage => storage::restore(call).await,
+        DataRoute::ClearSource => clear::start(call).await,
+        DataRoute::StartEviction => eviction::start(call).await,
+        DataRoute::Eviction(job) => eviction::result(&call, job),
         DataRoute::StartScrub => scrub::start(call).await,
         DataRoute::Scrub(job) => scrub::result(&call, job),
         DataRoute::Jobs => Ok(job::running(&call)),
@@ -353,6 +389,7 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::CreateBlockRules => block_rule::create(call).await,
         DataRoute::EditBlockRule(id) => block_rule::edit(call, id).await,
         DataRoute::DeleteBlockRules => block_rule::delete(call).await,
+        DataRoute::BlockedRequests => blocked::list(call).await,
         DataRoute::TestBlockRules => block_rule::test(call).await,
         DataRoute::CreateToken => token::create(call).await,
         DataRoute::Tokens => token::list(call).await,

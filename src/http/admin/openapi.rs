@@ -4,14 +4,15 @@ mod builders;
 mod metadata;
 mod promotions;
 mod sources;
+mod stored_objects;
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
-    distribution, error, explain, git, job, license, log, metadata as metadata_types, package, promotion,
-    repair, repo, scrub, source, storage, token, upload,
+    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
+    package, promotion, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -52,6 +53,13 @@ const TABLE: &[Row] = &[
         "Unsubscribe from a source; with the parameter version, for that version of Bioconductor only",
         None,
         Some("Repo"),
+    ),
+    (
+        HttpMethod::Post,
+        "/repos/{name}/urls",
+        "Return the URL of a repository in a fixed state, and create it if no day and no transaction names the state",
+        Some("CreateUrl"),
+        Some("FixedUrl"),
     ),
     (
         HttpMethod::Post,
@@ -175,45 +183,10 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Get,
-        "/storage",
-        "Show storage classes: owner, trash, damaged objects, and pending sweep",
+        "/blocked",
+        "Count the requests that block rules refused; the parameter since is the first day",
         None,
-        Some("Storage"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/adopt",
-        "Make this database the owner of storage classes",
-        Some("StorageSelection"),
-        Some("AdoptedStorage"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/sweep",
-        "Sweep storage now; with confirmation also classes whose sweep is pending",
-        Some("SweepStorage"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Post,
-        "/storage/restore",
-        "Restore removed objects from the trash",
-        Some("StorageSelection"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Post,
-        "/scrub",
-        "Verify stored objects against the database, or the consistency of the database; attaches to a running scrub",
-        Some("StartScrub"),
-        Some("Job"),
-    ),
-    (
-        HttpMethod::Get,
-        "/scrub/{job}",
-        "Show the result of the scrub that ran as this job; the last eight results are kept",
-        None,
-        Some("Scrub"),
+        Some("BlockedRequests"),
     ),
     (
         HttpMethod::Get,
@@ -292,6 +265,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
         .chain(promotions::TABLE)
         .chain(builders::TABLE)
         .chain(metadata::TABLE)
+        .chain(stored_objects::TABLE)
         .map(|(method, path, summary, body, response)| openapi::Row {
             method: method.clone(),
             path,
@@ -340,6 +314,8 @@ pub fn document() -> OpenApi {
         .with::<control::GoOffline>()
         .with::<control::Reload>()
         .with::<control::LogLevel>()
+        .with::<control::DebugRegion>()
+        .with::<control::SetDebugRegions>()
         .with::<log::ReopenResult>()
         .with::<distribution::Distribution>()
         .with::<explain::Explanation>()
@@ -369,6 +345,12 @@ pub fn document() -> OpenApi {
         .with::<repo::EditRepo>()
         .with::<repo::Subscribe>()
         .with::<repo::Reorder>()
+        .with::<fixed_url::CreateUrl>()
+        .with::<fixed_url::FixedUrl>()
+        .with::<block_rule::BlockedRequests>()
+        .with::<job::ClearSource>()
+        .with::<eviction::StartEviction>()
+        .with::<eviction::Eviction>()
         .with::<scrub::StartScrub>()
         .with::<scrub::Scrub>()
         .with::<storage::AdoptedStorage>()

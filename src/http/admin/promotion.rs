@@ -34,6 +34,11 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
     principal.require(&app.state.catalog.get(), inspect_repository(&body.from))?;
     let snapshot = body.snapshot.as_deref().map_or(Ok(Snapshot::Latest), str::parse);
     let snapshot = snapshot.map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))?;
+    if matches!(snapshot, Snapshot::Alias(_)) {
+        let text =
+            "a promotion takes the state of latest, of a day or of a transaction, not that of a fixed URL";
+        return Err(Failure::bad_request(text));
+    }
     let comment = comment(&body.comment)?;
     let request = Request { from: body.from, to: name.to_owned(), snapshot, comment };
     if body.plan {

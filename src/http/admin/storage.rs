@@ -13,7 +13,7 @@ use crate::http::error::Failure;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{Timestamp, microseconds};
 use crate::serve::RepoError;
-use crate::storage::{GRACE, Ownership};
+use crate::storage::{GRACE, Key, Ownership};
 use crate::upkeep;
 use crate::upkeep::sweep::SweepOptions;
 
@@ -22,6 +22,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
     upkeep::ownership::claim(&app.upkeep).await;
     let database = app.state.db.read(db::identity::get).await?;
+    let totals = app.state.db.read(db::stored_file::totals).await?;
     let condition = app.state.storage.condition();
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
@@ -36,8 +37,11 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             Ownership::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
             Ownership::Unknown(_) => (StorageOwner::Unknown, None),
         };
+        let (files, bytes) = class_totals(&totals, class);
         classes.push(StorageState {
             class: class.as_str().to_owned(),
+            files,
+            bytes,
             location: app.state.storage.location_name(class),
             owner,
             database: owner_database,
@@ -53,6 +57,14 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         });
     }
     ok(&Storage { database: database.to_string(), grace_days: GRACE.as_secs() / 86_400, classes })
+}
+
+/// Returns the number and the size of the objects in the directories of a class.
+fn class_totals(totals: &[(String, i64, i64)], class: StorageClass) -> (u64, u64) {
+    let directories: Vec<&str> = Key::directories(class).iter().map(Key::directory).collect();
+    let of_class = totals.iter().filter(|(directory, ..)| directories.contains(&directory.as_str()));
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    of_class.fold((0, 0), |(files, bytes), (_, n, size)| (files + count(*n), bytes + count(*size)))
 }
 
 /// `POST /storage/adopt`.

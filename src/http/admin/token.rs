@@ -198,10 +198,13 @@ fn grant(catalog: &Catalog, scopes: &[WireScope]) -> Result<Grant, Failure> {
             ScopeKind::SourcesWrite => Scope::SourcesWrite(selection(objects, "--sources", |name| {
                 Ok(serve::find::source(catalog, name)?.id)
             })?),
-            ScopeKind::GlobalAdmin if objects.is_empty() => Scope::GlobalAdmin,
-            ScopeKind::GlobalAdmin => {
-                return Err(Failure::bad_request("the scope global:admin has no repositories or sources"));
-            }
+            kind => match Scope::without_objects(kind).filter(|_| objects.is_empty()) {
+                Some(scope) => scope,
+                None => {
+                    let text = format!("the scope {kind} has no repositories or sources");
+                    return Err(Failure::bad_request(text));
+                }
+            },
         });
     }
     Ok(Grant::new(granted))
@@ -251,7 +254,7 @@ fn wire_grant(catalog: &Catalog, grant: &Grant) -> Vec<WireScope> {
                 None => format!("#{id} (deleted)"),
             }),
         ),
-        Scope::GlobalAdmin => wire(ScopeKind::GlobalAdmin, Vec::new()),
+        scope => wire(scope.kind(), Vec::new()),
     });
     scopes.collect()
 }

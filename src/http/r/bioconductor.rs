@@ -16,6 +16,7 @@ use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Part, PartName, Version, VersionName};
 use crate::serve;
@@ -82,6 +83,10 @@ fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, F
     match snapshot {
         Snapshot::Latest => Ok(Cow::Borrowed(&**config)),
         Snapshot::Date(day) => Ok(Cow::Owned(config.as_of(day))),
+        Snapshot::Alias(alias) => Ok(match catalog.fixed_url_end(alias) {
+            Some(end) => Cow::Owned(config.as_of(Timestamp(end.0.saturating_sub(1)).day())),
+            None => Cow::Borrowed(&**config),
+        }),
         Snapshot::Transaction(id) => match catalog.instant(id) {
             Some(at) => Ok(Cow::Owned(config.as_of(at.day()))),
             None => Err(Failure::not_found(format!("there is no transaction {id}"))),

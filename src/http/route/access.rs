@@ -70,6 +70,12 @@ pub const fn promote_repository(name: &str) -> Access<'_> {
     Access { action: Action::Promote, target: Target::Repository(name) }
 }
 
+/// Changes block rules.
+#[must_use]
+pub const fn change_blocklist() -> Access<'static> {
+    server(Action::ChangeBlocklist)
+}
+
 /// Requires an administrator.
 #[must_use]
 pub const fn administer() -> Access<'static> {
@@ -156,7 +162,11 @@ pub fn admin_access(route: &AdminRoute) -> Access<'_> {
 
 fn control_access(route: &ControlRoute) -> Access<'_> {
     match route {
-        ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => server(Action::Administer),
+        ControlRoute::Status
+        | ControlRoute::Reload
+        | ControlRoute::LogLevel
+        | ControlRoute::DebugRegions
+        | ControlRoute::SetDebugRegions => server(Action::Administer),
         ControlRoute::Nodes
         | ControlRoute::NodesOnline
         | ControlRoute::NodesOffline
@@ -211,17 +221,23 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Promotion(_)
         | DataRoute::ApprovePromotion(_)
         | DataRoute::RejectPromotion(_) => server(Action::Promote),
+        // A test also reads the repository, which the handler checks.
+        DataRoute::BlockRules | DataRoute::TestBlockRules | DataRoute::BlockedRequests => {
+            server(Action::ReadBlocklist)
+        }
+        DataRoute::CreateBlockRules | DataRoute::EditBlockRule(_) | DataRoute::DeleteBlockRules => {
+            server(Action::ChangeBlocklist)
+        }
+        DataRoute::Metadata | DataRoute::SetMetadata | DataRoute::DeleteMetadata => {
+            server(Action::ManageMetadata)
+        }
         DataRoute::CreateRepo
         | DataRoute::EditRepo(_)
         | DataRoute::DeleteRepo(_)
         | DataRoute::Subscribe(_)
         | DataRoute::ReorderSources(_)
         | DataRoute::Unsubscribe(_, _)
-        | DataRoute::BlockRules
-        | DataRoute::CreateBlockRules
-        | DataRoute::EditBlockRule(_)
-        | DataRoute::DeleteBlockRules
-        | DataRoute::TestBlockRules
+        | DataRoute::CreateUrl(_)
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken
@@ -229,6 +245,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::VerifyAudit
         | DataRoute::RepairClock
         | DataRoute::StartSync
+        | DataRoute::ClearSource
         | DataRoute::StartBackup
         | DataRoute::RecordBackupTest
         | DataRoute::GitCredentials
@@ -238,13 +255,12 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::StartBackfill
         | DataRoute::StopBackfill(_)
         | DataRoute::LicenseTypes
-        | DataRoute::Metadata
-        | DataRoute::SetMetadata
-        | DataRoute::DeleteMetadata
         | DataRoute::Storage
         | DataRoute::AdoptStorage
         | DataRoute::SweepStorage
         | DataRoute::RestoreStorage
+        | DataRoute::StartEviction
+        | DataRoute::Eviction(_)
         | DataRoute::StartScrub
         | DataRoute::Scrub(_)
         | DataRoute::Jobs

@@ -46,7 +46,7 @@ pub(super) async fn answer(
             let day = match snapshot {
                 Snapshot::Date(day) => Some(day),
                 Snapshot::Latest => days.first().copied(),
-                Snapshot::Transaction(_) => point.modified.map(|at| at.day()),
+                Snapshot::Transaction(_) | Snapshot::Alias(_) => point.modified.map(|at| at.day()),
             };
             previous(&days, day).map(Snapshot::Date)
         }

@@ -127,7 +127,7 @@ pub(in crate::http) async fn answer(
     let now = (app.state.clock)();
     let selected = match snapshot {
         Snapshot::Date(day) => Some(day),
-        Snapshot::Latest | Snapshot::Transaction(_) => None,
+        Snapshot::Latest | Snapshot::Transaction(_) | Snapshot::Alias(_) => None,
     };
     let published = point.modified.map(|at| at.day());
     let month = query.get("month").and_then(|text| text.parse::<Month>().ok());
@@ -166,7 +166,7 @@ pub(super) fn sources(
 ) -> Vec<(SourceId, SourceKind, String)> {
     let ids = match snapshot {
         Snapshot::Latest => repo.sources(),
-        Snapshot::Date(_) | Snapshot::Transaction(_) => {
+        Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => {
             let mut ids: Vec<SourceId> = Vec::new();
             for tree in &point.trees {
                 if !ids.contains(&tree.source) {

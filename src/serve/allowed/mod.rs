@@ -51,6 +51,7 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
             Snapshot::Latest => None,
             Snapshot::Date(day) => Some(day.end()),
             Snapshot::Transaction(id) => state.catalog.get().instant(id),
+            Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias),
         };
         end.map_or(now, |end| end.min(now))
     } else {

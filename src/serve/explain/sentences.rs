@@ -28,6 +28,7 @@ pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     let rule = match snapshot {
         Snapshot::Latest => "the newest published state of every source",
         Snapshot::Date(_) => "the state at the end of that day, in UTC",
+        Snapshot::Alias(_) => "the state that the fixed URL names",
         Snapshot::Transaction(_) => "the state right after that transaction",
     };
     let stability = if point.open { "it may still change" } else { "it never changes again" };

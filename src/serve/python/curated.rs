@@ -139,6 +139,11 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
             }
             day.end()
         }
+        Snapshot::Alias(alias) => {
+            return Err(RepoError::Invalid(format!(
+                "--snapshot={alias} is the fixed URL of a repository; choose a day or a transaction"
+            )));
+        }
         Snapshot::Transaction(id) => match catalog.instant(id) {
             Some(at) => Timestamp(at.0.saturating_add(1)),
             None => {

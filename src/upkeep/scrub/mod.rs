@@ -10,11 +10,10 @@ mod repair;
 
 pub use finding::{Fault, Finding, RepairOutcome};
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use super::job_results::JobNumber;
 use super::{Upkeep, lease, ownership};
 use crate::backup::stored_again::BackupFiles;
 use crate::config::BackupPlace;
@@ -194,26 +193,13 @@ impl ScrubResult {
     }
 }
 
-/// A scrub that has ended.
-pub(super) struct EndedScrub {
-    /// The number of its job.
-    job: Arc<OnceLock<u64>>,
-    result: Arc<ScrubResult>,
-}
-
-/// The results of the last scrubs.
-pub(super) type Results = Mutex<Vec<EndedScrub>>;
-
-/// Maximum number of stored results.
-const MAX_RESULTS: usize = 8;
-
 /// Starts a scrub as a job, unless one of its kind is running; attaches to one with the same options.
 pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
     let key = match options.level {
         ScrubLevel::Database => "scrub:database",
         ScrubLevel::Quick | ScrubLevel::Full => "scrub",
     };
-    let (this, job) = (Arc::clone(upkeep), Arc::new(OnceLock::new()));
+    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let number = Arc::clone(&job);
     let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
     let start = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
@@ -224,11 +210,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
             0 => tracing::debug!("{summary}"),
             _ => tracing::error!(bad, repaired, "{summary}"),
         }
-        let mut results = this.scrub_results.lock();
-        if results.len() == MAX_RESULTS {
-            results.remove(0);
-        }
-        results.push(EndedScrub { job: number, result: Arc::new(result) });
+        this.scrub_results.add(number, result);
         Ok(summary)
     });
     if let Started::New(new_job) = &start {
@@ -241,8 +223,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
 /// Returns the result of a scrub by its job.
 #[must_use]
 pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<ScrubResult>> {
-    let results = upkeep.scrub_results.lock();
-    results.iter().find(|scrub| scrub.job.get() == Some(&job)).map(|scrub| Arc::clone(&scrub.result))
+    upkeep.scrub_results.get(job)
 }
 
 async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Result<ScrubResult, RepoError> {

@@ -40,6 +40,8 @@ pub struct SweepOptions {
     /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the
     /// trash.
     pub only_refillable: bool,
+    /// The swept classes.
+    pub classes: Vec<StorageClass>,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
     /// Minimum age of the removed objects: rows that refer to younger ones may not be written yet.
@@ -52,7 +54,8 @@ impl Default for SweepOptions {
     fn default() -> SweepOptions {
         // Longer than the lifetime of an upload.
         let age = Duration::from_secs(2 * 3600);
-        SweepOptions { only_refillable: false, confirmed: Vec::new(), age, grace: GRACE }
+        let classes = SWEPT_CLASSES.to_vec();
+        SweepOptions { only_refillable: false, classes, confirmed: Vec::new(), age, grace: GRACE }
     }
 }
 
@@ -93,7 +96,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
 }
 
 /// Refuses to remove objects while a backup reads them.
-async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
+pub(super) async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
     let now = (state.clock)();
     match state.db.read(move |c| db::hold::held_until(c, now)).await? {
         None => Ok(()),
@@ -101,6 +104,25 @@ async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
             Err(RepoError::Conflict("nothing is removed from storage while a backup is made".to_owned()))
         }
     }
+}
+
+/// Counts the objects that [`sweep`] would move to the trash, and their size.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn preview(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
+    let _guard = upkeep.trash_lock.lock().await;
+    let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
+    let run = SweepRun { options, lease: &lease, grace: GracePeriod::new(options.grace, Vec::new()) };
+    let mut result = SweepResult::default();
+    let mut outcome = Ok(());
+    for class in options.classes.iter().copied() {
+        if upkeep.state.storage.condition().ownership(class) == Ownership::Own && outcome.is_ok() {
+            outcome = objects::preview(upkeep, class, &mut result, &run).await;
+        }
+    }
+    lease.release().await;
+    outcome.map(|()| result)
 }
 
 async fn sweep_under_lease(
@@ -122,7 +144,7 @@ async fn sweep_under_lease(
     let run = SweepRun { options, lease, grace: GracePeriod::new(options.grace, days) };
     let mut result = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };
     ownership::renew_markers(upkeep).await;
-    for class in SWEPT_CLASSES {
+    for class in options.classes.iter().copied() {
         match upkeep.state.storage.condition().ownership(class) {
             Ownership::Own => {
                 sweep_class(upkeep, class, &mut result, &run).await?;

@@ -70,6 +70,35 @@ pub(super) async fn scan(
     Ok(scan)
 }
 
+/// Counts the unreferenced objects of a class: those without a row, and blobs whose rows are unreferenced.
+pub(super) async fn preview(
+    upkeep: &Upkeep,
+    class: StorageClass,
+    result: &mut SweepResult,
+    run: &SweepRun<'_>,
+) -> Result<(), RepoError> {
+    let scan = scan(upkeep, class, run).await?;
+    result.objects += scan.unknown;
+    result.bytes += scan.keys.iter().map(|object| object.size).sum::<u64>();
+    let end = rows_before(&upkeep.state, run);
+    let mut last_digest: Option<Sha256> = None;
+    loop {
+        run.lease.check().await?;
+        let page =
+            upkeep.state.db.read(move |c| db::blob::unreferenced(c, end, last_digest, PAGE as i64)).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        last_digest = Some(last.sha256);
+        let is_swept = |blob: &&db::blob::Blob| {
+            let key = object_key(&blob.class, blob.sha256);
+            key.is_some_and(|key| key.class() == class) && !upkeep.uploads.needs(&blob.sha256)
+        };
+        for blob in page.iter().filter(is_swept) {
+            result.objects += 1;
+            result.bytes += u64::try_from(blob.size).unwrap_or(0);
+        }
+    }
+}
+
 /// Returns the number of blobs of a class whose rows are unreferenced.
 pub(super) async fn count_unreferenced(
     state: &State,

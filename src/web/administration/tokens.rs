@@ -7,7 +7,8 @@ use super::{Page, time};
 use crate::api::token::{CreatedToken, Scope, Token};
 use crate::web::text::visible;
 
-const SCOPES: [&str; 3] = ["repos:read", "sources:write", "global:admin"];
+const SCOPES: [&str; 6] =
+    ["repos:read", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"];
 
 /// The page; `created` is a token that was just created, which is shown once.
 #[must_use]

@@ -16,6 +16,7 @@ mod audit;
 mod clock;
 mod crash;
 mod encryption;
+mod eviction;
 mod examine;
 mod git_builds;
 mod history;

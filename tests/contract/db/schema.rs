@@ -47,7 +47,7 @@ fn usage_columns(engine: Engine) -> Columns {
 fn usage_data_has_the_same_tables_and_columns_on_both_databases_and_a_prefix() {
     let (sqlite, postgres) = (usage_columns(Engine::Sqlite), usage_columns(Engine::Postgres));
     assert!(
-        sqlite.len() == 6 && sqlite.keys().all(|table| table.starts_with("usage_")),
+        sqlite.len() == 7 && sqlite.keys().all(|table| table.starts_with("usage_")),
         "{:?}",
         sqlite.keys()
     );

@@ -1,5 +1,6 @@
 //! The database of usage data: batches are added once and aggregated, independently of the main database.
 
+use rstudio_pm::db::blocked_request::{self, BlockedCount};
 use rstudio_pm::db::download::{self, Aggregate, Count, PackageCount};
 use rstudio_pm::db::{Conn, Db, DbError};
 use rstudio_pm::model::digest::Sha256;
@@ -15,6 +16,7 @@ both! {
     scheduled_work_and_writers_are_recorded
     both_databases_share_a_location_and_are_independent
     two_processes_add_concurrently
+    refused_requests_are_added_once_and_summed
 }
 
 fn open(test_db: &TestDb) -> Db {
@@ -142,7 +144,7 @@ fn scheduled_work_and_writers_are_recorded(test_db: &mut TestDb) {
 fn both_databases_share_a_location_and_are_independent(test_db: &mut TestDb) {
     assert!(Db::check_usage(&test_db.config).expect("it can be made").contains("first start"));
     let db = open(test_db);
-    assert!(Db::check_usage(&test_db.config).expect("it answers").contains("schema 1"));
+    assert!(Db::check_usage(&test_db.config).expect("it answers").contains("schema 2"));
     assert!(Db::check(&test_db.config).expect("it answers").contains("answers (schema "));
     add(test_db, &db, "w", 1, vec![count(10, "a", "source", 1)]);
     test_db.reopen();
@@ -171,4 +173,32 @@ fn two_processes_add_concurrently(test_db: &mut TestDb) {
         futures_util::future::join_all(each).await;
     });
     assert_eq!(total(test_db, &nodes[0], "p49"), 40);
+}
+
+fn refused_requests_are_added_once_and_summed(test_db: &mut TestDb) {
+    let db = open(test_db);
+    let refused = |day, rule, client: &str, count| BlockedCount {
+        day,
+        rule,
+        package: "alpha".to_owned(),
+        version: "1.0".to_owned(),
+        client: client.to_owned(),
+        count,
+    };
+    let add = |batch, rows: Vec<BlockedCount>| {
+        write(test_db, &db, move |c| blocked_request::add(c, "w-blocked", batch, Timestamp(1), &rows))
+    };
+    assert!(add(1, vec![refused(5, 7, "R", 2), refused(5, 8, "pip", 1)]));
+    assert!(!add(1, vec![refused(5, 7, "R", 2)]), "the same batch");
+    assert!(add(2, vec![refused(6, 7, "R", 3)]));
+    let totals = |since| {
+        let read =
+            db.read(move |c| Ok((blocked_request::totals(c, since, 10)?, blocked_request::sum(c, since)?)));
+        test_db.block(read).unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert_eq!(totals(0), (vec![refused(6, 7, "R", 5), refused(5, 8, "pip", 1)], 6));
+    assert_eq!(totals(6), (vec![refused(6, 7, "R", 3)], 3));
+    write(test_db, &db, |c| blocked_request::remove_before(c, 6));
+    assert_eq!(totals(0), (vec![refused(6, 7, "R", 3)], 3));
+    assert_eq!(totals(7), (vec![], 0));
 }

@@ -1,0 +1,49 @@
+//! Evictions: removal of stored package files that are fetched again on request.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The files that an eviction selects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EvictionKind {
+    /// Files of mirrors that were not requested for 30 days.
+    #[default]
+    Normal,
+    /// Objects in the storage classes of mirrors that the database does not refer to.
+    Sweep,
+    /// Objects in the storage class `packages` that the database does not refer to.
+    Packages,
+    /// All files of mirrors.
+    Clear,
+}
+
+/// `POST /evict`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartEviction {
+    /// The files.
+    #[serde(default)]
+    pub kind: EvictionKind,
+    /// Only count the files.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Response to `GET /evict/{job}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Eviction {
+    /// The result, as a sentence.
+    pub message: String,
+    /// The files.
+    pub kind: EvictionKind,
+    /// Whether the files were only counted.
+    pub dry_run: bool,
+    /// Number of removed files.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Number of selected files that stay because they are in use.
+    pub in_use: u64,
+    /// Reasons why files stay.
+    pub notes: Vec<String>,
+}

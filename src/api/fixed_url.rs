@@ -1,0 +1,44 @@
+//! Fixed URLs of repositories.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /repos/{name}/urls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreateUrl {
+    /// The version of Bioconductor whose packages are fixed; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The day, `YYYY-MM-DD`; absent for the newest state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// Sources with a state of their own.
+    #[serde(default)]
+    pub snapshots: Vec<SourceSnapshot>,
+    /// Fix the subscriptions and the states of all sources.
+    #[serde(default)]
+    pub lock: bool,
+    /// Return a URL with a day or a transaction, without creating an alias.
+    #[serde(default)]
+    pub no_alias: bool,
+}
+
+/// The state of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceSnapshot {
+    /// The source.
+    pub source: String,
+    /// A day or a transaction.
+    pub snapshot: String,
+}
+
+/// Response to `POST /repos/{name}/urls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FixedUrl {
+    /// The URL of the repository.
+    pub url: String,
+    /// The snapshot segment of the URL.
+    pub snapshot: String,
+    /// Whether the server knows its address from `Server.Address` or from the request.
+    pub has_address: bool,
+}

@@ -1,0 +1,41 @@
+//! Requests that block rules refused.
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::block_rule::{BlockedCount, BlockedRequests};
+use crate::http::error::Failure;
+use crate::model::time::{Day, SECOND, Timestamp};
+
+/// Number of days of a report without a first day.
+const DEFAULT_DAYS: i64 = 7;
+
+/// `GET /blocked?since=`.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let since: Day = match call.query.get("since") {
+        Some(text) => text.parse().map_err(|_| {
+            let excerpt: String = text.chars().take(60).collect();
+            Failure::bad_request(format!("'{excerpt}' is not a day (YYYY-MM-DD)"))
+        })?,
+        None => Timestamp((app.state.clock)().0 - (DEFAULT_DAYS - 1) * 86_400 * SECOND).day(),
+    };
+    let report = app.usage.blocked(since).await.map_err(|error| {
+        tracing::warn!(%error, "could not read the counts of refused requests");
+        Failure::unavailable("the database of usage data is not available", 10)
+    })?;
+    let report = report.ok_or_else(|| {
+        Failure::not_found("refused requests are not counted, because Server.UsageDataEnabled is false")
+    })?;
+    let wire = |count: crate::db::blocked_request::BlockedCount| BlockedCount {
+        rule: count.rule,
+        package: count.package,
+        version: count.version,
+        client: count.client,
+        count: count.count,
+        last: Timestamp(count.day.saturating_mul(86_400 * SECOND)).day().to_string(),
+    };
+    ok(&BlockedRequests {
+        since: since.to_string(),
+        total: report.total,
+        requests: report.totals.into_iter().map(wire).collect(),
+    })
+}

@@ -1,0 +1,44 @@
+//! `POST /clear`: removes all packages of CRAN from its newest state.
+
+use http::StatusCode;
+
+use super::call::{AdminResult, Call};
+use super::job::start_response;
+use crate::api::error::Code;
+use crate::api::job::ClearSource;
+use crate::http::error::Failure;
+use crate::model::ids::SourceId;
+
+/// Starts the job, if it is confirmed and no repository subscribes to CRAN.
+pub(super) async fn start(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (ClearSource, _) = call.json().await?;
+    if !body.kind.eq_ignore_ascii_case("cran") {
+        let kind: String = body.kind.chars().take(40).collect();
+        return Err(Failure::bad_request(format!(
+            "sources of type '{kind}' cannot be cleared; only cran can"
+        )));
+    }
+    let catalog = app.state.catalog.get();
+    let subscribers: Vec<&str> = catalog
+        .repos
+        .iter()
+        .filter(|repo| repo.subscribes_to(SourceId::CRAN))
+        .map(|repo| repo.name.as_str())
+        .collect();
+    let conflict = |text: String| Failure::new(StatusCode::CONFLICT, Code::Conflict, text);
+    if let Some(first) = subscribers.first() {
+        return Err(conflict(format!(
+            "repositories subscribe to cran: {}; first run: rspm unsubscribe --repo={first} --source=cran",
+            subscribers.join(", ")
+        )));
+    }
+    if !body.confirm {
+        return Err(conflict(
+            "all packages of cran would be removed from its newest state, and the next sync would read the whole list of \
+             the mirror again; earlier snapshots would still serve them. To clear it, repeat the command with --confirm"
+                .to_owned(),
+        ));
+    }
+    start_response(app, &app.sync.start_clear(&actor.0)).await
+}

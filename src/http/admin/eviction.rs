@@ -1,0 +1,41 @@
+//! Evictions: start one, show the result of one.
+
+use super::call::{AdminResult, Call, ok};
+use super::job::start_response;
+use crate::api::eviction::{Eviction, EvictionKind, StartEviction};
+use crate::http::error::Failure;
+use crate::upkeep::evict;
+
+/// `POST /evict`.
+pub(super) async fn start(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (StartEviction, _) = call.json().await?;
+    let kind = match body.kind {
+        EvictionKind::Normal => evict::EvictionKind::Normal,
+        EvictionKind::Sweep => evict::EvictionKind::Sweep,
+        EvictionKind::Packages => evict::EvictionKind::Packages,
+        EvictionKind::Clear => evict::EvictionKind::Clear,
+    };
+    start_response(app, &evict::start(&app.upkeep, kind, body.dry_run)).await
+}
+
+/// `GET /evict/{job}`.
+pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+    let result = job.parse().ok().and_then(|job| evict::result(&call.app.upkeep, job));
+    let result = result
+        .ok_or_else(|| Failure::not_found("there is no result of this eviction; the last eight are kept"))?;
+    ok(&Eviction {
+        message: result.summary(),
+        kind: match result.kind {
+            evict::EvictionKind::Normal => EvictionKind::Normal,
+            evict::EvictionKind::Sweep => EvictionKind::Sweep,
+            evict::EvictionKind::Packages => EvictionKind::Packages,
+            evict::EvictionKind::Clear => EvictionKind::Clear,
+        },
+        dry_run: result.dry_run,
+        files: result.files,
+        bytes: result.bytes,
+        in_use: result.in_use,
+        notes: result.notes.clone(),
+    })
+}

@@ -135,30 +135,33 @@ fn a_page_is_sent_again_only_if_it_looks_different() {
 
 #[test]
 fn an_advisory_changes_the_pages_that_show_it_and_no_others() {
-    let gcfg = "[Vulnerabilities]\nURL = file://{dir}/own\nSyncSchedule = 0 0 30 2 *";
-    let server = Builder::default().gcfg(gcfg).start();
-    let (one, two) = (Tarball::new("alpha", "1.0"), Tarball::new("beta", "2.0"));
-    server.local_repository("team", &[one, two]);
+    let mirror = data::path("cran-mirror");
+    let gcfg =
+        format!("[CRAN]\nURL = file://{}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("create repo --name=cran");
+    server.rspm_stdout("subscribe --repo=cran --source=cran");
+    server.rspm_stdout("sync --type=CRAN");
     let own = server.dir().join("own");
     advisories::folder(&own, &[advisories::record("RSEC-1", "CRAN", "other", "9.0")]);
     server.sync_of("vulns").expect("advisories");
-    let packages = "/team/latest/web/packages/";
-    let paths = ["", "alpha/", "alpha/versions/", "beta/", "beta/versions/", "alpha/history/"];
+    let packages = "/cran/latest/web/packages/";
+    let paths = ["", "cli/", "cli/versions/", "glue/", "glue/versions/", "cli/history/"];
     let mut paths: Vec<String> = paths.iter().map(|page| format!("{packages}{page}")).collect();
-    paths.extend(["/", "/team/latest/", "/team/latest/web/vulnerabilities/"].map(str::to_owned));
+    paths.extend(["/", "/cran/latest/", "/cran/latest/web/vulnerabilities/"].map(str::to_owned));
     let tags = || -> Vec<String> {
         paths.iter().map(|path| server.get(path).header("etag").expect("an ETag").to_owned()).collect()
     };
     let before = tags();
-    advisories::folder(&own, &[advisories::record("RSEC-2", "CRAN", "alpha", "2.0")]);
+    advisories::folder(&own, &[advisories::record("RSEC-2", "CRAN", "cli", "99.0")]);
     server.sync_of("vulns").expect("advisories");
     let changed: Vec<&str> = paths
         .iter()
         .zip(before.iter().zip(tags()))
         .filter(|(_, (before, after))| **before != *after)
-        .map(|(path, _)| path.trim_start_matches("/team/latest/web/"))
+        .map(|(path, _)| path.trim_start_matches("/cran/latest/web/"))
         .collect();
-    assert_eq!(changed, ["packages/", "packages/alpha/", "packages/alpha/versions/", "vulnerabilities/"]);
+    assert_eq!(changed, ["packages/", "packages/cli/", "packages/cli/versions/", "vulnerabilities/"]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn every_link_is_answered_also_behind_a_proxy_that_removes_a_prefix() {
         let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/admin/web.md"))
             .expect("the manual");
         for page in &pages {
-            let Some((_, path)) = page.split_once("/web/") else { continue };
+            let Some((_, path)) = page.split_once("/team/latest/web/") else { continue };
             let path = path.split(['?', '#']).next().unwrap_or_default();
             let path = path
                 .replace("packages/alpha/", "packages/{name}/")

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::document;
 use crate::support::chromium::Chromium;
 use crate::support::data;
+use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
 #[test]
@@ -23,6 +24,9 @@ fn texts_of_real_packages_load_nothing_and_cause_no_message() {
     for file in &listed {
         assert_eq!(server.get(&format!("/cran/latest/src/contrib/{file}")).status, 200, "{file}");
         let name = file.split('_').next().expect("a name");
+        // The row of a fetched file is written after its last byte was sent.
+        let files = format!("/cran/latest/web/packages/{name}/files/");
+        until(&files, || server.get(&files).status == 200);
         for page in ["", "news/", "license/", "files/", "files/DESCRIPTION"] {
             let path = format!("/cran/latest/web/packages/{name}/{page}");
             let answer = server.get(&path);

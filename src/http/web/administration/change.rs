@@ -28,12 +28,12 @@ pub(super) struct Change {
     /// Names the text of that page; see [`done_text`].
     pub(super) done: &'static str,
     /// What the page that answers the form shows of the response.
-    pub(super) shows: Shown,
+    pub(super) shows: ResponsePart,
 }
 
 /// The part of a response that is shown once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum ResponsePart {
     /// Nothing: the browser is redirected to another page.
     Nothing,
     /// A token.
@@ -87,7 +87,7 @@ pub(super) fn done_text(name: &str) -> Option<&'static str> {
 
 /// A request with the most common values.
 fn change(method: Method, path: String, body: Value, (then, done): (Target, &'static str)) -> Change {
-    Change { method, path, body, field: "", then, done, shows: Shown::Nothing }
+    Change { method, path, body, field: "", then, done, shows: ResponsePart::Nothing }
 }
 
 /// Returns the request that a form of a page stands for.
@@ -279,8 +279,8 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
     match action {
         "create" => {
             let rule = rule_form::rule(form).map_err(|(field, message)| invalid(field, message))?;
-            let shows = if flag(form, "dry_run")? { Shown::Matches } else { Shown::Nothing };
-            let body = json!({ "rules": [rule], "dry_run": shows == Shown::Matches });
+            let shows = if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
+            let body = json!({ "rules": [rule], "dry_run": shows == ResponsePart::Matches });
             Ok(Change { shows, ..change(Method::POST, "/block-rules".into(), body, (here, "created")) })
         }
         "delete" => {
@@ -312,7 +312,7 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
                 "expires_in": days.map(|days| i64::from(days) * DAY),
             });
             let created = change(Method::POST, "/tokens".into(), body, (here, "created"));
-            Ok(Change { field: "objects", shows: Shown::Token, ..created })
+            Ok(Change { field: "objects", shows: ResponsePart::Token, ..created })
         }
         "revoke" => {
             let body = json!({ "guid": text(form, OBJECT) });

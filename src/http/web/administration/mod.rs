@@ -9,7 +9,7 @@ mod view;
 
 use std::sync::Arc;
 
-use change::Shown;
+use change::ResponsePart;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use local_api::LocalApi;
@@ -171,11 +171,11 @@ async fn post(
     let (status, rejected) = match change::plan(&page, &form) {
         Err(change::Invalid { field, message }) => (StatusCode::BAD_REQUEST, Some(rejected(field, message))),
         Ok(change) => match api.send(&change).await {
-            Ok(bytes) if change.shows == Shown::Token => {
+            Ok(bytes) if change.shows == ResponsePart::Token => {
                 created = serde_json::from_slice(&bytes).ok();
                 (StatusCode::OK, None)
             }
-            Ok(bytes) if change.shows == Shown::Matches => {
+            Ok(bytes) if change.shows == ResponsePart::Matches => {
                 checked = serde_json::from_slice(&bytes).ok();
                 (StatusCode::OK, Some(rejected("", String::new())))
             }

@@ -79,7 +79,7 @@ fn problems(alerts: &[Alert]) -> Markup {
     html! {
         section.notice aria-label="Problems of this server" {
             ul { @for alert in alerts { li {
-                strong { (visible(&alert.name)) } ": " (visible(&alert.message))
+                (visible(&alert.message))
                 @if let Some(since) = &alert.since { ", since " (text::time(since)) }
             } } }
         }

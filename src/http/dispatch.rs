@@ -46,7 +46,11 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
         Err(failure) => {
             // A client that uploads to the address of an index loses the 405 otherwise.
             request_body::discard(body, &parts.headers);
-            response::failure(&failure, ErrorFormat::of_path(path))
+            if route::page::is_page_path(path) {
+                web::answer::failure_page(head, &failure)
+            } else {
+                response::failure(&failure, ErrorFormat::of_path(path))
+            }
         }
         Ok((route, query)) => read(app, route, &query, head, body).await,
     }

@@ -33,6 +33,12 @@ impl Vulnerabilities {
             .unwrap_or_default()
     }
 
+    /// Whether any advisory is known, so that a package without one can be called not affected.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| !index.is_empty())
+    }
+
     /// The index of all advisories, if there is one.
     pub(super) fn index(&self) -> Option<&Arc<Index>> {
         self.index.as_ref()

@@ -50,7 +50,7 @@ pub fn page(root: Root, location: &Location, package: &str, rows: &[Row], total:
             section.scroll tabindex="0" aria-label="Binaries" { table {
                 thead { tr {
                     @for heading in ["Version", "Platform", "Architecture", "Size", "Listed on", "SHA-256"] {
-                        th scope="col" { (heading) }
+                        th.number[heading == "Size"] scope="col" { (heading) }
                     }
                 } }
                 tbody { @for row in rows { tr {

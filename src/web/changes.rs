@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
+use super::printed::Printed;
 use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
@@ -47,6 +48,8 @@ pub struct Changes {
     pub has_index: bool,
     /// The address of the API with the same data.
     pub json: Option<String>,
+    /// What a print of the page says about its origin.
+    pub printed: Printed,
 }
 
 impl Changes {
@@ -63,6 +66,10 @@ impl Changes {
         let total: usize = self.counts.iter().map(|(_, count)| count).sum();
         frame.render(&html! {
             h1 { "Changes of " (repo) @if self.since.is_some() { " from " (since) } " to " (snapshot) }
+            (self.printed.render(repo, &match since {
+                "" => snapshot.clone(),
+                since => format!("{since} to {snapshot}"),
+            }))
             (self.form(&frame.root))
             @if self.since.is_none() {
                 p { "There is no earlier state." }
@@ -171,6 +178,7 @@ mod tests {
             pages: 2,
             has_index: true,
             json: None,
+            printed: Printed { server: "https://pm.example".to_owned(), published: None },
         };
         let html = changes.render(Root::of_path("/prod/latest/web/changes/"));
         for part in [
@@ -180,6 +188,7 @@ mod tests {
             "href=\"?since=2026-11-01&amp;kind=updated&amp;format=csv\"",
             "aria-current=\"true\">900 updated",
             "not compared",
+            "at https://pm.example, repository prod, 2026-11-01 to latest",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

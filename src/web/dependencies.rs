@@ -93,7 +93,8 @@ impl Closure {
         html! {
             section.scroll tabindex="0" aria-label="Required packages" { table {
                 thead { tr {
-                    @for heading in ["Name", "Version", "Size", "Required by"] { th scope="col" { (heading) } }
+                    th scope="col" { "Name" } th scope="col" { "Version" } th.number scope="col" { "Size" }
+                    th scope="col" { "Required by" }
                 } }
                 tbody { @for package in &self.required { tr {
                     td.name { a href=(root.package(&self.location, &package.name, "")) { (visible(&package.name)) } }

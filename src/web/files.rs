@@ -6,6 +6,9 @@ use super::frame::{Frame, Location, Root, Section};
 use super::readme::Html;
 use super::text::{self, count, segment, visible};
 
+/// Maximum length of a path that is a link, in bytes: encoded, it has three times the length.
+const MAX_LINKED: usize = 1000;
+
 /// What the pages of the files of a package have in common.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -49,9 +52,13 @@ pub fn page_of(path: &str) -> String {
 }
 
 impl Files {
-    /// The address of a file.
-    fn address(&self, root: &Root, path: &str) -> String {
-        self.page(root, &page_of(path))
+    /// The address of a file; `None` for a path that no address of this server can have: the part that encodes it would
+    /// be refused, or is too long.
+    fn address(&self, root: &Root, path: &str) -> Option<String> {
+        let is_possible = path.len() <= MAX_LINKED
+            && !path.chars().any(|c| c.is_control() || c == '%' || c == '\\')
+            && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        is_possible.then(|| self.page(root, &page_of(path)))
     }
 
     /// The address of a page below that of the package, for this version.
@@ -136,7 +143,13 @@ impl Files {
             section.scroll tabindex="0" aria-label="Files" { table {
                 thead { tr { th scope="col" { "File" } th.number scope="col" { "Size" } } }
                 tbody { @for (path, size) in files { tr {
-                    td { a href=(self.address(root, path)) { code { (visible(path)) } } }
+                    td {
+                        @let name = html! { code { bdi { (visible(path)) } } };
+                        @match self.address(root, path) {
+                            Some(address) => { a href=(address) { (name) } }
+                            None => (name),
+                        }
+                    }
                     td.number { (text::size(*size)) }
                 } } }
             } }
@@ -202,6 +215,28 @@ mod tests {
         let html = files.file(root(), "Files", ("R/a.R", 4_000), &text);
         assert!(html.contains("&lt;script&gt;⟨U+202E⟩") && html.contains("Only the beginning"), "{html}");
         assert!(!html.contains("<script>"));
+    }
+
+    #[test]
+    fn files_with_names_that_no_address_can_have_are_no_links() {
+        let files = Files {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            package: "a".to_owned(),
+            version: "1.0".to_owned(),
+            distribution: None,
+        };
+        let long = "n".repeat(MAX_LINKED + 1);
+        for name in ["R/a%41.R", "a\nb", "a\\b", "a//b", "a/../b", "./a", long.as_str()] {
+            let html = files.list(
+                Root::of_path("/prod/latest/web/packages/a/files/"),
+                &[(name.to_owned(), 1)],
+                (&[], 1),
+                &[],
+            );
+            assert!(!html.contains("/a/files/"), "{name}: {html}");
+        }
+        let html = files.list(Root::of_path("/x/y/"), &[("R/..a b.R".to_owned(), 1)], (&[], 1), &[]);
+        assert!(html.contains("/a/files/R/..a%20b.R?version=1.0\""), "{html}");
     }
 
     #[test]

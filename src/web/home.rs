@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root};
 use super::text::{self, count, visible};
+use crate::api::public::alert::Alert;
 use crate::model::time::Day;
 
 /// A repository on the home page.
@@ -47,15 +48,16 @@ pub struct Found {
     pub more: Vec<(String, usize)>,
 }
 
-/// Returns the home page.
+/// Returns the home page; `alerts` are the current problems of the server.
 #[must_use]
-pub fn page(root: Root, repositories: &[RepositoryCard], found: Option<&Found>) -> String {
+pub fn page(root: Root, alerts: &[Alert], repositories: &[RepositoryCard], found: Option<&Found>) -> String {
     let title = if found.is_some() { "Search results" } else { "Packages" };
     let search = found.map(|found| found.query.clone()).unwrap_or_default();
     let json = Some(format!("{root}__api__/repos"));
     let frame = Frame { search, json, ..Frame::new(root, title) };
     frame.render(&html! {
         h1 data-automation="home-title" { (title) }
+        @if !alerts.is_empty() { (problems(alerts)) }
         @if let Some(found) = found {
             (results(&frame.root, found))
             h2 { "Repositories" }
@@ -70,6 +72,18 @@ pub fn page(root: Root, repositories: &[RepositoryCard], found: Option<&Found>) 
             @for repository in repositories { data value=(repository.id) { (repository.name) } }
         }
     })
+}
+
+/// The problems that an administrator should solve.
+fn problems(alerts: &[Alert]) -> Markup {
+    html! {
+        section.notice aria-label="Problems of this server" {
+            ul { @for alert in alerts { li {
+                (visible(&alert.message))
+                @if let Some(since) = &alert.since { ", since " (text::time(since)) }
+            } } }
+        }
+    }
 }
 
 fn card(root: &Root, repository: &RepositoryCard) -> Markup {
@@ -88,6 +102,8 @@ fn card(root: &Root, repository: &RepositoryCard) -> Markup {
             ul.links {
                 li { a href=(root.snapshot(name, "latest")) { "Set up" } }
                 li { a href=(root.packages(name, "latest")) { "Packages" } }
+                li { a href=(root.changes(name, "latest")) { "Changes" } }
+                li { a href=(root.vulnerabilities(name, "latest")) { "Vulnerabilities" } }
             }
         }
     }

@@ -25,6 +25,7 @@ pub mod manual;
 pub mod package;
 pub mod packages;
 pub mod pager;
+pub mod printed;
 pub mod readme;
 pub mod repository;
 pub mod setup;

@@ -119,6 +119,7 @@ impl Package {
                 }
                 pre tabindex="0" { code { (self.install) } }
             }
+            (self.pages(&frame.root))
             (self.vulnerabilities())
             div.columns {
                 div {
@@ -132,7 +133,7 @@ impl Package {
                         (readme)
                     }
                 }
-                (self.facts(&frame.root))
+                (self.facts())
             }
         })
     }
@@ -151,6 +152,37 @@ impl Package {
             }
             @if let Some(reason) = &self.yanked {
                 p.notice { span.danger { "Yanked" } @if !reason.is_empty() { ": " (visible(reason)) } }
+            }
+        }
+    }
+
+    /// The links to the pages below that of the package. They are above the README, which is long in a narrow window.
+    fn pages(&self, root: &Root) -> Markup {
+        let below = |page: &str| root.package(&self.location, &self.name, page);
+        let of_version = |page: &str| {
+            let address = root.package(&self.location, &self.name, page);
+            match (self.is_listed, address.contains('?')) {
+                (true, _) => address,
+                (false, true) => format!("{address}&version={}", segment(&self.version)),
+                (false, false) => format!("{address}?version={}", segment(&self.version)),
+            }
+        };
+        html! {
+            nav aria-label="Package" {
+                ul.links {
+                    li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
+                    @if self.has_history { li { a href=(below("history/")) { "History" } } }
+                    @if self.has_graph {
+                        li { a href=(below("dependencies/")) { "Installation" } }
+                        li { a href=(below("binaries/")) { "Binaries" } }
+                    }
+                    li { a href=(below("why/")) { "Which file a client gets" } }
+                    @if self.has_downloads { li { a href=(below("downloads/")) { "Downloads" } } }
+                    @if self.has_files {
+                        li { a href=(of_version("files/")) { "Files" } }
+                    }
+                    @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
+                }
             }
         }
     }
@@ -202,16 +234,7 @@ impl Package {
         }
     }
 
-    fn facts(&self, root: &Root) -> Markup {
-        let below = |page: &str| root.package(&self.location, &self.name, page);
-        let of_version = |page: &str| {
-            let address = root.package(&self.location, &self.name, page);
-            match (self.is_listed, address.contains('?')) {
-                (true, _) => address,
-                (false, true) => format!("{address}&version={}", segment(&self.version)),
-                (false, false) => format!("{address}?version={}", segment(&self.version)),
-            }
-        };
+    fn facts(&self) -> Markup {
         html! {
             section aria-labelledby="facts" {
                 h2 id="facts" { "Details" }
@@ -234,20 +257,6 @@ impl Package {
                             dd dir="auto" { (visible(value)) }
                         }
                     }
-                }
-                ul.links {
-                    li { a href=(below("versions/")) { (count(self.versions, "version", "versions")) } }
-                    @if self.has_history { li { a href=(below("history/")) { "History" } } }
-                    @if self.has_graph {
-                        li { a href=(below("dependencies/")) { "Installation" } }
-                        li { a href=(below("binaries/")) { "Binaries" } }
-                    }
-                    li { a href=(below("why/")) { "Which file a client gets" } }
-                    @if self.has_downloads { li { a href=(below("downloads/")) { "Downloads" } } }
-                    @if self.has_files {
-                        li { a href=(of_version("files/")) { "Files" } }
-                    }
-                    @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }
         }

@@ -60,6 +60,13 @@ pub fn day(day: Day) -> Markup {
     html! { time datetime=(text) { (text) } }
 }
 
+/// Renders an RFC 3339 time up to the seconds: `2026-11-20 09:14:03`.
+#[must_use]
+pub fn time(text: &str) -> Markup {
+    let shown: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
+    html! { time datetime=(text) { (shown) } }
+}
+
 /// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control characters.
 #[must_use]
 pub fn external(address: &str) -> Option<&str> {

@@ -4,6 +4,7 @@ use maud::html;
 
 use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
+use super::printed::Printed;
 use super::text::{count, visible};
 
 /// An advisory about a package.
@@ -49,6 +50,10 @@ pub struct Vulnerabilities {
     pub pages: usize,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
+    /// What a print of the page says about its origin.
+    pub printed: Printed,
+    /// Whether the server knows any advisory.
+    pub has_advisories: bool,
 }
 
 impl Vulnerabilities {
@@ -68,6 +73,13 @@ impl Vulnerabilities {
         };
         frame.render(&html! {
             h1 { "Known vulnerabilities" }
+            (self.printed.render(repo, snapshot))
+            @if !self.has_advisories {
+                p.notice {
+                    "This server has no advisories, so it knows no vulnerability of any package. "
+                    code { "rspm sync --type=vulns" } " reads them."
+                }
+            }
             p.prose {
                 (count(self.total, "advisory", "advisories"))
                 " about versions that this snapshot lists or has in its archive. Advisories are those known today, also "
@@ -80,7 +92,7 @@ impl Vulnerabilities {
                 section.scroll tabindex="0" aria-label="Known vulnerabilities" { table {
                     thead { tr {
                         @for heading in ["Package", "Advisory", "Score", "Affected", "Fixed in", "Published"] {
-                            th scope="col" { (heading) }
+                            th.number[heading == "Score"] scope="col" { (heading) }
                         }
                     } }
                     tbody { @for row in &self.rows { tr {
@@ -141,6 +153,8 @@ mod tests {
             page: 1,
             pages: 2,
             json: None,
+            printed: Printed { server: "https://pm.example".to_owned(), published: None },
+            has_advisories: true,
         };
         let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
         for part in [
@@ -153,8 +167,13 @@ mod tests {
             ">6.5<",
             "href=\"?page=2\"",
             "aria-current=\"page\">Vulnerabilities<",
+            "at https://pm.example, repository prod, latest",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
+        assert!(!html.contains("rspm sync"), "{html}");
+        let none = Vulnerabilities { rows: Vec::new(), total: 0, has_advisories: false, ..page };
+        let html = none.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
+        assert!(html.contains("has no advisories") && html.contains("rspm sync --type=vulns"), "{html}");
     }
 }

@@ -178,6 +178,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("HEAD", "/__ui__/admin/jobs/", Administer),
     ("GET", "/__ui__/admin/storage/", Administer),
     ("POST", "/__ui__/admin/storage/", FormOfAdministrator),
+    ("GET", "/__ui__/admin/rules/", Administer),
+    ("POST", "/__ui__/admin/rules/", FormOfAdministrator),
     ("GET", "/__ui__/admin/tokens/", Administer),
     ("POST", "/__ui__/admin/tokens/", FormOfAdministrator),
     // The public API.

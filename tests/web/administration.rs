@@ -14,13 +14,14 @@ use crate::support::postgres;
 use crate::support::server::{Builder, Server};
 
 /// All pages of a server that [`server`](super::server) returns.
-pub(super) const PAGES: [&str; 7] = [
+pub(super) const PAGES: [&str; 8] = [
     "/__ui__/admin/sources/",
     "/__ui__/admin/sources/team/",
     "/__ui__/admin/repositories/",
     "/__ui__/admin/repositories/team/",
     "/__ui__/admin/jobs/",
     "/__ui__/admin/storage/",
+    "/__ui__/admin/rules/",
     "/__ui__/admin/tokens/",
 ];
 
@@ -256,6 +257,77 @@ fn a_new_token_is_shown_once_and_can_be_revoked() {
     until("it is revoked", || status("/team/latest/src/contrib/PACKAGES") == 401);
 }
 
+#[test]
+fn a_rule_is_compared_before_it_is_created_and_its_reason_is_on_the_pages() {
+    let server = super::server();
+    let admin = token(&server);
+    let path = "/__ui__/admin/rules/";
+    assert!(page(&server, &admin, path).contains("There is no rule"));
+    let rule = [
+        ("action", "create"),
+        ("package_name", "alpha"),
+        ("version", ">1.0"),
+        ("repo", "team"),
+        ("description", "ask <legal>"),
+        ("vulns", "false"),
+        ("exception", "false"),
+        ("priority", "50"),
+    ];
+    // The first answer shows what the rule matches, and keeps the fields.
+    let compared = post(&server, &admin, path, &[&rule[..], &[("dry_run", "true")]].concat());
+    assert_eq!(compared.status, 200, "{}", compared.text());
+    document::page(&compared, path);
+    for part in
+        ["Nothing was created.", "1 of 2 in team: alpha 1.1", "value=\"ask &lt;legal&gt;\"", "value=\"50\""]
+    {
+        assert!(compared.text().contains(part), "{part}: {}", compared.text());
+    }
+    assert_eq!(server.json("list blocklist-rules"), json!([]));
+    let created = change(&server, &admin, path, &[&rule[..], &[("dry_run", "false")]].concat());
+    for part in ["Created.", "ask &lt;legal&gt;", "rspm delete blocklist-rule --id=1", "&gt;1.0"] {
+        assert!(created.contains(part), "{part}: {created}");
+    }
+    let public = server.get("/team/latest/web/packages/alpha/").text();
+    assert!(public.contains("alpha 1.0"), "the highest allowed version is listed: {public}");
+    let versions = server.get("/team/latest/web/packages/alpha/versions/").text();
+    assert!(versions.contains("ask &lt;legal&gt;") && !versions.contains("<legal>"), "{versions}");
+    assert!(!versions.contains("alpha_1.1.tar.gz\""), "a file that is not served is no link: {versions}");
+    // A field that is not valid.
+    for (field, value, status) in [
+        ("min_severity", "high", 400),
+        ("priority", "x", 400),
+        ("min_age", "soon", 400),
+        ("package_name", "", 400),
+    ] {
+        let form = [("action", "create"), (field, value), ("dry_run", "false")];
+        let answer = post(&server, &admin, path, &form);
+        assert_eq!(answer.status, status, "{field}: {}", answer.text());
+        assert!(answer.text().contains("role=\"alert\""), "{field}: {}", answer.text());
+        document::page(&answer, path);
+    }
+    let refused = post(&server, &admin, path, &[("action", "delete"), ("object", "1")]);
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("id=\"delete-1-confirm-problem\""), "{}", refused.text());
+    let delete = [("action", "delete"), ("object", "1"), ("confirm", "yes")];
+    assert!(change(&server, &admin, path, &delete).contains("There is no rule"));
+    assert!(server.get("/team/latest/web/packages/alpha/").text().contains("alpha 1.1"));
+    // The same with rspm leaves the same trail.
+    let of_pages = trail(&server.json("audit list --limit=1000"), "token");
+    let before = trail(&server.json("audit list --limit=1000"), "socket").len();
+    for arguments in [
+        "create blocklist-rule --package-name=alpha --version=>1.0 --repo=team --priority=50",
+        "delete blocklist-rule --id=all",
+    ] {
+        server.rspm_stdout(arguments);
+    }
+    let of_rspm = trail(&server.json("audit list --limit=1000"), "socket").split_off(before);
+    let actions = |trail: Vec<String>| -> Vec<String> {
+        trail.into_iter().map(|line| line.split(" rule").next().unwrap_or_default().to_owned()).collect()
+    };
+    let of_pages: Vec<String> = of_pages.into_iter().filter(|line| line.contains("rule")).collect();
+    assert_eq!(actions(of_pages), actions(of_rspm));
+}
+
 /// Requests a page until it has a text.
 fn wait_for(server: &Server, token: &str, path: &str, text: &str) {
     until(text, || get(server, token, path).text().contains(text));
@@ -278,6 +350,10 @@ fn ended_jobs_of_both_databases_are_on_the_page_also_after_a_restart() {
         let fields = [("action", "sync"), ("type", "cran")];
         change(&server, &token, "/__ui__/admin/sources/", &fields);
         wait_for(&server, &token, "/__ui__/admin/jobs/", "<span class=\"danger\">failed</span>");
+        // Clients see on the home page that there is a problem, and no more.
+        let home = server.get("/");
+        document::page(&home, "/");
+        assert!(home.text().contains("sync:cran") && !home.text().contains("nonexistent"), "{}", home.text());
         server.restart();
         let text = page(&server, &token, "/__ui__/admin/jobs/");
         for part in ["storage:sweep", "sync:cran", "usage data", "15 0 * * *"] {
@@ -290,6 +366,7 @@ fn ended_jobs_of_both_databases_are_on_the_page_also_after_a_restart() {
 fn every_command_on_the_pages_exists() {
     let server = super::server();
     let token = token(&server);
+    server.rspm_stdout("create blocklist-rule --package-name=none --repo=team");
     let mut verbs = BTreeSet::new();
     for path in PAGES {
         let text = page(&server, &token, path);

@@ -221,13 +221,25 @@ fn a_printed_page_has_its_heading_and_no_navigation() {
     chromium.open(&server.url("/team/latest/web/changes/"));
     chromium.emulate("light", "print");
     let visible = chromium.run(
-        "return ['h1', '.top', '.path', 'main form'].map((selector) => {
+        "return ['h1', '.printed', '.top', '.path', 'main form'].map((selector) => {
              const element = document.querySelector(selector);
              return element !== null && element.checkVisibility();
          });",
         &[],
     );
-    assert_eq!(visible, json!([true, false, false, false]));
+    assert_eq!(visible, json!([true, true, false, false, false]));
+    let origin = chromium.run("return document.querySelector('.printed').textContent;", &[]);
+    let origin = origin.as_str().expect("a text");
+    let server_url = server.url("");
+    for part in [server_url.trim_end_matches('/'), "repository team", "latest", "published 20"] {
+        assert!(origin.contains(part), "{part}: {origin}");
+    }
+    let numbers = chromium.run(
+        "const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
+         return rules.filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.cssText).join();",
+        &[],
+    );
+    assert!(numbers.as_str().is_some_and(|rule| rule.contains("counter(pages)")), "{numbers}");
     let printed = chromium.devtools("Page.printToPDF", &json!({}));
     let size = printed["data"].as_str().expect("a document").len();
     assert!(size > 5_000, "{size} characters of base64");

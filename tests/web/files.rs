@@ -188,6 +188,18 @@ fn assert_feed(feed: &Answer, titles: &[&str]) {
     assert_eq!(feed.header("content-type"), Some("application/atom+xml; charset=utf-8"));
     let text = feed.text();
     let entries: Vec<&str> = text.split("<entry>").skip(1).collect();
+    // The elements that RFC 4287 requires (4.1.1 and 4.1.2), each once.
+    let head = text.split("<entry>").next().expect("a head");
+    assert!(head.starts_with(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\""
+    ));
+    for part in entries.iter().chain([&head]) {
+        for name in ["id", "title", "updated"] {
+            assert_eq!(part.matches(&format!("<{name}>")).count(), 1, "{name}: {part}");
+        }
+        assert!(part.contains("<link "), "{part}");
+    }
+    assert!(head.contains("<author>") || entries.iter().all(|entry| entry.contains("<author>")), "{text}");
     let title = |entry: &str| {
         entry.split("<title>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned)
     };

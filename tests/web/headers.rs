@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::document;
+use crate::support::advisories;
 use crate::support::data;
 use crate::support::full_mirror::{self, Size};
 use crate::support::http::{self, Answer};
@@ -82,8 +83,27 @@ fn every_page_has_the_headers_of_pages_also_an_error() {
         assert_headers(&answer, path);
         document::page(&answer, path);
     }
+    let long = format!("/team/latest/web/packages/?q={}", "x".repeat(5_000));
+    for (path, status) in [
+        ("/team/2026-13-01/", 404),
+        ("/team/latestt/web/packages/alpha/", 404),
+        ("/team/latest/web/nothing/", 404),
+        ("/team/__linux__/noble/x/", 404),
+        ("/team/latest/web/changes/?since=%FF", 400),
+        ("/?q=%00", 400),
+        (long.as_str(), 414),
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, status, "{path}");
+        assert_headers(&answer, path);
+        document::page(&answer, path);
+    }
     // R and other programs read these errors.
-    for path in ["/nothing/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/nothing_1.tar.gz"] {
+    for path in [
+        "/team/x/src/contrib/PACKAGES",
+        "/nothing/latest/src/contrib/PACKAGES",
+        "/team/latest/src/contrib/nothing_1.tar.gz",
+    ] {
         assert_eq!(server.get(path).header("content-type"), Some("text/plain; charset=utf-8"), "{path}");
     }
 }
@@ -111,6 +131,37 @@ fn a_page_is_sent_again_only_if_it_looks_different() {
         |path: &str| before.iter().any(|(other, tag_before)| *other == path && *tag_before != tag(path));
     assert!(is_changed("/") && is_changed("/team/latest/web/packages/"));
     assert!(!is_changed("/team/latest/web/packages/alpha/") && !is_changed("/__api__/swagger/"));
+}
+
+#[test]
+fn an_advisory_changes_the_pages_that_show_it_and_no_others() {
+    let mirror = data::path("cran-mirror");
+    let gcfg =
+        format!("[CRAN]\nURL = file://{}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("create repo --name=cran");
+    server.rspm_stdout("subscribe --repo=cran --source=cran");
+    server.rspm_stdout("sync --type=CRAN");
+    let own = server.dir().join("own");
+    advisories::folder(&own, &[advisories::record("RSEC-1", "CRAN", "other", "9.0")]);
+    server.sync_of("vulns").expect("advisories");
+    let packages = "/cran/latest/web/packages/";
+    let paths = ["", "cli/", "cli/versions/", "glue/", "glue/versions/", "cli/history/"];
+    let mut paths: Vec<String> = paths.iter().map(|page| format!("{packages}{page}")).collect();
+    paths.extend(["/", "/cran/latest/", "/cran/latest/web/vulnerabilities/"].map(str::to_owned));
+    let tags = || -> Vec<String> {
+        paths.iter().map(|path| server.get(path).header("etag").expect("an ETag").to_owned()).collect()
+    };
+    let before = tags();
+    advisories::folder(&own, &[advisories::record("RSEC-2", "CRAN", "cli", "99.0")]);
+    server.sync_of("vulns").expect("advisories");
+    let changed: Vec<&str> = paths
+        .iter()
+        .zip(before.iter().zip(tags()))
+        .filter(|(_, (before, after))| **before != *after)
+        .map(|(path, _)| path.trim_start_matches("/cran/latest/web/"))
+        .collect();
+    assert_eq!(changed, ["packages/", "packages/cli/", "packages/cli/versions/", "vulnerabilities/"]);
 }
 
 #[test]

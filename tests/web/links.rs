@@ -1,6 +1,7 @@
 //! Every link of every page is answered without an error, and no page loads anything from another host.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::document::{self, Tag};
 use crate::python::package::{Package, add, repository};
@@ -42,6 +43,12 @@ fn references(tags: &[Tag]) -> Vec<String> {
     let on_this_server =
         all.flatten().filter(|reference| !reference.starts_with('#') && !reference.contains("://"));
     on_this_server.filter(|reference| !reference.starts_with("mailto:")).map(str::to_owned).collect()
+}
+
+/// The last folder of a path.
+fn last(path: &str) -> String {
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    format!("{name}/")
 }
 
 /// Follows all links from `/`; `prefix` is what a proxy removes from paths. Returns the paths of the pages.
@@ -91,6 +98,20 @@ fn every_link_is_answered_also_behind_a_proxy_that_removes_a_prefix() {
             "/team/latest/web/packages/beta/",
         ] {
             assert!(pages.contains(&format!("{prefix}{path}")), "{path} is not linked: {pages:?}");
+        }
+        // The manual has the address of each page.
+        let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/admin/web.md"))
+            .expect("the manual");
+        for page in &pages {
+            let Some((_, path)) = page.split_once("/team/latest/web/") else { continue };
+            let path = path.split(['?', '#']).next().unwrap_or_default();
+            let path = path
+                .replace("packages/alpha/", "packages/{name}/")
+                .replace("packages/beta/", "packages/{name}/");
+            let path = path.find("/files/").map_or(path.as_str(), |at| &path[..at + "/files/".len()]);
+            let is_named =
+                manual.contains(&format!("web/{path}`")) || manual.contains(&format!("…/{}`", last(path)));
+            assert!(is_named, "{path} is not in the manual");
         }
     }
 }

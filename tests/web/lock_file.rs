@@ -78,4 +78,6 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
     assert_eq!(answer.status, 400);
     assert!(!answer.text().contains("<script>alert"), "{}", answer.text());
     assert_eq!(post(&server, "/team/latest/web/packages/", &[], b"x").status, 405);
+    let put = http::request("PUT", &server.url(PAGE), &[], b"x");
+    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, POST")));
 }

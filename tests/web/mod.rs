@@ -10,9 +10,11 @@ mod hostile;
 mod links;
 mod lock_file;
 mod packages;
+mod real_packages;
 mod relations;
 mod repositories;
 mod screenshots;
+mod script;
 mod setup;
 mod tasks;
 

@@ -21,6 +21,12 @@ fn the_home_page_lists_repositories_with_their_numbers() {
     }
     let client = server.get("/client/");
     assert!(client.status == 200 && client.text().contains(">team</a>"), "without a script");
+    for link in ["team/latest/web/changes/", "team/latest/web/vulnerabilities/"] {
+        assert!(page.contains(link), "{link}: {page}");
+    }
+    // Without advisories, the server does not state that there are no vulnerabilities.
+    let vulnerabilities = server.get("/team/latest/web/vulnerabilities/").text();
+    assert!(vulnerabilities.contains("rspm sync --type=vulns"), "{vulnerabilities}");
     for path in ["/client", "/client/index.html"] {
         document::page(&server.get(path), path);
     }

@@ -23,11 +23,12 @@ const PAGES: [(&str, &str); 7] = [
     ("downloads", "/cran/latest/web/packages/cli/downloads/"),
 ];
 /// Those of administrators.
-const ADMINISTRATION: [(&str, &str); 5] = [
+const ADMINISTRATION: [(&str, &str); 6] = [
     ("admin-sources", "/__ui__/admin/sources/"),
     ("admin-repository", "/__ui__/admin/repositories/cran/"),
     ("admin-jobs", "/__ui__/admin/jobs/"),
     ("admin-storage", "/__ui__/admin/storage/"),
+    ("admin-rules", "/__ui__/admin/rules/"),
     ("admin-tokens", "/__ui__/admin/tokens/"),
 ];
 /// Those in the README, in the light scheme at 1280 pixels.

@@ -21,7 +21,7 @@ use crate::storage::space::FULL_PERCENT;
 ///
 /// # Errors
 /// Database errors.
-pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
+pub(in crate::http) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
     let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
     let mut alerts = failures(&app.state.jobs.list(), recorded_failures);
     if app.state.config.load().storage_alerts.is_enabled {

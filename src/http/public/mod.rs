@@ -1,7 +1,7 @@
 //! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
 //! that need more code have a separate file; `docs/api/public.json` (OpenAPI) describes the addresses.
 
-mod alerts;
+pub(super) mod alerts;
 mod bootstrap;
 mod build_log;
 mod difference;

@@ -21,6 +21,8 @@ pub enum AdministrationPage {
     Jobs,
     /// `storage/`
     Storage,
+    /// `rules/`
+    Rules,
     /// `tokens/`
     Tokens,
 }
@@ -43,6 +45,7 @@ impl AdministrationPage {
             ["repositories", name] => AdministrationPage::Repository((*name).to_owned()),
             ["jobs"] => AdministrationPage::Jobs,
             ["storage"] => AdministrationPage::Storage,
+            ["rules"] => AdministrationPage::Rules,
             ["tokens"] => AdministrationPage::Tokens,
             _ => return Err(Failure::no_such_address()),
         };
@@ -75,6 +78,8 @@ mod tests {
             ("jobs/", Ok(AdministrationPage::Jobs), Err(405)),
             ("storage/", Ok(AdministrationPage::Storage), Ok(AdministrationPage::Storage)),
             ("tokens/", Ok(AdministrationPage::Tokens), Ok(AdministrationPage::Tokens)),
+            ("rules/", Ok(AdministrationPage::Rules), Ok(AdministrationPage::Rules)),
+            ("rules/7/", Err(404), Err(404)),
             ("tokens/1/", Err(404), Err(404)),
             ("other/", Err(404), Err(404)),
         ] {

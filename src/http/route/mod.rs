@@ -4,6 +4,7 @@ pub mod access;
 pub mod admin;
 pub mod administration;
 pub mod login;
+pub mod page;
 pub mod public;
 pub mod repo_path;
 mod table;
@@ -230,9 +231,12 @@ pub fn parse(
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(Failure::no_such_address()),
     };
-    let is_posted = *method == Method::POST && matches!(route, Route::Web { path: WebPath::LockFile, .. });
-    if !is_posted && !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Failure::method_not_allowed(READ_METHODS));
+    let has_form = matches!(route, Route::Web { path: WebPath::LockFile, .. });
+    match *method {
+        Method::GET | Method::HEAD => {}
+        Method::POST if has_form => {}
+        _ if has_form => return Err(Failure::method_not_allowed("GET, HEAD, POST")),
+        _ => return Err(Failure::method_not_allowed(READ_METHODS)),
     }
     Ok((route, query))
 }

@@ -90,6 +90,7 @@ pub(super) async fn answer(
         pages,
         has_index,
         json,
+        printed: context.printed(),
         location: context.location,
     };
     Ok(answer::page(head, changes.render(context.root), false))

@@ -11,6 +11,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
 use crate::serve::history::Subject;
 use crate::web::frame::{Account, Location, Root};
+use crate::web::printed::Printed;
 use crate::web::text::segment;
 
 /// Returns the root of the server for the page of a request, with the link to sign in or out.
@@ -37,9 +38,17 @@ pub(super) struct Context<'a> {
     pub(super) root: Root,
     pub(super) query: &'a Query,
     pub(super) principal: &'a Principal,
+    /// The beginning of the addresses of the server.
+    pub(super) base: &'a str,
 }
 
 impl Context<'_> {
+    /// The line of a printed page.
+    pub(super) fn printed(&self) -> Printed {
+        let published = self.point.modified.map(|at| at.to_string());
+        Printed { server: self.base.to_owned(), published }
+    }
+
     /// The snapshot, for the listings of its packages on earlier days.
     pub(super) fn subject(&self) -> Subject<'_> {
         let Context { catalog, repo, point, part, snapshot, .. } = *self;

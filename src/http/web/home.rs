@@ -9,6 +9,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
+use crate::http::public::alerts;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -56,7 +57,8 @@ pub(in crate::http) async fn answer(
         }
     }
     let found = Some(found).filter(|found| !found.query.is_empty());
-    Ok(answer::page(head, home::page(root(app, head), &cards, found.as_ref()), false))
+    let alerts = alerts::current(app).await?;
+    Ok(answer::page(head, home::page(root(app, head), &alerts, &cards, found.as_ref()), false))
 }
 
 /// The newest state of a repository; `None` before its first one.

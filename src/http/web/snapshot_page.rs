@@ -41,6 +41,7 @@ pub(in crate::http) async fn answer(
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let (name, _) = shown_name(repo, requested);
+    let base = base_url::base_url(&app.site.load(), head);
     let context = Context {
         app,
         catalog: &catalog,
@@ -52,6 +53,7 @@ pub(in crate::http) async fn answer(
         root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
         query,
         principal: head.principal,
+        base: &base,
     };
     let package = match path {
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
@@ -85,7 +87,6 @@ pub(in crate::http) async fn answer(
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
     }
-    let base = base_url::base_url(&app.site.load(), head);
     let html = match (path, repo.kind) {
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
         (WebPath::Versions(_), _) => versions::of_package(context, package).await?,

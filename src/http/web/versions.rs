@@ -37,8 +37,10 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
             vulnerabilities: found.of(detail.source, &release.package, &release.version).len(),
             files: vec![File {
                 name: format!("{}_{}.tar.gz", release.package, release.version),
-                // In a Bioconductor repository, the address depends on the repository of the package.
-                address: Some(address).filter(|_| context.repo.kind == RepoKind::R),
+                // In a Bioconductor repository, the address depends on the repository of the package. A blocked file is
+                // not served.
+                address: Some(address)
+                    .filter(|_| context.repo.kind == RepoKind::R && release.blocked.is_none()),
                 size: release.size,
                 sha256: release.sha256.map(|digest| digest.to_string()),
                 remark: release.blocked.clone().unwrap_or_default(),

@@ -5,6 +5,7 @@ use crate::api::public::vulnerability::AffectedPackage;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::rows;
 use crate::model::repository::RepoKind;
+use crate::serve;
 use crate::web::vulnerabilities::{Row, Vulnerabilities};
 
 /// Number of rows on a page.
@@ -27,6 +28,8 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         page,
         pages: total.div_ceil(PER_PAGE),
         is_python: context.repo.kind == RepoKind::Python,
+        printed: context.printed(),
+        has_advisories: serve::vulnerabilities::current(&app.state).await.is_known(),
         json: context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}")),
         location: context.location,
     };

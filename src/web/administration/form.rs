@@ -14,7 +14,7 @@ pub const OBJECT: &str = "object";
 /// The name of the field that confirms an action that cannot be undone.
 pub const CONFIRM: &str = "confirm";
 
-/// A form that was refused.
+/// A form that was refused, or, with an empty message, one that changed nothing and is shown with its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Its action.
@@ -108,7 +108,9 @@ impl Form {
         let rejected =
             rejected.filter(|rejected| rejected.action == self.action && rejected.object == self.object);
         // A message about a field that the form does not have is at its end.
-        let other = rejected.filter(|rejected| self.fields.iter().all(|field| field.name != rejected.field));
+        let other = rejected.filter(|rejected| {
+            !rejected.message.is_empty() && self.fields.iter().all(|field| field.name != rejected.field)
+        });
         html! {
             form.fields method="post" action=(page.address()) {
                 input type="hidden" name=(TOKEN) value=(token);
@@ -169,6 +171,12 @@ impl Form {
 #[must_use]
 pub fn choices<'a>(values: impl IntoIterator<Item = &'a str>) -> Kind {
     Kind::Choice(values.into_iter().map(|value| (value.to_owned(), value.to_owned())).collect())
+}
+
+/// Yes or no, as the values of flags.
+#[must_use]
+pub fn yes_or_no() -> Kind {
+    Kind::Choice([("false", "no"), ("true", "yes")].map(|(v, l)| (v.to_owned(), l.to_owned())).to_vec())
 }
 
 #[cfg(test)]

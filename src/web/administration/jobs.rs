@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{Page, time};
+use super::Page;
 use crate::api::control::Schedule;
 use crate::api::job::Job;
-use crate::web::text::{number, visible};
+use crate::web::text::{number, time, visible};
 
 /// A job that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn ended(jobs: &[EndedJob]) -> Markup {
                 td.name { (visible(&job.key)) }
                 td { (time(&job.started)) }
                 td { (time(&job.ended)) }
-                td {
+                td.lines {
                     @if job.succeeded { span.ok { "done" } } @else { span.danger { "failed" } }
                     ": " (visible(&job.message))
                 }

@@ -1,9 +1,10 @@
-//! The pages of administrators: sources, repositories, jobs, storage, tokens. Beside each form is the command that does
+//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Beside each form is the command that does
 //! the same; a page without forms shows the commands alone.
 
 pub mod form;
 pub mod jobs;
 pub mod repositories;
+pub mod rules;
 pub mod sources;
 pub mod storage;
 pub mod tokens;
@@ -25,14 +26,22 @@ pub enum Section {
     Jobs,
     /// Storage classes.
     Storage,
+    /// Block rules.
+    Rules,
     /// Access tokens.
     Tokens,
 }
 
 impl Section {
     /// All sections, in the order of the navigation.
-    pub const ALL: [Section; 5] =
-        [Section::Sources, Section::Repositories, Section::Jobs, Section::Storage, Section::Tokens];
+    pub const ALL: [Section; 6] = [
+        Section::Sources,
+        Section::Repositories,
+        Section::Jobs,
+        Section::Storage,
+        Section::Rules,
+        Section::Tokens,
+    ];
 
     /// The segment of its address.
     #[must_use]
@@ -42,6 +51,7 @@ impl Section {
             Section::Repositories => "repositories",
             Section::Jobs => "jobs",
             Section::Storage => "storage",
+            Section::Rules => "rules",
             Section::Tokens => "tokens",
         }
     }
@@ -52,6 +62,7 @@ impl Section {
             Section::Repositories => "Repositories",
             Section::Jobs => "Jobs",
             Section::Storage => "Storage",
+            Section::Rules => "Rules",
             Section::Tokens => "Tokens",
         }
     }
@@ -132,13 +143,6 @@ impl Page {
             } }
         }
     }
-}
-
-/// The part of an RFC 3339 time up to the seconds: `2026-11-20 09:14:03`.
-#[must_use]
-pub fn time(text: &str) -> Markup {
-    let shown: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
-    html! { time datetime=(text) { (shown) } }
 }
 
 #[cfg(test)]

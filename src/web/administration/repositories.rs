@@ -2,20 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::form::{CONFIRM, Form, Kind, choices};
-use super::{Page, Section, time};
+use super::form::{CONFIRM, Form, Kind, choices, yes_or_no};
+use super::{Page, Section};
 use crate::api::repo::Repo;
-use crate::web::text::visible;
+use crate::web::text::{time, visible};
 
 const TYPES: [(&str, &str); 3] = [("r", "R"), ("bioconductor", "Bioconductor"), ("python", "Python")];
 
 fn type_choices() -> Kind {
     Kind::Choice(TYPES.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec())
-}
-
-/// Yes or no, as the values of flags.
-fn yes_or_no() -> Kind {
-    Kind::Choice([("false", "no"), ("true", "yes")].map(|(v, l)| (v.to_owned(), l.to_owned())).to_vec())
 }
 
 /// The list of repositories.

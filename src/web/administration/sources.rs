@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::form::{CONFIRM, Form, Kind, choices};
-use super::{Page, Section, time};
+use super::{Page, Section};
 use crate::api::source::Source;
-use crate::web::text::{count, number};
+use crate::web::text::{count, number, time};
 
 /// The types of sources that administrators create.
 const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
+use super::Page;
 use super::form::{CONFIRM, Form, Kind};
-use super::{Page, time};
 use crate::api::storage::{Storage, StorageOwner, StorageState};
-use crate::web::text::{self, number, visible};
+use crate::web::text::{self, number, time, visible};
 
 /// The page.
 #[must_use]

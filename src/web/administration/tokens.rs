@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
+use super::Page;
 use super::form::{Form, Kind, choices};
-use super::{Page, time};
 use crate::api::token::{CreatedToken, Scope, Token};
-use crate::web::text::visible;
+use crate::web::text::{time, visible};
 
 const SCOPES: [&str; 6] =
     ["repos:read", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"];
@@ -66,7 +66,7 @@ fn table(page: &Page, tokens: &[Token]) -> Markup {
                 }
                 td { (scopes(&token.scopes)) }
                 td { (time(&token.created)) " by " (visible(&token.created_by)) }
-                td { (token.last_used.as_deref().unwrap_or("never")) }
+                td { @match &token.last_used { None => { "never" } Some(day) => (time(day)) } }
                 td { @match &token.expires {
                     None => { "never" }
                     Some(at) => { @if token.expired { span.changed { "expired" } " " } (time(at)) }

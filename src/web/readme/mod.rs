@@ -14,10 +14,8 @@ use maud::{PreEscaped, Render, html};
 use super::text::visible;
 pub use clean::Links;
 
-/// Maximum size of a README that is converted, in bytes; a larger one is shown as text.
+/// Maximum size of a README that is converted, in bytes; of a larger one the beginning is shown as text.
 const MAX_CONVERTED: usize = 256 << 10;
-/// Maximum size of a README that is shown, in bytes.
-const MAX_SHOWN: usize = 1 << 20;
 /// Maximum number of quotes and lists that begin on one line of Markdown.
 const MAX_MARKERS: usize = 100;
 
@@ -68,7 +66,7 @@ impl Render for Html {
 /// Converts a README to HTML; `links` has the pages to which relative links lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
-    let shown = text.get(..MAX_SHOWN).unwrap_or(text);
+    let shown = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(shown));
     let is_short = text.len() <= MAX_CONVERTED;
     let converted = match format {
@@ -78,7 +76,10 @@ pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     };
     let html = match converted {
         Some(converted) => html! { div.prose.readme lang="" dir="auto" { (PreEscaped(converted)) } },
-        None => html! { pre.readme tabindex="0" lang="" dir="auto" { (readable) } },
+        None => html! {
+            @if !is_short { p.notice { "Only the beginning is shown." } }
+            pre.readme tabindex="0" lang="" dir="auto" { (readable) }
+        },
     };
     Html(html.into_string().into())
 }
@@ -235,7 +236,9 @@ mod tests {
     fn other_formats_and_long_texts_are_shown_as_they_are() {
         assert!(html("*a* <b>\u{202e}", Format::Plain).contains(">*a* &lt;b&gt;⟨U+202E⟩</pre>"));
         let long = "# a\n".repeat(MAX_CONVERTED / 4 + 1);
-        assert!(html(&long, Format::Markdown).starts_with("<pre"));
+        let shown = html(&long, Format::Markdown);
+        assert!(shown.contains("Only the beginning") && shown.contains("# a\n# a"), "{}", shown.len());
+        assert!(shown.len() < MAX_CONVERTED + 1000, "{}", shown.len());
         let invalid = render(b"\xff\xfe\0 a", Format::Markdown, &links()).0.to_string();
         assert!(invalid.contains("⟨U+0000⟩"), "{invalid}");
         for (media_type, format) in [

@@ -32,6 +32,7 @@
         if (parameters.get("bioconductor_version")) options.set("bioc", parameters.get("bioconductor_version"));
         return options.size ? `${page}?${options}` : page;
       }
+      if (kind === "activity") return `${page}web/changes/`;
       return page;
     };
     const to = target();

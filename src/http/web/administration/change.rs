@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use super::rule_form;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
 use crate::web::administration::Section;
@@ -26,8 +27,19 @@ pub(super) struct Change {
     pub(super) then: Target,
     /// Names the text of that page; see [`done_text`].
     pub(super) done: &'static str,
-    /// Whether the response has a token that is shown once.
-    pub(super) shows_token: bool,
+    /// What the page that answers the form shows of the response.
+    pub(super) shows: ResponsePart,
+}
+
+/// The part of a response that is shown once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResponsePart {
+    /// Nothing: the browser is redirected to another page.
+    Nothing,
+    /// A token.
+    Token,
+    /// What a rule matches that was not created.
+    Matches,
 }
 
 /// The page that follows a change.
@@ -75,7 +87,7 @@ pub(super) fn done_text(name: &str) -> Option<&'static str> {
 
 /// A request with the most common values.
 fn change(method: Method, path: String, body: Value, (then, done): (Target, &'static str)) -> Change {
-    Change { method, path, body, field: "", then, done, shows_token: false }
+    Change { method, path, body, field: "", then, done, shows: ResponsePart::Nothing }
 }
 
 /// Returns the request that a form of a page stands for.
@@ -90,6 +102,7 @@ pub(super) fn plan(page: &AdministrationPage, form: &Query) -> Result<Change, In
         AdministrationPage::Repositories => repositories(action, form),
         AdministrationPage::Repository(name) => repository(action, form, name),
         AdministrationPage::Storage => storage(action, form),
+        AdministrationPage::Rules => rules(action, form),
         AdministrationPage::Tokens => tokens(action, form),
         AdministrationPage::Start | AdministrationPage::Jobs => Err(unknown()),
     }
@@ -261,6 +274,24 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
     }
 }
 
+fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
+    let here = Target::Section(Section::Rules);
+    match action {
+        "create" => {
+            let rule = rule_form::rule(form).map_err(|(field, message)| invalid(field, message))?;
+            let shows = if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
+            let body = json!({ "rules": [rule], "dry_run": shows == ResponsePart::Matches });
+            Ok(Change { shows, ..change(Method::POST, "/block-rules".into(), body, (here, "created")) })
+        }
+        "delete" => {
+            require_confirmation(form)?;
+            let body = json!({ "id": text(form, OBJECT) });
+            Ok(change(Method::POST, "/block-rules/delete".into(), body, (here, "deleted")))
+        }
+        _ => Err(unknown()),
+    }
+}
+
 fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
     let here = Target::Section(Section::Tokens);
     match action {
@@ -284,7 +315,7 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
                 "expires_in": days.map(|days| i64::from(days) * DAY),
             });
             let created = change(Method::POST, "/tokens".into(), body, (here, "created"));
-            Ok(Change { field: "objects", shows_token: true, ..created })
+            Ok(Change { field: "objects", shows: ResponsePart::Token, ..created })
         }
         "revoke" => {
             let body = json!({ "guid": text(form, OBJECT) });
@@ -341,6 +372,19 @@ mod tests {
                 request("POST /storage/sweep", json!({ "confirm": [] })),
             ),
             (&AdministrationPage::Storage, "action=sweep&object=cran", Err("confirm")),
+            (
+                &AdministrationPage::Rules,
+                "action=create&package_name=+x+&version=&vulns=false&dry_run=true",
+                request("POST /block-rules", json!({ "rules": [{ "package_name": "x" }], "dry_run": true })),
+            ),
+            (&AdministrationPage::Rules, "action=create&package_name=x", Err("dry_run")),
+            (&AdministrationPage::Rules, "action=create&min_severity=high&dry_run=true", Err("min_severity")),
+            (&AdministrationPage::Rules, "action=delete&object=7", Err("confirm")),
+            (
+                &AdministrationPage::Rules,
+                "action=delete&object=7&confirm=yes",
+                request("POST /block-rules/delete", json!({ "id": "7" })),
+            ),
             (&AdministrationPage::Tokens, "action=create&description=d&expires=soon", Err("expires")),
             (&AdministrationPage::Jobs, "action=create", Err("")),
         ] {

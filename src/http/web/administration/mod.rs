@@ -4,10 +4,12 @@
 mod change;
 mod form_token;
 mod local_api;
+mod rule_form;
 mod view;
 
 use std::sync::Arc;
 
+use change::ResponsePart;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use local_api::LocalApi;
@@ -16,6 +18,7 @@ use view::View;
 
 use super::answer::{failure_page, private_page};
 use super::context;
+use crate::api::block_rule::CreatedBlockRules;
 use crate::api::token::CreatedToken;
 use crate::http::admin;
 use crate::http::app::App;
@@ -122,6 +125,7 @@ async fn get(
         done: query.get("done").and_then(change::done_text),
         rejected: None,
         created: None,
+        checked: None,
     };
     reservation.charge(private_page(StatusCode::OK, view.render(&page).await?))
 }
@@ -163,14 +167,17 @@ async fn post(
         message,
         values: form.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     };
-    let (status, rejected, created) = match change::plan(&page, &form) {
-        Err(change::Invalid { field, message }) => {
-            (StatusCode::BAD_REQUEST, Some(rejected(field, message)), None)
-        }
+    let (mut created, mut checked): (Option<CreatedToken>, Option<CreatedBlockRules>) = (None, None);
+    let (status, rejected) = match change::plan(&page, &form) {
+        Err(change::Invalid { field, message }) => (StatusCode::BAD_REQUEST, Some(rejected(field, message))),
         Ok(change) => match api.send(&change).await {
-            Ok(bytes) if change.shows_token => {
-                let created: Option<CreatedToken> = serde_json::from_slice(&bytes).ok();
-                (StatusCode::OK, None, created)
+            Ok(bytes) if change.shows == ResponsePart::Token => {
+                created = serde_json::from_slice(&bytes).ok();
+                (StatusCode::OK, None)
+            }
+            Ok(bytes) if change.shows == ResponsePart::Matches => {
+                checked = serde_json::from_slice(&bytes).ok();
+                (StatusCode::OK, Some(rejected("", String::new())))
             }
             Ok(bytes) => {
                 let changed: Changed = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -179,7 +186,7 @@ async fn post(
                 return Ok(see_other(format!("{target}?done={done}")));
             }
             Err(failure) if failure.status.is_client_error() => {
-                (failure.status, Some(rejected(change.field, failure.phrase)), None)
+                (failure.status, Some(rejected(change.field, failure.phrase)))
             }
             Err(failure) => return Err(failure),
         },
@@ -192,6 +199,7 @@ async fn post(
         done: None,
         rejected,
         created,
+        checked,
     };
     Ok(private_page(status, view.render(&page).await?))
 }

@@ -1,6 +1,7 @@
 //! Reads what a page of administrators shows.
 
 use super::local_api::LocalApi;
+use crate::api::block_rule::{BlockRule, CreatedBlockRules};
 use crate::api::control::Node;
 use crate::api::repo::Repo;
 use crate::api::source::Source;
@@ -12,7 +13,7 @@ use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::web::administration::form::Rejected;
 use crate::web::administration::jobs::{EndedJob, Jobs};
-use crate::web::administration::{Page, Section, jobs, repositories, sources, storage, tokens};
+use crate::web::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
 use crate::web::frame::Root;
 use crate::web::text::segment;
 
@@ -32,6 +33,8 @@ pub(super) struct View<'a> {
     pub(super) rejected: Option<Rejected>,
     /// A token that was just created.
     pub(super) created: Option<CreatedToken>,
+    /// A rule that was compared with the packages, and not created.
+    pub(super) checked: Option<CreatedBlockRules>,
 }
 
 impl View<'_> {
@@ -66,6 +69,16 @@ impl View<'_> {
             AdministrationPage::Storage => {
                 let storage: Storage = self.api.get("/storage").await?;
                 Ok(storage::list(&self.page(Section::Storage, None), &storage))
+            }
+            AdministrationPage::Rules => {
+                let all: Vec<BlockRule> = self.api.get("/block-rules").await?;
+                let catalog = self.app.state.catalog.get();
+                let names = rules::Names {
+                    sources: catalog.sources.iter().map(|source| source.name.to_string()).collect(),
+                    repositories: catalog.repos.iter().map(|repo| repo.name.to_string()).collect(),
+                };
+                let page = self.page(Section::Rules, None);
+                Ok(rules::list(&page, &all, &names, self.checked.as_ref()))
             }
             AdministrationPage::Tokens => {
                 let all: Vec<Token> = self.api.get("/tokens").await?;

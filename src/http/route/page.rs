@@ -1,0 +1,67 @@
+//! Which addresses belong to pages for people, for errors of requests without a route. No I/O.
+
+use super::repo_path::{PACKAGES, SIMPLE};
+use super::web::WEB;
+
+/// First segments that are names of no repository, and whose addresses are not pages.
+const OTHERS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
+
+/// Whether a raw path is the address of a page, so that a person reads the error: a snapshot that does not exist, a
+/// query that is malformed or too long.
+#[must_use]
+pub fn is_page_path(path: &str) -> bool {
+    let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
+    if segments.last() == Some(&"") {
+        segments.pop();
+    }
+    match segments[..] {
+        [] | ["client" | "__docs__", ..] => true,
+        [first, ..] if OTHERS.contains(&first) => false,
+        [repo, "__linux__", _, _] => !repo.starts_with("__"),
+        [first, ..] if first.starts_with("__") => false,
+        // Programs read these.
+        [_, "config.yaml" | PACKAGES | SIMPLE | "__linux__"] => false,
+        [_, _] => true,
+        [_, _, WEB, ref rest @ ..] => rest != ["packages", "packages.rds"],
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_programs_request_are_no_pages() {
+        for page in [
+            "/",
+            "/client/",
+            "/__docs__/x/",
+            "/prod/2026-13-01",
+            "/prod/2026-13-01/",
+            "/prod/LATEST/web/packages/a/versions/",
+            "/prod/latest/web/packages/a/files/x/y/z",
+            "/prod/__linux__/noble/x/",
+        ] {
+            assert!(is_page_path(page), "{page}");
+        }
+        for other in [
+            "/prod",
+            "/prod/",
+            "/assets/ui.css",
+            "/upload/pypi/",
+            "/__api__/repos",
+            "/__api__/admin",
+            "/prod/config.yaml",
+            "/py/simple/",
+            "/bioc/packages/",
+            "/prod/x/src/contrib/PACKAGES",
+            "/prod/x/src",
+            "/prod/latest/web/packages/packages.rds",
+            "/prod/__linux__/noble/x/src/contrib/PACKAGES",
+            "/_/oidc/audience",
+        ] {
+            assert!(!is_page_path(other), "{other}");
+        }
+    }
+}

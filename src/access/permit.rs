@@ -244,7 +244,8 @@ mod tests {
         let scopes = [Scope::BlocklistRead, Scope::BlocklistAdmin, Scope::MetadataAdmin, Scope::GlobalAdmin];
         let actions =
             [Action::ReadBlocklist, Action::ChangeBlocklist, Action::ManageMetadata, Action::Administer];
-        let permitted = |actor| actions.map(|action| permit(actor, action, Object::Server).is_ok());
+        let permitted =
+            |actor: Actor<'_>| actions.map(|action| permit(actor, action, Object::Server).is_ok());
         let expected = [
             [true, false, false, false],
             [true, true, false, false],

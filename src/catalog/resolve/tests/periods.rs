@@ -12,7 +12,7 @@ fn periods_have_the_trees_of_every_snapshot_in_them() {
     let transactions = (1..=8).map(|id| Snapshot::Transaction(TxId(id)));
     let days = ["2024-01-01", "2024-01-09", "2024-01-10", "2024-01-14", "2024-01-16"];
     for snapshot in transactions.chain(days.map(date)).chain([Snapshot::Latest]) {
-        let end = snapshot_end(&builder.catalog, snapshot, now).expect("a snapshot");
+        let end = snapshot_end(&builder.catalog, repo, snapshot, now).expect("a snapshot");
         let covers = |period: &&Period| period.from < end && end <= period.until;
         let period = all.iter().find(covers).expect("a period");
         let point = builder.resolve_at(snapshot, now).expect("a point");

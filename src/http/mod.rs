@@ -12,6 +12,7 @@ pub mod body;
 pub mod budget;
 pub mod conditional;
 mod connections;
+mod content_coding;
 mod csv;
 mod dispatch;
 pub mod download_log;

@@ -141,12 +141,17 @@ fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Res
 
 /// Downloads a URL to a file; returns the `ETag`.
 pub(crate) fn fetch(url: &str, to: &Path) -> String {
-    let output = Command::new("curl")
-        .args(["--silent", "--fail", "--dump-header", "-", "--output"])
-        .arg(to)
-        .arg(url)
-        .output()
-        .expect("curl is installed");
+    fetch_with(url, to, &[])
+}
+
+/// As [`fetch`], with further headers; the bytes are written as they are sent.
+pub(crate) fn fetch_with(url: &str, to: &Path, headers: &[String]) -> String {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--fail", "--dump-header", "-", "--output"]).arg(to).arg(url);
+    for header in headers {
+        command.args(["--header", header]);
+    }
+    let output = command.output().expect("curl is installed");
     assert!(output.status.success(), "{url}");
     let head = String::from_utf8_lossy(&output.stdout).into_owned();
     head.lines()

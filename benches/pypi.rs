@@ -13,7 +13,7 @@ use super::nginx::Nginx;
 use super::python_index::{FilePaths, write_project};
 use super::report::{Report, median};
 use super::server::Server;
-use super::serving::{self, Load, load};
+use super::serving::{self, Load, compressed_load, load};
 use super::wheel::wheel;
 
 /// Number of projects of PyPI, rounded.
@@ -34,13 +34,26 @@ const STARTS: usize = 5;
 const SECONDS: u32 = 1;
 const JSON: &str = "format=application/vnd.pypi.simple.v1%2Bjson";
 
-const LOADS: [Load; 6] = [
+const LOADS: [Load; 9] = [
     load("page of 4,341 files, 1 connection", "/py/latest/simple/bench-large/", false, 1, "≥ 1.0"),
     load("page of 4,341 files, 64 connections", "/py/latest/simple/bench-large/", false, 64, "≥ 1.0"),
     load("page of 79 files, 1 connection", "/py/latest/simple/bench-small/", false, 1, "≥ 1.0"),
     load("page of 79 files, 64 connections", "/py/latest/simple/bench-small/", false, 64, "≥ 1.0"),
     load("304 of a page, 1 connection", "/py/latest/simple/bench-small/", true, 1, "≥ 1.0"),
     load("304 of a page, 64 connections", "/py/latest/simple/bench-small/", true, 64, "≥ 1.0"),
+    compressed_load(
+        "page of 4,341 files in gzip, 64 connections",
+        "/py/latest/simple/bench-large/",
+        64,
+        "≥ 1.0",
+    ),
+    compressed_load("page of 79 files in gzip, 1 connection", "/py/latest/simple/bench-small/", 1, "≥ 1.0"),
+    compressed_load(
+        "page of 79 files in gzip, 64 connections",
+        "/py/latest/simple/bench-small/",
+        64,
+        "≥ 1.0",
+    ),
 ];
 
 pub(crate) fn run(report: &mut Report) {
@@ -70,7 +83,9 @@ pub(crate) fn run(report: &mut Report) {
     let seconds = sync(&server);
     report.row(format!("sync of {CHANGED} changes"), format!("{seconds:.1} s"), "—", "—", "≤ 2 s");
     search(report, &server);
-    cold_pages(report, &server);
+    cold_pages(report, &server, "open");
+    let server = two_days_later(server, &gcfg);
+    cold_pages(report, &server, "closed");
     let nginx = Nginx::start();
     serving::measure_for(SECONDS, report, &server, &nginx, &LOADS);
     // The files of a project are known once its page was read.
@@ -202,7 +217,24 @@ fn search(report: &mut Report, server: &Server) {
     );
 }
 
-fn cold_pages(report: &mut Report, server: &Server) {
+/// Restarts the server with a database in which everything was published two days earlier, so that all past days of the
+/// repository are closed, and their pages are stored.
+fn two_days_later(server: Server, gcfg: &str) -> Server {
+    let folder = server.folder();
+    server.stop();
+    let path = folder.path().join("data/db/rstudio-pm.db");
+    let database = rusqlite::Connection::open(path).expect("the database of a stopped server");
+    for (table, column) in [("repo_step", "at"), ("step", "at"), ("tx", "at"), ("clock", "at")] {
+        let statement = format!("UPDATE {table} SET {column} = {column} - 2 * 86400000000");
+        database.execute(&statement, []).expect("a table with times");
+    }
+    drop(database);
+    Server::start_in(folder, gcfg)
+}
+
+/// Pages that are rendered for the first time. The text says whether the days are open, or closed, so that the pages are
+/// also stored.
+fn cold_pages(report: &mut Report, server: &Server, days: &str) {
     for ((project, files), target) in PAGES.into_iter().zip(["≤ 15 ms", "≤ 1 ms"]) {
         let first = get(server, &format!("/py/latest/simple/{project}/?{JSON}"));
         // A page differs from day to day, because a file was uploaded on each.
@@ -211,7 +243,7 @@ fn cold_pages(report: &mut Report, server: &Server) {
         let warm: Vec<f64> = (0..DAYS).map(|number| get(server, &day(number))).collect();
         report.row(
             format!(
-                "page of {files} to {} files of a day that was never requested (first reading {first:.0} ms)",
+                "page of {files} to {} files of a day that was never requested ({days}; first request {first:.0} ms)",
                 files + DAYS - 1
             ),
             format!("{:.1} ms", median(times)),

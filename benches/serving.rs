@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::mirror::{Mirror, data};
-use super::nginx::{Nginx, fetch, wrk};
+use super::nginx::{Nginx, fetch, fetch_with, wrk};
 use super::report::Report;
 use super::server::Server;
 
@@ -16,6 +16,8 @@ pub(crate) struct Load {
     name: &'static str,
     path: Cow<'static, str>,
     is_revalidation: bool,
+    /// Whether the client accepts gzip; nginx serves the compressed bytes as they are.
+    is_compressed: bool,
     connections: u32,
     target: &'static str,
 }
@@ -23,7 +25,8 @@ pub(crate) struct Load {
 impl Load {
     /// A load whose path is known at run time.
     pub(crate) fn of(name: &'static str, path: String, connections: u32, target: &'static str) -> Load {
-        Load { name, path: Cow::Owned(path), is_revalidation: false, connections, target }
+        let path = Cow::Owned(path);
+        Load { name, path, is_revalidation: false, is_compressed: false, connections, target }
     }
 }
 
@@ -34,7 +37,19 @@ pub(crate) const fn load(
     connections: u32,
     target: &'static str,
 ) -> Load {
-    Load { name, path: Cow::Borrowed(path), is_revalidation, connections, target }
+    let path = Cow::Borrowed(path);
+    Load { name, path, is_revalidation, is_compressed: false, connections, target }
+}
+
+/// A load of clients that accept gzip.
+pub(crate) const fn compressed_load(
+    name: &'static str,
+    path: &'static str,
+    connections: u32,
+    target: &'static str,
+) -> Load {
+    let path = Cow::Borrowed(path);
+    Load { name, path, is_revalidation: false, is_compressed: true, connections, target }
 }
 
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
@@ -101,15 +116,18 @@ pub(crate) fn measure_for(seconds: u32, report: &mut Report, server: &Server, ng
     for load in loads {
         let copy = server.path().join("copy");
         let server_url = server.url(&load.path);
-        let server_tag = fetch(&server_url, &copy);
+        let accepted = if load.is_compressed { vec!["Accept-Encoding: gzip".to_owned()] } else { Vec::new() };
+        let server_tag = fetch_with(&server_url, &copy, &accepted);
         let bytes = std::fs::read(&copy).expect("just fetched");
         // nginx caches open files for a minute, so each load has its own file.
         let name: String = load.name.chars().filter(char::is_ascii_alphanumeric).collect();
         nginx.serve(&name, &bytes);
         let nginx_url = nginx.url(&name);
         let nginx_tag = fetch(&nginx_url, &copy);
-        let header =
-            |tag: &str| if load.is_revalidation { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
+        let header = |tag: &str| {
+            let condition = load.is_revalidation.then(|| format!("If-None-Match: {tag}"));
+            accepted.iter().cloned().chain(condition).collect::<Vec<_>>()
+        };
         let (server_header, nginx_header) = (header(&server_tag), header(&nginx_tag));
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {

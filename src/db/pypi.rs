@@ -384,3 +384,14 @@ pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError
     let Some(row) = rows.first() else { return Ok(IndexCounts::default()) };
     Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, readings: row.int(2)? })
 }
+
+/// Returns the names of packages of local sources, or of sources built from git, that are also those of projects whose
+/// rows begin at a sequence number, in their order.
+pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec<String>, DbError> {
+    const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \
+        JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \
+        AND s.kind IN ('local-python', 'git-python')) AND EXISTS (SELECT 1 FROM project j WHERE j.source_id = $1 \
+        AND j.fold = p.name AND j.from_at = $2 AND j.to_at = $3) ORDER BY p.name";
+    let rows = c.query(FIND, &[source.into(), from_at.into(), Seq::OPEN.into()])?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}

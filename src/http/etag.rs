@@ -16,14 +16,16 @@ pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
 }
 
 /// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but are different
-/// representations.
+/// representations. That of the compressed form is the weak form of the same tag, so that a client that has either
+/// form gets 304 for both.
 #[must_use]
-pub(super) fn of_page(content: Sha256, format: SimpleFormat) -> HeaderValue {
+pub(super) fn of_page(content: Sha256, format: SimpleFormat, compressed: bool) -> HeaderValue {
+    let weak = if compressed { "W/" } else { "" };
     let suffix = match format {
         SimpleFormat::Json | SimpleFormat::TextHtml => "",
         SimpleFormat::Html => "-v1",
     };
-    header_value(format!("\"{}{suffix}\"", hex::encode(&content.0[..16])))
+    header_value(format!("{weak}\"{}{suffix}\"", hex::encode(&content.0[..16])))
 }
 
 /// Returns the `ETag` of a package file, and the previous one, which was sent before the file was fetched.

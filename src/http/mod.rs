@@ -13,6 +13,7 @@ pub mod budget;
 mod client_kind;
 pub mod conditional;
 mod connections;
+mod content_coding;
 mod csv;
 mod dispatch;
 pub mod download_log;

@@ -64,15 +64,17 @@ pub struct Representation {
     pub kind: RepresentationKind,
 }
 
-/// The request header by which responses at one address differ.
+/// The request headers by which responses at one address differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vary {
     /// No header: the response depends only on the address.
     Nothing,
     /// `User-Agent`.
     UserAgent,
-    /// `Accept`.
-    Accept,
+    /// `Accept` and `Accept-Encoding`.
+    AcceptAndEncoding,
+    /// `Accept-Encoding`.
+    AcceptEncoding,
 }
 
 /// The kind of a representation.
@@ -86,6 +88,8 @@ pub enum RepresentationKind {
         open: bool,
         /// Whether ranges are served: not for compressed forms, whose bytes may differ for the same content.
         accept_ranges: bool,
+        /// Whether the bytes are the document compressed for the transfer: `Content-Encoding: gzip`.
+        encoded: bool,
     },
     /// A package.
     Package(PackageHeaders),
@@ -143,15 +147,23 @@ impl Representation {
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),
-            Vary::Accept => drop(headers.insert(header::VARY, HeaderValue::from_static("Accept"))),
+            Vary::AcceptAndEncoding => {
+                headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+            }
+            Vary::AcceptEncoding => {
+                headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            }
         }
     }
 
     fn set_content_headers(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         let ranges = match &self.kind {
-            RepresentationKind::Document { media_type: media, accept_ranges: ranges, .. } => {
+            RepresentationKind::Document { media_type: media, accept_ranges: ranges, encoded, .. } => {
                 headers.insert(header::CONTENT_TYPE, media.clone());
+                if *encoded {
+                    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
                 *ranges
             }
             RepresentationKind::Package(package) => {

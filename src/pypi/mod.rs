@@ -1,6 +1,7 @@
 //! Reads the page of a project of an index when a client requests it, and writes what it states. One
 //! request per project and server for any number of waiting clients.
 
+mod digests;
 pub mod locator;
 pub mod plan;
 mod store;
@@ -22,6 +23,7 @@ use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
 use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
+use digests::ComputedDigests;
 use store::PageRead;
 
 /// Minimum age of an upload that every page contains, in microseconds: uploads become visible at PyPI up to ten minutes
@@ -257,6 +259,7 @@ impl PageReads {
                 add_unlisted(&self.state, project, known.head).await?;
             }
             if !read.is_older_than_list(&known) {
+                let read = with_digests(&self.state, &known, read).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
                 store::store(&self.state, project, read).await?;
@@ -318,6 +321,14 @@ async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadRes
     state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
 }
 
+/// Computes the digests of files that the page does not declare.
+async fn with_digests(state: &State, known: &KnownProject, read: PageRead) -> Result<PageRead, PageError> {
+    let Some(page) = &read.page else { return Ok(read) };
+    let digests = digests::complete(state, known, &page.page.files).await;
+    let digests = digests.map_err(|error| PageError::Failed(error.to_string()))?;
+    Ok(read.with_digests(digests))
+}
+
 fn missing(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
         UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
@@ -376,6 +387,7 @@ impl ParsedPage {
             status: read.page.status.as_str().to_owned(),
             reason: read.page.status_reason.clone(),
             page: Some(Arc::new(read)),
+            digests: ComputedDigests::default(),
         }
     }
 }

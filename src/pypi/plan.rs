@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::digests::ComputedDigest;
 use crate::db::index_file::{FileRowChange, KnownFile, NewFile};
 use crate::model::digest::Sha256;
 use crate::python::facts::FileFacts;
@@ -23,7 +24,7 @@ pub struct PageRow {
     pub locator: String,
     /// Its size in bytes, if the page states it.
     pub size: Option<i64>,
-    /// The declared digest.
+    /// The digest, declared or computed.
     pub sha256: Sha256,
     /// The facts on the page about it.
     pub facts: FileFacts,
@@ -79,19 +80,29 @@ impl Instants {
     }
 }
 
-/// Returns the files of a page that can be served, and the number of others: those without a SHA-256.
+/// Returns the files of a page that can be served, and the number of others: those with an address that cannot be
+/// requested, and those whose SHA-256 is neither declared nor in `computed`, by file name.
 #[must_use]
-pub fn rows(page: &ProjectPage, locator: impl Fn(&str) -> Option<String>) -> (Vec<PageRow>, usize) {
+pub fn rows(
+    page: &ProjectPage,
+    computed: &HashMap<String, ComputedDigest>,
+    locator: impl Fn(&str) -> Option<String>,
+) -> (Vec<PageRow>, usize) {
     let mut rows = Vec::with_capacity(page.files.len());
     for file in &page.files {
-        let (Some(sha256), Some(locator)) = (file.sha256(), locator(&file.url)) else { continue };
+        let computed = computed.get(file.name.as_str()).copied();
+        let sha256 = file.sha256().or_else(|| computed.map(|digest| digest.sha256));
+        let (Some(sha256), Some(locator)) = (sha256, locator(&file.url)) else { continue };
         let versions = page.versions.as_deref();
         let version = file.name.version(&page.name, versions).or_else(|| file.name.version(&page.name, None));
         rows.push(PageRow {
             name: file.name.as_str().to_owned(),
             version: version.unwrap_or_else(|| Version::lenient(file.name.stem()).as_str().to_owned()),
             locator,
-            size: file.size.and_then(|size| i64::try_from(size).ok()),
+            size: file
+                .size
+                .and_then(|size| i64::try_from(size).ok())
+                .or(computed.and_then(|digest| digest.size)),
             sha256,
             facts: FileFacts::of_page(file),
             yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),

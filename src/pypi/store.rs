@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::digests::ComputedDigests;
 use super::plan::{self, Instants, PageRow};
 use super::{MARGIN, PageError, ReadResult, locator};
 use crate::config::EarlierYanks;
@@ -41,6 +42,8 @@ pub(super) struct PageRead {
     pub(super) reason: Option<String>,
     /// The page; `None` if it is unchanged.
     pub(super) page: Option<Arc<ReadPage>>,
+    /// The digests of files for which the page declares none.
+    pub(super) digests: ComputedDigests,
 }
 
 impl PageRead {
@@ -58,7 +61,16 @@ impl PageRead {
             status,
             reason: last.and_then(|reading| reading.reason.clone()),
             page: None,
+            digests: ComputedDigests::default(),
         }
+    }
+
+    /// Adds digests. While some are missing, the page is requested again as a whole by the next reading.
+    pub(super) fn with_digests(self, digests: ComputedDigests) -> PageRead {
+        if digests.missing == 0 {
+            return PageRead { digests, ..self };
+        }
+        PageRead { etag: None, digest: Sha256([0; 32]), digests, ..self }
     }
 
     /// Whether the list of projects states a newer serial.
@@ -90,18 +102,19 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
         begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
     };
     let (rows, skipped) = match &read.page {
-        Some(page) => plan::rows(&page.page, |url| locator::locator(url, index)),
+        Some(page) => plan::rows(&page.page, &read.digests.by_name, |url| locator::locator(url, index)),
         None => (Vec::new(), 0),
     };
     if rows.is_empty() && skipped > 0 {
         let reason = format!(
-            "none of its {skipped} files can be served: they have no SHA-256, or addresses that cannot be requested"
+            "none of its {skipped} files can be served: their digests could not be computed, or their addresses cannot be \
+             requested"
         );
         return Err(UpstreamError::Refused { url: format!("simple/{project}/"), reason }.into());
     }
     let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
     if skipped + others > 0 {
-        tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or they have no SHA-256");
+        tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or their digests could not be computed");
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
     let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, options);
@@ -145,12 +158,13 @@ fn write(
         etag: read.etag.clone(),
         page: read.digest,
         fetched_at: read.requested_at,
-        valid_at,
+        // With files that are left out for now, the page is not complete at any time.
+        valid_at: if read.digests.missing == 0 { valid_at } else { seal.unwrap_or(0) },
         status: read.status.clone(),
         reason: read.reason.clone(),
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
-    let is_unchanged = known.reading.as_ref().is_some_and(is_same);
+    let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
     if !pypi::put_reading(c, SOURCE, package, &reading)? {
         return Ok(Vec::new());
     }

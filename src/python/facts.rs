@@ -32,6 +32,9 @@ pub struct FileFacts {
     /// The address of the provenance object at the index.
     #[serde(rename = "pv", skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
+    /// The digest that an index declares for a file whose SHA-256 it does not declare: `md5=…`.
+    #[serde(rename = "d", skip_serializing_if = "Option::is_none")]
+    pub other_digest: Option<String>,
 }
 
 impl FileFacts {
@@ -48,6 +51,7 @@ impl FileFacts {
             summary: metadata.summary.as_ref().map(one_line),
             metadata: None,
             provenance: None,
+            other_digest: None,
         }
     }
 
@@ -64,6 +68,10 @@ impl FileFacts {
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
             provenance: file.provenance.clone(),
+            other_digest: match file.sha256() {
+                Some(_) => None,
+                None => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
+            },
         }
     }
 

@@ -111,6 +111,11 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
+    /// The cache key of the document compressed for the transfer. Other keys begin with the number of the renderer.
+    pub(super) fn compressed_key(&self) -> String {
+        format!("gzip/{}", self.key)
+    }
+
     /// Returns the requested document in its encoded form.
     pub(super) fn rendered_document(&self, encoded: &EncodedDocument) -> RenderedDocument {
         RenderedDocument {

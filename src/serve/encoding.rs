@@ -36,10 +36,17 @@ pub(super) fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
+/// Compresses a document, see [`compress`].
+pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
+    Ok(EncodedDocument { content: digest(plain), bytes: compress(plain)?.into() })
+}
+
 /// Compresses a document. The header contains no time, so that equal rows give equal bytes. The whole document is
 /// compressed in one call, which makes libdeflate fast; an index has only a few megabytes.
-pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
-    let content = digest(plain);
+///
+/// # Errors
+/// None that can occur: the buffer has the maximum size.
+pub fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);
     // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
@@ -54,7 +61,7 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     };
     bytes.truncate(size.map_err(io::Error::other)?);
     bytes.shrink_to_fit();
-    Ok(EncodedDocument { content, bytes: bytes.into() })
+    Ok(bytes)
 }
 
 /// Compresses a document larger than an index as a stream, which is slower and needs less memory.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quick_cache::sync::Cache as WeightedCache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::allowed::View;
 use super::document::{Document, DocumentRequest, RenderedDocument};
@@ -39,7 +39,7 @@ pub(super) struct Cache {
     list_memory: Arc<Semaphore>,
 }
 
-type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
+pub(super) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 
 /// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
 const CURRENT_BYTES: u64 = 24 << 20;
@@ -59,7 +59,7 @@ const MIN_FREE_BYTES: usize = 1 << 20;
 const RETRY_AFTER: u64 = 5;
 
 #[derive(Clone)]
-struct ByteWeighter;
+pub(super) struct ByteWeighter;
 
 impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
     fn weight(&self, key: &String, cached: &Arc<CachedDocument>) -> u64 {
@@ -68,8 +68,8 @@ impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
 }
 
 /// A cached document.
-struct CachedDocument {
-    encoded: EncodedDocument,
+pub(super) struct CachedDocument {
+    pub(super) encoded: EncodedDocument,
     /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another document is
     /// stored in its place.
     is_stored: AtomicBool,
@@ -108,6 +108,11 @@ impl Cache {
         }
     }
 
+    /// Waits until a document may be rendered or compressed.
+    pub(super) async fn render_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.render_permits.acquire().await.ok()
+    }
+
     /// The memory budget of a document.
     fn budget(&self, document: &Document) -> &Arc<Semaphore> {
         if document.is_project_list() { &self.list_memory } else { &self.memory }
@@ -129,6 +134,16 @@ fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<E
     Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
 }
 
+/// Returns the cache entry of a form of a document that is not stored.
+pub(super) fn cached(
+    repositories: &Repositories,
+    request: &DocumentRequest,
+    encoded: EncodedDocument,
+) -> Result<CachedDocument, RepoError> {
+    let encoded = reserve_memory(repositories.indexes.budget(&request.document), encoded)?;
+    Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
+}
+
 /// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
 /// counted in whole KiB.
 #[must_use]
@@ -147,7 +162,7 @@ pub async fn content_digest(
         return Ok(Some(constant.content));
     }
     let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
-    for key in [&request.key, &stored_key] {
+    for key in [&request.key, &stored_key, &request.compressed_key()] {
         let Cache { current_documents, dated_documents, package_databases, project_lists, .. } =
             &repositories.indexes;
         let cached = [current_documents, dated_documents, package_databases, project_lists]
@@ -323,7 +338,7 @@ async fn store_document(
 }
 
 /// Selects the cache of a document: current, dated, or package databases.
-fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a DocumentCache {
+pub(super) fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a DocumentCache {
     let DocumentRequest { point, document, .. } = request;
     if document.has_details() {
         return &repositories.indexes.package_databases;
@@ -343,7 +358,7 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
     if is_current { &repositories.indexes.current_documents } else { &repositories.indexes.dated_documents }
 }
 
-async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
+pub(super) async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {

@@ -34,6 +34,8 @@ const LABEL: &str = "simple";
 const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
 /// Number of changes from which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
+/// Maximum number of names of local packages in a message.
+const MAX_NAMES: usize = 20;
 /// Maximum number of pages that are read again after one sync.
 const MAX_REFRESHED_PAGES: i64 = 20_000;
 
@@ -133,7 +135,15 @@ async fn sync(
     });
     let tx = tx.await?;
     state.catalog.refresh_after_publish(&state.db).await;
-    let message = message(tx, count, counts);
+    let namesakes = if counts.added > 0 {
+        state.db.read(move |c| pypi::namesakes(c, SOURCE, old_head)).await?
+    } else {
+        Vec::new()
+    };
+    for name in &namesakes {
+        tracing::warn!(target: "sync", source = "pypi", project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
+    }
+    let message = format!("{}{}", message(tx, count, counts), namesakes_message(&namesakes));
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
@@ -270,4 +280,18 @@ fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
             counts.added, counts.changed, counts.removed
         ),
     }
+}
+
+/// The part of the message for people about new projects with the names of local packages.
+fn namesakes_message(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > MAX_NAMES {
+        format!(" and {} more", names.len() - MAX_NAMES)
+    } else {
+        String::new()
+    };
+    format!("; new projects have the names of local packages: {shown}{more}")
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::python::clients::{command, installed_version, program, run, text};
 use crate::python::index::{get, names};
 use crate::python::package::Package;
+use crate::support::data;
 use crate::support::downloader::{self, copy_over, objects, tree, validate};
 use crate::support::fixtures::until;
 use crate::support::http::Answer;
@@ -85,25 +86,66 @@ fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
     let server = serve(&file_url(&carried.canonicalize().unwrap()));
     let root = get(&server, "/py/latest/simple/").json();
     assert_eq!(root["projects"].as_array().map(Vec::len), Some(2));
-    let url = server.url("/py/latest/simple");
-
-    let target = server.dir().join("pip-target");
-    let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"]);
-    pip.arg(&target).args(["-i", &url, "app"]);
-    let output = run(pip);
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(installed_version(&target, "odd_lib").as_deref(), Some("1.0"));
-
-    let target = server.dir().join("uv-target");
-    let mut uv = command(&server, &program("uv", "uv"), "home-uv");
-    uv.args(["pip", "install", "--target"]).arg(&target).args(["--default-index", &url, "app"]);
-    let output = run(uv);
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(installed_version(&target, "app").as_deref(), Some("1.0"));
+    assert_eq!(install(&server, "carried"), [Some("1.0".to_owned()), Some("1.0".to_owned())]);
+    let dependency = installed_version(&server.dir().join("pip-carried"), "odd_lib");
+    assert_eq!(dependency.as_deref(), Some("1.0"));
     // A day before the bundle was made.
     assert_eq!(names(&server, "2020-01-01", "app").len(), 1);
     assert!(names(&server, "2020-01-01", "odd-lib").is_empty());
+}
+
+/// The released flask and its dependencies from the mirror of the test data, as a user carries them.
+#[test]
+fn pip_and_uv_install_flask_from_a_bundle_of_a_mirror_without_a_network() {
+    if rerun::without_network() {
+        return;
+    }
+    let web = data::path("pypi-mirror/web");
+    // The data that `tests/setup` makes has other projects.
+    if !web.join("simple/werkzeug/index.v1_json").exists() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, carried) = (dir.path().join("bundle"), dir.path().join("carried"));
+    let versions = "flask==3.1.3\nwerkzeug==3.1.9\njinja2==3.1.6\nmarkupsafe==3.0.4\nitsdangerous==2.2.0\nclick==8.5.1\n\
+                    blinker==1.9.0\n";
+    let flags = ["--pythons", "3.11", "--platforms", "manylinux_2_28_x86_64"];
+    // The mirror has the wheels and not all of the source distributions, which are reported and left out.
+    let output = get_pypi(&file_url(&web), &bundle, versions, &flags);
+    assert!(matches!(output.code, Some(0 | 1)), "{}", output.err);
+    std::fs::create_dir(&carried).unwrap();
+    copy_over(&bundle, &carried);
+    let wheels = objects(&carried).iter().filter(|path| path.ends_with(".whl")).count();
+    assert_eq!(wheels, 7, "{:?}\n{}", objects(&carried), output.err);
+    let server = serve(&file_url(&carried.canonicalize().unwrap()));
+    let url = server.url("/py/latest/simple");
+    let target = server.dir().join("pip-flask");
+    let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "--only-binary=:all:",
+    ]);
+    pip.args([
+        "--implementation=cp",
+        "--python-version=3.11",
+        "--platform=manylinux_2_28_x86_64",
+        "--target",
+    ]);
+    pip.arg(&target).args(["-i", &url, "flask"]);
+    let output = run(pip);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "werkzeug").as_deref(), Some("3.1.9"));
+    let target = server.dir().join("uv-flask");
+    let mut uv = command(&server, &program("uv", "uv"), "home-uv");
+    uv.args(["pip", "install", "--only-binary=:all:", "--python-version=3.11", "--target"]).arg(&target);
+    uv.args(["--python-platform=x86_64-manylinux_2_28", "--default-index", &url, "flask"]);
+    let output = run(uv);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "markupsafe").as_deref(), Some("3.0.4"));
 }
 
 /// The answers to requests for the first file of `app` and for its metadata.
@@ -184,24 +226,52 @@ fn later_runs_add_new_files_and_the_changes_of_old_ones() {
     assert_eq!(sdist["yanked"], "broken");
 }
 
+/// Installs `app` with pip and with uv into new directories; returns the versions that they installed.
+fn install(server: &Server, run_name: &str) -> [Option<String>; 2] {
+    let url = server.url("/py/latest/simple");
+    let target = server.dir().join(format!("pip-{run_name}"));
+    let mut pip = command(server, &program("pip-newest", "python"), "home-pip");
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"]);
+    pip.arg(&target).args(["-i", &url, "app"]);
+    let output = run(pip);
+    assert!(output.status.success(), "{}", text(&output));
+    let by_pip = installed_version(&target, "app");
+    let target = server.dir().join(format!("uv-{run_name}"));
+    let mut uv = command(server, &program("uv", "uv"), "home-uv");
+    uv.args(["pip", "install", "--refresh", "--target"]).arg(&target).args(["--default-index", &url, "app"]);
+    let output = run(uv);
+    assert!(output.status.success(), "{}", text(&output));
+    [by_pip, installed_version(&target, "app")]
+}
+
 #[test]
 fn an_incremental_bundle_is_copied_over_its_base() {
+    if rerun::without_network() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let (base, difference) = (dir.path().join("base"), dir.path().join("difference"));
     let pypi = index();
-    must_get_pypi(&pypi.url(), &base, "app\nother\n", &[]);
+    must_get_pypi(&pypi.url(), &base, "app\nodd-lib\nother\n", &[]);
+    let server = serve(&file_url(&base.canonicalize().unwrap()));
+    let version = |version: &str| [Some(version.to_owned()), Some(version.to_owned())];
+    assert_eq!(install(&server, "base"), version("1.0"));
     let today = today();
     // Serials are seconds, and those of the incremental bundle must be later.
     let start = jiff::Timestamp::now().as_second();
     until("the next second", || jiff::Timestamp::now().as_second() > start);
     publish(&pypi, &Package::new("app", "2.0"), &format!("{today}T00:00:01Z"));
-    must_get_pypi(&pypi.url(), &difference, "app\nother\n", &["--starting-snapshot", &today]);
+    must_get_pypi(&pypi.url(), &difference, "app\nodd-lib\nother\n", &["--starting-snapshot", &today]);
     assert_eq!(objects(&difference).len(), 2, "{:?}", objects(&difference));
     let (code, findings) = validate("pypi", &difference, &["--packages"]);
     assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
     assert!(findings[0].2.contains("the base is missing"), "{findings:?}");
+    drop(pypi);
     copy_over(&difference, &base);
     assert_complete(&base);
+    server.sync_of("pypi").expect("a bundle");
+    assert_eq!(install(&server, "difference"), version("2.0"));
+    assert_eq!(names(&server, "2020-01-01", "app"), ["app-1.0-py3-none-any.whl"], "a past day stays");
     let root = file_url(&base.canonicalize().unwrap());
     let copy = dir.path().join("copy");
     must_get_pypi(&root, &copy, "app\nother\n", &[]);

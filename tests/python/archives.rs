@@ -172,6 +172,73 @@ fn a_source_distribution_is_one_folder_with_metadata() {
     }
 }
 
+/// A tar archive (gzip) with PKG-INFO and one further member.
+fn tar_with(path: &str, kind: tar::EntryType, target: &str) -> Vec<u8> {
+    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(gz);
+    let members = [
+        ("odd-1.0/PKG-INFO", tar::EntryType::Regular, "", TEXT.as_bytes()),
+        (path, kind, target, b"".as_slice()),
+    ];
+    for (path, kind, target, bytes) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(kind);
+        // Set as bytes, because the library refuses hostile paths.
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_mut_bytes()[157..157 + target.len()].copy_from_slice(target.as_bytes());
+        header.set_cksum();
+        archive.append(&header, bytes).expect("a member");
+    }
+    archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive")
+}
+
+#[test]
+fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder() {
+    use tar::EntryType as Kind;
+    let file = FileName::parse("odd-1.0.tar.gz").unwrap();
+    let read = |path: &str, kind: Kind, target: &str| {
+        let archive = tar_with(path, kind, target);
+        let result = sdist::read(&mut Cursor::new(archive), &file, SDIST_LIMITS);
+        result.map(drop).map_err(|error| error.to_string())
+    };
+    for (path, kind, target) in [
+        ("odd-1.0/a", Kind::Regular, ""),
+        ("odd-1.0/a", Kind::Directory, ""),
+        ("odd-1.0/a", Kind::Symlink, "PKG-INFO"),
+        ("odd-1.0/a/b", Kind::Symlink, "../PKG-INFO"),
+        ("odd-1.0/a", Kind::Link, "odd-1.0/PKG-INFO"),
+    ] {
+        assert_eq!(read(path, kind, target), Ok(()), "{path} {kind:?} {target}");
+    }
+    for (path, kind, target, reason) in [
+        ("odd-1.0/a", Kind::Char, "", "is neither file, folder nor link"),
+        ("odd-1.0/a", Kind::Block, "", "is neither file, folder nor link"),
+        ("odd-1.0/a", Kind::Fifo, "", "is neither file, folder nor link"),
+        ("odd-1.0/a", Kind::GNUSparse, "", "is neither file, folder nor link"),
+        ("/etc/a", Kind::Regular, "", "is an absolute path"),
+        ("odd-1.0/../../a", Kind::Regular, "", "contains '..'"),
+        ("odd-1.0/a", Kind::Symlink, "/etc/passwd", "leaves the package's folder"),
+        ("odd-1.0/a", Kind::Symlink, "../other/a", "leaves the package's folder"),
+        ("odd-1.0/a", Kind::Link, "/etc/passwd", "leaves the package's folder"),
+        ("odd-1.0/a", Kind::Link, "other/a", "leaves the package's folder"),
+        ("other/a", Kind::Regular, "", "is outside the top folder"),
+        (
+            "odd-1.0/PKG-INFO",
+            Kind::Regular,
+            "",
+            "the member 'odd-1.0/PKG-INFO' has a path that is not allowed",
+        ),
+    ] {
+        let result = read(path, kind, target);
+        assert!(
+            result.as_ref().is_err_and(|error| error.contains(reason)),
+            "{path} {kind:?} {target}: {result:?}"
+        );
+    }
+}
+
 #[test]
 fn a_truncated_wheel_is_refused_at_every_byte() {
     let bytes = zip(&members(&[]));

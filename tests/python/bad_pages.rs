@@ -31,7 +31,7 @@ fn a_page_that_cannot_be_used_is_refused_with_the_reason_in_the_log() {
         (JSON, cut[..cut.len() / 2].to_vec(), "not the JSON of a simple index"),
         (JSON, b"null".to_vec(), "not the JSON of a simple index"),
         ("text/html", b"<html>Sign in to continue</html>".to_vec(), "not that of a simple index"),
-        (JSON, page("b8", "1.0", &json!({ "md5": "0a".repeat(16) })), "they have no SHA-256"),
+        (JSON, page("b8", "1.0", &json!({ "md5": "0a".repeat(16) })), "their digests could not be computed"),
         ("text/html", large, "the limit"),
     ];
     let pypi = Pypi::start();

@@ -43,7 +43,7 @@ pub(crate) fn names(server: &Server, snapshot: &str, project: &str) -> Vec<Strin
     files(server, snapshot, project).unwrap_or_default().into_keys().collect()
 }
 
-fn wheel(pypi: &Pypi, package: &Package, uploaded: &str) -> String {
+pub(crate) fn wheel(pypi: &Pypi, package: &Package, uploaded: &str) -> String {
     let name = package.wheel_name();
     pypi.add(&package.name, &name, &package.wheel(), uploaded);
     pypi.edit(&package.name, &name, |file| file.metadata = Some(package.metadata().into_bytes()));
@@ -289,6 +289,30 @@ fn a_local_source_before_the_index_owns_its_names() {
     let root = get(&server, "/py/latest/simple/").json();
     assert_eq!(root["projects"].as_array().map(Vec::len), Some(2), "{root}");
     assert!(pypi.take_requests().iter().all(|path| path != "/simple/mine/"));
+}
+
+#[test]
+fn a_new_project_with_the_name_of_a_local_package_is_reported_once() {
+    let pypi = Pypi::start();
+    wheel(&pypi, &Package::new("theirs", "1.0"), "2021-03-05T00:00:00Z");
+    let server =
+        Builder::default().gcfg(&format!("[PyPI]\nURL = {}", pypi.url())).env("NO_PROXY", "*").start();
+    repository(&server);
+    add(&server, "team", &Package::new("Mine", "1.0"));
+    server.rspm_stdout("subscribe --repo=py --source=pypi");
+    let first = server.sync_of("pypi").expect("an index");
+    assert!(!first.contains("local packages"), "{first}");
+    wheel(&pypi, &Package::new("mine", "9.0"), "2021-03-05T00:00:00Z");
+    wheel(&pypi, &Package::new("other", "1.0"), "2021-03-05T00:00:00Z");
+    let second = server.sync_of("pypi").expect("an index");
+    assert!(second.contains("new projects have the names of local packages: mine"), "{second}");
+    assert!(!second.contains("other"), "{second}");
+    let is_logged = |line: &String| line.contains("has the name of a local package") && line.contains("mine");
+    assert!(server.log_lines().iter().any(is_logged));
+    assert_eq!(names(&server, "latest", "mine"), ["mine-1.0-py3-none-any.whl"]);
+    wheel(&pypi, &Package::new("other", "2.0"), "2021-03-05T00:00:00Z");
+    let third = server.sync_of("pypi").expect("an index");
+    assert!(!third.contains("local packages"), "{third}");
 }
 
 #[test]

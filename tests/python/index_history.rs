@@ -16,9 +16,9 @@ use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::python::simple::page::ProjectPage;
 use rstudio_pm::python::simple::read;
-use rstudio_pm::serve;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
 use crate::support::backend::{Backend, StoresConfig, actor};
@@ -50,16 +50,30 @@ pub(super) async fn page(
     project: &str,
     format: SimpleFormat,
 ) -> (ProjectPage, Vec<u8>, bool) {
+    let page = find_page(backend, snapshot, project, format).await.unwrap();
+    page.unwrap_or_else(|| panic!("{project} is not in {snapshot}"))
+}
+
+/// As [`page`]; `None` for a project that the snapshot does not have.
+pub(super) async fn find_page(
+    backend: &Backend,
+    snapshot: &str,
+    project: &str,
+    format: SimpleFormat,
+) -> Result<Option<(ProjectPage, Vec<u8>, bool)>, RepoError> {
     let snapshot: Snapshot = snapshot.parse().unwrap();
-    let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.unwrap();
+    let point = serve::point::resolve(&backend.repositories, "py", snapshot).await?;
     let project: NormalName = project.parse().unwrap();
-    let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+    let located = match serve::python::file::locate_page(&backend.repositories, &point, &project).await {
+        Err(RepoError::NotFound(_)) => return Ok(None),
+        located => located?,
+    };
     let is_final = located.is_settled && !located.point.open;
     let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format));
-    let document = serve::index::document(&backend.repositories, &request).await.unwrap();
-    let url = "http://h/simple/one/".parse().unwrap();
+    let document = serve::index::document(&backend.repositories, &request).await?;
+    let url = format!("http://h/simple/{project}/").parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;
-    (page, document.bytes.to_vec(), is_final)
+    Ok(Some((page, document.bytes.to_vec(), is_final)))
 }
 
 pub(super) fn files(page: &ProjectPage) -> Files {

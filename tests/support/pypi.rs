@@ -53,6 +53,8 @@ struct Shared {
     serial: i64,
     /// Whether pages are HTML without serials and upload times for every client.
     is_plain: bool,
+    /// Whether pages declare the MD5 of files instead of their SHA-256.
+    declares_md5: bool,
     /// Whether there is no list of projects.
     has_no_list: bool,
     /// Whether every request is answered with 503.
@@ -173,6 +175,11 @@ impl Pypi {
         self.lock().is_plain = true;
     }
 
+    /// Declares the MD5 of files on pages instead of their SHA-256.
+    pub(crate) fn declare_md5(&self) {
+        self.lock().declares_md5 = true;
+    }
+
     pub(crate) fn set_file_server(&self, url: &str) {
         self.lock().file_server = Some(url.to_owned());
     }
@@ -190,6 +197,15 @@ impl Pypi {
     /// The paths requested since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().requests)
+    }
+}
+
+/// The algorithm and the digest that pages declare.
+fn declared(shared: &Shared, file: &IndexFile) -> (&'static str, String) {
+    if shared.declares_md5 {
+        ("md5", hex::encode(md5::Md5::digest(&file.bytes)))
+    } else {
+        ("sha256", hex(&file.bytes))
     }
 }
 
@@ -325,18 +341,19 @@ fn links(shared: &Shared, project: &Project) -> String {
         let yanked =
             file.yanked.as_ref().map(|reason| format!(" data-yanked=\"{reason}\"")).unwrap_or_default();
         let address = address(shared, name, file);
-        writeln!(text, "<a href=\"{address}#sha256={}\"{yanked}>{name}</a>", hex(&file.bytes))
-            .expect("memory");
+        let (algorithm, digest) = declared(shared, file);
+        writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}>{name}</a>").expect("memory");
     }
     text
 }
 
 fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
     let entries = offered(project).map(|(name, file)| {
+        let (algorithm, digest) = declared(shared, file);
         let mut entry = json!({
             "filename": name,
             "url": address(shared, name, file),
-            "hashes": { "sha256": hex(&file.bytes) },
+            "hashes": { algorithm: digest },
             "size": file.bytes.len(),
             "requires-python": null,
             "yanked": file.yanked.as_ref().map_or(json!(false), |reason| match &**reason {

@@ -2,27 +2,29 @@
 //! `pypi/{project}/{version}/json`.
 //!
 //! They contain absolute links and current advisories, so they are rendered for each request and not stored; their
-//! `ETag` is the digest of the bytes.
+//! `ETag` is the digest of the text.
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use serde_json::json;
 use sha2::Digest;
 
 use super::project::{self, Base};
+use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
+use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
 use crate::python::name::NormalName;
-use crate::serve;
 use crate::serve::python::detail::{self, ProjectDetail};
 use crate::serve::python::metadata;
+use crate::serve::{self, encoding};
 
 /// Answers a GET or HEAD of the document of a project, or of one of its versions, in any spelling.
 ///
@@ -46,6 +48,7 @@ pub(in crate::http) async fn answer(
     let base = Base { server, repository: format!("{repo}/{snapshot}") };
     let has_releases = version.is_none();
     let (open, last_serial) = (detail.open, serial(&detail));
+    let encoded = accepts_gzip(&head.parts.headers);
     // A project may have thousands of files.
     let rendered = tokio::task::spawn_blocking(move || {
         let findings = advisories.of(detail.source, detail.project.as_str(), &detail.release.version);
@@ -58,19 +61,26 @@ pub(in crate::http) async fn answer(
         if has_releases {
             document["releases"] = project::releases(&detail.releases, &base);
         }
-        let bytes = Bytes::from(document.to_string());
-        (Sha256(sha2::Sha256::digest(&bytes).into()), bytes)
+        let text = document.to_string();
+        let content = Sha256(sha2::Sha256::digest(&text).into());
+        let bytes = if encoded { encoding::compress(text.as_bytes()) } else { Ok(text.into_bytes()) };
+        bytes.map(|bytes| (content, Bytes::from(bytes)))
     });
-    let (content, bytes) = rendered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
+    let rendered = rendered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
+    let internal = |error: std::io::Error| {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, error.to_string())
+    };
+    let (content, bytes) = rendered.map_err(internal)?;
     let representation = Representation {
-        etag: Some(etag::of_content(content, false)),
+        etag: Some(etag::of_content(content, encoded)),
         previous_etag: None,
         modified: None,
-        vary: Vary::Nothing,
+        vary: Vary::AcceptEncoding,
         kind: RepresentationKind::Document {
             media_type: HeaderValue::from_static("application/json"),
             open,
             accept_ranges: false,
+            encoded,
         },
     };
     let mut response = match response::check_preconditions(&representation, None, head.parts) {

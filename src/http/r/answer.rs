@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::document::ResolvedDocument;
+use super::document::{ResolvedDocument, TransferForm};
 use super::package_file::{FileWithHeaders, ResolvedFile};
 use super::platform_request::PlatformRequest;
 use crate::http::app::App;
@@ -47,14 +47,15 @@ async fn answer_document(
 ) -> Result<Response<Body>, RepoError> {
     let ResolvedDocument { document, modified, .. } = resolved;
     let modified = *modified;
+    let form = resolved.transfer_form(&parts.headers);
     let is_conditional = conditional::is_conditional(&parts.headers);
     if is_conditional {
         // The digest may be known although the bytes are not cached: it suffices for a 304 without rendering.
-        let representation = match resolved.known_representation() {
+        let representation = match resolved.known_representation(form) {
             Some(representation) => Some(representation),
             None => {
                 let content = serve::index::content_digest(&app.repositories, document).await?;
-                content.map(|content| resolved.representation(content))
+                content.map(|content| resolved.representation(form, content))
             }
         };
         if let Some(response) = representation
@@ -63,8 +64,11 @@ async fn answer_document(
             return Ok(response);
         }
     }
-    let rendered = serve::index::document(&app.repositories, document).await?;
-    let representation = resolved.representation(rendered.content);
+    let rendered = match form {
+        TransferForm::Plain => serve::index::document(&app.repositories, document).await?,
+        TransferForm::Gzip => serve::compressed::document(&app.repositories, document).await?,
+    };
+    let representation = resolved.representation(form, rendered.content);
     if is_conditional && let Some(response) = response::check_preconditions(representation, modified, parts) {
         return Ok(response);
     }

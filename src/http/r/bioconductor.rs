@@ -107,6 +107,7 @@ fn representation(text: &str) -> Representation {
             // Bioconductor may change the release day of a future version.
             open: true,
             accept_ranges: false,
+            encoded: false,
         },
     }
 }

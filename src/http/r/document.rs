@@ -2,9 +2,10 @@
 
 use std::sync::OnceLock;
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 
 use crate::catalog::Catalog;
+use crate::http::content_coding::accepts_gzip;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
@@ -13,12 +14,23 @@ use crate::python::accept::SimpleFormat;
 use crate::r::layout::IndexFormat;
 use crate::serve::document::{Document, DocumentRequest};
 
+/// The form in which the bytes of a document are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransferForm {
+    /// As they are.
+    Plain,
+    /// Compressed, with `Content-Encoding`.
+    Gzip,
+}
+
 /// A generated document of a point. Its bytes are only in the bounded index cache.
 pub struct ResolvedDocument {
     pub(super) document: DocumentRequest,
     /// Seconds since the epoch.
     pub(super) modified: Option<i64>,
     representation: OnceLock<Representation>,
+    /// That of the compressed form, for pages of Python projects.
+    compressed_representation: OnceLock<Representation>,
     /// Whether resolving the address again gives the same document until the next publish.
     is_settled: bool,
 }
@@ -36,6 +48,7 @@ impl ResolvedDocument {
             document: DocumentRequest::new(point, document),
             modified,
             representation: OnceLock::new(),
+            compressed_representation: OnceLock::new(),
             is_settled: true,
         }
     }
@@ -58,19 +71,36 @@ impl ResolvedDocument {
         }
     }
 
-    /// Returns the headers for the digest of the decoded content.
-    pub(super) fn representation(&self, content: Sha256) -> &Representation {
-        self.representation.get_or_init(|| representation(self, content))
+    /// Returns the form that a client gets: compressed for the transfer if it is a page of a Python repository and the
+    /// client accepts that. The documents of R repositories are compressed files, which have addresses of their own.
+    pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
+        match self.document.document() {
+            Document::Python(_) if accepts_gzip(request) => TransferForm::Gzip,
+            Document::Python(_) | Document::R(_) => TransferForm::Plain,
+        }
     }
 
-    /// Returns the headers, if the digest is known.
-    pub(super) fn known_representation(&self) -> Option<&Representation> {
-        self.representation.get()
+    /// Returns the headers of a form for the digest of the decoded content.
+    pub(super) fn representation(&self, form: TransferForm, content: Sha256) -> &Representation {
+        self.cell(form).get_or_init(|| representation(self, form, content))
+    }
+
+    /// Returns the headers of a form, if the digest is known.
+    pub(super) fn known_representation(&self, form: TransferForm) -> Option<&Representation> {
+        self.cell(form).get()
+    }
+
+    fn cell(&self, form: TransferForm) -> &OnceLock<Representation> {
+        match form {
+            TransferForm::Plain => &self.representation,
+            TransferForm::Gzip => &self.compressed_representation,
+        }
     }
 }
 
-fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representation {
+fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha256) -> Representation {
     let ResolvedDocument { document, modified, .. } = resolved;
+    let encoded = form == TransferForm::Gzip;
     let (etag, vary, media_type, accept_ranges) = match document.document() {
         Document::R(document) => {
             let (media, compressed) = match document.format() {
@@ -85,7 +115,7 @@ fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representatio
                 SimpleFormat::TextHtml => "text/html; charset=utf-8",
                 format => format.media_type(),
             };
-            (etag::of_page(content, document.format()), Vary::Accept, media, true)
+            (etag::of_page(content, document.format(), encoded), Vary::AcceptAndEncoding, media, !encoded)
         }
     };
     Representation {
@@ -97,6 +127,7 @@ fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representatio
             media_type: HeaderValue::from_static(media_type),
             open: document.point().open,
             accept_ranges,
+            encoded,
         },
     }
 }

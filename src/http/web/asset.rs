@@ -3,10 +3,10 @@
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::answer::accepts_gzip;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::conditional::{self, Precondition, Validators};
+use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
 use crate::http::response::{self, header_value};
 use crate::web::assets::{self, Asset, assets};

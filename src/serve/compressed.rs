@@ -1,0 +1,46 @@
+//! Documents compressed for the transfer: in memory beside the documents themselves, compressed by the first request that
+//! accepts the form. Not stored, because only documents without a compressed file of their own have this form.
+
+use std::sync::Arc;
+
+use super::document::{DocumentRequest, RenderedDocument};
+use super::encoding::{EncodedDocument, compress};
+use super::index::{self, CachedDocument};
+use super::{RepoError, Repositories};
+use crate::storage::StorageError;
+
+/// Returns a document compressed with gzip; the digest is that of the decoded content.
+///
+/// # Errors
+/// As [`index::document`].
+pub async fn document(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<RenderedDocument, RepoError> {
+    let key = request.compressed_key();
+    let cache = index::cache_of(repositories, request);
+    if let Some(cached) = cache.get(&key) {
+        return Ok(request.rendered_document(&cached.encoded));
+    }
+    // In a separate task: a client that disconnects must not cancel a compression that others wait for.
+    let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
+    let task = tokio::spawn(async move {
+        let cache = index::cache_of(&task_repositories, &task_request);
+        cache.get_or_insert_async(key.as_str(), compressed(&task_repositories, &task_request)).await
+    });
+    match task.await {
+        Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
+    }
+}
+
+async fn compressed(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let RenderedDocument { content, bytes, .. } = index::document(repositories, request).await?;
+    let _permit = repositories.indexes.render_permit().await;
+    let work = move || Ok(EncodedDocument { content, bytes: compress(&bytes)?.into() });
+    index::cached(repositories, request, index::run_blocking(work).await?).map(Arc::new)
+}

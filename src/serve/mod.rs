@@ -10,6 +10,7 @@ pub mod block_rules;
 mod bundle_files;
 pub mod bundles;
 pub mod dependency_graph;
+pub mod dependency_index;
 pub mod difference;
 pub mod digests;
 pub mod document;

@@ -422,9 +422,8 @@ mod tests {
             version: String::new(),
             tx: None,
             log: None,
-            log_size: 0,
             actor: String::new(),
-            created_at: crate::model::time::Timestamp(0),
+            queued_at: crate::model::time::Timestamp(0),
             started_at: None,
             ended_at: None,
         }

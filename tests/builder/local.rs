@@ -247,7 +247,8 @@ fn a_job_ends_at_its_time_limit_with_everything_it_started() {
     let start = Instant::now();
     let limits = Limits { seconds: 2, ..Limits::default() };
     let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
-    assert_eq!(outcome.failure().0, Cause::Time);
+    // On a busy machine it may also be short of processors.
+    assert!(matches!(outcome.failure().0, Cause::Time | Cause::Processor), "{:?}", outcome.failure());
     assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
     assert!(!is_running("86402"));
 }
@@ -265,7 +266,7 @@ fn a_job_without_a_processor_may_succeed_later() {
         processors.set(first_processor()).unwrap();
         nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &processors).unwrap();
         let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let threads: Vec<_> = (0..40)
+        let threads: Vec<_> = (0..20)
             .map(|_| {
                 let is_over = std::sync::Arc::clone(&is_over);
                 std::thread::spawn(move || {
@@ -275,7 +276,7 @@ fn a_job_without_a_processor_may_succeed_later() {
                 })
             })
             .collect();
-        let outcome = build(&sandbox, &package, Limits { seconds: 20, ..Limits::default() });
+        let outcome = build(&sandbox, &package, Limits { seconds: 6, ..Limits::default() });
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         outcome
@@ -283,7 +284,7 @@ fn a_job_without_a_processor_may_succeed_later() {
     let outcome = worker.join().unwrap();
     let (cause, reason) = outcome.failure();
     assert!(cause == Cause::Processor && cause.is_temporary(), "{cause:?}: {reason}");
-    assert!(reason.contains("time limit of 20 seconds") && reason.contains("otherwise idle"), "{reason}");
+    assert!(reason.contains("time limit of 6 seconds") && reason.contains("otherwise idle"), "{reason}");
 }
 
 /// The first processor that this process may use.

@@ -89,12 +89,14 @@ impl Found {
         if !is_installed {
             return needs;
         }
+        let builders = description.non_empty("VignetteBuilder").filter(|_| self.has_vignettes);
+        let engines: Vec<_> = builders.into_iter().flat_map(parse_list).collect();
         let strong = STRONG.into_iter().flat_map(|kind| description.dependencies(kind));
+        let is_engine = |name: &str| engines.iter().any(|engine| engine.name == name);
         let suggested = description.dependencies(DependencyKind::Suggests);
-        let named = suggested.filter(|dependency| self.named.contains(dependency.name));
-        let engines = description.non_empty("VignetteBuilder").filter(|_| self.has_vignettes);
-        let engines = engines.into_iter().flat_map(parse_list);
-        for dependency in strong.chain(named).chain(engines) {
+        let named =
+            suggested.filter(|dependency| self.named.contains(dependency.name) || is_engine(dependency.name));
+        for dependency in strong.chain(named).chain(engines.iter().copied()) {
             if dependency.name == "R" || is_base(dependency.name) || !is_package(dependency.name) {
                 continue;
             }

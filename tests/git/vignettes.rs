@@ -60,11 +60,11 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
     server.add("team", &helper("1.2", "blocked"));
     server.add("team", &engine);
     // It cannot be installed, and no vignette names it.
-    server.add("team", &Tarball::new("unneeded", "1.0").with("R/stop.R", "stop(\"not loadable\")\n"));
+    server.add("team", &Tarball::new("unloadable", "1.0").with("R/stop.R", "stop(\"not loadable\")\n"));
     server.rspm_stdout("create blocklist-rule --repo=dev --package-name=helper --version=1.2");
 
     let repository = repository("1.0");
-    with_vignette(&repository, "1.0", "Suggests: engine (>= 1.0), unneeded, absent\n");
+    with_vignette(&repository, "1.0", "Suggests: engine (>= 1.0), unloadable, absent\n");
     repository.commit();
     let created =
         server.rspm(&format!("create git-builder --source=dev --url={} --vignettes", repository.url()));
@@ -72,7 +72,7 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
     for part in ["== R CMD INSTALL helper 1.1\n", "== R CMD INSTALL engine 1.0\n", "== R CMD build\n"] {
         assert!(created.out.contains(part), "{part}: {}", created.out);
     }
-    assert!(!created.out.contains("unneeded") && !created.out.contains("helper 1.2"), "{}", created.out);
+    assert!(!created.out.contains("unloadable") && !created.out.contains("helper 1.2"), "{}", created.out);
     assert!(paths(&server, "1.0").contains(&"tested/inst/doc/a.html".to_owned()));
     let package = server.get("/dev/latest/src/contrib/tested_1.0.tar.gz").body;
     let page = crate::builder::job::member(&package, "tested/inst/doc/a.html");
@@ -95,14 +95,14 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
     // What is missing, and what cannot be installed, is named with the failure.
     repository.write(
         "DESCRIPTION",
-        &description.replace("1.1", "1.2").replace("helper", "helper, absent, unneeded"),
+        &description.replace("1.1", "1.2").replace("helper", "helper, absent, unloadable"),
     );
     repository.commit();
     let failed = server.rspm("run git-builder --source=dev --name=tested");
     assert_eq!(failed.code, 1, "{}", failed.out);
     let reason = builds(&server)[0]["reason"].as_str().unwrap().to_owned();
     for part in
-        ["R CMD build failed", "could not be installed: unneeded", "the repository 'dev' lists no absent"]
+        ["R CMD build failed", "could not be installed: unloadable", "the repository 'dev' lists no absent"]
     {
         assert!(reason.contains(part), "{part}: {reason}");
     }

@@ -1,4 +1,4 @@
-//! The name of the package in a fetched tree.
+//! DESCRIPTION in a fetched tree.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -11,6 +11,16 @@ const MAX_LENGTH: u64 = 1 << 20;
 
 /// Reads the name of the package from DESCRIPTION in a tar file. Blocks.
 pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
+    let bytes = read(tree)?;
+    let invalid = |reason: String| BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"));
+    let description = Description::from_bytes(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let name = description.package().filter(|name| crate::r::name::is_package(name));
+    name.map(str::to_owned)
+        .ok_or_else(|| invalid("the field Package is not the name of a package".to_owned()))
+}
+
+/// Reads DESCRIPTION from a tar file. Blocks.
+pub(super) fn read(tree: &mut File) -> Result<Vec<u8>, BuildFailure> {
     tree.rewind()?;
     let mut archive = tar::Archive::new(tree);
     for entry in archive.entries()? {
@@ -18,12 +28,7 @@ pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
         if entry.path_bytes().as_ref() == b"DESCRIPTION" && entry.header().entry_type().is_file() {
             let mut bytes = Vec::new();
             entry.by_ref().take(MAX_LENGTH).read_to_end(&mut bytes)?;
-            let invalid = |reason: String| BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"));
-            let description = Description::from_bytes(&bytes).map_err(|error| invalid(error.to_string()))?;
-            let name = description.package().filter(|name| crate::r::name::is_package(name));
-            return name
-                .map(str::to_owned)
-                .ok_or_else(|| invalid("the field Package is not the name of a package".to_owned()));
+            return Ok(bytes);
         }
     }
     Err(BuildFailure::Final(

@@ -38,6 +38,16 @@ impl BuildFailure {
         }
     }
 
+    /// Returns a final failure with notes that may explain it.
+    pub(super) fn with_notes(self, notes: &[String]) -> BuildFailure {
+        match self {
+            BuildFailure::Final(reason) if !notes.is_empty() => {
+                BuildFailure::Final(format!("{reason}; {}", notes.join("; ")))
+            }
+            failure => failure,
+        }
+    }
+
     /// Returns the failure with the last lines of a log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
         let add = |reason: String| match reason.strip_suffix(": see the log") {

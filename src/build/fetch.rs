@@ -197,5 +197,5 @@ pub(super) async fn commit(
 fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Request {
     let Access { readable, credential, key, .. } = access;
     let temp_dir = builds.state.config.load().server.temp_dir.clone();
-    Request { job, readable, source: None, credential, key, timeout, temp_dir }
+    Request { job, readable, source: None, dependencies: None, credential, key, timeout, temp_dir }
 }

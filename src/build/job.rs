@@ -33,6 +33,8 @@ pub(super) struct Request {
     pub(super) readable: Vec<PathBuf>,
     /// The package's directory as a tar file.
     pub(super) source: Option<File>,
+    /// The packages that the job installs, one after the other.
+    pub(super) dependencies: Option<File>,
     /// A sealed file with a credential.
     pub(super) credential: Option<OwnedFd>,
     /// A key that an agent of the server signs with.
@@ -134,8 +136,8 @@ fn attempt_job(
     log: &Arc<BuildLog>,
     interrupters: &tokio::sync::mpsc::UnboundedSender<Interrupter>,
 ) -> Result<Report, Attempt> {
-    if let Some(source) = &mut request.source {
-        source.rewind()?;
+    for file in request.source.iter_mut().chain(&mut request.dependencies) {
+        file.rewind()?;
     }
     let (mut log_end, write_end) = std::io::pipe()?;
     let mut connection: Connection = sandbox.start(request.job.role(), &request.readable)?;
@@ -145,6 +147,7 @@ fn attempt_job(
     let limits = sandbox.limits(Limits { seconds, idle, ..Limits::default() });
     let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Result, out.as_fd())];
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
+    descriptors.extend(request.dependencies.iter().map(|file| (Purpose::Dependencies, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
     // It ends with the job, which has the other end of its connection.
     let agent = request.key.clone().map(agent::start).transpose()?;

@@ -29,6 +29,12 @@ const REPEATED: usize = 4 << 10;
 /// A message of R's tar that is irrelevant for the package.
 const IRRELEVANT_MESSAGE: &str = "value replaced by that for user 'nobody'";
 
+/// The line with which the output of the sandbox without network begins.
+const BUILD_BEGIN: &str = "\n== sources\n";
+/// The beginning of the line with the reason of a failure.
+pub(super) const FAILED: &str = "== Failed: ";
+/// The public reason of a build that failed before the sandbox without network had started.
+const NOT_STARTED: &str = "the commit could not be fetched, or the build did not start";
 /// Number of lines of a log that explanations contain.
 const LAST_LINES: usize = 20;
 /// The text instead of a log that is not stored.
@@ -276,8 +282,53 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
 pub struct LastBuild {
     /// The build.
     pub build: GitBuild,
-    /// Its last lines.
+    /// Its log.
+    text: String,
+}
+
+/// The part of a build that every reader of its package may know.
+pub struct PublicResult {
+    /// The reason of a failure, or a remark.
+    pub reason: String,
+    /// Last lines of the log.
     pub lines: String,
+}
+
+impl LastBuild {
+    /// Returns the last lines of the log.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        last_lines(&self.text, LAST_LINES, "\n")
+    }
+
+    /// Returns what the commands of the build wrote, without messages of the fetch and of the server: these may name
+    /// hosts, paths and repositories.
+    #[must_use]
+    pub fn public(&self) -> PublicResult {
+        let reason = self.build.reason.as_str();
+        let output = self.text.split_once(BUILD_BEGIN).map(|(_, output)| output);
+        match (output, self.build.state) {
+            (None, BuildState::Failed) => {
+                PublicResult { reason: NOT_STARTED.to_owned(), lines: String::new() }
+            }
+            (None, _) => PublicResult { reason: reason.to_owned(), lines: String::new() },
+            (Some(output), _) => {
+                let lines: Vec<&str> = output.lines().map(without_remedy).collect();
+                let lines = last_lines(&lines.join("\n"), LAST_LINES, "\n");
+                PublicResult { reason: first_clause(reason).to_owned(), lines }
+            }
+        }
+    }
+}
+
+/// Removes the end of the reason of a failure in a line of a log.
+fn without_remedy(line: &str) -> &str {
+    if line.starts_with(FAILED) { first_clause(line) } else { line }
+}
+
+/// The part of a reason before the first semicolon. Others may name repositories and sources.
+fn first_clause(reason: &str) -> &str {
+    reason.split(';').next().unwrap_or_default()
 }
 
 /// Returns the last build of a package in the first of the sources that builds it from git; with a version, the build
@@ -309,8 +360,8 @@ pub async fn last_build(
         Some(sha256) => builds.state.storage.read(&Key::BuildLog(sha256)).await?,
         None => Bytes::from_static(NO_LOG.as_bytes()),
     };
-    let lines = last_lines(&String::from_utf8_lossy(&text), LAST_LINES, "\n");
-    Ok(Some(LastBuild { build, lines }))
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(Some(LastBuild { build, text }))
 }
 
 #[cfg(test)]
@@ -329,6 +380,53 @@ mod tests {
         assert_eq!(log.page(25), ("== end\n".to_owned(), 32));
         assert_eq!(log.page(32), (String::new(), 32));
         assert_eq!(log.last_lines(2), "next / == end");
+    }
+
+    #[test]
+    fn the_public_part_of_a_log_has_no_message_of_the_fetch() {
+        let result = |state: BuildState, reason: &str, text: &str| {
+            let build = GitBuild { state, reason: reason.to_owned(), ..build() };
+            let PublicResult { reason, lines } = LastBuild { build, text: text.to_owned() }.public();
+            (reason, lines)
+        };
+        let fetch = "== tested: commit ab, attempt 1\nfatal: /srv/git/x on git.example.org\n";
+        let failed = format!("{fetch}== Failed: git fetch failed: fatal: /srv/git/x\n");
+        assert_eq!(
+            result(BuildState::Failed, "git fetch failed: /srv/git/x", &failed),
+            (NOT_STARTED.to_owned(), String::new())
+        );
+        let built =
+            format!("{fetch}== the repository 'dev' lists no x\n== R 4.2\n== sources\noutput; of R\n");
+        let failed = format!("{built}== Failed: R CMD build failed; the repository 'dev' lists no x\n");
+        assert_eq!(
+            result(BuildState::Failed, "R CMD build failed; the repository 'dev' lists no x", &failed),
+            ("R CMD build failed".to_owned(), "output; of R\n== Failed: R CMD build failed".to_owned())
+        );
+        assert_eq!(
+            result(BuildState::Published, "", &format!("{built}== Published tested 1.0\n")),
+            (String::new(), "output; of R\n== Published tested 1.0".to_owned())
+        );
+        assert_eq!(result(BuildState::Published, "version unchanged", NO_LOG).1, "");
+    }
+
+    fn build() -> GitBuild {
+        GitBuild {
+            id: 1,
+            builder: 1,
+            tag: String::new(),
+            commit: "ab".to_owned(),
+            state: BuildState::Failed,
+            attempt: 1,
+            replaces: false,
+            reason: String::new(),
+            version: String::new(),
+            tx: None,
+            log: None,
+            actor: String::new(),
+            queued_at: crate::model::time::Timestamp(0),
+            started_at: None,
+            ended_at: None,
+        }
     }
 
     #[test]

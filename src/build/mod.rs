@@ -6,12 +6,15 @@
 
 pub mod builder;
 pub mod credential;
+mod dependencies;
 mod description;
 mod detection;
 mod failure;
 mod fetch;
+mod hosts;
 mod job;
 pub mod log;
+mod needs;
 pub mod poll;
 mod proxy;
 mod python;
@@ -35,12 +38,14 @@ use crate::builder::sandbox::Sandbox;
 use crate::db::git_builder::GitBuilder;
 use crate::edit::Uploads;
 use crate::model::language::Language;
+use crate::serve::Repositories;
 use crate::state::State;
 
 /// The builders and builds of this server; shared in an `Arc`.
 pub struct Builds {
     state: Arc<State>,
     uploads: Arc<Uploads>,
+    repositories: Arc<Repositories>,
     /// The detected sandboxes of R and of Python.
     sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
     /// The logs of running builds, by their numbers.
@@ -49,6 +54,8 @@ pub struct Builds {
     webhook_polls: Mutex<HashMap<i64, bool>>,
     /// Limits concurrent polls of webhooks.
     hook_slots: tokio::sync::Semaphore,
+    /// Pauses that git servers requested, and turns of webhooks.
+    hosts: hosts::Hosts,
     /// The cache of polls about remote repositories.
     remotes: Remotes,
     /// Wakes the schedule.
@@ -60,14 +67,16 @@ pub struct Builds {
 impl Builds {
     /// Creates the handle. Nothing is built before [`schedule::run`].
     #[must_use]
-    pub fn new(uploads: Arc<Uploads>, state: Arc<State>) -> Arc<Builds> {
+    pub fn new(uploads: Arc<Uploads>, repositories: Arc<Repositories>, state: Arc<State>) -> Arc<Builds> {
         Arc::new(Builds {
             state,
             uploads,
+            repositories,
             sandboxes: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             webhook_polls: Mutex::default(),
             hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
+            hosts: hosts::Hosts::default(),
             remotes: Remotes::default(),
             wake: Notify::new(),
             program: detection::program(),

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Builds;
 use super::references::{self, References};
+use super::{Builds, hosts};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{Conn, DbError};
@@ -86,6 +86,9 @@ async fn request(
             Ok(result)
         }
         Err(failure) => {
+            if let Some(pause) = failure.pause() {
+                builds.hosts.pause(hosts::name(builder), pause, (builds.state.clock)());
+            }
             let requested = failure.pause().map_or(0, microseconds);
             let reason = failure.reason();
             let interval = interval(builds);

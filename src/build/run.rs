@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::io::ReaderStream;
 
+use super::dependencies::Dependencies;
 use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
-use super::{Builds, detection, fetch, log, poll};
+use super::{Builds, dependencies, detection, fetch, log, poll};
 use crate::builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use crate::db::clock;
 use crate::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
@@ -149,7 +150,7 @@ impl Attempt<'_> {
             }
             BuildFailure::Final(reason) => (reason, true),
         };
-        log.line(&format!("== Failed: {reason}"));
+        log.line(&format!("{}{reason}", log::FAILED));
         self.record_failure(&reason, is_last).await
     }
 
@@ -251,9 +252,16 @@ impl Attempt<'_> {
                     "" => format!("--commit-sha={}", build.commit),
                     tag => format!("--tag={tag}"),
                 };
+                let origin = match self.other_tag(&version).await? {
+                    Some(tag) => format!(
+                        "built from the same commit for the tag '{tag}'; nothing is published for this tag, unless it \
+                         replaces the other build"
+                    ),
+                    None => "built from another commit; raise the version, or replace it".to_owned(),
+                };
                 return Err(BuildFailure::Final(format!(
-                    "{} {version} is in the source already, built from another commit; raise the version, or replace it: rspm \
-                     rerun git-builder --source={} --name={} {revision} --replace",
+                    "{} {version} is in the source already, {origin}: rspm rerun git-builder --source={} --name={} {revision} \
+                     --replace",
                     builder.name, self.source, builder.name
                 )));
             }
@@ -264,6 +272,21 @@ impl Attempt<'_> {
         Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
     }
 
+    /// Returns another tag for which the same commit was published as this version.
+    async fn other_tag(&self, version: &str) -> Result<Option<String>, BuildFailure> {
+        let builder = self.builder.id;
+        let known = self.builds.state.db.read(move |c| git_build::of_builder(c, builder));
+        let known = known.await.map_err(RepoError::from)?;
+        let published = known.into_iter().find(|build| {
+            let GitBuild { tag, commit, .. } = &self.build;
+            build.state == BuildState::Published
+                && build.version == version
+                && build.commit == *commit
+                && build.tag != *tag
+        });
+        Ok(published.map(|build| build.tag))
+    }
+
     /// Builds a source package of R.
     async fn build_r(
         &self,
@@ -271,25 +294,46 @@ impl Attempt<'_> {
         reporter: &Reporter,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Vec<Upload>, BuildFailure> {
-        reporter.progress("R CMD build", 0, None);
+        tokio::pin!(interrupted);
         let config = self.builds.state.config.load_full();
+        let (tree, dependencies) = if config.git.install_dependencies {
+            reporter.progress("dependencies", 0, None);
+            let collection = dependencies::collect(self.builds, &self.builder, tree);
+            tokio::select! {
+                collected = tokio::time::timeout(config.git.build_timeout, collection) => {
+                    let late = || "the packages that the build needs could not be read in its time limit".to_owned();
+                    collected.map_err(|_| BuildFailure::Temporary(late()))??
+                }
+                () = &mut interrupted => return Err(BuildFailure::Interrupted),
+            }
+        } else {
+            (tree, Dependencies::default())
+        };
+        let Dependencies { packages, file: package_files, notes } = dependencies;
+        for note in &notes {
+            self.log.line(&format!("== {note}"));
+        }
+        reporter.progress("R CMD build", 0, None);
         let text = |path: &PathBuf| path.to_str().map(str::to_owned);
         let job = Job::BuildRPackage(BuildRPackage {
             r: config.git.r.as_ref().and_then(text),
             library: config.git.r_library.as_ref().and_then(text),
             vignettes: self.builder.vignettes,
+            dependencies: packages,
         });
         let request = Request {
             job,
             readable: config.git.r.iter().chain(&config.git.r_library).cloned().collect(),
             source: Some(tree),
+            dependencies: package_files,
             credential: None,
             key: None,
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
         let sandbox = detection::sandbox(self.builds, Language::R).await?;
-        let (report, package) = job::run(&sandbox, request, &self.log, interrupted).await?;
+        let built = job::run(&sandbox, request, &self.log, interrupted).await;
+        let (report, package) = built.map_err(|failure| failure.with_notes(&notes))?;
         let file = report.file.unwrap_or_default();
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
         Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])
@@ -314,6 +358,7 @@ impl Attempt<'_> {
             job,
             readable: config.git.python.iter().cloned().collect(),
             source: Some(tree),
+            dependencies: None,
             credential: None,
             key: None,
             timeout: config.git.build_timeout,

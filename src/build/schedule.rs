@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Builds, poll, run};
-use crate::builder::url::GitUrl;
-use crate::db::git_builder::GitBuilder;
+use super::{Builds, hosts, poll, run};
 use crate::db::{DbError, git_build, git_builder};
 use crate::jobs::AfterHalt;
 use crate::model::time::Timestamp;
@@ -69,9 +67,9 @@ async fn start_due(
             ))
         })
         .await?;
-    let mut hosts = HashSet::new();
+    let mut polled_hosts = HashSet::new();
     for builder in due {
-        let is_new = hosts.insert(host(&builder)) && !polled.contains(&builder.id);
+        let is_new = polled_hosts.insert(hosts::name(&builder)) && !polled.contains(&builder.id);
         if is_new && polled.len() < POLLS {
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
@@ -94,16 +92,6 @@ async fn start_due(
         Duration::from_micros(u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0))
     });
     Ok(until_next.clamp(Duration::from_millis(500), MAX_PAUSE))
-}
-
-fn host(builder: &GitBuilder) -> String {
-    GitUrl::parse(&builder.url).map_or_else(
-        |_| builder.url.clone(),
-        |url| match url.host.as_str() {
-            "" => url.path,
-            host => host.to_owned(),
-        },
-    )
 }
 
 /// Claims and starts builds up to the maximum number of concurrent builds.

@@ -6,13 +6,13 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use super::credential::{decrypt, encryption_key};
-use super::{Builds, poll};
+use super::{Builds, hosts, poll};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
-/// Maximum number of concurrent polls of webhooks: a git server sends a webhook for every push, and a request can be
-/// repeated.
-pub(super) const POLLS: usize = 2;
+/// Maximum number of concurrent polls of webhooks, at most one of each host: a git server sends a webhook for every push,
+/// a request can be repeated, and several servers may not answer.
+pub(super) const POLLS: usize = 8;
 
 /// Headers of a request that may authenticate it. One of them is a secret, so there is no `Debug` form.
 #[derive(Clone, Copy, Default)]
@@ -105,10 +105,16 @@ impl Verification {
 /// Polls until no further webhook has arrived.
 async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     let _entry = Entry { builds: &builds, builder: builder.id };
-    let _slot = builds.hook_slots.acquire().await;
+    let host = hosts::name(&builder);
+    let turn = builds.hosts.turn(&host);
+    let _turn = turn.lock().await;
     loop {
+        // The git server requested it in an earlier response.
+        tokio::time::sleep(builds.hosts.remaining_pause(&host, (builds.state.clock)())).await;
+        let slot = builds.hook_slots.acquire().await;
         // `poll` logs and records errors.
         let _ = poll::poll(&builds, &builder, "webhook").await;
+        drop(slot);
         if !is_repeated(&builds, builder.id) {
             return;
         }

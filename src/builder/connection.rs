@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::channel;
-use super::message::{Credential, Event, Job, Limits, Purpose, Request, VERSION};
+use super::message::{Credential, Event, Job, Limits, Purpose, Request};
 
 /// Time for a builder to end after the connection is closed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ impl Connection {
     ) -> std::result::Result<(), JobError> {
         self.deadline = Instant::now() + Duration::from_secs(limits.seconds) + REPORT_TIMEOUT;
         let (purposes, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
-        let request = Request { v: VERSION, descriptors: purposes, limits, job };
+        let request = Request { v: job.version(), descriptors: purposes, limits, job };
         let packet = request.encode()?;
         Request::decode(&packet)?;
         match channel::send(self.socket(), &packet, &descriptors) {

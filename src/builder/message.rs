@@ -3,12 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the protocol. A builder refuses requests of other versions; unknown fields are ignored.
-pub const VERSION: u32 = 1;
+use super::value;
+
+/// Version of the protocol. A builder refuses requests of newer versions; unknown fields are ignored. A request states
+/// the lowest version that has its job ([`Job::version`]), so that older builders do the jobs that they know.
+pub const VERSION: u32 = 2;
 /// Maximum length of a packet in bytes.
 pub const MAX_PACKET: usize = 64 << 10;
 /// Maximum number of descriptors of a request.
 pub const MAX_DESCRIPTORS: usize = 8;
+/// Maximum number of packages that a build installs before it begins.
+pub const MAX_DEPENDENCIES: usize = 300;
 /// Maximum length in bytes of a URL, a reference, a path and a list of host keys.
 const MAX_TEXT: usize = 16 << 10;
 
@@ -21,7 +26,7 @@ pub enum MessageError {
     /// Not the JSON of a message.
     #[error("invalid message: {0}")]
     Json(#[from] serde_json::Error),
-    /// A request of another protocol version.
+    /// A request of a protocol version that this program does not have.
     #[error("protocol version {0} is not supported; this program has version {VERSION}")]
     Version(u32),
     /// A value that is not allowed.
@@ -45,6 +50,8 @@ pub enum Purpose {
     Result,
     /// A tar file open for reading: the package's directory.
     Source,
+    /// A file open for reading: the packages in [`BuildRPackage::dependencies`], one after the other.
+    Dependencies,
     /// A sealed memory file with a [`Credential`].
     Credential,
     /// A connected stream socket of an SSH agent.
@@ -173,6 +180,23 @@ pub struct BuildRPackage {
     pub library: Option<String>,
     /// Whether to build vignettes.
     pub vignettes: bool,
+    /// Packages that are installed before the build, each after those that it needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<RDependency>,
+}
+
+/// A source package of R that a build needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RDependency {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// The requirements on its version, such as `>= 1.2`: an installed version that meets them is used instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<String>,
 }
 
 /// A request to detect R.
@@ -252,6 +276,20 @@ impl Job {
             }
         }
     }
+
+    /// The lowest version of the protocol that has the job.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        match self {
+            Job::BuildRPackage(job) if !job.dependencies.is_empty() => 2,
+            Job::BuildRPackage(_)
+            | Job::ListReferences(_)
+            | Job::FetchCommit(_)
+            | Job::DetectR(_)
+            | Job::BuildPythonPackage(_)
+            | Job::DetectPython(_) => 1,
+        }
+    }
 }
 
 /// A request: one job.
@@ -279,6 +317,8 @@ pub enum Cause {
     Remote,
     /// The time limit.
     Time,
+    /// The time limit, while other processes used the processors.
+    Processor,
     /// The kernel ended a process because the memory was exhausted.
     Memory,
     /// A limit on sizes or numbers of files.
@@ -296,7 +336,7 @@ impl Cause {
     /// Whether the same job may succeed later.
     #[must_use]
     pub fn is_temporary(self) -> bool {
-        matches!(self, Cause::Remote | Cause::Memory | Cause::Builder)
+        matches!(self, Cause::Remote | Cause::Processor | Cause::Memory | Cause::Builder)
     }
 }
 
@@ -383,10 +423,14 @@ impl Request {
         }
         // First, so that a request with an unknown job is refused for its version.
         let Version { v } = serde_json::from_slice(packet)?;
-        if v != VERSION {
+        if !(1..=VERSION).contains(&v) {
             return Err(MessageError::Version(v));
         }
         let request: Request = serde_json::from_slice(packet)?;
+        let minimum = request.job.version();
+        if v < minimum {
+            return Err(invalid("v", format!("the job needs version {minimum} of the protocol")));
+        }
         request.check()?;
         Ok(request)
     }
@@ -407,16 +451,16 @@ impl Request {
                     return Err(invalid("patterns", "the number of patterns must be 1 to 16"));
                 }
                 for pattern in &job.patterns {
-                    check_reference("patterns", pattern.strip_suffix("/*").unwrap_or(pattern))?;
+                    check("patterns", value::reference(pattern.strip_suffix("/*").unwrap_or(pattern)))?;
                 }
                 &[Purpose::Log, Purpose::Result]
             }
             Job::FetchCommit(job) => {
                 check_remote(&job.remote)?;
-                check_reference("reference", &job.reference)?;
-                check_directory(&job.directory)?;
+                check("reference", value::reference(&job.reference))?;
+                check("directory", value::directory(&job.directory))?;
                 if let Some(commit) = &job.commit {
-                    check_commit(commit)?;
+                    check("commit", value::commit(commit))?;
                 }
                 if job.submodules > 16 {
                     return Err(invalid("submodules", "more than 16 levels"));
@@ -424,12 +468,16 @@ impl Request {
                 &[Purpose::Log, Purpose::Result]
             }
             Job::BuildRPackage(job) => {
-                check_absolute("r", job.r.as_deref())?;
-                check_absolute("library", job.library.as_deref())?;
-                &[Purpose::Log, Purpose::Result, Purpose::Source]
+                check("r", value::absolute(job.r.as_deref()))?;
+                check("library", value::absolute(job.library.as_deref()))?;
+                check_dependencies(&job.dependencies)?;
+                match job.dependencies.as_slice() {
+                    [] => &[Purpose::Log, Purpose::Result, Purpose::Source],
+                    _ => &[Purpose::Log, Purpose::Result, Purpose::Source, Purpose::Dependencies],
+                }
             }
             Job::BuildPythonPackage(job) => {
-                check_absolute("python", job.python.as_deref())?;
+                check("python", value::absolute(job.python.as_deref()))?;
                 let is_version =
                     |text: &String| text.len() <= 200 && text.chars().all(|c| c.is_ascii_graphic());
                 if !job.version.as_ref().is_none_or(is_version) {
@@ -438,11 +486,11 @@ impl Request {
                 &[Purpose::Log, Purpose::Result, Purpose::Source]
             }
             Job::DetectPython(job) => {
-                check_absolute("python", job.python.as_deref())?;
+                check("python", value::absolute(job.python.as_deref()))?;
                 &[Purpose::Log]
             }
             Job::DetectR(job) => {
-                check_absolute("r", job.r.as_deref())?;
+                check("r", value::absolute(job.r.as_deref()))?;
                 &[Purpose::Log]
             }
         };
@@ -491,6 +539,10 @@ fn check_length(packet: &[u8]) -> Result<(), MessageError> {
     if packet.len() > MAX_PACKET { Err(MessageError::Length(packet.len())) } else { Ok(()) }
 }
 
+fn check(field: &'static str, result: Result<(), String>) -> Result<(), MessageError> {
+    result.map_err(|reason| invalid(field, reason))
+}
+
 fn invalid(field: &'static str, reason: impl Into<String>) -> MessageError {
     MessageError::Value { field, reason: reason.into() }
 }
@@ -498,7 +550,7 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> MessageError {
 /// The URL itself is checked by [`crate::builder::url`].
 fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     for path in &remote.local_paths {
-        check_absolute("local_paths", Some(path))?;
+        check("local_paths", value::absolute(Some(path)))?;
     }
     if remote.known_hosts.len() > MAX_TEXT || remote.known_hosts.contains('\0') {
         return Err(invalid("known_hosts", "too long, or a NUL character"));
@@ -514,56 +566,14 @@ fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     Ok(())
 }
 
-/// The rules of `git check-ref-format` that matter for arguments and patterns.
-fn check_reference(field: &'static str, name: &str) -> Result<(), MessageError> {
-    let is_allowed = |c: char| !c.is_control() && !" ~^:?*[\\".contains(c);
-    let is_full_name = name == "HEAD" || name.starts_with("refs/");
-    if !is_full_name
-        || name.len() > 1024
-        || !name.chars().all(is_allowed)
-        || name.contains("..")
-        || name.contains("@{")
-    {
-        return Err(invalid(field, format!("'{}' is not the full name of a reference", name.escape_debug())));
+fn check_dependencies(dependencies: &[RDependency]) -> Result<(), MessageError> {
+    if dependencies.len() > MAX_DEPENDENCIES {
+        return Err(invalid("dependencies", format!("more than {MAX_DEPENDENCIES} packages")));
+    }
+    for RDependency { name, version, requirements, .. } in dependencies {
+        check("dependencies", value::r_package(name, version, requirements))?;
     }
     Ok(())
-}
-
-fn check_commit(text: &str) -> Result<(), MessageError> {
-    let is_hexadecimal = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if is_hexadecimal && (text.len() == 40 || text.len() == 64) {
-        return Ok(());
-    }
-    Err(invalid("commit", "it must have 40 or 64 hexadecimal digits"))
-}
-
-fn check_directory(path: &str) -> Result<(), MessageError> {
-    let is_valid_name = |name: &str| {
-        !name.is_empty()
-            && name != "."
-            && name != ".."
-            && !name.starts_with(['-', '!', '#'])
-            && !name.eq_ignore_ascii_case(".git")
-            && !name.chars().any(|c| c.is_control() || "\\*?[]".contains(c))
-    };
-    if path.is_empty() || (path.len() <= 4096 && path.split('/').all(is_valid_name)) {
-        return Ok(());
-    }
-    Err(invalid("directory", format!("'{}' is not a relative path", path.escape_debug())))
-}
-
-fn check_absolute(field: &'static str, path: Option<&str>) -> Result<(), MessageError> {
-    match path {
-        Some(path)
-            if !path.starts_with('/')
-                || path.len() > 4096
-                || path.chars().any(char::is_control)
-                || path.split('/').any(|name| name == "..") =>
-        {
-            Err(invalid(field, format!("'{}' is not an absolute path", path.escape_debug())))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -583,7 +593,7 @@ mod tests {
         };
         change(&mut job);
         let descriptors = vec![Purpose::Log, Purpose::Result, Purpose::Credential];
-        Request { v: VERSION, descriptors, limits: Limits::default(), job: Job::FetchCommit(job) }
+        Request { v: 1, descriptors, limits: Limits::default(), job: Job::FetchCommit(job) }
     }
 
     #[test]
@@ -611,8 +621,62 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_as_such() {
-        let error = Request::decode(br#"{"v":2,"job":"paint"}"#).unwrap_err();
-        assert!(matches!(error, MessageError::Version(2)), "{error}");
+        for (v, packet) in [(0, r#"{"v":0,"job":"paint"}"#), (3, r#"{"v":3,"job":"paint"}"#)] {
+            let error = Request::decode(packet.as_bytes()).unwrap_err();
+            assert!(matches!(error, MessageError::Version(number) if number == v), "{error}");
+        }
+    }
+
+    fn build(dependencies: Vec<RDependency>) -> Request {
+        let mut descriptors = vec![Purpose::Log, Purpose::Result, Purpose::Source];
+        if !dependencies.is_empty() {
+            descriptors.push(Purpose::Dependencies);
+        }
+        let job = Job::BuildRPackage(BuildRPackage { dependencies, ..BuildRPackage::default() });
+        Request { v: job.version(), descriptors, limits: Limits::default(), job }
+    }
+
+    fn dependency(name: &str, version: &str, requirement: &str) -> RDependency {
+        let requirements = vec![requirement.to_owned()];
+        RDependency { name: name.to_owned(), version: version.to_owned(), size: 1, requirements }
+    }
+
+    #[test]
+    fn only_a_build_with_dependencies_needs_the_second_version() {
+        let old = build(Vec::new());
+        assert_eq!(old.v, 1);
+        let packet = old.encode().unwrap();
+        assert!(
+            !String::from_utf8(packet).unwrap().contains("dependencies"),
+            "older builders know all of it"
+        );
+        let new = build(vec![dependency("knitr", "1.45", ">= 1.20")]);
+        assert_eq!(new.v, 2);
+        assert_eq!(Request::decode(&new.encode().unwrap()).unwrap(), new);
+        let error = Request::decode(&Request { v: 1, ..new.clone() }.encode().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+        let descriptors = vec![Purpose::Log, Purpose::Result, Purpose::Source];
+        assert!(Request::decode(&Request { descriptors, ..new }.encode().unwrap()).is_err());
+    }
+
+    #[test]
+    fn dependencies_are_names_and_versions() {
+        for (name, version, requirement) in [
+            ("../x", "1.0", ">= 1"),
+            ("a/b", "1.0", ">= 1"),
+            ("", "1.0", ">= 1"),
+            ("-l", "1.0", ">= 1"),
+            ("x", "1.0/../..", ">= 1"),
+            ("x", "", ">= 1"),
+            ("x", "1.0", ">=1"),
+            ("x", "1.0", "quit 1"),
+            ("x", "1.0", ">= 1\n"),
+        ] {
+            let packet = build(vec![dependency(name, version, requirement)]).encode().unwrap();
+            assert!(Request::decode(&packet).is_err(), "{name} {version} {requirement}");
+        }
+        let many = vec![dependency("x", "1.0", ">= 1"); MAX_DEPENDENCIES + 1];
+        assert!(Request::decode(&build(many).encode().unwrap()).is_err());
     }
 
     #[test]

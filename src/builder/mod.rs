@@ -8,5 +8,6 @@ pub mod message;
 mod program;
 pub mod sandbox;
 pub mod url;
+mod value;
 
 pub use program::main;

@@ -185,7 +185,7 @@ fn is_overload(error: &JobError) -> bool {
 /// The error of an attempt that failed with this reason.
 fn refusal(failure: &Failure, reason: String) -> JobError {
     match failure.cause {
-        Cause::Time => std::io::Error::new(ErrorKind::TimedOut, reason).into(),
+        Cause::Time | Cause::Processor => std::io::Error::new(ErrorKind::TimedOut, reason).into(),
         _ => JobError::Refused(reason),
     }
 }

@@ -67,7 +67,7 @@ pub struct CreateGitBuilder {
     /// Levels of submodules to fetch
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
     pub recurse_submodules: u32,
-    /// Build the vignettes of an R package; what they need must be in the library Git.RLibrary
+    /// Build the vignettes of an R package, with the packages that they need
     #[arg(long)]
     pub vignettes: bool,
     /// Name of an SSH key or an HTTPS credential

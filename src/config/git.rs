@@ -32,6 +32,10 @@ pub struct Git {
     pub host_keys: HostKeyPolicy,
     /// Library of packages that builds can use.
     pub r_library: Option<PathBuf>,
+    /// Whether builds of R packages install the packages that they need.
+    pub install_dependencies: bool,
+    /// Repository from which they are installed; empty for the one that subscribes to the source.
+    pub r_repository: String,
     /// `Server.PythonVersion`: directory of the Python installation; `None`: detected.
     pub python: Option<PathBuf>,
     /// `Server.RVersion`: directory of the R installation; `None`: detected.
@@ -99,6 +103,8 @@ impl Git {
                 })
             }),
             r_library: reader.optional("Git", "RLibrary", value::path),
+            install_dependencies: reader.value("Git", "InstallDependencies", value::boolean),
+            r_repository: reader.value("Git", "RRepository", text),
             python: reader.optional("Server", "PythonVersion", value::path),
             r: (!r.is_empty()).then(|| r.remove(0)),
         };

@@ -125,7 +125,7 @@ async fn build_app(
         sessions: Sessions::new(&state.db),
         device_logins: DeviceLogins::new(&state.db),
         providers,
-        builds: Builds::new(Arc::clone(&uploads), Arc::clone(&state)),
+        builds: Builds::new(Arc::clone(&uploads), Arc::clone(&repositories), Arc::clone(&state)),
         fetches,
         repositories,
         uploads,

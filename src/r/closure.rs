@@ -255,6 +255,59 @@ impl DependencyIndex {
         highest
     }
 
+    /// Returns the members of a closure in an order in which they can be installed: each after the members without which
+    /// it cannot be installed. Those of a cycle, which cannot be installed, are in any order.
+    #[must_use]
+    pub fn installation_order<'a>(&'a self, closure: &Closure<'a>) -> Vec<Member<'a>> {
+        let positions: HashMap<u32, usize> = closure
+            .members
+            .iter()
+            .enumerate()
+            .filter_map(|(position, member)| Some((*self.numbers.get(member.name)?, position)))
+            .collect();
+        let needed_by = |position: usize| -> Vec<usize> {
+            let number = self.numbers.get(closure.members[position].name);
+            let package = number.and_then(|number| self.package(*number));
+            let edges = package.map(|package| &*package.edges).unwrap_or_default().iter();
+            let strong = edges.filter(|edge| Kinds::STRONG.contains(edge.kind));
+            strong.filter_map(|edge| positions.get(&edge.dependency).copied()).rev().collect()
+        };
+        let (mut order, mut visited) = (Vec::new(), vec![false; closure.members.len()]);
+        // A chain of dependencies may be longer than the stack permits.
+        let mut pending: Vec<(usize, Vec<usize>)> = Vec::new();
+        for root in 0..closure.members.len() {
+            if !std::mem::replace(&mut visited[root], true) {
+                pending.push((root, needed_by(root)));
+            }
+            while let Some((position, remaining)) = pending.last_mut() {
+                match remaining.pop() {
+                    Some(next) if std::mem::replace(&mut visited[next], true) => {}
+                    Some(next) => pending.push((next, needed_by(next))),
+                    None => {
+                        order.push(closure.members[*position]);
+                        pending.pop();
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// Returns the requirements that the members of a closure have on packages without which they cannot be installed.
+    pub fn strong_requirements<'a>(
+        &'a self,
+        closure: &Closure<'a>,
+    ) -> impl Iterator<Item = (&'a str, Requirement<'a>)> {
+        let numbers = closure.members.iter().filter_map(|member| self.numbers.get(member.name));
+        let packages = numbers.filter_map(|number| self.package(*number)).collect::<Vec<_>>().into_iter();
+        let edges = packages.flat_map(|package| package.edges.iter());
+        let strong = edges.filter(|edge| Kinds::STRONG.contains(edge.kind));
+        strong.filter_map(|edge| {
+            let requirement = self.requirement_at(edge.requirement?);
+            Some((&*self.names[edge.dependency as usize], requirement))
+        })
+    }
+
     fn package(&self, number: u32) -> Option<&Package> {
         self.packages.get(number as usize)?.as_ref()
     }
@@ -357,6 +410,35 @@ mod tests {
             (names(&closure), closure.unknown_roots),
             (vec![], vec!["base".to_owned(), "zz".to_owned()])
         );
+    }
+
+    #[test]
+    fn packages_are_installed_after_those_that_they_need() {
+        let index = index(
+            "Package: a1\nImports: b2, c3 (>= 2.0)\nSuggests: z9\n\nPackage: b2\nDepends: d4\n\n\
+             Package: c3\nLinkingTo: b2 (> 1)\n\nPackage: d4\nSuggests: a1\n\n\
+             Package: x1\nImports: y2\n\nPackage: y2\nImports: x1\n\nPackage: z9",
+        );
+        let order = |roots: &[Root<'_>]| {
+            let closure = index.closure(roots, Kinds::STRONG);
+            index.installation_order(&closure).iter().map(|member| member.name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(order(&[root("a1", Kinds::STRONG)]), ["d4", "b2", "c3", "a1"]);
+        assert_eq!(order(&[root("x1", Kinds::STRONG), root("z9", Kinds::STRONG)]), ["y2", "x1", "z9"]);
+        let closure = index.closure(&[root("a1", Kinds::STRONG)], Kinds::STRONG);
+        let requirements = index.strong_requirements(&closure);
+        let requirements: Vec<_> =
+            requirements.map(|(name, r)| format!("{name} {} {}", r.operator.as_str(), r.version)).collect();
+        assert_eq!(requirements, ["c3 >= 2.0", "b2 > 1"]);
+    }
+
+    #[test]
+    fn a_chain_longer_than_a_stack_is_ordered() {
+        let text: Vec<String> = (0..200_000).map(|n| format!("Package: p{n}\nImports: p{}", n + 1)).collect();
+        let index = index(&text.join("\n\n"));
+        let closure = index.closure(&[root("p0", Kinds::STRONG)], Kinds::STRONG);
+        let order = index.installation_order(&closure);
+        assert_eq!((order.len(), order[0].name), (200_000, "p199999"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod bundle_files;
 pub mod bundles;
 pub mod compressed;
 pub mod dependency_graph;
+pub mod dependency_index;
 pub mod difference;
 pub mod digests;
 pub mod document;

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ring::hmac;
 
@@ -231,6 +233,64 @@ fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
     assert!(output.status.success() && output.stdout.starts_with(b"Nothing new: "), "{output:?}");
     wait_for("the newer commit is published", || listed(&server).filter(|version| version == "1.2"));
     assert!(builds(&server).iter().all(|build| build["commit"] != older), "{:?}", builds(&server));
+}
+
+/// A server that answers every request with status 429 and a pause of an hour; returns its address and the number of
+/// requests.
+fn pausing_server() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/x", listener.local_addr().unwrap());
+    let count = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+                    break;
+                }
+                if let Some(number) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = number.trim().parse().unwrap_or(0);
+                }
+            }
+            let _ = reader.read_exact(&mut vec![0; length]);
+            let head = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close";
+            let _ = (&client).write_all(format!("{head}\r\n\r\n").as_bytes());
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn a_webhook_does_not_poll_during_the_pause_that_a_git_server_requests() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "", "");
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    let secret = server.dir().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let line =
+        format!("create git-builder --source=dev --url={url} --webhook-secret-path={}", secret.display());
+    server.rspm_stdout(&line);
+    let id = server.json("list git-builders")[0]["id"].as_i64().unwrap();
+    let (address, requests) = pausing_server();
+    server.rspm_stdout(&format!("edit git-builder --source=dev --name=tested --new-url={address}"));
+    // The edited builder is due.
+    wait_for("the poll of the schedule", || {
+        let error = server.json("list git-builders")[0]["error"].as_str().unwrap_or_default().to_owned();
+        error.contains("the next request is allowed after 3600 seconds").then_some(())
+    });
+    let before = requests.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(webhook(&server, id, &[("X-Gitlab-Token", SECRET)], ""), 202);
+    }
+    // The command of an administrator is sent anyway, and after the webhooks.
+    let refused = server.rspm("run git-builder --source=dev --name=tested");
+    assert!(refused.code == 1 && refused.err.contains("3600 seconds"), "{}", refused.err);
+    assert_eq!(requests.load(Ordering::SeqCst), before + 1);
 }
 
 #[test]

@@ -72,3 +72,23 @@ fn new_tags_are_built_and_moved_ones_are_not() {
     assert_eq!(replaced.code, 0, "{}", replaced.err);
     assert_ne!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
 }
+
+#[test]
+fn a_second_tag_of_a_commit_is_reported_as_such() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    repository.git(&["tag", "v1.0"]);
+    let url = repository.url();
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --build-trigger=tags"));
+    let bytes = server.get("/dev/latest/src/contrib/tested_1.0.tar.gz").body;
+    repository.git(&["tag", "release-1.0"]);
+    let run = server.rspm("run git-builder --source=dev --name=tested");
+    assert_eq!(run.code, 1, "{}", run.out);
+    for part in [
+        "tested 1.0 is in the source already, built from the same commit for the tag 'v1.0'",
+        "--tag=release-1.0",
+    ] {
+        assert!(run.err.contains(part), "{part}: {}", run.err);
+    }
+    assert_eq!(server.get("/dev/latest/src/contrib/tested_1.0.tar.gz").body, bytes);
+}

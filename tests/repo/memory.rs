@@ -76,7 +76,11 @@ async fn serve(backend: &Backend) -> String {
         sessions: rstudio_pm::auth::Sessions::new(&state.db),
         device_logins: rstudio_pm::auth::DeviceLogins::new(&state.db),
         providers: rstudio_pm::auth::provider::Providers::new(&state.config.load().proxy).expect("no proxy"),
-        builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
+        builds: rstudio_pm::build::Builds::new(
+            backend.uploads.clone(),
+            backend.repositories.clone(),
+            Arc::clone(&state),
+        ),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),

@@ -44,7 +44,8 @@ impl LocalListings {
 }
 
 /// Returns a digest of the files of a repository that contain references, and of `definition`; `None` if they cannot be
-/// read, or the repository is not an ordinary one.
+/// read, or the repository is not an ordinary one: its configuration may include files elsewhere, which decide, for
+/// example, which references are hidden.
 pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     let inner = repository.join(".git");
     let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
@@ -62,11 +63,25 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     if !reader.file(&directory.join("HEAD"))? {
         return None;
     }
-    for name in ["config", "packed-refs", "reftable/tables.list"] {
+    // With `extensions.worktreeConfig` git reads the second one, too.
+    for name in ["config", "config.worktree"] {
+        let text = reader.read(&directory.join(name))?.unwrap_or_default();
+        if includes_files(&text) {
+            return None;
+        }
+    }
+    for name in ["packed-refs", "reftable/tables.list"] {
         reader.file(&directory.join(name))?;
     }
     reader.walk(&references, 0)?;
     Some(reader.context.finish().as_ref().to_vec())
+}
+
+/// Whether a configuration of git may have a section `include` or `includeIf`; a comment or a value counts too.
+fn includes_files(config: &[u8]) -> bool {
+    config.split(|byte| *byte == b'[').any(|section| {
+        section.trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"include"))
+    })
 }
 
 fn add(context: &mut Context, bytes: &[u8]) {
@@ -86,6 +101,11 @@ struct Reader {
 impl Reader {
     /// Adds a file; returns whether it exists, and `None` if it cannot be read, is not a regular file or too large.
     fn file(&mut self, path: &Path) -> Option<bool> {
+        Some(self.read(path)?.is_some())
+    }
+
+    /// Adds a file; returns its content if it exists, and `None` as [`Reader::file`].
+    fn read(&mut self, path: &Path) -> Option<Option<Vec<u8>>> {
         // Another user may write to the repository: no link is followed, and no pipe blocks.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).ok()?;
@@ -93,7 +113,7 @@ impl Reader {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.context.update(b"-");
-                return Some(false);
+                return Some(None);
             }
             Err(_) => return None,
         };
@@ -107,7 +127,7 @@ impl Reader {
             return None;
         }
         add(&mut self.context, &bytes);
-        Some(true)
+        Some(Some(bytes))
     }
 
     /// Adds the files below a directory, in the order of their names.
@@ -167,6 +187,7 @@ mod tests {
             ("packed-refs", "cc refs/tags/v1\n"),
             ("refs/heads/new", "dd\n"),
             ("config", "[uploadpack]\n"),
+            ("config.worktree", "[uploadpack]\n"),
         ] {
             write(name, text);
             digests.push(digest(path, "x").unwrap());
@@ -182,7 +203,7 @@ mod tests {
     #[test]
     fn a_repository_with_links_pipes_or_large_files_is_left_to_git() {
         type Change = fn(&Path);
-        let changes: [Change; 7] = [
+        let changes: [Change; 9] = [
             |path| fs::remove_file(path.join("HEAD")).unwrap(),
             |path| std::os::unix::fs::symlink("/etc/passwd", path.join("packed-refs")).unwrap(),
             |path| std::os::unix::fs::symlink("/etc", path.join("refs/tags")).unwrap(),
@@ -202,6 +223,8 @@ mod tests {
                 assert!(pipe.unwrap().success());
             },
             |path| fs::write(path.join("commondir"), "..").unwrap(),
+            |path| fs::write(path.join("config"), "[core]\nbare = true\n[ Include]\npath = ../x\n").unwrap(),
+            |path| fs::write(path.join("config.worktree"), "[includeIf \"gitdir:/\"]path=/x\n").unwrap(),
         ];
         for change in changes {
             let directory = repository();

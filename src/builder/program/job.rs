@@ -1,18 +1,19 @@
 //! A running job: its connection, log and deadline, and the commands that it runs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::descendants;
 use super::memory::OomKills;
+use super::starvation::Starvation;
 use super::workspace::Workspace;
 use crate::builder::channel;
 use crate::builder::message::{Cause, Event, Failure, Limits};
@@ -49,6 +50,7 @@ pub(super) struct Job {
     log: File,
     deadline: Instant,
     has_leftovers: Cell<bool>,
+    starvation: RefCell<Starvation>,
 }
 
 impl Job {
@@ -59,7 +61,8 @@ impl Job {
         workspace: Workspace,
         deadline: Instant,
     ) -> Job {
-        Job { limits, workspace, connection, log, deadline, has_leftovers: Cell::new(false) }
+        let (has_leftovers, starvation) = (Cell::new(false), RefCell::new(Starvation::begin()));
+        Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
     }
 
     /// Sends an event. An error means that the connection is closed.
@@ -154,7 +157,18 @@ impl Job {
                 PollFd::new(&self.connection, PollFlags::IN),
                 PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),
             ];
-            channel::wait(&mut poll_fds, self.deadline)?;
+            loop {
+                let sample_at = (Instant::now() + SAMPLE_INTERVAL).min(self.deadline);
+                match channel::wait(&mut poll_fds, sample_at) {
+                    Err(error) if error.kind() == ErrorKind::TimedOut => {
+                        self.starvation.borrow_mut().sample();
+                        if Instant::now() >= self.deadline {
+                            return Err(error);
+                        }
+                    }
+                    result => break result?,
+                }
+            }
             // Anything on the connection is its end: the server sends nothing after the request.
             Ok::<_, std::io::Error>(poll_fds[0].revents().is_empty())
         })();
@@ -172,6 +186,13 @@ impl Job {
             Ok(false) => Err(Stop::Disconnected),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 let reason = format!("the time limit of {} seconds was reached", self.limits.seconds);
+                if self.starvation.borrow().is_most_of(Duration::from_secs(self.limits.seconds)) {
+                    let reason = format!(
+                        "{reason} while other processes used the processors: builds run only on processors that are \
+                         otherwise idle"
+                    );
+                    return Err(Failure::new(Cause::Processor, reason).into());
+                }
                 Err(Failure::new(Cause::Time, reason).into())
             }
             Err(error) => Err(io_failure("could not wait for a command")(error)),
@@ -209,6 +230,8 @@ impl Job {
     }
 }
 
+/// Interval between two samples of the times of processes.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum length of a line passed to `handle_line` of [`Job::lines`]; longer ones are passed in pieces.
 const MAX_LINE: u64 = 64 << 10;
 

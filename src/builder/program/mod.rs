@@ -8,6 +8,7 @@ mod fetch;
 mod job;
 mod memory;
 mod result_file;
+mod starvation;
 mod workspace;
 
 use std::collections::BTreeMap;

@@ -47,6 +47,11 @@ impl Workspace {
         self.root.join("result")
     }
 
+    /// The library of packages that a build installs.
+    pub(super) fn library(&self) -> PathBuf {
+        self.root.join("library")
+    }
+
     /// Whether less than one percent of the file system is free.
     pub(super) fn is_full(&self) -> bool {
         statvfs(&self.root).is_ok_and(|fs| fs.f_bavail < fs.f_blocks / 100)

@@ -31,4 +31,8 @@ pub(super) const PROPERTIES: &[Property] = &[
       "What happens when a builder is created for an SSH host whose key is not known: it is accepted, recorded with the credential and shown (`accept-new`), or refused (`strict`). A key that differs from the recorded one is always refused."),
     p("RLibrary", Path, "",
       "Library of R packages that builds can use."),
+    p("InstallDependencies", Boolean, "true",
+      "Whether builds of R packages install the packages that they need from a repository of the server."),
+    p("RRepository", Text, "",
+      "Repository from which these packages are installed; if unset, the one that subscribes to the source of the build."),
 ];

@@ -2,7 +2,7 @@
 
 use super::call::{AdminResult, Call, ok, version};
 use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
-use crate::build::log::{self, LastBuild};
+use crate::build::log;
 use crate::build::poll;
 use crate::db::git_build::BuildState;
 use crate::http::app::App;
@@ -49,15 +49,15 @@ async fn failed_build(app: &App, repo: &str, package: &str) -> Result<Option<Dec
     };
     let last = log::last_build(&app.builds, &sources, package, None).await?;
     let failed = last.filter(|last| last.build.state == BuildState::Failed);
-    Ok(failed.map(|LastBuild { build, lines }| Decision {
+    Ok(failed.map(|last| Decision {
         topic: Topic::Build,
-        subject: match build.tag.as_str() {
-            "" => format!("commit {}", poll::short(&build.commit)),
+        subject: match last.build.tag.as_str() {
+            "" => format!("commit {}", poll::short(&last.build.commit)),
             tag => format!("tag {tag}"),
         },
-        state: format!("failed: {}", build.reason),
+        state: format!("failed: {}", last.build.reason),
         selected: false,
-        rule: lines,
+        rule: last.lines(),
     }))
 }
 

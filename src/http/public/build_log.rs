@@ -5,7 +5,7 @@
 use http::{Response, StatusCode};
 
 use crate::api::git::GitBuildSummary;
-use crate::build::log::{self, LastBuild};
+use crate::build::log::{self, PublicResult};
 use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -34,10 +34,11 @@ pub(super) async fn of_git_build(
 ) -> Result<Option<Response<Body>>, Failure> {
     let version = query.get("version").map(str::trim).filter(|text| !text.is_empty());
     let sources = repo.sources();
-    let Some(LastBuild { build, lines }) = log::last_build(&app.builds, &sources, package, version).await?
-    else {
+    let Some(last) = log::last_build(&app.builds, &sources, package, version).await? else {
         return Ok(None);
     };
+    // SECURITY: open to all clients that may read the repository.
+    let (PublicResult { reason, lines }, build) = (last.public(), last.build);
     let body = GitBuildSummary {
         name: package.to_owned(),
         version: build.version,
@@ -45,7 +46,7 @@ pub(super) async fn of_git_build(
         commit: build.commit,
         tag: build.tag,
         ended_at: build.ended_at.map(|at| at.to_string()),
-        reason: build.reason,
+        reason,
         log: lines,
     };
     Ok(Some(response::json(StatusCode::OK, &body)))

@@ -48,7 +48,7 @@ impl R {
         let mut command = job.workspace.command(&self.program);
         command
             .env("LANG", "C.UTF-8")
-            .env("R_LIBS_USER", job.workspace.root().join("library"))
+            .env("R_LIBS_USER", job.workspace.library())
             .env("R_PROFILE_USER", "/dev/null")
             .env("R_ENVIRON_USER", "/dev/null");
         command

@@ -1,5 +1,6 @@
 //! The role `build`: runs code of the repository, without a network and without credentials.
 
+mod dependencies;
 mod find_r;
 mod package_file;
 mod python;
@@ -36,16 +37,24 @@ pub(super) fn build_r_package(
         let reason = "the directory has no file DESCRIPTION: it is not an R package";
         return Err(Failure::new(Cause::Content, reason).into());
     }
+    let uninstalled = match descriptors.remove(&Purpose::Dependencies) {
+        Some(packages) => dependencies::install(job, &r, request, packages.into())?,
+        None => Vec::new(),
+    };
     job.phase("R CMD build")?;
-    let mut command = r.command(job);
+    let mut command = dependencies::command(job, &r, request);
     command.args(["CMD", "build", "--no-manual"]);
     if !request.vignettes {
         command.arg("--no-build-vignettes");
     }
-    if let Some(library) = &request.library {
-        command.env("R_LIBS_SITE", library);
+    match job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result())) {
+        Err(Stop::Failed(Failure { cause: Cause::Command, reason })) if !uninstalled.is_empty() => {
+            let reason =
+                format!("{reason}; packages that could not be installed: {}", uninstalled.join(", "));
+            return Err(Failure::new(Cause::Command, reason).into());
+        }
+        result => result?,
     }
-    job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result()))?;
     // Remaining processes could have changed the result at any time.
     if job.has_leftovers() {
         let reason = "R CMD build left processes behind, which were ended: a build must end what it starts";

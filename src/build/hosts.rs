@@ -1,0 +1,85 @@
+//! The hosts of git servers: the pauses that they requested, and the turns of webhooks, whose polls of one host follow one
+//! after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::builder::url::GitUrl;
+use crate::db::git_builder::GitBuilder;
+use crate::model::time::{Timestamp, microseconds};
+
+/// Pauses and turns, by host.
+#[derive(Default)]
+pub(super) struct Hosts {
+    /// The ends of pauses.
+    pauses: Mutex<HashMap<String, Timestamp>>,
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Returns the host of a builder's repository, or the path of a local one.
+pub(super) fn name(builder: &GitBuilder) -> String {
+    GitUrl::parse(&builder.url).map_or_else(
+        |_| builder.url.clone(),
+        |url| match url.host.as_str() {
+            "" => url.path,
+            host => host.to_owned(),
+        },
+    )
+}
+
+impl Hosts {
+    /// Records that a host requested a pause.
+    pub(super) fn pause(&self, host: String, pause: Duration, now: Timestamp) {
+        let mut pauses = self.pauses.lock();
+        pauses.retain(|_, until| *until > now);
+        pauses.insert(host, Timestamp(now.0.saturating_add(microseconds(pause))));
+    }
+
+    /// Returns the rest of the pause of a host.
+    pub(super) fn remaining_pause(&self, host: &str, now: Timestamp) -> Duration {
+        let until = self.pauses.lock().get(host).copied().unwrap_or(now);
+        Duration::from_micros(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0))
+    }
+
+    /// Returns the lock that a webhook holds while it polls the host.
+    pub(super) fn turn(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(host.to_owned()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_applies_to_its_host_until_its_end() {
+        let hosts = Hosts::default();
+        let at = |seconds: i64| Timestamp(seconds * 1_000_000);
+        hosts.pause("a.example".to_owned(), Duration::from_secs(60), at(100));
+        assert_eq!(hosts.remaining_pause("a.example", at(130)), Duration::from_secs(30));
+        assert_eq!(hosts.remaining_pause("a.example", at(160)), Duration::ZERO);
+        assert_eq!(hosts.remaining_pause("a.example", at(200)), Duration::ZERO);
+        assert_eq!(hosts.remaining_pause("b.example", at(130)), Duration::ZERO);
+        hosts.pause("b.example".to_owned(), Duration::from_secs(1), at(200));
+        assert_eq!(hosts.pauses.lock().len(), 1, "ended pauses are removed");
+    }
+
+    #[test]
+    fn one_webhook_polls_a_host_and_others_poll_other_hosts() {
+        let hosts = Hosts::default();
+        let first = hosts.turn("a.example");
+        let held = first.try_lock().unwrap();
+        assert!(hosts.turn("a.example").try_lock().is_err());
+        assert!(hosts.turn("b.example").try_lock().is_ok());
+        drop(held);
+        assert!(hosts.turn("a.example").try_lock().is_ok());
+        drop(first);
+        hosts.turn("c.example");
+        assert_eq!(hosts.turns.lock().len(), 1, "unused locks are removed");
+    }
+}

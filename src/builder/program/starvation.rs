@@ -1,0 +1,140 @@
+//! The time during which the processes of a job got no processor: builds run only on processors that are otherwise idle.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Maximum number of processes that are read.
+const MAX_PROCESSES: usize = 4096;
+
+/// Times of a process: on a processor, and waiting for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Times {
+    running: Duration,
+    waiting: Duration,
+}
+
+/// The measurement, in samples.
+pub(super) struct Starvation {
+    times: HashMap<u32, Times>,
+    last: Instant,
+    total: Duration,
+}
+
+impl Starvation {
+    /// Begins the measurement.
+    pub(super) fn begin() -> Starvation {
+        Starvation { times: HashMap::new(), last: Instant::now(), total: Duration::ZERO }
+    }
+
+    /// Adds the time since the last sample if the processes got hardly a processor in it.
+    pub(super) fn sample(&mut self) {
+        let times = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?))).collect();
+        let now = Instant::now();
+        self.add(times, now - self.last);
+        self.last = now;
+    }
+
+    /// The processes got hardly a processor if one of them waited for most of the time, and all together ran for less
+    /// than half of it: a job that has more processes than there are processors is not starved.
+    fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
+        let (mut longest_wait, mut running) = (Duration::ZERO, Duration::ZERO);
+        for (pid, now) in &times {
+            // The number of an ended process may be that of a new one.
+            let before = self.times.get(pid).copied().filter(|before| before.running <= now.running);
+            let before = before.unwrap_or_default();
+            longest_wait = longest_wait.max(now.waiting.saturating_sub(before.waiting));
+            running += now.running.saturating_sub(before.running);
+        }
+        if longest_wait > elapsed / 2 && running < elapsed / 2 {
+            self.total += elapsed;
+        }
+        self.times = times;
+    }
+
+    /// Whether the processes got hardly a processor for most of this time.
+    pub(super) fn is_most_of(&self, duration: Duration) -> bool {
+        self.total > duration / 2
+    }
+}
+
+/// The descendants of this process.
+fn descendants() -> Vec<u32> {
+    let mut found = children("self");
+    let mut position = 0;
+    while position < found.len() && found.len() < MAX_PROCESSES {
+        let more = children(&found[position].to_string());
+        found.extend(more);
+        position += 1;
+    }
+    found
+}
+
+fn children(process: &str) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// Reads the times of a process; `None` if it has ended, or the kernel does not measure them.
+fn times(pid: u32) -> Option<Times> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?)
+}
+
+/// Parses the times in nanoseconds, followed by a number of time slices.
+fn parse(text: &str) -> Option<Times> {
+    let mut numbers =
+        text.split_ascii_whitespace().map(|number| number.parse().ok().map(Duration::from_nanos));
+    Some(Times { running: numbers.next()??, waiting: numbers.next()?? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The starved seconds of samples of ten seconds: numbers of processes with the seconds that they ran and waited
+    /// until then.
+    fn starved(samples: &[&[(u32, u64, u64)]]) -> u64 {
+        let mut starvation = Starvation::begin();
+        for sample in samples {
+            let seconds = Duration::from_secs;
+            let times = sample
+                .iter()
+                .map(|(pid, running, waiting)| {
+                    (*pid, Times { running: seconds(*running), waiting: seconds(*waiting) })
+                })
+                .collect();
+            starvation.add(times, seconds(10));
+        }
+        starvation.total.as_secs()
+    }
+
+    #[test]
+    fn only_waiting_without_a_processor_counts() {
+        assert_eq!(starved(&[&[(1, 0, 9)], &[(1, 1, 18)]]), 20, "it waits");
+        assert_eq!(starved(&[&[(1, 0, 9)], &[(1, 9, 9)]]), 10, "and runs afterwards");
+        assert_eq!(starved(&[&[(1, 0, 0)], &[(1, 0, 0)]]), 0, "it sleeps");
+        assert_eq!(starved(&[&[(1, 0, 0), (2, 0, 9)], &[(1, 0, 0), (3, 0, 9)]]), 20, "one of them waits");
+        assert_eq!(starved(&[&[(1, 4, 6), (2, 4, 6), (3, 4, 6)]]), 0, "they wait for each other");
+        assert_eq!(starved(&[&[(1, 9, 9)], &[(1, 0, 8)]]), 10, "another process with the same number");
+    }
+
+    #[test]
+    fn most_of_the_time_is_more_than_half() {
+        let starvation = Starvation { total: Duration::from_secs(6), ..Starvation::begin() };
+        assert!(starvation.is_most_of(Duration::from_secs(11)));
+        assert!(!starvation.is_most_of(Duration::from_secs(12)));
+    }
+
+    #[test]
+    fn the_kernel_measures_times() {
+        assert_eq!(parse("1000000000 2000000000 7\n").map(|times| times.waiting.as_secs()), Some(2));
+        assert_eq!(parse("x"), None);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let is_found = descendants().contains(&child.id()) && times(child.id()).is_some();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_found);
+    }
+}

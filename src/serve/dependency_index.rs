@@ -1,0 +1,46 @@
+//! The listed source packages of a point with their dependencies, from which closures are computed.
+
+use std::collections::HashSet;
+
+use tokio::sync::Semaphore;
+
+use super::allowed::View;
+use super::{RepoError, Repositories};
+use crate::model::point::Point;
+use crate::r::closure::DependencyIndex;
+use crate::r::description::Description;
+use crate::storage::StorageError;
+
+/// Limits the indexes that are read concurrently: the records of all of CRAN take tens of megabytes.
+static READS: Semaphore = Semaphore::const_new(1);
+
+/// Reads the packages that a point lists; of several trees, the first one that lists a name counts.
+///
+/// # Errors
+/// Database errors.
+pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<DependencyIndex, RepoError> {
+    let _permit = READS.acquire().await.ok();
+    let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());
+    for view in View::of(&repositories.state, point) {
+        let rows = repositories.state.db.read(move |c| Ok((view.listed(c)?, view.hidden_names(c)?))).await?;
+        let added = tokio::task::spawn_blocking(move || {
+            let (records, hidden_names) = rows;
+            for record in records.into_iter().filter(|record| record.path.is_empty()) {
+                if names.contains(&record.name) {
+                    continue;
+                }
+                if let Ok(description) = Description::from_bytes(&record.stanza)
+                    && let Some(version) = description.version()
+                {
+                    index.insert(&record.name, version, &description);
+                }
+                names.insert(record.name);
+            }
+            names.extend(hidden_names);
+            (index, names)
+        });
+        (index, names) =
+            added.await.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))?;
+    }
+    Ok(index)
+}

@@ -192,6 +192,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0024_job_run.sqlite.sql"),
         postgres: include_str!("migrations/0024_job_run.postgres.sql"),
     },
+    Migration {
+        number: 25,
+        name: "name_guard",
+        expand_only: true,
+        sqlite: include_str!("migrations/0025_name_guard.sqlite.sql"),
+        postgres: include_str!("migrations/0025_name_guard.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -8,6 +8,7 @@ pub mod add_binary;
 pub mod block_rule;
 mod durability;
 pub mod metadata;
+pub mod name_guard;
 pub mod package;
 mod plan;
 mod prepare;

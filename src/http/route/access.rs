@@ -222,6 +222,11 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::EditBlockRule(_)
         | DataRoute::DeleteBlockRules
         | DataRoute::TestBlockRules
+        | DataRoute::NameGuards
+        | DataRoute::CreateNameGuard
+        | DataRoute::EditNameGuard(_)
+        | DataRoute::DeleteNameGuard(_)
+        | DataRoute::AuditNames
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken

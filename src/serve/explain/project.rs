@@ -42,7 +42,7 @@ pub(super) async fn explain_project(
         package.parse().map_err(|error: BadName| RepoError::Invalid(error.to_string()))?;
     let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
     decisions.push(sentences::snapshot(*snapshot, &point));
-    let (trees, name) = (point.trees.clone(), project.clone());
+    let (trees, name) = (View::of(&repositories.state, &point), project.clone());
     let owner = repositories.state.db.read(move |c| owner::owner(c, &trees, &name)).await?;
     let index = owner.map(|owned| owned.tree).filter(owner::is_index);
     let page = match index {
@@ -61,7 +61,7 @@ pub(super) async fn explain_project(
                 blocked = allowed::python::take_blocked(tree, &mut files);
             }
             if tree.base.is_some() {
-                is_known = owner::owner(c, &[tree.tree()], &name)?.is_some();
+                is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
             }
             by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, blocked });
         }

@@ -107,6 +107,7 @@ pub(super) async fn explain_release(
         folder => format!("{folder}/{}", life.file_name),
     };
     let located = match file::locate(repositories, &point, package, &life.version, &name, archived).await {
+        Err(RepoError::Guarded(guarded)) => return Ok(Err(format!("403: {guarded}"))),
         Err(RepoError::Blocked(blocked)) => return Ok(Err(format!("403: {blocked}"))),
         located => located?,
     };

@@ -69,8 +69,8 @@ impl BlockedRelease {
 /// A name that only one source may provide, and that the repository does not have from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the name '{package}' is guarded here by {reason}: only one source may provide it, and this repository does not have it \
-     from there; no package of this name from another source is served"
+    "the name '{package}' is guarded here by {reason}: only one source may provide it, and the requested package is not from \
+     there"
 )]
 pub struct GuardedName {
     /// The package.

@@ -67,7 +67,8 @@ pub async fn locate(
             let Some(row) = row else {
                 let id = db::package::by_name(c, tree.source, &name)?;
                 let presence = id.map_or(Ok(None), |id| tree.presence(c, (id, &name)))?;
-                return Ok(presence.map(|_| None));
+                let is_hidden = trees.iter().any(|tree| tree.hides(&name));
+                return Ok(presence.filter(|_| !is_hidden).map(|_| None));
             };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
             Ok(Some(Some((tree.tree(), row, blocked))))

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{RepoError, Repositories, python};
+use super::{RepoError, Repositories, name_guards, python};
 use crate::catalog::resolve::{self, Period};
 use crate::catalog::{Catalog, Repository, Tree};
 use crate::db;
 use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;

@@ -2,16 +2,18 @@
 //! version that installers prefer.
 
 use super::sentences::{self, format_time};
+use super::sources::hiding_guard;
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
+use crate::model::language::Language;
 use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
 use crate::python::version::Version;
 use crate::serve::allowed::{self, View};
 use crate::serve::python::{curated, names, owner};
-use crate::serve::{BlockedRelease, RepoError, Repositories, point, vulnerabilities};
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, point, vulnerabilities};
 
 /// Maximum number of blocked files that are explained.
 const MAX_BLOCKED: usize = 12;
@@ -72,7 +74,10 @@ pub(super) async fn explain_project(
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
+        let guard =
+            hiding_guard(&repositories.state, Language::Python, project.as_str(), entry.tree.source);
         let rule = match (is_owner, entry.is_known) {
+            (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",
             (false, true) => "an earlier source owns the name: files of two sources are never on one page",
             (false, false) => "",
@@ -91,6 +96,11 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
+        if let Some(guarded) =
+            name_guards::guarded(&repositories.state, Language::Python, project.as_str())
+        {
+            return no_file(format!("403: {guarded}"));
+        }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
     };
     decisions.extend(blocked.iter().take(MAX_BLOCKED).map(blocked_decision));

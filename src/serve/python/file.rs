@@ -262,6 +262,7 @@ pub async fn locate(
     let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
     let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, file);
     let query = repositories.state.db.read(move |c| {
+        let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
             // A curated source offers only what its definition allows at the point, a promoted repository what it lists.
@@ -276,6 +277,7 @@ pub async fn locate(
             }
             let Ok(project) = found.project.parse::<NormalName>() else { continue };
             if view.hides(project.as_str()) {
+                is_hidden = true;
                 continue;
             }
             let owner = match owner::owner(c, &views, &project)? {
@@ -291,7 +293,7 @@ pub async fn locate(
             }
         }
         for (project, guarded) in &guarded {
-            if owner::owner(c, &views, project)?.is_none() {
+            if is_hidden || owner::owner(c, &views, project)?.is_none() {
                 return Ok(Err(Some(guarded.clone())));
             }
         }

@@ -19,6 +19,7 @@ pub mod job;
 pub mod license;
 pub mod log;
 pub mod metadata;
+pub mod name_guard;
 pub mod package;
 pub mod promotion;
 pub mod public;

@@ -131,6 +131,9 @@ pub struct AddedPackages {
     pub transaction: Option<i64>,
     /// One row per upload.
     pub packages: Vec<AddedPackage>,
+    /// Names that a mirror has too, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// `POST /sources/{name}/packages/remove`.

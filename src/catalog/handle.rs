@@ -1,5 +1,6 @@
 //! Shared handle of the newest catalog: read at start and again after each publish.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,12 +10,13 @@ use tokio::sync::watch;
 
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
-use super::{BlockRules, Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
+use super::{BlockRules, Catalog, Guards, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
+use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::{Criteria, Rule};
+use crate::policy::{Criteria, NameGuard, NameGuards, NamePattern, Rule};
 use crate::r::bioconductor::config::Config;
 
 /// Pauses between attempts to read the catalog after a publish.
@@ -194,6 +196,7 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous)?,
         rules: block_rules(c, previous)?,
+        guards: name_guards(c, previous)?,
     }))
 }
 
@@ -298,6 +301,37 @@ fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, 
     }
     let has_age = rules.iter().any(|rule: &Arc<Rule>| rule.criteria.min_age.is_some());
     Ok(Arc::new(BlockRules { revision, rules, has_age }))
+}
+
+/// Reads the name guards, unless they did not change.
+fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbError> {
+    let revision = db::name_guard::revision(c)?;
+    if previous.clock_at.is_some() && previous.guards.revision == revision {
+        return Ok(Arc::clone(&previous.guards));
+    }
+    let overlaps: HashSet<(String, String)> =
+        db::name_guard::overlaps(c)?.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
+    let mut guards = Vec::new();
+    for row in db::name_guard::list(c)?.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
+        let language = Language::ALL.into_iter().find(|language| language.as_str() == row.language);
+        let Some(language) = language else { continue };
+        // Names of packages were validated when they were added; a guard of one is exact whatever characters it has.
+        let pattern = match row.pattern.strip_suffix('*') {
+            Some(prefix) if !row.automatic => NamePattern::Prefix(prefix.to_owned()),
+            _ => NamePattern::Exact(row.pattern.clone()),
+        };
+        guards.push(Arc::new(NameGuard {
+            id: row.id,
+            language,
+            pattern,
+            source: row.source,
+            is_automatic: row.automatic,
+            has_overlap: overlaps.contains(&(row.language, row.pattern)),
+            description: row.description,
+        }));
+    }
+    let all = NameGuards::new(guards);
+    Ok(Arc::new(Guards { revision, created: all.without_automatic(), all }))
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {

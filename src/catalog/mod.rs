@@ -20,7 +20,7 @@ use crate::model::point::Base;
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::policy::Rule;
+use crate::policy::{NameGuards, Rule};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Component, Part, Version};
 
@@ -51,6 +51,27 @@ pub struct Catalog {
     pub fixed_urls: Arc<fixed_url::FixedUrls>,
     /// The block rules, shared with the catalog before if they did not change.
     pub rules: Arc<BlockRules>,
+    /// The name guards, shared with the catalog before if they did not change.
+    pub guards: Arc<Guards>,
+}
+
+/// All name guards in force.
+#[derive(Debug, Default)]
+pub struct Guards {
+    /// The number of changes so far.
+    pub revision: i64,
+    /// The guards.
+    pub all: NameGuards,
+    /// Those that an administrator created.
+    pub created: NameGuards,
+}
+
+impl Guards {
+    /// The guards in force: `automatic` states whether names that were uploaded are guarded automatically.
+    #[must_use]
+    pub fn in_force(&self, automatic: bool) -> &NameGuards {
+        if automatic { &self.all } else { &self.created }
+    }
 }
 
 /// All block rules.

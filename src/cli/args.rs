@@ -9,7 +9,6 @@ use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
 use super::cluster::ClusterCommand;
 use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
-use super::git_args;
 use super::job::JobFlags;
 use super::license_types::ListLicenseTypes;
 use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs, ListMetadata};
@@ -18,6 +17,7 @@ use super::suggested_values::SuggestedValues;
 use super::token::{CreateToken, ListTokens, Revoke};
 use super::units::seconds;
 use super::yank::{Unyank, Yank};
+use super::{git_args, name_guard};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -209,6 +209,8 @@ pub enum Create {
     BlocklistRule(Box<CreateRule>),
     /// Create block rules from a JSON file
     BulkBlocklistRules(CreateBulk),
+    /// Let only one source provide packages of a name
+    NameGuard(name_guard::CreateGuard),
     /// Create a builder, which builds a package of a source from a git repository
     GitBuilder(git_args::CreateGitBuilder),
     /// Set metadata of a package: a key with a value
@@ -235,6 +237,8 @@ pub enum Edit {
     SshKey(git_args::EditSshKey),
     /// Change a block rule
     BlocklistRule(Box<EditRule>),
+    /// Change a name guard
+    NameGuard(name_guard::EditGuard),
 }
 
 /// `rspm delete …`
@@ -248,6 +252,8 @@ pub enum Delete {
     GitBuilder(git_args::DeleteGitBuilder),
     /// Delete block rules
     BlocklistRule(DeleteRule),
+    /// Delete a name guard
+    NameGuard(name_guard::DeleteGuard),
     /// Delete a credential for git repositories
     GitCredential(git_args::DeleteGitCredential),
     /// Delete metadata of packages
@@ -274,6 +280,8 @@ pub enum List {
     Storage,
     /// Count the requests that block rules refused
     Blocked(super::blocked::ListBlocked),
+    /// List name guards, also those that uploads created
+    NameGuards,
     /// List the packages of a source or a repository
     Packages(ListPackages),
     /// List the binaries of a package

@@ -1,4 +1,4 @@
-//! `rspm audit list|verify|export`.
+//! `rspm audit list|verify|export|names`.
 
 use std::io::{Write, stdout};
 
@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::client::{Client, segment};
 use super::error::CliError;
+use super::name_guard;
 use super::output::{Output, format_time, table};
 use crate::api::audit::{AuditRow, AuditVerification};
 use crate::model::time::Day;
@@ -22,6 +23,8 @@ pub enum AuditCommand {
     Verify(VerifyAudit),
     /// Print rows of the audit trail, oldest first, one on each line
     Export(ExportAudit),
+    /// List guarded names, and names that local and git sources share with mirrors
+    Names(name_guard::AuditNames),
 }
 
 /// Flags that select rows.
@@ -110,6 +113,7 @@ pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Res
         AuditCommand::List(args) => list(client, output, &args).await,
         AuditCommand::Verify(args) => verify(client, output, args).await,
         AuditCommand::Export(args) => export(client, &args).await,
+        AuditCommand::Names(args) => name_guard::audit(client, output, &args).await,
     }
 }
 

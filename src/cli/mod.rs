@@ -35,6 +35,7 @@ pub mod login;
 pub mod logs;
 pub mod metadata;
 mod migrate;
+pub mod name_guard;
 pub mod output;
 pub mod package;
 mod package_scope;
@@ -311,6 +312,10 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Create(Create::BulkBlocklistRules(args)) => {
             block_rule::create_bulk(client, output, args).await
         }
+        Command::Create(Create::NameGuard(args)) => name_guard::create(client, output, args).await,
+        Command::Edit(Edit::NameGuard(args)) => name_guard::edit(client, output, args).await,
+        Command::Delete(Delete::NameGuard(args)) => name_guard::delete(client, output, args).await,
+        Command::List { list: Some(List::NameGuards) } => name_guard::list(client, output).await,
         Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
         Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
         Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,

@@ -1,5 +1,6 @@
 //! `rspm add` and `rspm remove`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyper::Method;
@@ -8,7 +9,7 @@ use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::{Client, segment};
 use super::curated;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, printable};
 use super::package_scope::name_and_scope;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
@@ -65,6 +66,10 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,
         other => other,
     }?;
+    for warning in &result.warnings {
+        // Without standard error there is no place for it.
+        let _ = writeln!(anstream::stderr(), "Warning: {}", printable(warning, 400));
+    }
     output.print(&result, || {
         let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
             AddOutcome::Added => format!("Added package '{}'.\n", path.display()),

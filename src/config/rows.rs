@@ -77,6 +77,8 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
       "gzip level for storing packages of local sources; lower is faster and larger.").reloadable(),
     p("PackageRewriteBufferSize", Size(1, MAX_BUFFER), "32KB",
       "Write buffer for packages of local sources; values below 32KB have no effect because the compressor's own buffer has 32KB.").reloadable(),
+    p("AutomaticNameGuard", Boolean, "true",
+      "Whether only local and git sources may provide a name from its first upload on, unless a mirror listed it before; see name-guard.md.").reloadable(),
     p("ContentTypeSniffing", Boolean, "false",
       "If false, responses have the header `X-Content-Type-Options: nosniff`.").reloadable(),
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",

@@ -43,6 +43,8 @@ pub struct Server {
     /// Whether clients may detect content types from the bytes; if false (the default), `X-Content-Type-Options:
     /// nosniff` is sent.
     pub content_type_sniffing: bool,
+    /// Whether names of local and git sources are guarded from their first upload on.
+    pub automatic_name_guard: bool,
     /// Time at the beginning of a stop in which health checks fail.
     pub drain_delay: Duration,
     /// Whether downloads are counted.
@@ -105,6 +107,7 @@ impl Server {
                 .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, MAX_BUFFER))
                 .try_into()
                 .expect("is at most 1 GB"),
+            automatic_name_guard: reader.value("Server", "AutomaticNameGuard", value::boolean),
             drain_delay: reader.value("Server", "DrainDelay", value::duration),
             content_type_sniffing: reader.value("Server", "ContentTypeSniffing", value::boolean),
             usage_data_enabled: reader.value("Server", "UsageDataEnabled", value::boolean),

@@ -2,7 +2,7 @@
 
 use super::author::{self, Author};
 use super::tx::Publish;
-use super::{Conn, DbError, audit, repo, skew, tree, tx};
+use super::{Conn, DbError, audit, name_guard, repo, skew, tree, tx};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
@@ -61,7 +61,9 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<PublishResult, DbError> 
     tx::insert(c, tx, at, p)?;
     let mut steps = Vec::with_capacity(p.trees.len());
     for &tree in &p.trees {
-        steps.push((tree, tree::publish(c, tree, at, tx)?));
+        let seq = tree::publish(c, tree, at, tx)?;
+        name_guard::record_published(c, tree, seq, at)?;
+        steps.push((tree, seq));
     }
     for step in &p.repo_steps {
         repo::add_step(c, step, at, tx)?;

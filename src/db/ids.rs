@@ -35,6 +35,10 @@ pub enum Sequence {
     BlockRule,
     /// The number of changes of the table `block_rule`.
     BlockRuleChange,
+    /// `name_guard.id`.
+    NameGuard,
+    /// The number of changes of the tables `name_guard` and `name_overlap`.
+    NameGuardChange,
 }
 
 impl Sequence {
@@ -55,6 +59,8 @@ impl Sequence {
             Sequence::Promotion => "promotion",
             Sequence::BlockRule => "block_rule",
             Sequence::BlockRuleChange => "block_rule_change",
+            Sequence::NameGuard => "name_guard",
+            Sequence::NameGuardChange => "name_guard_change",
         }
     }
 }

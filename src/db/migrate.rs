@@ -199,6 +199,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0025_blob_access.sqlite.sql"),
         postgres: include_str!("migrations/0025_blob_access.postgres.sql"),
     },
+    Migration {
+        number: 26,
+        name: "name_guard",
+        expand_only: true,
+        sqlite: include_str!("migrations/0026_name_guard.sqlite.sql"),
+        postgres: include_str!("migrations/0026_name_guard.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -43,6 +43,8 @@ pub mod life;
 pub mod link;
 pub mod metadata;
 pub mod migrate;
+pub mod name_audit;
+pub mod name_guard;
 pub mod node;
 pub mod package;
 mod pgcheck;

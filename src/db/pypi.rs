@@ -1,7 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! as the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Row, Value, name_guard};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
 use crate::model::time::Timestamp;
@@ -146,7 +146,8 @@ pub fn add_unlisted(c: &mut dyn Conn, source: SourceId, fold: &str, head: i64) -
     if is_listed(c, source, fold, from)? {
         return Ok(());
     }
-    c.execute(ADD, &[source.into(), fold.into(), from.into(), Seq::OPEN.into(), head.into()]).map(drop)
+    c.execute(ADD, &[source.into(), fold.into(), from.into(), Seq::OPEN.into(), head.into()])?;
+    name_guard::record_index(c, source, Timestamp(head))
 }
 
 /// Locks the rows of a project until the end of the transaction: two servers do not apply readings of it at the same

@@ -9,6 +9,7 @@ pub mod block_rule;
 mod durability;
 pub mod fixed_url;
 pub mod metadata;
+pub mod name_guard;
 pub mod package;
 mod plan;
 mod prepare;

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::api::error::Code;
 use crate::db::DbError;
-use crate::serve::{BlockedRelease, RepoError};
+use crate::serve::{BlockedRelease, GuardedName, RepoError};
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
@@ -127,10 +127,23 @@ impl Failure {
         }
     }
 
-    /// The reason of [`Failure::blocked`].
+    /// Returns a 403 for a name that a guard reserves for a source.
+    #[must_use]
+    pub fn guarded(guarded: &GuardedName) -> Failure {
+        let payload = serde_json::json!({ "reason": guarded.reason });
+        Failure {
+            payload: Some(Box::new(Payload::Values(payload))),
+            ..Failure::new(StatusCode::FORBIDDEN, Code::Blocked, guarded.to_string())
+        }
+    }
+
+    /// The reason of [`Failure::blocked`] and [`Failure::guarded`].
     #[must_use]
     pub fn block_reason(&self) -> Option<&str> {
-        self.blocked_release().map(|blocked| blocked.reason.as_str())
+        match self.payload.as_deref().filter(|_| self.code == Code::Blocked)? {
+            Payload::Blocked(blocked) => Some(&blocked.reason),
+            Payload::Values(values) => values.get("reason")?.as_str(),
+        }
     }
 
     /// Returns a 404.
@@ -212,6 +225,7 @@ impl From<RepoError> for Failure {
                 Failure::not_found(message.clone()).with_hint(Some(*hint))
             }
             RepoError::Blocked(blocked) => Failure::blocked(blocked),
+            RepoError::Guarded(guarded) => Failure::guarded(guarded),
             RepoError::Unresolved(reason) => Failure::not_found(reason.to_string()).with_hint(reason.hint()),
             RepoError::Conflict(message) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, message.clone())

@@ -129,6 +129,12 @@ impl SourceKind {
         self.properties().supply
     }
 
+    /// Returns whether its packages are uploaded or built here.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        matches!(self.supply(), Supply::Uploads | Supply::Builds)
+    }
+
     /// Returns whether there is one source of this kind, in every database.
     #[must_use]
     pub fn is_built_in(self) -> bool {

@@ -66,6 +66,19 @@ impl BlockedRelease {
     }
 }
 
+/// A name that only one source may provide, and that the repository does not have from it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the name '{package}' is guarded here by {reason}: only one source may provide it, and the requested package is not from \
+     there"
+)]
+pub struct GuardedName {
+    /// The package.
+    pub package: String,
+    /// `name guard 7`.
+    pub reason: String,
+}
+
 /// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
@@ -89,6 +102,9 @@ pub enum RepoError {
     /// A block rule forbids the release.
     #[error(transparent)]
     Blocked(#[from] Box<BlockedRelease>),
+    /// A name guard hides the package.
+    #[error(transparent)]
+    Guarded(#[from] Box<GuardedName>),
     /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
@@ -181,6 +197,7 @@ impl RepoError {
             | RepoError::Unknown { .. }
             | RepoError::NoUpload(_)
             | RepoError::Blocked(_)
+            | RepoError::Guarded(_)
             | RepoError::Unresolved(_)
             | RepoError::Conflict(_)
             | RepoError::FileExists(_)

@@ -6,13 +6,14 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
-use super::{RepoError, Repositories, bundle_files, bundles, owner, upstream};
+use super::{RepoError, Repositories, bundle_files, bundles, name_guards, owner, upstream};
 use crate::db;
 use crate::fetch::accesses::Transfer;
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::model::change::LifeState;
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
@@ -64,14 +65,21 @@ pub async fn locate(
                     row = tree.find_file(c, state, &name, &path_and_file)?;
                 }
             }
-            let Some(row) = row else { return Ok(None) };
+            let Some(row) = row else {
+                let id = db::package::by_name(c, tree.source, &name)?;
+                let presence = id.map_or(Ok(None), |id| tree.presence(c, (id, &name)))?;
+                let is_hidden = trees.iter().any(|tree| tree.hides(&name));
+                return Ok(presence.filter(|_| !is_hidden).map(|_| None));
+            };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Some((tree.tree(), row, blocked)))
+            Ok(Some(Some((tree.tree(), row, blocked))))
         })
         .await?;
-    let Some((tree, row, blocked)) = located_row else {
-        return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
+    let missing = || format!("there is no {package} {version} in this snapshot");
+    let Some(located_row) = located_row else {
+        return Err(name_guards::missing(&repositories.state, Language::R, package, missing()));
     };
+    let Some((tree, row, blocked)) = located_row else { return Err(RepoError::NotFound(missing())) };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));
     }

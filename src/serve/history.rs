@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{RepoError, Repositories, python};
+use super::{RepoError, Repositories, name_guards, python};
 use crate::catalog::resolve::{self, Period};
 use crate::catalog::{Catalog, Repository, Tree};
 use crate::db;
 use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -75,7 +76,14 @@ impl<'a> Subscriptions<'a> {
         repositories: &Repositories,
         package: &str,
     ) -> Result<Vec<ListedVersion>, RepoError> {
-        let ids = self.periods.iter().flat_map(|period| &period.trees).map(|(_, tree)| *tree);
+        let state = &repositories.state;
+        let is_hidden = |source: SourceId| {
+            let kind = self.catalog.source_by_id(source).map(|source| source.kind);
+            let language = kind.map_or(Language::R, |kind| kind.language());
+            name_guards::hides(state, language, package, source)
+        };
+        let listed_trees = self.periods.iter().flat_map(|period| &period.trees);
+        let ids = listed_trees.filter(|(source, _)| !is_hidden(*source)).map(|(_, tree)| *tree);
         let mut trees: BTreeMap<TreeId, Seq> = BTreeMap::new();
         for id in ids {
             if let Some(newest) = self.catalog.tree(id).and_then(Tree::newest) {

@@ -243,7 +243,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
         };
         let names = repositories.state.db.read(move |c| match language {
             Language::R => names(c, &views).map(Names::R),
-            Language::Python => python::names::names(c, &trees).map(Names::Python),
+            Language::Python => python::names::names(c, &views).map(Names::Python),
         });
         Ok::<_, RepoError>(Arc::new(names.await?))
     };

@@ -28,6 +28,8 @@ pub mod listing;
 pub mod located;
 pub mod lock_file;
 pub mod metadata;
+pub mod name_audit;
+mod name_guards;
 pub mod negotiate;
 mod owner;
 pub mod package_files;
@@ -42,7 +44,7 @@ pub mod stored_again;
 mod upstream;
 pub mod vulnerabilities;
 
-pub use error::{BlockedRelease, ExistingFile, RepoError};
+pub use error::{BlockedRelease, ExistingFile, GuardedName, RepoError};
 
 use std::sync::Arc;
 

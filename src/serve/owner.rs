@@ -8,10 +8,11 @@ use super::allowed::View;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 
-/// The tree of a point that owns `package`; `None` when none has it. A single tree is returned unchecked.
+/// The tree of a point that owns `package`; `None` when none has it, or when a name guard hides it. A single tree that may
+/// provide the name is returned unchecked.
 pub(super) fn owner(c: &mut dyn Conn, trees: &[View], package: &str) -> Result<Option<View>, DbError> {
     if let [tree] = trees {
-        return Ok(Some(tree.clone()));
+        return Ok((!tree.hides(package)).then(|| tree.clone()));
     }
     // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
     // the same in all of them.
@@ -19,7 +20,7 @@ pub(super) fn owner(c: &mut dyn Conn, trees: &[View], package: &str) -> Result<O
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive_owner = None;
     for tree in trees {
-        match tree.presence(c, id)? {
+        match tree.presence(c, (id, package))? {
             Some(LifeState::Listed) => return Ok(Some(tree.clone())),
             Some(LifeState::Archived) => archive_owner = archive_owner.or_else(|| Some(tree.clone())),
             None => {}

@@ -7,10 +7,20 @@ use crate::model::ids::RepoId;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
 use crate::state::State;
-use crate::state::policies::{PolicyInputs, RepoPolicy};
+use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
 
 fn inputs(state: &State, now: Timestamp) -> PolicyInputs {
-    PolicyInputs { catalog: state.catalog.get(), advisories: state.advisories.get(), now }
+    inputs_in(state, state.catalog.get(), now)
+}
+
+fn inputs_in(state: &State, catalog: Arc<Catalog>, now: Timestamp) -> PolicyInputs {
+    let has_automatic_guards = has_automatic_guards(state);
+    PolicyInputs { catalog, advisories: state.advisories.get(), has_automatic_guards, now }
+}
+
+/// Whether uploaded names are guarded automatically.
+pub(super) fn has_automatic_guards(state: &State) -> bool {
+    state.config.load().server.automatic_name_guard
 }
 
 /// Returns the rules of a repository; `None` if nothing is blocked there.
@@ -32,9 +42,8 @@ pub(super) async fn of_rules(
 /// A number that changes whenever a decision of a rule in this catalog may; see [`crate::state::policies::Policies::generation`].
 #[must_use]
 pub fn generation(state: &State, catalog: &Arc<Catalog>, now: Timestamp) -> (u64, i64) {
-    if catalog.rules.rules.is_empty() {
+    if !has_policies(catalog) {
         return (0, 0);
     }
-    let (catalog, advisories) = (Arc::clone(catalog), state.advisories.get());
-    state.policies.generation(&PolicyInputs { catalog, advisories, now })
+    state.policies.generation(&inputs_in(state, Arc::clone(catalog), now))
 }

@@ -1,5 +1,5 @@
-//! The block rules of each repository, prepared for decisions. They are prepared again when rules, subscriptions or
-//! advisories change.
+//! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules, guards,
+//! subscriptions or advisories change.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::advisory::Index;
-use crate::catalog::{BlockRules, Catalog, Repository};
+use crate::catalog::{BlockRules, Catalog, Guards, Repository};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{Rule, RuleSet, Scope};
+use crate::policy::{NameGuards, Rule, RuleSet, Scope};
 
 /// The precision with which the age of a release is measured at a point that may still change, in microseconds: documents
 /// are rendered again at most that often.
@@ -32,6 +32,8 @@ pub struct Policies {
 #[derive(Default)]
 struct PolicySet {
     rules: Arc<BlockRules>,
+    guards: Arc<Guards>,
+    has_automatic_guards: bool,
     /// The value of `clock.catalog` for which they were prepared: subscriptions may change with it.
     catalog: i64,
     advisories: Option<Arc<Index>>,
@@ -46,13 +48,16 @@ pub struct RepoPolicy {
     pub number: u64,
     /// The rules.
     pub set: Arc<RuleSet>,
+    /// The name guards that hide packages of its sources.
+    pub guards: Arc<NameGuards>,
     /// The advisories, if a rule depends on them.
     pub advisories: Option<Arc<Index>>,
     /// When the rules were prepared: advisories must be in force then.
     pub prepared_at: Timestamp,
     /// The blocked releases of the states used last: by tree, state, and the instant at which the age is measured.
     pub blocked: quick_cache::sync::Cache<(TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
-    language: Language,
+    /// The language of the packages.
+    pub language: Language,
     sources: Vec<SourceId>,
 }
 
@@ -99,6 +104,8 @@ pub struct PolicyInputs {
     pub catalog: Arc<Catalog>,
     /// The advisories in force.
     pub advisories: Option<Arc<Index>>,
+    /// Whether uploaded names are guarded automatically.
+    pub has_automatic_guards: bool,
     /// The present time.
     pub now: Timestamp,
 }
@@ -107,7 +114,7 @@ impl Policies {
     /// Returns the rules of a repository; `None` if nothing is blocked there.
     #[must_use]
     pub fn of_repo(&self, inputs: &PolicyInputs, repo: RepoId) -> Option<Arc<RepoPolicy>> {
-        if inputs.catalog.rules.rules.is_empty() {
+        if !has_policies(&inputs.catalog) {
             return None;
         }
         self.current(inputs).by_repo.get(&repo).cloned()
@@ -122,7 +129,7 @@ impl Policies {
         rules: &[Arc<Rule>],
     ) -> Option<Arc<RepoPolicy>> {
         let rules = BlockRules { revision: 0, rules: rules.to_vec(), has_age: false };
-        self.prepare(inputs, repo, &rules, (None, &HashMap::new()))
+        self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
     }
 
     /// A number that changes whenever a decision may: with rules, subscriptions and advisories, and each hour if rules
@@ -138,6 +145,8 @@ impl Policies {
         let is_current = |prepared: &PolicySet| {
             prepared.catalog == catalog.version
                 && Arc::ptr_eq(&prepared.rules, &catalog.rules)
+                && Arc::ptr_eq(&prepared.guards, &catalog.guards)
+                && prepared.has_automatic_guards == inputs.has_automatic_guards
                 && is_same(prepared.advisories.as_ref(), inputs.advisories.as_ref())
         };
         let prepared = self.current.load_full();
@@ -149,11 +158,12 @@ impl Policies {
         if is_current(&previous) {
             return previous;
         }
+        let guards = catalog.guards.in_force(inputs.has_automatic_guards);
         let mut by_repo: HashMap<RepoId, Arc<RepoPolicy>> = HashMap::new();
         let mut has_changed = false;
         for repo in &catalog.repos {
             let before = previous.by_repo.get(&repo.id);
-            let policy = self.prepare(inputs, repo, &catalog.rules, (before, &by_repo));
+            let policy = self.prepare(inputs, repo, (&catalog.rules, guards), (before, &by_repo));
             let is_unchanged = match (before, &policy) {
                 (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
                 (None, None) => true,
@@ -164,6 +174,8 @@ impl Policies {
         }
         let prepared = Arc::new(PolicySet {
             rules: Arc::clone(&catalog.rules),
+            guards: Arc::clone(&catalog.guards),
+            has_automatic_guards: inputs.has_automatic_guards,
             catalog: catalog.version,
             advisories: inputs.advisories.clone(),
             generation: (previous.generation + u64::from(has_changed)).max(1),
@@ -179,7 +191,7 @@ impl Policies {
         &self,
         inputs: &PolicyInputs,
         repo: &Repository,
-        rules: &BlockRules,
+        (rules, guards): (&BlockRules, &NameGuards),
         (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
     ) -> Option<Arc<RepoPolicy>> {
         let sources: BTreeSet<SourceId> =
@@ -187,9 +199,15 @@ impl Policies {
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let language = repo.kind.language();
         let selected = RuleSet::select(&rules.rules, Scope { repo: repo.id, language, sources: &sources });
-        if selected.is_empty() {
+        let own =
+            |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
+        let kinds: Vec<(SourceId, bool)> = sources.iter().map(|source| (*source, own(*source))).collect();
+        let guards = guards.select(language, &kinds, true);
+        if selected.is_empty() && guards.is_empty() {
             return None;
         }
+        let shared_guards = before.into_iter().chain(others.values()).find(|policy| *policy.guards == guards);
+        let guards = shared_guards.map_or_else(|| Arc::new(guards), |policy| Arc::clone(&policy.guards));
         let is_shared =
             |policy: &&Arc<RepoPolicy>| policy.language == language && policy.set.has_rules(&selected);
         let shared = before.into_iter().chain(others.values()).find(is_shared);
@@ -200,6 +218,7 @@ impl Policies {
         let advisories = inputs.advisories.clone().filter(|_| set.needs_advisories());
         if let Some(before) = before
             && Arc::ptr_eq(&before.set, &set)
+            && Arc::ptr_eq(&before.guards, &guards)
             && is_same(before.advisories.as_ref(), advisories.as_ref())
             && before.sources == sources
         {
@@ -208,6 +227,7 @@ impl Policies {
         Some(Arc::new(RepoPolicy {
             number: self.last_number.fetch_add(1, Ordering::Relaxed) + 1,
             set,
+            guards,
             advisories,
             prepared_at: inputs.now,
             blocked: quick_cache::sync::Cache::new(BLOCKED_TREES),
@@ -215,6 +235,12 @@ impl Policies {
             sources,
         }))
     }
+}
+
+/// Whether a catalog has rules or guards: without them, nothing is hidden from anyone.
+#[must_use]
+pub fn has_policies(catalog: &Catalog) -> bool {
+    !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty()
 }
 
 /// The instant at which the age of releases is measured now.

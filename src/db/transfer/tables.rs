@@ -221,6 +221,11 @@ pub const TABLES: &[Table] = &[
         text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
     ]).since(24),
     core("blob_access", 1, &[text("sha256"), int("day")]).since(25),
+    core("name_guard", 1, &[
+        int("id"), text("language"), text("pattern"), int("source_id"), int("automatic"), int("state"), text("description"),
+        text("created_by"), int("created_at"),
+    ]).since(26),
+    core("name_overlap", 3, &[text("language"), text("name"), int("source_id"), int("seen_at"), int("appeared")]).since(26),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

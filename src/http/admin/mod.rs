@@ -22,7 +22,8 @@ mod job;
 mod license;
 mod log;
 mod metadata;
-pub mod openapi;
+pub mod name_guard;
+mod openapi;
 mod package;
 mod promotion;
 mod repair;
@@ -390,6 +391,11 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::EditBlockRule(id) => block_rule::edit(call, id).await,
         DataRoute::DeleteBlockRules => block_rule::delete(call).await,
         DataRoute::BlockedRequests => blocked::list(call).await,
+        DataRoute::NameGuards => name_guard::list(call).await,
+        DataRoute::CreateNameGuard => name_guard::create(call).await,
+        DataRoute::EditNameGuard(id) => name_guard::edit(call, id).await,
+        DataRoute::DeleteNameGuard(id) => name_guard::delete(call, id).await,
+        DataRoute::AuditNames => name_guard::audit(call).await,
         DataRoute::TestBlockRules => block_rule::test(call).await,
         DataRoute::CreateToken => token::create(call).await,
         DataRoute::Tokens => token::list(call).await,

@@ -11,7 +11,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
-    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
+    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types, name_guard,
     package, promotion, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
@@ -219,6 +219,29 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Get,
+        "/name-guards",
+        "List name guards, also those that uploads created",
+        None,
+        Some("[NameGuard]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/name-guards",
+        "Create a name guard, or show what it would hide",
+        Some("CreateNameGuard"),
+        Some("CreatedNameGuard"),
+    ),
+    (HttpMethod::Patch, "/name-guards/{id}", "Change a name guard", Some("EditNameGuard"), Some("NameGuard")),
+    (HttpMethod::Delete, "/name-guards/{id}", "Delete a name guard", None, Some("NameGuard")),
+    (
+        HttpMethod::Get,
+        "/audit/names",
+        "List guarded names, overlaps with mirrors, similar names and suspicious versions",
+        None,
+        Some("[AuditedName]"),
+    ),
+    (
+        HttpMethod::Get,
         "/tokens",
         "List access tokens; the parameters expired and revoked select by true or false",
         None,
@@ -378,6 +401,12 @@ pub fn document() -> OpenApi {
         .with::<block_rule::DeletedBlockRules>()
         .with::<block_rule::TestBlockRules>()
         .with::<block_rule::BlockRulesTest>()
+        .with::<name_guard::NameGuard>()
+        .with::<name_guard::CreateNameGuard>()
+        .with::<name_guard::CreatedNameGuard>()
+        .with::<name_guard::HiddenName>()
+        .with::<name_guard::EditNameGuard>()
+        .with::<name_guard::AuditedName>()
         .with::<token::Scope>()
         .with::<token::CreateToken>()
         .with::<token::CreatedToken>()

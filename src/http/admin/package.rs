@@ -71,7 +71,14 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
         size: upload.size,
         outcome: outcome(status),
     });
-    ok(&AddedPackages { transaction: tx.map(|id| id.0), packages: packages.collect() })
+    let packages: Vec<AddedPackage> = packages.collect();
+    let names = packages.iter().filter(|package| package.outcome == AddOutcome::Added);
+    let names = names.map(|package| package.name.clone()).collect();
+    let warnings = match app.state.catalog.get().source(name).map(|source| source.id) {
+        Some(source) => serve::name_audit::warnings(&app.state, source, names).await?,
+        None => Vec::new(),
+    };
+    ok(&AddedPackages { transaction: tx.map(|id| id.0), packages, warnings })
 }
 
 /// Converts the two flags of an add request to a policy.

@@ -8,12 +8,16 @@ use crate::db::backup::RecordedCommand;
 use crate::db::{self, DbError};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::jobs::{Job, JobState};
 use crate::model::storage_class::StorageClass;
-use crate::model::time::Timestamp;
+use crate::model::time::{SECOND, Timestamp};
 use crate::serve::RepoError;
 use crate::storage::condition::Warning;
 use crate::storage::space::FULL_PERCENT;
+
+/// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
+const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
 
 /// Returns all current problems; empty if there are none.
 ///
@@ -21,7 +25,7 @@ use crate::storage::space::FULL_PERCENT;
 ///
 /// # Errors
 /// Database errors.
-pub(in crate::http) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
+pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result<Vec<Alert>, Failure> {
     let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
     let mut alerts = failures(&app.state.jobs.list(), recorded_failures);
     if app.state.config.load().storage_alerts.is_enabled {
@@ -44,6 +48,23 @@ pub(in crate::http) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
         message: skew.to_string(),
         since: None,
     }));
+    // SECURITY: guarded names are a list for attackers.
+    if principal.is_administrator() {
+        let since = Timestamp(now.0.saturating_sub(NAME_ALERT_DURATION));
+        let overlaps =
+            app.state.db.read(move |c| db::name_guard::alarms(c, since)).await.map_err(RepoError::from)?;
+        let catalog = app.state.catalog.get();
+        alerts.extend(overlaps.into_iter().map(|overlap| Alert {
+            kind: "name-guard".to_owned(),
+            message: format!(
+                "the source {} lists the guarded name '{}'; it is hidden; see rspm audit names",
+                catalog.source_name(overlap.source),
+                overlap.name
+            ),
+            name: overlap.name,
+            since: Some(overlap.seen_at.to_string()),
+        }));
+    }
     let rules = app.state.rules.get();
     let unsupported_count = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
     if unsupported_count > 0 {

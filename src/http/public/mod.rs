@@ -166,7 +166,7 @@ pub async fn answer(
                 Language::Python => ok(&python_packages::releases(app, &point, package).await?),
             }
         }
-        PublicRoute::Alerts => ok(&alerts::current(app).await?),
+        PublicRoute::Alerts => ok(&alerts::current(app, head.principal).await?),
         // A token that is not valid has been refused already.
         PublicRoute::VerifyAuth => ok(&serde_json::json!({})),
         PublicRoute::Download => download::answer(app, query).await?,

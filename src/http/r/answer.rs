@@ -183,6 +183,7 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::Unsupported { .. }
         | RepoError::NoRules
         | RepoError::Blocked(_)
+        | RepoError::Guarded(_)
         | RepoError::Busy { .. } => ServiceError::Fetch,
     }
 }

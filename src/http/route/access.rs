@@ -238,6 +238,11 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::ReorderSources(_)
         | DataRoute::Unsubscribe(_, _)
         | DataRoute::CreateUrl(_)
+        | DataRoute::NameGuards
+        | DataRoute::CreateNameGuard
+        | DataRoute::EditNameGuard(_)
+        | DataRoute::DeleteNameGuard(_)
+        | DataRoute::AuditNames
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken

@@ -134,7 +134,7 @@ impl TreePolicy {
             name: &first.name,
             language: Language::R,
             source: self.tree.source,
-            is_own: kind.is_some_and(is_own),
+            is_own: kind.is_some_and(SourceKind::is_own),
             advisories: self.advisories(kind, &first.name),
             is_listed: rows.iter().any(|row| row.state == LifeState::Listed),
             releases: &releases,
@@ -162,19 +162,6 @@ impl TreePolicy {
 
     fn advisories(&self, kind: Option<SourceKind>, name: &str) -> Option<PackageAdvisories<'_>> {
         self.repo.advisories.as_ref()?.package(ecosystem(kind?)?, name)
-    }
-}
-
-/// Whether the packages of a source were uploaded or built here.
-pub(super) fn is_own(kind: SourceKind) -> bool {
-    match kind {
-        SourceKind::Local | SourceKind::Git | SourceKind::LocalPython | SourceKind::GitPython => true,
-        SourceKind::Cran
-        | SourceKind::CranSnapshot
-        | SourceKind::CuratedCran
-        | SourceKind::Bioconductor
-        | SourceKind::Pypi
-        | SourceKind::CuratedPypi => false,
     }
 }
 

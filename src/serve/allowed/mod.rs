@@ -1,5 +1,5 @@
-//! A tree of a point as the clients of its repository see it: block rules hide releases, and the highest allowed version
-//! replaces a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
+//! A tree of a point as the clients of its repository see it: name guards hide packages of other sources, block rules hide
+//! releases, and the highest allowed version replaces a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
 //! listings and explanations agree.
 
 pub(in crate::serve) mod blocked;
@@ -15,10 +15,12 @@ pub(in crate::serve) use decisions::{Decided, Decision, substitute};
 use crate::db::life::{self, CurrentLife, FileInfo, ListedName, ListedRelease, ReleaseFile};
 use crate::db::{Conn, DbError, release_facts};
 use crate::model::change::LifeState;
-use crate::model::ids::{PackageId, ReleaseId};
+use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId};
+use crate::model::language::Language;
 use crate::model::point::{Point, PointRules, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::policy::NameGuards;
 use crate::serve::policies;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute, age_instant};
@@ -103,6 +105,34 @@ impl View {
         self.point_tree
     }
 
+    /// The tree at another step.
+    pub(in crate::serve) fn at_step(&self, seq: Seq) -> View {
+        View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }
+    }
+
+    /// Whether a name guard hides a package of the tree: another source alone may provide it.
+    pub(in crate::serve) fn hides(&self, name: &str) -> bool {
+        self.guards().is_some_and(|guards| guards.hides(name))
+    }
+
+    /// The guards that apply to the tree; `None` if there are none.
+    fn guards(&self) -> Option<TreeGuards<'_>> {
+        let policy = self.policy.as_ref().filter(|policy| !policy.repo.guards.is_empty())?;
+        let source = self.point_tree.source;
+        let known = policy.catalog.source_by_id(source);
+        // The kind of a deleted source, which old snapshots contain, is not known: only guards of that source admit it.
+        let is_own = known.is_some_and(|source| source.kind.is_own());
+        let language = policy.repo.language;
+        Some(TreeGuards { guards: &policy.repo.guards, language, source, is_own })
+    }
+
+    /// Removes the rows that a name guard hides.
+    fn retain_unguarded<T>(&self, rows: &mut Vec<T>, name: impl Fn(&T) -> &str) {
+        if let Some(guards) = self.guards() {
+            rows.retain(|row| !guards.hides(name(row)));
+        }
+    }
+
     /// The blocked releases; `None` without rules.
     fn blocked(&self, c: &mut dyn Conn) -> Result<Option<Arc<BlockedReleases>>, DbError> {
         self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
@@ -111,7 +141,10 @@ impl View {
     /// The names that the tree owns although none of their releases is listed any more: no other tree provides them.
     pub(in crate::serve) fn hidden_names(&self, c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
         let blocked = self.blocked(c)?;
-        Ok(blocked.map(|blocked| blocked.names.iter().cloned().collect()).unwrap_or_default())
+        let mut names: Vec<String> =
+            blocked.map(|blocked| blocked.names.iter().cloned().collect()).unwrap_or_default();
+        self.retain_unguarded(&mut names, String::as_str);
+        Ok(names)
     }
 
     /// The releases of a package with the decisions about them; empty if no rule can match the package.
@@ -126,6 +159,7 @@ impl View {
         rows.retain(|row| !blocked.releases.contains(&row.release));
         let substitutes: Vec<_> = blocked.substitutes.iter().collect();
         add_records(c, &substitutes, &mut rows)?;
+        self.retain_unguarded(&mut rows, |row| &row.name);
         Ok(rows)
     }
 
@@ -141,6 +175,7 @@ impl View {
         let substitutes: Vec<_> =
             packages.iter().filter_map(|package| blocked.substitutes.get_key_value(package)).collect();
         add_records(c, &substitutes, &mut rows)?;
+        self.retain_unguarded(&mut rows, |row| &row.name);
         Ok(rows)
     }
 
@@ -157,6 +192,7 @@ impl View {
             published_at: substitute.published_at,
             release: substitute.release,
         }));
+        self.retain_unguarded(&mut names, |name| &name.name);
         names.sort_unstable_by(|a, b| (&a.fold, &a.name).cmp(&(&b.fold, &b.name)));
         Ok(names)
     }
@@ -173,6 +209,7 @@ impl View {
             files.extend(archived.filter(|file| stems.contains(stem(&file.file))));
             files.sort_unstable_by(FileInfo::order);
         }
+        self.retain_unguarded(&mut files, |file| &file.name);
         Ok(files)
     }
 
@@ -186,6 +223,7 @@ impl View {
             let stem = stem(&file.file);
             !blocked.stems.contains(stem) && !listed.contains(stem)
         });
+        self.retain_unguarded(&mut files, |file| &file.name);
         Ok(files)
     }
 
@@ -197,6 +235,9 @@ impl View {
         package: &str,
         file: &str,
     ) -> Result<Option<ReleaseFile>, DbError> {
+        if self.hides(package) {
+            return Ok(None);
+        }
         life::find_file(c, self.tree, self.seq, state, package, file)
     }
 
@@ -207,6 +248,9 @@ impl View {
         c: &mut dyn Conn,
         package: &str,
     ) -> Result<Vec<ReleaseFile>, DbError> {
+        if self.hides(package) {
+            return Ok(Vec::new());
+        }
         let mut files = life::package_detail(c, self.tree, self.seq, package)?;
         let decided = self.decided(c, package)?;
         if let Some(substitute) = decisions::substitute(&decided) {
@@ -222,12 +266,16 @@ impl View {
         Ok(files)
     }
 
-    /// [`life::presence`]; a package belongs to its source even if all its releases are blocked.
+    /// [`life::presence`]; a package belongs to its source even if all its releases are blocked, unless a name guard hides
+    /// it.
     pub(in crate::serve) fn presence(
         &self,
         c: &mut dyn Conn,
-        package: PackageId,
+        (package, name): (PackageId, &str),
     ) -> Result<Option<LifeState>, DbError> {
+        if self.hides(name) {
+            return Ok(None);
+        }
         life::presence(c, self.tree, self.seq, package)
     }
 
@@ -243,6 +291,20 @@ impl View {
     /// Whether a release is blocked. Reads the decisions about the whole tree.
     pub(in crate::serve) fn is_blocked(&self, c: &mut dyn Conn, release: ReleaseId) -> Result<bool, DbError> {
         Ok(self.blocked(c)?.is_some_and(|blocked| blocked.releases.contains(&release)))
+    }
+}
+
+/// The name guards of a tree.
+struct TreeGuards<'a> {
+    guards: &'a NameGuards,
+    language: Language,
+    source: SourceId,
+    is_own: bool,
+}
+
+impl TreeGuards<'_> {
+    fn hides(&self, name: &str) -> bool {
+        self.guards.find(self.language, name).is_some_and(|guard| guard.hides(self.source, self.is_own))
     }
 }
 

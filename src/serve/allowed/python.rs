@@ -1,9 +1,9 @@
 //! Decisions of block rules about files of Python projects.
 
 use super::View;
-use super::decisions::is_own;
 use crate::db::python_file::ListedFile;
 use crate::model::language::Language;
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::policy::{Clock, PackageFacts, ReleaseFacts, RuleSet, Verdict};
 use crate::python::facts::FileFacts;
@@ -103,7 +103,7 @@ fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<Blocking>> {
         name: &first.project,
         language: Language::Python,
         source: view.source,
-        is_own: kind.is_some_and(is_own),
+        is_own: kind.is_some_and(SourceKind::is_own),
         advisories: advisories
             .zip(kind.and_then(ecosystem))
             .and_then(|(index, ecosystem)| index.package(ecosystem, &first.project)),

@@ -2,16 +2,18 @@
 //! version that installers prefer.
 
 use super::sentences::{self, format_time};
+use super::sources::hiding_guard;
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
+use crate::model::language::Language;
 use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
 use crate::python::version::Version;
 use crate::serve::allowed::{self, View};
 use crate::serve::python::{curated, names, owner};
-use crate::serve::{BlockedRelease, RepoError, Repositories, point, vulnerabilities};
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, point, vulnerabilities};
 
 /// Maximum number of blocked files that are explained.
 const MAX_BLOCKED: usize = 12;
@@ -42,7 +44,7 @@ pub(super) async fn explain_project(
         package.parse().map_err(|error: BadName| RepoError::Invalid(error.to_string()))?;
     let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
     decisions.push(sentences::snapshot(*snapshot, &point));
-    let (trees, name) = (point.trees.clone(), project.clone());
+    let (trees, name) = (View::of(&repositories.state, &point), project.clone());
     let owner = repositories.state.db.read(move |c| owner::owner(c, &trees, &name)).await?;
     let index = owner.map(|owned| owned.tree).filter(owner::is_index);
     let page = match index {
@@ -61,7 +63,7 @@ pub(super) async fn explain_project(
                 blocked = allowed::python::take_blocked(tree, &mut files);
             }
             if tree.base.is_some() {
-                is_known = owner::owner(c, &[tree.tree()], &name)?.is_some();
+                is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
             }
             by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, blocked });
         }
@@ -72,7 +74,10 @@ pub(super) async fn explain_project(
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
+        let guard =
+            hiding_guard(&repositories.state, Language::Python, project.as_str(), entry.tree.source);
         let rule = match (is_owner, entry.is_known) {
+            (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",
             (false, true) => "an earlier source owns the name: files of two sources are never on one page",
             (false, false) => "",
@@ -91,6 +96,11 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
+        if let Some(guarded) =
+            name_guards::guarded(&repositories.state, Language::Python, project.as_str())
+        {
+            return no_file(format!("403: {guarded}"));
+        }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
     };
     decisions.extend(blocked.iter().take(MAX_BLOCKED).map(blocked_decision));

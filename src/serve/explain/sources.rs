@@ -8,6 +8,8 @@ use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::CurrentLife;
 use crate::db::{self, DbError};
 use crate::model::change::LifeState;
+use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Component, Part, Version};
@@ -17,7 +19,7 @@ use crate::serve::allowed::{Decided, View};
 use crate::serve::file;
 use crate::serve::located::LocatedFile;
 use crate::serve::point;
-use crate::serve::{RepoError, find, owner, python};
+use crate::serve::{RepoError, find, name_guards, owner, python};
 use crate::state::State;
 
 /// Maximum number of archived versions in a decision.
@@ -79,6 +81,9 @@ pub(super) async fn explain_release(
         owner,
     ));
     let Some(owner) = owner else {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::R, package) {
+            return Ok(Err(format!("403: {guarded}")));
+        }
         return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
     };
     let source = request.source_name(&catalog, owner.source);
@@ -107,6 +112,7 @@ pub(super) async fn explain_release(
         folder => format!("{folder}/{}", life.file_name),
     };
     let located = match file::locate(repositories, &point, package, &life.version, &name, archived).await {
+        Err(RepoError::Guarded(guarded)) => return Ok(Err(format!("403: {guarded}"))),
         Err(RepoError::Blocked(blocked)) => return Ok(Err(format!("403: {blocked}"))),
         located => located?,
     };
@@ -197,7 +203,9 @@ fn source_decisions(
             let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
             let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
             let is_owner = owner == Some(*point_tree);
+            let guard = hiding_guard(state, Language::R, &request.package, source);
             let rule = match (is_owner, lives.is_empty(), is_listed_by_owner, is_owned) {
+                (false, false, ..) if guard.is_some() => guard.as_deref().unwrap_or_default(),
                 (true, _, true, _) => {
                     "the first source that lists a name owns it, regardless of the versions"
                 }
@@ -219,6 +227,18 @@ fn source_decisions(
         }
     }
     decisions
+}
+
+/// A sentence about the guard that hides the packages of a name in a source.
+pub(super) fn hiding_guard(
+    state: &State,
+    language: Language,
+    name: &str,
+    source: SourceId,
+) -> Option<String> {
+    let guarded = name_guards::guarded(state, language, name)
+        .filter(|_| name_guards::hides(state, language, name, source))?;
+    Some(format!("hidden by {}: only another source may provide the name", guarded.reason))
 }
 
 fn is_listed(life: &CurrentLife) -> bool {

@@ -46,7 +46,7 @@ pub async fn of_release(
                     size,
                     kind,
                 }),
-                Err(RepoError::NotFound(_) | RepoError::Blocked(_)) => None,
+                Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => None,
                 Err(error) => return Err(error),
             },
             _ => None,

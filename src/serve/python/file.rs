@@ -12,6 +12,7 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeKey;
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::ChangePolicy;
 use crate::pypi::Validity;
@@ -22,7 +23,7 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
-use crate::serve::{BlockedRelease, RepoError, Repositories};
+use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards};
 
 /// The serial of a point: that of its last change, at least that of each project. Never decreases. `None` for a point
 /// with a curated source, whose pages have no serials.
@@ -134,14 +135,18 @@ async fn find_page(
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
     let mut found = find_owner(repositories, point, project).await?;
-    if may_be_unlisted(repositories, point, found.map(|(tree, _)| tree))
+    let is_admitted =
+        !name_guards::hides(&repositories.state, Language::Python, project.as_str(), SourceId::PYPI);
+    if is_admitted
+        && may_be_unlisted(repositories, point, found.map(|(tree, _)| tree))
         && budget.is_none_or(RequestBudget::take)
         && repositories.page_reads.discover(project).await?
     {
         found = find_owner(repositories, point, project).await?;
     }
     let Some((tree, has_files)) = found else {
-        return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
+        let text = format!("there is no project '{project}' in this snapshot");
+        return Err(name_guards::missing(&repositories.state, Language::Python, project.as_str(), text));
     };
     if owner::is_index(&tree) {
         return index_page(repositories, point, tree, project, budget).await;
@@ -149,11 +154,12 @@ async fn find_page(
     if !has_files {
         let catalog = repositories.state.catalog.get();
         let source = catalog.source_by_id(tree.source).map(|source| source.name.to_string());
-        return Err(RepoError::NotFound(format!(
+        let text = format!(
             "all files of the project '{project}' were removed from the source '{}', to which the name belongs in this \
              repository; other sources do not provide it",
             source.unwrap_or_default()
-        )));
+        );
+        return Err(name_guards::missing(&repositories.state, Language::Python, project.as_str(), text));
     }
     let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
     let latest = LatestState { serial, ..LatestState::default() };
@@ -166,9 +172,9 @@ async fn find_owner(
     point: &Point,
     project: &NormalName,
 ) -> Result<Option<(PointTree, bool)>, RepoError> {
-    let (trees, name) = (point.trees.clone(), project.clone());
+    let (views, name) = (View::of(&repositories.state, point), project.clone());
     let query = repositories.state.db.read(move |c| {
-        let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+        let Some(owned) = owner::owner(c, &views, &name)? else { return Ok(None) };
         let OwnedProject { package, tree } = owned;
         let presence = match package {
             Some(package) if !owner::is_index(&tree) => db::life::presence(c, tree.tree, tree.seq, package)?,
@@ -254,7 +260,9 @@ pub async fn locate(
     let catalog = repositories.state.catalog.get();
     let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
     let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
+    let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, file);
     let query = repositories.state.db.read(move |c| {
+        let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
             // A curated source offers only what its definition allows at the point, a promoted repository what it lists.
@@ -268,21 +276,34 @@ pub async fn locate(
                 continue;
             }
             let Ok(project) = found.project.parse::<NormalName>() else { continue };
-            let owner = match owner::owner(c, &trees, &project)? {
+            if view.hides(project.as_str()) {
+                is_hidden = true;
+                continue;
+            }
+            let owner = match owner::owner(c, &views, &project)? {
                 Some(owner) => Some(owner),
-                None => owner::owner(c, &at_head(&trees), &project)?,
+                None => owner::owner(c, &at_head(&views), &project)?,
             };
             // A file of a project that its index removed is served as long as no other source has the name.
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
                 let is_quarantined =
                     owner::is_index(tree) && is_quarantined(c, listing.source, found.row.package)?;
                 let blocked = blocked_file(c, view, &found, sha256)?;
-                return Ok(Some((listing, found, is_quarantined, blocked)));
+                return Ok(Ok((listing, found, is_quarantined, blocked)));
             }
         }
-        Ok(None)
+        for (project, guarded) in &guarded {
+            if is_hidden || owner::owner(c, &views, project)?.is_none() {
+                return Ok(Err(Some(guarded.clone())));
+            }
+        }
+        Ok(Err(None))
     });
-    let Some((tree, found, is_quarantined, blocked)) = query.await? else {
+    let found = query.await?;
+    if let Err(Some(guarded)) = found {
+        return Err(RepoError::Guarded(Box::new(guarded)));
+    }
+    let Ok((tree, found, is_quarantined, blocked)) = found else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
         // A lock file may still name it.
         let removed = if point.trees.iter().any(owner::is_index) {
@@ -311,6 +332,17 @@ pub async fn locate(
         located.name.push_str(".metadata");
     }
     Ok(located)
+}
+
+/// The guarded projects whose files may have this name: the text up to one of its hyphens.
+fn guarded_projects(repositories: &Repositories, file: &FileName) -> Vec<(NormalName, GuardedName)> {
+    let stem = file.stem();
+    let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
+    let guarded = projects.filter_map(|project| {
+        let guarded = name_guards::guarded(&repositories.state, Language::Python, project.as_str())?;
+        Some((project, guarded))
+    });
+    guarded.collect()
 }
 
 /// Returns why a file is blocked, if it is. A file that the tree does not list at the point is compared with those that it
@@ -361,6 +393,6 @@ fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Res
 }
 
 /// The newest state of the trees: the owner of a file that was published after the point is determined by this state.
-fn at_head(trees: &[PointTree]) -> Vec<PointTree> {
-    trees.iter().map(|tree| PointTree { seq: Seq(Seq::OPEN.0 - 1), ..*tree }).collect()
+fn at_head(views: &[View]) -> Vec<View> {
+    views.iter().map(|view| view.at_step(Seq(Seq::OPEN.0 - 1))).collect()
 }

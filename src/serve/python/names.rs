@@ -37,8 +37,9 @@ pub(in crate::serve) struct ListedVersion {
 }
 
 /// The listed projects of a point by name.
-pub(in crate::serve) fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<ProjectNames, DbError> {
-    let owned = owner::listed(c, trees)?;
+pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
+    let owned = owner::listed(c, views)?;
+    let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
     let mut files: HashMap<(String, PointTree), Vec<ListedFile>> = HashMap::new();
     for tree in trees.iter().filter(|tree| !owner::is_index(tree)) {
         for file in python_file::all(c, tree.tree, tree.seq)? {
@@ -48,7 +49,7 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<P
     let mut names = ProjectNames {
         text: String::new(),
         entries: Vec::with_capacity(owned.len()),
-        trees: trees.to_vec(),
+        trees,
         versions: HashMap::new(),
     };
     for (name, tree) in owned {

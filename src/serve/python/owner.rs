@@ -16,6 +16,7 @@ use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
+use crate::serve::allowed::View;
 
 /// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,13 @@ pub(in crate::serve) struct OwnedProject {
 /// The owner of a project at a point; `None` if no subscription has listed it up to that point.
 pub(in crate::serve) fn owner(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    views: &[View],
     project: &NormalName,
 ) -> Result<Option<OwnedProject>, DbError> {
-    let Some(first) = trees.first() else { return Ok(None) };
+    let Some(first) = views.first() else { return Ok(None) };
     let package = db::package::by_name(c, first.source, project.as_str())?;
-    for tree in trees {
+    for view in views.iter().filter(|view| !view.hides(project.as_str())) {
+        let tree = &view.tree();
         if tree.base.is_some() {
             if db::curation::rule(c, tree.tree, tree.seq, project.as_str())?.is_some() {
                 return Ok(Some(OwnedProject { package, tree: *tree }));
@@ -141,21 +143,22 @@ pub(in crate::serve) const QUARANTINED: Seq = Seq(-2);
 /// The listed projects of a point in the order of their names, each with its owner.
 pub(in crate::serve) fn listed(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    views: &[View],
 ) -> Result<Vec<(String, PointTree)>, DbError> {
-    let mut owned = OwnedNames::new(trees);
+    let mut owned = OwnedNames::new(views);
     let mut projects = Vec::new();
-    for tree in trees {
+    for view in views {
+        let tree = &view.tree();
         if is_index(tree) {
             each_of_index(c, tree, &mut |listed| {
-                if owned.add(tree, &listed.fold) {
+                if owned.add(view, &listed.fold) {
                     projects.push((listed.fold, *tree));
                 }
             })?;
             continue;
         }
         for project in db::python_file::projects(c, tree.tree, tree.seq)? {
-            if owned.add(tree, &project.name) && project.is_listed {
+            if owned.add(view, &project.name) && project.is_listed {
                 projects.push((project.name, *tree));
             }
         }
@@ -177,12 +180,13 @@ pub(in crate::serve) struct RootProject {
 /// The list of projects of a point in the order of their names, on request with serials.
 pub(in crate::serve) fn root(
     c: &mut dyn Conn,
-    trees: &[PointTree],
+    views: &[View],
     with_serials: bool,
 ) -> Result<Vec<RootProject>, DbError> {
-    let mut owned = OwnedNames::new(trees);
+    let mut owned = OwnedNames::new(views);
     let mut projects = Vec::new();
-    for tree in trees {
+    for view in views {
+        let tree = &view.tree();
         if is_index(tree) {
             let mut changes: HashMap<String, Seq> = HashMap::new();
             if with_serials && tree.base.is_none() {
@@ -190,7 +194,7 @@ pub(in crate::serve) fn root(
                 changes.extend(known.into_iter().map(|project| (project.name, project.changed)));
             }
             each_of_index(c, tree, &mut |listed| {
-                if owned.add(tree, &listed.fold) {
+                if owned.add(view, &listed.fold) {
                     let changed_at = listed.changed_at.filter(|_| with_serials);
                     let changed = changes.get(&listed.fold).copied();
                     projects.push(RootProject {
@@ -205,7 +209,7 @@ pub(in crate::serve) fn root(
         let steps = if with_serials { db::step::list(c, tree.tree)? } else { Vec::new() };
         let times: HashMap<Seq, Timestamp> = steps.into_iter().map(|step| (step.seq, step.at)).collect();
         for project in db::python_file::projects(c, tree.tree, tree.seq)? {
-            if owned.add(tree, &project.name) && project.is_listed {
+            if owned.add(view, &project.name) && project.is_listed {
                 let serial = times.get(&project.changed).and_then(|at| u64::try_from(at.0).ok());
                 projects.push(RootProject { name: project.name.into(), display: None, serial });
             }
@@ -222,12 +226,19 @@ struct OwnedNames {
 }
 
 impl OwnedNames {
-    fn new(trees: &[PointTree]) -> OwnedNames {
-        OwnedNames { last: trees.last().copied(), names: HashSet::new() }
+    fn new(views: &[View]) -> OwnedNames {
+        OwnedNames { last: views.last().map(View::tree), names: HashSet::new() }
     }
 
-    /// Adds a name of a tree. Returns false if a tree before it owns the name.
-    fn add(&mut self, tree: &PointTree, name: &str) -> bool {
-        if self.last == Some(*tree) { !self.names.contains(name) } else { self.names.insert(name.into()) }
+    /// Adds a name of a tree. Returns false if a tree before it owns the name, or a name guard hides it.
+    fn add(&mut self, view: &View, name: &str) -> bool {
+        if view.hides(name) {
+            return false;
+        }
+        if self.last == Some(view.tree()) {
+            !self.names.contains(name)
+        } else {
+            self.names.insert(name.into())
+        }
     }
 }

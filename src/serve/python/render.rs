@@ -7,7 +7,6 @@ use super::document::{LatestState, PythonDocument};
 use super::owner::{self, RootProject};
 use crate::db::python_file::ListedFile;
 use crate::db::{self, Conn, DbError};
-use crate::model::point::PointTree;
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
@@ -32,8 +31,8 @@ pub(in crate::serve) fn rows(
     document: &PythonDocument,
 ) -> Result<Rows, DbError> {
     match document {
-        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, &point_trees(trees), false)?)),
-        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, &point_trees(trees), true)?)),
+        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
+        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
         PythonDocument::Project(project, _) => {
             let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
@@ -45,10 +44,6 @@ pub(in crate::serve) fn rows(
             Ok(Rows::Files(latest.project.clone(), latest.state.clone(), files))
         }
     }
-}
-
-fn point_trees(views: &[View]) -> Vec<PointTree> {
-    views.iter().map(View::tree).collect()
 }
 
 /// The files of a project in the first tree.

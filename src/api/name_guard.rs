@@ -1,0 +1,111 @@
+//! Name guards on the admin API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NameGuard {
+    /// Its number; absent in a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// A name, or the beginning of names and `*`. Names of Python are in normal form.
+    pub name: String,
+    /// `r` or `python`.
+    pub language: String,
+    /// The source that may provide the names; its number if it was deleted. Of an automatic guard, the first source that
+    /// had the name.
+    pub source: String,
+    /// Whether it was created by the first upload of the name.
+    pub automatic: bool,
+    /// `in force`; `listed before`: without effect, because a mirror listed the name before the first upload; `ended`: by an
+    /// administrator; `off`: the server does not guard names automatically.
+    pub state: String,
+    /// Free text.
+    pub description: String,
+    /// Who created it.
+    pub created_by: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+}
+
+/// `POST /name-guards`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateNameGuard {
+    /// A name, or the beginning of names and `*`.
+    pub name: String,
+    /// `r` or `python`; absent for the language of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The source that may provide the names.
+    pub source: String,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// Whether nothing is created: the response shows what would be hidden.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Response to `POST /name-guards`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedNameGuard {
+    /// The guard.
+    pub guard: NameGuard,
+    /// The packages of other sources that it hides.
+    pub hidden: Vec<HiddenName>,
+}
+
+/// A package that a guard hides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HiddenName {
+    /// Its name.
+    pub name: String,
+    /// The source that lists or listed it.
+    pub source: String,
+}
+
+/// `PATCH /name-guards/{id}`: the values to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditNameGuard {
+    /// A name, or the beginning of names and `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The source that may provide the names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A row of `GET /audit/names`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditedName {
+    /// `pattern`: a guard; `automatic`: a guard created by an upload; `unguarded`: an uploaded name without a guard in force;
+    /// `overlap`: a guarded or uploaded name that a mirror lists; `similar`: a name of a mirror that differs from an
+    /// uploaded one in case, `.` and `_` only; `version`: a suspicious version of a name that a mirror lists too.
+    pub finding: String,
+    /// `r` or `python`.
+    pub language: String,
+    /// The name or pattern.
+    pub name: String,
+    /// The source of the name.
+    pub source: String,
+    /// The number of the guard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<i64>,
+    /// The name in the other source, if it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_name: Option<String>,
+    /// The other source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_source: Option<String>,
+    /// Since when: the guard exists, or the other source lists the name, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// An explanation.
+    pub note: String,
+}

@@ -1,0 +1,223 @@
+//! `rspm create|edit|delete|list name-guard(s)` and `rspm audit names`.
+
+use std::io::{Write, stdout};
+
+use clap::{Args, ValueEnum};
+use hyper::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, format_time, table};
+use super::suggested_values::SuggestedValues;
+use crate::api::name_guard::{AuditedName, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameGuard};
+
+/// Number of hidden packages that are printed.
+const MAX_EXAMPLES: usize = 10;
+
+/// Flags of `create name-guard`.
+#[derive(Debug, Args)]
+pub struct CreateGuard {
+    /// A name, or the beginning of names and '*': acme.*
+    #[arg(long)]
+    pub name: String,
+    /// Language of the names [default: that of the source]
+    #[arg(long, value_parser = SuggestedValues(&["r", "python"]))]
+    pub language: Option<String>,
+    /// The only source that may provide the names
+    #[arg(long)]
+    pub source: String,
+    /// The reason, shown in lists
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub description: String,
+    /// Show what the guard would hide, and create nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `edit name-guard`.
+#[derive(Debug, Args)]
+pub struct EditGuard {
+    /// Number of the guard
+    #[arg(long)]
+    pub id: i64,
+    /// A name, or the beginning of names and '*': acme.*
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The only source that may provide the names
+    #[arg(long)]
+    pub source: Option<String>,
+    /// The reason, shown in lists
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+/// Flags of `delete name-guard`.
+#[derive(Debug, Args)]
+pub struct DeleteGuard {
+    /// Number of the guard
+    #[arg(long)]
+    pub id: i64,
+}
+
+/// Flags of `audit names`.
+#[derive(Debug, Args)]
+pub struct AuditNames {
+    /// Format of the rows
+    #[arg(long, value_enum, default_value_t = NameFormat::Table)]
+    pub format: NameFormat,
+}
+
+/// Format of audited names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NameFormat {
+    /// A table; JSON with `-o json`.
+    Table,
+    /// Values separated by commas (RFC 4180), with a header.
+    Csv,
+}
+
+/// `rspm create name-guard`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Result<(), CliError> {
+    let body = CreateNameGuard {
+        name: args.name,
+        language: args.language,
+        source: args.source,
+        description: args.description,
+        dry_run: args.dry_run,
+    };
+    let created: CreatedNameGuard = client.send(Method::POST, "/name-guards", &body).await?;
+    output.print(&created, || {
+        let NameGuard { id, name, source, .. } = &created.guard;
+        let mut lines = vec![match id {
+            Some(id) => format!("Created name guard {id}: only the source {source} provides '{name}'."),
+            None => format!("Only the source {source} would provide '{name}'."),
+        }];
+        let hidden: Vec<String> =
+            created.hidden.iter().map(|hidden| format!("{} ({})", hidden.name, hidden.source)).collect();
+        let more = match hidden.len().saturating_sub(MAX_EXAMPLES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let verb = if args.dry_run { "It would hide" } else { "It hides" };
+        lines.push(match hidden.len() {
+            0 => format!("{verb} no package of another source now."),
+            count => {
+                let shown = hidden.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
+                format!("{verb} {count} packages of other sources: {shown}{more}")
+            }
+        });
+        if args.dry_run {
+            lines.push("Nothing was created: --dry-run".to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+/// `rspm edit name-guard`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(), CliError> {
+    let body = EditNameGuard { name: args.name, source: args.source, description: args.description };
+    let guard: NameGuard = client.send(Method::PATCH, &format!("/name-guards/{}", args.id), &body).await?;
+    output.print(&guard, || {
+        format!("Changed name guard {}: only the source {} provides '{}'.", args.id, guard.source, guard.name)
+    })
+}
+
+/// `rspm delete name-guard`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: DeleteGuard) -> Result<(), CliError> {
+    let guard: NameGuard = client.delete(&format!("/name-guards/{}", args.id)).await?;
+    output.print(&guard, || match guard.automatic {
+        true => format!("Ended the automatic guard of '{}': other sources may provide the name.", guard.name),
+        false => format!("Deleted name guard {}: other sources may provide '{}'.", args.id, guard.name),
+    })
+}
+
+/// `rspm list name-guards`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
+    let guards: Vec<NameGuard> = client.get("/name-guards").await?;
+    output.print(&guards, || {
+        if guards.is_empty() {
+            return "There is no name guard. Create one: rspm create name-guard".to_owned();
+        }
+        let row = |guard: &NameGuard| {
+            vec![
+                guard.id.map(|id| id.to_string()).unwrap_or_default(),
+                guard.name.clone(),
+                guard.language.clone(),
+                guard.source.clone(),
+                if guard.automatic { "automatic" } else { "created" }.to_owned(),
+                guard.state.clone(),
+                format_time(&guard.created),
+                guard.description.clone(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = guards.iter().map(row).collect();
+        table(&["ID", "Name", "Language", "Source", "Kind", "State", "Since", "Description"], &rows)
+    })
+}
+
+/// `rspm audit names`.
+///
+/// # Errors
+/// The server refuses; standard output cannot be written.
+pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Result<(), CliError> {
+    let names: Vec<AuditedName> = client.get("/audit/names").await?;
+    if args.format == NameFormat::Csv {
+        return stdout().lock().write_all(csv(&names).as_bytes()).map_err(CliError::Output);
+    }
+    output.print(&names, || {
+        if names.is_empty() {
+            return "No name is guarded, and no uploaded name is listed by another source.".to_owned();
+        }
+        let rows: Vec<Vec<String>> = names.iter().map(|name| cells(name, format_time)).collect();
+        table(&HEADER, &rows)
+    })
+}
+
+const HEADER: [&str; 9] =
+    ["finding", "language", "name", "source", "guard", "other name", "other source", "since", "note"];
+
+fn cells(name: &AuditedName, time: impl Fn(&str) -> String) -> Vec<String> {
+    vec![
+        name.finding.clone(),
+        name.language.clone(),
+        name.name.clone(),
+        name.source.clone(),
+        name.guard.map(|id| id.to_string()).unwrap_or_default(),
+        name.other_name.clone().unwrap_or_default(),
+        name.other_source.clone().unwrap_or_default(),
+        name.since.as_deref().map(time).unwrap_or_default(),
+        name.note.clone(),
+    ]
+}
+
+fn csv(names: &[AuditedName]) -> String {
+    let header = HEADER.map(|name| name.replace(' ', "_")).to_vec();
+    let rows = names.iter().map(|name| cells(name, str::to_owned));
+    let mut text = String::new();
+    for row in [header].into_iter().chain(rows) {
+        let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
+        text += &fields.join(",");
+        text += "\r\n";
+    }
+    text
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

@@ -1,0 +1,65 @@
+//! Names of local and git sources that mirrors have too, for audits.
+
+use super::{Conn, DbError, Value};
+use crate::model::ids::SourceId;
+use crate::model::time::Timestamp;
+
+/// A name of a mirror.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MirrorName {
+    /// The name.
+    pub name: String,
+    /// The mirror.
+    pub source: SourceId,
+}
+
+/// Returns every name of a language that a mirror lists or listed, by name. Names of the list of an index are left out.
+pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
+    const LIST: &str = "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' \
+        AND t.axis = 'step' JOIN package p ON p.language = s.language WHERE s.language = $1 \
+        AND s.kind IN ('cran', 'bioconductor', 'pypi') AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id \
+        AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= t.head)";
+    let mut names = Vec::new();
+    c.each(LIST, &[language.into()], &mut |mut row| {
+        names.push(MirrorName { name: row.text(0)?, source: SourceId(row.int(1)?) });
+        Ok(())
+    })?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+/// Returns when a source listed a name first; `None` if it has no step with it, or if that was before its first sync.
+pub fn first_listed(
+    c: &mut dyn Conn,
+    language: &str,
+    name: &str,
+    source: SourceId,
+) -> Result<Option<Timestamp>, DbError> {
+    const STEPS: &str = "SELECT min(st.at) FROM package p JOIN tree t ON t.source_id = $3 AND t.role = 'source' \
+        JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+        JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $1 AND p.name = $2";
+    const PROJECTS: &str = "SELECT min(r.from_at) FROM project r WHERE r.source_id = $2 AND r.fold = $1";
+    let steps = c.query(STEPS, &[language.into(), name.into(), source.into()])?;
+    let projects = c.query(PROJECTS, &[name.into(), source.into()])?;
+    for rows in [steps, projects] {
+        if let Some(at) = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().filter(|at| *at > 0) {
+            return Ok(Some(Timestamp(at)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the versions of a name that a source lists or listed.
+pub fn versions(
+    c: &mut dyn Conn,
+    language: &str,
+    name: &str,
+    source: SourceId,
+) -> Result<Vec<String>, DbError> {
+    const LIST: &str = "SELECT DISTINCT r.version FROM package p JOIN tree t ON t.source_id = $3 AND t.role = 'source' \
+        JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+        JOIN release r ON r.id = l.release_id WHERE p.language = $1 AND p.name = $2";
+    let params: [Value; 3] = [language.into(), name.into(), source.into()];
+    c.query(LIST, &params)?.into_iter().map(|mut row| row.text(0)).collect()
+}

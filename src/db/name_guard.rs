@@ -1,0 +1,385 @@
+//! Guarded names. Every change is announced, so that all servers apply it at once. A publish adds the automatic guards
+//! of new names of local and git sources, and records guarded names that a mirror lists.
+
+use super::ids::{self, Sequence};
+use super::{Conn, DbError, Row, Value, audit, clock};
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::source::{SourceKind, Supply};
+use crate::model::time::Timestamp;
+
+/// A guard in force.
+pub const IN_FORCE: i64 = 0;
+/// An automatic guard without effect: another source listed the name before.
+pub const LISTED_BEFORE: i64 = 1;
+/// An automatic guard that an administrator ended. The row prevents a new one.
+pub const ENDED: i64 = 2;
+
+/// A guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameGuardRow {
+    /// Its id; 0 before it is inserted.
+    pub id: i64,
+    /// As in `package.language`.
+    pub language: String,
+    /// A name, or the beginning of names and `*`.
+    pub pattern: String,
+    /// The source that provides the names; may be deleted.
+    pub source: SourceId,
+    /// Whether it was created by the first upload of the name.
+    pub automatic: bool,
+    /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
+    pub state: i64,
+    /// Free text.
+    pub description: String,
+    /// Who created it.
+    pub created_by: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A guarded name that another source lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// As in `package.language`.
+    pub language: String,
+    /// The name.
+    pub name: String,
+    /// The source that lists it.
+    pub source: SourceId,
+    /// When it was seen there first.
+    pub seen_at: Timestamp,
+    /// Whether a sync found it after the guard existed.
+    pub has_appeared: bool,
+}
+
+fn decode(mut row: Row) -> Result<NameGuardRow, DbError> {
+    Ok(NameGuardRow {
+        id: row.int(0)?,
+        language: row.text(1)?,
+        pattern: row.text(2)?,
+        source: SourceId(row.int(3)?),
+        automatic: row.int(4)? != 0,
+        state: row.int(5)?,
+        description: row.text(6)?,
+        created_by: row.text(7)?,
+        created_at: row.time(8)?,
+    })
+}
+
+/// Returns all guards, by id.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<NameGuardRow>, DbError> {
+    const LIST: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
+        FROM name_guard ORDER BY id";
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
+/// Returns the guarded names that other sources list, by time and name.
+pub fn overlaps(c: &mut dyn Conn) -> Result<Vec<Overlap>, DbError> {
+    const LIST: &str = "SELECT language, name, source_id, seen_at, appeared FROM name_overlap ORDER BY seen_at, language, name, source_id";
+    let decode = |mut row: Row| {
+        Ok(Overlap {
+            language: row.text(0)?,
+            name: row.text(1)?,
+            source: SourceId(row.int(2)?),
+            seen_at: row.time(3)?,
+            has_appeared: row.int(4)? != 0,
+        })
+    };
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
+/// Returns the guarded names that a sync found in another source after an instant, by time and name. Names whose guard was
+/// deleted or ended are left out.
+pub fn alarms(c: &mut dyn Conn, after: Timestamp) -> Result<Vec<Overlap>, DbError> {
+    let mut found = overlaps(c)?;
+    found.retain(|overlap| overlap.has_appeared && overlap.seen_at > after);
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let mut guards = list(c)?;
+    guards.retain(|guard| guard.state == IN_FORCE);
+    found.retain(|overlap| {
+        let is_match = |guard: &NameGuardRow| {
+            let (first, end) = range(&guard.pattern);
+            guard.language == overlap.language && (first..end).contains(&overlap.name)
+        };
+        guards.iter().any(is_match)
+    });
+    Ok(found)
+}
+
+/// Returns the number of changes so far.
+pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
+    const FIND: &str = "SELECT next FROM sequence WHERE name = 'name_guard_change'";
+    c.query(FIND, &[])?.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Inserts guards, with the next ids in their order; returns the first id.
+pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError> {
+    const COLUMNS: [&str; 9] = [
+        "id",
+        "language",
+        "pattern",
+        "source_id",
+        "automatic",
+        "state",
+        "description",
+        "created_by",
+        "created_at",
+    ];
+    announce(c)?;
+    let first = ids::reserve(c, Sequence::NameGuard, i64::try_from(guards.len()).unwrap_or(i64::MAX))?;
+    let row = |(id, guard): (i64, &NameGuardRow)| -> Vec<Value> {
+        vec![
+            id.into(),
+            guard.language.as_str().into(),
+            guard.pattern.as_str().into(),
+            guard.source.into(),
+            i64::from(guard.automatic).into(),
+            guard.state.into(),
+            guard.description.as_str().into(),
+            guard.created_by.as_str().into(),
+            guard.created_at.into(),
+        ]
+    };
+    let rows: Vec<Vec<Value>> = (first..).zip(guards).map(row).collect();
+    c.batch_insert("name_guard", &COLUMNS, &rows)?;
+    Ok(first)
+}
+
+/// Replaces the source, the state and the description of a guard. Returns false if there is no such guard.
+pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
+    const UPDATE: &str = "UPDATE name_guard SET pattern = $1, source_id = CAST($2 AS BIGINT), \
+        state = CAST($3 AS BIGINT), description = $4 WHERE id = CAST($5 AS BIGINT)";
+    let params: [Value; 5] = [
+        guard.pattern.as_str().into(),
+        guard.source.into(),
+        guard.state.into(),
+        guard.description.as_str().into(),
+        guard.id.into(),
+    ];
+    announce(c)?;
+    Ok(c.execute(UPDATE, &params)? == 1)
+}
+
+/// Deletes a guard.
+pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
+    announce(c)?;
+    c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)
+}
+
+/// Counts a change, and makes every server read the guards.
+fn announce(c: &mut dyn Conn) -> Result<(), DbError> {
+    clock::bump_catalog(c)?;
+    ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
+}
+
+/// A tree and its source.
+struct PublishedTree {
+    tree: TreeId,
+    source: SourceId,
+    source_name: String,
+    kind: SourceKind,
+    language: String,
+    /// Whether the step is the first one of the tree.
+    is_first: bool,
+    seq: Seq,
+    at: Timestamp,
+}
+
+/// Adds the automatic guards of the names that a published step of a local or git source adds, and records guarded
+/// names that a step of a mirror lists. Must be called in the transaction of the publish.
+pub(super) fn record_published(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    const FIND: &str = "SELECT s.id, s.name, s.kind, s.language, t.first FROM tree t \
+        JOIN source s ON s.id = t.source_id WHERE t.id = $1 AND t.role = 'source'";
+    let Some(mut row) = c.query(FIND, &[tree.into()])?.into_iter().next() else { return Ok(()) };
+    let published = PublishedTree {
+        tree,
+        source: SourceId(row.int(0)?),
+        source_name: row.text(1)?,
+        kind: row.parse(2, "a kind of source")?,
+        language: row.text(3)?,
+        is_first: row.opt_int(4)? == Some(seq.0),
+        seq,
+        at,
+    };
+    match published.kind.supply() {
+        Supply::Uploads | Supply::Builds => guard_new_names(c, &published),
+        Supply::Mirror => record_overlaps(c, &published),
+        // They contain names of their mirror.
+        Supply::Curated | Supply::Unsupported => Ok(()),
+    }
+}
+
+/// Records guarded names that the list of projects of an index has.
+pub fn record_index(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Result<(), DbError> {
+    const TREE: &str = "SELECT id FROM tree WHERE source_id = $1 AND axis = 'time'";
+    let Some(row) = c.query(TREE, &[source.into()])?.into_iter().next() else { return Ok(()) };
+    record_published(c, TreeId(row.int(0)?), Seq(0), at)
+}
+
+/// Guards the names that a source has for the first time.
+fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
+    const NEW: &str = "SELECT DISTINCT p.name FROM life l JOIN package p ON p.id = l.package_id \
+        WHERE l.tree_id = $1 AND l.from_seq = $2 AND NOT EXISTS (SELECT 1 FROM name_guard g \
+        WHERE g.language = p.language AND g.pattern = p.name AND g.automatic = 1) ORDER BY p.name";
+    let rows = c.query(NEW, &[published.tree.into(), published.seq.into()])?;
+    let mut guards = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        let name = row.text(0)?;
+        let listed = mirror_of(c, &published.language, &name)?;
+        guards.push(NameGuardRow {
+            id: 0,
+            language: published.language.clone(),
+            pattern: name,
+            source: published.source,
+            automatic: true,
+            state: if listed.is_some() { LISTED_BEFORE } else { IN_FORCE },
+            description: String::new(),
+            created_by: String::new(),
+            created_at: published.at,
+        });
+    }
+    if guards.is_empty() {
+        return Ok(());
+    }
+    insert(c, &guards).map(drop)
+}
+
+/// Returns the name of a mirror that has or had a name; `None` if none had it.
+pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<String>, DbError> {
+    const PACKAGES: &str = "SELECT s.name FROM package p JOIN source s ON s.language = p.language \
+        JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+        WHERE p.language = $1 AND p.name = $2 AND s.kind IN ('cran', 'bioconductor', 'pypi') \
+        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+        AND l.from_seq <= t.head) ORDER BY s.id LIMIT 1";
+    const PROJECTS: &str = "SELECT s.name FROM project r JOIN source s ON s.id = r.source_id \
+        WHERE s.language = $1 AND r.fold = $2 ORDER BY s.id LIMIT 1";
+    let params: [Value; 2] = [language.into(), name.into()];
+    for sql in [PACKAGES, PROJECTS] {
+        if let Some(row) = c.query(sql, &params)?.first_mut() {
+            return row.text(0).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Records the guarded names that a mirror lists, unless they are recorded. A name that the mirror published before the
+/// first upload is not guarded: the first step of a mirror contains its whole past.
+fn record_overlaps(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
+    let mut found = Vec::new();
+    for guard in list(c)? {
+        let is_other = guard.language == published.language && guard.source != published.source;
+        if !is_other || guard.state != IN_FORCE {
+            continue;
+        }
+        for name in listed_names(c, published, &guard.pattern)? {
+            if guard.automatic && published.is_first && is_older(c, published, &name, guard.created_at)? {
+                update(c, &NameGuardRow { state: LISTED_BEFORE, ..guard.clone() })?;
+            } else if !found.iter().any(|(known, _)| *known == name) {
+                found.push((name, guard.id));
+            }
+        }
+    }
+    for (name, guard) in found {
+        add_overlap(c, published, &name, guard)?;
+    }
+    Ok(())
+}
+
+/// The names of a mirror that a pattern matches, without those that are recorded.
+fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> Result<Vec<String>, DbError> {
+    const PACKAGES: &str = "SELECT p.name FROM package p WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 \
+        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = $4 AND l.state IN (0, 1) AND l.package_id = p.id) \
+        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = p.language AND o.name = p.name \
+        AND o.source_id = $5) ORDER BY p.name";
+    const PROJECTS: &str = "SELECT DISTINCT r.fold FROM project r WHERE r.source_id = $1 AND r.fold >= $2 AND r.fold < $3 \
+        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.fold \
+        AND o.source_id = r.source_id) ORDER BY r.fold";
+    let (first, end) = range(pattern);
+    let rows = match published.kind {
+        SourceKind::Pypi => c.query(PROJECTS, &[published.source.into(), first.into(), end.into()])?,
+        _ => {
+            let params: [Value; 5] = [
+                published.language.as_str().into(),
+                first.into(),
+                end.into(),
+                published.tree.into(),
+                published.source.into(),
+            ];
+            c.query(PACKAGES, &params)?
+        }
+    };
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+/// The first name that a pattern can match, and the end of such names, in the order of the tables.
+fn range(pattern: &str) -> (String, String) {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => (prefix.to_owned(), format!("{prefix}\u{10ffff}")),
+        None => (pattern.to_owned(), format!("{pattern}\u{1}")),
+    }
+}
+
+/// Whether a mirror published a release of a name before an instant.
+fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timestamp) -> Result<bool, DbError> {
+    const FIND: &str = "SELECT 1 FROM package p JOIN release r ON r.package_id = p.id \
+        JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id AND l.release_id = r.id \
+        WHERE p.language = $2 AND p.name = $3 AND r.published_at < $4 LIMIT 1";
+    let params: [Value; 4] =
+        [published.tree.into(), published.language.as_str().into(), name.into(), at.into()];
+    Ok(!c.query(FIND, &params)?.is_empty())
+}
+
+fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i64) -> Result<(), DbError> {
+    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
+        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 1) ON CONFLICT (language, name, source_id) DO NOTHING";
+    let params: [Value; 4] =
+        [published.language.as_str().into(), name.into(), published.source.into(), published.at.into()];
+    if c.execute(ADD, &params)? == 0 {
+        return Ok(());
+    }
+    announce(c)?;
+    let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
+    tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
+    audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
+}
+
+/// Records the names that the mirrors list now and that a new guard matches, without an alarm: its author is told.
+/// Returns them with their sources, by name.
+pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
+    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
+        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";
+    for (name, source) in present(c, guard)? {
+        c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
+    }
+    Ok(())
+}
+
+/// Returns the names that a guard matches and other sources than its own list or listed, by name.
+pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
+    const PACKAGES: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
+        JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+        WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 \
+        AND s.kind NOT IN ('curated-cran', 'cran-snapshot', 'curated-pypi') \
+        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+        AND l.from_seq <= t.head)";
+    const PROJECTS: &str = "SELECT r.fold, s.id FROM project r JOIN source s ON s.id = r.source_id \
+        WHERE s.language = $1 AND r.fold >= $2 AND r.fold < $3 AND s.id <> $4";
+    let (first, end) = range(&guard.pattern);
+    let params: [Value; 4] = [guard.language.as_str().into(), first.into(), end.into(), guard.source.into()];
+    let mut found = Vec::new();
+    for sql in [PACKAGES, PROJECTS] {
+        for mut row in c.query(sql, &params)? {
+            found.push((row.text(0)?, SourceId(row.int(1)?)));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}

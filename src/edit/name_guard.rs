@@ -1,0 +1,236 @@
+//! Creates, changes and ends name guards.
+
+use super::Actor;
+use crate::catalog::{Catalog, Source};
+use crate::db::name_guard::{self, NameGuardRow};
+use crate::db::{Conn, DbError, audit};
+use crate::model::ids::SourceId;
+use crate::model::language::Language;
+use crate::policy::NamePattern;
+use crate::publish::edit::apply_edit;
+use crate::serve::{RepoError, find};
+use crate::state::State;
+
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION: usize = 500;
+
+/// A guard to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNameGuard {
+    /// A name, or the beginning of names and `*`.
+    pub name: String,
+    /// The language; `None` for that of the source.
+    pub language: Option<Language>,
+    /// The name of the source.
+    pub source: String,
+    /// Free text.
+    pub description: String,
+}
+
+/// New values of a guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameGuardChanges {
+    /// A name, or the beginning of names and `*`.
+    pub name: Option<String>,
+    /// The name of the source.
+    pub source: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+}
+
+/// A guard, and the names of other sources that it hides.
+pub type HidingGuard = (NameGuardRow, Vec<(String, SourceId)>);
+
+/// Creates a guard, or only validates it in a dry run; its id is 0 then.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
+pub async fn create(
+    state: &State,
+    new: &NewNameGuard,
+    is_dry_run: bool,
+    actor: &Actor,
+) -> Result<HidingGuard, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, &new.source)?;
+    let language = source.kind.language();
+    if let Some(requested) = new.language.filter(|requested| *requested != language) {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' has packages of {}, not of {}",
+            source.name,
+            title(language),
+            title(requested)
+        )));
+    }
+    let now = (state.clock)();
+    let row = NameGuardRow {
+        id: 0,
+        language: language.as_str().to_owned(),
+        pattern: pattern(&new.name, source)?.to_string(),
+        source: source.id,
+        automatic: false,
+        state: name_guard::IN_FORCE,
+        description: description(&new.description)?,
+        created_by: actor.0.clone(),
+        created_at: now,
+    };
+    if is_dry_run {
+        let query = state.db.read(move |c| {
+            let conflict = conflict(c, &row)?;
+            Ok((conflict, name_guard::present(c, &row)?, row.clone()))
+        });
+        let (conflict, hidden, row) = query.await?;
+        return match conflict {
+            Some(other) => Err(conflict_error(&catalog, &row, &other)),
+            None => Ok((row, hidden)),
+        };
+    }
+    let write = apply_edit(state, move |c| {
+        if let Some(other) = conflict(c, &row)? {
+            return Ok(Err((row.clone(), other)));
+        }
+        let hidden = name_guard::present(c, &row)?;
+        let id = name_guard::insert(c, std::slice::from_ref(&row))?;
+        let row = NameGuardRow { id, ..row.clone() };
+        name_guard::record_present(c, &row, now)?;
+        audit::record(c, "create name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        Ok(Ok((row, hidden)))
+    });
+    write.await?.map_err(|(row, other)| conflict_error(&catalog, &row, &other))
+}
+
+/// Changes a guard. Of an automatic guard, only the description can be changed.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
+pub async fn update(state: &State, id: i64, changes: &NameGuardChanges) -> Result<NameGuardRow, RepoError> {
+    let catalog = state.catalog.get();
+    let known = state.db.read(name_guard::list).await?;
+    let current = known.into_iter().find(|row| row.id == id).ok_or_else(|| unknown(id))?;
+    if current.automatic && (changes.name.is_some() || changes.source.is_some()) {
+        return Err(RepoError::Invalid(format!(
+            "name guard {id} was created by the first upload of '{}': its name and source cannot be changed; create a guard \
+             of that name, which precedes it, or end it: rspm delete name-guard --id={id}",
+            current.pattern
+        )));
+    }
+    let mut row = current.clone();
+    if let Some(name) = &changes.source {
+        let source = find::source(&catalog, name)?;
+        if source.kind.language().as_str() != row.language {
+            return Err(RepoError::Invalid(format!(
+                "the source '{}' has packages of {}; the guard is of another language: create a new one",
+                source.name,
+                title(source.kind.language())
+            )));
+        }
+        row.source = source.id;
+    }
+    if let Some(name) = &changes.name {
+        row.pattern = pattern_of(name, &row.language)?.to_string();
+    }
+    if let Some(text) = &changes.description {
+        row.description = description(text)?;
+    }
+    let now = (state.clock)();
+    let write = apply_edit(state, move |c| {
+        if !row.automatic
+            && let Some(other) = conflict(c, &row)?
+        {
+            return Ok(Err(Some((row.clone(), other))));
+        }
+        if !name_guard::update(c, &row)? {
+            return Ok(Err(None));
+        }
+        if !row.automatic {
+            name_guard::record_present(c, &row, now)?;
+        }
+        let detail = format!("{}; before: {}", describe(&row), describe(&current));
+        audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
+        Ok(Ok(row.clone()))
+    });
+    write.await?.map_err(|conflict| match conflict {
+        Some((row, other)) => conflict_error(&catalog, &row, &other),
+        None => unknown(id),
+    })
+}
+
+/// Deletes a guard. An automatic one is ended: a later upload of the name does not create it again.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn delete(state: &State, id: i64) -> Result<NameGuardRow, RepoError> {
+    let write = apply_edit(state, move |c| {
+        let known = name_guard::list(c)?;
+        let Some(row) = known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED) else {
+            return Ok(None);
+        };
+        if row.automatic {
+            name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
+        } else {
+            name_guard::delete(c, id)?;
+        }
+        audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        Ok(Some(row))
+    });
+    write.await?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: i64) -> RepoError {
+    RepoError::NotFound(format!("there is no name guard {id}; rspm list name-guards shows all"))
+}
+
+fn title(language: Language) -> &'static str {
+    match language {
+        Language::R => "R",
+        Language::Python => "Python",
+    }
+}
+
+fn pattern(text: &str, source: &Source) -> Result<NamePattern, RepoError> {
+    pattern_of(text, source.kind.language().as_str())
+}
+
+fn pattern_of(text: &str, language: &str) -> Result<NamePattern, RepoError> {
+    let known = Language::ALL.into_iter().find(|known| known.as_str() == language);
+    NamePattern::parse(text, known.unwrap_or(Language::R))
+        .map_err(|error| RepoError::Invalid(error.to_string()))
+}
+
+fn description(text: &str) -> Result<String, RepoError> {
+    let text = text.trim();
+    if text.chars().count() > MAX_DESCRIPTION || text.chars().any(char::is_control) {
+        return Err(RepoError::Invalid(format!(
+            "the description is one line of at most {MAX_DESCRIPTION} characters"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// A guard of another source that matches a name of this one, or an equal guard.
+fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
+    let Ok(own) = pattern_of(&row.pattern, &row.language) else { return Ok(None) };
+    let others = name_guard::list(c)?.into_iter();
+    let mut others =
+        others.filter(|other| !other.automatic && other.id != row.id && other.language == row.language);
+    Ok(others.find(|other| {
+        let Ok(pattern) = pattern_of(&other.pattern, &other.language) else { return false };
+        if other.source == row.source { pattern == own } else { pattern.overlaps(&own) }
+    }))
+}
+
+fn conflict_error(catalog: &Catalog, row: &NameGuardRow, other: &NameGuardRow) -> RepoError {
+    RepoError::Conflict(format!(
+        "'{}' and name guard {} ('{}' of the source '{}') have names in common; change that guard, or choose another pattern",
+        row.pattern,
+        other.id,
+        other.pattern,
+        catalog.source_name(other.source)
+    ))
+}
+
+/// The text of a guard in the audit trail.
+fn describe(row: &NameGuardRow) -> String {
+    let kind = if row.automatic { "automatic, " } else { "" };
+    format!("{kind}{} names '{}', source {}", row.language, row.pattern, row.source)
+}

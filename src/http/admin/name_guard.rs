@@ -1,0 +1,118 @@
+//! Name guards: list, create, change, delete, audit.
+
+use http::StatusCode;
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::name_guard as wire;
+use crate::catalog::Catalog;
+use crate::db::name_guard::{self, NameGuardRow};
+use crate::edit;
+use crate::edit::name_guard::{NameGuardChanges, NewNameGuard};
+use crate::http::app::App;
+use crate::http::error::{Failure, truncate};
+use crate::http::response;
+use crate::model::language::Language;
+use crate::serve::name_audit;
+
+/// `GET /name-guards`: by number.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    let rows = call.app.state.db.read(name_guard::list).await?;
+    let catalog = call.app.state.catalog.get();
+    ok(&rows.into_iter().map(|row| wire_of_row(call.app, &catalog, row)).collect::<Vec<_>>())
+}
+
+fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGuard {
+    let is_automatic = app.state.config.load().server.automatic_name_guard;
+    let state = match row.state {
+        name_guard::IN_FORCE if row.automatic && !is_automatic => "off",
+        name_guard::IN_FORCE => "in force",
+        name_guard::LISTED_BEFORE => "listed before",
+        _ => "ended",
+    };
+    wire::NameGuard {
+        id: (row.id != 0).then_some(row.id),
+        name: row.pattern,
+        language: row.language,
+        source: catalog.source_name(row.source),
+        automatic: row.automatic,
+        state: state.to_owned(),
+        description: row.description,
+        created_by: row.created_by,
+        created: row.created_at.to_string(),
+    }
+}
+
+/// `POST /name-guards`.
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (wire::CreateNameGuard, _) = call.json().await?;
+    let new = NewNameGuard {
+        name: body.name,
+        language: body.language.as_deref().map(language).transpose()?,
+        source: body.source,
+        description: body.description,
+    };
+    let (row, hidden) = edit::name_guard::create(&app.state, &new, body.dry_run, &actor).await?;
+    let catalog = app.state.catalog.get();
+    let hidden = hidden.into_iter();
+    let created = wire::CreatedNameGuard {
+        hidden: hidden
+            .map(|(name, source)| wire::HiddenName { name, source: catalog.source_name(source) })
+            .collect(),
+        guard: wire_of_row(app, &catalog, row),
+    };
+    Ok(response::json(if body.dry_run { StatusCode::OK } else { StatusCode::CREATED }, &created))
+}
+
+fn language(text: &str) -> Result<Language, Failure> {
+    let known = Language::ALL.into_iter().find(|language| language.as_str().eq_ignore_ascii_case(text));
+    known
+        .ok_or_else(|| Failure::bad_request(format!("the language is r or python, not '{}'", truncate(text))))
+}
+
+/// `PATCH /name-guards/{id}`.
+pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
+    let (app, id) = (call.app, number(id)?);
+    let (body, _): (wire::EditNameGuard, _) = call.json().await?;
+    let changes = NameGuardChanges { name: body.name, source: body.source, description: body.description };
+    if changes == NameGuardChanges::default() {
+        return Err(Failure::bad_request("nothing to change: give a new name, source or description"));
+    }
+    let row = edit::name_guard::update(&app.state, id, &changes).await?;
+    ok(&wire_of_row(app, &app.state.catalog.get(), row))
+}
+
+/// `DELETE /name-guards/{id}`.
+pub(super) async fn delete(call: Call<'_>, id: &str) -> AdminResult {
+    let row = edit::name_guard::delete(&call.app.state, number(id)?).await?;
+    let row = NameGuardRow { state: name_guard::ENDED, ..row };
+    ok(&wire_of_row(call.app, &call.app.state.catalog.get(), row))
+}
+
+fn number(id: &str) -> Result<i64, Failure> {
+    let unknown = || {
+        Failure::not_found(format!(
+            "there is no name guard {}; rspm list name-guards shows all",
+            truncate(id)
+        ))
+    };
+    id.parse().map_err(|_| unknown())
+}
+
+/// `GET /audit/names`.
+pub(super) async fn audit(call: Call<'_>) -> AdminResult {
+    let catalog = call.app.state.catalog.get();
+    let findings = name_audit::of_server(&call.app.state).await?.into_iter();
+    let row = |found: name_audit::Finding| wire::AuditedName {
+        finding: found.kind.as_str().to_owned(),
+        language: found.language,
+        name: found.name,
+        source: catalog.source_name(found.source),
+        guard: found.guard,
+        other_name: found.other_name,
+        other_source: found.other_source.map(|source| catalog.source_name(source)),
+        since: found.since.map(|at| at.to_string()),
+        note: found.note,
+    };
+    ok(&findings.map(row).collect::<Vec<_>>())
+}

@@ -1,0 +1,231 @@
+//! Name guards: packages that only one source may provide.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::rule::BadRule;
+use crate::model::ids::SourceId;
+use crate::model::language::Language;
+use crate::python;
+
+/// Maximum length of a pattern, in bytes.
+const MAX_PATTERN: usize = 128;
+
+/// A name, or the beginning of names. Names of Python are in normal form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NamePattern {
+    /// This name alone.
+    Exact(String),
+    /// All names that begin with this text.
+    Prefix(String),
+}
+
+impl NamePattern {
+    /// Parses `acme` or `acme.*`.
+    ///
+    /// # Errors
+    /// Text that cannot match a name of the language, or that matches all names.
+    pub fn parse(text: &str, language: Language) -> Result<NamePattern, BadRule> {
+        let shown: String = text.chars().take(80).collect();
+        let text = text.trim();
+        let (name, is_prefix) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (text, false),
+        };
+        if name.contains('*') {
+            return Err(BadRule(format!(
+                "'{shown}' is not a name or the beginning of names: '*' may stand at the end only, as in 'acme.*'"
+            )));
+        }
+        if name.is_empty() {
+            return Err(BadRule(format!(
+                "'{shown}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
+            )));
+        }
+        let is_name = match language {
+            Language::R => {
+                name.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+                    && (is_prefix || (name.len() >= 2 && !name.ends_with('.')))
+            }
+            Language::Python => {
+                name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                    && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                    && (is_prefix || !name.ends_with(['.', '_', '-']))
+            }
+        };
+        if !is_name || text.len() > MAX_PATTERN {
+            let (title, rule) = match language {
+                Language::R => ("an R package", "letters, digits and dots, and begins with a letter"),
+                Language::Python => (
+                    "a Python package",
+                    "letters, digits, '.', '_' and '-', and begins with a letter or digit",
+                ),
+            };
+            return Err(BadRule(format!(
+                "'{shown}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most \
+                 {MAX_PATTERN} characters"
+            )));
+        }
+        let name = match language {
+            Language::R => name.to_owned(),
+            Language::Python => python::name::normalize(name),
+        };
+        Ok(if is_prefix { NamePattern::Prefix(name) } else { NamePattern::Exact(name) })
+    }
+
+    /// Whether it matches a name: exactly in R, in normal form in Python.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            NamePattern::Exact(exact) => exact == name,
+            NamePattern::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// Whether a name can match both.
+    #[must_use]
+    pub fn overlaps(&self, other: &NamePattern) -> bool {
+        match (self, other) {
+            (NamePattern::Exact(name), pattern) | (pattern, NamePattern::Exact(name)) => {
+                pattern.matches(name)
+            }
+            (NamePattern::Prefix(a), NamePattern::Prefix(b)) => {
+                a.starts_with(b.as_str()) || b.starts_with(a.as_str())
+            }
+        }
+    }
+
+    /// The text before `*`, or the name.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        match self {
+            NamePattern::Exact(text) | NamePattern::Prefix(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NamePattern::Exact(name) => f.write_str(name),
+            NamePattern::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+/// The form in which names of R are compared for a warning: lower case, without `.` and `_`. A guard does not hide such
+/// names: `data.table` and `datatable` are different packages.
+#[must_use]
+pub fn folded(name: &str) -> String {
+    name.chars().filter(|c| !".-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// A guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameGuard {
+    /// Its id, unique.
+    pub id: i64,
+    /// The language of the names.
+    pub language: Language,
+    /// The names.
+    pub pattern: NamePattern,
+    /// The source that may provide them. Of an automatic guard, the first one that had the name: other local and git
+    /// sources may provide it too.
+    pub source: SourceId,
+    /// Whether it was created by the first upload of the name.
+    pub is_automatic: bool,
+    /// Whether an automatic guard hides anything: another source listed the name.
+    pub has_overlap: bool,
+    /// Free text.
+    pub description: String,
+}
+
+impl NameGuard {
+    /// Whether a source may not provide the guarded names. `is_own` tells whether its packages are uploaded or built here.
+    #[must_use]
+    pub fn hides(&self, source: SourceId, is_own: bool) -> bool {
+        self.source != source && !(self.is_automatic && is_own)
+    }
+
+    /// `name guard 7`, for clients: without the pattern and the source.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("name guard {}", self.id)
+    }
+}
+
+/// All guards in force, or those that concern a repository.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NameGuards {
+    /// The guards of one name.
+    exact: HashMap<Language, HashMap<String, Arc<NameGuard>>>,
+    /// The others, longest prefix first.
+    prefixes: Vec<Arc<NameGuard>>,
+}
+
+impl NameGuards {
+    /// Prepares guards. For one name, a guard of a pattern precedes an automatic one.
+    #[must_use]
+    pub fn new(guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
+        let mut set = NameGuards::default();
+        for guard in guards {
+            match &guard.pattern {
+                NamePattern::Exact(name) => {
+                    let names = set.exact.entry(guard.language).or_default();
+                    if !guard.is_automatic || !names.contains_key(name) {
+                        names.insert(name.clone(), guard);
+                    }
+                }
+                NamePattern::Prefix(_) => set.prefixes.push(guard),
+            }
+        }
+        let order = |guard: &Arc<NameGuard>| (std::cmp::Reverse(guard.pattern.stem().len()), guard.id);
+        set.prefixes.sort_by_key(order);
+        set
+    }
+
+    /// Whether no name is guarded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefixes.is_empty()
+    }
+
+    /// The guards, in unspecified order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
+        self.exact.values().flat_map(HashMap::values).chain(&self.prefixes)
+    }
+
+    /// The guard of a name: that of the exact name, else that of the longest prefix, else an automatic one.
+    #[must_use]
+    pub fn find(&self, language: Language, name: &str) -> Option<&Arc<NameGuard>> {
+        let exact = self.exact.get(&language).and_then(|names| names.get(name));
+        if exact.is_some_and(|guard| !guard.is_automatic) {
+            return exact;
+        }
+        let is_match = |guard: &&Arc<NameGuard>| guard.language == language && guard.pattern.matches(name);
+        self.prefixes.iter().find(is_match).or(exact)
+    }
+
+    /// The guards that hide packages of any of these sources in documents of a repository. `sources` states for each
+    /// whether its packages are uploaded or built here.
+    #[must_use]
+    pub fn select(&self, language: Language, sources: &[(SourceId, bool)], automatic: bool) -> NameGuards {
+        let concerns = |guard: &&Arc<NameGuard>| {
+            guard.language == language
+                && (!guard.is_automatic || (automatic && guard.has_overlap))
+                && sources.iter().any(|(source, is_own)| guard.hides(*source, *is_own))
+        };
+        NameGuards::new(self.iter().filter(concerns).cloned())
+    }
+
+    /// Without the automatic guards.
+    #[must_use]
+    pub fn without_automatic(&self) -> NameGuards {
+        NameGuards::new(self.iter().filter(|guard| !guard.is_automatic).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
-use crate::model::point::{Point, PointTree};
+use crate::model::point::{Base, Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
@@ -91,7 +91,9 @@ pub fn resolve(
         };
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
-    let has_times = states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some());
+    let is_index = |base: Base| catalog.tree(base.tree).is_some_and(|tree| tree.time_head.is_some());
+    let has_times =
+        states.iter().any(|state| state.known_until.is_some() || state.tree.base.is_some_and(is_index));
     let is_known = |state: &State| state.known_until.is_none_or(|head| head >= states_end);
     Ok(Point {
         repo: repo.id,
@@ -275,9 +277,7 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
             let index = tree.steps.partition_point(|step| step.at < end);
             let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
             if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
-                let base = tree.base(step.seq);
-                let point_tree =
-                    PointTree { source: entry.source, tree: tree.id, seq: step.seq, base, rules: None };
+                let point_tree = catalog.point_tree(entry.source, tree, step.seq);
                 states.push(State { tree: point_tree, at: step.at, known_until: None });
             }
         }

@@ -178,21 +178,6 @@ fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
     )))
 }
 
-/// Refuses a source of a type that has no packages in this version of the server.
-fn check_supply(source: &Source) -> Result<(), RepoError> {
-    match source.kind.supply() {
-        Supply::Mirror | Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),
-        Supply::Unsupported => Err(RepoError::Invalid(format!(
-            "this version cannot serve '{}', a source of type {}; add files to a source of type {} ({} lists what is \
-             missing)",
-            source.name,
-            source.kind,
-            SourceKind::LocalPython,
-            Page::COMPATIBILITY
-        ))),
-    }
-}
-
 /// Checks the version: only Bioconductor has one, and an R repository can offer only one of its versions.
 fn check_version(
     catalog: &Catalog,

@@ -40,7 +40,13 @@ pub struct Base {
 }
 
 impl PointTree {
-    /// Returns the tree whose lives are the packages: the tree itself, or the base of a curated source.
+    /// Returns the source that releases come from: that of the base of a curated source, otherwise the source itself.
+    #[must_use]
+    pub fn origin(&self) -> SourceId {
+        self.base.map_or(self.source, |base| base.source)
+    }
+
+    /// Returns the tree from whose packages a curated source selects, or the tree itself.
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {

@@ -64,7 +64,7 @@ pub async fn locate(
             }
             let Some(row) = row else { return Ok(None) };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Some((tree.tree(), row, blocked)))
+            Ok(Some((tree.listing(), row, blocked)))
         })
         .await?;
     let Some((tree, row, blocked)) = located_row else {

@@ -69,8 +69,7 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
     let heads = trees.filter_map(|tree| {
         let seq = tree.newest()?;
-        let point_tree =
-            PointTree { source: source.id, tree: tree.id, seq, base: tree.base(seq), rules: None };
+        let point_tree = catalog.point_tree(source.id, tree, seq);
         Some((point_tree, tree.steps.last().map(|step| step.at)))
     });
     let heads: Vec<_> = heads.collect();

@@ -148,7 +148,7 @@ pub(super) async fn compare(
     let packages = difference::between(repositories, &old, &new).await?;
     let is_not_compared = |entry: &&Subscription| {
         let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
-        kind.is_some_and(|kind| kind == SourceKind::Pypi || kind.supply() == Supply::Curated)
+        kind.is_some_and(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
     };
     let mut not_compared: Vec<SourceId> =
         after.list.iter().filter(is_not_compared).map(|entry| entry.source).collect();

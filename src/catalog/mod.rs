@@ -17,7 +17,7 @@ use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
 use crate::model::point::{Base, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
-use crate::model::source::{SourceKind, Supply};
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
 use crate::r::bioconductor::config::Config;
@@ -193,12 +193,10 @@ impl Catalog {
 
     /// Returns a state of a tree as part of a point. That of a snapshot of another source is the state of that source.
     #[must_use]
-    pub fn point_tree(&self, source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
+    pub fn point_tree(source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
         let base = tree.base(seq);
-        let is_snapshot =
-            || self.source_by_id(source).is_some_and(|source| source.kind.supply() == Supply::Snapshot);
         let (tree, seq) = match base {
-            Some(base) if is_snapshot() => (base.tree, base.seq),
+            Some(base) if base.is_whole => (base.tree, base.seq),
             _ => (tree.id, seq),
         };
         PointTree { source, tree, seq, base, rules: None }

@@ -277,7 +277,7 @@ fn states(catalog: &Catalog, list: &[Subscription], part: Option<Part>, end: Tim
             let index = tree.steps.partition_point(|step| step.at < end);
             let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
             if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
-                let point_tree = catalog.point_tree(entry.source, tree, step.seq);
+                let point_tree = Catalog::point_tree(entry.source, tree, step.seq);
                 states.push(State { tree: point_tree, at: step.at, known_until: None });
             }
         }

@@ -4,7 +4,6 @@ use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::audit;
 use crate::db::tree::{Axis, Role};
-use crate::model::documentation::Page;
 use crate::model::language::Language;
 use crate::model::name::Name;
 use crate::model::source::{SourceKind, Supply};

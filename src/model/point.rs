@@ -37,6 +37,8 @@ pub struct Base {
     pub tree: TreeId,
     /// Its step, or a time in microseconds since the epoch, as in [`PointTree`].
     pub seq: Seq,
+    /// Whether all packages of that state are selected.
+    pub is_whole: bool,
 }
 
 impl PointTree {
@@ -50,7 +52,7 @@ impl PointTree {
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {
-            Some(Base { source, tree, seq }) => {
+            Some(Base { source, tree, seq, .. }) => {
                 PointTree { source, tree, seq, base: None, rules: self.rules }
             }
             None => *self,

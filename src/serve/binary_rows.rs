@@ -9,7 +9,7 @@ use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
-use crate::model::point::Point;
+use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
 use crate::r::platform::{ANY_ARCH, Platform, Target};

@@ -50,8 +50,8 @@ pub struct RepoPolicy {
     pub advisories: Option<Arc<Index>>,
     /// When the rules were prepared: advisories must be in force then.
     pub prepared_at: Timestamp,
-    /// The blocked releases of the states used last: by tree, state, and the instant at which the age is measured.
-    pub blocked: quick_cache::sync::Cache<(TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
+    /// The blocked releases of the states used last: by source, tree, state, and the instant at which the age is measured.
+    pub blocked: quick_cache::sync::Cache<(SourceId, TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
     language: Language,
     sources: Vec<SourceId>,
 }

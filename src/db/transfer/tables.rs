@@ -220,6 +220,8 @@ pub const TABLES: &[Table] = &[
     core("job_run", 1, &[
         text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
     ]).since(24),
+    core("curation_include", 2, &[int("tree_id"), int("seq"), text("include")]).since(27),
+    core("curation_plan", 2, &[int("tree_id"), text("request"), int("planned_at"), bytes("selection")]).since(27),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -6,7 +6,7 @@ use crate::model::ids::{SourceId, TxId};
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::Snapshot;
-use crate::model::source::{SourceKind, Supply};
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::serve::difference::{self, Change};

@@ -125,7 +125,7 @@ impl RootPackage {
 /// # Errors
 /// [`BadInclude`] for an unknown word.
 pub fn parse_include(text: &str) -> Result<Kinds, BadInclude> {
-    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.try_fold(Kinds::NONE, |kinds, word| Ok(kinds.union(word_kinds(word)?)))
 }
 
@@ -225,7 +225,7 @@ fn add_lines(definition: &mut Definition, file: &str, text: &str) -> Result<(), 
 }
 
 /// Adds a package; of several lines for one package, all constraints apply.
-fn add_root(definition: &mut Definition, package: String, root: RootPackage) {
+pub fn add_root(definition: &mut Definition, package: String, root: RootPackage) {
     match definition.roots.entry(package) {
         Entry::Vacant(entry) => {
             entry.insert(root);

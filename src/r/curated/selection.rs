@@ -96,8 +96,8 @@ pub fn select(request: &Request<'_>) -> Outcome {
         selection: Selection::default(),
     };
     let roots = selector.roots();
-    let kinds = |name: &String, root: &RootPackage| Root { name, kinds: request.include.union(root.extras) };
-    let roots: Vec<Root<'_>> = roots.iter().map(|(name, root)| kinds(name, root)).collect();
+    let roots: Vec<Root<'_>> =
+        roots.iter().map(|(name, root)| Root { name, kinds: request.include.union(root.extras) }).collect();
     // Suggested packages are those of the requested packages only.
     let recursive = request.include.intersection(Kinds::STRONG);
     let unmet = selector.meet_requirements(&roots, recursive);

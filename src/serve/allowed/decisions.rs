@@ -63,7 +63,7 @@ impl Decided {
 impl TreePolicy {
     /// The blocked releases of the whole tree; from memory if they were computed before.
     pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
-        let key = (self.tree.tree, self.tree.seq, self.age_at);
+        let key = (self.tree.source, self.tree.tree, self.tree.seq, self.age_at);
         self.repo.blocked.get_or_insert_with(&key, || {
             let mut blocked = BlockedReleases::default();
             let single_packages =

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod control;
 pub mod csv_records;
 mod curated;
+mod curated_r;
 pub mod encrypt;
 pub mod error;
 pub mod explain;

@@ -75,8 +75,15 @@ pub struct Update {
 impl DefinitionFlags {
     /// Returns true if a flag is set.
     pub(super) fn is_used(&self) -> bool {
-        self.snapshot.is_some() || self.commit || self.dry_run || self.csv_out.is_some() || self.strict
-            || self.include.is_some() || self.allow_missing || self.kept || self.transaction_id.is_some()
+        self.snapshot.is_some()
+            || self.commit
+            || self.dry_run
+            || self.csv_out.is_some()
+            || self.strict
+            || self.include.is_some()
+            || self.allow_missing
+            || self.kept
+            || self.transaction_id.is_some()
     }
 }
 

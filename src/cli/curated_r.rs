@@ -71,7 +71,8 @@ fn why(release: &PlannedRelease) -> String {
 
 /// The plan as CSV, with all packages.
 pub(super) fn csv(packages: &[PlannedPackage]) -> String {
-    let mut text = "name,version,previous,change,why,license,compiled,size,advisories,published,blocked\n".to_owned();
+    let mut text =
+        "name,version,previous,change,why,license,compiled,size,advisories,published,blocked\n".to_owned();
     for package in packages {
         let Some(release) = &package.release else { continue };
         let fields = [
@@ -98,7 +99,12 @@ mod tests {
     use super::*;
 
     fn package(name: &str, state: &str, release: PlannedRelease) -> PlannedPackage {
-        PlannedPackage { name: name.to_owned(), state: state.to_owned(), release: Some(release), ..PlannedPackage::default() }
+        PlannedPackage {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            release: Some(release),
+            ..PlannedPackage::default()
+        }
     }
 
     #[test]
@@ -108,7 +114,8 @@ mod tests {
             chain: chain.iter().map(|name| (*name).to_owned()).collect(),
             ..PlannedRelease::default()
         };
-        let scales = PlannedRelease { previous: Some("1.0".to_owned()), ..release("1.1", &["ggplot2", "scales"]) };
+        let scales =
+            PlannedRelease { previous: Some("1.0".to_owned()), ..release("1.1", &["ggplot2", "scales"]) };
         let blocked = PlannedRelease {
             blocked: Some("blocked by rule 7 in 'prod': name".to_owned()),
             license: Some("GPL-2, \"x\"".to_owned()),
@@ -130,9 +137,15 @@ mod tests {
             transaction: None,
         };
         let text = describe(&plan, "subset", false);
-        assert!(text.ends_with("execute this command with the --commit and --snapshot=2024-01-31 flags."), "{text}");
+        assert!(
+            text.ends_with("execute this command with the --commit and --snapshot=2024-01-31 flags."),
+            "{text}"
+        );
         assert_eq!(text.matches("--snapshot=").count(), 1, "{text}");
-        assert!(text.contains("1.0 -> 1.1") && text.contains("ggplot2 > scales") && !text.contains("R6"), "{text}");
+        assert!(
+            text.contains("1.0 -> 1.1") && text.contains("ggplot2 > scales") && !text.contains("R6"),
+            "{text}"
+        );
         assert!(text.contains("1 added, 1 updated, 0 downgraded, 0 removed, 1 kept"), "{text}");
         assert!(text.contains("ggplot2 3.5 is blocked by rule 7"), "{text}");
         assert!(describe(&plan, "subset", true).contains("R6"));

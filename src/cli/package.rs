@@ -55,7 +55,14 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
                 "these flags are for curated sources: name packages with --packages or --file-in, not --path";
             return Err(CliError::refused(reason));
         }
-        return curated::add(client, output, source, (&args.packages, file_in, args.include_suggests), &args.definition).await;
+        return curated::add(
+            client,
+            output,
+            source,
+            (&args.packages, file_in, args.include_suggests),
+            &args.definition,
+        )
+        .await;
     }
     if let Some(list) = file_in {
         args.path = read_file_list(list)?;

@@ -71,7 +71,8 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
         if tree.presence(c, id)?.is_none() {
             return Ok(None);
         }
-        let heads: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.origin()).collect();
+        let heads: Vec<BinaryListHead> =
+            lists.iter().copied().filter(|list| list.0 == tree.origin()).collect();
         self::rows(c, tree.origin(), &heads, &name).map(Some)
     });
     let excerpt: String = package.chars().take(128).collect();

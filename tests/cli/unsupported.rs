@@ -11,16 +11,6 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
         ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
         ("evict --type=sweep", "every night", "operations.md"),
-        (
-            "create source --name=s --type=curated-cran --snapshot=2024-04-17",
-            "a date in the URL",
-            "repositories.md",
-        ),
-        (
-            "add --source=subset --packages=ggplot2 --include-suggests",
-            "it does not select packages",
-            "repositories.md",
-        ),
         ("-o json -c /nowhere.gcfg config debug logger list", "rspm config log", "logging.md"),
         ("add --source=dev --git-url=https://host/x", "rspm create git-builder", "git.md"),
     ] {

@@ -12,8 +12,8 @@ use crate::edit::EditResult;
 use crate::model::change::{Change, LifeState};
 use crate::model::ids::{ReleaseId, TxId};
 use crate::publish::edit::{ClaimedTrees, apply_edit};
-use crate::serve::r::base::BaseRelease;
 use crate::serve::RepoError;
+use crate::serve::r::base::BaseRelease;
 use crate::state::State;
 
 /// Maximum number of changes that are written at once.

@@ -22,7 +22,12 @@ const KEPT: i64 = 24 * 3600 * SECOND;
 pub(super) type Selected = Vec<(String, String, ReleaseId)>;
 
 /// Returns the digest of what an update requests, except the state from which it selects.
-pub(super) fn request_digest(definition: Sha256, snapshot: &str, include: &str, allow_missing: bool) -> Sha256 {
+pub(super) fn request_digest(
+    definition: Sha256,
+    snapshot: &str,
+    include: &str,
+    allow_missing: bool,
+) -> Sha256 {
     let text = format!("{definition}\n{snapshot}\n{include}\n{allow_missing}\n");
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
@@ -95,7 +100,9 @@ fn differences(planned: &str, selected: &Selected) -> Vec<String> {
             Some((planned, _)) => differences.push(format!("{name} is {version}, planned was {planned}")),
         }
     }
-    differences.extend(old.into_iter().map(|(name, (version, _))| format!("{name} {version} is no longer selected")));
+    differences.extend(
+        old.into_iter().map(|(name, (version, _))| format!("{name} {version} is no longer selected")),
+    );
     differences
 }
 
@@ -106,16 +113,21 @@ mod tests {
     #[test]
     fn differences_name_each_package_once() {
         let selected = |rows: &[(&str, &str, i64)]| -> Selected {
-            rows.iter().map(|(name, version, id)| ((*name).to_owned(), (*version).to_owned(), ReleaseId(*id))).collect()
+            rows.iter()
+                .map(|(name, version, id)| ((*name).to_owned(), (*version).to_owned(), ReleaseId(*id)))
+                .collect()
         };
         let planned = "a1 1.0 1\nb1 1.0 2\nc1 1.0 3\nd1 1.0 4\n";
         let now = selected(&[("a1", "1.0", 1), ("b1", "1.1", 12), ("c1", "1.0", 13), ("e1", "2.0", 15)]);
-        assert_eq!(differences(planned, &now), [
-            "b1 is 1.1, planned was 1.0",
-            "c1 1.0 has other bytes",
-            "e1 2.0 is new",
-            "d1 1.0 is no longer selected",
-        ]);
+        assert_eq!(
+            differences(planned, &now),
+            [
+                "b1 is 1.1, planned was 1.0",
+                "c1 1.0 has other bytes",
+                "e1 2.0 is new",
+                "d1 1.0 is no longer selected",
+            ]
+        );
         assert!(differences("a1 1.0 1\n", &selected(&[("a1", "1.0", 1)])).is_empty());
     }
 

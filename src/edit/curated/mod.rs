@@ -107,7 +107,15 @@ pub async fn update(
     let default = current_snapshot(&current);
     let snapshot = request.snapshot.or(default).unwrap_or(Snapshot::Latest);
     let base = base::base_state(repositories, snapshot).await?;
-    apply(repositories, state, (&source, &current), (new, base, snapshot), &request, (TxKind::Add, None, actor)).await
+    apply(
+        repositories,
+        state,
+        (&source, &current),
+        (new, base, snapshot),
+        &request,
+        (TxKind::Add, None, actor),
+    )
+    .await
 }
 
 /// The snapshot that was named when the source was created without a definition.
@@ -137,7 +145,8 @@ async fn apply(
     if base.is_open {
         notices.push(open_notice(state, &base, &label));
     }
-    let question = Question { definition, include, label: label.clone(), allow_missing: request.allow_missing };
+    let question =
+        Question { definition, include, label: label.clone(), allow_missing: request.allow_missing };
     let (selection, index) = selection(state, base, question).await?;
     notices.extend(selection.notices.iter().cloned());
     let rows = update_rows(repositories, state, (source, current, base), &selection, &index).await?;
@@ -161,7 +170,8 @@ async fn apply(
         .iter()
         .filter_map(|row| Some((row.plan.name.clone(), row.plan.version.clone(), row.plan.release?)))
         .collect();
-    let key = last_plan::request_digest(sha256, &update.snapshot, &include_text(include), request.allow_missing);
+    let key =
+        last_plan::request_digest(sha256, &update.snapshot, &include_text(include), request.allow_missing);
     if !request.commit {
         if base.is_open {
             last_plan::store(state, current.tree, key, &selected).await?;
@@ -220,12 +230,8 @@ pub async fn remove(
     let (Some(_), Some(curation)) = (roots.remove(package), current.curation.as_ref()) else {
         return Err(not_named(&source, &current, package));
     };
-    let base = Base {
-        source: SourceId::CRAN,
-        tree: curation.base_tree,
-        seq: curation.base_seq,
-        is_whole: false,
-    };
+    let base =
+        Base { source: SourceId::CRAN, tree: curation.base_tree, seq: curation.base_seq, is_whole: false };
     let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
     let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
     let definition = Definition { roots, notices: Vec::new() };
@@ -244,7 +250,8 @@ pub async fn remove(
     let new = (definition::generated(definition), base, snapshot);
     let subject = Some(scope.of(package));
     let update =
-        apply(repositories, state, (&source, &current), new, &request, (TxKind::Remove, subject, actor)).await?;
+        apply(repositories, state, (&source, &current), new, &request, (TxKind::Remove, subject, actor))
+            .await?;
     if let Some(problem) = update.problems.first() {
         return Err(RepoError::Invalid(problem.clone()));
     }
@@ -356,7 +363,9 @@ fn open_notice(state: &State, base: &BaseState, label: &str) -> String {
     let catalog = state.catalog.get();
     let steps = catalog.tree(base.base.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
     let step = steps.iter().find(|step| step.seq == base.base.seq);
-    let exact = step.map(|step| format!("; --snapshot={} names exactly the planned state", step.tx.0)).unwrap_or_default();
+    let exact = step
+        .map(|step| format!("; --snapshot={} names exactly the planned state", step.tx.0))
+        .unwrap_or_default();
     format!("{label} is not over: a sync before the commit may change what is selected{exact}")
 }
 
@@ -377,7 +386,10 @@ fn counts(rows: &[UpdateRow]) -> Counts {
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown source; database errors.
-pub async fn definition(state: &State, source: &str) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
+pub async fn definition(
+    state: &State,
+    source: &str,
+) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
     if !matches!(source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {

@@ -5,8 +5,8 @@ use crate::api::definition::{
     Definition, DefinitionFile, DefinitionPlan, PlannedPackage, PlannedRelease, UpdateDefinition,
 };
 use crate::db::curation;
-use crate::edit::{Actor, curated as r_curated};
 use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
+use crate::edit::{Actor, curated as r_curated};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
@@ -94,7 +94,8 @@ async fn update_r(
             )));
         };
         let state = (name, snapshot, flags.include);
-        r_curated::snapshot::set(&app.repositories, &app.state, state, (flags.commit, &comment, actor)).await?
+        r_curated::snapshot::set(&app.repositories, &app.state, state, (flags.commit, &comment, actor))
+            .await?
     } else {
         let request = r_curated::UpdateRequest {
             source: name.to_owned(),

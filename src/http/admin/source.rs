@@ -94,7 +94,8 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (CreateSource, _) = call.json().await?;
     let (name, kind) = (name(&body.name)?, kind(&body.kind)?);
-    let (snapshot, include) = (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
+    let (snapshot, include) =
+        (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
     let is_snapshot = kind == SourceKind::CranSnapshot;
     if kind != SourceKind::CuratedCran && (include.is_some() || (snapshot.is_some() && !is_snapshot)) {
         return Err(Failure::bad_request(format!(

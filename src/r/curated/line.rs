@@ -29,7 +29,8 @@ pub(super) fn name_and_rest(line: &str) -> Result<(&str, &str), String> {
         let option = line.split_whitespace().next().unwrap_or_default();
         return Err(format!("'{}' is an option of pip; write one package on each line", excerpt(option)));
     }
-    if line.contains("://") && (line.contains(" @ ") || line.starts_with("git+") || line.starts_with("http")) {
+    if line.contains("://") && (line.contains(" @ ") || line.starts_with("git+") || line.starts_with("http"))
+    {
         return Err(
             "an address of a package cannot be selected; write the name of a package of CRAN, or add the file to a local \
              source"
@@ -55,7 +56,8 @@ pub(super) fn name_and_rest(line: &str) -> Result<(&str, &str), String> {
 pub(super) fn constraints_and_extras(rest: &str) -> Result<(Vec<Constraint>, Kinds), String> {
     let (constraints, extras) = match rest.split_once('[') {
         Some((constraints, extras)) => {
-            let extras = extras.trim_end().strip_suffix(']').ok_or("']' is missing at the end of the line")?;
+            let extras =
+                extras.trim_end().strip_suffix(']').ok_or("']' is missing at the end of the line")?;
             (constraints, parse_include(extras).map_err(|error| error.to_string())?)
         }
         None => (rest, Kinds::NONE),
@@ -76,7 +78,10 @@ fn constraint(text: &str) -> Result<Constraint, String> {
             .iter()
             .find_map(|(word, operator)| Some((*operator, text.strip_prefix(word)?)))
             .ok_or_else(|| {
-                format!("'{}' is not a constraint; write one of ==, >=, <=, >, <, != and a version", excerpt(text))
+                format!(
+                    "'{}' is not a constraint; write one of ==, >=, <=, >, <, != and a version",
+                    excerpt(text)
+                )
             })?,
     };
     let version = version.trim();

@@ -95,7 +95,8 @@ impl RootPackage {
     /// Returns the constraints as written in a line of a definition: `>=1.0, <2.0`; empty without any.
     #[must_use]
     pub fn constraint_text(&self) -> String {
-        let text = |constraint: &Constraint| format!("{}{}", constraint.operator.as_str(), constraint.version);
+        let text =
+            |constraint: &Constraint| format!("{}{}", constraint.operator.as_str(), constraint.version);
         self.constraints.iter().map(text).collect::<Vec<_>>().join(", ")
     }
 
@@ -115,8 +116,11 @@ impl RootPackage {
     /// # Errors
     /// The text is not of this form.
     pub fn parse(text: &str, origin: &str) -> Result<RootPackage, String> {
-        line::constraints_and_extras(text)
-            .map(|(constraints, extras)| RootPackage { constraints, extras, origin: origin.to_owned() })
+        line::constraints_and_extras(text).map(|(constraints, extras)| RootPackage {
+            constraints,
+            extras,
+            origin: origin.to_owned(),
+        })
     }
 }
 
@@ -194,7 +198,8 @@ fn is_lock_file(text: &str) -> bool {
 fn add_lock_file(definition: &mut Definition, file: &str, lock: lock_file::LockFile) {
     for (package, version) in lock.packages {
         let constraint = Constraint { operator: Operator::Equal, version };
-        let root = RootPackage { constraints: vec![constraint], extras: Kinds::NONE, origin: file.to_owned() };
+        let root =
+            RootPackage { constraints: vec![constraint], extras: Kinds::NONE, origin: file.to_owned() };
         add_root(definition, package, root);
     }
     if !lock.skipped.is_empty() {
@@ -210,7 +215,10 @@ fn add_lines(definition: &mut Definition, file: &str, text: &str) -> Result<(), 
     for (number, line) in (1..).zip(text.lines()) {
         let bad_line = |reason: String| BadDefinition::Line { file: file.to_owned(), line: number, reason };
         if line.len() > MAX_LINE {
-            return Err(bad_line(format!("the line has {} bytes, more than the {MAX_LINE} allowed", line.len())));
+            return Err(bad_line(format!(
+                "the line has {} bytes, more than the {MAX_LINE} allowed",
+                line.len()
+            )));
         }
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {

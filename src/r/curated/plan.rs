@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn each_package_has_one_row() {
-        let old = |release, version: &str| ListedRelease { release: ReleaseId(release), version: version.to_owned() };
+        let old = |release, version: &str| ListedRelease {
+            release: ReleaseId(release),
+            version: version.to_owned(),
+        };
         let present = BTreeMap::from([
             ("down".to_owned(), old(1, "2.0")),
             ("gone".to_owned(), old(2, "1.0")),
@@ -143,13 +146,16 @@ mod tests {
                 format!("{} {} {previous} {}", row.name, row.version, row.change.as_str())
             })
             .collect();
-        assert_eq!(text, [
-            "bytes 1.0 - updated",
-            "down 1.0 2.0 downgraded",
-            "gone 1.0 - removed",
-            "new1 0.1 - added",
-            "same 1.0 - kept",
-            "up 1.10 1.9 updated",
-        ]);
+        assert_eq!(
+            text,
+            [
+                "bytes 1.0 - updated",
+                "down 1.0 2.0 downgraded",
+                "gone 1.0 - removed",
+                "new1 0.1 - added",
+                "same 1.0 - kept",
+                "up 1.10 1.9 updated",
+            ]
+        );
     }
 }

@@ -144,7 +144,8 @@ impl<'a> Selector<'a> {
                 continue;
             };
             // A package that is archived as a whole is selected only by a line with a version.
-            let release = highest(known, |version| root.allows(version)).filter(|_| !root.constraints.is_empty());
+            let release =
+                highest(known, |version| root.allows(version)).filter(|_| !root.constraints.is_empty());
             match release {
                 Some((release, record)) => {
                     self.replace(name, release, record);
@@ -225,12 +226,17 @@ impl<'a> Selector<'a> {
             (false, true) => format!("'{name}' is not listed, only archived: {}", versions(known, |_| true)),
             (false, false) => {
                 let without_record = known.iter().filter(|release| root.allows(&release.version));
-                match without_record.map(|release| release.version.as_str()).max_by(|a, b| version::compare(a, b)) {
+                match without_record
+                    .map(|release| release.version.as_str())
+                    .max_by(|a, b| version::compare(a, b))
+                {
                     Some(version) => format!(
                         "'{name}' {version} is archived and was never in an index that this server has read, so that its \
                          dependencies are not known (rspm backfill reads earlier states)"
                     ),
-                    None => format!("no version of '{name}' is {text}; there are {}", versions(known, |_| true)),
+                    None => {
+                        format!("no version of '{name}' is {text}; there are {}", versions(known, |_| true))
+                    }
                 }
             }
         };
@@ -244,9 +250,9 @@ impl<'a> Selector<'a> {
         requirements: &Requirements,
         known: &[KnownRelease],
     ) -> String {
-        let required = requirements
-            .iter()
-            .map(|((operator, version), dependent)| format!("{dependent} requires {}{version}", operator.as_str()));
+        let required = requirements.iter().map(|((operator, version), dependent)| {
+            format!("{dependent} requires {}{version}", operator.as_str())
+        });
         let requested = root
             .filter(|root| !root.constraints.is_empty())
             .map(|root| format!("{} requires {}", root.origin, root.constraint_text()));
@@ -265,10 +271,7 @@ fn is_strong(unmet: &UnmetRequirement<'_>) -> bool {
 }
 
 /// Returns the highest allowed version with a record; of equal ones the listed one, then the newest release.
-fn highest(
-    known: &[KnownRelease],
-    allows: impl Fn(&str) -> bool,
-) -> Option<(&KnownRelease, &Description)> {
+fn highest(known: &[KnownRelease], allows: impl Fn(&str) -> bool) -> Option<(&KnownRelease, &Description)> {
     let allowed = known.iter().filter(|release| allows(&release.version));
     let with_record = allowed.filter_map(|release| Some((release, release.record.as_ref()?)));
     with_record.max_by(|(a, _), (b, _)| {
@@ -432,7 +435,10 @@ mod tests {
         assert!(problem("lib1 ==1.6\nlib1 ==1.4").contains("f, line 1 and f, line 2: no version"));
         assert!(problem("broken").contains("broken requires 'absent'"));
         let conflict = problem("strict");
-        assert!(conflict.contains("no version of 'lib1'") && conflict.contains("app1 requires >=1.5"), "{conflict}");
+        assert!(
+            conflict.contains("no version of 'lib1'") && conflict.contains("app1 requires >=1.5"),
+            "{conflict}"
+        );
         assert!(conflict.contains("strict requires ==1.4"), "{conflict}");
         let omitted = selected("broken", STRONG, true);
         assert_eq!((omitted.problems.len(), omitted.notices.len()), (0, 1));

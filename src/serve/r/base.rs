@@ -86,7 +86,8 @@ pub async fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Resu
     let tree = catalog.source_package_trees(SourceId::CRAN).find(|tree| !tree.steps.is_empty());
     let tree = tree.ok_or_else(|| {
         RepoError::Conflict(
-            "CRAN, from which the source selects, was not synced yet; run: rspm sync --type=cran --wait".to_owned(),
+            "CRAN, from which the source selects, was not synced yet; run: rspm sync --type=cran --wait"
+                .to_owned(),
         )
     })?;
     let today = today(&catalog, now);
@@ -218,7 +219,10 @@ pub async fn blocked(
                         if let Decision::Blocked(rule, reason) = &decided.decision
                             && decided.release.release == *release
                         {
-                            found.push((*release, format!("blocked by rule {} in '{repo}': {reason}", rule.id)));
+                            found.push((
+                                *release,
+                                format!("blocked by rule {} in '{repo}': {reason}", rule.id),
+                            ));
                         }
                     }
                 }

@@ -69,6 +69,13 @@ pub struct CreateSource {
     /// Count an existing source of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
+    /// Of a source of type `curated-cran` or `cran-snapshot`, a day or a transaction whose state of CRAN it has; the
+    /// newest one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Of a source of type `curated-cran`, the kinds of dependencies that it includes, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<String>,
 }
 
 fn default_type() -> String {
@@ -78,8 +85,13 @@ fn default_type() -> String {
 /// `PATCH /sources/{name}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EditSource {
-    /// Its new name.
-    pub new_name: String,
+    /// Its new name; absent to keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_name: Option<String>,
+    /// Of a source of type `cran-snapshot`, or of one of type `curated-cran` without a definition, a day or a transaction
+    /// whose state of CRAN it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// `POST /sources/{name}/packages`: adds uploads to a local source in one transaction.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::db::skew::{self, Skew};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
-use crate::model::point::Base;
+use crate::model::point::{Base, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -213,6 +213,17 @@ impl Catalog {
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name.as_str() == name)
+    }
+
+    /// Returns a state of a tree as part of a point. That of a snapshot of another source is the state of that source.
+    #[must_use]
+    pub fn point_tree(source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
+        let base = tree.base(seq);
+        let (tree, seq) = match base {
+            Some(base) if base.is_whole => (base.tree, base.seq),
+            _ => (tree.id, seq),
+        };
+        PointTree { source, tree, seq, base, rules: None }
     }
 
     /// Returns the source with that id, if not deleted.

@@ -7,7 +7,7 @@ use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
 use crate::db::url_alias::UrlAlias;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
-use crate::model::point::{Point, PointTree};
+use crate::model::point::{Base, Point, PointTree};
 use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
@@ -98,7 +98,8 @@ pub fn resolve(
         };
     };
     // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
-    let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some());
+    let is_index = |base: Base| catalog.tree(base.tree).is_some_and(|tree| tree.time_head.is_some());
+    let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
     Ok(Point {
         repo: repo.id,
         open: !catalog.is_closed(end)
@@ -326,26 +327,25 @@ fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> State {
     let has_time = tree.time_head.is_some();
     let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));
     let at = step.map_or(Timestamp(seq.0), |step| step.at);
-    let tree = PointTree { source, tree: tree.id, seq, base: tree.base(seq), rules: None };
-    State { tree, at, has_time, is_final: true }
+    State { tree: Catalog::point_tree(source, tree, seq), at, has_time, is_final: true }
 }
 
 /// Returns the last state of a tree that was published before `end`.
 fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<State> {
-    let state = |seq, base, at, is_final| State {
-        tree: PointTree { source, tree: tree.id, seq, base, rules: None },
+    let state = |seq, at, is_final| State {
+        tree: Catalog::point_tree(source, tree, seq),
         at,
         has_time: tree.time_head.is_some(),
         is_final,
     };
     if let Some(head) = tree.time_head {
         let at = Timestamp(head.min(end).0 - 1);
-        return Some(state(Seq(at.0), None, at, head >= end));
+        return Some(state(Seq(at.0), at, head >= end));
     }
     let index = tree.steps.partition_point(|step| step.at < end);
     let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
     let step = last_step.or_else(|| final_state(catalog, tree, end))?;
-    Some(state(step.seq, tree.base(step.seq), step.at, true))
+    Some(state(step.seq, step.at, true))
 }
 
 /// Returns the first synced state of a version of Bioconductor whose last update was before `end`: the version has not

@@ -350,8 +350,14 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; the sources cran, bioconductor and pypi always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-pypi"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
     pub kind: String,
+    /// Of a source of type curated-cran or cran-snapshot: the day or transaction of CRAN (default: the newest)
+    #[arg(long, value_name = "DATE")]
+    pub snapshot: Option<String>,
+    /// Of a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
+    #[arg(long, value_name = "KINDS")]
+    pub include: Option<String>,
     /// Succeed when the source exists with the same type
     #[arg(long)]
     pub succeed_on_existing: bool,
@@ -382,13 +388,17 @@ pub struct CreateRepo {
 
 /// Flags of `edit source`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source_change").required(true).multiple(true).args(["new_name", "snapshot"]))]
 pub struct EditSource {
     /// The source
     #[arg(long)]
     pub name: String,
     /// New name of the source
     #[arg(long)]
-    pub new_name: String,
+    pub new_name: Option<String>,
+    /// Of a source of type cran-snapshot: its new day or transaction of CRAN
+    #[arg(long, value_name = "DATE")]
+    pub snapshot: Option<String>,
 }
 
 /// Flags of `edit repo`.
@@ -434,7 +444,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "pypi", "local", "local-python", "git", "git-python", "curated-pypi"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "pypi", "local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
     pub kind: Option<String>,
 }
 
@@ -536,6 +546,9 @@ pub struct Add {
     /// For a curated source: packages to add to its definition, comma separated or repeated
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["path", "file_in"], value_name = "NAME")]
     pub packages: Vec<String>,
+    /// For a curated source of R packages: also add packages that the named ones suggest
+    #[arg(long)]
+    pub include_suggests: bool,
     /// How the update of a curated source is planned and published.
     #[command(flatten)]
     pub definition: DefinitionFlags,

@@ -7,10 +7,13 @@ use clap::Args;
 use hyper::Method;
 
 use super::client::{Client, segment};
+use super::curated_r;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use crate::model::definition_path::{included_files, included_path};
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
 
 /// Maximum size of a file of a definition, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -35,6 +38,20 @@ pub struct DefinitionFlags {
     /// Of a curated source: allow only the files whose digests a lock file has, not all files of its versions
     #[arg(long)]
     pub strict: bool,
+    /// Of a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
+    /// (default: those of the present definition; of a new one imports,depends,linking-to)
+    #[arg(long, value_name = "KINDS")]
+    pub include: Option<String>,
+    /// Of a curated source of R packages: omit dependencies that CRAN does not have
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Of a curated source of R packages: also print packages that stay as they are
+    #[arg(long = "show-kept")]
+    pub kept: bool,
+    /// Of a curated source of R packages: publish the update with the state of this transaction; the same as --commit
+    /// --snapshot=ID
+    #[arg(long, value_name = "ID", conflicts_with_all = ["snapshot", "commit", "dry_run"])]
+    pub transaction_id: Option<u64>,
 }
 
 /// Flags of `update`.
@@ -43,7 +60,7 @@ pub struct Update {
     /// The curated source
     #[arg(long)]
     pub source: String,
-    /// The new definition: a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
+    /// The new definition: a list of packages, renv.lock or rv.lock, a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
     /// the current definition)
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
@@ -58,7 +75,15 @@ pub struct Update {
 impl DefinitionFlags {
     /// Returns true if a flag is set.
     pub(super) fn is_used(&self) -> bool {
-        self.snapshot.is_some() || self.commit || self.dry_run || self.csv_out.is_some() || self.strict
+        self.snapshot.is_some()
+            || self.commit
+            || self.dry_run
+            || self.csv_out.is_some()
+            || self.strict
+            || self.include.is_some()
+            || self.allow_missing
+            || self.kept
+            || self.transaction_id.is_some()
     }
 }
 
@@ -80,7 +105,7 @@ pub(super) async fn add(
     client: &Client,
     output: &Output,
     source: &str,
-    (packages, file_in): (&[String], Option<&Path>),
+    (packages, file_in, include_suggests): (&[String], Option<&Path>, bool),
     flags: &DefinitionFlags,
 ) -> Result<(), CliError> {
     let files = match file_in {
@@ -90,7 +115,7 @@ pub(super) async fn add(
             vec![DefinitionFile { name: "--packages".to_owned(), text }]
         }
     };
-    let body = UpdateDefinition { files, add: true, ..UpdateDefinition::default() };
+    let body = UpdateDefinition { files, add: true, include_suggests, ..UpdateDefinition::default() };
     send(client, output, source, body, flags).await
 }
 
@@ -102,25 +127,47 @@ async fn send(
     flags: &DefinitionFlags,
 ) -> Result<(), CliError> {
     let body = UpdateDefinition {
-        snapshot: flags.snapshot.clone(),
+        snapshot: flags.snapshot.clone().or(flags.transaction_id.map(|id| id.to_string())),
         strict: flags.strict,
-        commit: flags.commit,
+        include: flags.include.clone(),
+        allow_missing: flags.allow_missing,
+        commit: flags.commit || flags.transaction_id.is_some(),
         ..body
     };
     let path = format!("/sources/{}/definition", segment(source));
     let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
     if let Some(file) = &flags.csv_out {
-        std::fs::write(file, csv(&plan.packages))
+        let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv(&plan.packages) };
+        std::fs::write(file, text)
             .map_err(|source| CliError::Local { operation: format!("write {}", file.display()), source })?;
     }
     for notice in &plan.notices {
         eprintln!("{notice}");
     }
-    output.print(&plan, || describe(&plan, source))?;
+    output.print(&plan, || {
+        if is_r(&plan) { curated_r::describe(&plan, source, flags.kept) } else { describe(&plan, source) }
+    })?;
     if plan.problems.is_empty() {
         return Ok(());
     }
     Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+}
+
+fn is_r(plan: &DefinitionPlan) -> bool {
+    plan.kind.parse::<SourceKind>().is_ok_and(|kind| kind.language() == Language::R)
+}
+
+/// The last lines of the output: what was done, or how to do it.
+pub(super) fn last_line(plan: &DefinitionPlan, source: &str) -> String {
+    match (plan.committed, plan.transaction) {
+        (true, Some(transaction)) => format!("Source '{source}' was updated in transaction {transaction}."),
+        (true, None) => format!("Nothing changed: source '{source}' has this definition and snapshot."),
+        (false, _) if plan.problems.is_empty() => format!(
+            "To complete this operation, execute this command with the --commit and --snapshot={} flags.",
+            plan.snapshot
+        ),
+        (false, _) => String::new(),
+    }
 }
 
 fn describe(plan: &DefinitionPlan, source: &str) -> String {
@@ -137,15 +184,7 @@ fn describe(plan: &DefinitionPlan, source: &str) -> String {
     } else {
         format!("{}\n", table(&["Name", "Versions", "Files", "Newest", "Change"], &rows))
     };
-    let last = match (plan.committed, plan.transaction) {
-        (true, Some(transaction)) => format!("Source '{source}' was updated in transaction {transaction}."),
-        (true, None) => format!("Nothing changed: source '{source}' has this definition and snapshot."),
-        (false, _) if plan.problems.is_empty() => format!(
-            "To complete this operation, execute this command with the --commit and --snapshot={} flags.",
-            plan.snapshot
-        ),
-        (false, _) => String::new(),
-    };
+    let last = last_line(plan, source);
     format!(
         "{table}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}\n{last}",
         count("added"),
@@ -156,15 +195,17 @@ fn describe(plan: &DefinitionPlan, source: &str) -> String {
     )
 }
 
-/// The plan as CSV (RFC 4180), with all packages.
+/// A field of a CSV file (RFC 4180).
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The plan as CSV, with all packages.
 fn csv(packages: &[PlannedPackage]) -> String {
-    let quoted = |text: &str| {
-        if text.contains([',', '"', '\n']) {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        } else {
-            text.to_owned()
-        }
-    };
     let mut text = "name,versions,files,newest,change\n".to_owned();
     for package in packages {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
@@ -220,14 +261,15 @@ mod tests {
             name: name.to_owned(),
             constraint: constraint.to_owned(),
             files: (state != "removed").then_some(2),
-            newest: None,
             state: state.to_owned(),
+            ..PlannedPackage::default()
         }
     }
 
     #[test]
     fn a_plan_ends_with_the_flags_of_the_commit_and_a_commit_with_its_transaction() {
         let mut plan = DefinitionPlan {
+            kind: "curated-pypi".to_owned(),
             packages: vec![package("odd", ">=1,<2", "added"), package("even", "all versions", "kept")],
             problems: Vec::new(),
             notices: Vec::new(),

@@ -94,11 +94,14 @@ mod tests {
             leaf.render_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         for (path, words) in [
-            (["create", "source"], "local, local-python, git, git-python, curated-pypi"),
+            (
+                ["create", "source"],
+                "local, local-python, git, git-python, curated-cran, cran-snapshot, curated-pypi",
+            ),
             (["create", "repo"], "r, bioconductor, python"),
             (
                 ["list", "sources"],
-                "cran, bioconductor, pypi, local, local-python, git, git-python, curated-pypi",
+                "cran, bioconductor, pypi, local, local-python, git, git-python, curated-cran, cran-snapshot, curated-pypi",
             ),
             (["config", "log"], "TRACE, DEBUG, INFO, WARN, ERROR"),
         ] {

@@ -16,6 +16,7 @@ pub mod config_args;
 pub mod control;
 pub mod csv_records;
 mod curated;
+mod curated_r;
 pub mod debug_log;
 pub mod encrypt;
 pub mod error;

@@ -49,14 +49,21 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     }
     let source = args.source.as_deref().unwrap_or_default();
     let file_in = args.file_in.as_deref();
-    let selects = !args.packages.is_empty() || args.definition.is_used();
+    let selects = !args.packages.is_empty() || args.include_suggests || args.definition.is_used();
     if selects || (file_in.is_some() && is_curated(client, source).await?) {
         if file_in.is_none() && args.packages.is_empty() {
             let reason =
                 "these flags are for curated sources: name packages with --packages or --file-in, not --path";
             return Err(CliError::refused(reason));
         }
-        return curated::add(client, output, source, (&args.packages, file_in), &args.definition).await;
+        return curated::add(
+            client,
+            output,
+            source,
+            (&args.packages, file_in, args.include_suggests),
+            &args.definition,
+        )
+        .await;
     }
     if let Some(list) = file_in {
         args.path = read_file_list(list)?;

@@ -23,6 +23,8 @@ pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Res
         name: args.name,
         kind: args.kind,
         succeed_on_existing: args.succeed_on_existing,
+        snapshot: args.snapshot,
+        include: args.include,
     };
     let source: Source = client.send(Method::POST, "/sources", &body).await?;
     output.print(&source, || describe(&source))
@@ -33,7 +35,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
-    let body = source::EditSource { new_name: args.new_name };
+    let body = source::EditSource { new_name: args.new_name, snapshot: args.snapshot };
     let source: Source =
         client.send(Method::PATCH, &format!("/sources/{}", segment(&args.name)), &body).await?;
     output.print(&source, || describe(&source))

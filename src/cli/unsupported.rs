@@ -16,16 +16,11 @@ pub(super) struct Unsupported {
     pub(super) page: Page,
 }
 
-const CURATED: &str = "curated CRAN sources and CRAN snapshots are not in this version; a date in the URL of a \
-                       repository (/prod/2026-11-20) freezes its contents";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
 const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Bioconductor; name the version when \
                             you subscribe or sync: --version";
-const LOCAL_ONLY: &str = "rspm add takes package files, and packages of PyPI for curated sources; it does not select packages of \
-                          CRAN in this version";
-
 const GIT_URL: &str =
     "packages are built from git by builders: rspm create git-builder --source=NAME --url=URL";
 
@@ -44,12 +39,8 @@ const fn flag(
 
 /// All rows, in the order of the documentation.
 pub(super) static TABLE: &[Unsupported] = &[
-    flag(&["create", "source"], "snapshot", CURATED, Page::REPOSITORIES),
-    flag(&["create", "source"], "include", CURATED, Page::REPOSITORIES),
     flag(&["create", "source"], "version", BIOCONDUCTOR, Page::BIOCONDUCTOR),
     flag(&["sync"], "source", BIOCONDUCTOR, Page::BIOCONDUCTOR),
-    flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
-    flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     flag(&["add"], "git-url", GIT_URL, Page::GIT),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
     command(&["air-gap"], AIR_GAP, Page::AIR_GAPPED),
@@ -129,10 +120,7 @@ mod tests {
         assert_eq!(row("schedule --type=sweep"), some("rspm schedule"));
         assert_eq!(row("-c /x/rstudio-pm.gcfg air-gap -o json"), some("rspm air-gap"));
         assert_eq!(row("help air-gap"), some("rspm air-gap"));
-        assert_eq!(
-            row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
-            some("rspm create source --snapshot")
-        );
+        assert_eq!(row("create source --name x --type=curated-cran --snapshot 2024-04-17"), None);
         assert_eq!(row("create source --name=snapshot"), None);
         assert_eq!(row("sync --type=x --source=y"), some("rspm sync --source"));
         assert_eq!(row("frobnicate"), None);

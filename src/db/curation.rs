@@ -6,6 +6,7 @@ use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Base;
+use crate::model::source::{SourceKind, Supply};
 
 /// The definition of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Curation {
     pub snapshot: String,
     /// The digest of the files.
     pub sha256: Sha256,
+    /// The kinds of dependencies that are included; `None` for a source of another kind than `curated-cran`.
+    pub include: Option<String>,
     /// The files, the main one first.
     pub files: Vec<DefinitionFile>,
 }
@@ -36,14 +39,20 @@ pub type RuleRow = (String, String);
 
 /// Returns the base of each step of each tree of a curated source, by tree and step.
 pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
-    const LIST: &str = "SELECT k.tree_id, k.seq, b.source_id, k.base_tree_id, k.base_seq FROM curation k \
-        JOIN tree t ON t.id = k.tree_id JOIN tree b ON b.id = k.base_tree_id \
+    const LIST: &str = "SELECT k.tree_id, k.seq, b.source_id, k.base_tree_id, k.base_seq, s.kind FROM curation k \
+        JOIN tree t ON t.id = k.tree_id JOIN source s ON s.id = t.source_id JOIN tree b ON b.id = k.base_tree_id \
         WHERE k.seq <= t.head ORDER BY k.tree_id, k.seq";
-    let decode = |row: &Row| {
-        let base = Base { source: SourceId(row.int(2)?), tree: TreeId(row.int(3)?), seq: Seq(row.int(4)?) };
+    let decode = |mut row: Row| {
+        let kind: SourceKind = row.parse(5, "a kind of source")?;
+        let base = Base {
+            source: SourceId(row.int(2)?),
+            tree: TreeId(row.int(3)?),
+            seq: Seq(row.int(4)?),
+            is_whole: kind.supply() == Supply::Snapshot,
+        };
         Ok((TreeId(row.int(0)?), Seq(row.int(1)?), base))
     };
-    c.query(LIST, &[])?.iter().map(decode).collect()
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
 /// Returns the definition of a step; `None` if it has none.
@@ -55,6 +64,8 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
     let Some(mut row) = c.query(FIND, &[tree.into(), seq.into()])?.into_iter().next() else {
         return Ok(None);
     };
+    const INCLUDE: &str = "SELECT include FROM curation_include WHERE tree_id = $1 AND seq = $2";
+    let include = c.query(INCLUDE, &[tree.into(), seq.into()])?.into_iter().next();
     let files = c.query(FILES, &[tree.into(), seq.into()])?.into_iter();
     let file = |mut row: Row| Ok(DefinitionFile { name: row.text(0)?, content: row.bytes(1)? });
     Ok(Some(Curation {
@@ -62,6 +73,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
         base_seq: Seq(row.int(1)?),
         snapshot: row.text(2)?,
         sha256: row.parse(3, "a digest")?,
+        include: include.map(|mut row| row.text(0)).transpose()?,
         files: files.map(file).collect::<Result<_, DbError>>()?,
     }))
 }
@@ -116,6 +128,10 @@ pub fn insert(
         curation.sha256.to_string().into(),
     ];
     c.execute(INSERT, &row)?;
+    if let Some(include) = &curation.include {
+        let row = vec![tree.into(), seq.into(), include.as_str().into()];
+        c.batch_insert("curation_include", &["tree_id", "seq", "include"], &[row])?;
+    }
     let file = |(position, file): (i64, &DefinitionFile)| {
         let (name, content) = (file.name.as_str().into(), file.content.as_slice().into());
         vec![tree.into(), seq.into(), position.into(), name, content]

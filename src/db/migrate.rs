@@ -206,6 +206,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0026_name_guard.sqlite.sql"),
         postgres: include_str!("migrations/0026_name_guard.postgres.sql"),
     },
+    Migration {
+        number: 27,
+        name: "curated_cran",
+        expand_only: true,
+        sqlite: include_str!("migrations/0027_curated_cran.sqlite.sql"),
+        postgres: include_str!("migrations/0027_curated_cran.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

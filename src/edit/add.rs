@@ -132,7 +132,10 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
             Some(format!("is curated: rspm update --source={} changes its definition", source.name))
         }
         Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
-        Supply::Unsupported => Some(format!("is of type {}", source.kind)),
+        Supply::Snapshot => Some(format!(
+            "is a snapshot: rspm update --source={} --snapshot=DATE --commit moves it",
+            source.name
+        )),
     };
     if let Some(problem) = problem {
         let name = &source.name;

@@ -6,6 +6,7 @@
 pub mod add;
 pub mod add_binary;
 pub mod block_rule;
+pub mod curated;
 mod durability;
 pub mod fixed_url;
 pub mod metadata;

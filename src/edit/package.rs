@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::uploads::{Upload, Uploads};
-use super::{Actor, AddStatus, OnExisting, RemoveScope, UploadKind, add, python, remove, upload};
+use super::{Actor, AddStatus, OnExisting, RemoveScope, UploadKind, add, curated, python, remove, upload};
 use crate::model::ids::TxId;
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
-use crate::serve::{RepoError, find};
+use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
 
 fn language(state: &State, source: &str) -> Result<Language, RepoError> {
@@ -61,6 +61,7 @@ pub async fn add(
 /// # Errors
 /// Those of [`remove::remove`] and [`python::remove::remove`].
 pub async fn remove(
+    repositories: &Repositories,
     state: &State,
     source: &str,
     package: &str,
@@ -68,8 +69,14 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    if find::source(&state.catalog.get(), source)?.kind == SourceKind::CuratedPypi {
-        return python::curated::remove(state, source, package, scope, comment, actor).await;
+    match find::source(&state.catalog.get(), source)?.kind {
+        SourceKind::CuratedPypi => {
+            return python::curated::remove(state, source, package, scope, comment, actor).await;
+        }
+        SourceKind::CuratedCran => {
+            return curated::remove(repositories, state, (source, package), scope, comment, actor).await;
+        }
+        _ => {}
     }
     match language(state, source)? {
         Language::R => remove::remove(state, source, package, scope, comment, actor).await,

@@ -4,7 +4,6 @@ use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::audit;
 use crate::db::tree::{Axis, Role};
-use crate::model::documentation::Page;
 use crate::model::language::Language;
 use crate::model::name::Name;
 use crate::model::source::{SourceKind, Supply};
@@ -113,14 +112,9 @@ fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
 
 fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     match kind.supply() {
-        Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),
+        Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
         Supply::Mirror => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
-        ))),
-        Supply::Unsupported => Err(RepoError::Invalid(format!(
-            "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, \
-             curated-pypi, and the built-in cran, bioconductor and pypi ({} lists what is missing)",
-            Page::COMPATIBILITY
         ))),
     }
 }

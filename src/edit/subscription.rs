@@ -5,10 +5,9 @@ use crate::catalog::{Catalog, Repository, Source};
 use crate::db;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
-use crate::model::documentation::Page;
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::repository::{ChangePolicy, RepoKind};
-use crate::model::source::{SourceKind, Supply};
+use crate::model::source::SourceKind;
 use crate::publish::edit::{apply_edit, publish_subscriptions};
 use crate::r::bioconductor::Version;
 use crate::serve::{RepoError, find};
@@ -31,7 +30,6 @@ pub async fn subscribe(
     let catalog = state.catalog.get();
     let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
     check_language(&repo, &source)?;
-    check_supply(&source)?;
     check_version(&catalog, &repo, &source, version)?;
     let name = repo.name.clone();
     let subscription = Subscription { source: source.id, label: subscription_label(version) };
@@ -176,21 +174,6 @@ fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
         source.name,
         source.kind.label()
     )))
-}
-
-/// Refuses a source of a type that has no packages in this version of the server.
-fn check_supply(source: &Source) -> Result<(), RepoError> {
-    match source.kind.supply() {
-        Supply::Mirror | Supply::Uploads | Supply::Builds | Supply::Curated => Ok(()),
-        Supply::Unsupported => Err(RepoError::Invalid(format!(
-            "this version cannot serve '{}', a source of type {}; add files to a source of type {} ({} lists what is \
-             missing)",
-            source.name,
-            source.kind,
-            SourceKind::LocalPython,
-            Page::COMPATIBILITY
-        ))),
-    }
 }
 
 /// Checks the version: only Bioconductor has one, and an R repository can offer only one of its versions.

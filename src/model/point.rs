@@ -37,14 +37,22 @@ pub struct Base {
     pub tree: TreeId,
     /// Its step, or a time in microseconds since the epoch, as in [`PointTree`].
     pub seq: Seq,
+    /// Whether all packages of that state are selected.
+    pub is_whole: bool,
 }
 
 impl PointTree {
-    /// Returns the tree whose lives are the packages: the tree itself, or the base of a curated source.
+    /// Returns the source that releases come from: that of the base of a curated source, otherwise the source itself.
+    #[must_use]
+    pub fn origin(&self) -> SourceId {
+        self.base.map_or(self.source, |base| base.source)
+    }
+
+    /// Returns the tree from whose packages a curated source selects, or the tree itself.
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {
-            Some(Base { source, tree, seq }) => {
+            Some(Base { source, tree, seq, .. }) => {
                 PointTree { source, tree, seq, base: None, rules: self.rules }
             }
             None => *self,

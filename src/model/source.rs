@@ -61,8 +61,8 @@ pub enum Supply {
     Builds,
     /// Selected from another source by a definition.
     Curated,
-    /// Not supported by this version.
-    Unsupported,
+    /// All packages of one state of another source.
+    Snapshot,
 }
 
 impl SourceKind {
@@ -83,11 +83,10 @@ impl SourceKind {
     fn properties(self) -> Properties {
         use Language::{Python, R};
         use StorageClass::{Bioconductor, Cran, Packages, Pypi};
-        const UNSUPPORTED: Supply = Supply::Unsupported;
         let (name, label, language, storage_class, supply) = match self {
             SourceKind::Cran => ("cran", "CRAN", R, Cran, Supply::Mirror),
-            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, UNSUPPORTED),
-            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, UNSUPPORTED),
+            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, Supply::Snapshot),
+            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, Supply::Curated),
             SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
             SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
             SourceKind::Git => ("git", "Git", R, Packages, Supply::Builds),

@@ -129,6 +129,12 @@ impl Kinds {
         Kinds(self.0 | other.0)
     }
 
+    /// Returns the kinds that are in both.
+    #[must_use]
+    pub const fn intersection(self, other: Kinds) -> Kinds {
+        Kinds(self.0 & other.0)
+    }
+
     /// Whether it contains a kind.
     #[must_use]
     pub const fn contains(self, kind: DependencyKind) -> bool {

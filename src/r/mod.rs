@@ -6,6 +6,7 @@ pub mod binary;
 pub mod binary_index;
 pub mod bioconductor;
 pub mod closure;
+pub mod curated;
 pub mod database;
 pub mod dcf;
 pub mod dependency;

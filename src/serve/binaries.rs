@@ -124,7 +124,7 @@ pub fn document(
     let catalog = state.catalog.get();
     let label = selector.platform.label();
     let head = |source| head(&catalog, source, &label).map(|(tree, seq)| (source, tree, seq));
-    let heads: Vec<_> = point.trees.iter().filter_map(|tree| head(tree.source)).collect();
+    let heads: Vec<_> = point.trees.iter().filter_map(|tree| head(tree.origin())).collect();
     if !heads.is_empty() {
         let selector = selector.clone();
         return RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads });

@@ -9,7 +9,7 @@ use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
-use crate::model::point::Point;
+use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
 use crate::r::platform::{ANY_ARCH, Platform, Target};
@@ -63,7 +63,7 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
 /// # Errors
 /// [`RepoError::NotFound`] when there is no such package; database errors.
 pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
-    let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
+    let sources: Vec<SourceId> = point.trees.iter().map(PointTree::origin).collect();
     let (lists, trees, name) = (lists(state, &sources), View::of(state, point), package.to_owned());
     let rows = state.db.read(move |c| {
         let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
@@ -71,8 +71,9 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
         if tree.presence(c, (id, &name))?.is_none() {
             return Ok(None);
         }
-        let heads: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
-        self::rows(c, tree.source, &heads, &name).map(Some)
+        let heads: Vec<BinaryListHead> =
+            lists.iter().copied().filter(|list| list.0 == tree.origin()).collect();
+        self::rows(c, tree.origin(), &heads, &name).map(Some)
     });
     let excerpt: String = package.chars().take(128).collect();
     let not_found = || RepoError::NotFound(format!("there is no package '{excerpt}' in this snapshot"));

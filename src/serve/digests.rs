@@ -10,7 +10,7 @@ use crate::db::{Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::RepoId;
 use crate::model::language::Language;
-use crate::model::point::{Point, PointTree};
+use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -89,13 +89,7 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     if points.is_empty() {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
             let seq = tree.steps.last()?.seq;
-            let trees = vec![PointTree {
-                source: tree.source,
-                tree: tree.id,
-                seq,
-                base: tree.base(seq),
-                rules: None,
-            }];
+            let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
             let point = Point { repo: RepoId(0), trees, open: true, modified: None };
             Some((format!("tree {}", tree.label), point))
         }));

@@ -72,7 +72,11 @@ pub async fn locate(
                 return Ok(presence.filter(|_| !is_hidden).map(|_| None));
             };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
+<<<<<<< HEAD
             Ok(Some(Some((tree.tree(), row, blocked))))
+=======
+            Ok(Some((tree.listing(), row, blocked)))
+>>>>>>> w-curated-cran
         })
         .await?;
     let missing = || format!("there is no {package} {version} in this snapshot");

@@ -33,7 +33,9 @@ pub struct PackageDetail {
     pub release: Release,
     /// Its source.
     pub source: SourceId,
-    /// The package list that contains it.
+    /// The source that its files come from; another one only for a curated source.
+    pub origin: SourceId,
+    /// The package list of that source.
     pub tree: TreeId,
     /// The archive of the selected version, if it is in storage.
     pub archive: Option<StoredArchive>,
@@ -115,7 +117,7 @@ pub async fn package(
     };
     detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,
-        (None, Some(file)) if upstream::has_mirror(&repositories.state, detail.source) => {
+        (None, Some(file)) if upstream::has_mirror(&repositories.state, detail.origin) => {
             readmes::read(repositories, detail.tree, file).await
         }
         (None, _) => None,
@@ -280,7 +282,8 @@ fn detail(
     let detail = PackageDetail {
         release,
         source: tree.source,
-        tree: tree.tree,
+        origin: tree.origin(),
+        tree: tree.listing().tree,
         archive,
         description,
         readme: None,

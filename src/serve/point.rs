@@ -5,7 +5,7 @@ use crate::catalog::resolve::{self, Unresolved};
 use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db;
 use crate::model::ids::RepoId;
-use crate::model::point::{Point, PointTree};
+use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
@@ -69,8 +69,7 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
     let heads = trees.filter_map(|tree| {
         let seq = tree.newest()?;
-        let point_tree =
-            PointTree { source: source.id, tree: tree.id, seq, base: tree.base(seq), rules: None };
+        let point_tree = Catalog::point_tree(source.id, tree, seq);
         Some((point_tree, tree.steps.last().map(|step| step.at)))
     });
     let heads: Vec<_> = heads.collect();
@@ -89,7 +88,7 @@ pub async fn close_finished_days(repositories: &Repositories) {
 
 /// Closes all days before `end`. Concurrent callers wait until the first one has closed them. After an error the days
 /// stay open: responses are then slower, but correct.
-async fn close_day(repositories: &Repositories, end: Timestamp) {
+pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
     let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY_INTERVAL);

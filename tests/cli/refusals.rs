@@ -92,11 +92,8 @@ fn names_types_and_orders_are_checked() {
         "cannot be a name: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit";
     assert_eq!(server.refused("create repo --name=__api__"), format!("'__api__' {rule}"));
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
-    assert_eq!(
-        server.refused("create source --name=x --type=curated-cran"),
-        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, curated-pypi, and the built-in cran, bioconductor and pypi \
-         (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
-    );
+    let error = server.refused("create source --name=x --type=cran-snapshot");
+    assert!(error.contains("was not synced yet; run: rspm sync --type=cran"), "{error}");
     let error = server.refused("create source --name=x --type=pypi");
     assert!(error.starts_with("the source of type pypi is built in: there is one, named 'pypi'"), "{error}");
     let error = server.refused("create source --name=x --type=locl");

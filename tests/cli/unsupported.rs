@@ -8,16 +8,6 @@ use crate::support::server::Builder;
 fn unsupported_commands_name_an_alternative_and_a_page() {
     for (line, words, page) in [
         ("air-gap", "rspm-offline-downloader", "air-gapped.md"),
-        (
-            "create source --name=s --type=curated-cran --snapshot=2024-04-17",
-            "a date in the URL",
-            "repositories.md",
-        ),
-        (
-            "add --source=subset --packages=ggplot2 --include-suggests",
-            "it does not select packages",
-            "repositories.md",
-        ),
         ("-o json -c /nowhere.gcfg schedule list", "CRAN.SyncSchedule", "configuration.md"),
         ("add --source=dev --git-url=https://host/x", "rspm create git-builder", "git.md"),
     ] {

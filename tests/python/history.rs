@@ -39,7 +39,9 @@ async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {
 
 async fn remove(backend: &Backend, file: &str) {
     let scope = RemoveScope::Version(file.to_owned());
-    edit::package::remove(&backend.state, "team", PROJECT, scope, "", &actor()).await.unwrap();
+    edit::package::remove(&backend.repositories, &backend.state, "team", PROJECT, scope, "", &actor())
+        .await
+        .unwrap();
 }
 
 /// Returns the files of the page and its bytes in a format; `None` if there is no page.

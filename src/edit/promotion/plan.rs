@@ -6,7 +6,7 @@ use crate::model::ids::{SourceId, TxId};
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::Snapshot;
-use crate::model::source::{SourceKind, Supply};
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::serve::difference::{self, Change};
@@ -148,7 +148,7 @@ pub(super) async fn compare(
     let packages = difference::between(repositories, &old, &new).await?;
     let is_not_compared = |entry: &&Subscription| {
         let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
-        kind.is_some_and(|kind| kind == SourceKind::Pypi || kind.supply() == Supply::Curated)
+        kind.is_some_and(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
     };
     let mut not_compared: Vec<SourceId> =
         after.list.iter().filter(is_not_compared).map(|entry| entry.source).collect();

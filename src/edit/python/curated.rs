@@ -134,6 +134,7 @@ pub async fn update(
             base_seq: base.base.seq,
             snapshot: update.snapshot.clone(),
             sha256: new.sha256,
+            include: None,
             files: new.files,
         };
         let subject = format!("definition {}, snapshot {}", new.sha256, update.snapshot);
@@ -297,7 +298,7 @@ fn generated(rules: &BTreeMap<NormalName, Rule>) -> Vec<DefinitionFile> {
 }
 
 /// The digest of a definition: of its only file; of several files, of the lines that `sha256sum` prints for them.
-fn digest(files: &[DefinitionFile]) -> Sha256 {
+pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
     let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
     match files {
         [file] => sha256(&file.content),

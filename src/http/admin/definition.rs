@@ -1,14 +1,21 @@
 //! Definitions of curated sources: plan, publish, show.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::definition::{Definition, DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
+use crate::api::definition::{
+    Definition, DefinitionFile, DefinitionPlan, PlannedPackage, PlannedRelease, UpdateDefinition,
+};
 use crate::db::curation;
 use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
+use crate::edit::{Actor, curated as r_curated};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::python::curated::plan::PlanRow;
+use crate::r::closure::Kinds;
+use crate::r::curated::parse_include;
+use crate::serve::find;
 
 /// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
 const MAX_DEFINITION: usize = 24 << 20;
@@ -28,6 +35,23 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
         (false, true) => Input::Add(files),
         (false, false) => Input::Replace(files),
     };
+    let kind = find::source(&app.state.catalog.get(), name)?.kind;
+    if matches!(kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
+        let comment = body.comment.clone();
+        let flags = RFlags {
+            include: include(body.include.as_deref())?,
+            suggests: body.include_suggests,
+            allow_missing: body.allow_missing,
+            commit: body.commit,
+            strict: body.strict,
+        };
+        return update_r(app, (name, kind), (input, snapshot, flags, comment), &actor).await;
+    }
+    if body.include.is_some() || body.include_suggests || body.allow_missing {
+        return Err(Failure::bad_request(
+            "dependencies are included only in sources of type curated-cran; resolve those of Python packages with pip or uv",
+        ));
+    }
     let request = UpdateRequest {
         source: name.to_owned(),
         input,
@@ -40,6 +64,89 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
     ok(&wire(update, body.commit))
 }
 
+/// The flags of an update of R packages.
+struct RFlags {
+    include: Option<Kinds>,
+    suggests: bool,
+    allow_missing: bool,
+    commit: bool,
+    strict: bool,
+}
+
+/// Reads kinds of dependencies.
+pub(super) fn include(text: Option<&str>) -> Result<Option<Kinds>, Failure> {
+    text.map(parse_include).transpose().map_err(|error| Failure::bad_request(error.to_string()))
+}
+
+async fn update_r(
+    app: &App,
+    (name, kind): (&str, SourceKind),
+    (input, snapshot, flags, comment): (Input, Option<Snapshot>, RFlags, String),
+    actor: &Actor,
+) -> AdminResult {
+    if flags.strict {
+        return Err(Failure::bad_request("--strict is for Python packages: lock files of R have no digests"));
+    }
+    let update = if kind == SourceKind::CranSnapshot {
+        let Some(snapshot) = snapshot.filter(|_| input == Input::Keep) else {
+            return Err(Failure::bad_request(format!(
+                "the source '{name}' is a snapshot of CRAN: it has a state, no definition; name the state with --snapshot"
+            )));
+        };
+        let state = (name, snapshot, flags.include);
+        r_curated::snapshot::set(&app.repositories, &app.state, state, (flags.commit, &comment, actor))
+            .await?
+    } else {
+        let request = r_curated::UpdateRequest {
+            source: name.to_owned(),
+            input,
+            snapshot,
+            include: flags.include,
+            suggests: flags.suggests,
+            allow_missing: flags.allow_missing,
+            commit: flags.commit,
+            comment,
+        };
+        r_curated::update(&app.repositories, &app.state, request, actor).await?
+    };
+    ok(&r_wire(update, kind, flags.commit))
+}
+
+fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> DefinitionPlan {
+    let package = |row: r_curated::UpdateRow| {
+        let facts = row.release;
+        PlannedPackage {
+            name: row.plan.name,
+            constraint: String::new(),
+            files: None,
+            newest: None,
+            state: row.plan.change.as_str().to_owned(),
+            release: Some(PlannedRelease {
+                version: row.plan.version,
+                previous: row.plan.previous,
+                chain: row.plan.chain,
+                license: facts.as_ref().and_then(|facts| facts.license.clone()),
+                needs_compilation: facts.as_ref().and_then(|facts| facts.needs_compilation),
+                size: facts.as_ref().and_then(|facts| facts.size),
+                published: facts.as_ref().and_then(|facts| facts.published_at).map(|at| at.to_string()),
+                advisories: i64::try_from(row.advisories).unwrap_or(i64::MAX),
+                blocked: row.blocked,
+            }),
+        }
+    };
+    DefinitionPlan {
+        kind: kind.to_string(),
+        committed: commit && update.problems.is_empty(),
+        packages: update.rows.into_iter().map(package).collect(),
+        problems: update.problems,
+        notices: update.notices,
+        snapshot: update.snapshot,
+        state_at: update.base_at.to_string(),
+        sha256: update.sha256.to_string(),
+        transaction: update.transaction.map(|tx| tx.0),
+    }
+}
+
 fn wire(update: Update, commit: bool) -> DefinitionPlan {
     let package = |row: PlanRow| PlannedPackage {
         name: row.name.to_string(),
@@ -47,8 +154,10 @@ fn wire(update: Update, commit: bool) -> DefinitionPlan {
         files: row.files.map(|files| i64::try_from(files).unwrap_or(i64::MAX)),
         newest: row.newest,
         state: row.state.as_str().to_owned(),
+        release: None,
     };
     DefinitionPlan {
+        kind: SourceKind::CuratedPypi.to_string(),
         committed: commit && update.plan.problems.is_empty(),
         packages: update.plan.rows.into_iter().map(package).collect(),
         problems: update.plan.problems,
@@ -66,14 +175,24 @@ pub(super) async fn of_source(
     name: &str,
     with_files: bool,
 ) -> Result<Option<Definition>, Failure> {
-    let Some(curation) = curated::definition(&app.state, name).await? else { return Ok(None) };
+    let (curation, state_at) = match curated::definition(&app.state, name).await? {
+        Some(curation) => {
+            let at = Timestamp(curation.base_seq.0).to_string();
+            (curation, at)
+        }
+        None => match r_curated::definition(&app.state, name).await? {
+            Some((curation, at)) => (curation, at.map(|at| at.to_string()).unwrap_or_default()),
+            None => return Ok(None),
+        },
+    };
     let file = |file: curation::DefinitionFile| DefinitionFile {
         name: file.name,
         text: String::from_utf8_lossy(&file.content).into_owned(),
     };
     Ok(Some(Definition {
         snapshot: curation.snapshot,
-        state_at: Timestamp(curation.base_seq.0).to_string(),
+        state_at,
+        include: curation.include,
         sha256: curation.sha256.to_string(),
         files: curation.files.into_iter().filter(|_| with_files).map(file).collect(),
     }))

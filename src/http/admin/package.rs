@@ -105,7 +105,9 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemovePackage, _) = call.json().await?;
     let scope = scope(&body.scope);
-    let versions = edit::package::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
+    let versions =
+        edit::package::remove(&app.repositories, &app.state, name, &body.name, scope, &body.comment, &actor)
+            .await?;
     ok(&RemovedPackage { name: body.name, versions })
 }
 

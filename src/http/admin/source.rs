@@ -4,13 +4,16 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing};
 use super::definition;
+use crate::api::definition::Definition;
 use crate::api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use crate::catalog;
 use crate::edit;
+use crate::edit::curated::snapshot;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_repository;
+use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::model::source::{SourceKind, UnknownSourceKind};
 use crate::serve;
 use crate::serve::info::SourceInfo;
@@ -44,8 +47,23 @@ fn wire(info: SourceInfo) -> Source {
 }
 
 async fn show(app: &App, name: &str) -> Result<Source, Failure> {
-    let source = wire(serve::info::source(&app.repositories, name).await?);
-    Ok(Source { definition: definition::of_source(app, name, true).await?, ..source })
+    let info = serve::info::source(&app.repositories, name).await?;
+    Ok(with_definition(info, definition::of_source(app, name, true).await?))
+}
+
+/// The type of a source with a state of CRAN is displayed with its snapshot.
+fn with_definition(info: SourceInfo, definition: Option<Definition>) -> Source {
+    let has_snapshot = matches!(info.source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot);
+    let source = wire(info);
+    let type_label = match &definition {
+        Some(definition) if has_snapshot => format!("{} - {}", source.type_label, definition.snapshot),
+        _ => source.type_label,
+    };
+    Source { definition, type_label, ..source }
+}
+
+fn parse_snapshot(text: Option<&str>) -> Result<Option<Snapshot>, Failure> {
+    text.map(str::parse).transpose().map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))
 }
 
 /// `GET /sources?repo=&type=`.
@@ -65,7 +83,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         let info = serve::info::source(&call.app.repositories, source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
             let definition = definition::of_source(call.app, source.name.as_str(), false).await?;
-            sources.push(Source { definition, ..wire(info) });
+            sources.push(with_definition(info, definition));
         }
     }
     ok(&sources)
@@ -74,9 +92,30 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 /// `POST /sources`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    let (body, _): (CreateSource, _) = call.json().await?;
-    let name = name(&body.name)?;
-    edit::source::create(&app.state, &name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
+    let (body, actor): (CreateSource, _) = call.json().await?;
+    let (name, kind) = (name(&body.name)?, kind(&body.kind)?);
+    let (snapshot, include) =
+        (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
+    let is_snapshot = kind == SourceKind::CranSnapshot;
+    if kind != SourceKind::CuratedCran && (include.is_some() || (snapshot.is_some() && !is_snapshot)) {
+        return Err(Failure::bad_request(format!(
+            "a source of type {kind} has no state of CRAN: --snapshot and --include are for sources of type {}",
+            SourceKind::CuratedCran
+        )));
+    }
+    let existed = app.state.catalog.get().source(name.as_str()).is_some();
+    // Before the first sync, a curated source is created without a state.
+    let has_state = is_snapshot || snapshot.is_some() || include.is_some();
+    let has_state = has_state || (kind == SourceKind::CuratedCran && snapshot::is_synced(&app.state));
+    let state = snapshot.unwrap_or(Snapshot::Latest);
+    if has_state {
+        snapshot::check(&app.repositories, state).await?;
+    }
+    edit::source::create(&app.state, &name, kind, on_existing(body.succeed_on_existing)).await?;
+    if has_state && !existed {
+        let change = (name.as_str(), state, include);
+        snapshot::set(&app.repositories, &app.state, change, (true, "", &actor)).await?;
+    }
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
 }
 
@@ -88,10 +127,19 @@ pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
 /// `PATCH /sources/{name}`.
 pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
-    let (body, _): (EditSource, _) = call.json().await?;
-    let new = name(&body.new_name)?;
-    edit::source::rename(&app.state, old, &new).await?;
-    ok(&show(app, new.as_str()).await?)
+    let (body, actor): (EditSource, _) = call.json().await?;
+    let new = body.new_name.as_deref().map(name).transpose()?;
+    let state = parse_snapshot(body.snapshot.as_deref())?;
+    if new.is_none() && state.is_none() {
+        return Err(Failure::bad_request("there is neither a new name nor a snapshot"));
+    }
+    if let Some(state) = state {
+        snapshot::set(&app.repositories, &app.state, (old, state, None), (true, "", &actor)).await?;
+    }
+    if let Some(new) = &new {
+        edit::source::rename(&app.state, old, new).await?;
+    }
+    ok(&show(app, new.as_ref().map_or(old, |new| new.as_str())).await?)
 }
 
 /// `DELETE /sources/{name}`.

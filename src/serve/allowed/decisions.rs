@@ -63,7 +63,7 @@ impl Decided {
 impl TreePolicy {
     /// The blocked releases of the whole tree; from memory if they were computed before.
     pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
-        let key = (self.tree.tree, self.tree.seq, self.age_at);
+        let key = (self.tree.source, self.tree.tree, self.tree.seq, self.age_at);
         self.repo.blocked.get_or_insert_with(&key, || {
             let mut blocked = BlockedReleases::default();
             let single_packages =
@@ -96,13 +96,15 @@ impl TreePolicy {
     /// Decides about the releases of one package or all, grouped by package.
     fn decide(&self, c: &mut dyn Conn, package: Option<PackageId>) -> Result<Vec<Vec<Decided>>, DbError> {
         let (tree, seq) = (self.tree.tree, self.tree.seq);
+        // A release of a curated source is as old as in the source that it comes from.
+        let origin = self.tree.listing().tree;
         let mut rows = release_facts::at_step(c, tree, seq, package)?;
         rows.retain(|row| self.repo.set.may_match(&row.name));
         rows.sort_unstable_by(|a, b| {
             (a.package, a.state, &a.path, a.release).cmp(&(b.package, b.state, &b.path, b.release))
         });
         let first_steps = if self.repo.set.needs_age() || package.is_some() {
-            release_facts::first_steps(c, tree, package)?
+            release_facts::first_steps(c, origin, package)?
         } else {
             HashMap::new()
         };
@@ -116,7 +118,7 @@ impl TreePolicy {
                 }
             })?;
         }
-        let history = PackageHistory { first_steps, licenses, tree: self.catalog.tree(tree) };
+        let history = PackageHistory { first_steps, licenses, tree: self.catalog.tree(origin) };
         let groups = rows.chunk_by(|a, b| a.package == b.package);
         Ok(groups.map(|rows| self.decide_package(rows, &history, package.is_some())).collect())
     }

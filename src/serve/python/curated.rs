@@ -155,7 +155,11 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
         },
     };
     let at = Timestamp(head.min(end).0 - 1);
-    Ok(BaseState { base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0) }, at, is_open: head < end })
+    Ok(BaseState {
+        base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0), is_whole: false },
+        at,
+        is_open: head < end,
+    })
 }
 
 /// Returns what is known of the projects of a definition. The pages of those of which not every file is allowed are

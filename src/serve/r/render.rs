@@ -127,7 +127,7 @@ fn listed_with_binaries(
     for tree in trees {
         let mut rows = tree.listed(c)?;
         let mut by_release: HashMap<ReleaseId, Vec<Binary>> = HashMap::new();
-        if let Some((_, list, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
+        if let Some((_, list, head)) = heads.iter().find(|(source, ..)| *source == tree.origin()) {
             for binary in db::binary::all(c, *list, *head)? {
                 by_release.entry(binary.release).or_default().push(binary);
             }

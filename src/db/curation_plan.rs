@@ -1,0 +1,35 @@
+//! The last plan of each update of a curated source, so that a commit can be compared with it.
+
+use super::{Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::ids::TreeId;
+use crate::model::time::Timestamp;
+
+/// Writes the selection of a plan instead of an earlier one for the same request, and deletes those planned before `expired`.
+pub fn put(
+    c: &mut dyn Conn,
+    (tree, request): (TreeId, Sha256),
+    (planned_at, expired): (Timestamp, Timestamp),
+    selection: &[u8],
+) -> Result<(), DbError> {
+    const EXPIRE: &str = "DELETE FROM curation_plan WHERE planned_at < $1";
+    const WRITE: &str = "INSERT INTO curation_plan (tree_id, request, planned_at, selection) \
+        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), $4) ON CONFLICT (tree_id, request) \
+        DO UPDATE SET planned_at = excluded.planned_at, selection = excluded.selection";
+    c.execute(EXPIRE, &[expired.into()])?;
+    let row = [tree.into(), request.to_string().into(), planned_at.into(), selection.into()];
+    c.execute(WRITE, &row).map(drop)
+}
+
+/// Returns the selection of the last plan for a request, if it was planned at `since` or later.
+pub fn get(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    request: Sha256,
+    since: Timestamp,
+) -> Result<Option<Vec<u8>>, DbError> {
+    const FIND: &str =
+        "SELECT selection FROM curation_plan WHERE tree_id = $1 AND request = $2 AND planned_at >= $3";
+    let row = c.query(FIND, &[tree.into(), request.to_string().into(), since.into()])?.into_iter().next();
+    row.map(|mut row| row.bytes(0)).transpose()
+}

@@ -1,0 +1,148 @@
+//! The definitions of a curated source of R packages: the one that it has, and the one that it gets.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::Source;
+use crate::db::curation::{self, Curation, DefinitionFile};
+use crate::db::selectable;
+use crate::edit::python::curated::{Input, digest};
+use crate::edit::upload_body::shutting_down;
+use crate::model::change::{LifeKey, LifeState};
+use crate::model::digest::Sha256;
+use crate::model::ids::{FileId, Seq, TreeId};
+use crate::r::closure::Kinds;
+use crate::r::curated::plan::ListedRelease;
+use crate::r::curated::{self, Definition, RootPackage};
+use crate::r::dependency::DependencyKind;
+use crate::serve::RepoError;
+use crate::state::State;
+
+/// The name of the file of a definition that was changed by single packages.
+const GENERATED: &str = "packages.txt";
+
+/// The definition that a source has, and its releases.
+pub(super) struct CurrentDefinition {
+    pub(super) tree: TreeId,
+    /// Its step; 0 before the first one.
+    pub(super) seq: Seq,
+    pub(super) curation: Option<Curation>,
+    pub(super) roots: BTreeMap<String, RootPackage>,
+    /// The listed releases by name.
+    pub(super) listed: BTreeMap<String, ListedRelease>,
+    /// Their lives, with the numbers of their records.
+    pub(super) lives: Vec<(LifeKey, i64)>,
+}
+
+/// The definition that a source gets.
+pub(super) struct NewDefinition {
+    pub(super) definition: Definition,
+    pub(super) files: Vec<DefinitionFile>,
+    pub(super) sha256: Sha256,
+}
+
+/// Reads the definition and the releases of the newest step of a source.
+pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
+    let catalog = state.catalog.get();
+    let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
+        RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
+    })?;
+    let (tree, seq) = (tree.id, tree.newest().unwrap_or(Seq(0)));
+    let read = state.db.read(move |c| {
+        let (mut listed, mut lives) = (BTreeMap::new(), Vec::new());
+        selectable::each_listed(c, tree, seq, &mut |row| {
+            let key = LifeKey {
+                state: LifeState::Listed,
+                package: row.package,
+                path: String::new(),
+                release: row.release,
+                file: FileId(0),
+                from_seq: row.from.0,
+            };
+            lives.push((key, row.variant));
+            listed.insert(row.name, ListedRelease { release: row.release, version: row.version });
+        })?;
+        Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?, listed, lives))
+    });
+    let (curation, rows, listed, lives) = read.await?;
+    let mut roots = BTreeMap::new();
+    for (name, text) in rows {
+        let root = RootPackage::parse(&text, "the current definition").map_err(RepoError::Invalid)?;
+        roots.insert(name, root);
+    }
+    Ok(CurrentDefinition { tree, seq, curation, roots, listed, lives })
+}
+
+/// Reads the new definition. With `suggests`, the suggested packages of those that the input names are included.
+pub(super) async fn new_definition(
+    source: &Source,
+    current: &CurrentDefinition,
+    input: Input,
+    suggests: bool,
+) -> Result<NewDefinition, RepoError> {
+    match input {
+        Input::Replace(files) => {
+            let mut new = read(files).await?;
+            if suggests {
+                include_suggests(&mut new.definition);
+            }
+            Ok(new)
+        }
+        Input::Add(files) => {
+            let mut definition = read(files).await?.definition;
+            if suggests {
+                include_suggests(&mut definition);
+            }
+            for (name, root) in &current.roots {
+                curated::add_root(&mut definition, name.clone(), root.clone());
+            }
+            Ok(generated(definition))
+        }
+        Input::Keep => {
+            let kept = current.curation.as_ref().filter(|_| !current.roots.is_empty());
+            let Some(curation) = kept else {
+                return Err(RepoError::Invalid(format!(
+                    "the source '{}' has no definition yet; name a file with one package on each line, or a lock file: rspm \
+                     update --source={} --file-in=packages.txt",
+                    source.name, source.name
+                )));
+            };
+            let definition = Definition { roots: current.roots.clone(), notices: Vec::new() };
+            Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
+        }
+    }
+}
+
+fn include_suggests(definition: &mut Definition) {
+    for root in definition.roots.values_mut() {
+        root.extras = root.extras.union(Kinds::NONE.with(DependencyKind::Suggests));
+    }
+}
+
+/// A definition that is no longer the file that an administrator wrote.
+pub(super) fn generated(definition: Definition) -> NewDefinition {
+    let content = curated::text(&definition.roots).into_bytes();
+    let files = vec![DefinitionFile { name: GENERATED.to_owned(), content }];
+    NewDefinition { definition, sha256: digest(&files), files }
+}
+
+/// Reads the files of a definition, which may have 24 MB: not on an async thread.
+async fn read(files: Vec<DefinitionFile>) -> Result<NewDefinition, RepoError> {
+    blocking(move || {
+        let named: Vec<(&str, &[u8])> =
+            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
+        let definition = curated::read(&named).map_err(|error| RepoError::Invalid(error.to_string()))?;
+        Ok(NewDefinition { definition, sha256: digest(&files), files })
+    })
+    .await?
+}
+
+/// Runs work that needs milliseconds or more outside the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RepoError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(shutting_down().into()),
+    }
+}

@@ -1,0 +1,143 @@
+//! The last plan of an update for a day that is not over: a commit must select the same releases.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use sha2::Digest;
+
+use crate::db::curation_plan;
+use crate::model::digest::Sha256;
+use crate::model::ids::{ReleaseId, TreeId};
+use crate::model::time::{SECOND, Timestamp};
+use crate::serve::RepoError;
+use crate::state::State;
+
+/// Maximum number of differences in an error.
+const MAX_DIFFERENCES: usize = 20;
+
+/// How long a plan is kept, in microseconds.
+const KEPT: i64 = 24 * 3600 * SECOND;
+
+/// The selected releases: name, version, release.
+pub(super) type Selected = Vec<(String, String, ReleaseId)>;
+
+/// Returns the digest of what an update requests, except the state from which it selects.
+pub(super) fn request_digest(
+    definition: Sha256,
+    snapshot: &str,
+    include: &str,
+    allow_missing: bool,
+) -> Sha256 {
+    let text = format!("{definition}\n{snapshot}\n{include}\n{allow_missing}\n");
+    Sha256(sha2::Sha256::digest(text.as_bytes()).into())
+}
+
+/// Stores the selection of a plan for a day.
+pub(super) async fn store(
+    state: &State,
+    tree: TreeId,
+    request: Sha256,
+    selected: &Selected,
+) -> Result<(), RepoError> {
+    let mut text = String::new();
+    for (name, version, release) in selected {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{name} {version} {}", release.0);
+    }
+    let now = (state.clock)();
+    let times = (now, Timestamp(now.0.saturating_sub(KEPT)));
+    let write = state.db.write(move |c| curation_plan::put(c, (tree, request), times, text.as_bytes()));
+    Ok(write.await?)
+}
+
+/// Compares a selection with that of the last plan for the same request, which may be a day old.
+///
+/// # Errors
+/// [`RepoError::Conflict`] with the differences.
+pub(super) async fn compare(
+    state: &State,
+    tree: TreeId,
+    request: Sha256,
+    selected: &Selected,
+) -> Result<(), RepoError> {
+    let since = Timestamp((state.clock)().0.saturating_sub(KEPT));
+    let planned = state.db.read(move |c| curation_plan::get(c, tree, request, since)).await?;
+    let Some(planned) = planned else { return Ok(()) };
+    let planned = String::from_utf8_lossy(&planned).into_owned();
+    let differences = differences(&planned, selected);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let rest = differences.len().saturating_sub(MAX_DIFFERENCES);
+    let mut shown: Vec<String> = differences.into_iter().take(MAX_DIFFERENCES).collect();
+    if rest > 0 {
+        shown.push(format!("and {rest} more"));
+    }
+    Err(RepoError::Conflict(format!(
+        "CRAN has changed since the plan: {}; plan again, or commit with --snapshot=TRANSACTION, which always names the same \
+         state",
+        shown.join("; ")
+    )))
+}
+
+/// The packages whose releases differ.
+fn differences(planned: &str, selected: &Selected) -> Vec<String> {
+    let mut old: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for line in planned.lines() {
+        let mut words = line.split(' ');
+        if let (Some(name), Some(version), Some(release)) = (words.next(), words.next(), words.next()) {
+            old.insert(name, (version, release));
+        }
+    }
+    let mut differences = Vec::new();
+    for (name, version, release) in selected {
+        match old.remove(name.as_str()) {
+            None => differences.push(format!("{name} {version} is new")),
+            Some((_, planned)) if planned == release.0.to_string() => {}
+            Some((planned, _)) if planned == version => {
+                differences.push(format!("{name} {version} has other bytes"));
+            }
+            Some((planned, _)) => differences.push(format!("{name} is {version}, planned was {planned}")),
+        }
+    }
+    differences.extend(
+        old.into_iter().map(|(name, (version, _))| format!("{name} {version} is no longer selected")),
+    );
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_name_each_package_once() {
+        let selected = |rows: &[(&str, &str, i64)]| -> Selected {
+            rows.iter()
+                .map(|(name, version, id)| ((*name).to_owned(), (*version).to_owned(), ReleaseId(*id)))
+                .collect()
+        };
+        let planned = "a1 1.0 1\nb1 1.0 2\nc1 1.0 3\nd1 1.0 4\n";
+        let now = selected(&[("a1", "1.0", 1), ("b1", "1.1", 12), ("c1", "1.0", 13), ("e1", "2.0", 15)]);
+        assert_eq!(
+            differences(planned, &now),
+            [
+                "b1 is 1.1, planned was 1.0",
+                "c1 1.0 has other bytes",
+                "e1 2.0 is new",
+                "d1 1.0 is no longer selected",
+            ]
+        );
+        assert!(differences("a1 1.0 1\n", &selected(&[("a1", "1.0", 1)])).is_empty());
+    }
+
+    #[test]
+    fn requests_differ_by_each_of_their_parts() {
+        let (a, b) = (Sha256([1; 32]), Sha256([2; 32]));
+        let first = request_digest(a, "2024-01-31", "imports", false);
+        assert_ne!(first, request_digest(b, "2024-01-31", "imports", false));
+        assert_ne!(first, request_digest(a, "2024-02-01", "imports", false));
+        assert_ne!(first, request_digest(a, "2024-01-31", "all", false));
+        assert_ne!(first, request_digest(a, "2024-01-31", "imports", true));
+    }
+}

@@ -1,0 +1,421 @@
+//! Changes the definition of a curated source of R packages, or the state of a snapshot of CRAN. Each change is a step of
+//! the source: older snapshots keep what they had.
+
+mod commit;
+mod definition;
+mod last_plan;
+pub mod snapshot;
+
+use crate::catalog::Source;
+use crate::catalog::resolve::today;
+use crate::db::curation::{Curation, RuleRow};
+use crate::db::tx::{Publish, TxKind};
+use crate::edit::python::curated::Input;
+use crate::edit::{Actor, RemoveScope, publish};
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::ids::{ReleaseId, SourceId, TxId};
+use crate::model::point::Base;
+use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+use crate::r::closure::Kinds;
+use crate::r::curated::plan::{Change, PlanRow, rows};
+use crate::r::curated::selection::{Outcome, Request, Selection, select};
+use crate::r::curated::{Definition, include_text, parse_include};
+use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState};
+use crate::serve::{RepoError, Repositories, find, vulnerabilities};
+use crate::state::State;
+use commit::NewStep;
+use definition::{CurrentDefinition, NewDefinition};
+
+/// An update of a curated source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateRequest {
+    /// The name of the source.
+    pub source: String,
+    /// The new definition.
+    pub input: Input,
+    /// The state of CRAN from which to select; the newest one if `None`.
+    pub snapshot: Option<Snapshot>,
+    /// The kinds of dependencies to include; those of the present definition if `None`.
+    pub include: Option<Kinds>,
+    /// Whether packages that the named ones suggest are included, too.
+    pub suggests: bool,
+    /// Whether dependencies that CRAN does not have are omitted.
+    pub allow_missing: bool,
+    /// Whether to publish the update; otherwise it is only planned.
+    pub commit: bool,
+    /// Comment of the transaction.
+    pub comment: String,
+}
+
+/// A planned or published update.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The packages by name.
+    pub rows: Vec<UpdateRow>,
+    /// Problems; with any of them, nothing is published.
+    pub problems: Vec<String>,
+    /// Notices about omitted parts.
+    pub notices: Vec<String>,
+    /// The snapshot to name at the commit.
+    pub snapshot: String,
+    /// The time of the state from which it selects.
+    pub base_at: Timestamp,
+    /// The digest of the definition.
+    pub sha256: Sha256,
+    /// The transaction; `None` for a plan, and if nothing changed.
+    pub transaction: Option<TxId>,
+}
+
+/// A package of an update.
+#[derive(Clone, Debug)]
+pub struct UpdateRow {
+    /// The change.
+    pub plan: PlanRow,
+    /// The selected release; `None` for a package that is removed.
+    pub release: Option<BaseRelease>,
+    /// Number of known advisories about the selected version.
+    pub advisories: usize,
+    /// The rule that blocks it in a repository that subscribes to the source.
+    pub blocked: Option<String>,
+}
+
+/// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
+/// names file and line; [`RepoError::Conflict`] when CRAN was not synced, when the source was changed meanwhile, or when a
+/// commit for a day that is not over selects other releases than the last plan.
+pub async fn update(
+    repositories: &Repositories,
+    state: &State,
+    request: UpdateRequest,
+    actor: &Actor,
+) -> Result<Update, RepoError> {
+    let source = curated_source(state, &request.source)?;
+    if request.commit && request.snapshot.is_none() {
+        return Err(RepoError::Invalid(
+            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
+             ends with the flags"
+                .to_owned(),
+        ));
+    }
+    let current = definition::current(state, &source).await?;
+    let new = definition::new_definition(&source, &current, request.input.clone(), request.suggests).await?;
+    let default = current_snapshot(&current);
+    let snapshot = request.snapshot.or(default).unwrap_or(Snapshot::Latest);
+    let base = base::base_state(repositories, snapshot).await?;
+    apply(
+        repositories,
+        state,
+        (&source, &current),
+        (new, base, snapshot),
+        &request,
+        (TxKind::Add, None, actor),
+    )
+    .await
+}
+
+/// The snapshot that was named when the source was created without a definition.
+fn current_snapshot(current: &CurrentDefinition) -> Option<Snapshot> {
+    let curation = current.curation.as_ref().filter(|_| current.roots.is_empty())?;
+    curation.snapshot.parse().ok()
+}
+
+/// Selects the releases of a definition at a state of CRAN, and publishes them if requested.
+async fn apply(
+    repositories: &Repositories,
+    state: &State,
+    (source, current): (&Source, &CurrentDefinition),
+    (new, base, snapshot): (NewDefinition, BaseState, Snapshot),
+    request: &UpdateRequest,
+    (kind, subject, actor): (TxKind, Option<String>, &Actor),
+) -> Result<Update, RepoError> {
+    let include = include(current, request)?;
+    let label = match snapshot {
+        Snapshot::Date(_) | Snapshot::Transaction(_) => snapshot.to_string(),
+        Snapshot::Latest => today(&state.catalog.get(), (state.clock)()).to_string(),
+    };
+    let NewDefinition { definition, files, sha256 } = new;
+    let rules: Vec<RuleRow> =
+        definition.roots.iter().map(|(name, root)| (name.clone(), root.rule_text())).collect();
+    let mut notices = definition.notices.clone();
+    if base.is_open {
+        notices.push(open_notice(state, &base, &label));
+    }
+    let question =
+        Question { definition, include, label: label.clone(), allow_missing: request.allow_missing };
+    let (selection, index) = selection(state, base, question).await?;
+    notices.extend(selection.notices.iter().cloned());
+    let rows = update_rows(repositories, state, (source, current, base), &selection, &index).await?;
+    let mut update = Update {
+        rows,
+        problems: selection.problems,
+        notices,
+        snapshot: label,
+        base_at: base.at,
+        sha256,
+        transaction: None,
+    };
+    if request.commit {
+        update.problems.extend(blocked_problems(&update.rows));
+    }
+    if !update.problems.is_empty() {
+        return Ok(update);
+    }
+    let selected: last_plan::Selected = update
+        .rows
+        .iter()
+        .filter_map(|row| Some((row.plan.name.clone(), row.plan.version.clone(), row.plan.release?)))
+        .collect();
+    let key =
+        last_plan::request_digest(sha256, &update.snapshot, &include_text(include), request.allow_missing);
+    if !request.commit {
+        if base.is_open {
+            last_plan::store(state, current.tree, key, &selected).await?;
+        }
+        return Ok(update);
+    }
+    if base.is_open {
+        last_plan::compare(state, current.tree, key, &selected).await?;
+    }
+    let step = NewStep {
+        curation: Curation {
+            base_tree: base.base.tree,
+            base_seq: base.base.seq,
+            snapshot: update.snapshot.clone(),
+            sha256,
+            include: Some(include_text(include)),
+            files,
+        },
+        rules,
+        releases: update.rows.iter().filter_map(|row| row.release.clone()).collect(),
+    };
+    let publish = Publish {
+        comment: request.comment.clone(),
+        subject: subject.unwrap_or_else(|| format!("definition {sha256}, snapshot {}", update.snapshot)),
+        counts: counts(&update.rows),
+        ..publish(kind, (state.clock)(), actor)
+    };
+    update.transaction = commit::commit(state, source, current, step, publish).await?;
+    Ok(update)
+}
+
+/// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the state
+/// of CRAN from which it selects stays. Returns the removed packages.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a scope other than all versions, and if other packages of the definition need the package;
+/// [`RepoError::NotFound`] if the definition does not name it.
+pub async fn remove(
+    repositories: &Repositories,
+    state: &State,
+    (source, package): (&str, &str),
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let source = curated_source(state, source)?;
+    if scope != RemoveScope::All {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' is curated: its definition selects versions; write {package}@all to remove the package, or \
+             change its line and run: rspm update --source={} --file-in=FILE",
+            source.name, source.name
+        )));
+    }
+    let current = definition::current(state, &source).await?;
+    let mut roots = current.roots.clone();
+    let (Some(_), Some(curation)) = (roots.remove(package), current.curation.as_ref()) else {
+        return Err(not_named(&source, &current, package));
+    };
+    let base =
+        Base { source: SourceId::CRAN, tree: curation.base_tree, seq: curation.base_seq, is_whole: false };
+    let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
+    let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
+    let definition = Definition { roots, notices: Vec::new() };
+    let request = UpdateRequest {
+        source: source.name.to_string(),
+        input: Input::Keep,
+        snapshot: None,
+        include: None,
+        suggests: false,
+        // What the source has without a dependency stays possible.
+        allow_missing: true,
+        commit: true,
+        comment: comment.to_owned(),
+    };
+    let base = BaseState { base, at, is_open: false };
+    let new = (definition::generated(definition), base, snapshot);
+    let subject = Some(scope.of(package));
+    let update =
+        apply(repositories, state, (&source, &current), new, &request, (TxKind::Remove, subject, actor))
+            .await?;
+    if let Some(problem) = update.problems.first() {
+        return Err(RepoError::Invalid(problem.clone()));
+    }
+    let removed = update.rows.iter().filter(|row| row.plan.change == Change::Removed);
+    Ok(removed.map(|row| row.plan.version.clone()).collect())
+}
+
+fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
+    let excerpt: String = package.chars().take(128).collect();
+    RepoError::NotFound(if current.listed.contains_key(package) {
+        format!(
+            "the definition of the source '{}' does not name '{excerpt}': other packages need it; rspm info --source={} shows \
+             the definition",
+            source.name, source.name
+        )
+    } else {
+        format!(
+            "the source '{}' has no package '{excerpt}'; rspm list packages --source={} shows all",
+            source.name, source.name
+        )
+    })
+}
+
+fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds, RepoError> {
+    let present = current.curation.as_ref().and_then(|curation| curation.include.as_deref());
+    match (request.include, present) {
+        (Some(include), _) => Ok(include),
+        (None, Some(text)) => parse_include(text).map_err(|error| RepoError::Invalid(error.to_string())),
+        (None, None) => Ok(Kinds::STRONG),
+    }
+}
+
+/// What is selected, apart from the state of CRAN.
+struct Question {
+    definition: Definition,
+    include: Kinds,
+    label: String,
+    allow_missing: bool,
+}
+
+/// Selects the releases; those of packages with constraints are read as they are needed.
+async fn selection(
+    state: &State,
+    base: BaseState,
+    mut question: Question,
+) -> Result<(Selection, BaseIndex), RepoError> {
+    let mut index = base::read_listed(state, base.base).await?;
+    loop {
+        let work = move || {
+            let outcome = select(&Request {
+                roots: &question.definition.roots,
+                include: question.include,
+                listed: &index.index,
+                known: &index.known,
+                snapshot: &question.label,
+                allow_missing: question.allow_missing,
+            });
+            (outcome, question, index)
+        };
+        let outcome;
+        (outcome, question, index) = definition::blocking(work).await?;
+        match outcome {
+            Outcome::Complete(selection) => return Ok((selection, index)),
+            Outcome::NeedsReleases(names) => {
+                base::read_releases(state, base.base, names, &mut index).await?;
+            }
+        }
+    }
+}
+
+async fn update_rows(
+    repositories: &Repositories,
+    state: &State,
+    (source, current, base): (&Source, &CurrentDefinition, BaseState),
+    selection: &Selection,
+    index: &BaseIndex,
+) -> Result<Vec<UpdateRow>, RepoError> {
+    let plan = rows(&current.listed, selection, &index.listed);
+    let selected: Vec<(String, ReleaseId)> =
+        plan.iter().filter_map(|row| Some((row.name.clone(), row.release?))).collect();
+    let blocked = base::blocked(repositories, source.id, base.base, selected).await?;
+    let advisories = vulnerabilities::current(state).await;
+    let row = |plan: PlanRow| {
+        let release = plan.release.and_then(|release| index.releases.get(&release)).cloned();
+        let findings = advisories.of(base.base.source, &plan.name, &plan.version);
+        UpdateRow {
+            advisories: if release.is_some() { findings.len() } else { 0 },
+            blocked: plan.release.and_then(|release| blocked.get(&release)).cloned(),
+            release,
+            plan,
+        }
+    };
+    Ok(plan.into_iter().map(row).collect())
+}
+
+fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
+    let problem = |row: &UpdateRow| {
+        let reason = row.blocked.as_ref()?;
+        Some(format!(
+            "{} {} is {reason}; nobody could download it: select another version, or create an exception",
+            row.plan.name, row.plan.version
+        ))
+    };
+    rows.iter().filter_map(problem).collect()
+}
+
+/// The notice that a later plan for the same snapshot may differ.
+fn open_notice(state: &State, base: &BaseState, label: &str) -> String {
+    let catalog = state.catalog.get();
+    let steps = catalog.tree(base.base.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
+    let step = steps.iter().find(|step| step.seq == base.base.seq);
+    let exact = step
+        .map(|step| format!("; --snapshot={} names exactly the planned state", step.tx.0))
+        .unwrap_or_default();
+    format!("{label} is not over: a sync before the commit may change what is selected{exact}")
+}
+
+fn counts(rows: &[UpdateRow]) -> Counts {
+    let count = |changes: &[Change]| {
+        let number = rows.iter().filter(|row| changes.contains(&row.plan.change)).count();
+        i64::try_from(number).unwrap_or(i64::MAX)
+    };
+    Counts {
+        added: count(&[Change::Added]),
+        updated: count(&[Change::Updated, Change::Downgraded]),
+        archived: 0,
+        removed: count(&[Change::Removed]),
+    }
+}
+
+/// Returns the newest definition of a source and its author; `None` for a source of another kind, and before the first one.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source; database errors.
+pub async fn definition(
+    state: &State,
+    source: &str,
+) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    if !matches!(source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
+        return Ok(None);
+    }
+    let Some(curation) = definition::current(state, source).await?.curation else { return Ok(None) };
+    let base = Base {
+        source: SourceId::CRAN,
+        tree: curation.base_tree,
+        seq: curation.base_seq,
+        is_whole: source.kind == SourceKind::CranSnapshot,
+    };
+    let at = base::state_time(&catalog, base);
+    Ok(Some((curation, at)))
+}
+
+fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, name)?;
+    if source.kind == SourceKind::CuratedCran {
+        return Ok(source.clone());
+    }
+    Err(RepoError::Invalid(format!(
+        "the source '{name}' is of type {}, and only sources of type {} and {} have a definition",
+        source.kind,
+        SourceKind::CuratedCran,
+        SourceKind::CuratedPypi
+    )))
+}

@@ -1,0 +1,100 @@
+//! Sets the state of CRAN of a source: that of a snapshot of CRAN, or the one from which a curated source without a
+//! definition selects.
+
+use super::commit::{self, NewStep};
+use super::{Update, definition};
+use crate::db::curation::Curation;
+use crate::db::tx::{Publish, TxKind};
+use crate::edit::python::curated::digest;
+use crate::edit::{Actor, publish};
+use crate::model::digest::Sha256;
+use crate::model::ids::SourceId;
+use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
+use crate::r::closure::Kinds;
+use crate::r::curated::include_text;
+use crate::serve::r::base::{self, BaseState};
+use crate::serve::{RepoError, Repositories, find};
+use crate::state::State;
+
+/// Returns true if CRAN was synced.
+#[must_use]
+pub fn is_synced(state: &State) -> bool {
+    state.catalog.get().source_package_trees(SourceId::CRAN).any(|tree| !tree.steps.is_empty())
+}
+
+/// Checks that a snapshot names a state of CRAN, before a source is created with it.
+///
+/// # Errors
+/// Those of [`base::base_state`].
+pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<(), RepoError> {
+    base::base_state(repositories, snapshot).await.map(drop)
+}
+
+/// Sets the state of CRAN of a source, as a step. A curated source must not have a definition yet; `rspm update` moves it
+/// otherwise.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for another kind of source; those of [`base::base_state`].
+pub async fn set(
+    repositories: &Repositories,
+    state: &State,
+    (name, snapshot, include): (&str, Snapshot, Option<Kinds>),
+    (commit, comment, actor): (bool, &str, &Actor),
+) -> Result<Update, RepoError> {
+    let source = find::source(&state.catalog.get(), name)?.clone();
+    let current = definition::current(state, &source).await?;
+    let include = match source.kind {
+        SourceKind::CranSnapshot => None,
+        SourceKind::CuratedCran if current.roots.is_empty() => {
+            Some(include_text(include.unwrap_or(Kinds::STRONG)))
+        }
+        SourceKind::CuratedCran => {
+            return Err(RepoError::Invalid(format!(
+                "the source '{name}' has a definition: plan its packages at another snapshot with: rspm update \
+                 --source={name} --snapshot={snapshot}"
+            )));
+        }
+        kind => {
+            return Err(RepoError::Invalid(format!(
+                "the source '{name}' is of type {kind}; only sources of type {} and {} have a snapshot",
+                SourceKind::CranSnapshot,
+                SourceKind::CuratedCran
+            )));
+        }
+    };
+    let base: BaseState = base::base_state(repositories, snapshot).await?;
+    let label = match snapshot {
+        Snapshot::Date(_) | Snapshot::Transaction(_) => snapshot.to_string(),
+        Snapshot::Latest => base.at.day().to_string(),
+    };
+    let sha256: Sha256 = digest(&[]);
+    let mut update = Update {
+        rows: Vec::new(),
+        problems: Vec::new(),
+        notices: Vec::new(),
+        snapshot: label.clone(),
+        base_at: base.at,
+        sha256,
+        transaction: None,
+    };
+    if !commit {
+        return Ok(update);
+    }
+    let curation = Curation {
+        base_tree: base.base.tree,
+        base_seq: base.base.seq,
+        snapshot: label.clone(),
+        sha256,
+        include,
+        files: Vec::new(),
+    };
+    let step = NewStep { curation, rules: Vec::new(), releases: Vec::new() };
+    let publish = Publish {
+        comment: comment.to_owned(),
+        subject: format!("snapshot {label}"),
+        ..publish(TxKind::Add, (state.clock)(), actor)
+    };
+    update.transaction = commit::commit(state, &source, &current, step, publish).await?;
+    Ok(update)
+}

@@ -72,11 +72,7 @@ pub async fn locate(
                 return Ok(presence.filter(|_| !is_hidden).map(|_| None));
             };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-<<<<<<< HEAD
-            Ok(Some(Some((tree.tree(), row, blocked))))
-=======
-            Ok(Some((tree.listing(), row, blocked)))
->>>>>>> w-curated-cran
+            Ok(Some(Some((tree.listing(), row, blocked))))
         })
         .await?;
     let missing = || format!("there is no {package} {version} in this snapshot");

@@ -54,16 +54,10 @@ pub struct RepoPolicy {
     pub advisories: Option<Arc<Index>>,
     /// When the rules were prepared: advisories must be in force then.
     pub prepared_at: Timestamp,
-<<<<<<< HEAD
-    /// The blocked releases of the states used last: by tree, state, and the instant at which the age is measured.
-    pub blocked: quick_cache::sync::Cache<(TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
-    /// The language of the packages.
-    pub language: Language,
-=======
     /// The blocked releases of the states used last: by source, tree, state, and the instant at which the age is measured.
     pub blocked: quick_cache::sync::Cache<(SourceId, TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
-    language: Language,
->>>>>>> w-curated-cran
+    /// The language of the packages.
+    pub language: Language,
     sources: Vec<SourceId>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{builds, configured, create, repository, server};
+use super::{builds, configured, create, repository, server, wait_for_build};
 use crate::builder::repository::Repository;
 use crate::support::rscript;
 use crate::support::server::Server;
@@ -86,11 +86,13 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
     repository.write("DESCRIPTION", description);
     repository.write("NAMESPACE", "export(f)\nimportFrom(helper, word)\n");
     repository.run_in_build("echo evaluated");
-    repository.commit();
-    let run = server.rspm("run git-builder --source=dev --name=tested");
-    assert_eq!(run.code, 0, "{}\n{}", run.out, run.err);
-    assert!(run.out.contains("== R CMD INSTALL helper 1.1\n"), "{}", run.out);
-    assert!(!run.out.contains("R CMD INSTALL engine"), "{}", run.out);
+    let commit = repository.commit();
+    // The edited builder is due, so either the schedule or this command finds the commit.
+    server.rspm_stdout("run git-builder --source=dev --name=tested --no-wait");
+    let build = wait_for_build(&server, "commit", &commit, "published");
+    let log = server.rspm_stdout(&format!("logs --build-id={}", build["id"]));
+    assert!(log.contains("== R CMD INSTALL helper 1.1\n"), "{log}");
+    assert!(!log.contains("R CMD INSTALL engine"), "{log}");
 
     // What is missing, and what cannot be installed, is named with the failure.
     repository.write(

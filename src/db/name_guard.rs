@@ -212,7 +212,7 @@ pub(super) fn record_published(
         Supply::Uploads | Supply::Builds => guard_new_names(c, &published),
         Supply::Mirror => record_overlaps(c, &published),
         // They contain names of their mirror.
-        Supply::Curated | Supply::Unsupported => Ok(()),
+        Supply::Curated | Supply::Snapshot => Ok(()),
     }
 }
 

@@ -135,7 +135,7 @@ async fn apply(
 ) -> Result<Update, RepoError> {
     let include = include(current, request)?;
     let label = match snapshot {
-        Snapshot::Date(_) | Snapshot::Transaction(_) => snapshot.to_string(),
+        Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
         Snapshot::Latest => today(&state.catalog.get(), (state.clock)()).to_string(),
     };
     let NewDefinition { definition, files, sha256 } = new;

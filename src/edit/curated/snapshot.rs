@@ -65,7 +65,7 @@ pub async fn set(
     };
     let base: BaseState = base::base_state(repositories, snapshot).await?;
     let label = match snapshot {
-        Snapshot::Date(_) | Snapshot::Transaction(_) => snapshot.to_string(),
+        Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
         Snapshot::Latest => base.at.day().to_string(),
     };
     let sha256: Sha256 = digest(&[]);

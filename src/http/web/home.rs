@@ -57,7 +57,7 @@ pub(in crate::http) async fn answer(
         }
     }
     let found = Some(found).filter(|found| !found.query.is_empty());
-    let alerts = alerts::current(app).await?;
+    let alerts = alerts::current(app, head.principal).await?;
     Ok(answer::page(head, home::page(root(app, head), &alerts, &cards, found.as_ref()), false))
 }
 

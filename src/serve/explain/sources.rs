@@ -201,9 +201,9 @@ fn source_decisions(
             let step =
                 catalog_tree.and_then(|tree| tree.steps.iter().find(|step| step.seq == point_tree.seq));
             let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
+            let guard = hiding_guard(state, Language::R, &request.package, source);
             let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
             let is_owner = owner == Some(*point_tree);
-            let guard = hiding_guard(state, Language::R, &request.package, source);
             let rule = match (is_owner, lives.is_empty(), is_listed_by_owner, is_owned) {
                 (false, false, ..) if guard.is_some() => guard.as_deref().unwrap_or_default(),
                 (true, _, true, _) => {

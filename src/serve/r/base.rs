@@ -100,6 +100,11 @@ pub async fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Resu
         }
         Snapshot::Date(day) if day == today => (Timestamp(i64::MAX), true),
         Snapshot::Date(day) => (day.end(), !catalog.is_closed(day.end())),
+        Snapshot::Alias(alias) => {
+            return Err(RepoError::Invalid(format!(
+                "--snapshot={alias} is the fixed URL of a repository; choose a day or a transaction"
+            )));
+        }
         Snapshot::Transaction(id) => match catalog.instant(id) {
             Some(at) => (Timestamp(at.0.saturating_add(1)), false),
             None => {

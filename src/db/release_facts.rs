@@ -35,7 +35,7 @@ macro_rules! releases {
     ($rest:literal) => {
         concat!(
             "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
-             (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id) FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+             (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0) FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
              WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2 ",
             $rest
         )
@@ -93,8 +93,8 @@ pub fn first_steps(
     rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), Seq(row.int(1)?)))).collect()
 }
 
-/// Calls `each` with the metadata of each release of a tree at a step, those of one package if it is given: a record of
-/// the index, or a DESCRIPTION. A release may have both, in this order, or none.
+/// Calls `each` with the metadata of each release of a tree at a step, those of one package if it is given: the newest
+/// record of the source package in an index, or a DESCRIPTION. A release may have both, in this order, or none.
 pub fn metadata(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -103,12 +103,14 @@ pub fn metadata(
     each: &mut dyn FnMut(ReleaseId, Vec<u8>),
 ) -> Result<(), DbError> {
     const RECORDS: &str = "SELECT l.release_id, r.stanza FROM life l JOIN record r ON r.release_id = l.release_id \
+        AND r.variant = (SELECT min(v.variant) FROM record v WHERE v.release_id = l.release_id AND v.variant <= 0) \
         WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
     const DETAILS: &str = "SELECT l.release_id, d.description FROM life l JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
     const PACKAGE_RECORDS: &str = "SELECT l.release_id, r.stanza FROM life l \
-        JOIN record r ON r.release_id = l.release_id WHERE l.tree_id = $1 AND l.state IN (0, 1) \
-        AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
+        JOIN record r ON r.release_id = l.release_id \
+        AND r.variant = (SELECT min(v.variant) FROM record v WHERE v.release_id = l.release_id AND v.variant <= 0) \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
     const PACKAGE_DETAILS: &str = "SELECT l.release_id, d.description FROM life l \
         JOIN detail d ON d.release_id = l.release_id WHERE l.tree_id = $1 AND l.state IN (0, 1) \
         AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
@@ -129,10 +131,11 @@ pub fn metadata(
     }
 }
 
-/// Returns the newest record that an index had of each of these releases, in their order; `None` for a release that no
-/// index listed.
+/// Returns the newest record of the source package of each of these releases, in their order; `None` for a release that
+/// no index of source packages listed. Records of source packages have the numbers 0, -1, -2, …, the newest the lowest;
+/// those of binaries have numbers above 0.
 pub fn records(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
-    const FIND: &str = "SELECT stanza FROM record WHERE release_id = $1 ORDER BY variant DESC LIMIT 1";
+    const FIND: &str = "SELECT stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant LIMIT 1";
     let params: Vec<_> = releases.iter().map(|release| vec![(*release).into()]).collect();
     let rows = c.query_many(FIND, &params)?.into_iter();
     rows.map(|rows| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose()).collect()

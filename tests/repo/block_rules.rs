@@ -215,3 +215,23 @@ fn an_age_rule_for_a_source_blocks_what_was_just_added() {
     assert_eq!(answer.status, 403);
     assert!(answer.text().contains("younger than 7 days"), "{}", answer.text());
 }
+
+#[test]
+fn a_substitute_is_listed_with_the_record_of_its_source_package_and_not_of_a_binary() {
+    let server = Server::start();
+    let [_, tally, _] = server.team_with_examples();
+    let record = |server: &Server| {
+        let text = server.get(&format!("{BASE}/PACKAGES")).text();
+        text.split("\n\n").find(|record| record.contains("Package: tally\n")).expect("listed").trim().to_owned()
+    };
+    let before = record(&server);
+    server.rspm_stdout(&format!(
+        "add binary --source=team --path={} --distribution=noble",
+        tally.binary.display()
+    ));
+    server.add("team", &Tarball::new("tally", "9.0"));
+    assert!(record(&server).contains("Version: 9.0"), "{}", record(&server));
+
+    server.rspm_stdout("create blocklist-rule --package-name=tally --version=>=9.0");
+    assert_eq!(record(&server), before);
+}

@@ -23,7 +23,7 @@ mod license;
 mod log;
 mod metadata;
 pub mod name_guard;
-mod openapi;
+pub mod openapi;
 mod package;
 mod promotion;
 mod repair;

@@ -11,8 +11,8 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
-    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types, name_guard,
-    package, promotion, repair, repo, scrub, source, storage, token, upload,
+    distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
+    name_guard, package, promotion, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 

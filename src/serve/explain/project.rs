@@ -74,8 +74,7 @@ pub(super) async fn explain_project(
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
-        let guard =
-            hiding_guard(&repositories.state, Language::Python, project.as_str(), entry.tree.source);
+        let guard = hiding_guard(&repositories.state, Language::Python, project.as_str(), entry.tree.source);
         let rule = match (is_owner, entry.is_known) {
             (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",
@@ -96,9 +95,7 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
-        if let Some(guarded) =
-            name_guards::guarded(&repositories.state, Language::Python, project.as_str())
-        {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::Python, project.as_str()) {
             return no_file(format!("403: {guarded}"));
         }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));

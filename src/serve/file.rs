@@ -38,7 +38,8 @@ pub(super) struct FileKey {
 /// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Blocked`]; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a guard hides the name in a source of the repository;
+/// [`RepoError::Blocked`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -57,7 +58,8 @@ pub async fn locate(
         .state
         .db
         .read(move |c| {
-            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+            let is_hidden = trees.iter().any(|tree| tree.hides(&name));
+            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(Err(is_hidden)) };
             let preferred_state = if in_archive { LifeState::Archived } else { LifeState::Listed };
             let mut row = None;
             for state in [Some(preferred_state), None] {
@@ -65,21 +67,21 @@ pub async fn locate(
                     row = tree.find_file(c, state, &name, &path_and_file)?;
                 }
             }
-            let Some(row) = row else {
-                let id = db::package::by_name(c, tree.source, &name)?;
-                let presence = id.map_or(Ok(None), |id| tree.presence(c, (id, &name)))?;
-                let is_hidden = trees.iter().any(|tree| tree.hides(&name));
-                return Ok(presence.filter(|_| !is_hidden).map(|_| None));
-            };
+            let Some(row) = row else { return Ok(Err(is_hidden)) };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Some(Some((tree.listing(), row, blocked))))
+            Ok(Ok((tree.listing(), row, blocked)))
         })
         .await?;
-    let missing = || format!("there is no {package} {version} in this snapshot");
-    let Some(located_row) = located_row else {
-        return Err(name_guards::missing(&repositories.state, Language::R, package, missing()));
+    let (tree, row, blocked) = match located_row {
+        Ok(located_row) => located_row,
+        Err(is_hidden) => {
+            let text = format!("there is no {package} {version} in this snapshot");
+            return Err(match is_hidden {
+                true => name_guards::missing(&repositories.state, Language::R, package, text),
+                false => RepoError::NotFound(text),
+            });
+        }
     };
-    let Some((tree, row, blocked)) = located_row else { return Err(RepoError::NotFound(missing())) };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));
     }

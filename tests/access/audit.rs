@@ -122,7 +122,7 @@ fn rows_are_listed_verified_and_exported_in_each_format() {
     let refused = server.rspm(&format!("audit verify --row=2 --sha256={digest}"));
     assert_eq!(refused.code, 1, "{}", refused.out);
     let text = refused.err;
-    assert!(text.contains("manipulated") && text.contains("row 2 has another digest"), "{text}");
+    assert!(text.contains("manipulated") && text.contains("row 2 has a different digest"), "{text}");
     let csv = server.rspm_stdout("audit export --format=csv --after=1");
     assert!(csv.starts_with("id,time,actor_kind,"), "{csv}");
     assert_eq!(csv.lines().count(), 3);

@@ -38,7 +38,7 @@ pub(super) struct FileKey {
 /// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a guard hides the name in a source of the repository;
+/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a guard is the reason;
 /// [`RepoError::Blocked`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
@@ -58,8 +58,7 @@ pub async fn locate(
         .state
         .db
         .read(move |c| {
-            let is_hidden = trees.iter().any(|tree| tree.hides(&name));
-            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(Err(is_hidden)) };
+            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
             let preferred_state = if in_archive { LifeState::Archived } else { LifeState::Listed };
             let mut row = None;
             for state in [Some(preferred_state), None] {
@@ -67,20 +66,14 @@ pub async fn locate(
                     row = tree.find_file(c, state, &name, &path_and_file)?;
                 }
             }
-            let Some(row) = row else { return Ok(Err(is_hidden)) };
+            let Some(row) = row else { return Ok(None) };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Ok((tree.listing(), row, blocked)))
+            Ok(Some((tree.listing(), row, blocked)))
         })
         .await?;
-    let (tree, row, blocked) = match located_row {
-        Ok(located_row) => located_row,
-        Err(is_hidden) => {
-            let text = format!("there is no {package} {version} in this snapshot");
-            return Err(match is_hidden {
-                true => name_guards::missing(&repositories.state, Language::R, package, text),
-                false => RepoError::NotFound(text),
-            });
-        }
+    let Some((tree, row, blocked)) = located_row else {
+        let text = format!("there is no {package} {version} in this snapshot");
+        return Err(name_guards::missing(&repositories.state, Language::R, package, point, text));
     };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));

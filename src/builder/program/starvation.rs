@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn the_kernel_measures_times() {
-        let times = parse("1000000000 2000000000 7\n", "5 (a) b) R 1 5 5").expect("times");
-        assert_eq!((times.running.as_secs(), times.waiting.as_secs(), times.slices), (1, 2, 7));
-        assert!(times.is_runnable);
+        let parsed = parse("1000000000 2000000000 7\n", "5 (a) b) R 1 5 5").expect("times");
+        assert_eq!((parsed.running.as_secs(), parsed.waiting.as_secs(), parsed.slices), (1, 2, 7));
+        assert!(parsed.is_runnable);
         assert_eq!(parse("1 2 3", "5 (R) S 1").map(|times| times.is_runnable), Some(false));
         assert_eq!(parse("x", "5 (a) R 1"), None);
         assert_eq!(parse("1 2 3", "x"), None);

@@ -1,6 +1,6 @@
 //! A team's package and a higher version of the same name on a mirror: R gets the team's package at every path.
 
-use super::{Mirror, curl, expected_output, r, repository};
+use super::{Mirror, add_with_warnings, curl, expected_output, r, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -24,12 +24,8 @@ fn versions(server: &Server, repository: &str) -> (String, [u16; 4]) {
 
 /// Adds a package whose name the mirror listed before, which is said.
 fn add_with_warning(server: &Server, package: &Tarball) {
-    let file = server.dir().join(package.file());
-    std::fs::write(&file, package.bytes()).expect("written");
-    let added = server.rspm(&format!("add --source=team --path={}", file.display()));
-    assert_eq!(added.code, 0, "{}", added.err);
     assert_eq!(
-        added.err,
+        add_with_warnings(server, "team", std::slice::from_ref(package)),
         "Warning: the sources team and cran both have a package 'internalpkg': the first source to which a repository \
          subscribes provides the name; to hide the other: rspm create name-guard\n"
     );

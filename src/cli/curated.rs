@@ -205,7 +205,7 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.as_deref().unwrap_or_default();
         let fields = [&*package.name, &*package.constraint, &*files, newest, &*package.state];
-        text.push_str(&fields.map(csv::field).join(","));
+        text.push_str(&fields.map(csv::cell).join(","));
         text.push('\n');
     }
     text

@@ -2,7 +2,7 @@
 
 use super::output::{format_count, format_time, table};
 use crate::api::definition::{DefinitionPlan, PlannedPackage, PlannedRelease};
-use crate::model::csv::field;
+use crate::model::csv::cell;
 
 /// The header of the table; the first four columns are always present.
 const COLUMNS: [&str; 9] =
@@ -87,7 +87,7 @@ pub(super) fn csv(packages: &[PlannedPackage]) -> String {
             day(release).to_owned(),
             release.blocked.clone().unwrap_or_default(),
         ];
-        text.push_str(&fields.map(|text| field(&text)).join(","));
+        text.push_str(&fields.map(|text| cell(&text)).join(","));
         text.push('\n');
     }
     text

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use super::suggested_values::SuggestedValues;
 use crate::api::name_guard::{AuditedName, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameGuard};
-use crate::model::csv::field;
+use crate::model::csv::cell;
 
 /// Number of hidden packages that are printed.
 const MAX_EXAMPLES: usize = 10;
@@ -208,7 +208,7 @@ fn csv(names: &[AuditedName]) -> String {
     let rows = names.iter().map(|name| cells(name, str::to_owned));
     let mut text = String::new();
     for row in [header].into_iter().chain(rows) {
-        let fields: Vec<String> = row.iter().map(|cell| field(cell)).collect();
+        let fields: Vec<String> = row.iter().map(|field| cell(field)).collect();
         text += &fields.join(",");
         text += "\r\n";
     }

@@ -5,7 +5,7 @@ use http::header::{self, HeaderValue};
 
 use super::body::Body;
 use super::response;
-use crate::model::csv;
+use crate::model::csv::cell;
 use crate::model::ids::SourceId;
 use crate::serve::difference::{Change, ListedPackage};
 
@@ -30,7 +30,7 @@ pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> Strin
             source(&change.to),
             published.map(|at| at.to_string()).unwrap_or_default(),
         ];
-        text.push_str(&cells.map(|text| csv::field(&text)).join(","));
+        text.push_str(&cells.map(|text| cell(&text)).join(","));
         text.push_str("\r\n");
     }
     let mut response = response::text("text/csv; charset=utf-8", text.into_bytes());

@@ -1,12 +1,29 @@
-//! Fields of CSV files (RFC 4180).
+//! Cells of CSV (RFC 4180), for spreadsheets.
 
-/// Returns a text as a field of a CSV file, quoted if it has to be. SECURITY: spreadsheets execute a field that begins as
-/// a formula, so such a text gets an apostrophe.
+/// Returns a text as a cell, in quotes if it needs them.
 #[must_use]
-pub fn field(text: &str) -> String {
-    let text =
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+pub fn cell(text: &str) -> String {
+    let text = harmless(text);
+    if text.contains(['"', ',', '\r', '\n']) { in_quotes(&text) } else { text }
+}
+
+/// Returns a text as a cell in quotes.
+#[must_use]
+pub fn quoted_cell(text: &str) -> String {
+    in_quotes(&harmless(text))
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// Returns a text that a spreadsheet displays. SECURITY: spreadsheets execute a cell that begins as a formula, and
+/// users of identity providers and authors of packages choose texts: such a text gets an apostrophe.
+fn harmless(text: &str) -> String {
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -14,17 +31,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_and_never_formulas() {
+    fn cells_are_quoted_and_never_formulas() {
         for (text, expected) in [
+            ("", ""),
             ("a", "a"),
             ("a,b", "\"a,b\""),
             ("a\"b", "\"a\"\"b\""),
-            ("a\nb", "\"a\nb\""),
             ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
             ("@x,y", "\"'@x,y\""),
             ("-1.0", "'-1.0"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "\"'\r=1\""),
+            ("1=1", "1=1"),
         ] {
-            assert_eq!(field(text), expected);
+            assert_eq!(cell(text), expected);
+            let in_quotes =
+                if expected.starts_with('"') { expected.to_owned() } else { format!("\"{expected}\"") };
+            assert_eq!(quoted_cell(text), in_quotes);
         }
     }
 }

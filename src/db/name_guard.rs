@@ -5,6 +5,7 @@
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, audit};
 use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 
@@ -259,15 +260,17 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
         JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
         AND t.axis = 'step' AND s.kind IN ('cran', 'bioconductor', 'pypi') AND l.state IN (0, 1) \
         AND l.from_seq <= t.head ORDER BY s.id LIMIT 1";
-    const PROJECTS: &str = "SELECT s.name FROM project r JOIN source s ON s.id = r.source_id \
-        WHERE s.language = $1 AND r.fold = $2 ORDER BY s.id LIMIT 1";
-    let params: [Value; 2] = [language.into(), name.into()];
-    for sql in [PACKAGES, PROJECTS] {
-        if let Some(row) = c.query(sql, &params)?.first_mut() {
-            return row.text(0).map(Some);
-        }
+    const PROJECTS: &str = "SELECT s.name FROM source s JOIN project r ON r.source_id = s.id \
+        WHERE s.id = $1 AND r.fold = $2 LIMIT 1";
+    if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
+        return row.text(0).map(Some);
     }
-    Ok(None)
+    // The only source whose list of projects is stored.
+    if language != Language::Python.as_str() {
+        return Ok(None);
+    }
+    let rows = c.query(PROJECTS, &[SourceId::PYPI.into(), name.into()])?;
+    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
 /// Records the guarded names that a mirror lists, unless they are recorded. A name that the mirror published before the

@@ -188,7 +188,7 @@ pub(super) fn automatic_name_guard_applies_to_the_next_requests() {
     assert_eq!(status_of_the_shadowed_file(&server), 403);
     server.hup_applies(
         "[Server]\nAutomaticNameGuard = no",
-        &["Server.AutomaticNameGuard is 'false' now, was 'true'"],
+        &["Server.AutomaticNameGuard is 'no' now, was 'true'"],
     );
     assert_eq!(status_of_the_shadowed_file(&server), 200);
 }

@@ -29,12 +29,16 @@ pub(super) struct Starvation {
 impl Starvation {
     /// Begins the measurement.
     pub(super) fn begin() -> Starvation {
-        Starvation { times: HashMap::new(), last: Instant::now(), total: Duration::ZERO }
+        let own = std::process::id();
+        let times = times(own).map(|times| (own, times)).into_iter().collect();
+        Starvation { times, last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample if the processes got hardly a processor in it.
+    /// Adds the time since the last sample if the processes got hardly a processor in it. This process is one of them: it
+    /// has the same scheduling policy, so that samples are late when the job has to wait.
     pub(super) fn sample(&mut self) {
-        let times = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?))).collect();
+        let processes = descendants().into_iter().chain([std::process::id()]);
+        let times = processes.filter_map(|pid| Some((pid, times(pid)?))).collect();
         let now = Instant::now();
         self.add(times, now - self.last);
         self.last = now;

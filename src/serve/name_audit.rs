@@ -9,7 +9,7 @@ use crate::db::{Conn, DbError, name_audit};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::folded;
+use crate::policy::{NamePattern, folded};
 use crate::state::State;
 
 /// The highest first number of a version that is not suspicious.
@@ -96,8 +96,7 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
         findings.push(guard_finding(row, has_automatic));
         for (name, other) in name_guard::present(c, row)? {
             let key = (row.language.clone(), name.clone(), other);
-            let is_mirror = name_guard::mirror_of(c, &row.language, &name)?.is_some();
-            if row.automatic && !is_mirror {
+            if row.automatic && !name_audit::is_mirror(c, other)? {
                 // Several local sources may have a name: the order of the subscriptions decides.
                 continue;
             }
@@ -224,7 +223,9 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
         for name in &names {
             if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
                 let is_guarded = rows.iter().any(|row| {
-                    row.language == language.as_str() && row.pattern == *name && is_in_force(row, has_automatic)
+                    let pattern = NamePattern::parse(&row.pattern, language);
+                    let is_match = row.pattern == *name || pattern.is_ok_and(|pattern| pattern.matches(name));
+                    row.language == language.as_str() && is_match && is_in_force(row, has_automatic)
                 });
                 let effect = if is_guarded {
                     "the name is guarded, so that one is hidden"

@@ -1,8 +1,10 @@
 //! Guarded names in responses: why a repository has no package of a name.
 
+use super::allowed::View;
 use super::{GuardedName, RepoError, policies};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
+use crate::model::point::Point;
 use crate::state::State;
 
 /// Returns the guard of a name that a repository does not have; `None` if the name is not guarded. A name of Python must be
@@ -27,5 +29,15 @@ pub(super) fn missing(state: &State, language: Language, name: &str, text: Strin
     match guarded(state, language, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),
         None => RepoError::NotFound(text),
+    }
+}
+
+/// Returns 403 if a guard hides packages of a name at a point that has no other, else 404 with this text.
+#[must_use]
+pub fn missing_at(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
+    if View::of(state, point).iter().any(|view| view.hides(name)) {
+        missing(state, language, name, text)
+    } else {
+        RepoError::NotFound(text)
     }
 }

@@ -94,7 +94,11 @@ pub(super) async fn explain_release(
     let Some(life) = select_life(lives, version) else {
         let answer = match version {
             Some(version) => {
-                format!("404: {source} owns the name {package} and has no version {version}")
+                let text = format!("{source} owns the name {package} and has no version {version}");
+                match name_guards::missing_at(&repositories.state, &point, Language::R, package, text) {
+                    error @ RepoError::Guarded(_) => format!("403: {error}"),
+                    error => format!("404: {error}"),
+                }
             }
             None => format!(
                 "{source} lists no version of {package}: its index omits it; name a version to explain \

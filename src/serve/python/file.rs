@@ -293,6 +293,8 @@ pub async fn locate(
             }
         }
         for (project, guarded) in &guarded {
+            // Whether the page of the hidden project was ever read makes no difference.
+            is_hidden |= views.iter().any(|view| view.hides(project.as_str()));
             if is_hidden || owner::owner(c, &views, project)?.is_none() {
                 return Ok(Err(Some(guarded.clone())));
             }

@@ -200,6 +200,8 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_python() {
     let pypi = Pypi::start();
     let server = start(&pypi);
     let today = stable_today().to_string();
+    let requests: [(&str, &[(&str, &str)]); 3] =
+        [("GET", &[]), ("HEAD", &[]), ("GET", &[("Range", "bytes=0-9")])];
     let mut count = 0;
     for case in Case::all() {
         let (name, neighbour) = (case.name(), case.neighbour());
@@ -218,9 +220,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_python() {
             for suffix in ["", ".metadata"] {
                 let path = format!("{base}/{}{suffix}", address(&case.upstream()));
                 for path in [path.clone(), path.replace("99.0", "99%2E0")] {
-                    for (method, headers) in
-                        [("GET", &[][..]), ("HEAD", &[]), ("GET", &[("Range", "bytes=0-9")])]
-                    {
+                    for (method, headers) in requests {
                         let answer = http::request(method, &server.url(&path), headers, b"");
                         assert_forbidden(case, &path, &answer);
                         count += 1;

@@ -232,7 +232,8 @@ fn guards_and_their_alerts_are_disclosed_to_administrators_only() {
         format!("Bearer {}", token.trim())
     };
     let weak =
-        ["sources:write --sources=*", "repos:read --repos=*", "blocklist:admin", "metadata:admin"].map(token);
+        ["sources:write --sources=internal", "repos:read --repos=*", "blocklist:admin", "metadata:admin"]
+            .map(token);
     let guard = json!({ "name": "x.*", "source": "internal" }).to_string();
     let json = ("Content-Type", "application/json");
     for (method, path, body) in [

@@ -158,12 +158,13 @@ impl Checks<'_> {
     }
 
     fn assert_forbidden(&mut self, case: Case, path: &str) {
-        for (method, headers) in [
-            ("GET", &[][..]),
+        let requests: [(&str, &[(&str, &str)]); 4] = [
+            ("GET", &[]),
             ("HEAD", &[]),
             ("GET", &[("Range", "bytes=0-9")]),
             ("GET", &[("If-None-Match", "*")]),
-        ] {
+        ];
+        for (method, headers) in requests {
             let answer = self.request(case, method, path, headers);
             assert_eq!(answer.status, 403, "{case:?}: {method} {path} {headers:?}: {}", answer.text());
             let reason = answer.header("x-pm-reason").unwrap_or_default().to_owned();

@@ -121,7 +121,12 @@ pub(super) async fn explain_project(
                 format!("the page /{repo}/{snapshot}/simple/{project}/, which lists no file")
             }
             Some(_) | None => {
-                format!("404: all files of {project} were removed from {source}, which owns the name")
+                match name_guards::guarded(&repositories.state, Language::Python, project.as_str()) {
+                    Some(guarded) => format!("403: {guarded}"),
+                    None => {
+                        format!("404: all files of {project} were removed from {source}, which owns the name")
+                    }
+                }
             }
         });
     };

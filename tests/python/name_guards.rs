@@ -148,7 +148,7 @@ fn start(pypi: &Pypi) -> Server {
         if let Some(pattern) = case.pattern() {
             let created = server.rspm_stdout(&format!("create name-guard --name={pattern} --source={name}"));
             assert!(
-                created.contains(&format!("hides 1 packages of other sources: {name} (pypi)")),
+                created.contains(&format!("hides 1 package of other sources: {name} (pypi)")),
                 "{created}"
             );
         }

@@ -85,7 +85,7 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
     let dry = server.rspm_stdout("create name-guard --name=acme.* --source=internal --dry-run");
     assert_eq!(
         dry,
-        "Only the source internal would provide 'acme.*'.\nIt would hide 1 packages of other sources: acme.db (cran)\n\
+        "Only the source internal would provide 'acme.*'.\nIt would hide 1 package of other sources: acme.db (cran)\n\
          Nothing was created: --dry-run\n"
     );
     assert_eq!(versions(&server, "acme.db"), ["99.0"]);
@@ -93,7 +93,7 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
         server.rspm_stdout("create name-guard --name=acme.* --source=internal --description=our~prefix");
     assert_eq!(
         created,
-        "Created name guard 2: only the source internal provides 'acme.*'.\nIt hides 1 packages of other sources: \
+        "Created name guard 2: only the source internal provides 'acme.*'.\nIt hides 1 package of other sources: \
          acme.db (cran)\n"
     );
     assert_eq!(versions(&server, "acme.db"), ["1.0"]);

@@ -130,7 +130,7 @@ fn start(mirror: &Mirror) -> Server {
         if let Some(pattern) = case.pattern() {
             let created = server.rspm_stdout(&format!("create name-guard --name={pattern} --source={name}"));
             assert!(
-                created.contains(&format!("hides 1 packages of other sources: {name} (cran)")),
+                created.contains(&format!("hides 1 package of other sources: {name} (cran)")),
                 "{created}"
             );
         }

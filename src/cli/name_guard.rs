@@ -107,7 +107,8 @@ pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Resu
             0 => format!("{verb} no package of another source now."),
             count => {
                 let shown = hidden.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
-                format!("{verb} {count} packages of other sources: {shown}{more}")
+                let noun = if count == 1 { "package" } else { "packages" };
+                format!("{verb} {count} {noun} of other sources: {shown}{more}")
             }
         });
         if args.dry_run {

@@ -29,6 +29,12 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
     Ok(names)
 }
 
+/// Whether a source is a mirror.
+pub fn is_mirror(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
+    const FIND: &str = "SELECT 1 FROM source WHERE id = $1 AND kind IN ('cran', 'bioconductor', 'pypi')";
+    Ok(!c.query(FIND, &[source.into()])?.is_empty())
+}
+
 /// Returns when a source listed a name first; `None` if it has no step with it, or if that was before its first sync.
 pub fn first_listed(
     c: &mut dyn Conn,

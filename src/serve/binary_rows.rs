@@ -1,7 +1,7 @@
 //! Lists the binaries of a package by version, platform and time.
 
 use super::allowed::View;
-use super::{RepoError, find, owner};
+use super::{RepoError, find, name_guards, owner};
 use crate::catalog::BINARY_ROLE;
 use crate::config::platforms::{Distribution, Os};
 use crate::db::binary::Binary;
@@ -9,6 +9,7 @@ use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
@@ -76,8 +77,8 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
         self::rows(c, tree.origin(), &heads, &name).map(Some)
     });
     let excerpt: String = package.chars().take(128).collect();
-    let not_found = || RepoError::NotFound(format!("there is no package '{excerpt}' in this snapshot"));
-    rows.await?.ok_or_else(not_found)
+    let text = format!("there is no package '{excerpt}' in this snapshot");
+    rows.await?.ok_or_else(|| name_guards::missing(state, point, Language::R, package, text))
 }
 
 fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {

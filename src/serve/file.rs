@@ -73,7 +73,7 @@ pub async fn locate(
         .await?;
     let Some((tree, row, blocked)) = located_row else {
         let text = format!("there is no {package} {version} in this snapshot");
-        return Err(name_guards::missing(&repositories.state, Language::R, package, point, text));
+        return Err(name_guards::missing(&repositories.state, point, Language::R, package, text));
     };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));

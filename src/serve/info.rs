@@ -8,7 +8,8 @@ use super::archive_details::UnreadArchive;
 use super::package_files::{ArchiveKind, StoredArchive};
 use super::readmes::README_LIMIT;
 use super::{
-    RepoError, Repositories, archive_details, find, listing, owner, point, python, readmes, upstream,
+    RepoError, Repositories, archive_details, find, listing, name_guards, owner, point, python, readmes,
+    upstream,
 };
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
@@ -19,6 +20,7 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::model::storage_class::StorageClass;
@@ -97,7 +99,8 @@ pub struct IndexInfo {
 /// Returns the details of a package at a point: of its listed version, or of `version`.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for a package or version that the point does not have; database errors.
+/// [`RepoError::NotFound`] for a package or version that the point does not have, [`RepoError::Guarded`] if a name guard
+/// hides another one; database errors.
 pub async fn package(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -112,8 +115,9 @@ pub async fn package(
         facts = read_detail(&repositories.state, point, name, version).await?;
     }
     let Some(PackageFacts { mut detail, readme, missing_archive, .. }) = facts else {
-        let name: String = name.chars().take(128).collect();
-        return Err(RepoError::NotFound(format!("Package '{name}' not found")));
+        let excerpt: String = name.chars().take(128).collect();
+        let text = format!("Package '{excerpt}' not found");
+        return Err(name_guards::missing(&repositories.state, point, Language::R, name, text));
     };
     detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,

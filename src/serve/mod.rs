@@ -29,7 +29,7 @@ pub mod located;
 pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
-mod name_guards;
+pub mod name_guards;
 pub mod negotiate;
 mod owner;
 pub mod package_files;

@@ -9,7 +9,7 @@ use crate::db::{Conn, DbError, name_audit};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::folded;
+use crate::policy::{NamePattern, folded};
 use crate::state::State;
 
 /// The highest first number of a version that is not suspicious.
@@ -96,7 +96,7 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
         findings.push(guard_finding(row, has_automatic));
         for (name, other) in name_guard::present(c, row)? {
             let key = (row.language.clone(), name.clone(), other);
-            let is_mirror = name_guard::mirror_of(c, &row.language, &name)?.is_some();
+            let is_mirror = name_audit::is_mirror(c, other)?;
             if row.automatic && !is_mirror {
                 // Several local sources may have a name: the order of the subscriptions decides.
                 continue;
@@ -105,12 +105,17 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
                 Some(at) => Some(*at),
                 None => name_audit::first_listed(c, &row.language, &name, other)?,
             };
+            let hides = |guard: &NameGuardRow| {
+                let is_own = guard.automatic && !is_mirror;
+                guard.language == row.language && guard.source != other && !is_own && matches(guard, &name)
+            };
+            let is_hidden = rows.iter().any(|guard| is_in_force(guard, has_automatic) && hides(guard));
             let overlap = Finding {
                 kind: FindingKind::Overlap,
                 name: name.clone(),
                 other_source: Some(other),
                 since,
-                note: overlap_note(row, has_automatic).to_owned(),
+                note: overlap_note(is_hidden).to_owned(),
                 ..guard_finding(row, has_automatic)
             };
             findings.extend(version_finding(c, &overlap)?);
@@ -148,8 +153,15 @@ fn guard_finding(row: &NameGuardRow, has_automatic: bool) -> Finding {
     }
 }
 
-fn overlap_note(row: &NameGuardRow, has_automatic: bool) -> &'static str {
-    if is_in_force(row, has_automatic) {
+/// Whether a guard is about a name of its language.
+fn matches(guard: &NameGuardRow, name: &str) -> bool {
+    let language = Language::ALL.into_iter().find(|language| language.as_str() == guard.language);
+    let pattern = language.map(|language| NamePattern::parse(&guard.pattern, language));
+    guard.pattern == name || pattern.is_some_and(|pattern| pattern.is_ok_and(|pattern| pattern.matches(name)))
+}
+
+fn overlap_note(is_hidden: bool) -> &'static str {
+    if is_hidden {
         "hidden by the guard"
     } else {
         "not hidden: the first subscribed source with the name provides it"
@@ -224,7 +236,8 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
         for name in &names {
             if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
                 let is_guarded = rows.iter().any(|row| {
-                    row.language == language.as_str() && row.pattern == *name && is_in_force(row, has_automatic)
+                    let is_match = row.language == language.as_str() && matches(row, name);
+                    is_match && is_in_force(row, has_automatic)
                 });
                 let effect = if is_guarded {
                     "the name is guarded, so that one is hidden"

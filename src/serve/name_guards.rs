@@ -24,7 +24,7 @@ pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
 /// Returns the guard because of which a point has no package of a name: one that an administrator created, or one that
 /// hides the name in a source of the point. SECURITY: other automatic guards are not named, because they reveal the names
 /// of packages in sources that the client may not read.
-pub(super) fn guarded(state: &State, language: Language, name: &str, point: &Point) -> Option<GuardedName> {
+pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
     is_refused.then(|| described(&guard, name))
@@ -39,14 +39,9 @@ pub(super) fn hides(state: &State, language: Language, name: &str, source: Sourc
 
 /// Returns 403 for a name that a point does not have because of a guard, else 404 with this text. SECURITY: installers
 /// continue with the next repository after 404.
-pub(super) fn missing(
-    state: &State,
-    language: Language,
-    name: &str,
-    point: &Point,
-    text: String,
-) -> RepoError {
-    match guarded(state, language, name, point) {
+#[must_use]
+pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
+    match guarded(state, point, language, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),
         None => RepoError::NotFound(text),
     }

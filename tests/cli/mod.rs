@@ -9,6 +9,7 @@ mod debug_regions;
 mod fixed_urls;
 mod license_types;
 mod metadata;
+mod name_guards;
 mod packages;
 mod pipes;
 mod platforms;

@@ -7,6 +7,7 @@ mod history;
 mod immutable_snapshots;
 mod indexes;
 mod matrix;
+mod name_guards;
 mod proxies;
 mod requirements;
 mod slashes;

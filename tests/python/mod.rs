@@ -18,6 +18,7 @@ mod index_servers;
 mod local;
 mod lockers;
 mod mirrors;
+mod name_guards;
 mod oracle;
 pub(crate) mod package;
 mod pages;

@@ -9,6 +9,8 @@ mod lost_objects;
 mod memory;
 mod merge;
 mod metadata;
+mod name_guard_edits;
+mod name_guards;
 mod ownership;
 mod packages;
 mod promotion;

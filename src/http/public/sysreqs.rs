@@ -13,6 +13,8 @@ use crate::api::public::sysreqs::{
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::target::Query;
+use crate::model::language::Language;
+use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
@@ -70,8 +72,10 @@ pub(super) async fn of_package(
     let roots = [name.to_owned()];
     let rules = load_requirements(app, repo, query, Some(&roots)).await?;
     if !rules.lists(name) {
-        let name: String = name.chars().take(128).collect();
-        return Err(Failure::not_found(format!("Package '{name}' not found")));
+        let excerpt: String = name.chars().take(128).collect();
+        let text = format!("Package '{excerpt}' not found");
+        let point = newest_point(app, repo).await?;
+        return Err(serve::name_guards::missing(&app.state, &point, Language::R, name, text).into());
     }
     let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
     let installer = rules.system().installer();
@@ -172,9 +176,13 @@ async fn load_requirements(
         query.get(name).filter(|text| !text.trim().is_empty()).ok_or_else(missing)
     };
     let (distribution, release) = (parameter("distribution")?, parameter("release")?);
-    let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    let point = serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Latest).await?;
+    let point = newest_point(app, repo).await?;
     Ok(serve::requirements::of_point(&app.repositories, &point, distribution, release, roots).await?)
+}
+
+async fn newest_point(app: &App, repo: &str) -> Result<Point, Failure> {
+    let name = repository(&app.state.catalog.get(), repo)?.name.clone();
+    Ok(serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Latest).await?)
 }
 
 fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {

@@ -81,7 +81,7 @@ pub(super) async fn explain_release(
         owner,
     ));
     let Some(owner) = owner else {
-        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::R, package, &point) {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, &point, Language::R, package) {
             return Ok(Err(format!("403: {guarded}")));
         }
         return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
@@ -94,7 +94,11 @@ pub(super) async fn explain_release(
     let Some(life) = select_life(lives, version) else {
         let answer = match version {
             Some(version) => {
-                format!("404: {source} owns the name {package} and has no version {version}")
+                let text = format!("{source} owns the name {package} and has no version {version}");
+                match name_guards::missing(&repositories.state, &point, Language::R, package, text) {
+                    error @ RepoError::Guarded(_) => format!("403: {error}"),
+                    error => format!("404: {error}"),
+                }
             }
             None => format!(
                 "{source} lists no version of {package}: its index omits it; name a version to explain \

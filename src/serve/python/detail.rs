@@ -6,13 +6,14 @@ use super::names::newest;
 use crate::db;
 use crate::db::python_file::ListedFile;
 use crate::model::ids::{SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::allowed::View;
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{RepoError, Repositories, name_guards};
 
 /// A project at a point.
 #[derive(Clone, Debug)]
@@ -113,7 +114,8 @@ pub async fn project_within(
     let release = releases.iter().find(|release| Version::lenient(&release.version) == requested).cloned();
     let release = release.ok_or_else(|| {
         let text: String = requested.as_str().escape_debug().take(128).collect();
-        RepoError::NotFound(format!("the project '{project}' has no version '{text}'"))
+        let text = format!("the project '{project}' has no version '{text}'");
+        name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text)
     })?;
     let catalog = repositories.state.catalog.get();
     let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();

@@ -148,9 +148,9 @@ async fn find_page(
         let text = format!("there is no project '{project}' in this snapshot");
         return Err(name_guards::missing(
             &repositories.state,
+            point,
             Language::Python,
             project.as_str(),
-            point,
             text,
         ));
     };
@@ -302,6 +302,8 @@ pub async fn locate(
             }
         }
         for (project, guarded) in &guarded {
+            // Whether the page of the hidden project was ever read makes no difference.
+            is_hidden |= views.iter().any(|view| view.hides(project.as_str()));
             if is_hidden || owner::owner(c, &views, project)?.is_none() {
                 return Ok(Err(Some(guarded.clone())));
             }
@@ -352,7 +354,7 @@ fn guarded_projects(
     let stem = file.stem();
     let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
     let guarded = projects.filter_map(|project| {
-        let guarded = name_guards::guarded(&repositories.state, Language::Python, project.as_str(), point)?;
+        let guarded = name_guards::guarded(&repositories.state, point, Language::Python, project.as_str())?;
         Some((project, guarded))
     });
     guarded.collect()

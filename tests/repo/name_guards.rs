@@ -1,0 +1,357 @@
+//! Guarded names in repositories with a mirror that has them too: a package comes from its own source, or the response is
+//! 403, in every form of every address. All other packages of the mirror are served.
+
+use std::io::Read;
+
+use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::rules;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::today::stable_today;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// By the first upload; the mirror has the name later.
+    Automatic,
+    /// Of the name; the mirror had it before.
+    Exact,
+    /// Of the beginning of the name; the mirror had it before.
+    Prefix,
+}
+
+/// What the own source has of the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Present,
+    /// Nothing; what it had was removed.
+    Absent,
+    /// The package, but the repository does not subscribe to the source any more.
+    Unsubscribed,
+    /// The package, but a rule blocks it.
+    Blocked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    guard: Guard,
+    own: Own,
+}
+
+impl Case {
+    fn all() -> Vec<Case> {
+        let guards = [Guard::Automatic, Guard::Exact, Guard::Prefix];
+        let own = [Own::Present, Own::Absent, Own::Unsubscribed, Own::Blocked];
+        guards.into_iter().flat_map(|guard| own.map(|own| Case { guard, own })).collect()
+    }
+
+    /// The package, its source and its repository.
+    fn name(self) -> String {
+        format!("{:?}.{:?}", self.guard, self.own).to_lowercase()
+    }
+
+    /// A name that resembles the guarded one and is not guarded: of another package for R.
+    fn neighbour(self) -> String {
+        match self.guard {
+            Guard::Automatic => format!("{}2", self.name()),
+            Guard::Exact => self.name().replace("exact", "Exact"),
+            Guard::Prefix => self.name().replace("prefix.", "prefix.x"),
+        }
+    }
+
+    /// The pattern of the guard that an administrator creates.
+    fn pattern(self) -> Option<String> {
+        match self.guard {
+            Guard::Automatic => None,
+            Guard::Exact => Some(self.name()),
+            Guard::Prefix => Some(format!("{}*", &self.name()[.."prefix.ab".len()])),
+        }
+    }
+
+    fn upload(self, version: &str) -> Tarball {
+        Tarball::new(&self.name(), version)
+            .field("SystemRequirements: ownlib")
+            .with("R/origin.R", "origin <- 'own'\n")
+    }
+}
+
+/// A package of the mirror.
+fn upstream(name: &str, version: &str) -> Entry {
+    let tarball = Tarball::new(name, version)
+        .field("SystemRequirements: upstreamlib")
+        .with("R/origin.R", "origin <- 'upstream'\n");
+    Entry { package: name.to_owned(), version: version.to_owned(), bytes: tarball.bytes() }
+}
+
+/// A server with a repository for each case, which subscribes to the mirror first.
+fn start(mirror: &Mirror) -> Server {
+    let gcfg =
+        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{{dir}}/requirements", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    rules::folder(&server.dir().join("requirements"), &["ownlib", "upstreamlib"]);
+    server.sync_of("sysreqs").expect("rules");
+    let publish = |is_listed: &dyn Fn(&Case) -> bool| {
+        let cases = Case::all();
+        let guarded = cases.iter().filter(|case| is_listed(case)).map(|case| case.name());
+        let names: Vec<String> = guarded.chain(cases.iter().map(|case| case.neighbour())).collect();
+        let of = |version| names.iter().map(|name| upstream(name, version)).collect::<Vec<_>>();
+        mirror.publish(&of("99.0"), &of("98.0"));
+        server.sync().expect("a mirror");
+    };
+    publish(&|case| case.guard != Guard::Automatic);
+    server.repository("open", "cran");
+    for case in Case::all() {
+        let name = case.name();
+        server.rspm_stdout(&format!("create source --name={name}"));
+        server.repository(&name, "cran");
+        server.rspm_stdout(&format!("subscribe --repo={name} --source={name}"));
+        let stored = server.get(&format!("/open/latest/src/contrib/{name}_99.0.tar.gz"));
+        assert_eq!(stored.status == 200, case.guard != Guard::Automatic, "{case:?}: before the guard");
+        if case.own != Own::Absent || case.guard == Guard::Automatic {
+            server.add(&name, &case.upload("1.0"));
+            server.add(&name, &case.upload("1.1"));
+        }
+        match case.own {
+            Own::Present => {}
+            Own::Absent if case.guard == Guard::Automatic => {
+                drop(server.rspm_stdout(&format!("remove package --source={name} --name={name}@all")));
+            }
+            Own::Absent => {}
+            Own::Unsubscribed => {
+                drop(server.rspm_stdout(&format!("unsubscribe --repo={name} --source={name}")));
+            }
+            Own::Blocked => {
+                drop(server.rspm_stdout(&format!("create blocklist-rule --package-name={name}")));
+            }
+        }
+        if let Some(pattern) = case.pattern() {
+            let created = server.rspm_stdout(&format!("create name-guard --name={pattern} --source={name}"));
+            assert!(
+                created.contains(&format!("hides 1 package of other sources: {name} (cran)")),
+                "{created}"
+            );
+        }
+    }
+    publish(&|_| true);
+    server
+}
+
+/// Counts and checks answers.
+struct Checks<'a> {
+    server: &'a Server,
+    count: usize,
+}
+
+impl Checks<'_> {
+    fn request(&mut self, case: Case, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.count += 1;
+        let answer = http::request(method, &self.server.url(path), headers, b"");
+        for version in ["99.0", "98.0"] {
+            let foreign = upstream(&case.name(), version).bytes;
+            let is_foreign = !answer.body.is_empty() && foreign.starts_with(&answer.body);
+            assert!(!is_foreign, "{case:?}: {method} {path} answers bytes of the mirror");
+        }
+        answer
+    }
+
+    fn assert_forbidden(&mut self, case: Case, path: &str) {
+        let requests: [(&str, &[(&str, &str)]); 4] = [
+            ("GET", &[]),
+            ("HEAD", &[]),
+            ("GET", &[("Range", "bytes=0-9")]),
+            ("GET", &[("If-None-Match", "*")]),
+        ];
+        for (method, headers) in requests {
+            let answer = self.request(case, method, path, headers);
+            assert_eq!(answer.status, 403, "{case:?}: {method} {path} {headers:?}: {}", answer.text());
+            let reason = answer.header("x-pm-reason").unwrap_or_default().to_owned();
+            let is_known = reason.starts_with("name guard ")
+                || (case.own == Own::Blocked && reason.starts_with("rule "));
+            assert!(is_known, "{case:?}: {method} {path}: {reason}");
+        }
+    }
+
+    /// The own package at an address; 403 if it is not available.
+    fn assert_own(&mut self, case: Case, path: &str, version: &str) {
+        if case.own != Own::Present {
+            return self.assert_forbidden(case, path);
+        }
+        let answer = self.request(case, "GET", path, &[]);
+        assert_eq!(answer.status, 200, "{case:?}: {path}: {}", answer.text());
+        assert_eq!(answer.body, case.upload(version).bytes(), "{case:?}: {path}");
+    }
+
+    /// The versions of the package in the text of an index are those of its own source.
+    fn assert_index(&mut self, case: Case, path: &str, text: &str) {
+        self.count += 1;
+        let name = case.name();
+        let record = |name: &str| {
+            let mut records = text.split("\n\n");
+            let begin = format!("Package: {name}\nVersion: ");
+            records
+                .find_map(|record| record.trim_start().strip_prefix(&begin)?.lines().next())
+                .map(str::to_owned)
+        };
+        let expected = (case.own == Own::Present).then(|| "1.1".to_owned());
+        assert_eq!(record(&name), expected, "{case:?}: {path}");
+        assert_eq!(record(&case.neighbour()).as_deref(), Some("99.0"), "{case:?}: {path}: another name");
+    }
+}
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text).expect("a gzip");
+    text
+}
+
+#[test]
+fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_r() {
+    let mirror = Mirror::start();
+    let server = start(&mirror);
+    let today = stable_today().to_string();
+    let mut checks = Checks { server: &server, count: 0 };
+    for case in Case::all() {
+        let (name, neighbour) = (case.name(), case.neighbour());
+        let encoded = name.replace('.', "%2E");
+        for snapshot in ["latest", &today] {
+            let bases = [
+                format!("/{name}/{snapshot}/src/contrib"),
+                format!("/{name}/__linux__/noble/{snapshot}/src/contrib"),
+                format!("/{name}/{snapshot}/bin/linux/noble-x86_64/4.4/src/contrib"),
+            ];
+            for base in bases {
+                let path = format!("{base}/PACKAGES");
+                let index = checks.request(case, "GET", &path, &[]);
+                checks.assert_index(case, &path, &index.text());
+                let path = format!("{base}/PACKAGES.gz");
+                let index = checks.request(case, "GET", &path, &[]);
+                checks.assert_index(case, &path, &gunzip(&index.body));
+                let index = checks.request(case, "GET", &format!("{base}/PACKAGES.rds"), &[]);
+                assert_eq!(index.status, 200, "{case:?}: {base}");
+                for name in [&name, &encoded] {
+                    checks.assert_own(case, &format!("{base}/{name}_1.1.tar.gz"), "1.1");
+                    checks.assert_own(case, &format!("{base}/Archive/{name}/{name}_1.0.tar.gz"), "1.0");
+                    checks.assert_forbidden(case, &format!("{base}/{name}_99.0.tar.gz"));
+                    checks.assert_forbidden(case, &format!("{base}/Archive/{name}/{name}_98.0.tar.gz"));
+                    checks.assert_forbidden(case, &format!("{base}/Archive/{name}/{name}_99.0.tar.gz"));
+                }
+                let other = checks.request(case, "GET", &format!("{base}/{neighbour}_99.0.tar.gz"), &[]);
+                assert_eq!(other.body, upstream(&neighbour, "99.0").bytes, "{case:?}: another name");
+            }
+            let base = format!("/{name}/{snapshot}/src/contrib");
+            let archive = checks.request(case, "GET", &format!("{base}/Meta/archive.rds"), &[]);
+            let rows = read_archive_meta(archive.body.as_slice(), Limits::META).expect("a table");
+            let of = |name: &str| {
+                let rows = rows.iter().filter(|row| row.package == name);
+                rows.map(|row| row.file.trim_start_matches(&format!("{name}/")).to_owned())
+                    .collect::<Vec<_>>()
+            };
+            let expected = (case.own == Own::Present).then(|| format!("{name}_1.0.tar.gz"));
+            assert_eq!(of(&name), expected.into_iter().collect::<Vec<_>>(), "{case:?}: archive.rds");
+            assert_eq!(of(&neighbour), [format!("{neighbour}_98.0.tar.gz")], "{case:?}: archive.rds");
+            let current = checks.request(case, "GET", &format!("{base}/Meta/current.rds"), &[]);
+            assert_eq!(current.status, 200, "{case:?}: current.rds");
+        }
+        assert_no_other_repository(&mut checks, case);
+    }
+    assert!(checks.count >= 240, "{} requests", checks.count);
+}
+
+/// A repository of the mirror alone, also one that was created after the guard.
+fn assert_no_other_repository(checks: &mut Checks<'_>, case: Case) {
+    let name = case.name();
+    checks.assert_forbidden(case, &format!("/open/latest/src/contrib/{name}_99.0.tar.gz"));
+    let index = checks.request(case, "GET", "/open/latest/src/contrib/PACKAGES", &[]).text();
+    assert!(!index.contains(&format!("Package: {name}\n")), "{case:?}: {index}");
+}
+
+#[test]
+fn the_api_pages_and_explanations_know_a_guarded_name_from_its_own_source_only() {
+    let mirror = Mirror::start();
+    let server = start(&mirror);
+    let mut checks = Checks { server: &server, count: 0 };
+    for case in Case::all() {
+        let name = case.name();
+        let api = format!("/__api__/repos/{name}");
+        // The details of a blocked package state that it is blocked.
+        let is_known = matches!(case.own, Own::Present | Own::Blocked);
+        for parameter in ["", "?snapshot=latest", &format!("?snapshot={}", stable_today())] {
+            let path = format!("{api}/packages/{name}{parameter}");
+            let detail = checks.request(case, "GET", &path, &[]);
+            assert_eq!(
+                detail.status,
+                if is_known { 200 } else { 403 },
+                "{case:?}: {path}: {}",
+                detail.text()
+            );
+            if is_known {
+                assert_eq!(detail.json()["version"], "1.1", "{case:?}");
+                assert_eq!(detail.json()["blocked"], case.own == Own::Blocked, "{case:?}");
+            }
+            assert_no_trace(case, &path, &detail);
+        }
+        for path in [
+            format!("{api}/packages/{name}?version=99.0"),
+            format!("{api}/packages/{name}?version=98.0"),
+            format!("/open/latest/web/packages/{name}/"),
+            format!("/__api__/repos/open/packages/{name}"),
+            format!("/__api__/repos/open/packages/{name}/builds"),
+            format!("/__api__/repos/open/packages/{name}/sysreqs?distribution=ubuntu&release=24.04"),
+        ] {
+            let answer = checks.request(case, "GET", &path, &[]);
+            assert_eq!(answer.status, 403, "{case:?}: {path}: {}", answer.text());
+        }
+        let listed = checks.request(case, "GET", &format!("{api}/packages?name={name}"), &[]).json();
+        let versions: Vec<&Value> =
+            listed.as_array().expect("a list").iter().map(|row| &row["version"]).collect();
+        let expected = if case.own == Own::Present { vec![json!("1.1")] } else { Vec::new() };
+        assert_eq!(versions, expected.iter().collect::<Vec<_>>(), "{case:?}: the list");
+
+        let path = format!("{api}/packages/{name}/sysreqs?distribution=ubuntu&release=24.04");
+        let needs = checks.request(case, "GET", &path, &[]);
+        assert_eq!(
+            needs.status,
+            if case.own == Own::Present { 200 } else { 403 },
+            "{case:?}: {}",
+            needs.text()
+        );
+        assert_eq!(needs.text().contains("ownlib"), case.own == Own::Present, "{case:?}: {}", needs.text());
+        assert_no_trace(case, &path, &needs);
+        for query in [format!("pkgname={name}"), "all=true".to_owned()] {
+            let path = format!("{api}/sysreqs?{query}&distribution=ubuntu&release=24.04");
+            let needs = checks.request(case, "GET", &path, &[]);
+            assert_eq!(needs.status, 200, "{case:?}: {path}: {}", needs.text());
+            let rows = needs.json()["requirements"].as_array().expect("a list").clone();
+            let own: Vec<&Value> = rows.iter().filter(|row| row["name"] == name.as_str()).collect();
+            assert_eq!(own.len(), usize::from(case.own == Own::Present), "{case:?}: {path}: {rows:?}");
+            assert!(!format!("{own:?}").contains("upstreamlib"), "{case:?}: {path}: {own:?}");
+        }
+        let body = json!({ "repo": name, "names": [name, format!("{name}==99.0")] }).to_string();
+        let json = [("Content-Type", "application/json")];
+        let filtered = http::request("POST", &server.url("/__api__/filter/packages"), &json, body.as_bytes());
+        let lines = filtered.text();
+        assert_eq!(lines.contains("\"version\":\"1.1\""), is_known, "{case:?}: {lines}");
+        assert_no_trace(case, "filter/packages", &filtered);
+
+        let path = format!("/{name}/latest/web/packages/{name}/");
+        let page = checks.request(case, "GET", &path, &[]);
+        assert_eq!(page.status, if is_known { 200 } else { 403 }, "{case:?}: {path}");
+        assert_no_trace(case, &path, &page);
+        let explained = server.rspm_stdout(&format!("explain {name} {name} --version=99.0"));
+        assert!(explained.contains("403: "), "{case:?}: {explained}");
+        let explained = server.rspm_stdout(&format!("explain {name} {name}"));
+        assert!(explained.contains("hidden by name guard "), "{case:?}: {explained}");
+    }
+    assert!(checks.count >= 120, "{} requests", checks.count);
+}
+
+/// Asserts that an answer has no fact about the package of the mirror.
+fn assert_no_trace(case: Case, path: &str, answer: &Answer) {
+    let text = answer.text();
+    for trace in ["99.0", "98.0", "upstreamlib"] {
+        assert!(!text.contains(trace), "{case:?}: {path} has '{trace}': {text}");
+    }
+}

@@ -249,7 +249,14 @@ fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
         let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());
         return Err(CliError::refused(reason));
     }
-    Ok(DefinitionFile { name, text: std::fs::read_to_string(path).map_err(failed)? })
+    let text = String::from_utf8(std::fs::read(path).map_err(failed)?).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        CliError::refused(format!(
+            "{}: the bytes after position {position} are not UTF-8; save the file as UTF-8",
+            path.display()
+        ))
+    })?;
+    Ok(DefinitionFile { name, text })
 }
 
 #[cfg(test)]

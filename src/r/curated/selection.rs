@@ -12,6 +12,8 @@ use crate::r::version;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
+/// The least similarity of a name that an error suggests.
+const MIN_SIMILARITY: f64 = 0.85;
 /// Maximum number of names in a notice.
 const MAX_NAMES: usize = 20;
 /// Maximum number of times that the closure is computed again with other versions.
@@ -222,7 +224,10 @@ impl<'a> Selector<'a> {
         let RootPackage { origin, .. } = root;
         let text = root.constraint_text();
         let problem = match (known.is_empty(), root.constraints.is_empty()) {
-            (true, _) => format!("there is no package '{name}'"),
+            (true, _) => match self.nearest(name) {
+                Some(nearest) => format!("there is no package '{name}' (did you mean '{nearest}'?)"),
+                None => format!("there is no package '{name}'"),
+            },
             (false, true) => format!("'{name}' is not listed, only archived: {}", versions(known, |_| true)),
             (false, false) => {
                 let without_record = known.iter().filter(|release| root.allows(&release.version));
@@ -241,6 +246,16 @@ impl<'a> Selector<'a> {
             }
         };
         format!("{origin}: {problem} at {snapshot}; change the line, or choose another --snapshot")
+    }
+
+    /// Returns the listed name most similar to one that is unknown, if one is similar enough.
+    fn nearest(&self, name: &str) -> Option<&'a str> {
+        let name = name.to_ascii_lowercase();
+        let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
+        let names = self.request.listed.names().map(|other| (similarity(other), other));
+        // Of equal ones, the first name: the order of the index must not change the message.
+        let similar = names.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
+        similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
     }
 
     fn no_version(

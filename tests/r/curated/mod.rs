@@ -5,6 +5,7 @@ mod clients;
 mod closures;
 mod days;
 mod definitions;
+mod history;
 mod plans;
 mod problems;
 mod snapshots;

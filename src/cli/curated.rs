@@ -134,12 +134,16 @@ async fn send(
         commit: flags.commit || flags.transaction_id.is_some(),
         ..body
     };
+    if let Some(file) = &flags.csv_out {
+        // Before the request: a commit whose plan cannot be written would look like a failed one.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|source| unwritable(file, source))?;
+    }
     let path = format!("/sources/{}/definition", segment(source));
     let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
     if let Some(file) = &flags.csv_out {
         let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv(&plan.packages) };
-        std::fs::write(file, text)
-            .map_err(|source| CliError::Local { operation: format!("write {}", file.display()), source })?;
+        std::fs::write(file, text).map_err(|source| unwritable(file, source))?;
     }
     for notice in &plan.notices {
         eprintln!("{notice}");
@@ -151,6 +155,10 @@ async fn send(
         return Ok(());
     }
     Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+}
+
+fn unwritable(file: &Path, source: std::io::Error) -> CliError {
+    CliError::Local { operation: format!("write {}", file.display()), source }
 }
 
 fn is_r(plan: &DefinitionPlan) -> bool {

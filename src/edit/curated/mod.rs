@@ -422,10 +422,11 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     if source.kind == SourceKind::CuratedCran {
         return Ok(source.clone());
     }
+    let curated = SourceKind::CuratedCran;
     Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {} and {} have a definition",
+        "the source '{name}' is of type {}, and only sources of type {curated} and {} have a definition; create one with: \
+         rspm create source --name=NAME --type={curated}",
         source.kind,
-        SourceKind::CuratedCran,
         SourceKind::CuratedPypi
     )))
 }

@@ -143,7 +143,16 @@ fn days_and_sources_without_a_state_are_refused() {
         "'sugests' is not a kind of dependency; write imports, depends, linking-to, suggests or enhances, separated by \
          commas, or none or all"
     );
+    assert_eq!(
+        refused(&format!("{file} --snapshot=2025-10-12 --commit --csv-out=/nonexistent/plan.csv")),
+        "could not write /nonexistent/plan.csv: No such file or directory (os error 2)"
+    );
+    assert_eq!(curated.server.json("info --source=subset")["packages"], 0);
     curated.server.rspm_stdout("create source --name=team");
     let refused = curated.server.refused(&format!("update --source=team {file}"));
-    assert!(refused.contains("the source 'team' is of type local"), "{refused}");
+    assert_eq!(
+        refused,
+        "the source 'team' is of type local, and only sources of type curated-cran and curated-pypi have a definition; create \
+         one with: rspm create source --name=NAME --type=curated-cran"
+    );
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::args::{Info, ListBinaries, ListPackages, ListRepos, ListSources};
+use super::args::{Info, ListPackages, ListRepos, ListSources};
+use super::binary_args::ListBinaries;
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};

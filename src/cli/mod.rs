@@ -5,6 +5,7 @@ pub mod args;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod binary_args;
 pub mod block_rule;
 pub mod blocked;
 pub mod bootstrap;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hyper::Method;
 
-use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
+use super::args::{Add, RemovePackage};
+use super::binary_args::{AddBinary, AddKind, RemoveBinary};
 use super::client::{Client, segment};
 use super::curated;
 use super::error::CliError;

@@ -36,12 +36,12 @@ pub fn first_listed(
     name: &str,
     source: SourceId,
 ) -> Result<Option<Timestamp>, DbError> {
-    const STEPS: &str = "SELECT min(st.at) FROM package p JOIN tree t ON t.source_id = $3 AND t.role = 'source' \
+    const STEPS: &str = "SELECT min(st.at) FROM package p JOIN tree t ON t.source_id = $1 AND t.role = 'source' \
         JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
-        JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $1 AND p.name = $2";
-    const PROJECTS: &str = "SELECT min(r.from_at) FROM project r WHERE r.source_id = $2 AND r.fold = $1";
-    let steps = c.query(STEPS, &[language.into(), name.into(), source.into()])?;
-    let projects = c.query(PROJECTS, &[name.into(), source.into()])?;
+        JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $2 AND p.name = $3";
+    const PROJECTS: &str = "SELECT min(r.from_at) FROM project r WHERE r.source_id = $1 AND r.fold = $2";
+    let steps = c.query(STEPS, &[source.into(), language.into(), name.into()])?;
+    let projects = c.query(PROJECTS, &[source.into(), name.into()])?;
     for rows in [steps, projects] {
         if let Some(at) = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().filter(|at| *at > 0) {
             return Ok(Some(Timestamp(at)));
@@ -57,9 +57,9 @@ pub fn versions(
     name: &str,
     source: SourceId,
 ) -> Result<Vec<String>, DbError> {
-    const LIST: &str = "SELECT DISTINCT r.version FROM package p JOIN tree t ON t.source_id = $3 AND t.role = 'source' \
+    const LIST: &str = "SELECT DISTINCT r.version FROM package p JOIN tree t ON t.source_id = $1 AND t.role = 'source' \
         JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
-        JOIN release r ON r.id = l.release_id WHERE p.language = $1 AND p.name = $2";
-    let params: [Value; 3] = [language.into(), name.into(), source.into()];
+        JOIN release r ON r.id = l.release_id WHERE p.language = $2 AND p.name = $3";
+    let params: [Value; 3] = [source.into(), language.into(), name.into()];
     c.query(LIST, &params)?.into_iter().map(|mut row| row.text(0)).collect()
 }

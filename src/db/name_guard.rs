@@ -1,8 +1,9 @@
-//! Guarded names. Every change is announced, so that all servers apply it at once. A publish adds the automatic guards
-//! of new names of local and git sources, and records guarded names that a mirror lists.
+//! Guarded names. Every change is counted; the transaction that makes it must also change the catalog, by a publish or
+//! by `clock::bump_catalog`, so that all servers apply it at once. A publish adds the automatic guards of new names of
+//! local and git sources, and records guarded names that a mirror lists.
 
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value, audit, clock};
+use super::{Conn, DbError, Row, Value, audit};
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
@@ -127,7 +128,7 @@ pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError>
         "created_by",
         "created_at",
     ];
-    announce(c)?;
+    count_change(c)?;
     let first = ids::reserve(c, Sequence::NameGuard, i64::try_from(guards.len()).unwrap_or(i64::MAX))?;
     let row = |(id, guard): (i64, &NameGuardRow)| -> Vec<Value> {
         vec![
@@ -158,19 +159,18 @@ pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
         guard.description.as_str().into(),
         guard.id.into(),
     ];
-    announce(c)?;
+    count_change(c)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
 /// Deletes a guard.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
-    announce(c)?;
+    count_change(c)?;
     c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)
 }
 
-/// Counts a change, and makes every server read the guards.
-fn announce(c: &mut dyn Conn) -> Result<(), DbError> {
-    clock::bump_catalog(c)?;
+/// Counts a change: servers that read a new catalog compare the number, see [`revision`].
+fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
     ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
 }
 
@@ -253,11 +253,12 @@ fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), Db
 
 /// Returns the name of a mirror that has or had a name; `None` if none had it.
 pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<String>, DbError> {
-    const PACKAGES: &str = "SELECT s.name FROM package p JOIN source s ON s.language = p.language \
-        JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
-        WHERE p.language = $1 AND p.name = $2 AND s.kind IN ('cran', 'bioconductor', 'pypi') \
-        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
-        AND l.from_seq <= t.head) ORDER BY s.id LIMIT 1";
+    // By the releases of the name: the cost does not depend on the number of sources and packages.
+    const PACKAGES: &str = "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id \
+        JOIN life l ON l.release_id = r.id AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id \
+        JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
+        AND t.axis = 'step' AND s.kind IN ('cran', 'bioconductor', 'pypi') AND l.state IN (0, 1) \
+        AND l.from_seq <= t.head ORDER BY s.id LIMIT 1";
     const PROJECTS: &str = "SELECT s.name FROM project r JOIN source s ON s.id = r.source_id \
         WHERE s.language = $1 AND r.fold = $2 ORDER BY s.id LIMIT 1";
     let params: [Value; 2] = [language.into(), name.into()];
@@ -344,7 +345,7 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     if c.execute(ADD, &params)? == 0 {
         return Ok(());
     }
-    announce(c)?;
+    count_change(c)?;
     let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
     tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
     audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)

@@ -116,7 +116,7 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
 }
 
 #[test]
-fn packages_that_the_library_has_are_not_installed_and_a_repository_must_be_known() {
+pub(crate) fn packages_that_the_library_has_are_not_installed_and_a_repository_must_be_known() {
     let library = tempfile::Builder::new().prefix("library").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(library.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let gcfg = format!("PollInterval = 1h\nRLibrary = {}\nRRepository = team", library.path().display());
@@ -203,4 +203,20 @@ pub(crate) fn a_vignette_that_needs_a_package_of_the_same_server_is_built_on_req
     let refused = server
         .rspm(&format!("create git-builder --source=py --name=x --url={} --vignettes", repository.url()));
     assert!(refused.code == 1 && refused.err.contains("only R packages have vignettes"), "{}", refused.err);
+}
+
+#[test]
+pub(crate) fn without_install_dependencies_no_package_is_installed_for_a_build() {
+    let server = server("PollInterval = 1h\nInstallDependencies = no");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("subscribe --repo=dev --source=team");
+    server.add("team", &Tarball::new("engine", "1.0").with("R/engine.R", ENGINE));
+    let repository = repository("1.0");
+    with_vignette(&repository, "1.0", "Suggests: engine\n");
+    repository.commit();
+    let created =
+        server.rspm(&format!("create git-builder --source=dev --url={} --vignettes", repository.url()));
+    assert_eq!(created.code, 1, "{}", created.out);
+    assert!(created.out.contains("== R CMD build\n"), "{}", created.out);
+    assert!(!created.out.contains("R CMD INSTALL"), "{}", created.out);
 }

@@ -21,7 +21,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::closure::Kinds;
 use crate::r::curated::plan::{Change, PlanRow, rows};
-use crate::r::curated::selection::{Outcome, Request, Selection, select};
+use crate::r::curated::selection::{Request, Selection, SelectionStep, select};
 use crate::r::curated::{Definition, include_text, parse_include};
 use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState};
 use crate::serve::{RepoError, Repositories, find, vulnerabilities};
@@ -324,8 +324,8 @@ async fn selection(
         let outcome;
         (outcome, question, index) = definition::blocking(work).await?;
         match outcome {
-            Outcome::Complete(selection) => return Ok((selection, index)),
-            Outcome::NeedsReleases(names) => {
+            SelectionStep::Complete(selection) => return Ok((selection, index)),
+            SelectionStep::NeedsReleases(names) => {
                 base::read_releases(state, base.base, names, &mut index).await?;
             }
         }

@@ -44,7 +44,7 @@ pub struct Request<'a> {
     pub include: Kinds,
     /// The listed releases.
     pub listed: &'a DependencyIndex,
-    /// All releases of the packages of earlier [`Outcome::NeedsReleases`].
+    /// All releases of the packages of earlier [`SelectionStep::NeedsReleases`].
     pub known: &'a KnownReleases,
     /// The name of the state in messages.
     pub snapshot: &'a str,
@@ -54,7 +54,7 @@ pub struct Request<'a> {
 
 /// The result of [`select`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SelectionStep {
     /// The selection.
     Complete(Selection),
     /// The archived releases of these packages must be known, too.
@@ -89,7 +89,7 @@ type Requirements = BTreeMap<(Operator, String), String>;
 /// Selects the releases. A package without constraints has its listed version; otherwise it has the highest version that
 /// its line and its dependents allow.
 #[must_use]
-pub fn select(request: &Request<'_>) -> Outcome {
+pub fn select(request: &Request<'_>) -> SelectionStep {
     let mut selector = Selector {
         request,
         index: Cow::Borrowed(request.listed),
@@ -104,7 +104,7 @@ pub fn select(request: &Request<'_>) -> Outcome {
     let recursive = request.include.intersection(Kinds::STRONG);
     let unmet = selector.meet_requirements(&roots, recursive);
     if !selector.needed.is_empty() {
-        return Outcome::NeedsReleases(selector.needed.into_iter().collect());
+        return SelectionStep::NeedsReleases(selector.needed.into_iter().collect());
     }
     selector.selection.problems.extend(unmet);
     let Selector { index, others, mut selection, .. } = selector;
@@ -118,7 +118,7 @@ pub fn select(request: &Request<'_>) -> Outcome {
         };
         selection.packages.insert(member.name.to_owned(), release);
     }
-    Outcome::Complete(selection)
+    SelectionStep::Complete(selection)
 }
 
 struct Selector<'a> {
@@ -397,8 +397,8 @@ mod tests {
                 allow_missing,
             };
             match select(&request) {
-                Outcome::Complete(selection) => return selection,
-                Outcome::NeedsReleases(names) => {
+                SelectionStep::Complete(selection) => return selection,
+                SelectionStep::NeedsReleases(names) => {
                     for name in names {
                         let releases = all.get(&name).cloned().unwrap_or_default();
                         assert!(known.insert(name, releases).is_none(), "a package is requested twice");

@@ -95,7 +95,8 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
-        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::Python, project.as_str()) {
+        let guarded = name_guards::guarded(&repositories.state, Language::Python, project.as_str(), &point);
+        if let Some(guarded) = guarded {
             return no_file(format!("403: {guarded}"));
         }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));

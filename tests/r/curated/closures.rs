@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rstudio_pm::r::closure::{DependencyIndex, Kinds};
 use rstudio_pm::r::curated::read;
-use rstudio_pm::r::curated::selection::{KnownReleases, Outcome, Request, select};
+use rstudio_pm::r::curated::selection::{KnownReleases, Request, SelectionStep, select};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::packages;
 
@@ -88,7 +88,7 @@ fn selections_of_random_packages_are_the_closures_of_r() {
                 snapshot: "2025-10-12",
                 allow_missing: true,
             });
-            let Outcome::Complete(selection) = outcome else { panic!("{line}: {outcome:?}") };
+            let SelectionStep::Complete(selection) = outcome else { panic!("{line}: {outcome:?}") };
             assert_eq!(selection.packages.into_keys().collect::<BTreeSet<_>>(), *closure, "{line}");
         }
     }

@@ -541,7 +541,7 @@ pub struct Add {
     /// Package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required_unless_present_any = ["file_in", "packages"], value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// Instead of --path: a file that names package files, one on each line; for a curated source a requirements file
+    /// Instead of --path: a file that names package files, one on each line; for a curated source its packages, or a lock file
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
     /// For a curated source: packages to add to its definition, comma separated or repeated

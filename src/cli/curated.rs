@@ -135,12 +135,16 @@ async fn send(
         commit: flags.commit || flags.transaction_id.is_some(),
         ..body
     };
+    if let Some(file) = &flags.csv_out {
+        // Before the request: a commit whose plan cannot be written would look like a failed one.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|source| unwritable(file, source))?;
+    }
     let path = format!("/sources/{}/definition", segment(source));
     let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
     if let Some(file) = &flags.csv_out {
         let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv_text(&plan.packages) };
-        std::fs::write(file, text)
-            .map_err(|source| CliError::Local { operation: format!("write {}", file.display()), source })?;
+        std::fs::write(file, text).map_err(|source| unwritable(file, source))?;
     }
     for notice in &plan.notices {
         eprintln!("{notice}");
@@ -150,6 +154,10 @@ async fn send(
         return Ok(());
     }
     Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+}
+
+fn unwritable(file: &Path, source: std::io::Error) -> CliError {
+    CliError::Local { operation: format!("write {}", file.display()), source }
 }
 
 fn is_r(plan: &DefinitionPlan) -> bool {
@@ -243,7 +251,14 @@ fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
         let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());
         return Err(CliError::refused(reason));
     }
-    Ok(DefinitionFile { name, text: std::fs::read_to_string(path).map_err(failed)? })
+    let text = String::from_utf8(std::fs::read(path).map_err(failed)?).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        CliError::refused(format!(
+            "{}: the bytes after position {position} are not UTF-8; save the file as UTF-8",
+            path.display()
+        ))
+    })?;
+    Ok(DefinitionFile { name, text })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::output::{format_count, format_time, table};
 use crate::api::definition::{DefinitionPlan, PlannedPackage, PlannedRelease};
 use crate::model::csv::cell;
+use crate::model::source::SourceKind;
 
 /// The header of the table; the first four columns are always present.
 const COLUMNS: [&str; 9] =
@@ -10,6 +11,9 @@ const COLUMNS: [&str; 9] =
 
 /// The table of the changes and their numbers. With `kept`, packages that stay are rows, too.
 pub(super) fn describe(plan: &DefinitionPlan, kept: bool) -> String {
+    if plan.kind == SourceKind::CranSnapshot.to_string() {
+        return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
+    }
     let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
     let shown = plan.packages.iter().filter(|package| kept || package.state != "kept");
     let rows: Vec<Vec<String>> =

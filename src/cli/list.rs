@@ -13,6 +13,8 @@ use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
 use crate::api::repo::{Repo, Subscription};
 use crate::api::source::Source;
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
 
 /// `rspm list`.
 ///
@@ -204,12 +206,15 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         let index = source.index.as_ref();
         let state_at = index.and_then(|index| index.state_at.as_deref());
         let definition = source.definition.as_ref();
-        let summary = definition.map(|definition| {
+        let written = definition.filter(|definition| !definition.files.is_empty());
+        let summary = written.map(|definition| {
             let names: Vec<&str> = definition.files.iter().map(|file| file.name.as_str()).collect();
             format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
         });
         let selected = definition.map(|definition| {
-            format!("snapshot {}, PyPI as of {}", definition.snapshot, format_time(&definition.state_at))
+            let kind = source.kind.parse::<SourceKind>();
+            let origin = if kind.is_ok_and(|kind| kind.language() == Language::R) { "CRAN" } else { "PyPI" };
+            format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))
         });
         fields(&[
             ("Source", source.name.clone()),

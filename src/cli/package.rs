@@ -188,6 +188,13 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
     let path = format!("/sources/{}/packages/remove", segment(&args.source));
     let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
     output.print(&result, || {
+        if result.versions.is_empty() {
+            // Of a curated source: another package of the definition needs it.
+            return format!(
+                "Removed {} from the definition of source '{}', which still has it for other packages.",
+                result.name, args.source
+            );
+        }
         format!("Removed {} {} from source '{}'.", result.name, result.versions.join(", "), args.source)
     })
 }

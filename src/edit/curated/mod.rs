@@ -204,11 +204,12 @@ async fn apply(
 }
 
 /// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the state
-/// of CRAN from which it selects stays. Returns the removed packages.
+/// of CRAN from which it selects stays. Returns the
+/// removed version, and names and versions of the removed dependencies; nothing if other packages need the package.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a scope other than all versions, and if other packages of the definition need the package;
-/// [`RepoError::NotFound`] if the definition does not name it.
+/// [`RepoError::Invalid`] for a scope other than all versions; [`RepoError::NotFound`] if the definition does not name
+/// the package.
 pub async fn remove(
     repositories: &Repositories,
     state: &State,
@@ -256,7 +257,16 @@ pub async fn remove(
         return Err(RepoError::Invalid(problem.clone()));
     }
     let removed = update.rows.iter().filter(|row| row.plan.change == Change::Removed);
-    Ok(removed.map(|row| row.plan.version.clone()).collect())
+    let text = |row: &UpdateRow| {
+        if row.plan.name == package {
+            row.plan.version.clone()
+        } else {
+            format!("{} {}", row.plan.name, row.plan.version)
+        }
+    };
+    // The package itself before its dependencies, which have their names.
+    let (own, others): (Vec<&UpdateRow>, Vec<&UpdateRow>) = removed.partition(|row| row.plan.name == package);
+    Ok(own.into_iter().chain(others).map(text).collect())
 }
 
 fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
@@ -412,10 +422,11 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     if source.kind == SourceKind::CuratedCran {
         return Ok(source.clone());
     }
+    let curated = SourceKind::CuratedCran;
     Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {} and {} have a definition",
+        "the source '{name}' is of type {}, and only sources of type {curated} and {} have a definition; create one with: \
+         rspm create source --name=NAME --type={curated}",
         source.kind,
-        SourceKind::CuratedCran,
         SourceKind::CuratedPypi
     )))
 }

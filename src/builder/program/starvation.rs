@@ -32,7 +32,7 @@ impl Starvation {
         Starvation { times: HashMap::new(), last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample if the processes got hardly a processor in it.
+    /// Adds the time since the last sample if the processes got almost no processor time in it.
     pub(super) fn sample(&mut self) {
         let times = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?))).collect();
         let now = Instant::now();
@@ -40,8 +40,8 @@ impl Starvation {
         self.last = now;
     }
 
-    /// The processes got hardly a processor if one of them waited for most of the time, and all together ran for less
-    /// than half of it: a job that has more processes than there are processors is not starved.
+    /// The processes got almost no processor time if one of them waited for most of the time, and all together ran for
+    /// less than half of it: a job that has more processes than there are processors is not starved.
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
         let (mut longest_wait, mut running) = (Duration::ZERO, Duration::ZERO);
         for (pid, now) in &times {
@@ -60,7 +60,7 @@ impl Starvation {
         self.times = times;
     }
 
-    /// Whether the processes got hardly a processor for most of this time.
+    /// Whether the processes got almost no processor time for most of this time.
     pub(super) fn is_most_of(&self, duration: Duration) -> bool {
         self.total > duration / 2
     }

@@ -87,7 +87,7 @@ pub struct Page {
     pub root: Root,
     /// The group of the page.
     pub section: Section,
-    /// The object that the page is about, if it is about one.
+    /// The object of the page, if it has one.
     pub object: Option<String>,
     /// The token of forms; `None` if the page has no forms.
     pub form_token: Option<String>,

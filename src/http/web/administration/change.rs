@@ -21,7 +21,7 @@ pub(super) struct Change {
     /// Below `/__api__/admin/v1`, with its query.
     pub(super) path: String,
     pub(super) body: Value,
-    /// The field that a refusal is about.
+    /// The field to which a refusal refers.
     pub(super) field: &'static str,
     /// The page that follows.
     pub(super) then: Target,

@@ -226,7 +226,7 @@ pub enum Create {
 /// `rspm edit …`
 #[derive(Debug, Subcommand)]
 pub enum Edit {
-    /// Rename a source
+    /// Change the name of a source, or its state of CRAN
     Source(EditSource),
     /// Change a repository's name, description, visibility, authentication or accepted changes
     Repo(EditRepo),
@@ -397,7 +397,7 @@ pub struct EditSource {
     /// New name of the source
     #[arg(long)]
     pub new_name: Option<String>,
-    /// Of a source of type cran-snapshot: its new day or transaction of CRAN
+    /// Of a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
 }

@@ -40,7 +40,7 @@ pub struct DefinitionFlags {
     #[arg(long)]
     pub strict: bool,
     /// Of a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
-    /// (default: those of the present definition; of a new one imports,depends,linking-to)
+    /// (default: those of the current definition; of a new one imports,depends,linking-to)
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
     /// Of a curated source of R packages: omit dependencies that CRAN does not have

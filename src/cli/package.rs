@@ -75,7 +75,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         other => other,
     }?;
     for warning in &result.warnings {
-        // Without standard error there is no place for it.
+        // Ignored: without standard error the warning cannot be printed.
         let _ = writeln!(anstream::stderr(), "Warning: {}", printable(warning, 400));
     }
     output.print(&result, || {

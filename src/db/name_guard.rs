@@ -354,8 +354,8 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
 }
 
-/// Records the names that the mirrors list now and that a new guard matches, without an alarm: its author is told.
-/// Returns them with their sources, by name.
+/// Records the names that the mirrors list now and that a new guard matches, without a warning: the response shows them
+/// to its author. Returns them with their sources, by name.
 pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
         VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";

@@ -18,7 +18,7 @@ use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
-/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] finds out
+/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] detects
 /// that a file was evicted since.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
@@ -85,7 +85,7 @@ pub async fn locate(
     Ok(located)
 }
 
-/// Discards which files are in storage, after files were evicted. Other servers find out when they open one.
+/// Discards the cache of stored files after an eviction. Other servers detect an evicted file when they open it.
 pub fn forget_stored_files(repositories: &Repositories) {
     repositories.located_files.clear();
 }

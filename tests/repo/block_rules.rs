@@ -104,7 +104,7 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
     let explained = server.rspm_stdout("explain prod one --version=2.0");
     assert!(explained.contains("403: one 2.0 is blocked") && explained.contains(reason), "{explained}");
     let explained = server.rspm_stdout("explain prod one");
-    assert!(explained.contains("one 1.1") && explained.contains("takes its place"), "{explained}");
+    assert!(explained.contains("one 1.1") && explained.contains("blocked one replaces it"), "{explained}");
     let page = server.get("/prod/latest/web/packages/one/?version=2.0").text();
     assert!(page.contains("This version is blocked in this repository by rule 1"), "{page}");
     let versions = server.get("/prod/latest/web/packages/one/versions").text();

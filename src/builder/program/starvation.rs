@@ -34,8 +34,8 @@ impl Starvation {
         Starvation { times, last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample if the processes got hardly a processor in it. This process is one of them: it
-    /// has the same scheduling policy, so that samples are late when the job has to wait.
+    /// Adds the time since the last sample if the processes got almost no processor time in it. This process is one of
+    /// them: it has the same scheduling policy, so that samples are late when the job has to wait.
     pub(super) fn sample(&mut self) {
         let processes = descendants().into_iter().chain([std::process::id()]);
         let times = processes.filter_map(|pid| Some((pid, times(pid)?))).collect();
@@ -44,8 +44,8 @@ impl Starvation {
         self.last = now;
     }
 
-    /// The processes got hardly a processor if one of them waited for most of the time, and all together ran for less
-    /// than half of it: a job that has more processes than there are processors is not starved.
+    /// The processes got almost no processor time if one of them waited for most of the time, and all together ran for
+    /// less than half of it: a job that has more processes than there are processors is not starved.
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
         let (mut longest_wait, mut running) = (Duration::ZERO, Duration::ZERO);
         for (pid, now) in &times {
@@ -64,7 +64,7 @@ impl Starvation {
         self.times = times;
     }
 
-    /// Whether the processes got hardly a processor for most of this time.
+    /// Whether the processes got almost no processor time for most of this time.
     pub(super) fn is_most_of(&self, duration: Duration) -> bool {
         self.total > duration / 2
     }

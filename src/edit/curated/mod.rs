@@ -38,7 +38,7 @@ pub struct UpdateRequest {
     pub input: Input,
     /// The state of CRAN from which to select; the newest one if `None`.
     pub snapshot: Option<Snapshot>,
-    /// The kinds of dependencies to include; those of the present definition if `None`.
+    /// The kinds of dependencies to include; those of the current definition if `None`.
     pub include: Option<Kinds>,
     /// Whether packages that the named ones suggest are included, too.
     pub suggests: bool,
@@ -242,7 +242,7 @@ pub async fn remove(
         snapshot: None,
         include: None,
         suggests: false,
-        // What the source has without a dependency stays possible.
+        // Packages whose dependencies were missing before can be kept.
         allow_missing: true,
         commit: true,
         comment: comment.to_owned(),
@@ -294,7 +294,7 @@ fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds
     }
 }
 
-/// What is selected, apart from the state of CRAN.
+/// The input of a selection, without the state of CRAN.
 struct Question {
     definition: Definition,
     include: Kinds,

@@ -91,7 +91,7 @@ async fn update_r(
     let update = if kind == SourceKind::CranSnapshot {
         let Some(snapshot) = snapshot.filter(|_| input == Input::Keep) else {
             return Err(Failure::bad_request(format!(
-                "the source '{name}' is a snapshot of CRAN: it has a state, no definition; name the state with --snapshot"
+                "the source '{name}' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot"
             )));
         };
         let state = (name, snapshot, flags.include);

@@ -35,7 +35,7 @@ pub struct KnownRelease {
 /// The releases of packages by name.
 pub type KnownReleases = BTreeMap<String, Vec<KnownRelease>>;
 
-/// What is to be selected, and from what.
+/// The input of [`select`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The requested packages.
@@ -206,7 +206,7 @@ impl<'a> Selector<'a> {
         )]
     }
 
-    /// Selects a release instead of the present one; returns whether that is another one.
+    /// Selects a release instead of the current one; returns whether they differ.
     fn replace(&mut self, name: &str, release: &KnownRelease, record: &Description) -> bool {
         let other = (!release.is_listed).then_some(release.release);
         if self.others.get(name).copied() == other && self.index.version(name) == Some(&*release.version) {

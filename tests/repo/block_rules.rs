@@ -222,7 +222,11 @@ fn a_substitute_is_listed_with_the_record_of_its_source_package_and_not_of_a_bin
     let [_, tally, _] = server.team_with_examples();
     let record = |server: &Server| {
         let text = server.get(&format!("{BASE}/PACKAGES")).text();
-        text.split("\n\n").find(|record| record.contains("Package: tally\n")).expect("listed").trim().to_owned()
+        text.split("\n\n")
+            .find(|record| record.contains("Package: tally\n"))
+            .expect("listed")
+            .trim()
+            .to_owned()
     };
     let before = record(&server);
     server.rspm_stdout(&format!(

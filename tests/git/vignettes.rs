@@ -167,7 +167,8 @@ fn packages_that_the_library_has_are_not_installed_and_a_repository_must_be_know
     let server = configured(&gcfg).start();
     create(&server);
     let repository = repository("1.0");
-    with_vignette(&repository, "1.0", "Suggests: engine, other\n");
+    // The packages of the distribution are available, too: tests/setup installs this one.
+    with_vignette(&repository, "1.0", "Imports: digest\nSuggests: engine, other\n");
     repository.write("vignettes/notes.txt", "This vignette uses other.\n");
     repository.commit();
     let line = format!("create git-builder --source=dev --url={} --vignettes", repository.url());

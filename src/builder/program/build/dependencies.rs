@@ -80,8 +80,9 @@ pub(super) fn install(
 /// A command of R that uses the libraries of the build.
 pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
     let mut command = r.command(job);
+    // Not R_LIBS_SITE, which would hide the packages of the distribution.
     if let Some(library) = &request.library {
-        command.env("R_LIBS_SITE", library);
+        command.env("R_LIBS_USER", format!("{}:{library}", job.workspace.library().display()));
     }
     command
 }

@@ -50,6 +50,7 @@ pub const PAGES: &[Page] = &[
     page!("migration", "admin/migration"),
     page!("mirrors", "admin/mirrors"),
     page!("modes", "admin/modes"),
+    page!("name-guard", "admin/name-guard"),
     page!("operations", "admin/operations"),
     page!("platforms", "admin/platforms"),
     page!("promotion", "admin/promotion"),

@@ -317,7 +317,7 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_secs(expected)), "{status} {value}");
         }
         assert!(matches!(answer(200, "1"), Ok(None)));
-        let pause = answer(429, "Wed, 21 Oct 9999 07:28:00 GMT").err().and_then(|failure| failure.pause());
+        let pause = answer(429, "Thu, 21 Oct 9999 07:28:00 GMT").err().and_then(|failure| failure.pause());
         assert_eq!(pause, Some(MAX_PAUSE));
         let date = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").unwrap();
         let earlier = date - Duration::from_secs(90);

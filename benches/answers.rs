@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::time::Instant;
 
@@ -212,21 +212,30 @@ fn post(server: &Server, path: &str, body: &str) -> usize {
 
 /// Sends a request over a new connection; returns the size of the response body in bytes.
 fn request(server: &Server, method: &str, path: &str, body: &str) -> usize {
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let (head, size) = exchange(server, method, path, &length, body);
+    assert!(head.contains(" 200 "), "{path}: {head}");
+    size
+}
+
+/// Sends a request with these header lines over a new connection; returns the status line with the headers, and the size
+/// of the body in bytes.
+pub(crate) fn exchange(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (String, usize) {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");
     let mut stream = std::net::TcpStream::connect(host).expect("it answers");
     stream.set_nodelay(true).expect("an option");
-    let head = format!(
-        "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let head =
+        format!("{method} /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n{body}");
     std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
-    let mut response = BufReader::new(stream);
-    let mut line = String::new();
-    response.read_line(&mut line).expect("an answer");
-    assert!(line.contains(" 200 "), "{path}: {line}");
-    let mut rest = Vec::new();
-    response.read_to_end(&mut rest).expect("its end");
-    let head = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
-    rest.len() - head - 4
+    let mut response = Vec::new();
+    BufReader::new(stream).read_to_end(&mut response).expect("its end");
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+    (String::from_utf8_lossy(&response[..end]).into_owned(), response.len() - end)
 }

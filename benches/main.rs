@@ -30,6 +30,7 @@ mod python_index;
 mod python_peers;
 mod report;
 mod resolving;
+mod rules;
 mod scrubbing;
 mod server;
 mod serving;
@@ -65,7 +66,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 23] = [
+const GROUPS: [Group; 24] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -89,6 +90,7 @@ const GROUPS: [Group; 23] = [
     ("peers", python_peers::run),
     ("resolving", resolving::run),
     ("closure", closure::run),
+    ("rules", rules::run),
 ];
 
 fn main() {

@@ -12,15 +12,15 @@
 //!
 //! | band | rooms |
 //! |---|---|
-//! | words (pure) | `model` `access` `r` `python` `bundle` `advisory` `policy` `api` `encryption` `web` `config` |
+//! | pure | `model` `access` `r` `python` `bundle` `advisory` `policy` `api` `encryption` `web` `config` |
 //! | stores | `metrics` `db` `storage` `logs` `builder` |
-//! | work | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
-//! | faces | `http` `daemon` `cli` `offline` |
+//! | services | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
+//! | interfaces | `http` `daemon` `cli` `offline` |
 //!
 //! A room may use the rooms of the bands above its own in this table. `docs/architecture.md` states the allowed
 //! dependencies within a band and further restrictions; `tests/architecture.rs` fails on any other dependency.
 
-// ── words: pure; no I/O, no async, no clock ──
+// ── pure: no I/O, no async, no clock ──
 /// Access control: scopes of tokens, and the decision about an actor, an action and an object.
 pub mod access;
 /// Advisories about packages: records, version ranges, scores.
@@ -56,7 +56,7 @@ pub mod metrics;
 /// Package files and rendered indexes by digest, on disk or S3.
 pub mod storage;
 
-// ── work ──
+// ── services ──
 /// Tokens: their text, the credentials of a request, the tokens in memory, and their creation.
 pub mod auth;
 /// Backups, their verification and restore, dumps of the database, and its migration to another provider.
@@ -92,7 +92,7 @@ pub mod upstream;
 /// Download counts, in a separate database.
 pub mod usage;
 
-// ── faces ──
+// ── interfaces ──
 /// The `rspm` command line, a thin client of the admin API.
 pub mod cli;
 /// Start, supervision, reload and stop of the daemon.

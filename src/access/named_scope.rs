@@ -29,7 +29,7 @@ impl fmt::Display for NamedScope {
 /// The objects of a scope, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// All objects, also those created later. Always that of a scope without objects.
+    /// All objects, including those created later; also the value for a scope that refers to no objects.
     All,
     /// Only these.
     Only(Vec<String>),
@@ -44,7 +44,7 @@ pub enum BadNamedScope {
     /// The scope has no objects.
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]
     NoObjects(ScopeKind),
-    /// A scope without objects has some.
+    /// Objects are given for a scope that refers to none.
     #[error("the scope {0} has no repositories or sources; write {0}")]
     SurplusObjects(ScopeKind),
 }

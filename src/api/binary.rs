@@ -39,7 +39,7 @@ pub struct AddedBinary {
     pub sha256: String,
     /// Size of the served file, in bytes.
     pub size: u64,
-    /// The outcome.
+    /// The change that the upload made.
     pub outcome: AddOutcome,
 }
 

@@ -223,7 +223,7 @@ pub struct BlockedCount {
     pub package: String,
     /// The version.
     pub version: String,
-    /// `R`, `renv`, `pak`, `pip`, `uv`, `Poetry`, `PDM`, `browser`, `curl`, `other`.
+    /// `R`, `renv`, `pak`, `pip`, `uv`, `Poetry`, `PDM`, `bandersnatch`, `Python`, `browser`, `curl`, `other`.
     pub client: String,
     /// Number of requests.
     pub count: i64,

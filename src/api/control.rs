@@ -43,7 +43,7 @@ pub struct Node {
     /// Problems that need an administrator, with the remedy.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// The encryption key: its place and the first digits of its fingerprint. Absent if there is none, or while the
+    /// The encryption key: its location and the first digits of its fingerprint. Absent if there is none, or while the
     /// server does not serve.
     #[serde(default)]
     pub encryption_key: Option<String>,

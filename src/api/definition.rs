@@ -19,7 +19,7 @@ pub struct UpdateDefinition {
     /// Of lock files, only the files whose digests they have; otherwise all files of their versions.
     #[serde(default)]
     pub strict: bool,
-    /// Of R packages, the kinds of dependencies that are included, separated by commas; those of the present definition
+    /// Of R packages, the kinds of dependencies that are included, separated by commas; those of the current definition
     /// when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<String>,
@@ -88,12 +88,12 @@ pub struct PlannedPackage {
     pub release: Option<PlannedRelease>,
 }
 
-/// The selected release of an R package; of one that is removed, the present one.
+/// The selected release of an R package; of one that is removed, the current one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlannedRelease {
     /// Its version.
     pub version: String,
-    /// The present version, if it is another one.
+    /// The current version, if it is another one.
     pub previous: Option<String>,
     /// The shortest chain of packages from one that the definition names.
     pub chain: Vec<String>,

@@ -6,6 +6,6 @@ use utoipa::ToSchema;
 /// Response to `POST /log/reopen`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReopenResult {
-    /// Paths of the reopened files. Earlier lines are in the files that had these names before.
+    /// Paths of the reopened files. Earlier lines are in the renamed files.
     pub files: Vec<String>,
 }

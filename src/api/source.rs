@@ -107,7 +107,7 @@ pub struct AddPackages {
     pub succeed_on_existing: bool,
 }
 
-/// The outcome of adding an upload.
+/// The change that an upload made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AddOutcome {
@@ -132,7 +132,7 @@ pub struct AddedPackage {
     pub sha256: String,
     /// Size of the served file, in bytes.
     pub size: u64,
-    /// The outcome.
+    /// The change that the upload made.
     pub outcome: AddOutcome,
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
@@ -33,6 +33,8 @@ pub(super) struct Dependencies {
     pub(super) file: Option<File>,
     /// The reasons why others are not installed.
     pub(super) notes: Vec<String>,
+    /// Whether others may be available later, because a mirror did not answer.
+    pub(super) is_incomplete: bool,
 }
 
 /// A package of the closure, with the requirements on its version.
@@ -67,8 +69,9 @@ pub(super) async fn collect(
     let (selected, mut notes) =
         selection.await.map_err(|error| BuildFailure::Temporary(error.to_string()))?;
     let directory = builds.state.config.load().server.temp_dir.clone();
-    let (packages, file) = copy(builds, &point, selected, directory, &mut notes).await?;
-    Ok((tree, Dependencies { packages, file, notes }))
+    let mut dependencies = copy(builds, &point, selected, directory).await?;
+    notes.append(&mut dependencies.notes);
+    Ok((tree, Dependencies { notes, ..dependencies }))
 }
 
 /// Returns the repository from which packages are installed, or the reason why there is none.
@@ -145,44 +148,56 @@ fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Sele
     (selected.collect(), notes)
 }
 
-/// Copies the files of packages into one file.
+/// Copies the files of packages into one file. R may do without those that a mirror does not deliver.
 async fn copy(
     builds: &Builds,
     point: &Point,
     selected: Vec<Selected>,
     directory: PathBuf,
-    notes: &mut Vec<String>,
-) -> Result<(Vec<RDependency>, Option<File>), BuildFailure> {
+) -> Result<Dependencies, BuildFailure> {
+    let mut dependencies = Dependencies::default();
     if selected.is_empty() {
-        return Ok((Vec::new(), None));
+        return Ok(dependencies);
     }
     // The sandbox gets a descriptor that cannot write.
     let mut target = tempfile::NamedTempFile::new_in(directory)?;
     let file = File::open(target.path())?;
-    let (mut packages, mut total) = (Vec::new(), 0);
+    let mut total = 0;
     for Selected { name, version, requirements } in selected {
         let size = match append(builds, point, (&name, &version), &mut target, MAX_BYTES - total).await {
             Ok(Some(size)) => size,
             Ok(None) => {
-                notes.push(format!(
+                let note = format!(
                     "the packages that the build needs have more than {} MB; install them in Git.RLibrary",
                     MAX_BYTES >> 20
-                ));
-                return Ok((Vec::new(), None));
+                );
+                return Ok(Dependencies { notes: vec![note], ..Dependencies::default() });
             }
             // The repository may have changed since the list was read.
-            Err(error @ (RepoError::NotFound(_) | RepoError::Blocked(_))) => {
-                notes.push(error.to_string());
+            Err(error @ (RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_))) => {
+                dependencies.notes.push(error.to_string());
+                continue;
+            }
+            Err(error @ RepoError::Upstream { .. }) => {
+                dependencies.notes.push(format!("{name} {version}: {}", error.phrase()));
+                tracing::warn!(package = name, version, %error, "could not fetch a package for a build");
+                // A part of the package may have been written.
+                target.as_file().set_len(total)?;
+                target.seek(SeekFrom::Start(total))?;
+                if error.may_succeed_later() {
+                    dependencies.is_incomplete = true;
+                    break;
+                }
                 continue;
             }
             Err(error) => return Err(BuildFailure::Temporary(format!("{name} {version}: {error}"))),
         };
         total += size;
-        packages.push(RDependency { name, version, size, requirements });
+        dependencies.packages.push(RDependency { name, version, size, requirements });
     }
     target.flush()?;
-    let file = (!packages.is_empty()).then_some(file);
-    Ok((packages, file))
+    dependencies.file = (!dependencies.packages.is_empty()).then_some(file);
+    Ok(dependencies)
 }
 
 /// Appends the source package of a version; returns its size, and `None` if it is larger than `limit`.

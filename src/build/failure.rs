@@ -48,6 +48,14 @@ impl BuildFailure {
         }
     }
 
+    /// Returns a failure after which another attempt follows.
+    pub(super) fn repeated(self) -> BuildFailure {
+        match self {
+            BuildFailure::Final(reason) => BuildFailure::Temporary(reason),
+            failure => failure,
+        }
+    }
+
     /// Returns the failure with the last lines of a log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
         let add = |reason: String| match reason.strip_suffix(": see the log") {

@@ -1,5 +1,5 @@
-//! The hosts of git servers: the pauses that they requested, and the turns of webhooks, whose polls of one host follow one
-//! after the other.
+//! The hosts of git servers: the pauses that they requested, and the locks by which polls of webhooks run one at a time
+//! for each host.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -29,6 +29,10 @@ const REPEATED: usize = 4 << 10;
 /// A message of R's tar that is irrelevant for the package.
 const IRRELEVANT_MESSAGE: &str = "value replaced by that for user 'nobody'";
 
+/// The advice of git after each failure of SSH, whose message precedes it.
+const ADVICE: [&str; 2] =
+    ["Please make sure you have the correct access rights", "and the repository exists."];
+
 /// The line with which the output of the sandbox without network begins.
 const BUILD_BEGIN: &str = "\n== sources\n";
 /// The beginning of the line with the reason of a failure.
@@ -140,7 +144,9 @@ impl BuildLog {
 
     /// Returns the last lines, joined, for messages.
     pub(super) fn last_lines(&self, count: usize) -> String {
-        last_lines(&self.text(), count, " / ")
+        let text = self.text();
+        let lines: Vec<&str> = text.lines().filter(|line| !ADVICE.contains(line)).collect();
+        last_lines(&lines.join("\n"), count, " / ")
     }
 
     /// Returns the part from an offset, and the offset of the next part.
@@ -380,6 +386,10 @@ mod tests {
         assert_eq!(log.page(25), ("== end\n".to_owned(), 32));
         assert_eq!(log.page(32), (String::new(), 32));
         assert_eq!(log.last_lines(2), "next / == end");
+        log.line("ssh: Could not resolve hostname x\nfatal: Could not read from remote repository.\n");
+        log.line("Please make sure you have the correct access rights\nand the repository exists.");
+        let message = "ssh: Could not resolve hostname x / fatal: Could not read from remote repository.";
+        assert_eq!(log.last_lines(2), message);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The packages of R that the build of a package needs, from its DESCRIPTION and the files of its tree: those without
-//! which it cannot be installed, if R installs it during the build, and those that its vignettes name.
+//! The R packages that the build of a package needs, from its DESCRIPTION and the files of its tree: the packages that
+//! its vignettes name and, if R installs the package during the build, those without which it cannot be installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,8 +16,8 @@ use crate::r::version::is_numeric;
 const MAX_FILE: u64 = 4 << 20;
 /// Maximum number of bytes of all files together that are searched.
 const MAX_BYTES: u64 = 64 << 20;
-/// The beginnings of macros of help pages that R evaluates when it builds a package, for which it installs the package.
-/// A page with another macro of these beginnings costs only time.
+/// The beginnings of macros of help pages that R evaluates when it builds a package; it installs the package first.
+/// Another macro with one of these beginnings causes an unnecessary installation, and no error.
 const EVALUATED_MACROS: [&str; 5] = ["\\Sexpr", "\\doi", "\\PR", "\\package", "\\bib"];
 /// The fields of packages without which a package cannot be installed.
 const STRONG: [DependencyKind; 3] =
@@ -29,7 +29,7 @@ pub(super) type Needs = BTreeMap<String, BTreeSet<String>>;
 /// Returns the packages that the build of a tree, a tar file, needs besides those that are part of R. Blocks.
 pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, BuildFailure> {
     let bytes = description::read(tree)?;
-    // R reports an invalid one.
+    // `R CMD build` reports an invalid DESCRIPTION.
     let Ok(description) = Description::from_bytes(&bytes) else { return Ok(Needs::new()) };
     let suggested: BTreeSet<&str> =
         description.dependencies(DependencyKind::Suggests).map(|dependency| dependency.name).collect();
@@ -57,7 +57,7 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
     Ok(found.needs(&description))
 }
 
-/// The parts of a tree that matter.
+/// The properties of a tree that determine the needs.
 #[derive(Default)]
 struct Found {
     has_vignettes: bool,

@@ -94,9 +94,13 @@ async fn request(
             let interval = interval(builds);
             let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
             let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested);
-            let due_at = Timestamp((builds.state.clock)().0.saturating_add(pause));
+            let now = (builds.state.clock)();
+            let due_at = Timestamp(now.0.saturating_add(pause));
             let (polled, text) = (builder.clone(), reason.clone());
             let write = builds.state.db.write(move |c| {
+                if requested > 0 {
+                    postpone_host(c, &polled, Timestamp(now.0.saturating_add(requested)))?;
+                }
                 // A builder that was changed during the request is due again, with its new settings.
                 match git_builder::get(c, polled.id)? {
                     Some(current) if settings(&current) == settings(&polled) => {
@@ -110,6 +114,17 @@ async fn request(
             Err(RepoError::Invalid(format!("could not poll the repository of '{}': {reason}", builder.name)))
         }
     }
+}
+
+/// Postpones the polls of the other builders of a host that requested a pause.
+fn postpone_host(c: &mut dyn Conn, polled: &GitBuilder, until: Timestamp) -> Result<(), DbError> {
+    let host = hosts::name(polled);
+    for other in git_builder::list(c)? {
+        if other.id != polled.id && hosts::name(&other) == host {
+            git_builder::postpone(c, other.id, until)?;
+        }
+    }
+    Ok(())
 }
 
 fn interval(builds: &Builds) -> i64 {
@@ -185,8 +200,9 @@ fn record_tags(
         let new = queued(builder, tag, commit, actor);
         if let Some(earlier) = of_tag.first() {
             let reason = format!(
-                "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={tag} --replace",
-                short(&earlier.commit)
+                "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={} --replace",
+                short(&earlier.commit),
+                shell_word(tag)
             );
             tracing::warn!(builder = builder.name, tag, commit, "a tag was moved; it is not built again");
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
@@ -236,8 +252,34 @@ fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
     format!("Nothing new: {branch} is at {}, {state}.", short(&build.commit))
 }
 
+/// Returns a tag as a word of a shell command: everyone who can push chooses it, and administrators copy the command.
+pub(super) fn shell_word(tag: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,".contains(c);
+    match tag.chars().all(is_plain) {
+        true => tag.to_owned(),
+        false => format!("'{}'", tag.replace('\'', r"'\''")),
+    }
+}
+
 /// Returns the first digits of a commit.
 #[must_use]
 pub fn short(commit: &str) -> &str {
     commit.get(..SHORT_LENGTH).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+
+    #[test]
+    fn tags_in_commands_are_single_words() {
+        for (tag, word) in [
+            ("v1.0-rc.1", "v1.0-rc.1"),
+            ("v1;touch${IFS}x", "'v1;touch${IFS}x'"),
+            ("v1'`id`", r"'v1'\''`id`'"),
+            ("v1\u{202e}", "'v1\u{202e}'"),
+        ] {
+            assert_eq!(shell_word(tag), word);
+        }
+    }
 }

@@ -250,7 +250,7 @@ impl Attempt<'_> {
             Err(RepoError::Conflict(_) | RepoError::FileExists(_)) => {
                 let revision = match build.tag.as_str() {
                     "" => format!("--commit-sha={}", build.commit),
-                    tag => format!("--tag={tag}"),
+                    tag => format!("--tag={}", poll::shell_word(tag)),
                 };
                 let origin = match self.other_tag(&version).await? {
                     Some(tag) => format!(
@@ -309,7 +309,7 @@ impl Attempt<'_> {
         } else {
             (tree, Dependencies::default())
         };
-        let Dependencies { packages, file: package_files, notes } = dependencies;
+        let Dependencies { packages, file: package_files, notes, is_incomplete } = dependencies;
         for note in &notes {
             self.log.line(&format!("== {note}"));
         }
@@ -333,7 +333,10 @@ impl Attempt<'_> {
         };
         let sandbox = detection::sandbox(self.builds, Language::R).await?;
         let built = job::run(&sandbox, request, &self.log, interrupted).await;
-        let (report, package) = built.map_err(|failure| failure.with_notes(&notes))?;
+        let (report, package) = built.map_err(|failure| {
+            let failure = failure.with_notes(&notes);
+            if is_incomplete { failure.repeated() } else { failure }
+        })?;
         let file = report.file.unwrap_or_default();
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
         Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])

@@ -317,7 +317,7 @@ pub enum Cause {
     Remote,
     /// The time limit.
     Time,
-    /// The time limit, while other processes used the processors.
+    /// The time limit was reached while other processes used the processors.
     Processor,
     /// The kernel ended a process because the memory was exhausted.
     Memory,

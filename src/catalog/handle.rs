@@ -268,7 +268,7 @@ fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Confi
     Ok(known_config.or_else(|| config.map(Arc::new)))
 }
 
-/// Reads the fixed URLs, unless none was created.
+/// Reads the fixed URLs if one was created since the previous catalog.
 fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, DbError> {
     let revision = db::url_alias::revision(c)?;
     if previous.clock_at.is_some() && previous.fixed_urls.revision == revision {
@@ -277,7 +277,7 @@ fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, Db
     Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
 }
 
-/// Reads the block rules, unless they did not change.
+/// Reads the block rules if they changed since the previous catalog.
 fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, DbError> {
     let revision = db::block_rule::revision(c)?;
     if previous.clock_at.is_some() && previous.rules.revision == revision {
@@ -303,7 +303,7 @@ fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, 
     Ok(Arc::new(BlockRules { revision, rules, has_age }))
 }
 
-/// Reads the name guards, unless they did not change.
+/// Reads the name guards if they changed since the previous catalog.
 fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbError> {
     let revision = db::name_guard::revision(c)?;
     if previous.clock_at.is_some() && previous.guards.revision == revision {

@@ -47,11 +47,11 @@ pub struct Catalog {
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
-    /// The fixed URLs, shared with the catalog before if none was created.
+    /// The fixed URLs, shared with the previous catalog if none was created since.
     pub fixed_urls: Arc<fixed_url::FixedUrls>,
-    /// The block rules, shared with the catalog before if they did not change.
+    /// The block rules, shared with the previous catalog if they did not change.
     pub rules: Arc<BlockRules>,
-    /// The name guards, shared with the catalog before if they did not change.
+    /// The name guards, shared with the previous catalog if they did not change.
     pub guards: Arc<Guards>,
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
+use super::binary_args::{AddKind, ListBinaries, RemoveBinary};
 use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
 use super::cluster::ClusterCommand;
 use super::config_args::Config;
@@ -225,7 +226,7 @@ pub enum Create {
 /// `rspm edit …`
 #[derive(Debug, Subcommand)]
 pub enum Edit {
-    /// Rename a source
+    /// Change the name of a source, or its state of CRAN
     Source(EditSource),
     /// Change a repository's name, description, visibility, authentication or accepted changes
     Repo(EditRepo),
@@ -396,7 +397,7 @@ pub struct EditSource {
     /// New name of the source
     #[arg(long)]
     pub new_name: Option<String>,
-    /// Of a source of type cran-snapshot: its new day or transaction of CRAN
+    /// Of a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
 }
@@ -540,7 +541,7 @@ pub struct Add {
     /// Package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required_unless_present_any = ["file_in", "packages"], value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// Instead of --path: a file that names package files, one on each line; for a curated source a requirements file
+    /// Instead of --path: a file that names package files, one on each line; for a curated source its packages, or a lock file
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
     /// For a curated source: packages to add to its definition, comma separated or repeated
@@ -558,67 +559,6 @@ pub struct Add {
     /// Leave existing versions unchanged and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
-}
-
-/// `rspm add …`
-#[derive(Debug, Subcommand)]
-pub enum AddKind {
-    /// Add binaries of source packages that the local source has
-    Binary(AddBinary),
-}
-
-/// Flags of `add binary`. R version and architecture are read from the files.
-#[derive(Debug, Args)]
-pub struct AddBinary {
-    /// The local source
-    #[arg(long)]
-    pub source: String,
-    /// Binary package files, comma separated or repeated
-    #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
-    pub path: Vec<PathBuf>,
-    /// Instead of --path: a file that names binary package files, one on each line
-    #[arg(long, conflicts_with = "path", value_name = "LIST")]
-    pub file_in: Option<PathBuf>,
-    /// The distribution of the binaries; `rspm list distributions` shows the names
-    #[arg(long, value_name = "NAME")]
-    pub distribution: String,
-    /// Replace binaries that exist
-    #[arg(long, conflicts_with = "succeed_on_existing")]
-    pub replace: bool,
-    /// Leave existing binaries unchanged and succeed
-    #[arg(long)]
-    pub succeed_on_existing: bool,
-}
-
-/// Flags of `list binaries`.
-#[derive(Debug, Args)]
-pub struct ListBinaries {
-    /// The source
-    #[arg(long)]
-    pub source: String,
-    /// The package
-    #[arg(long)]
-    pub name: String,
-}
-
-/// Flags of `remove binary`.
-#[derive(Debug, Args)]
-pub struct RemoveBinary {
-    /// The local source
-    #[arg(long)]
-    pub source: String,
-    /// The package
-    #[arg(long)]
-    pub name: String,
-    /// The version of the package
-    #[arg(long)]
-    pub version: String,
-    /// The platform as `rspm list binaries` shows it: 4.5-noble, 4.5-noble-arm64, 4.5-win
-    #[arg(long)]
-    pub platform: String,
-    /// The reason, stored with the transaction
-    #[arg(long, default_value = "")]
-    pub comment: String,
 }
 
 /// Flags of `remove package`.

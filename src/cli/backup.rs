@@ -39,7 +39,7 @@ pub enum BackupCommand {
 pub struct CreateBackup {
     /// The folder, a directory that the server's user may write or s3://bucket/prefix (default: the first of
     /// Server.BackupPaths)
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "FOLDER")]
     pub to: Option<String>,
     /// Include packages that can be fetched from a mirror again
     #[arg(long)]
@@ -68,7 +68,7 @@ pub struct CreateBackup {
 #[derive(Debug, Args)]
 pub struct SourceFolder {
     /// The folder with the backups, a directory or s3://bucket/prefix (default: the first of Server.BackupPaths)
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "FOLDER")]
     pub from: Option<String>,
     /// Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]

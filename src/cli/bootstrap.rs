@@ -207,7 +207,7 @@ pub(super) async fn token(
         });
     }
     let bad_response =
-        || CliError::refused(format!("the response of {address} is not one that this rspm understands"));
+        || CliError::refused(format!("the response of {address} is not valid for this version of rspm"));
     let created: BootstrapToken = serde_json::from_slice(&body).map_err(|_| bad_response())?;
     let encrypted = STANDARD.decode(&created.token).map_err(|_| bad_response())?;
     let token = key.decrypt(&encrypted).map_err(key_error)?;

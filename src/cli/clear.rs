@@ -20,7 +20,7 @@ pub struct ClearArgs {
     /// The source
     #[arg(long = "type", default_value = "cran", value_name = "TYPE", value_parser = SuggestedValues(&["cran"]))]
     pub kind: String,
-    /// Clear it; without this flag, the command only checks whether it can
+    /// Clear the source; without this flag, only check whether it can be cleared
     #[arg(long)]
     pub confirm: bool,
     /// Wait and progress flags.

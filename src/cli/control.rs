@@ -68,8 +68,8 @@ fn schedules(node: &Node) -> String {
 /// `rspm offline`.
 ///
 /// # Errors
-/// Requests or jobs are still in progress when the time limit ends; the message lists them and says that the server
-/// keeps serving.
+/// Requests or jobs are still in progress when the time limit ends; the message lists them and states that the
+/// server continues to serve.
 pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
     let body = GoOffline { timeout: args.timeout };
     let request = client.send(Method::POST, "/offline", &body);

@@ -11,6 +11,7 @@ use super::curated_r;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
+use crate::model::csv;
 use crate::model::definition_path::{included_files, included_path};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
@@ -39,7 +40,7 @@ pub struct DefinitionFlags {
     #[arg(long)]
     pub strict: bool,
     /// Of a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
-    /// (default: those of the present definition; of a new one imports,depends,linking-to)
+    /// (default: those of the current definition; of a new one imports,depends,linking-to)
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
     /// Of a curated source of R packages: omit dependencies that CRAN does not have
@@ -134,23 +135,29 @@ async fn send(
         commit: flags.commit || flags.transaction_id.is_some(),
         ..body
     };
+    if let Some(file) = &flags.csv_out {
+        // Before the request: a commit whose plan cannot be written would look like a failed one.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|source| unwritable(file, source))?;
+    }
     let path = format!("/sources/{}/definition", segment(source));
     let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
     if let Some(file) = &flags.csv_out {
-        let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv(&plan.packages) };
-        std::fs::write(file, text)
-            .map_err(|source| CliError::Local { operation: format!("write {}", file.display()), source })?;
+        let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv_text(&plan.packages) };
+        std::fs::write(file, text).map_err(|source| unwritable(file, source))?;
     }
     for notice in &plan.notices {
         eprintln!("{notice}");
     }
-    output.print(&plan, || {
-        if is_r(&plan) { curated_r::describe(&plan, source, flags.kept) } else { describe(&plan, source) }
-    })?;
+    output.print(&plan, || printed(&plan, source, flags.kept))?;
     if plan.problems.is_empty() {
         return Ok(());
     }
     Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+}
+
+fn unwritable(file: &Path, source: std::io::Error) -> CliError {
+    CliError::Local { operation: format!("write {}", file.display()), source }
 }
 
 fn is_r(plan: &DefinitionPlan) -> bool {
@@ -158,7 +165,7 @@ fn is_r(plan: &DefinitionPlan) -> bool {
 }
 
 /// The last lines of the output: what was done, or how to do it.
-pub(super) fn last_line(plan: &DefinitionPlan, source: &str) -> String {
+fn last_line(plan: &DefinitionPlan, source: &str) -> String {
     match (plan.committed, plan.transaction) {
         (true, Some(transaction)) => format!("Source '{source}' was updated in transaction {transaction}."),
         (true, None) => format!("Nothing changed: source '{source}' has this definition and snapshot."),
@@ -170,7 +177,12 @@ pub(super) fn last_line(plan: &DefinitionPlan, source: &str) -> String {
     }
 }
 
-fn describe(plan: &DefinitionPlan, source: &str) -> String {
+fn printed(plan: &DefinitionPlan, source: &str, kept: bool) -> String {
+    let packages = if is_r(plan) { curated_r::describe(plan, kept) } else { describe(plan) };
+    format!("{packages}\n{}", last_line(plan, source))
+}
+
+fn describe(plan: &DefinitionPlan) -> String {
     let row = |package: &PlannedPackage| {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.clone().unwrap_or_default();
@@ -184,9 +196,8 @@ fn describe(plan: &DefinitionPlan, source: &str) -> String {
     } else {
         format!("{}\n", table(&["Name", "Versions", "Files", "Newest", "Change"], &rows))
     };
-    let last = last_line(plan, source);
     format!(
-        "{table}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}\n{last}",
+        "{table}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",
         count("added"),
         count("changed"),
         count("removed"),
@@ -195,23 +206,14 @@ fn describe(plan: &DefinitionPlan, source: &str) -> String {
     )
 }
 
-/// A field of a CSV file (RFC 4180).
-pub(super) fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
 /// The plan as CSV, with all packages.
-fn csv(packages: &[PlannedPackage]) -> String {
+fn csv_text(packages: &[PlannedPackage]) -> String {
     let mut text = "name,versions,files,newest,change\n".to_owned();
     for package in packages {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.as_deref().unwrap_or_default();
         let fields = [&*package.name, &*package.constraint, &*files, newest, &*package.state];
-        text.push_str(&fields.map(quoted).join(","));
+        text.push_str(&fields.map(csv::cell).join(","));
         text.push('\n');
     }
     text
@@ -249,7 +251,14 @@ fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
         let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());
         return Err(CliError::refused(reason));
     }
-    Ok(DefinitionFile { name, text: std::fs::read_to_string(path).map_err(failed)? })
+    let text = String::from_utf8(std::fs::read(path).map_err(failed)?).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        CliError::refused(format!(
+            "{}: the bytes after position {position} are not UTF-8; save the file as UTF-8",
+            path.display()
+        ))
+    })?;
+    Ok(DefinitionFile { name, text })
 }
 
 #[cfg(test)]
@@ -279,16 +288,17 @@ mod tests {
             committed: false,
             transaction: None,
         };
-        let text = describe(&plan, "subset");
+        let text = printed(&plan, "subset", false);
         let last = "execute this command with the --commit and --snapshot=2024-01-31 flags.";
+        assert_eq!(text.matches("--snapshot=").count(), 1, "{text}");
         assert!(text.ends_with(last) && text.contains("1 added, 0 changed, 0 removed, 1 kept"), "{text}");
         assert!(text.contains("odd   >=1,<2") && !text.contains("even"), "{text}");
         plan.problems = vec!["r.txt, line 1: there is no package 'odd'".to_owned()];
-        assert!(!describe(&plan, "subset").contains("To complete"));
+        assert!(!printed(&plan, "subset", false).contains("To complete"));
         (plan.problems, plan.committed, plan.transaction) = (Vec::new(), true, Some(7));
-        assert!(describe(&plan, "subset").ends_with("Source 'subset' was updated in transaction 7."));
+        assert!(printed(&plan, "subset", false).ends_with("Source 'subset' was updated in transaction 7."));
         assert_eq!(
-            csv(&plan.packages),
+            csv_text(&plan.packages),
             "name,versions,files,newest,change\nodd,\">=1,<2\",2,,added\neven,all versions,2,,kept\n"
         );
     }

@@ -1,15 +1,19 @@
 //! Plans of curated sources of R packages, as a table and as CSV.
 
-use super::curated::{last_line, quoted};
 use super::output::{format_count, format_time, table};
 use crate::api::definition::{DefinitionPlan, PlannedPackage, PlannedRelease};
+use crate::model::csv::cell;
+use crate::model::source::SourceKind;
 
 /// The header of the table; the first four columns are always present.
 const COLUMNS: [&str; 9] =
     ["Name", "Version", "Change", "Why", "License", "Compiled", "Size", "Advisories", "Published"];
 
-/// The table of the changes, their numbers, and the last line. With `kept`, packages that stay are rows, too.
-pub(super) fn describe(plan: &DefinitionPlan, source: &str, kept: bool) -> String {
+/// The table of the changes and their numbers. With `kept`, packages that stay are rows, too.
+pub(super) fn describe(plan: &DefinitionPlan, kept: bool) -> String {
+    if plan.kind == SourceKind::CranSnapshot.to_string() {
+        return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
+    }
     let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
     let shown = plan.packages.iter().filter(|package| kept || package.state != "kept");
     let rows: Vec<Vec<String>> =
@@ -21,15 +25,14 @@ pub(super) fn describe(plan: &DefinitionPlan, source: &str, kept: bool) -> Strin
         Some(format!("{} {} is {reason}\n", package.name, release.version))
     });
     format!(
-        "{rows}{}{} added, {} updated, {} downgraded, {} removed, {} kept; selected from CRAN as of {}\n{}",
+        "{rows}{}{} added, {} updated, {} downgraded, {} removed, {} kept; selected from CRAN as of {}",
         blocked.collect::<String>(),
         count("added"),
         count("updated"),
         count("downgraded"),
         count("removed"),
         count("kept"),
-        format_time(&plan.state_at),
-        last_line(plan, source)
+        format_time(&plan.state_at)
     )
 }
 
@@ -88,7 +91,7 @@ pub(super) fn csv(packages: &[PlannedPackage]) -> String {
             day(release).to_owned(),
             release.blocked.clone().unwrap_or_default(),
         ];
-        text.push_str(&fields.map(|field| quoted(&field)).join(","));
+        text.push_str(&fields.map(|text| cell(&text)).join(","));
         text.push('\n');
     }
     text
@@ -136,19 +139,14 @@ mod tests {
             committed: false,
             transaction: None,
         };
-        let text = describe(&plan, "subset", false);
-        assert!(
-            text.ends_with("execute this command with the --commit and --snapshot=2024-01-31 flags."),
-            "{text}"
-        );
-        assert_eq!(text.matches("--snapshot=").count(), 1, "{text}");
+        let text = describe(&plan, false);
         assert!(
             text.contains("1.0 -> 1.1") && text.contains("ggplot2 > scales") && !text.contains("R6"),
             "{text}"
         );
         assert!(text.contains("1 added, 1 updated, 0 downgraded, 0 removed, 1 kept"), "{text}");
         assert!(text.contains("ggplot2 3.5 is blocked by rule 7"), "{text}");
-        assert!(describe(&plan, "subset", true).contains("R6"));
+        assert!(describe(&plan, true).contains("R6"));
         let csv = csv(&plan.packages);
         let mut lines = csv.lines().skip(1);
         assert_eq!(

@@ -23,7 +23,7 @@ pub enum DebugCommand {
 pub enum LoggerCommand {
     /// Write the debug events of regions, until the next start or reload
     Activate(Regions),
-    /// Write the debug events of regions no longer
+    /// Stop writing the debug events of regions
     Deactivate(Regions),
     /// List the active regions
     Show(Show),

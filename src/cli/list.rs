@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::args::{Info, ListBinaries, ListPackages, ListRepos, ListSources};
+use super::args::{Info, ListPackages, ListRepos, ListSources};
+use super::binary_args::ListBinaries;
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
@@ -12,6 +13,8 @@ use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
 use crate::api::repo::{Repo, Subscription};
 use crate::api::source::Source;
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
 
 /// `rspm list`.
 ///
@@ -203,12 +206,15 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         let index = source.index.as_ref();
         let state_at = index.and_then(|index| index.state_at.as_deref());
         let definition = source.definition.as_ref();
-        let summary = definition.map(|definition| {
+        let written = definition.filter(|definition| !definition.files.is_empty());
+        let summary = written.map(|definition| {
             let names: Vec<&str> = definition.files.iter().map(|file| file.name.as_str()).collect();
             format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
         });
         let selected = definition.map(|definition| {
-            format!("snapshot {}, PyPI as of {}", definition.snapshot, format_time(&definition.state_at))
+            let kind = source.kind.parse::<SourceKind>();
+            let origin = if kind.is_ok_and(|kind| kind.language() == Language::R) { "CRAN" } else { "PyPI" };
+            format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))
         });
         fields(&[
             ("Source", source.name.clone()),

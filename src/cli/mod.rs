@@ -5,6 +5,7 @@ pub mod args;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod binary_args;
 pub mod block_rule;
 pub mod blocked;
 pub mod bootstrap;
@@ -198,7 +199,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     runtime.map_err(|e| CliError::Local { operation: "start the runtime".to_owned(), source: e })
 }
 
-/// Returns the server that `login` and `logout` are about.
+/// Returns the server that `login` and `logout` refer to.
 fn server_of_login(address: Option<String>, skips_verification: bool) -> Result<login::Server, CliError> {
     let address = address.map(|address| address.trim().to_owned()).filter(|address| !address.is_empty());
     let address = address.ok_or_else(|| {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hyper::Method;
 
-use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
+use super::args::{Add, RemovePackage};
+use super::binary_args::{AddBinary, AddKind, RemoveBinary};
 use super::client::{Client, segment};
 use super::curated;
 use super::error::CliError;
@@ -74,7 +75,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         other => other,
     }?;
     for warning in &result.warnings {
-        // Without standard error there is no place for it.
+        // Ignored: without standard error the warning cannot be printed.
         let _ = writeln!(anstream::stderr(), "Warning: {}", printable(warning, 400));
     }
     output.print(&result, || {
@@ -187,6 +188,13 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
     let path = format!("/sources/{}/packages/remove", segment(&args.source));
     let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
     output.print(&result, || {
+        if result.versions.is_empty() {
+            // Of a curated source: another package of the definition needs it.
+            return format!(
+                "Removed {} from the definition of source '{}', which still has it for other packages.",
+                result.name, args.source
+            );
+        }
         format!("Removed {} {} from source '{}'.", result.name, result.versions.join(", "), args.source)
     })
 }

@@ -56,7 +56,7 @@ pub struct ScrubArgs {
     #[arg(long)]
     pub repair: bool,
     /// Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
-    #[arg(long, requires = "repair", value_name = "PLACE")]
+    #[arg(long, requires = "repair", value_name = "FOLDER")]
     pub from: Option<String>,
     /// Examine the database instead of the stored objects
     #[arg(long, conflicts_with_all = ["class", "quick", "subset", "max_duration", "rate", "repair"])]

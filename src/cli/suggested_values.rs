@@ -1,5 +1,5 @@
 //! Suggested values of a flag, for `--help` and shell completion. Any other text is accepted too: the server validates
-//! it, and its error message says more.
+//! it, and its error message contains the reason.
 
 use std::ffi::OsStr;
 

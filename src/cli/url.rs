@@ -23,13 +23,13 @@ pub enum UrlCommand {
 #[command(after_help = "Without --snapshot and --lock, the URL has the day, or latest.\n\
                         Example: rspm url create --repo=prod --snapshot=cran:2026-11-20 --lock")]
 pub struct CreateUrlArgs {
-    /// The repository; one of Bioconductor may have a version: bioc@3.20
+    /// The repository, of Bioconductor optionally with a version: bioc@3.20
     #[arg(long, value_name = "NAME[@VERSION]")]
     pub repo: String,
     /// The day, YYYY-MM-DD (default: the newest state)
     #[arg(long, value_name = "DAY")]
     pub date: Option<String>,
-    /// A source with another state, and the day or the transaction of this state; may be repeated
+    /// A source and the day or the transaction of its state; may be repeated
     #[arg(long, value_delimiter = ',', value_name = "SOURCE:SNAPSHOT")]
     pub snapshot: Vec<SourceState>,
     /// Fix the subscriptions and the states of all sources

@@ -57,7 +57,7 @@ impl DebugRegion {
             DebugRegion::Db => "the database and the catalog",
             DebugRegion::Fetch => "files fetched from mirrors on request",
             DebugRegion::Git => "builders of git repositories, and builds",
-            DebugRegion::Jobs => "begin, progress and end of jobs",
+            DebugRegion::Jobs => "start, progress and end of jobs",
             DebugRegion::Launcher => "sandboxes of builds",
             DebugRegion::Router => "requests and connections",
             DebugRegion::Storage => "stored objects, the sweep, eviction and the scrub",

@@ -148,7 +148,7 @@ mod tests {
             assert!(error.starts_with("f:2:12: [Postgres] Password: "), "{error}");
             assert!(error.contains("rspm encrypt") && !error.contains(&text[..20]), "{error}");
             let expected =
-                current.map_or_else(|| "no encryption key /k;".to_owned(), |byte| key(byte).to_string());
+                current.map_or_else(|| "no encryption key at /k;".to_owned(), |byte| key(byte).to_string());
             assert!(error.contains(&expected), "{error}");
         }
     }

@@ -152,7 +152,7 @@ s("Storage", Never, "The backend of each class of variable data: disk (`file`) o
     p("Packages", BACKEND, "{Storage.Default}",
       "Packages of local and git sources, and READMEs."),
     p("Binaries", BACKEND, "{Storage.Default}",
-      "Binaries (ready-built packages)."),
+      "Binaries of R packages."),
     p("CRAN", BACKEND, "{Storage.Packages}",
       "Packages fetched from the CRAN mirror."),
     p("Bioconductor", BACKEND, "{Storage.Packages}",
@@ -210,7 +210,7 @@ s("SystemRequirements", Never, "System requirements of R packages: the rules tha
 ]),
 s("Vulnerabilities", Never, "Advisories about vulnerable versions of packages.", &[
     p("URL", Url(UrlPurpose::Mirror), "",
-      "Advisories: the root of public data (one folder per ecosystem), an archive (`….tar.gz`, `….zip`), JSON lines (`….ndjson`, `….ndjson.zst`), or `file:///` of a directory of them; if unset, the directory `vulns` below a `CRAN.URL` that is a directory, otherwise the public data; empty turns advisories off.").multi().reloadable(),
+      "Advisories: the root of public data (one directory per ecosystem), an archive (`….tar.gz`, `….zip`), JSON lines (`….ndjson`, `….ndjson.zst`), or `file:///` of a directory of them; if unset, the directory `vulns` below a `CRAN.URL` that is a directory, otherwise the public data; empty turns advisories off.").multi().reloadable(),
     p("SyncSchedule", Schedule, "*/10 * * * *",
       "Schedule for updating the advisories.").reloadable(),
 ]),

@@ -92,7 +92,7 @@ pub trait LogControl: Send + Sync {
     /// The text names no level.
     fn set_level(&self, level: &str) -> Result<String, String>;
 
-    /// Writes the debug events of regions at every level, or no longer, until the next start or reload.
+    /// Starts or stops writing the debug events of regions at every level, until the next start or reload.
     fn set_regions(&self, regions: &[DebugRegion], is_active: bool);
 
     /// Returns the regions whose debug events are written at every level.

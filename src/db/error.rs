@@ -1,4 +1,4 @@
-//! Errors of SQLite and PostgreSQL, in common classes; the texts say what to do.
+//! Errors of SQLite and PostgreSQL, in common classes; the texts contain the remedies.
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -245,6 +245,13 @@ pub fn record_poll_failure(
     c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
 }
 
+/// Postpones the next poll of a builder to a time, unless it is later already.
+pub fn postpone(c: &mut dyn Conn, id: i64, until: Timestamp) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) \
+        AND due_at < CAST($1 AS BIGINT)";
+    c.execute(UPDATE, &[until.into(), id.into()]).map(drop)
+}
+
 /// Marks a builder as deleted and ends its builds: a running build loses its claim, so that it publishes nothing. The
 /// packages and logs remain. Returns false if the builder does not exist.
 pub fn delete(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {

@@ -127,7 +127,7 @@ impl Db {
     /// on a blocking thread.
     ///
     /// # Errors
-    /// One variant for each problem that an administrator can fix; the text says how.
+    /// One variant for each problem that an administrator can fix; the text contains the remedy.
     pub fn open(config: &Config) -> Result<Db, DbError> {
         Db::open_as(config, Schema::Core, None, MigrationMode::Exclusive)
     }

@@ -42,7 +42,6 @@ pub fn first_listed(
     name: &str,
     source: SourceId,
 ) -> Result<Option<Timestamp>, DbError> {
-    // SQLite numbers parameters in the order of their first use.
     const STEPS: &str = "SELECT min(st.at) FROM package p JOIN tree t ON t.source_id = $1 AND t.role = 'source' \
         JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
         JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $2 AND p.name = $3";

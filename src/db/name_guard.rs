@@ -1,9 +1,11 @@
-//! Guarded names. Every change is announced, so that all servers apply it at once. A publish adds the automatic guards
-//! of new names of local and git sources, and records guarded names that a mirror lists.
+//! Guarded names. Every change is counted; the transaction that makes it must also change the catalog, by a publish or
+//! by `clock::bump_catalog`, so that all servers apply it at once. A publish adds the automatic guards of new names of
+//! local and git sources, and records guarded names that a mirror lists.
 
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value, audit, clock};
+use super::{Conn, DbError, Row, Value, audit};
 use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 
@@ -127,7 +129,7 @@ pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError>
         "created_by",
         "created_at",
     ];
-    announce(c)?;
+    count_change(c)?;
     let first = ids::reserve(c, Sequence::NameGuard, i64::try_from(guards.len()).unwrap_or(i64::MAX))?;
     let row = |(id, guard): (i64, &NameGuardRow)| -> Vec<Value> {
         vec![
@@ -158,19 +160,18 @@ pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
         guard.description.as_str().into(),
         guard.id.into(),
     ];
-    announce(c)?;
+    count_change(c)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
 /// Deletes a guard.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
-    announce(c)?;
+    count_change(c)?;
     c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)
 }
 
-/// Counts a change, and makes every server read the guards.
-fn announce(c: &mut dyn Conn) -> Result<(), DbError> {
-    clock::bump_catalog(c)?;
+/// Counts a change: servers that read a new catalog compare the number, see [`revision`].
+fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
     ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
 }
 
@@ -253,20 +254,23 @@ fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), Db
 
 /// Returns the name of a mirror that has or had a name; `None` if none had it.
 pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<String>, DbError> {
-    const PACKAGES: &str = "SELECT s.name FROM package p JOIN source s ON s.language = p.language \
-        JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
-        WHERE p.language = $1 AND p.name = $2 AND s.kind IN ('cran', 'bioconductor', 'pypi') \
-        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
-        AND l.from_seq <= t.head) ORDER BY s.id LIMIT 1";
-    const PROJECTS: &str = "SELECT s.name FROM project r JOIN source s ON s.id = r.source_id \
-        WHERE s.language = $1 AND r.fold = $2 ORDER BY s.id LIMIT 1";
-    let params: [Value; 2] = [language.into(), name.into()];
-    for sql in [PACKAGES, PROJECTS] {
-        if let Some(row) = c.query(sql, &params)?.first_mut() {
-            return row.text(0).map(Some);
-        }
+    // By the releases of the name: the cost does not depend on the number of sources and packages.
+    const PACKAGES: &str = "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id \
+        JOIN life l ON l.release_id = r.id AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id \
+        JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
+        AND t.axis = 'step' AND s.kind IN ('cran', 'bioconductor', 'pypi') AND l.state IN (0, 1) \
+        AND l.from_seq <= t.head ORDER BY s.id LIMIT 1";
+    const PROJECTS: &str = "SELECT s.name FROM source s JOIN project r ON r.source_id = s.id \
+        WHERE s.id = $1 AND r.fold = $2 LIMIT 1";
+    if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
+        return row.text(0).map(Some);
     }
-    Ok(None)
+    // The only source whose list of projects is stored.
+    if language != Language::Python.as_str() {
+        return Ok(None);
+    }
+    let rows = c.query(PROJECTS, &[SourceId::PYPI.into(), name.into()])?;
+    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
 /// Records the guarded names that a mirror lists, unless they are recorded. A name that the mirror published before the
@@ -344,14 +348,14 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     if c.execute(ADD, &params)? == 0 {
         return Ok(());
     }
-    announce(c)?;
+    count_change(c)?;
     let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
     tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
     audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
 }
 
-/// Records the names that the mirrors list now and that a new guard matches, without an alarm: its author is told.
-/// Returns them with their sources, by name.
+/// Records the names that the mirrors list now and that a new guard matches, without a warning: the response shows them
+/// to its author. Returns them with their sources, by name.
 pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
         VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";

@@ -135,7 +135,8 @@ pub fn metadata(
 /// no index of source packages listed. Records of source packages have the numbers 0, -1, -2, …, the newest the lowest;
 /// those of binaries have numbers above 0.
 pub fn records(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
-    const FIND: &str = "SELECT stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant LIMIT 1";
+    const FIND: &str =
+        "SELECT stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant LIMIT 1";
     let params: Vec<_> = releases.iter().map(|release| vec![(*release).into()]).collect();
     let rows = c.query_many(FIND, &params)?.into_iter();
     rows.map(|rows| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose()).collect()

@@ -133,7 +133,7 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
         }
         Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
         Supply::Snapshot => Some(format!(
-            "is a snapshot: rspm update --source={} --snapshot=DATE --commit moves it",
+            "is a snapshot: rspm update --source={} --snapshot=DATE --commit changes its state",
             source.name
         )),
     };

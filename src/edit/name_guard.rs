@@ -3,7 +3,7 @@
 use super::Actor;
 use crate::catalog::{Catalog, Source};
 use crate::db::name_guard::{self, NameGuardRow};
-use crate::db::{Conn, DbError, audit};
+use crate::db::{Conn, DbError, audit, clock};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::policy::NamePattern;
@@ -89,6 +89,7 @@ pub async fn create(
         if let Some(other) = conflict(c, &row)? {
             return Ok(Err((row.clone(), other)));
         }
+        clock::bump_catalog(c)?;
         let hidden = name_guard::present(c, &row)?;
         let id = name_guard::insert(c, std::slice::from_ref(&row))?;
         let row = NameGuardRow { id, ..row.clone() };
@@ -139,6 +140,7 @@ pub async fn update(state: &State, id: i64, changes: &NameGuardChanges) -> Resul
         {
             return Ok(Err(Some((row.clone(), other))));
         }
+        clock::bump_catalog(c)?;
         if !name_guard::update(c, &row)? {
             return Ok(Err(None));
         }
@@ -165,6 +167,7 @@ pub async fn delete(state: &State, id: i64) -> Result<NameGuardRow, RepoError> {
         let Some(row) = known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED) else {
             return Ok(None);
         };
+        clock::bump_catalog(c)?;
         if row.automatic {
             name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
         } else {

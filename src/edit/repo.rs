@@ -61,7 +61,7 @@ pub async fn create(
 }
 
 /// Changes a repository's name, description, visibility, or the changes that it accepts. A repository that accepts only
-/// promotions from now on keeps its present state; one that accepts all changes again serves the newest states of its sources.
+/// promotions from now on keeps its current state; one that accepts all changes again serves the newest states of its sources.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.

@@ -15,7 +15,7 @@ use crate::storage::Key;
 const SHARDS: usize = 16;
 /// Maximum number of files per shard whose access is recorded on one day, 40 bytes each; further ones are not recorded.
 const MAX_FILES: usize = 20_000;
-/// Interval of the writes; a killed process loses the accesses of this time.
+/// Interval of the writes; a killed process loses the accesses of this interval.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Number of rows per transaction.
 const CHUNK: usize = 1000;

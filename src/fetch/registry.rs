@@ -128,8 +128,8 @@ impl Fetches {
         self.table.lock().len()
     }
 
-    /// Sets the callback for a mirror that turns out to be newer, or older, than the stored index. It is called at most
-    /// once a minute for each package list.
+    /// Sets the callback for a mirror whose files show that it is newer, or older, than the stored index. It is called
+    /// at most once a minute for each package list.
     pub fn on_mismatch(&self, callback: impl Fn(PointTree) + Send + Sync + 'static) {
         self.mismatch_hook.set(Box::new(callback));
     }

@@ -69,7 +69,7 @@ impl Drop for FetchTask {
     }
 }
 
-/// Runs a fetch to its end and publishes the outcome.
+/// Runs a fetch to its end and publishes the result.
 pub(super) async fn run(
     fetches: Arc<Fetches>,
     fetch: Arc<Fetch>,

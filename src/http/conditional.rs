@@ -24,7 +24,7 @@ impl Validators<'_> {
     }
 }
 
-/// The outcome of the `If-*` fields of a GET or HEAD.
+/// The result of evaluating the `If-*` fields of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// Handle the request without conditions.

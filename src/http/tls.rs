@@ -41,7 +41,7 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The certificate has expired or is not valid yet.
-    #[error("the certificate in HTTPS.Certificate '{}' {reason}: put a valid one in its place", path.display())]
+    #[error("the certificate in HTTPS.Certificate '{}' {reason}: replace it with a valid one", path.display())]
     NotValid {
         /// The certificate file.
         path: PathBuf,

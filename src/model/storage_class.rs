@@ -11,7 +11,7 @@ pub enum StorageClass {
     Metrics,
     /// Packages of local and git sources, and READMEs.
     Packages,
-    /// Binaries (ready-built packages).
+    /// Binaries of R packages.
     Binaries,
     /// Packages fetched from the CRAN mirror.
     Cran,

@@ -3,8 +3,7 @@
 use crate::model::time::{SECOND, Timestamp};
 
 /// Largest difference between the publication time that upstream claims and the first sync that saw the release, in
-/// microseconds. The age of a release that appears with an
-/// older claim counts from that sync.
+/// microseconds. The age of a release that appears with an older claim counts from that sync.
 pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 
 /// Returns the time from which the age of a release counts: the time that upstream claims if the release was there at the

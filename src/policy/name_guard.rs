@@ -143,7 +143,7 @@ pub struct NameGuard {
 }
 
 impl NameGuard {
-    /// Whether a source may not provide the guarded names. `is_own` tells whether its packages are uploaded or built here.
+    /// Whether a source may not provide the guarded names. `is_own` states whether its packages are uploaded or built here.
     #[must_use]
     pub fn hides(&self, source: SourceId, is_own: bool) -> bool {
         self.source != source && !(self.is_automatic && is_own)

@@ -1,5 +1,5 @@
 //! The SHA-256 of files of a page that does not declare it, as on pages with MD5 or without digests: each such file is
-//! received once to compute it. From then on it is a file like any other, and its bytes are compared with that digest.
+//! downloaded once to compute it. From then on it is a file like any other, and its bytes are compared with that digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::python::simple::page::PageFile;
 use crate::state::State;
 use crate::upstream::{ByteSink, Upstream, UpstreamError};
 
-/// Number of files that are received at the same time.
+/// Number of files that are downloaded at the same time.
 const CONCURRENCY: usize = 4;
-/// Time for which a reading of a page receives files; those that are left are received by a later reading.
+/// Time for which a reading of a page downloads files; a later reading downloads the others.
 const TIME: Duration = Duration::from_secs(60);
 /// Maximum size of a file whose digest is computed, in bytes.
 const MAX_FILE: u64 = 4 << 30;
@@ -116,7 +116,7 @@ fn earlier_digest(earlier: &[KnownFile], file: &PageFile, locator: &str) -> Opti
     is_same.then_some(newest.sha256)
 }
 
-/// Receives a file that is requested from a location; returns its name, too.
+/// Downloads a file from a location; returns its name, too.
 async fn request(
     upstream: Arc<Upstream>,
     config: Arc<Config>,
@@ -127,7 +127,7 @@ async fn request(
     (file.name.to_string(), digest)
 }
 
-/// Receives a file, and compares it with what the page declares.
+/// Downloads a file, and compares it with the digest that the page declares.
 async fn receive(
     upstream: &Upstream,
     config: &Pypi,

@@ -1,5 +1,5 @@
-//! Reads the page of a project of an index when a client requests it, and writes what it states. One
-//! request per project and server for any number of waiting clients.
+//! Reads the page of a project of an index when a client requests it, and stores its content in the database. One
+//! request per project and server serves any number of waiting clients.
 
 mod digests;
 pub mod locator;
@@ -143,7 +143,7 @@ impl PageReads {
         Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
-    /// Reads the page of a project again; for the time after a sync.
+    /// Reads the page of a project again, after a sync.
     ///
     /// # Errors
     /// [`PageError`].
@@ -151,8 +151,8 @@ impl PageReads {
         self.join(project).await
     }
 
-    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether it is
-    /// there.
+    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether the index
+    /// has it.
     ///
     /// # Errors
     /// [`PageError`], if the index does not answer.
@@ -198,7 +198,7 @@ impl PageReads {
         }
     }
 
-    /// Returns the error that a request would meet again.
+    /// Returns the error with which a request would fail again.
     fn check_failures(&self, project: &NormalName) -> ReadResult {
         if let Some((at, error)) = &*self.unavailable.lock()
             && at.elapsed() < UNAVAILABLE_TTL
@@ -228,7 +228,7 @@ impl PageReads {
         }
     }
 
-    /// Requests the page of a project and writes what it states.
+    /// Requests the page of a project and stores its content.
     async fn read_page(&self, project: &NormalName) -> ReadResult {
         let _permit = self.permits.acquire().await.ok();
         let found = self.find(project).await?;

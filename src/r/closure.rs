@@ -167,6 +167,12 @@ impl DependencyIndex {
         Some(&*self.package(*self.numbers.get(name)?)?.version)
     }
 
+    /// Returns the names of the packages that the index has.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.names.iter().zip(&self.packages);
+        names.filter(|(_, package)| package.is_some()).map(|(name, _)| &**name)
+    }
+
     /// Returns the requirements of a package on R; none for a package that the index does not have.
     pub fn r_requirements(&self, name: &str) -> impl Iterator<Item = Requirement<'_>> {
         let package = self.numbers.get(name).and_then(|number| self.package(*number));

@@ -78,7 +78,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     });
     let excerpt: String = package.chars().take(128).collect();
     let text = format!("there is no package '{excerpt}' in this snapshot");
-    rows.await?.ok_or_else(|| name_guards::missing_at(state, point, Language::R, package, text))
+    rows.await?.ok_or_else(|| name_guards::missing(state, point, Language::R, package, text))
 }
 
 fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {

@@ -18,7 +18,7 @@ use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
-/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] finds out
+/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] detects
 /// that a file was evicted since.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
@@ -38,7 +38,8 @@ pub(super) struct FileKey {
 /// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Blocked`]; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a guard is the reason;
+/// [`RepoError::Blocked`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -65,21 +66,15 @@ pub async fn locate(
                     row = tree.find_file(c, state, &name, &path_and_file)?;
                 }
             }
-            let Some(row) = row else {
-                let id = db::package::by_name(c, tree.source, &name)?;
-                let presence = id.map_or(Ok(None), |id| tree.presence(c, (id, &name)))?;
-                let is_hidden = trees.iter().any(|tree| tree.hides(&name));
-                return Ok(presence.filter(|_| !is_hidden).map(|_| None));
-            };
+            let Some(row) = row else { return Ok(None) };
             let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Some(Some((tree.listing(), row, blocked))))
+            Ok(Some((tree.listing(), row, blocked)))
         })
         .await?;
-    let missing = || format!("there is no {package} {version} in this snapshot");
-    let Some(located_row) = located_row else {
-        return Err(name_guards::missing(&repositories.state, Language::R, package, missing()));
+    let Some((tree, row, blocked)) = located_row else {
+        let text = format!("there is no {package} {version} in this snapshot");
+        return Err(name_guards::missing(&repositories.state, point, Language::R, package, text));
     };
-    let Some((tree, row, blocked)) = located_row else { return Err(RepoError::NotFound(missing())) };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));
     }
@@ -90,7 +85,7 @@ pub async fn locate(
     Ok(located)
 }
 
-/// Discards which files are in storage, after files were evicted. Other servers find out when they open one.
+/// Discards the cache of stored files after an eviction. Other servers detect an evicted file when they open it.
 pub fn forget_stored_files(repositories: &Repositories) {
     repositories.located_files.clear();
 }

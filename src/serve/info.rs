@@ -117,7 +117,7 @@ pub async fn package(
     let Some(PackageFacts { mut detail, readme, missing_archive, .. }) = facts else {
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
-        return Err(name_guards::missing_at(&repositories.state, point, Language::R, name, text));
+        return Err(name_guards::missing(&repositories.state, point, Language::R, name, text));
     };
     detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,

@@ -34,7 +34,7 @@ pub struct Finding {
     pub other_name: Option<String>,
     /// The other source.
     pub other_source: Option<SourceId>,
-    /// Since when.
+    /// Time of the guard, or of the first listing in the other source.
     pub since: Option<Timestamp>,
     /// An explanation.
     pub note: String,

@@ -1,43 +1,48 @@
 //! Guarded names in responses: why a repository has no package of a name.
 
+use std::sync::Arc;
+
 use super::allowed::View;
 use super::{GuardedName, RepoError, policies};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::Point;
+use crate::policy::NameGuard;
 use crate::state::State;
 
-/// Returns the guard of a name that a repository does not have; `None` if the name is not guarded. A name of Python must be
-/// in normal form.
-pub(super) fn guarded(state: &State, language: Language, name: &str) -> Option<GuardedName> {
+/// Returns the guard of a name; `None` if the name is not guarded. A name of Python must be in normal form.
+pub(super) fn guard_of(state: &State, language: Language, name: &str) -> Option<Arc<NameGuard>> {
     let catalog = state.catalog.get();
-    let guard = catalog.guards.in_force(policies::has_automatic_guards(state)).find(language, name)?;
-    Some(GuardedName { package: name.to_owned(), reason: guard.label() })
+    catalog.guards.in_force(policies::has_automatic_guards(state)).find(language, name).cloned()
+}
+
+/// The name and its guard, for clients.
+pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
+    GuardedName { package: name.to_owned(), reason: guard.label() }
+}
+
+/// Returns the guard because of which a point has no package of a name: one that an administrator created, or one that
+/// hides the name in a source of the point. SECURITY: other automatic guards are not named, because they reveal the names
+/// of packages in sources that the client may not read.
+pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
+    let guard = guard_of(state, language, name)?;
+    let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
+    is_refused.then(|| described(&guard, name))
 }
 
 /// Whether a guard hides the packages of a name in a source.
 pub(super) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
+    let Some(guard) = guard_of(state, language, name) else { return false };
     let catalog = state.catalog.get();
-    let guards = catalog.guards.in_force(policies::has_automatic_guards(state));
-    let Some(guard) = guards.find(language, name) else { return false };
     guard.hides(source, catalog.source_by_id(source).is_some_and(|source| source.kind.is_own()))
 }
 
-/// Returns 403 for a guarded name that a repository does not have, else 404 with this text. SECURITY: installers continue
-/// with the next repository after 404.
-pub(super) fn missing(state: &State, language: Language, name: &str, text: String) -> RepoError {
-    match guarded(state, language, name) {
+/// Returns 403 for a name that a point does not have because of a guard, else 404 with this text. SECURITY: installers
+/// continue with the next repository after 404.
+#[must_use]
+pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
+    match guarded(state, point, language, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),
         None => RepoError::NotFound(text),
-    }
-}
-
-/// Returns 403 if a guard hides packages of a name at a point that has no other, else 404 with this text.
-#[must_use]
-pub fn missing_at(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
-    if View::of(state, point).iter().any(|view| view.hides(name)) {
-        missing(state, language, name, text)
-    } else {
-        RepoError::NotFound(text)
     }
 }

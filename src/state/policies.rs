@@ -61,14 +61,14 @@ pub struct RepoPolicy {
     sources: Vec<SourceId>,
 }
 
-/// The releases of a state that are blocked, and those that take their place.
+/// The releases of a state that are blocked, and those that replace them.
 #[derive(Debug, Default)]
 pub struct BlockedReleases {
     /// The blocked releases.
     pub releases: HashSet<ReleaseId>,
     /// The blocked releases as in file names: `{name}_{version}`.
     pub stems: HashSet<String>,
-    /// The names of packages that the state lists, and of which every listed release is blocked and none takes its place.
+    /// The names of packages that the state lists, and of which every listed release is blocked and none replaces it.
     pub names: HashSet<String>,
     /// For packages whose listed release is blocked, the release that is listed instead.
     pub substitutes: HashMap<PackageId, Substitute>,

@@ -15,8 +15,8 @@ use crate::model::ids::SourceId;
 use crate::publish::transaction::{CHUNK, Rows, Transaction, abandon};
 use crate::state::State;
 
-/// Ends everything that CRAN lists, as one transaction, and forgets the state of its mirror, so that the next sync reads
-/// the whole list. Returns a message for people.
+/// Ends the listing of all packages of CRAN in one transaction, and deletes the recorded state of its mirror, so that
+/// the next sync reads the whole list. Returns a message for people.
 pub(super) async fn run(state: &Arc<State>, actor: &str, report: &Reporter) -> Result<String, SyncError> {
     let lease = Lease::claim(&state.db, state.node, "sync:cran").await?;
     let result = clear(state, actor, &lease, report).await;

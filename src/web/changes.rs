@@ -48,7 +48,7 @@ pub struct Changes {
     pub has_index: bool,
     /// The address of the API with the same data.
     pub json: Option<String>,
-    /// What a print of the page says about its origin.
+    /// The origin of the page, which is visible only when it is printed.
     pub printed: Printed,
 }
 

@@ -177,20 +177,20 @@ pub struct Frame {
     pub root: Root,
     /// The title, without the name of the server.
     pub title: String,
-    /// The snapshot that the page is about.
+    /// The snapshot of the page.
     pub location: Option<(Location, Section)>,
-    /// The package that the page is about, and the name of the page if it is not its main page.
+    /// The package of the page, and the name of the page if it is not its main page.
     pub package: Option<(String, Option<&'static str>)>,
     /// The text in the search field.
     pub search: String,
     /// The address of the same data as JSON.
     pub json: Option<String>,
-    /// The navigation of a page that is about no snapshot.
+    /// The navigation of a page without a snapshot.
     pub navigation: Option<Markup>,
 }
 
 impl Frame {
-    /// A frame of a page that is about no repository.
+    /// A frame of a page without a repository.
     #[must_use]
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());

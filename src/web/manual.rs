@@ -38,6 +38,7 @@ pub const PAGES: &[Page] = &[
     page!("cluster", "admin/cluster"),
     page!("compatibility", "compatibility"),
     page!("configuration", "admin/configuration"),
+    page!("curation", "admin/curation"),
     page!("encryption", "admin/encryption"),
     page!("federation", "admin/federation"),
     page!("files", "admin/files"),

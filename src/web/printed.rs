@@ -1,4 +1,4 @@
-//! The line that only a printed page has: which server, repository and state it is about.
+//! The line that is visible only on a printed page: its server, repository and state.
 
 use maud::{Markup, html};
 

@@ -50,7 +50,7 @@ pub struct Vulnerabilities {
     pub pages: usize,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
-    /// What a print of the page says about its origin.
+    /// The origin of the page, which is visible only when it is printed.
     pub printed: Printed,
     /// Whether the server knows any advisory.
     pub has_advisories: bool,
@@ -76,8 +76,8 @@ impl Vulnerabilities {
             (self.printed.render(repo, snapshot))
             @if !self.has_advisories {
                 p.notice {
-                    "This server has no advisories, so it knows no vulnerability of any package. "
-                    code { "rspm sync --type=vulns" } " reads them."
+                    "This server has no advisories, so no vulnerability of any package is known. "
+                    code { "rspm sync --type=vulns" } " fetches advisories."
                 }
             }
             p.prose {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rstudio_pm::config::key_file;
 
-use crate::support::fixtures::until;
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{http, rerun, s3};
@@ -320,4 +320,28 @@ pub(super) fn backup_paths_are_the_only_folders_for_backups() {
     let count = |arguments: &str| server.json(&format!("backup list {arguments}")).as_array().map(Vec::len);
     assert_eq!(count(""), Some(1));
     assert_eq!(count(&format!("--from {}/second", server.dir().display())), Some(1));
+}
+
+/// A server whose local source had the package `alpha` before a mirror listed it; the repository `r` subscribes only to
+/// the mirror.
+pub(super) fn server_with_a_shadowed_name(line: &str) -> Server {
+    let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
+    server.local_repository("team", &[Tarball::new("alpha", "0.1")]);
+    create_mirror(&server.dir().join("no-mirror"));
+    server.sync().expect("a good mirror");
+    server.repository("r", "cran");
+    server
+}
+
+/// The status of the file of the mirror.
+pub(super) fn status_of_the_shadowed_file(server: &Server) -> u16 {
+    server.get("/r/latest/src/contrib/alpha_1.0.tar.gz").status
+}
+
+#[test]
+pub(super) fn automatic_name_guard_keeps_names_of_local_packages_from_mirrors() {
+    for (line, expected) in [("", 403), ("AutomaticNameGuard = no", 200)] {
+        let server = server_with_a_shadowed_name(line);
+        assert_eq!(status_of_the_shadowed_file(&server), expected, "{line}");
+    }
 }

@@ -25,6 +25,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Server", "DrainDelay", server::drain_delay_applies_to_the_next_stop),
     ("Server", "PackageRewriteCompressionLevel", server::package_rewrite_compression_level_changes_the_next_package),
     ("Server", "PackageRewriteBufferSize", server::package_rewrite_buffer_size_changes_the_next_package),
+    ("Server", "AutomaticNameGuard", server::automatic_name_guard_applies_to_the_next_requests),
     ("Server", "ContentTypeSniffing", server::content_type_sniffing_removes_the_header),
     ("HTTPS", "Certificate", https::certificate_is_used_for_new_connections),
     ("HTTPS", "Key", https::key_is_read_from_another_file),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::{
     FORWARDED, OTHER_ADDRESS, address_through_a_proxy, open_connection_count, server_on_other_address,
-    stop_with_delay, text,
+    server_with_a_shadowed_name, status_of_the_shadowed_file, stop_with_delay, text,
 };
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -180,4 +180,15 @@ pub(super) fn drain_delay_applies_to_the_next_stop() {
     let server = Server::start();
     server.hup_applies("[Server]\nDrainDelay = 8s", &["Server.DrainDelay is '8s' now, was '0s'"]);
     stop_with_delay(server);
+}
+
+#[test]
+pub(super) fn automatic_name_guard_applies_to_the_next_requests() {
+    let server = server_with_a_shadowed_name("");
+    assert_eq!(status_of_the_shadowed_file(&server), 403);
+    server.hup_applies(
+        "[Server]\nAutomaticNameGuard = no",
+        &["Server.AutomaticNameGuard is 'no' now, was 'true'"],
+    );
+    assert_eq!(status_of_the_shadowed_file(&server), 200);
 }

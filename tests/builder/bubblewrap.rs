@@ -52,6 +52,22 @@ fn a_local_repository_is_fetched_and_built() {
 }
 
 #[test]
+fn descriptors_that_the_server_inherited_are_closed() {
+    let (directory, sandbox) = sandbox();
+    let script = directory.path().join("bwrap");
+    let text = std::fs::read_to_string(&script).unwrap();
+    std::fs::write(&script, text.replace("exec ", "exec 9< /etc/passwd\nexec ")).unwrap();
+    let repository = Repository::new();
+    repository.package("", "1.0");
+    repository.run_in_build("test -e /proc/self/fd/0 && ! test -e /proc/self/fd/9");
+    repository.commit();
+    let readable = [repository.path().to_owned()];
+    let fetch_outcome =
+        run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &readable, &[]);
+    build(&sandbox, &fetch_outcome.content, Limits::default()).success();
+}
+
+#[test]
 fn hostile_code_reaches_nothing() {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();

@@ -120,7 +120,7 @@ fn bad_values_are_refused_with_the_reason() {
         ("--package-name=alpha --key=a --value=b --source=teem", "did you mean 'team'"),
         ("--package-name=alpha --key=a --value=b --repo=nothing", "there is no repository 'nothing'"),
         ("--package-name=a-b --key=a --value=b --repo=prod", "'a-b' is not the name of a package"),
-        ("--package-name=alpha --key=a --value=b --source=pypi --repo=prod", "another language"),
+        ("--package-name=alpha --key=a --value=b --source=pypi --repo=prod", "a different language"),
     ] {
         let message = server.refused(&format!("create metadata {flags}"));
         assert!(message.contains(words), "{flags}: {message}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{add, curl, expected_output, r, r_with};
+use super::{add, add_with_warnings, curl, expected_output, r, r_with};
 use crate::support::data::{self, bioconductor_version as of};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -97,7 +97,10 @@ fn biocmanager_reports_the_r_version_that_a_version_needs() {
 #[test]
 fn biocmanager_installs_packages_of_additional_sources() {
     let server = server("4.4");
-    add(&server, "team", &[Tarball::new("labtools", "1.0"), Tarball::new("IRanges", "0.1")]);
+    let packages = [Tarball::new("labtools", "1.0"), Tarball::new("IRanges", "0.1")];
+    let warnings = add_with_warnings(&server, "team", &packages);
+    let warning = "Warning: the sources team and bioconductor both have a package 'IRanges': ";
+    assert!(warnings.starts_with(warning), "{warnings}");
     server.rspm_stdout("create source --name=other");
     add(&server, "other", &[Tarball::new("labmore", "1.0")]);
     let listed = server.rspm_stdout("subscribe --repo=bioc --source=team --version=3.16");

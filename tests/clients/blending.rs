@@ -1,6 +1,6 @@
 //! A team's package and a higher version of the same name on a mirror: R gets the team's package at every path.
 
-use super::{Mirror, add, curl, expected_output, r, repository};
+use super::{Mirror, add_with_warnings, curl, expected_output, r, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -22,6 +22,15 @@ fn versions(server: &Server, repository: &str) -> (String, [u16; 4]) {
     (output["versions"].clone(), statuses)
 }
 
+/// Adds a package whose name the mirror listed before, which is said.
+fn add_with_warning(server: &Server, package: &Tarball) {
+    assert_eq!(
+        add_with_warnings(server, "team", std::slice::from_ref(package)),
+        "Warning: the sources team and cran both have a package 'internalpkg': the first source to which a repository \
+         subscribes provides the name; to hide the other: rspm create name-guard\n"
+    );
+}
+
 #[test]
 fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first() {
     let mirror = Mirror::of(&[
@@ -31,7 +40,7 @@ fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first(
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
     server.rspm_stdout("sync");
     server.rspm_stdout("create source --name=team");
-    add(&server, "team", &[Tarball::new("internalpkg", "1.0")]);
+    add_with_warning(&server, &Tarball::new("internalpkg", "1.0"));
     repository(&server, "prod", &["team", "cran"]);
 
     let safe = ("1.0 1.0 TRUE".to_owned(), [200, 200, 404, 404]);
@@ -55,7 +64,7 @@ fn a_version_of_both_sources_is_served_from_the_team() {
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
     server.rspm_stdout("sync");
     server.rspm_stdout("create source --name=team");
-    add(&server, "team", &[same]);
+    add_with_warning(&server, &same);
     repository(&server, "prod", &["team", "cran"]);
     let code = "install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         say('evil', 'evil' %in% ls(asNamespace('internalpkg')))";

@@ -108,11 +108,18 @@ fn path_list(paths: &[PathBuf]) -> String {
 
 /// Writes packages to files of the server's directory and adds them.
 fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
+    assert_eq!(add_with_warnings(server, source, tarballs), "");
+}
+
+/// As [`add`]; returns the warnings.
+fn add_with_warnings(server: &Server, source: &str, tarballs: &[Tarball]) -> String {
     let paths: Vec<PathBuf> = tarballs.iter().map(|tarball| server.dir().join(tarball.file())).collect();
     for (path, tarball) in paths.iter().zip(tarballs) {
         std::fs::write(path, tarball.bytes()).expect("written");
     }
-    server.rspm_stdout(&format!("add --source={source} --path={}", path_list(&paths)));
+    let added = server.rspm(&format!("add --source={source} --path={}", path_list(&paths)));
+    assert_eq!(added.code, 0, "{}", added.err);
+    added.err
 }
 
 /// Creates a repository with these existing sources.

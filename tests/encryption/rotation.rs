@@ -121,7 +121,7 @@ fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administ
     write_key(&next_key_path(&server));
     let output = rotate(&server, &[]);
     assert_eq!(output.code, Some(0), "{}", output.err);
-    assert!(output.out.contains("Put it in the place of PACKAGEMANAGER_ENCRYPTION_KEY"), "{}", output.out);
+    assert!(output.out.contains("Replace PACKAGEMANAGER_ENCRYPTION_KEY with it"), "{}", output.out);
     let output = server.start_refused();
     let (old, new) = (fingerprint(&file), fingerprint(&next_key_path(&server)));
     assert!(output.contains(&format!("({old}) is not the key of this database ({new})")), "{output}");

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ring::hmac;
 
 use super::git_server::GitServer;
-use super::{builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for};
+use super::{
+    builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for, wait_for_build,
+};
 use crate::builder::repository::Repository;
 use crate::support::http;
 use crate::support::server::Server;
@@ -291,6 +293,36 @@ fn a_webhook_does_not_poll_during_the_pause_that_a_git_server_requests() {
     let refused = server.rspm("run git-builder --source=dev --name=tested");
     assert!(refused.code == 1 && refused.err.contains("3600 seconds"), "{}", refused.err);
     assert_eq!(requests.load(Ordering::SeqCst), before + 1);
+}
+
+#[test]
+fn the_schedule_polls_no_builder_of_a_host_that_requests_a_pause() {
+    let server = server("PollInterval = 1s");
+    for source in ["second", "local"] {
+        server.rspm_stdout(&format!("create source --name={source} --type=git"));
+    }
+    let repository = repository("1.0");
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "", "");
+    let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
+    for source in ["dev", "second"] {
+        server.rspm_stdout(&format!("create git-builder --source={source} --url={url}"));
+    }
+    let local = super::repository("1.0");
+    server.rspm_stdout(&format!("create git-builder --source=local --url={}", local.url()));
+    let (address, _) = pausing_server();
+    server.rspm_stdout(&format!("edit git-builder --source=dev --name=tested --new-url={address}"));
+    wait_for("the poll of the schedule", || {
+        let builders = server.json("list git-builders --source=dev");
+        let error = builders[0]["error"].as_str().unwrap_or_default().to_owned();
+        error.contains("the next request is allowed after 3600 seconds").then_some(())
+    });
+    let before = git.requests.lock().unwrap().len();
+    // Meanwhile the schedule polls other hosts.
+    for version in ["1.1", "1.2", "1.3"] {
+        local.package("", version);
+        wait_for_build(&server, "commit", &local.commit(), "published");
+    }
+    assert_eq!(git.requests.lock().unwrap().len(), before);
 }
 
 #[test]

@@ -68,6 +68,10 @@ fn new_tags_are_built_and_moved_ones_are_not() {
         run.err
     );
     assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
+    // Whoever chooses the name of a tag does not choose what an administrator runs.
+    repository.git(&["tag", "v2.0;touch${IFS}x"]);
+    let run = server.rspm("run git-builder --source=dev --name=tested");
+    assert!(run.err.contains("--tag='v2.0;touch${IFS}x' --replace"), "{}", run.err);
     let replaced = server.rspm("rerun git-builder --source=dev --name=tested --tag=v2.0 --replace");
     assert_eq!(replaced.code, 0, "{}", replaced.err);
     assert_ne!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);

@@ -4,9 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{builds, configured, create, repository, server, wait_for_build};
 use crate::builder::repository::Repository;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::rscript;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
 
 /// A vignette engine that needs neither LaTeX nor pandoc.
 const ENGINE: &str = r#"
@@ -116,14 +118,57 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
 }
 
 #[test]
-fn packages_that_the_library_has_are_not_installed_and_a_repository_must_be_known() {
+fn a_package_that_its_mirror_does_not_deliver_does_not_by_itself_fail_the_build() {
+    let server = configured("PollInterval = 1h\nBuildRetries = 2").prepare();
+    let mut mirror = MirrorDir::new(server.dir().join("mirror"));
+    for package in ["gone", "late"] {
+        mirror.simple(package, "1.0", "2025-01-01");
+    }
+    mirror.publish(&Tarball::new("engine", "1.0").with("R/engine.R", ENGINE), "2025-01-01");
+    mirror.write();
+    let upstream = Upstream::of(&mirror.root);
+    let file = std::fs::read_to_string(server.config_file()).unwrap();
+    let url = format!("file://{}/no-mirror", server.dir().display());
+    std::fs::write(server.config_file(), file.replace(&url, &upstream.url())).unwrap();
+    let mut server = server;
+    server.launch();
+    create(&server);
+    server.sync().expect("a good mirror");
+    server.rspm_stdout("subscribe --repo=dev --source=cran");
+    upstream.remove("src/contrib/gone_1.0.tar.gz");
+
+    let repository = repository("1.0");
+    with_vignette(&repository, "1.0", "Suggests: engine, gone\n");
+    repository.write("vignettes/notes.txt", "This vignette uses gone.\n");
+    repository.commit();
+    let line = format!("create git-builder --source=dev --url={} --vignettes", repository.url());
+    let created = server.rspm(&line);
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    let note = "== gone 1.0: the upstream repository no longer has this file\n";
+    assert!(created.out.contains(note) && created.out.contains("R CMD INSTALL engine"), "{}", created.out);
+
+    // A mirror that does not answer may answer later: another attempt follows.
+    upstream.always("src/contrib/late_1.0.tar.gz", Fault::Status(503, "Retry-After: 3600"));
+    with_vignette(&repository, "1.1", "Imports: late\nSuggests: engine\n");
+    let commit = repository.commit();
+    let failed = server.rspm("run git-builder --source=dev --name=tested");
+    assert!(failed.code == 1 && failed.out.contains("== Another attempt follows.\n"), "{}", failed.out);
+    let build = wait_for_build(&server, "commit", &commit, "failed");
+    assert_eq!(build["attempt"], 2);
+    let reason = build["reason"].as_str().unwrap();
+    assert!(reason.contains("late 1.0: the upstream repository is unavailable"), "{reason}");
+}
+
+#[test]
+pub(crate) fn packages_that_the_library_has_are_not_installed_and_a_repository_must_be_known() {
     let library = tempfile::Builder::new().prefix("library").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(library.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let gcfg = format!("PollInterval = 1h\nRLibrary = {}\nRRepository = team", library.path().display());
     let server = configured(&gcfg).start();
     create(&server);
     let repository = repository("1.0");
-    with_vignette(&repository, "1.0", "Suggests: engine, other\n");
+    // The packages of the distribution are available, too: tests/setup installs this one.
+    with_vignette(&repository, "1.0", "Imports: digest\nSuggests: engine, other\n");
     repository.write("vignettes/notes.txt", "This vignette uses other.\n");
     repository.commit();
     let line = format!("create git-builder --source=dev --url={} --vignettes", repository.url());
@@ -203,4 +248,20 @@ pub(crate) fn a_vignette_that_needs_a_package_of_the_same_server_is_built_on_req
     let refused = server
         .rspm(&format!("create git-builder --source=py --name=x --url={} --vignettes", repository.url()));
     assert!(refused.code == 1 && refused.err.contains("only R packages have vignettes"), "{}", refused.err);
+}
+
+#[test]
+pub(crate) fn without_install_dependencies_no_package_is_installed_for_a_build() {
+    let server = server("PollInterval = 1h\nInstallDependencies = no");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("subscribe --repo=dev --source=team");
+    server.add("team", &Tarball::new("engine", "1.0").with("R/engine.R", ENGINE));
+    let repository = repository("1.0");
+    with_vignette(&repository, "1.0", "Suggests: engine\n");
+    repository.commit();
+    let created =
+        server.rspm(&format!("create git-builder --source=dev --url={} --vignettes", repository.url()));
+    assert_eq!(created.code, 1, "{}", created.out);
+    assert!(created.out.contains("== R CMD build\n"), "{}", created.out);
+    assert!(!created.out.contains("R CMD INSTALL"), "{}", created.out);
 }

@@ -222,6 +222,14 @@ fn man_page_of_rspm() {
                 ],
             ),
             (
+                "Plan and publish selected packages of CRAN with their dependencies as of a day:",
+                &[
+                    "rspm create source --name=subset --type=curated-cran",
+                    "rspm update --source=subset --file-in=packages.txt --snapshot=2026-11-20",
+                    "rspm update --source=subset --file-in=packages.txt --snapshot=2026-11-20 --commit",
+                ],
+            ),
+            (
                 "Explain which package or binary a client gets:",
                 &["rspm explain prod ggplot2 --distribution=noble"],
             ),

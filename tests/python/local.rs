@@ -30,10 +30,10 @@ fn json(server: &Server, path: &str) -> serde_json::Value {
     answer.json()
 }
 
-/// Returns the names of the files of a page, with their yanks; empty if there is no page.
+/// Returns the names of the files of a page, with their yanks; empty if there is no page, also of a guarded name.
 pub(super) fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
     let path = format!("/py/{snapshot}/simple/{project}/");
-    if server.get(&path).status == 404 {
+    if matches!(server.get(&path).status, 403 | 404) {
         return Vec::new();
     }
     let page = json(server, &path);
@@ -205,11 +205,17 @@ fn every_transaction_keeps_its_pages() {
         let sha256 = hex::encode(sha2::Sha256::digest(Package::new("one", "1.0").wheel()));
         let file = server.get(&format!("/py/latest/packages/{sha256}/{old}"));
         assert_eq!(file.status, 200, "lock files remain valid after a removal");
-        let text = server.get("/py/latest/simple/one/").text();
+        let answer = server.get("/py/latest/simple/one/");
+        assert_eq!(answer.status, 403, "uv and others continue with the next index after 404");
         assert!(
-            text.starts_with("all files of the project 'one' were removed from the source 'team'"),
-            "{text}"
+            answer.text().starts_with("the name 'one' is guarded here by name guard 1"),
+            "{}",
+            answer.text()
         );
+        server.rspm_stdout("delete name-guard --id=1");
+        let answer = server.get("/py/latest/simple/one/");
+        let text = "all files of the project 'one' were removed from the source 'team'";
+        assert_eq!((answer.status, answer.text().starts_with(text)), (404, true), "{}", answer.text());
         assert_eq!(json(&server, "/py/latest/simple/")["projects"], serde_json::json!([]));
     }
 }
@@ -287,7 +293,7 @@ fn the_first_source_of_a_name_owns_pages_files_and_metadata() {
     let list = server.json("list packages --repo=py");
     assert_eq!((list["total"].as_i64(), &list["packages"][0]["version"]), (Some(1), &"1.0".into()));
     server.rspm_stdout("remove package --source=team --name=same-name@all");
-    assert_eq!(status("latest", "simple/same-name/"), 404, "the name stays private");
+    assert_eq!(status("latest", "simple/same-name/"), 403, "the name stays private");
     server.rspm_stdout("reorder --repo=py --sources=second,team");
     assert_eq!(files(&server, "latest", "same-name"), [(public.wheel_name(), false.into())]);
 }

@@ -62,6 +62,11 @@ fn a_project_that_the_list_lacks_belongs_to_the_first_source_that_has_it() {
     add(&server, "team", &Package::new("two", "9.0"));
     add(&server, "team", &Package::new("three", "9.0"));
     server.sync_of("pypi").expect("an index");
+    // The index did not list these names before the uploads, which therefore guard them.
+    let answer = get(&server, "/py/latest/simple/two/").json();
+    assert_eq!(answer["files"][0]["filename"], "two-9.0-py3-none-any.whl");
+    server.rspm_stdout("delete name-guard --id=1");
+    server.rspm_stdout("delete name-guard --id=2");
     pypi.take_requests();
     let files = |repo: &str, project: &str| {
         let page = get(&server, &format!("/{repo}/latest/simple/{project}/")).json();

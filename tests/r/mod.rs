@@ -1,5 +1,6 @@
 //! R's formats, compared with real R on real packages.
 
+mod curated;
 mod rds_hostile;
 mod rds_matrix;
 mod rds_meta;

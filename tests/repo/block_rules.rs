@@ -104,7 +104,7 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
     let explained = server.rspm_stdout("explain prod one --version=2.0");
     assert!(explained.contains("403: one 2.0 is blocked") && explained.contains(reason), "{explained}");
     let explained = server.rspm_stdout("explain prod one");
-    assert!(explained.contains("one 1.1") && explained.contains("takes its place"), "{explained}");
+    assert!(explained.contains("one 1.1") && explained.contains("blocked one replaces it"), "{explained}");
     let page = server.get("/prod/latest/web/packages/one/?version=2.0").text();
     assert!(page.contains("This version is blocked in this repository by rule 1"), "{page}");
     let versions = server.get("/prod/latest/web/packages/one/versions").text();
@@ -222,7 +222,11 @@ fn a_substitute_is_listed_with_the_record_of_its_source_package_and_not_of_a_bin
     let [_, tally, _] = server.team_with_examples();
     let record = |server: &Server| {
         let text = server.get(&format!("{BASE}/PACKAGES")).text();
-        text.split("\n\n").find(|record| record.contains("Package: tally\n")).expect("listed").trim().to_owned()
+        text.split("\n\n")
+            .find(|record| record.contains("Package: tally\n"))
+            .expect("listed")
+            .trim()
+            .to_owned()
     };
     let before = record(&server);
     server.rspm_stdout(&format!(

@@ -61,7 +61,7 @@ fn files_of_a_package_are_listed_and_shown_as_text() {
     );
     let large = page(&server, &format!("{ALPHA}files/inst/large.txt"));
     assert!(large.contains("Only the beginning is shown") && large.len() < 300_000, "{}", large.len());
-    assert!(page(&server, &format!("{ALPHA}files/inst/data.rds")).contains("not a text"));
+    assert!(page(&server, &format!("{ALPHA}files/inst/data.rds")).contains("This file is not text."));
     for path in ["files/R/missing.R", "files/R", "files/R/", "files/..%2fx"] {
         let status = server.get(&format!("{ALPHA}{path}")).status;
         assert!([400, 404].contains(&status), "{path}: {status}");

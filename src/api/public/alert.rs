@@ -10,7 +10,7 @@ pub struct Alert {
     /// belongs to another database), `storage-sweep` (a sweep needs confirmation), `storage-lost` (objects are
     /// missing), `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old),
     /// `clock` (transactions cannot be published), `system-requirements` (rules have patterns that this version does
-    /// not support).
+    /// not support), `name-guard` (a mirror lists a guarded name; for administrators only).
     #[serde(rename = "type")]
     pub kind: String,
     /// The subject, such as a job: `sync:cran`.

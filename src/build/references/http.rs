@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use http::{StatusCode, header};
@@ -249,7 +249,7 @@ fn no_answer() -> BuildFailure {
 fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let pause = value.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let pause = value.and_then(|text| requested_pause(text.trim(), SystemTime::now()));
     match status {
         StatusCode::OK => Ok(None),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => match pause {
@@ -268,6 +268,15 @@ fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
         }
         _ => Ok(Some(ListResponse::Other)),
     }
+}
+
+/// Returns the pause that a value of `Retry-After` names: a number of seconds, or a date.
+fn requested_pause(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 /// Reads a response of this type; `None` if it has another type, is too long or incomplete.
@@ -308,7 +317,13 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_secs(expected)), "{status} {value}");
         }
         assert!(matches!(answer(200, "1"), Ok(None)));
-        assert!(matches!(answer(429, "Wed, 21 Oct 2026 07:28:00 GMT"), Ok(Some(ListResponse::Refusal))));
+        let pause = answer(429, "Wed, 21 Oct 9999 07:28:00 GMT").err().and_then(|failure| failure.pause());
+        assert_eq!(pause, Some(MAX_PAUSE));
+        let date = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").unwrap();
+        let earlier = date - Duration::from_secs(90);
+        assert_eq!(requested_pause("Wed, 21 Oct 2026 07:28:00 GMT", earlier), Some(Duration::from_secs(90)));
+        assert_eq!(requested_pause("Wed, 21 Oct 2026 07:26:00 GMT", earlier), Some(Duration::ZERO));
+        assert!(matches!(answer(429, "tomorrow"), Ok(Some(ListResponse::Refusal))));
         assert!(matches!(answer(401, "1"), Ok(Some(ListResponse::Refusal))));
         assert!(matches!(answer(404, "1"), Ok(Some(ListResponse::Other))));
     }

@@ -13,7 +13,7 @@ mod workspace;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -60,8 +60,24 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Closes the descriptors that the program inherits besides the standard ones. Without systemd, those that the server got
+/// from the program that started it would otherwise be open in the commands of a job.
+fn close_inherited() -> std::io::Result<()> {
+    let mut inherited = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        inherited.extend(number.filter(|number| *number > 2));
+    }
+    for number in inherited {
+        // That of the list itself is closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
 /// Receives a request and runs its job.
 fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
+    close_inherited()?;
     let connection = fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     if socket_type(&connection).ok() != Some(SocketType::SEQPACKET) {
         return Err(std::io::Error::other("standard input is not a connection to the package server"));

@@ -32,7 +32,13 @@ impl Write for ResultFile {
             let reason = format!("the result is larger than {} bytes", self.limit);
             return Err(Error::new(ErrorKind::FileTooLarge, reason));
         }
-        let count = self.file.write(bytes)?;
+        let count = self.file.write(bytes).map_err(|error| match error.kind() {
+            // Not a limit that the build reached: another attempt may succeed.
+            ErrorKind::StorageFull => {
+                Error::other(format!("the server has no space for the result: {error}"))
+            }
+            _ => error,
+        })?;
         self.digest.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
@@ -40,5 +46,19 @@ impl Write for ResultFile {
 
     fn flush(&mut self) -> Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_of_the_server_is_not_a_limit_of_the_build() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = ResultFile::new(full, 10).write(b"x").unwrap_err();
+        assert!(error.kind() == ErrorKind::Other && error.to_string().contains("no space"), "{error}");
+        let limited = ResultFile::new(tempfile::tempfile().unwrap(), 1).write(b"xx").unwrap_err();
+        assert_eq!(limited.kind(), ErrorKind::FileTooLarge);
     }
 }

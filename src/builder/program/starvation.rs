@@ -11,7 +11,12 @@ const MAX_PROCESSES: usize = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Times {
     running: Duration,
+    /// Without the current waiting: the kernel adds it when it ends.
     waiting: Duration,
+    /// The number of times that the process got a processor.
+    slices: u64,
+    /// Whether the process runs or waits for a processor.
+    is_runnable: bool,
 }
 
 /// The measurement, in samples.
@@ -24,24 +29,31 @@ pub(super) struct Starvation {
 impl Starvation {
     /// Begins the measurement.
     pub(super) fn begin() -> Starvation {
-        Starvation { times: HashMap::new(), last: Instant::now(), total: Duration::ZERO }
+        let own = std::process::id();
+        let times = times(own).map(|times| (own, times)).into_iter().collect();
+        Starvation { times, last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample if the processes got hardly a processor in it.
+    /// Adds the time since the last sample if the processes got almost no processor time in it. This process is one of
+    /// them: it has the same scheduling policy, so that samples are late when the job has to wait.
     pub(super) fn sample(&mut self) {
-        let times = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?))).collect();
+        let processes = descendants().into_iter().chain([std::process::id()]);
+        let times = processes.filter_map(|pid| Some((pid, times(pid)?))).collect();
         let now = Instant::now();
         self.add(times, now - self.last);
         self.last = now;
     }
 
-    /// The processes got hardly a processor if one of them waited for most of the time, and all together ran for less
-    /// than half of it: a job that has more processes than there are processors is not starved.
+    /// The processes got almost no processor time if one of them waited for most of the time, and all together ran for
+    /// less than half of it: a job that has more processes than there are processors is not starved.
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
         let (mut longest_wait, mut running) = (Duration::ZERO, Duration::ZERO);
         for (pid, now) in &times {
             // The number of an ended process may be that of a new one.
             let before = self.times.get(pid).copied().filter(|before| before.running <= now.running);
+            if before == Some(*now) && now.is_runnable {
+                longest_wait = elapsed;
+            }
             let before = before.unwrap_or_default();
             longest_wait = longest_wait.max(now.waiting.saturating_sub(before.waiting));
             running += now.running.saturating_sub(before.running);
@@ -52,7 +64,7 @@ impl Starvation {
         self.times = times;
     }
 
-    /// Whether the processes got hardly a processor for most of this time.
+    /// Whether the processes got almost no processor time for most of this time.
     pub(super) fn is_most_of(&self, duration: Duration) -> bool {
         self.total > duration / 2
     }
@@ -79,14 +91,20 @@ fn children(process: &str) -> Vec<u32> {
 
 /// Reads the times of a process; `None` if it has ended, or the kernel does not measure them.
 fn times(pid: u32) -> Option<Times> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?)
+    let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    parse(&times, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Parses the times in nanoseconds, followed by a number of time slices.
-fn parse(text: &str) -> Option<Times> {
-    let mut numbers =
-        text.split_ascii_whitespace().map(|number| number.parse().ok().map(Duration::from_nanos));
-    Some(Times { running: numbers.next()??, waiting: numbers.next()?? })
+/// Parses `schedstat`, which has the times in nanoseconds and the number of time slices, and `stat`, in which the state
+/// follows the name of the program in parentheses (proc(5)).
+fn parse(times: &str, status: &str) -> Option<Times> {
+    let mut numbers = times.split_ascii_whitespace().map(|number| number.parse().ok());
+    Some(Times {
+        running: Duration::from_nanos(numbers.next()??),
+        waiting: Duration::from_nanos(numbers.next()??),
+        slices: numbers.next()??,
+        is_runnable: status.rsplit_once(") ")?.1.starts_with('R'),
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +120,8 @@ mod tests {
             let times = sample
                 .iter()
                 .map(|(pid, running, waiting)| {
-                    (*pid, Times { running: seconds(*running), waiting: seconds(*waiting) })
+                    let (running, waiting) = (seconds(*running), seconds(*waiting));
+                    (*pid, Times { running, waiting, ..Times::default() })
                 })
                 .collect();
             starvation.add(times, seconds(10));
@@ -121,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_waits_without_end_is_starved_although_the_kernel_has_not_added_its_waiting() {
+        for (is_runnable, expected) in [(true, 20), (false, 0)] {
+            let mut starvation = Starvation::begin();
+            let times = Times { running: Duration::from_secs(1), slices: 1, is_runnable, ..Times::default() };
+            starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
+            assert_eq!(starvation.total, Duration::ZERO);
+            for _ in 0..2 {
+                starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
+            }
+            assert_eq!(starvation.total.as_secs(), expected);
+        }
+    }
+
+    #[test]
     fn most_of_the_time_is_more_than_half() {
         let starvation = Starvation { total: Duration::from_secs(6), ..Starvation::begin() };
         assert!(starvation.is_most_of(Duration::from_secs(11)));
@@ -129,8 +162,12 @@ mod tests {
 
     #[test]
     fn the_kernel_measures_times() {
-        assert_eq!(parse("1000000000 2000000000 7\n").map(|times| times.waiting.as_secs()), Some(2));
-        assert_eq!(parse("x"), None);
+        let parsed = parse("1000000000 2000000000 7\n", "5 (a) b) R 1 5 5").expect("times");
+        assert_eq!((parsed.running.as_secs(), parsed.waiting.as_secs(), parsed.slices), (1, 2, 7));
+        assert!(parsed.is_runnable);
+        assert_eq!(parse("1 2 3", "5 (R) S 1").map(|times| times.is_runnable), Some(false));
+        assert_eq!(parse("x", "5 (a) R 1"), None);
+        assert_eq!(parse("1 2 3", "x"), None);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let is_found = descendants().contains(&child.id()) && times(child.id()).is_some();
         child.kill().unwrap();

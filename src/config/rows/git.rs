@@ -10,7 +10,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("PollInterval", Duration, "5m",
       "Interval between polls of each remote repository; at least one second."),
     p("BuildRetries", COUNT, "3",
-      "Maximum number of attempts for a build with a temporary failure: the remote repository cannot be reached, memory is exhausted, or the server stops. A build that fails because of its commit is not repeated."),
+      "Maximum number of attempts for a build with a temporary failure: the remote repository cannot be reached, memory is exhausted, the time limit is reached while other processes use the processors, or the server stops. A build that fails because of its commit is not repeated."),
     p("BuilderDir", Path, "",
       "Formerly the directory of the build workspaces, which are now in the memory of the sandbox.").obsolete(),
     p("AllowUnsandboxedGitBuilds", Boolean, "false",
@@ -34,5 +34,5 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("InstallDependencies", Boolean, "true",
       "Whether builds of R packages install the packages that they need from a repository of the server."),
     p("RRepository", Text, "",
-      "Repository from which these packages are installed; if unset, the one that subscribes to the source of the build."),
+      "Repository from which these packages are installed; if unset, the only one that subscribes to the source of the build."),
 ];

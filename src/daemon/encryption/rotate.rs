@@ -100,7 +100,7 @@ async fn rotate(
         })?;
         report += &format!("It is in {}.\n", path.display());
     } else if let Some(current) = current.filter(|_| !is_in_file) {
-        report += &format!("Put it in the place of {} before you start the server.\n", current.source);
+        report += &format!("Replace {} with it before you start the server.\n", current.source);
     }
     let action = if key_lost { "deleted" } else { "re-encrypted" };
     report += &format!("Values in the database that were {action}: {count}\n");

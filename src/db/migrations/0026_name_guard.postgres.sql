@@ -24,5 +24,6 @@ SELECT ROW_NUMBER() OVER (ORDER BY language, name), language, name, source_id, 1
     JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq JOIN package p ON p.id = l.package_id
     WHERE s.kind IN ('local', 'git', 'local-python', 'git-python') GROUP BY p.id, p.language, p.name
 ) AS own;
-INSERT INTO sequence (name, next) SELECT 'name_guard', COALESCE(MAX(id), 0) + 1 FROM name_guard;
-INSERT INTO sequence (name, next) VALUES ('name_guard_change', 1);
+INSERT INTO sequence (name, next) SELECT 'name_guard', COALESCE(MAX(id), 0) + 1 FROM name_guard WHERE true
+    ON CONFLICT (name) DO NOTHING;
+INSERT INTO sequence (name, next) VALUES ('name_guard_change', 1) ON CONFLICT (name) DO NOTHING;

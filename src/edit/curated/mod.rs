@@ -21,7 +21,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::closure::Kinds;
 use crate::r::curated::plan::{Change, PlanRow, rows};
-use crate::r::curated::selection::{Outcome, Request, Selection, select};
+use crate::r::curated::selection::{Request, Selection, SelectionStep, select};
 use crate::r::curated::{Definition, include_text, parse_include};
 use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState};
 use crate::serve::{RepoError, Repositories, find, vulnerabilities};
@@ -38,7 +38,7 @@ pub struct UpdateRequest {
     pub input: Input,
     /// The state of CRAN from which to select; the newest one if `None`.
     pub snapshot: Option<Snapshot>,
-    /// The kinds of dependencies to include; those of the present definition if `None`.
+    /// The kinds of dependencies to include; those of the current definition if `None`.
     pub include: Option<Kinds>,
     /// Whether packages that the named ones suggest are included, too.
     pub suggests: bool,
@@ -204,11 +204,12 @@ async fn apply(
 }
 
 /// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the state
-/// of CRAN from which it selects stays. Returns the removed packages.
+/// of CRAN from which it selects stays. Returns the
+/// removed version, and names and versions of the removed dependencies; nothing if other packages need the package.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a scope other than all versions, and if other packages of the definition need the package;
-/// [`RepoError::NotFound`] if the definition does not name it.
+/// [`RepoError::Invalid`] for a scope other than all versions; [`RepoError::NotFound`] if the definition does not name
+/// the package.
 pub async fn remove(
     repositories: &Repositories,
     state: &State,
@@ -241,7 +242,7 @@ pub async fn remove(
         snapshot: None,
         include: None,
         suggests: false,
-        // What the source has without a dependency stays possible.
+        // Packages whose dependencies were missing before can be kept.
         allow_missing: true,
         commit: true,
         comment: comment.to_owned(),
@@ -256,7 +257,16 @@ pub async fn remove(
         return Err(RepoError::Invalid(problem.clone()));
     }
     let removed = update.rows.iter().filter(|row| row.plan.change == Change::Removed);
-    Ok(removed.map(|row| row.plan.version.clone()).collect())
+    let text = |row: &UpdateRow| {
+        if row.plan.name == package {
+            row.plan.version.clone()
+        } else {
+            format!("{} {}", row.plan.name, row.plan.version)
+        }
+    };
+    // The package itself before its dependencies, which have their names.
+    let (own, others): (Vec<&UpdateRow>, Vec<&UpdateRow>) = removed.partition(|row| row.plan.name == package);
+    Ok(own.into_iter().chain(others).map(text).collect())
 }
 
 fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
@@ -284,7 +294,7 @@ fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds
     }
 }
 
-/// What is selected, apart from the state of CRAN.
+/// The input of a selection, without the state of CRAN.
 struct Question {
     definition: Definition,
     include: Kinds,
@@ -314,8 +324,8 @@ async fn selection(
         let outcome;
         (outcome, question, index) = definition::blocking(work).await?;
         match outcome {
-            Outcome::Complete(selection) => return Ok((selection, index)),
-            Outcome::NeedsReleases(names) => {
+            SelectionStep::Complete(selection) => return Ok((selection, index)),
+            SelectionStep::NeedsReleases(names) => {
                 base::read_releases(state, base.base, names, &mut index).await?;
             }
         }
@@ -412,10 +422,11 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     if source.kind == SourceKind::CuratedCran {
         return Ok(source.clone());
     }
+    let curated = SourceKind::CuratedCran;
     Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {} and {} have a definition",
+        "the source '{name}' is of type {}, and only sources of type {curated} and {} have a definition; create one with: \
+         rspm create source --name=NAME --type={curated}",
         source.kind,
-        SourceKind::CuratedCran,
         SourceKind::CuratedPypi
     )))
 }

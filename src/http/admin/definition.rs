@@ -9,6 +9,7 @@ use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
 use crate::edit::{Actor, curated as r_curated};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::model::language::Language;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -36,7 +37,7 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
         (false, false) => Input::Replace(files),
     };
     let kind = find::source(&app.state.catalog.get(), name)?.kind;
-    if matches!(kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
+    if kind.language() == Language::R {
         let comment = body.comment.clone();
         let flags = RFlags {
             include: include(body.include.as_deref())?,
@@ -90,7 +91,7 @@ async fn update_r(
     let update = if kind == SourceKind::CranSnapshot {
         let Some(snapshot) = snapshot.filter(|_| input == Input::Keep) else {
             return Err(Failure::bad_request(format!(
-                "the source '{name}' is a snapshot of CRAN: it has a state, no definition; name the state with --snapshot"
+                "the source '{name}' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot"
             )));
         };
         let state = (name, snapshot, flags.include);

@@ -70,7 +70,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
         "vulns" => app.sync.start_advisories("rspm sync"),
         "pypi" if body.accept_serial => app.sync.start_confirmed("rspm sync"),
         _ if body.accept_serial => {
-            let text = "--accept-serial is about the list of PyPI; it requires --type=pypi";
+            let text = "--accept-serial applies to the list of PyPI; it requires --type=pypi";
             return Err(Failure::bad_request(text.to_owned()));
         }
         kind => {

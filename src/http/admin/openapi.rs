@@ -2,6 +2,7 @@
 
 mod builders;
 mod metadata;
+mod name_guards;
 mod promotions;
 mod sources;
 mod stored_objects;
@@ -219,29 +220,6 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Get,
-        "/name-guards",
-        "List name guards, also those that uploads created",
-        None,
-        Some("[NameGuard]"),
-    ),
-    (
-        HttpMethod::Post,
-        "/name-guards",
-        "Create a name guard, or show what it would hide",
-        Some("CreateNameGuard"),
-        Some("CreatedNameGuard"),
-    ),
-    (HttpMethod::Patch, "/name-guards/{id}", "Change a name guard", Some("EditNameGuard"), Some("NameGuard")),
-    (HttpMethod::Delete, "/name-guards/{id}", "Delete a name guard", None, Some("NameGuard")),
-    (
-        HttpMethod::Get,
-        "/audit/names",
-        "List guarded names, overlaps with mirrors, similar names and suspicious versions",
-        None,
-        Some("[AuditedName]"),
-    ),
-    (
-        HttpMethod::Get,
         "/tokens",
         "List access tokens; the parameters expired and revoked select by true or false",
         None,
@@ -288,6 +266,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
         .chain(promotions::TABLE)
         .chain(builders::TABLE)
         .chain(metadata::TABLE)
+        .chain(name_guards::TABLE)
         .chain(stored_objects::TABLE)
         .map(|(method, path, summary, body, response)| openapi::Row {
             method: method.clone(),

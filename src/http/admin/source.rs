@@ -131,7 +131,7 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let new = body.new_name.as_deref().map(name).transpose()?;
     let state = parse_snapshot(body.snapshot.as_deref())?;
     if new.is_none() && state.is_none() {
-        return Err(Failure::bad_request("there is neither a new name nor a snapshot"));
+        return Err(Failure::bad_request("nothing to change: give a new name or a snapshot"));
     }
     if let Some(state) = state {
         snapshot::set(&app.repositories, &app.state, (old, state, None), (true, "", &actor)).await?;

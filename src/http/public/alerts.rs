@@ -48,7 +48,7 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
         message: skew.to_string(),
         since: None,
     }));
-    // SECURITY: guarded names are a list for attackers.
+    // SECURITY: the list of guarded names would help attackers.
     if principal.is_administrator() {
         let since = Timestamp(now.0.saturating_sub(NAME_ALERT_DURATION));
         let overlaps =

@@ -75,7 +75,7 @@ pub(super) async fn of_package(
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
         let point = newest_point(app, repo).await?;
-        return Err(serve::name_guards::missing_at(&app.state, &point, Language::R, name, text).into());
+        return Err(serve::name_guards::missing(&app.state, &point, Language::R, name, text).into());
     }
     let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
     let installer = rules.system().installer();

@@ -29,7 +29,7 @@ pub struct ResolvedDocument {
     /// Seconds since the epoch.
     pub(super) modified: Option<i64>,
     representation: OnceLock<Representation>,
-    /// That of the compressed form, for pages of Python projects.
+    /// The representation of the compressed form, for pages of Python projects.
     compressed_representation: OnceLock<Representation>,
     /// Whether resolving the address again gives the same document until the next publish.
     is_settled: bool,
@@ -58,7 +58,7 @@ impl ResolvedDocument {
         ResolvedDocument { is_settled: false, ..self }
     }
 
-    /// Returns false for what may change without a publish, such as package details.
+    /// Returns false for a document that may change without a publish, such as package details.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
         self.is_settled && !self.document.document().has_details()
     }

@@ -63,8 +63,8 @@ pub enum Route {
         /// The page.
         path: WebPath,
     },
-    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
-    /// `packages/`.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. An address of `packages/` may lack the
+    /// snapshot.
     Repository {
         /// As in the URL; may not exist.
         repo: String,

@@ -1,4 +1,4 @@
-//! Which addresses belong to pages for people, for errors of requests without a route. No I/O.
+//! Recognizes the addresses of web pages, so that an error at one of them is a page. No I/O.
 
 use super::repo_path::{PACKAGES, SIMPLE};
 use super::web::WEB;
@@ -6,8 +6,8 @@ use super::web::WEB;
 /// First segments that are names of no repository, and whose addresses are not pages.
 const OTHERS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
 
-/// Whether a raw path is the address of a page, so that a person reads the error: a snapshot that does not exist, a
-/// query that is malformed or too long.
+/// Whether a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query that is
+/// malformed or too long, are then shown as pages.
 #[must_use]
 pub fn is_page_path(path: &str) -> bool {
     let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();

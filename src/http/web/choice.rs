@@ -1,4 +1,4 @@
-//! The system and the version of Bioconductor that a page is about: chosen by the address, or that of the browser.
+//! The system and the version of Bioconductor of a page: chosen by the address, or that of the browser.
 
 use http::HeaderMap;
 

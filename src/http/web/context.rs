@@ -31,7 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) repo: &'a Repository,
     pub(super) point: &'a Point,
-    /// The part of a Bioconductor repository that the page is about.
+    /// The part of a Bioconductor repository that the page shows.
     pub(super) part: Option<Part>,
     pub(super) snapshot: Snapshot,
     pub(super) location: Location,

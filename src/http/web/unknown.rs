@@ -20,7 +20,7 @@ const MIN_SIMILARITY: f64 = 0.88;
 /// Comparisons that run at a time: one compares the name with all names of a snapshot.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
-/// Returns the 404 for a package of which the snapshot has no version. `message` says so.
+/// Returns the 404 for a package of which the snapshot has no version. `message` states this.
 pub(super) async fn package(context: &Context<'_>, package: &str, message: String) -> Failure {
     if context.query.get("version").is_some_and(|version| !version.is_empty()) {
         // The package may have other versions, which its page lists.

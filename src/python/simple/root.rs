@@ -1,4 +1,4 @@
-//! The root of an index: the names of all projects, read and written one by one. that of PyPI has 900,000 of them.
+//! The root of an index: the names of all projects, read and written one by one; the root of PyPI has 900,000 of them.
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};

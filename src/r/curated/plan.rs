@@ -1,4 +1,4 @@
-//! The plan of an update of a curated source: the changes between its present releases and a selection.
+//! The plan of an update of a curated source: the changes between its current releases and a selection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,9 +35,9 @@ pub enum Change {
 pub struct PlanRow {
     /// The package.
     pub name: String,
-    /// The selected version; the present one of a package that is removed.
+    /// The selected version; the current one of a package that is removed.
     pub version: String,
-    /// The present version, if the selected one differs.
+    /// The current version, if the selected one differs.
     pub previous: Option<String>,
     /// The change.
     pub change: Change,

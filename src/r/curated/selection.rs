@@ -12,6 +12,8 @@ use crate::r::version;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
+/// The least similarity of a name that an error suggests.
+const MIN_SIMILARITY: f64 = 0.85;
 /// Maximum number of names in a notice.
 const MAX_NAMES: usize = 20;
 /// Maximum number of times that the closure is computed again with other versions.
@@ -33,7 +35,7 @@ pub struct KnownRelease {
 /// The releases of packages by name.
 pub type KnownReleases = BTreeMap<String, Vec<KnownRelease>>;
 
-/// What is to be selected, and from what.
+/// The input of [`select`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The requested packages.
@@ -42,7 +44,7 @@ pub struct Request<'a> {
     pub include: Kinds,
     /// The listed releases.
     pub listed: &'a DependencyIndex,
-    /// All releases of the packages of earlier [`Outcome::NeedsReleases`].
+    /// All releases of the packages of earlier [`SelectionStep::NeedsReleases`].
     pub known: &'a KnownReleases,
     /// The name of the state in messages.
     pub snapshot: &'a str,
@@ -52,7 +54,7 @@ pub struct Request<'a> {
 
 /// The result of [`select`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SelectionStep {
     /// The selection.
     Complete(Selection),
     /// The archived releases of these packages must be known, too.
@@ -87,7 +89,7 @@ type Requirements = BTreeMap<(Operator, String), String>;
 /// Selects the releases. A package without constraints has its listed version; otherwise it has the highest version that
 /// its line and its dependents allow.
 #[must_use]
-pub fn select(request: &Request<'_>) -> Outcome {
+pub fn select(request: &Request<'_>) -> SelectionStep {
     let mut selector = Selector {
         request,
         index: Cow::Borrowed(request.listed),
@@ -102,7 +104,7 @@ pub fn select(request: &Request<'_>) -> Outcome {
     let recursive = request.include.intersection(Kinds::STRONG);
     let unmet = selector.meet_requirements(&roots, recursive);
     if !selector.needed.is_empty() {
-        return Outcome::NeedsReleases(selector.needed.into_iter().collect());
+        return SelectionStep::NeedsReleases(selector.needed.into_iter().collect());
     }
     selector.selection.problems.extend(unmet);
     let Selector { index, others, mut selection, .. } = selector;
@@ -116,7 +118,7 @@ pub fn select(request: &Request<'_>) -> Outcome {
         };
         selection.packages.insert(member.name.to_owned(), release);
     }
-    Outcome::Complete(selection)
+    SelectionStep::Complete(selection)
 }
 
 struct Selector<'a> {
@@ -162,6 +164,8 @@ impl<'a> Selector<'a> {
         let mut requirements: BTreeMap<String, Requirements> = BTreeMap::new();
         let mut problems: BTreeMap<String, String> = BTreeMap::new();
         for _ in 0..MAX_ROUNDS {
+            // A problem of the versions of an earlier round may have ended with them.
+            problems.clear();
             let closure = self.index.closure(roots, recursive);
             let mut affected: BTreeSet<String> = BTreeSet::new();
             for unmet in closure.unmet.iter().filter(|unmet| is_strong(unmet)) {
@@ -186,7 +190,6 @@ impl<'a> Selector<'a> {
                 };
                 match highest(known, allows) {
                     Some((release, record)) => {
-                        problems.remove(&name);
                         is_changed |= self.replace(&name, release, record);
                     }
                     None => {
@@ -203,7 +206,7 @@ impl<'a> Selector<'a> {
         )]
     }
 
-    /// Selects a release instead of the present one; returns whether that is another one.
+    /// Selects a release instead of the current one; returns whether they differ.
     fn replace(&mut self, name: &str, release: &KnownRelease, record: &Description) -> bool {
         let other = (!release.is_listed).then_some(release.release);
         if self.others.get(name).copied() == other && self.index.version(name) == Some(&*release.version) {
@@ -222,7 +225,10 @@ impl<'a> Selector<'a> {
         let RootPackage { origin, .. } = root;
         let text = root.constraint_text();
         let problem = match (known.is_empty(), root.constraints.is_empty()) {
-            (true, _) => format!("there is no package '{name}'"),
+            (true, _) => match self.nearest(name) {
+                Some(nearest) => format!("there is no package '{name}' (did you mean '{nearest}'?)"),
+                None => format!("there is no package '{name}'"),
+            },
             (false, true) => format!("'{name}' is not listed, only archived: {}", versions(known, |_| true)),
             (false, false) => {
                 let without_record = known.iter().filter(|release| root.allows(&release.version));
@@ -241,6 +247,16 @@ impl<'a> Selector<'a> {
             }
         };
         format!("{origin}: {problem} at {snapshot}; change the line, or choose another --snapshot")
+    }
+
+    /// Returns the listed name most similar to one that is unknown, if one is similar enough.
+    fn nearest(&self, name: &str) -> Option<&'a str> {
+        let name = name.to_ascii_lowercase();
+        let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
+        let names = self.request.listed.names().map(|other| (similarity(other), other));
+        // Of equal ones, the first name: the order of the index must not change the message.
+        let similar = names.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
+        similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
     }
 
     fn no_version(
@@ -361,7 +377,11 @@ mod tests {
         Package: broken\nVersion: 1.0\nImports: absent\nListed: yes\n\n\
         Package: gone\nVersion: 1.0\n\n\
         Package: ring1\nVersion: 1.0\nImports: ring2\nListed: yes\n\n\
-        Package: ring2\nVersion: 1.0\nImports: ring1\nListed: yes";
+        Package: ring2\nVersion: 1.0\nImports: ring1\nListed: yes\n\n\
+        Package: low1\nVersion: 1.0\nImports: lib1 (< 1.5)\nListed: yes\n\n\
+        Package: keeper\nVersion: 1.0\nImports: mid1 (< 2.0)\nListed: yes\n\n\
+        Package: mid1\nVersion: 2.0\nListed: yes\n\n\
+        Package: mid1\nVersion: 1.0\nImports: app1 (< 2.0)";
 
     fn selected(definition: &str, include: &str, allow_missing: bool) -> Selection {
         let (listed, all) = releases(BASE);
@@ -377,8 +397,8 @@ mod tests {
                 allow_missing,
             };
             match select(&request) {
-                Outcome::Complete(selection) => return selection,
-                Outcome::NeedsReleases(names) => {
+                SelectionStep::Complete(selection) => return selection,
+                SelectionStep::NeedsReleases(names) => {
                     for name in names {
                         let releases = all.get(&name).cloned().unwrap_or_default();
                         assert!(known.insert(name, releases).is_none(), "a package is requested twice");
@@ -426,9 +446,19 @@ mod tests {
     }
 
     #[test]
+    fn a_conflict_with_a_version_that_is_replaced_later_is_no_problem() {
+        // lib1 does not fit to app1 2.0, until mid1 1.0 requires an earlier app1.
+        let selection = selected("app1\nkeeper\nlow1", STRONG, false);
+        assert_eq!(selection.problems, [""; 0]);
+        let expected = ["app1 1.0", "keeper 1.0", "lib1 1.4", "low1 1.0", "mid1 1.0", "old1 1.0"];
+        assert_eq!(versions_of(&selection), expected);
+    }
+
+    #[test]
     fn problems_name_the_line_the_reason_and_the_versions() {
         let problem = |definition: &str| selected(definition, STRONG, false).problems.join("\n");
         assert!(problem("nosuch").contains("f, line 1: there is no package 'nosuch' at 2024-01-31"));
+        assert!(problem("ap1").contains("there is no package 'ap1' (did you mean 'app1'?) at"));
         assert!(problem("gone").contains("only archived: 1.0"), "{}", problem("gone"));
         assert!(problem("lib1 >=3").contains("no version of 'lib1' is >=3; there are 1.6, 1.4, 0.9"));
         assert!(problem("lib1 ==0.9").contains("never in an index"));

@@ -308,7 +308,7 @@ impl TreeGuards<'_> {
     }
 }
 
-/// Adds the records of releases that take the place of blocked ones.
+/// Adds the records of releases that replace blocked ones.
 fn add_records(
     c: &mut dyn Conn,
     substitutes: &[(&PackageId, &Substitute)],

@@ -95,7 +95,8 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
-        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::Python, project.as_str()) {
+        let guarded = name_guards::guarded(&repositories.state, &point, Language::Python, project.as_str());
+        if let Some(guarded) = guarded {
             return no_file(format!("403: {guarded}"));
         }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
@@ -121,8 +122,8 @@ pub(super) async fn explain_project(
                 format!("the page /{repo}/{snapshot}/simple/{project}/, which lists no file")
             }
             Some(_) | None => {
-                match name_guards::guarded(&repositories.state, Language::Python, project.as_str()) {
-                    Some(guarded) => format!("403: {guarded}"),
+                match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
+                    Some(guard) => format!("403: {}", name_guards::described(&guard, project.as_str())),
                     None => {
                         format!("404: all files of {project} were removed from {source}, which owns the name")
                     }

@@ -16,7 +16,7 @@ pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
         subject: format!("{} {}", substitute.name, substitute.version),
         state: "listed in place of a blocked version".to_owned(),
         is_selected: true,
-        rule: "the highest allowed version below the blocked one takes its place".to_owned(),
+        rule: "the highest allowed version below the blocked one replaces it".to_owned(),
     }));
     decisions
 }

@@ -81,7 +81,7 @@ pub(super) async fn explain_release(
         owner,
     ));
     let Some(owner) = owner else {
-        if let Some(guarded) = name_guards::guarded(&repositories.state, Language::R, package) {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, &point, Language::R, package) {
             return Ok(Err(format!("403: {guarded}")));
         }
         return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
@@ -95,7 +95,7 @@ pub(super) async fn explain_release(
         let answer = match version {
             Some(version) => {
                 let text = format!("{source} owns the name {package} and has no version {version}");
-                match name_guards::missing_at(&repositories.state, &point, Language::R, package, text) {
+                match name_guards::missing(&repositories.state, &point, Language::R, package, text) {
                     error @ RepoError::Guarded(_) => format!("403: {error}"),
                     error => format!("404: {error}"),
                 }
@@ -240,9 +240,9 @@ pub(super) fn hiding_guard(
     name: &str,
     source: SourceId,
 ) -> Option<String> {
-    let guarded = name_guards::guarded(state, language, name)
+    let guard = name_guards::guard_of(state, language, name)
         .filter(|_| name_guards::hides(state, language, name, source))?;
-    Some(format!("hidden by {}: only another source may provide the name", guarded.reason))
+    Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
 fn is_listed(life: &CurrentLife) -> bool {

@@ -115,7 +115,7 @@ pub async fn project_within(
     let release = release.ok_or_else(|| {
         let text: String = requested.as_str().escape_debug().take(128).collect();
         let text = format!("the project '{project}' has no version '{text}'");
-        name_guards::missing_at(&repositories.state, point, Language::Python, project.as_str(), text)
+        name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text)
     })?;
     let catalog = repositories.state.catalog.get();
     let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();

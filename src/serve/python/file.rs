@@ -146,7 +146,13 @@ async fn find_page(
     }
     let Some((tree, has_files)) = found else {
         let text = format!("there is no project '{project}' in this snapshot");
-        return Err(name_guards::missing(&repositories.state, Language::Python, project.as_str(), text));
+        return Err(name_guards::missing(
+            &repositories.state,
+            point,
+            Language::Python,
+            project.as_str(),
+            text,
+        ));
     };
     if owner::is_index(&tree) {
         return index_page(repositories, point, tree, project, budget).await;
@@ -159,7 +165,10 @@ async fn find_page(
              repository; other sources do not provide it",
             source.unwrap_or_default()
         );
-        return Err(name_guards::missing(&repositories.state, Language::Python, project.as_str(), text));
+        return Err(match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
+            Some(guard) => RepoError::Guarded(Box::new(name_guards::described(&guard, project.as_str()))),
+            None => RepoError::NotFound(text),
+        });
     }
     let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
     let latest = LatestState { serial, ..LatestState::default() };
@@ -260,7 +269,7 @@ pub async fn locate(
     let catalog = repositories.state.catalog.get();
     let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
     let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
-    let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, file);
+    let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, point, file);
     let query = repositories.state.db.read(move |c| {
         let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
@@ -337,11 +346,15 @@ pub async fn locate(
 }
 
 /// The guarded projects whose files may have this name: the text up to one of its hyphens.
-fn guarded_projects(repositories: &Repositories, file: &FileName) -> Vec<(NormalName, GuardedName)> {
+fn guarded_projects(
+    repositories: &Repositories,
+    point: &Point,
+    file: &FileName,
+) -> Vec<(NormalName, GuardedName)> {
     let stem = file.stem();
     let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
     let guarded = projects.filter_map(|project| {
-        let guarded = name_guards::guarded(&repositories.state, Language::Python, project.as_str())?;
+        let guarded = name_guards::guarded(&repositories.state, point, Language::Python, project.as_str())?;
         Some((project, guarded))
     });
     guarded.collect()

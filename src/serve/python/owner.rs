@@ -2,7 +2,7 @@
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! take the place of a private one. An index owns the projects that it lists at the point, a curated source those that
+//! replace a private one. An index owns the projects that it lists at the point, a curated source those that
 //! its definition names. Files of two sources are never on one page.
 
 use std::collections::{HashMap, HashSet};

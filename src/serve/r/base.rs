@@ -221,13 +221,10 @@ pub async fn blocked(
             for (name, release) in &names {
                 for view in &views {
                     for decided in view.decided(c, name)? {
-                        if let Decision::Blocked(rule, reason) = &decided.decision
+                        if let Decision::Blocked(_, reason) = &decided.decision
                             && decided.release.release == *release
                         {
-                            found.push((
-                                *release,
-                                format!("blocked by rule {} in '{repo}': {reason}", rule.id),
-                            ));
+                            found.push((*release, format!("blocked in '{repo}' by {reason}")));
                         }
                     }
                 }

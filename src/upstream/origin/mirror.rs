@@ -1,4 +1,4 @@
-//! A CRAN-like mirror, or a bundle in its place: small files are fetched whole and conditionally, package files as a
+//! A CRAN-like mirror, or a bundle instead of one: small files are fetched whole and conditionally, package files as a
 //! resumable stream.
 
 use std::path::Path;

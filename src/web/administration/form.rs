@@ -21,7 +21,7 @@ pub struct Rejected {
     pub action: String,
     /// Its object; empty if there is none.
     pub object: String,
-    /// The field that the message is about.
+    /// The field to which the message refers.
     pub field: &'static str,
     /// Why.
     pub message: String,

@@ -87,7 +87,7 @@ pub struct Page {
     pub root: Root,
     /// The group of the page.
     pub section: Section,
-    /// The object that the page is about, if it is about one.
+    /// The object of the page, if it has one.
     pub object: Option<String>,
     /// The token of forms; `None` if the page has no forms.
     pub form_token: Option<String>,
@@ -119,7 +119,7 @@ impl Page {
             @if let Some(done) = self.done { p.notice role="status" { (done) } }
             @if let Some(rejected) = lost { p.notice role="alert" { (visible(&rejected.message)) } }
             @if self.form_token.is_none() {
-                p.muted { "Changes are possible on the server's machine, with rspm: Authentication.APITokenAuth is off." }
+                p.muted { "Changes are possible only on the server's machine, with rspm, because Authentication.APITokenAuth is off." }
             }
             (content)
         })

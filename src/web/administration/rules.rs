@@ -10,7 +10,7 @@ use crate::web::text::{number, time, visible};
 /// Maximum number of rules on the page: a server may have 200,000.
 const SHOWN: usize = 200;
 
-/// The objects that a rule can be about.
+/// The objects that a rule can refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// The names of all sources.
@@ -44,7 +44,7 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
             h2 { "Create a rule" }
             p.prose { "All criteria of a rule must match; an empty one matches everything." }
             (create(names).render(page))
-            p { "Whether a version is blocked: " code { "rspm test blocklist-rules --repo=REPO --package-name=NAME" } }
+            p { "To see whether a version is blocked: " code { "rspm test blocklist-rules --repo=REPO --package-name=NAME" } }
         },
     )
 }

@@ -36,7 +36,7 @@ pub fn list(page: &Page, storage: &Storage) -> String {
             } }
             @for class in storage.classes.iter().filter(|class| class.waiting.is_some()) { (waiting(page, class)) }
             h2 { "Sweep" }
-            p.prose { "Moves objects that nothing refers to into the trash, and deletes old ones from it." }
+            p.prose { "Moves objects to which no row refers to the trash, and deletes old ones from it." }
             (sweep.render(page))
             h2 { "Restore from the trash" }
             (restore.render(page))

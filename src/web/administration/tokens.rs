@@ -41,7 +41,7 @@ pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> St
 fn shown_once(created: &CreatedToken) -> Markup {
     html! {
         div.notice role="status" {
-            p { strong { "The new token is shown once." } " Record it now; it cannot be seen again." }
+            p { strong { "The new token is shown once." } " Store it now; it is not shown again." }
             figure.snippet {
                 figcaption { "Token " (created.guid) }
                 pre tabindex="0" { code { (created.token) } }

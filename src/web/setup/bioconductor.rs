@@ -11,7 +11,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     vec![
         Client::new("biocmanager", "R, BiocManager")
             .remark(
-                "In R, ~/.Rprofile or Rprofile.site. The option repos stays as it is: packages of CRAN come from there.",
+                "In R, ~/.Rprofile or Rprofile.site. The option repos is unchanged: packages of CRAN come from there.",
             )
             .snippet("R", options.clone())
             .snippet("R", format!("BiocManager::install(version = \"{version}\")"))

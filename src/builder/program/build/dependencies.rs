@@ -48,6 +48,8 @@ pub(super) fn install(
             continue;
         }
         let archive = job.workspace.tmp().join(format!("{name}_{version}.tar.gz"));
+        // The code of a package that was installed before may have written it.
+        let _ = fs::remove_file(&archive);
         let mut file = File::create_new(&archive).map_err(io_failure(format!("could not write {name}")))?;
         let copied = std::io::copy(&mut (&mut packages).take(*size), &mut file).map_err(read_error())?;
         if copied != *size {
@@ -69,7 +71,8 @@ pub(super) fn install(
             let reason = format!("{title} left processes behind, which were ended");
             return Err(Failure::new(Cause::Command, reason).into());
         }
-        fs::remove_file(&archive).map_err(io_failure(format!("could not delete {name}")))?;
+        // Its own code may have deleted it.
+        let _ = fs::remove_file(&archive);
     }
     Ok(failed)
 }
@@ -77,8 +80,9 @@ pub(super) fn install(
 /// A command of R that uses the libraries of the build.
 pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
     let mut command = r.command(job);
+    // Not R_LIBS_SITE, which would hide the packages of the distribution.
     if let Some(library) = &request.library {
-        command.env("R_LIBS_SITE", library);
+        command.env("R_LIBS_USER", format!("{}:{library}", job.workspace.library().display()));
     }
     command
 }

@@ -15,7 +15,13 @@ pub(super) const TABLE: &[Row] = &[
     ),
     (HttpMethod::Post, "/sources", "Create a source", Some("CreateSource"), Some("Source")),
     (HttpMethod::Get, "/sources/{name}", "Show a source", None, Some("Source")),
-    (HttpMethod::Patch, "/sources/{name}", "Rename a source", Some("EditSource"), Some("Source")),
+    (
+        HttpMethod::Patch,
+        "/sources/{name}",
+        "Rename a source, or set its state of CRAN",
+        Some("EditSource"),
+        Some("Source"),
+    ),
     (HttpMethod::Delete, "/sources/{name}", "Delete a source that no repository subscribes to", None, None),
     (
         HttpMethod::Get,

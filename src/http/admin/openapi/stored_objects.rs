@@ -16,7 +16,7 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Put,
         "/log/regions",
-        "Write the debug events of regions to the server log, or no longer, until the next start or reload",
+        "Start or stop writing the debug events of regions to the server log, until the next start or reload",
         Some("SetDebugRegions"),
         Some("[DebugRegion]"),
     ),

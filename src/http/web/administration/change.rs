@@ -21,13 +21,13 @@ pub(super) struct Change {
     /// Below `/__api__/admin/v1`, with its query.
     pub(super) path: String,
     pub(super) body: Value,
-    /// The field that a refusal is about.
+    /// The field to which a refusal refers.
     pub(super) field: &'static str,
     /// The page that follows.
     pub(super) then: Target,
     /// Names the text of that page; see [`done_text`].
     pub(super) done: &'static str,
-    /// What the page that answers the form shows of the response.
+    /// The part of the response that the page after the form shows.
     pub(super) shows: ResponsePart,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum ResponsePart {
     Nothing,
     /// A token.
     Token,
-    /// What a rule matches that was not created.
+    /// The packages that a rule matches, which was only compared, not created.
     Matches,
 }
 

@@ -1,0 +1,32 @@
+//! The operations on name guards.
+
+use utoipa::openapi::path::HttpMethod;
+
+use super::Row;
+
+/// The operations.
+pub(super) const TABLE: &[Row] = &[
+    (
+        HttpMethod::Get,
+        "/name-guards",
+        "List name guards, also those that uploads created",
+        None,
+        Some("[NameGuard]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/name-guards",
+        "Create a name guard, or show what it would hide",
+        Some("CreateNameGuard"),
+        Some("CreatedNameGuard"),
+    ),
+    (HttpMethod::Patch, "/name-guards/{id}", "Change a name guard", Some("EditNameGuard"), Some("NameGuard")),
+    (HttpMethod::Delete, "/name-guards/{id}", "Delete a name guard", None, Some("NameGuard")),
+    (
+        HttpMethod::Get,
+        "/audit/names",
+        "List guarded names, overlaps with mirrors, similar names and suspicious versions",
+        None,
+        Some("[AuditedName]"),
+    ),
+];

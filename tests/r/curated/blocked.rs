@@ -1,0 +1,59 @@
+//! Packages that block rules forbid.
+
+use super::{listed, start};
+
+#[test]
+fn a_blocked_package_is_marked_in_the_plan_and_refused_at_the_commit() {
+    let curated = start();
+    let server = &curated.server;
+    server
+        .rspm_stdout("create blocklist-rule --package-name=lib --version=2.0 --repo=prod --description=ask");
+    let reason = "blocked in 'prod' by rule 1 (ask; versions 2.0)";
+    let csv = server.dir().join("plan.csv");
+    let flags = format!("--snapshot=2025-10-14 --csv-out={}", csv.display());
+    let plan = curated.update("app\n", &flags);
+    assert_eq!((plan.code, plan.err.as_str()), (0, ""), "{}", plan.out);
+    assert!(plan.out.contains(&format!("\nlib 2.0 is {reason}\n4 added")), "{}", plan.out);
+    let text = std::fs::read_to_string(&csv).expect("a plan");
+    assert!(text.lines().any(|line| line.starts_with("lib,2.0,") && line.ends_with(reason)), "{text}");
+    let json = curated.update("app\n", &format!("{flags} -o json"));
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(json["packages"][2]["release"]["blocked"], reason, "{json}");
+
+    let commit = curated.update("app\n", "--snapshot=2025-10-14 --commit");
+    let expected = format!(
+        "Error: lib 2.0 is {reason}; nobody could download it: select another version, or create an exception\n\
+         Nothing was changed.\n"
+    );
+    assert_eq!((commit.code, commit.err), (1, expected));
+    assert_eq!(curated.listed("latest"), [""; 0]);
+    // Another version, or an exception.
+    curated.commit("app\nlib !=2.0\n", "2025-10-14");
+    assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 1.5", "util 1.0"]);
+    server.rspm_stdout("create blocklist-rule --package-name=lib --repo=prod --exception --priority=1");
+    curated.commit("app\n", "2025-10-14");
+    assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 2.0", "util 1.0"]);
+}
+
+#[test]
+fn a_rule_of_another_repository_does_not_matter_and_a_later_rule_applies() {
+    let curated = start();
+    let server = &curated.server;
+    server.rspm_stdout("create repo --name=strict");
+    server.rspm_stdout("create blocklist-rule --package-name=util --repo=strict");
+    curated.commit("app\n", "2025-10-14");
+    server.rspm_stdout("subscribe --repo=strict --source=subset");
+    assert_eq!(listed(server, "/strict/latest"), ["app 2.0", "hdr 1.0", "lib 2.0"]);
+    assert_eq!(server.get("/strict/latest/src/contrib/util_1.0.tar.gz").status, 403);
+    assert_eq!(server.get("/prod/latest/src/contrib/util_1.0.tar.gz").status, 200);
+    let refused = curated.update("app\nother\n", "--snapshot=2025-10-14 --commit");
+    assert!(
+        refused.code == 1 && refused.err.contains("util 1.0 is blocked in 'strict' by rule 1"),
+        "{refused:?}"
+    );
+    // Versions that CRAN has and the definition does not select never replace a blocked one.
+    server.rspm_stdout("create blocklist-rule --package-name=lib --version=2.0 --repo=prod");
+    let served = curated.listed("latest");
+    assert!(!served.contains(&"lib 2.0".to_owned()), "{served:?}");
+    assert_eq!(server.get("/prod/latest/src/contrib/lib_2.0.tar.gz").status, 403);
+}

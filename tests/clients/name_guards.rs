@@ -69,9 +69,13 @@ fn r_installs_nothing_if_the_own_source_lacks_the_package() {
     );
     assert!(output["user"].starts_with("none") && output["user"].contains("acme.web"), "{output:?}");
     assert_eq!(output["acme2"], "99.0 mirror", "another name");
-    let code = "say('file', tryCatch(
-        download.file(paste0(args[[1]], '/src/contrib/acme.db_99.0.tar.gz'), tempfile(), quiet = TRUE),
-        condition = conditionMessage))";
-    let output = r(code, &[&server.url("/prod/latest")]);
+    let code = format!(
+        "{INSTALL}
+        messages <- character()
+        file <- paste0(args[[1]], '/src/contrib/acme.db_99.0.tar.gz')
+        try(withCallingHandlers(download.file(file, tempfile(), quiet = TRUE), warning = note, error = note), silent = TRUE)
+        say('file', messages)"
+    );
+    let output = r(&code, &[&server.url("/prod/latest")]);
     assert!(output["file"].contains("403 Forbidden"), "{output:?}");
 }

@@ -37,8 +37,9 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
     Ok((name.to_owned(), version.map(str::to_owned)))
 }
 
-/// Returns the rows of the requested projects. Projects and versions that the point does not have are omitted. Projects
-/// of an index that are still unknown after [`MAX_REQUESTS`] requests to it are omitted, too.
+/// Returns the rows of the requested projects. Omitted are projects and versions that the point does not have, those whose
+/// files are all blocked or that a name guard hides, and projects of an index that are still unknown after
+/// [`MAX_REQUESTS`] requests to it.
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
@@ -59,7 +60,8 @@ pub(super) async fn rows(
         .await
         {
             Ok(detail) => detail,
-            Err(RepoError::NotFound(_)) => continue,
+            // One name does not prevent the rows of the others.
+            Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => continue,
             Err(error) => return Err(error.into()),
         };
         let project = detail.project.as_str();

@@ -207,9 +207,10 @@ fn a_refused_sign_in_is_recorded_and_a_name_that_a_user_chose_is_no_formula() {
         .start();
     let name = "=HYPERLINK(\"http://192.0.2.1\")";
     let claims = json!({"aud": "packages", "sub": "7", "preferred_username": name, "groups": ["sales"]});
+    let token = issuer.token(&claims);
     let fields = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("subject_token", &issuer.token(&claims)),
+        ("subject_token", token.as_str()),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
     ];
     let answer = form(&server, "/__api__/token", &fields);

@@ -9,7 +9,10 @@ fn documented(file: &str, name: &str, prefix: &str) -> Vec<String> {
     let text = std::fs::read_to_string(&path).expect("the source");
     let start = text.find(&format!("pub enum {name} {{")).unwrap_or_else(|| panic!("{path} has no {name}"));
     let variants = text[start..].split("\n}").next().expect("the enum");
-    let addresses = variants.lines().filter_map(|line| line.strip_prefix("    /// `"));
+    // The first line of each comment.
+    let lines: Vec<&str> = variants.lines().collect();
+    let comments = lines.windows(2).filter(|pair| !pair[0].starts_with("    ///")).map(|pair| pair[1]);
+    let addresses = comments.filter_map(|line| line.strip_prefix("    /// `"));
     let addresses = addresses.filter_map(|rest| Some(rest.split_once('`')?.0)).map(|address| {
         let (method, path) = address.split_once(' ').unwrap_or(("", address));
         let path = path.split('?').next().unwrap_or_default();

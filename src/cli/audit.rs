@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::name_guard;
 use super::output::{Output, format_time, table};
 use crate::api::audit::{AuditRow, AuditVerification};
+use crate::model::csv;
 use crate::model::time::Day;
 
 /// Number of rows in one response during an export.
@@ -55,7 +56,7 @@ pub struct AuditFilter {
 pub enum AuditOutcome {
     /// Made.
     Success,
-    /// Refused, because the token lacks a scope.
+    /// Refused: a scope is missing, or a token was used before.
     Refused,
 }
 
@@ -98,7 +99,7 @@ pub struct ExportAudit {
 pub enum ExportFormat {
     /// A JSON object on each line.
     Json,
-    /// Values separated by commas (RFC 4180), with a header.
+    /// Values separated by commas (RFC 4180), with a header; texts that are formulas begin with an apostrophe.
     Csv,
     /// Names and values: time=… level=info type=audit action=…
     Text,
@@ -253,7 +254,7 @@ fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
             format!("{json}\n")
         }
         ExportFormat::Csv => {
-            let cells = values.map(|value| format!("\"{}\"", value.replace('"', "\"\"")));
+            let cells = values.map(|value| csv::quoted_cell(value));
             format!("{}\r\n", cells.join(","))
         }
         ExportFormat::Text => {
@@ -316,5 +317,9 @@ mod tests {
                 detail=\"a \\\"b\\\", c\" previous=00 sha256=ff\n"
             )
         );
+        // A user of an identity provider may choose this name.
+        let formula = AuditRow { actor: "=HYPERLINK(\"x\")".to_owned(), detail: "-1".to_owned(), ..row };
+        let csv = line(&formula, ExportFormat::Csv).map_err(|error| error.to_string()).expect("printed");
+        assert!(csv.contains(",\"'=HYPERLINK(\"\"x\"\")\",") && csv.contains(",\"'-1\","), "{csv}");
     }
 }

@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use super::suggested_values::SuggestedValues;
 use crate::api::name_guard::{AuditedName, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameGuard};
+use crate::model::csv::cell;
 
 /// Number of hidden packages that are printed.
 const MAX_EXAMPLES: usize = 10;
@@ -207,17 +208,9 @@ fn csv(names: &[AuditedName]) -> String {
     let rows = names.iter().map(|name| cells(name, str::to_owned));
     let mut text = String::new();
     for row in [header].into_iter().chain(rows) {
-        let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
+        let fields: Vec<String> = row.iter().map(|field| cell(field)).collect();
         text += &fields.join(",");
         text += "\r\n";
     }
     text
-}
-
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
 }

@@ -5,6 +5,7 @@ use http::header::{self, HeaderValue};
 
 use super::body::Body;
 use super::response;
+use crate::model::csv::cell;
 use crate::model::ids::SourceId;
 use crate::serve::difference::{Change, ListedPackage};
 
@@ -37,31 +38,4 @@ pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> Strin
     response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// Returns a text as a cell. SECURITY: spreadsheets execute a cell that begins as a formula, so such a text
-/// gets an apostrophe.
-fn cell(text: &str) -> String {
-    let text =
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_quoted_and_never_formulas() {
-        for (text, expected) in [
-            ("a", "a"),
-            ("a,b", "\"a,b\""),
-            ("a\"b", "\"a\"\"b\""),
-            ("=1+1", "'=1+1"),
-            ("@x,y", "\"'@x,y\""),
-            ("-1.0", "'-1.0"),
-        ] {
-            assert_eq!(cell(text), expected);
-        }
-    }
 }

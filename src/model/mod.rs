@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod count;
+pub mod csv;
 pub mod definition_path;
 pub mod digest;
 pub mod documentation;

@@ -220,6 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_scope_withdraws_the_permissions_of_a_group_and_of_an_issuer() {
+        const PERMITTED: &str = "[Server]\nAddress = https://h\n[OpenIDConnect]\nIssuer = https://i\nClientId = c\n\
+            Scope = repos:read:*\n[GroupToScopeMapping \"a\"]\nScope = global:admin\n\
+            [IdentityFederation \"b\"]\nIssuer = https://i\nAudience = x\nSubject = y\nScope = global:admin\n";
+        let count = |text: &str| {
+            let config = reload_texts(PERMITTED, text).loaded.config;
+            let groups = &config.open_id_connect.as_ref().expect("configured").groups;
+            let federations = &config.federations;
+            groups.iter().map(|group| group.scopes.len()).sum::<usize>()
+                + federations.iter().map(|section| section.scopes.len()).sum::<usize>()
+        };
+        assert_eq!(count(PERMITTED), 2);
+        assert_eq!(count(&PERMITTED.replace("Scope = global:admin\n", "")), 2, "removed lines");
+        assert_eq!(count(&PERMITTED.replace("Scope = global:admin\n", "Scope =\n")), 0);
+    }
+
+    #[test]
     fn warnings_are_those_of_the_file() {
         let reload = reload_texts("[Sever]\n", "[CRNA]\n");
         assert_eq!(reload.loaded.warnings.len(), 1);

@@ -32,6 +32,21 @@ pub(super) async fn record(db: &Db, pending: &PendingCommand, action: &'static s
     }
 }
 
+/// Returns the names of the properties of a reload, by what it did with them.
+fn describe(reloaded: &ReloadResult) -> String {
+    let groups = [
+        ("applied", &reloaded.applied),
+        ("after a restart", &reloaded.restart),
+        ("removed lines, after a restart", &reloaded.ignored),
+    ];
+    let parts = groups.into_iter().filter(|(_, changes)| !changes.is_empty()).map(|(title, changes)| {
+        let names: Vec<&str> = changes.iter().map(|change| change.property.as_str()).collect();
+        format!("{title}: {}", names.join(", "))
+    });
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "no changes".to_owned() } else { parts.join("; ") }
+}
+
 impl Supervisor {
     /// Reloads the configuration, and records which properties were applied, without their values: some are secrets.
     pub(super) async fn audited_reload(
@@ -40,14 +55,7 @@ impl Supervisor {
     ) -> Result<ReloadResult, CommandError> {
         let reloaded = self.reload().await?;
         if let Some(running) = &self.running {
-            let names = |changes: &[crate::config::Change]| {
-                changes.iter().map(|change| change.property.as_str()).collect::<Vec<_>>().join(", ")
-            };
-            let mut detail = format!("applied: {}", names(&reloaded.applied));
-            if !reloaded.restart.is_empty() {
-                detail += &format!("; after a restart: {}", names(&reloaded.restart));
-            }
-            record(&running.app.state.db, pending, "reload configuration", detail).await;
+            record(&running.app.state.db, pending, "reload configuration", describe(&reloaded)).await;
         }
         Ok(reloaded)
     }

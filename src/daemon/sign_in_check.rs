@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::stores;
 use crate::auth::provider::Providers;
-use crate::config::{Check, Config, ValueForm, Verdict, client_secret};
+use crate::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret};
 
 /// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
 /// configured. A provider that cannot be reached does not prevent a start: until it can be, sign-in is unavailable.
@@ -36,8 +36,12 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
                     findings.push(format!("the provider {} has no {name}", settings.issuer));
                 }
             }
-            if document.device_authorization_endpoint.is_some() {
-                device_codes = "of the provider";
+            match issuer_of_codes(
+                config.authentication.device_codes,
+                document.device_authorization_endpoint.is_some(),
+            ) {
+                Ok(issuer) => device_codes = issuer,
+                Err(problem) => findings.push(format!("the provider {} {problem}", settings.issuer)),
             }
         }
     }
@@ -63,6 +67,21 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
     Some(Check { title: TITLE, verdict: Verdict::Pass, findings })
 }
 
+/// Returns who issues the codes of devices, if the provider supports devices or not.
+///
+/// # Errors
+/// Nobody does.
+fn issuer_of_codes(codes: DeviceCodes, is_supported: bool) -> Result<&'static str, &'static str> {
+    match (codes, is_supported) {
+        (DeviceCodes::Server, _) | (DeviceCodes::Any, false) => Ok("of this server"),
+        (DeviceCodes::Provider | DeviceCodes::Any, true) => Ok("of the provider"),
+        (DeviceCodes::Provider, false) => {
+            Err("has no device_authorization_endpoint, so that pak and other programs cannot sign in; set \
+             Authentication.DeviceAuthType = local")
+        }
+    }
+}
+
 /// The problem of a file with the client secret; `None` if there is none.
 fn secret_file(path: &Path, config: &Config) -> Option<String> {
     let name = format!("OpenIDConnect.ClientSecretFile {}", path.display());
@@ -78,4 +97,17 @@ fn secret_file(path: &Path, config: &Config) -> Option<String> {
             path.display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_of_device_codes_is_that_of_the_sign_in() {
+        let issuers = [DeviceCodes::Any, DeviceCodes::Provider, DeviceCodes::Server]
+            .map(|codes| [true, false].map(|is_supported| issuer_of_codes(codes, is_supported).ok()));
+        let (provider, server) = (Some("of the provider"), Some("of this server"));
+        assert_eq!(issuers, [[provider, server], [provider, None], [server, server]]);
+    }
 }

@@ -109,7 +109,10 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
     };
     let Some(row) = auth::find(&app.state, name).await? else {
         // SECURITY: a mistyped token is not repeated.
-        return Err(Failure::not_found("there is no such token; rspm list tokens shows all"));
+        return Err(Failure::not_found(
+            "there is no such token; rspm list tokens shows all, except those of sign-ins and exchanges, which \
+             rspm revoke token --user revokes",
+        ));
     };
     auth::revoke(&app.state, &app.tokens, (row.id, row.guid)).await?;
     ok(&serde_json::json!({ "revoked": row.guid.to_string() }))

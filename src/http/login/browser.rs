@@ -170,7 +170,11 @@ pub(super) async fn callback(
 }
 
 /// Records in the audit trail that a user without a scope signed in at the provider.
-async fn record_refusal(app: &App, user: &SignedIn, head: &RequestHead<'_>) -> Result<(), Failure> {
+pub(super) async fn record_refusal(
+    app: &App,
+    user: &SignedIn,
+    head: &RequestHead<'_>,
+) -> Result<(), Failure> {
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
     let author = Author {
         kind: AuthorKind::Session,

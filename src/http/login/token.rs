@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::device::error;
-use super::{Problem, Provider, RETRY_AFTER, provider, unavailable_failure};
+use super::{Problem, Provider, RETRY_AFTER, browser, provider, unavailable_failure};
 use crate::auth::federation::{self, Exchange, ExchangeKind};
 use crate::auth::provider::VerifyError;
 use crate::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
@@ -148,6 +148,8 @@ async fn of_user(
     if user.has_no_scope() {
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(" ") };
         Problem::refused(format!("{} has no scope; groups: {groups}", user.user)).log();
+        refused_proof::count(app, head)?;
+        browser::record_refusal(app, &user, head).await?;
         return Ok(error("access_denied", "no group of the user has access to this server"));
     }
     if let Err(invalid) = auth::check_newer(&app.tokens, &user.user, claims) {

@@ -1,12 +1,14 @@
 //! The audit trail: what it records, `rspm audit`, and what it never has.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::sign_in::form;
 use super::{bearer, get, private_repository, send, token};
 use crate::cluster::Shared;
-use crate::support::fixtures::until;
+use crate::support::fixtures::{free_port, until};
 use crate::support::http;
-use crate::support::server::Server;
+use crate::support::issuer::Issuer;
+use crate::support::server::{Builder, Server};
 
 fn exported(server: &Server) -> Vec<Value> {
     let lines = server.rspm_stdout("audit export");
@@ -122,7 +124,7 @@ fn rows_are_listed_verified_and_exported_in_each_format() {
     let refused = server.rspm(&format!("audit verify --row=2 --sha256={digest}"));
     assert_eq!(refused.code, 1, "{}", refused.out);
     let text = refused.err;
-    assert!(text.contains("manipulated") && text.contains("row 2 has another digest"), "{text}");
+    assert!(text.contains("manipulated") && text.contains("row 2 has a different digest"), "{text}");
     let csv = server.rspm_stdout("audit export --format=csv --after=1");
     assert!(csv.starts_with("id,time,actor_kind,"), "{csv}");
     assert_eq!(csv.lines().count(), 3);
@@ -166,6 +168,66 @@ fn reloads_and_modes_are_recorded_without_values() {
     let found: Vec<&str> = all.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(found, ["offline", "online", "reload configuration"]);
     assert!(exported(&server).iter().all(|row| row["actor_kind"] == "socket"));
+}
+
+#[test]
+fn a_reload_is_recorded_with_the_names_of_its_properties() {
+    let server = Server::start();
+    let before = std::fs::read_to_string(server.config_file()).expect("readable");
+    let reload = |text: &str| {
+        std::fs::write(server.config_file(), text).expect("written");
+        server.rspm_stdout("hup");
+    };
+    reload(&before);
+    reload(&format!("{before}\n[Proxy]\nURL = http://127.0.0.1:1\nUser = pm\nPassword = a-secret-word\n"));
+    reload(&before);
+    let rows = exported(&server);
+    let reloads = rows.iter().filter(|row| row["action"] == "reload configuration");
+    let details: Vec<&str> = reloads.map(|row| row["detail"].as_str().expect("a text")).collect();
+    let names = "Proxy.URL, Proxy.User, Proxy.Password";
+    let expected = [
+        "no changes".to_owned(),
+        format!("applied: {names}"),
+        format!("removed lines, after a restart: {names}"),
+    ];
+    assert_eq!(details, expected);
+    assert!(!json!(rows).to_string().contains("a-secret-word"), "{rows:?}");
+}
+
+#[test]
+fn a_refused_sign_in_is_recorded_and_a_name_that_a_user_chose_is_no_formula() {
+    let (issuer, port) = (Issuer::start(), free_port());
+    let server = Builder::default()
+        .env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512))
+        .gcfg(&format!(
+            "[Server]\nAddress = http://127.0.0.1:{port}\n[HTTP]\nListen = 127.0.0.1:{port}\n[OpenIDConnect]\n\
+             Issuer = {}\nClientId = packages\n[GroupToScopeMapping \"team\"]\nScope = repos:read:*",
+            issuer.url()
+        ))
+        .start();
+    let name = "=HYPERLINK(\"http://192.0.2.1\")";
+    let claims = json!({"aud": "packages", "sub": "7", "preferred_username": name, "groups": ["sales"]});
+    let token = issuer.token(&claims);
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", token.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+    ];
+    let answer = form(&server, "/__api__/token", &fields);
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (400, Some("access_denied")),
+        "{}",
+        answer.text()
+    );
+    let row = exported(&server).pop().expect("a row");
+    let columns =
+        ["action", "outcome", "actor", "object"].map(|column| row[column].as_str().expect("a text"));
+    assert_eq!(columns, ["sign in", "refused", name, name]);
+    let csv = server.rspm_stdout("audit export --format=csv");
+    let cell = format!("\"'{}\"", name.replace('"', "\"\""));
+    assert_eq!(csv.matches(&cell).count(), 2, "{csv}");
+    assert!(!csv.contains("\"="), "{csv}");
 }
 
 #[test]

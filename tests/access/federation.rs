@@ -3,12 +3,14 @@
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
+use url::form_urlencoded::Serializer;
 
 use super::{basic, bearer, get, private_repository, send};
 use crate::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::issuer::Issuer;
+use crate::support::openid_provider::OpenIdProvider;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
@@ -113,6 +115,52 @@ fn a_pod_exchanges_one_token_many_times_for_tokens_that_read() {
         assert_eq!(upload(&server, "team", &bearer(access)), 403);
     }
     assert_eq!(mint(&server, &token).status, 422, "it may not publish");
+}
+
+#[test]
+fn a_token_that_a_provider_signed_is_exchanged() {
+    let provider = OpenIdProvider::mock();
+    let server = Builder::default()
+        .env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512))
+        .gcfg(&format!(
+            "[IdentityFederation \"jobs\"]\nIssuer = {}\nAudience = ci\nSubject = job-[0-9]+\nScope = repos:read:team",
+            provider.issuer()
+        ))
+        .start();
+    private_repository(&server, "team", "alpha");
+    // The code flow of another application.
+    let id_token = |client: &str, user: &str| {
+        let redirect = "http://127.0.0.1:1/callback";
+        let encode = |fields: &[(&str, &str)]| Serializer::new(String::new()).extend_pairs(fields).finish();
+        let send = |path: &str, form: &[(&str, &str)]| {
+            let authorization = basic(client, "secret");
+            let fields = [
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Authorization", authorization.as_str()),
+            ];
+            let url = format!("{}/oauth2/{path}", provider.issuer());
+            http::request("POST", &url, &fields, encode(form).as_bytes())
+        };
+        let request = [
+            ("response_type", "code"),
+            ("client_id", client),
+            ("redirect_uri", redirect),
+            ("scope", "openid"),
+        ];
+        let answer = send(&format!("authorize?{}", encode(&request)), &[("sub", user)]);
+        let location = answer.header("location").expect("the callback").to_owned();
+        let code = location.split_once("code=").expect("a code").1;
+        let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect)];
+        send("token", &form).json()["id_token"].as_str().expect("a token").to_owned()
+    };
+    let answer = exchange(&server, &id_token("ci", "job-7"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let access = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(get(&server, INDEX, Some(&bearer(&access))).status, 200);
+    for (client, user) in [("web", "job-7"), ("ci", "ann")] {
+        let refused = exchange(&server, &id_token(client, user));
+        assert_eq!(refused.status, 400, "{client}, {user}: {}", refused.text());
+    }
 }
 
 #[test]

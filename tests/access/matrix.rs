@@ -12,7 +12,7 @@ use crate::support::tarball::Tarball;
 
 /// The clients that may use an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     /// Everyone, with any credentials.
     Health,
     /// Everyone, without credentials or with valid ones.
@@ -92,7 +92,7 @@ use Rule::{
 const SIGN_IN: &[&str] = &["/__api__/device", "/__api__/device_access", "/__api__/token"];
 
 /// The rule of each address. `private` and `alpha` stand for the authenticated repository, its source and its package.
-const ADDRESSES: &[(&str, &str, Rule)] = &[
+pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     // Outside the APIs.
     ("GET", "/", Open),
     ("GET", "/client/", Open),

@@ -11,6 +11,7 @@ mod federation;
 mod keyring;
 mod login;
 mod matrix;
+mod pages;
 mod provider_tokens;
 mod quick_start;
 mod remote;

@@ -10,7 +10,7 @@ pub struct AuditRow {
     pub id: i64,
     /// Time of the request for the change, RFC 3339.
     pub time: String,
-    /// `socket`, `token` or `job`.
+    /// `socket`, `token`, `session` or `job`.
     pub actor_kind: String,
     /// The actor: a user, a token or the server itself.
     pub actor: String,

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 /// A scope and its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scope {
-    /// `repos:read`, `repos:promote`, `sources:write` or `global:admin`.
+    /// `repos:read`, `repos:promote`, `sources:write`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or
+    /// `global:admin`.
     pub scope: String,
     /// Names of repositories or sources, `*` for all; empty for a scope without objects. The id replaces the name of a
     /// deleted object.

@@ -19,7 +19,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("Logging", Boolean, "false",
       "Whether the log has a line about each sign-in: the user, the groups and the scopes.").reloadable(),
     p("Scope", Text, "",
-      "Permission of every user who signs in: `repos:read:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
+      "Permission of every user who signs in: `repos:read:name`, `repos:promote:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
     p("CustomScope", Text, "",
       "Further scopes to request from the provider, besides `openid profile email` and `groups`; separated by spaces.").multi().reloadable(),
     p("NoAutoGroupsScope", Boolean, "false",
@@ -52,5 +52,5 @@ pub(super) const PROPERTIES: &[Property] = &[
 #[rustfmt::skip]
 pub(super) const MAPPING: &[Property] = &[
     p("Scope", Text, "",
-      "Permission of the members: `repos:read:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
+      "Permission of the members: `repos:read:name`, `repos:promote:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
 ];

@@ -466,6 +466,9 @@ fn explain_names_owner_files_and_yanks() {
         assert_eq!(explain(words)["answer"], answer, "{words}");
     }
     server.rspm_stdout("remove package --source=team --name=odd-name@all");
+    let answer = explain("odd-name")["answer"].as_str().expect("a text").to_owned();
+    assert!(answer.starts_with("403: the name 'odd-name' is guarded here by name guard 1: "), "{answer}");
+    server.rspm_stdout("delete name-guard --id=1");
     assert_eq!(
         explain("odd-name")["answer"],
         "404: all files of odd-name were removed from team, which owns the name"

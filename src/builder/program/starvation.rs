@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of processes that are read.
 const MAX_PROCESSES: usize = 4096;
+/// `stat` has times in hundredths of a second on all platforms.
+const MILLIS_PER_TICK: u64 = 10;
 
-/// Times of a process: on a processor, and waiting for one.
+/// Times of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Times {
+    /// On a processor.
     running: Duration,
-    /// Without the current waiting: the kernel adds it when it ends.
+    /// On a processor, of children that have ended.
+    running_of_ended: Duration,
+    /// Waiting for a processor, without the current waiting: the kernel adds it when it ends.
     waiting: Duration,
-    /// The number of times that the process got a processor.
-    slices: u64,
     /// Whether the process runs or waits for a processor.
     is_runnable: bool,
 }
@@ -37,28 +40,27 @@ impl Starvation {
     /// Adds the time since the last sample if the processes got almost no processor time in it. This process is one of
     /// them: it has the same scheduling policy, so that samples are late when the job has to wait.
     pub(super) fn sample(&mut self) {
-        let processes = descendants().into_iter().chain([std::process::id()]);
-        let times = processes.filter_map(|pid| Some((pid, times(pid)?))).collect();
+        // This process runs now, which says nothing about the others.
+        let own = times(std::process::id()).map(|own| Times { is_runnable: false, ..own });
+        let processes = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?)));
+        let times = processes.chain(own.map(|own| (std::process::id(), own))).collect();
         let now = Instant::now();
         self.add(times, now - self.last);
         self.last = now;
     }
 
-    /// The processes got almost no processor time if one of them waited for most of the time, and all together ran for
-    /// less than half of it: a job that has more processes than there are processors is not starved.
+    /// The processes got almost no processor time if all together ran for less than half of the time, although one of them
+    /// needs a processor now or waited for one most of the time. A job that has more processes than there are processors
+    /// is not starved.
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
-        let (mut longest_wait, mut running) = (Duration::ZERO, Duration::ZERO);
-        for (pid, now) in &times {
+        let used = running(&times).saturating_sub(running(&self.times));
+        let has_waited = |(pid, now): (&u32, &Times)| {
             // The number of an ended process may be that of a new one.
-            let before = self.times.get(pid).copied().filter(|before| before.running <= now.running);
-            if before == Some(*now) && now.is_runnable {
-                longest_wait = elapsed;
-            }
-            let before = before.unwrap_or_default();
-            longest_wait = longest_wait.max(now.waiting.saturating_sub(before.waiting));
-            running += now.running.saturating_sub(before.running);
-        }
-        if longest_wait > elapsed / 2 && running < elapsed / 2 {
+            let before = self.times.get(pid).filter(|before| before.running <= now.running);
+            let waiting = now.waiting.saturating_sub(before.map_or(Duration::ZERO, |before| before.waiting));
+            now.is_runnable || waiting > elapsed / 2
+        };
+        if used < elapsed / 2 && times.iter().any(has_waited) {
             self.total += elapsed;
         }
         self.times = times;
@@ -95,16 +97,23 @@ fn times(pid: u32) -> Option<Times> {
     parse(&times, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Parses `schedstat`, which has the times in nanoseconds and the number of time slices, and `stat`, in which the state
-/// follows the name of the program in parentheses (proc(5)).
+/// Parses `schedstat`, which begins with the times in nanoseconds, and `stat`, in which the state follows the name of the
+/// program in parentheses, and the times of ended children are the 16th and 17th field (proc(5)).
 fn parse(times: &str, status: &str) -> Option<Times> {
     let mut numbers = times.split_ascii_whitespace().map(|number| number.parse().ok());
+    let (_, fields) = status.rsplit_once(") ")?;
+    let of_ended = fields.split_ascii_whitespace().skip(13).take(2).map(|ticks| ticks.parse::<u64>().ok());
     Some(Times {
         running: Duration::from_nanos(numbers.next()??),
+        running_of_ended: Duration::from_millis(of_ended.sum::<Option<u64>>()? * MILLIS_PER_TICK),
         waiting: Duration::from_nanos(numbers.next()??),
-        slices: numbers.next()??,
-        is_runnable: status.rsplit_once(") ")?.1.starts_with('R'),
+        is_runnable: fields.starts_with('R'),
     })
+}
+
+/// The time on a processor of all processes.
+fn running(times: &HashMap<u32, Times>) -> Duration {
+    times.values().map(|times| times.running + times.running_of_ended).sum()
 }
 
 #[cfg(test)]
@@ -140,17 +149,26 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_waits_without_end_is_starved_although_the_kernel_has_not_added_its_waiting() {
+    fn a_runnable_process_is_starved_although_the_kernel_has_not_added_its_waiting() {
         for (is_runnable, expected) in [(true, 20), (false, 0)] {
             let mut starvation = Starvation::begin();
-            let times = Times { running: Duration::from_secs(1), slices: 1, is_runnable, ..Times::default() };
-            starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
-            assert_eq!(starvation.total, Duration::ZERO);
+            let times = Times { running: Duration::from_secs(1), is_runnable, ..Times::default() };
             for _ in 0..2 {
                 starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
             }
             assert_eq!(starvation.total.as_secs(), expected);
         }
+    }
+
+    #[test]
+    fn the_time_of_ended_children_counts() {
+        let mut starvation = Starvation::begin();
+        for seconds in [9, 18] {
+            let running_of_ended = Duration::from_secs(seconds);
+            let times = Times { running_of_ended, is_runnable: true, ..Times::default() };
+            starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
+        }
+        assert_eq!(starvation.total, Duration::ZERO);
     }
 
     #[test]
@@ -162,11 +180,11 @@ mod tests {
 
     #[test]
     fn the_kernel_measures_times() {
-        let parsed = parse("1000000000 2000000000 7\n", "5 (a) b) R 1 5 5").expect("times");
-        assert_eq!((parsed.running.as_secs(), parsed.waiting.as_secs(), parsed.slices), (1, 2, 7));
-        assert!(parsed.is_runnable);
-        assert_eq!(parse("1 2 3", "5 (R) S 1").map(|times| times.is_runnable), Some(false));
-        assert_eq!(parse("x", "5 (a) R 1"), None);
+        let status = "5 (a) b) R 4 5 5 0 -1 4194560 107 0 0 0 7 8 30 40 20 0 1 0 100 200 300";
+        let parsed = parse("1000000000 2000000000 7\n", status).expect("times");
+        assert_eq!((parsed.running.as_secs(), parsed.waiting.as_secs()), (1, 2));
+        assert_eq!((parsed.running_of_ended.as_millis(), parsed.is_runnable), (700, true));
+        assert_eq!(parse("x", status), None);
         assert_eq!(parse("1 2 3", "x"), None);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let is_found = descendants().contains(&child.id()) && times(child.id()).is_some();

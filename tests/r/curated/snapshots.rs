@@ -118,11 +118,11 @@ fn a_snapshot_has_all_packages_of_its_day_and_is_moved_by_edit_and_update() {
     for (line, reason) in [
         (
             format!("update --source=pin --snapshot=2025-10-12 --file-in={}", file.display()),
-            "the source 'pin' is a snapshot of CRAN: it has a state, no definition; name the state with --snapshot",
+            "the source 'pin' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot",
         ),
         (
             "update --source=pin".to_owned(),
-            "the source 'pin' is a snapshot of CRAN: it has a state, no definition; name the state with --snapshot",
+            "the source 'pin' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot",
         ),
         ("edit source --name=pin --snapshot=2999-01-01".to_owned(), "--snapshot=2999-01-01 is in the future"),
     ] {

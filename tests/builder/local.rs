@@ -253,8 +253,8 @@ fn a_job_ends_at_its_time_limit_with_everything_it_started() {
     assert!(!is_running("86402"));
 }
 
-/// The processors are busy: many threads, of the test's own scheduling policy, use the only processor that the build may
-/// use.
+/// The processors are busy: many processes, of the test's own scheduling policy, use the only processor that the build may
+/// use. Each has its own session, because the kernel may divide a processor between sessions first (sched(7), autogroup).
 #[test]
 fn a_job_without_a_processor_may_succeed_later() {
     let (_directory, sandbox) = sandbox();
@@ -265,20 +265,19 @@ fn a_job_without_a_processor_may_succeed_later() {
         let mut processors = nix::sched::CpuSet::new();
         processors.set(first_processor()).unwrap();
         nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &processors).unwrap();
-        let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let threads: Vec<_> = (0..20)
+        let busy: Vec<_> = (0..12)
             .map(|_| {
-                let is_over = std::sync::Arc::clone(&is_over);
-                std::thread::spawn(move || {
-                    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                        std::hint::spin_loop();
-                    }
-                })
+                let mut command = std::process::Command::new("setsid");
+                command.args(["timeout", "120", "sh", "-c", "while :; do :; done"]).spawn().unwrap()
             })
             .collect();
         let outcome = build(&sandbox, &package, Limits { seconds: 6, ..Limits::default() });
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for mut process in busy {
+            // `timeout` passes this signal on.
+            let pid = nix::unistd::Pid::from_raw(process.id().try_into().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+            process.wait().unwrap();
+        }
         outcome
     });
     let outcome = worker.join().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use super::failure::BuildFailure;
@@ -346,9 +346,13 @@ pub(super) async fn secrets(
         secret.to_string(),
         STANDARD.encode(format!("{}:{}", credential.username, *secret)),
         utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string(),
+        utf8_percent_encode(&secret, RESERVED).to_string(),
     ];
     Ok(Secrets { file: Some(file), login: Some(login), hidden, ..Secrets::default() })
 }
+
+/// All characters but the unreserved ones (RFC 3986, section 2.3), which programs need not encode.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Adds host keys to a credential. With `replaced`, the earlier ones of that host are removed.
 pub(super) async fn accept_host_keys(

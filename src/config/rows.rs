@@ -84,7 +84,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",
       "File of the key for encrypted values, unless `PACKAGEMANAGER_ENCRYPTION_KEY` or a credential of systemd named `rstudio-pm.key` holds it."),
     p("BackupPaths", BackupPlace, "",
-      "Directory, or prefix in a bucket, that backups may be written to; `rspm backup create` without `--to` uses the first. The sandbox of systemd allows writing to the directories. If unset, backups may be written to any directory that the server's user may write, and to no bucket. Buckets are reached with the connection properties of `[S3Storage]`.").multi(),
+      "Directory, or prefix in a bucket, that backups may be written to; `rspm backup create` without `--to` uses the first. The sandbox of systemd allows writing to the directories. If unset, commands on the server's machine may write backups to any directory that the server's user may write, clients on the network to none, and nobody to a bucket. Buckets are reached with the connection properties of `[S3Storage]`.").multi(),
     p("UsageDataEnabled", Boolean, "true",
       "Whether package downloads are counted; if false, no usage database is opened."),
     p("UsageDataSchedule", Schedule, "15 0 * * *",

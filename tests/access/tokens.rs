@@ -11,6 +11,25 @@ use crate::support::http;
 use crate::support::server::Server;
 
 #[test]
+fn a_token_permits_backups_only_to_places_in_the_configuration() {
+    let server = Server::start();
+    let authorization = bearer(&token(&server, "--scope=global:admin"));
+    let folder = server.dir().join("taken").display().to_string();
+    for (path, body) in [
+        ("backups", serde_json::json!({ "to": folder })),
+        ("scrub", serde_json::json!({ "repair": true, "from": folder })),
+    ] {
+        let url = server.url(&format!("/__api__/admin/v1/{path}"));
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        assert!(answer.text().contains("set Server.BackupPaths"), "{path}: {}", answer.text());
+    }
+    assert!(!std::path::Path::new(&folder).exists());
+    server.rspm_stdout(&format!("backup create --to {folder}"));
+}
+
+#[test]
 fn a_token_is_shown_once_listed_and_revoked() {
     let server = Server::start();
     private_repository(&server, "team", "alpha");

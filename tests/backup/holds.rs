@@ -1,9 +1,10 @@
-//! A sweep removes nothing while a backup holds the storage.
+//! A sweep and an eviction remove nothing while a backup holds the storage.
 
 use std::time::Duration;
 
 use rstudio_pm::db::hold;
 use rstudio_pm::model::identity::Identity;
+use rstudio_pm::upkeep::evict::{self, EvictionKind};
 use rstudio_pm::upkeep::sweep::{SweepOptions, sweep};
 
 use crate::support::backend::Backend;
@@ -19,4 +20,18 @@ async fn a_sweep_waits_for_the_end_of_a_hold() {
     assert!(error.contains("while a backup is made"), "{error}");
     state.db.write(move |c| hold::release(c, id)).await.expect("released");
     sweep(&backend.upkeep, &options).await.expect("swept");
+}
+
+#[tokio::test]
+async fn an_eviction_waits_for_the_end_of_a_hold() {
+    let backend = Backend::new().await;
+    let (state, id) = (&backend.state, Identity([7; 16]));
+    let now = (state.clock)();
+    state.db.write(move |c| hold::take(c, id, now)).await.expect("taken");
+    let started = evict::start(&backend.upkeep, EvictionKind::Clear, false);
+    let error = started.job().wait_end().await.expect_err("held");
+    assert!(error.contains("while a backup is made"), "{error}");
+    state.db.write(move |c| hold::release(c, id)).await.expect("released");
+    let started = evict::start(&backend.upkeep, EvictionKind::Clear, false);
+    started.job().wait_end().await.expect("evicted");
 }

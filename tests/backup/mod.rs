@@ -12,6 +12,7 @@ mod killed;
 pub(crate) mod machines;
 mod metadata;
 mod refusals;
+mod refused_restores;
 mod results;
 mod round_trip;
 mod sample;

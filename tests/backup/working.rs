@@ -1,4 +1,4 @@
-//! Backups of a server that syncs, accepts packages and sweeps at the same time: each backup is restored, and serves the
+//! Backups of a server that syncs, accepts packages, sweeps and evicts at the same time: each backup is restored, and serves the
 //! same packages at its newest transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,21 +62,26 @@ fn sync(server: &Server, mirror: &mut MirrorDir, stop: &AtomicBool) -> usize {
     number
 }
 
-/// Sweeps until `stop`; returns the number of completed sweeps, and of sweeps that a backup prevented.
-fn sweep(server: &Server, stop: &AtomicBool) -> (usize, usize) {
-    let (mut sweep_count, mut refusal_count) = (0, 0);
+/// Sweeps, and evicts all files of mirrors, in turn until `stop`; returns the numbers of completed sweeps and evictions, and
+/// of those that a backup prevented.
+fn remove_objects(server: &Server, stop: &AtomicBool) -> ([usize; 2], usize) {
+    const COMMANDS: [&str; 2] =
+        ["storage sweep --quiet --confirm=packages,cran,persistent", "evict --type=clear --quiet"];
+    let (mut counts, mut refusal_count) = ([0; 2], 0);
     while !stop.load(Ordering::SeqCst) {
-        let output = server.rspm("storage sweep --quiet --confirm=packages,cran,persistent");
-        match output.code {
-            0 => sweep_count += 1,
-            _ => {
-                assert!(output.err.contains("while a backup is made"), "{}", output.err);
-                refusal_count += 1;
+        for (command, count) in COMMANDS.iter().zip(&mut counts) {
+            let output = server.rspm(command);
+            match output.code {
+                0 => *count += 1,
+                _ => {
+                    assert!(output.err.contains("while a backup is made"), "{command}: {}", output.err);
+                    refusal_count += 1;
+                }
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
-    (sweep_count, refusal_count)
+    (counts, refusal_count)
 }
 
 /// Returns the index and the package files of a repository at a transaction, with their names.
@@ -114,7 +119,7 @@ fn check_backups_under_load(provider: &str) {
         let _stop = Stop(&stop);
         let add_thread = scope.spawn(|| add_packages(&server, &stop));
         let sync_thread = scope.spawn(|| sync(&server, &mut mirror, &stop));
-        let sweep_thread = scope.spawn(|| sweep(&server, &stop));
+        let removal_thread = scope.spawn(|| remove_objects(&server, &stop));
         for round in 0..rounds() {
             server.rspm_stdout(&format!("backup create --quiet --to {}", folder(&server).display()));
             // Every second round restores with the other provider.
@@ -131,10 +136,10 @@ fn check_backups_under_load(provider: &str) {
         stop.store(true, Ordering::SeqCst);
         let (add_count, sync_count) =
             (add_thread.join().expect("added"), sync_thread.join().expect("synced"));
-        let (sweep_count, refusal_count) = sweep_thread.join().expect("swept");
+        let ([sweep_count, eviction_count], refusal_count) = removal_thread.join().expect("removed");
         assert!(
-            add_count > rounds() && sync_count > 0 && sweep_count > 0,
-            "{add_count} {sync_count} {sweep_count} {refusal_count}"
+            add_count > rounds() && sync_count > 0 && sweep_count > 0 && eviction_count > 0,
+            "{add_count} {sync_count} {sweep_count} {eviction_count} {refusal_count}"
         );
         assert!(start.elapsed() < Duration::from_secs(60));
     });

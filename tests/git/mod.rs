@@ -13,6 +13,7 @@ mod refusals;
 mod remote;
 pub(crate) mod ssh;
 mod ssh_server;
+mod submodules;
 mod tags;
 pub(crate) mod vignettes;
 

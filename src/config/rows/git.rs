@@ -20,7 +20,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("BuildConcurrency", Integer(1, 64), "2",
       "Maximum number of simultaneous builds of the server; at most one of each builder."),
     p("BuildTimeout", Duration, "30m",
-      "Maximum duration of a build."),
+      "Maximum duration of each part of a build: the fetch, which also ends after 14 minutes, the collection of the packages that it needs, and the build."),
     p("FirstTags", COUNT, "10",
       "Number of existing tags that a new builder for tags builds, highest first; the others are skipped."),
     p("LocalPaths", Path, "",

@@ -7,7 +7,10 @@ use super::job::start_response;
 use crate::api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
 use crate::backup::create::{CreateOptions, start};
 use crate::backup::results;
+use crate::config::BackupPlace;
+use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::serve::RepoError;
 
 /// The longest wait for a folder, in seconds.
@@ -15,18 +18,38 @@ const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
+    let (app, principal) = (call.app, call.principal);
     let (StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout }, _) =
         call.json().await?;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
     let lock_timeout = Duration::from_secs(lock_timeout.min(MAX_LOCK_TIMEOUT));
     let to = to.transpose()?;
+    require_configured(app, principal, to.as_ref())?;
     let options = CreateOptions { to, with_cache, rate, allow_missing, init, adopt, lock_timeout };
     if rate == Some(0) {
         return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
     }
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
     start_response(app, &started).await
+}
+
+/// Refuses a place that a client on the network names unless `Server.BackupPaths` is set, which is then compared with it.
+/// SECURITY: a token permits no access to other directories of the server's machine.
+pub(super) fn require_configured(
+    app: &App,
+    principal: &Principal,
+    place: Option<&BackupPlace>,
+) -> Result<(), Failure> {
+    let is_local = matches!(principal, Principal::Administrator);
+    match place {
+        Some(place) if !is_local && app.state.config.load().server.backup_paths.is_empty() => {
+            Err(Failure::bad_request(format!(
+                "{place}: clients on the network may name only places in the server's configuration: set \
+                 Server.BackupPaths, or run the command on the server's machine"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `POST /backups/tests`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::backup::require_configured;
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
 use super::storage::parse_classes;
@@ -15,7 +16,7 @@ const MAX_PARTS: u16 = 256;
 
 /// `POST /scrub`.
 pub(super) async fn start(call: Call<'_>) -> AdminResult {
-    let app = call.app;
+    let (app, principal) = (call.app, call.principal);
     let (body, _): (StartScrub, _) = call.json().await?;
     let extent = match body.part {
         None => ScrubExtent::Everything,
@@ -35,6 +36,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         .map(|from| from.parse::<BackupPlace>().map_err(|reason| format!("{from}: {reason}")))
         .transpose();
     let from = from.map_err(Failure::bad_request)?;
+    require_configured(app, principal, from.as_ref())?;
     if from.is_some() && !body.repair {
         return Err(Failure::bad_request("a backup is only used for a repair".to_owned()));
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::python::clients::{command, installed_version, program, run, text};
 use crate::python::index::{get, names};
 use crate::python::package::Package;
@@ -12,7 +14,7 @@ use crate::support::http::Answer;
 use crate::support::mirror_dir::file_url;
 use crate::support::nginx::Nginx;
 use crate::support::process::{ProcessOutput, run_to_end};
-use crate::support::pypi::Pypi;
+use crate::support::pypi::{Pypi, hex};
 use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 
@@ -92,6 +94,46 @@ fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
     // A day before the bundle was made.
     assert_eq!(names(&server, "2020-01-01", "app").len(), 1);
     assert!(names(&server, "2020-01-01", "odd-lib").is_empty());
+}
+
+#[test]
+fn metadata_that_the_index_does_not_have_is_taken_from_the_wheel() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let package = Package::new("app", "1.0").requires("odd_lib>=1");
+    // A partial mirror: the page states the digest of METADATA, which no file has.
+    let web = dir.path().join("web");
+    let wheel = package.wheel();
+    let page = |metadata: &[u8]| {
+        json!({ "meta": { "api-version": "1.1" }, "name": "app", "versions": ["1.0"], "files": [{
+            "filename": package.wheel_name(), "url": format!("../../files/{}", package.wheel_name()),
+            "hashes": { "sha256": hex(&wheel) }, "size": wheel.len(), "upload-time": "2020-01-01T00:00:00Z",
+            "core-metadata": { "sha256": hex(metadata) },
+        }] })
+    };
+    std::fs::create_dir_all(web.join("simple/app")).unwrap();
+    std::fs::create_dir_all(web.join("files")).unwrap();
+    std::fs::write(web.join("files").join(package.wheel_name()), &wheel).unwrap();
+    let write_page = |metadata: &[u8]| {
+        std::fs::write(web.join("simple/app/index.v1_json"), page(metadata).to_string()).unwrap();
+    };
+    write_page(package.metadata().as_bytes());
+    must_get_pypi(&file_url(&web), &bundle, "app\n", &[]);
+    assert_complete(&bundle);
+    let server = serve(&file_url(&bundle.canonicalize().unwrap()));
+    let (answer, metadata) = download(&server);
+    assert_eq!((answer.status, answer.body), (200, wheel.clone()));
+    assert_eq!((metadata.status, metadata.body), (200, package.metadata().into_bytes()));
+
+    // METADATA with another digest than that of the page is not stored.
+    let other_bundle = dir.path().join("other");
+    write_page(b"other");
+    must_get_pypi(&file_url(&web), &other_bundle, "app\n", &[]);
+    assert_complete(&other_bundle);
+    let server = serve(&file_url(&other_bundle.canonicalize().unwrap()));
+    assert_eq!(download(&server).0.body, wheel);
+    let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
+    assert!(file.get("core-metadata").is_none_or(|value| *value == false), "{file}");
 }
 
 /// The released flask and its dependencies from the mirror of the test data, as a user carries them.

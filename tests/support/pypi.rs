@@ -209,7 +209,8 @@ fn declared(shared: &Shared, file: &IndexFile) -> (&'static str, String) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The SHA-256 of these bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(bytes))
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use md5::Md5 as Md5Hasher;
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -19,6 +20,8 @@ use crate::model::time::Day;
 use crate::offline::buffer::{Budget, FileBuffer};
 use crate::offline::destination::{self, Destination};
 use crate::offline::file::Failure;
+use crate::python::archive::{WHEEL_LIMITS, wheel};
+use crate::python::file_name::FileKind;
 use crate::python::simple::page::{MetadataFile, PageFile};
 use crate::upstream::UpstreamError;
 
@@ -49,10 +52,19 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
         None => download(target, file, sha256, &object_path).await?,
     };
     let metadata_path = target.destination.path(&Product::Pypi.object_path(sha256, METADATA_EXTENSION));
-    let meta = match file.core_metadata {
-        MetadataFile::None => None,
-        MetadataFile::Unverified | MetadataFile::Sha256(_) => {
-            let bytes = target.source.metadata(file).await.map_err(Failure::Mirror)?;
+    let metadata = match (file.core_metadata, file.name.kind()) {
+        (MetadataFile::None, _) => None,
+        (stated, kind) => match target.source.metadata(file).await {
+            Err(UpstreamError::Missing(_)) if kind == FileKind::Wheel => {
+                let (path, name) = (object_path.clone(), file.name.as_str().to_owned());
+                blocking(&object_path, move || metadata_in_wheel(&path, &name, stated)).await?
+            }
+            result => Some(result.map_err(Failure::Mirror)?),
+        },
+    };
+    let meta = match metadata {
+        None => None,
+        Some(bytes) => {
             let meta = MetadataObject { sha256: seal::digest(&bytes), size: bytes.len() as u64 };
             let path = metadata_path.clone();
             blocking(&metadata_path, move || write(&path, &bytes)).await?;
@@ -70,6 +82,17 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
         meta,
         yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
     })
+}
+
+/// Reads METADATA of a stored wheel whose index states a metadata file and does not have it, as partial mirrors do.
+/// `None` if the wheel has no valid METADATA or one of a different digest than stated: installers then read the wheel.
+fn metadata_in_wheel(path: &Path, name: &str, stated: MetadataFile) -> io::Result<Option<Bytes>> {
+    let metadata = wheel::read_metadata(&mut File::open(path)?, name, WHEEL_LIMITS).ok();
+    let bytes = metadata.map(|(_, raw)| Bytes::from(raw));
+    Ok(bytes.filter(|bytes| match stated {
+        MetadataFile::Sha256(sha256) => seal::digest(bytes) == sha256,
+        MetadataFile::None | MetadataFile::Unverified => true,
+    }))
 }
 
 async fn download(

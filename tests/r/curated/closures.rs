@@ -24,15 +24,21 @@ fn index() -> Vec<u8> {
     let text = packages::decode_text(&compressed, 1 << 30).expect("a text");
     let mut index = Vec::new();
     for record in packages::records(&text).step_by(STEP) {
+        let mut stanza = Vec::new();
         let mut is_kept = true;
         for byte in record.expect("a record").stanza {
             is_kept = is_kept && *byte != b'(';
             if is_kept {
-                index.push(*byte);
+                stanza.push(*byte);
             }
             is_kept = is_kept || *byte == b')';
         }
-        index.extend_from_slice(b"\n\n");
+        // A line that only had a required version would end the record.
+        for line in stanza.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            index.extend_from_slice(line);
+            index.push(b'\n');
+        }
+        index.push(b'\n');
     }
     index
 }

@@ -173,7 +173,9 @@ impl Form {
             }
             @if total > 0 { section.scroll tabindex="0" aria-label="Packages that the day changes" { table {
                 thead { tr {
-                    @for heading in ["Name", "Version of the file", "Version on that day"] { th scope="col" { (heading) } }
+                    @for heading in ["Name", "Version of the file", "Version on that day"] {
+                        th scope="col" { (heading) }
+                    }
                 } }
                 tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
                     td.name {

@@ -72,30 +72,46 @@ pub async fn r_packages(
     let mut rows = Vec::with_capacity(packages.len());
     for ((name, version), detail) in packages.into_iter().zip(details) {
         let is_version = |other: &str| r::version::compare(other, &version).is_eq();
-        let (state, vulnerabilities) = match &detail {
-            None => (State::Missing, Vec::new()),
-            Some(detail) => {
-                let releases = || std::iter::once(&detail.release).chain(&detail.others);
-                let listed =
-                    releases().find(|release| !release.archived).map(|release| release.version.clone());
-                let state = match listed {
-                    Some(listed) if is_version(&listed) => State::Listed,
-                    listed if releases().any(|release| is_version(&release.version)) => {
-                        State::Archived(listed)
-                    }
-                    Some(listed) => State::Other(listed),
-                    None => State::Missing,
-                };
-                let found = advisories.of(detail.source, &name, &version);
-                (state, found.iter().map(|finding| finding.id.to_owned()).collect())
-            }
-        };
+        let state = r_state(detail.as_ref(), &version);
+        let vulnerabilities = detail.as_ref().map_or_else(Vec::new, |detail| {
+            let found = advisories.of(detail.source, &name, &version);
+            found.iter().map(|finding| finding.id.to_owned()).collect()
+        });
         let spans = subscriptions.listings(repositories, &name).await?;
         let spans = spans.into_iter().filter(|span| is_version(&span.version));
         let listed = union(spans.map(|span| (span.from.day(), span.until.map(|at| at.day()))).collect());
         rows.push(LockedPackage { name, version, state, vulnerabilities, listed: Some(listed) });
     }
     Ok(rows)
+}
+
+/// Returns the states of versions of R packages at a point, in their order.
+///
+/// # Errors
+/// Database errors.
+pub async fn r_states(
+    repositories: &Repositories,
+    point: &Point,
+    packages: &[(String, String)],
+) -> Result<Vec<State>, RepoError> {
+    let _permit = COMPARISONS.acquire().await.ok();
+    let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
+    let details = info::packages(&repositories.state, point, requested).await?;
+    let of_package = packages.iter().zip(details);
+    Ok(of_package.map(|((_, version), detail)| r_state(detail.as_ref(), version)).collect())
+}
+
+fn r_state(detail: Option<&info::PackageDetail>, version: &str) -> State {
+    let Some(detail) = detail else { return State::Missing };
+    let is_version = |other: &str| r::version::compare(other, version).is_eq();
+    let releases = || std::iter::once(&detail.release).chain(&detail.others);
+    let listed = releases().find(|release| !release.archived).map(|release| release.version.clone());
+    match listed {
+        Some(listed) if is_version(&listed) => State::Listed,
+        listed if releases().any(|release| is_version(&release.version)) => State::Archived(listed),
+        Some(listed) => State::Other(listed),
+        None => State::Missing,
+    }
 }
 
 /// Compares the versions of Python projects with a point. Their days are not computed: an index lists all versions of a

@@ -8,6 +8,8 @@ use crate::model::time::Day;
 
 /// Maximum number of periods of days on the page.
 const MAX_PERIODS: usize = 50;
+/// Maximum number of packages in the list of what another day changes.
+const MAX_CHANGES: usize = 200;
 
 /// The state of a locked version in a snapshot.
 #[derive(Clone, Debug)]
@@ -39,6 +41,16 @@ pub struct Row {
     pub was_listed: bool,
 }
 
+/// What another day has in place of the versions of a file.
+#[derive(Clone, Debug)]
+pub struct OtherDay {
+    /// The day.
+    pub day: Day,
+    /// The packages whose versions it does not list: name, version of the file, state on that day. The index of
+    /// `Unknown` ones was not queried, or did not answer.
+    pub changes: Vec<(String, String, State)>,
+}
+
 /// The comparison of a file.
 #[derive(Clone, Debug)]
 pub struct Result {
@@ -49,6 +61,8 @@ pub struct Result {
     pub days: Option<Vec<(Day, Option<Day>)>>,
     /// Packages that are not from a repository, or have no exact version.
     pub skipped: Vec<String>,
+    /// What the chosen day changes.
+    pub other_day: Option<OtherDay>,
 }
 
 /// The page.
@@ -87,6 +101,11 @@ impl Form {
                     label for="file" { "Text of the file" } br;
                     textarea id="file" name="file" rows="12" cols="80" spellcheck="false" required {}
                 }
+                p {
+                    label for="other-day" { "What would this day change " small { "empty: no other day" } } " "
+                    input type="date" id="other-day" name="day"
+                        value=[result.and_then(|result| result.other_day.as_ref()).map(|other| other.day.to_string())];
+                }
                 button { "Compare" }
             }
         })
@@ -114,6 +133,7 @@ impl Form {
                 }
             }
             @if let Some(days) = &result.days { (self.days(root, days, &result.rows)) }
+            @if let Some(other) = &result.other_day { (self.other_day(root, other)) }
             section.scroll tabindex="0" aria-label="Packages of the file" { table {
                 thead { tr {
                     @for heading in ["Name", "Version", "This snapshot", "Known vulnerabilities"] {
@@ -137,6 +157,43 @@ impl Form {
                     td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
                 } } }
             } }
+        }
+    }
+
+    fn other_day(&self, root: &Root, other: &OtherDay) -> Markup {
+        let location = Location { repo: self.location.repo.clone(), snapshot: other.day.to_string() };
+        let total = other.changes.len();
+        html! {
+            h2 { "What " (text::day(other.day)) " would change" }
+            p {
+                a href=(root.snapshot(&location.repo, &location.snapshot)) { "That day" }
+                @if total == 0 { " lists all versions of the file." }
+                @else { " changes " strong { (count(total, "package", "packages")) } "." }
+                @if total > MAX_CHANGES { " The first " (MAX_CHANGES) " are shown." }
+            }
+            @if total > 0 { section.scroll tabindex="0" aria-label="Packages that the day changes" { table {
+                thead { tr {
+                    @for heading in ["Name", "Version of the file", "Version on that day"] {
+                        th scope="col" { (heading) }
+                    }
+                } }
+                tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
+                    td.name {
+                        @if matches!(state, State::Missing | State::Unknown) { (visible(name)) }
+                        @else { a href=(root.package(&location, name, "")) { (visible(name)) } }
+                    }
+                    td { (visible(version)) }
+                    td { @match state {
+                        State::Listed => (visible(version)),
+                        State::Archived(Some(listed)) | State::Other(listed) => {
+                            span.changed { "→ " (visible(listed)) }
+                        },
+                        State::Archived(None) => { span.danger { "not listed, only in the archive" } },
+                        State::Missing => { span.danger { "not in the repository on that day" } },
+                        State::Unknown => "not known: the index was not queried, or did not answer",
+                    } }
+                } } }
+            } } }
         }
     }
 
@@ -186,6 +243,7 @@ mod tests {
             ],
             days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
             skipped: vec!["mine".to_owned()],
+            other_day: None,
         };
         let form = Form {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
@@ -204,6 +262,43 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
-        assert!(!html.contains("<i>"), "{html}");
+        assert!(!html.contains("<i>") && !html.contains("would change<"), "{html}");
+    }
+
+    #[test]
+    fn another_day_has_its_changes_up_to_a_limit() {
+        let form = Form {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: false,
+        };
+        let render = |changes: Vec<(String, String, State)>| {
+            let day = "2026-11-03".parse::<Day>().expect("a day");
+            let other_day = Some(OtherDay { day, changes });
+            let result = Result { rows: Vec::new(), days: None, skipped: Vec::new(), other_day };
+            form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result))
+        };
+        let change = |name: &str, state| (name.to_owned(), "1.0".to_owned(), state);
+        let html = render(vec![
+            change("a", State::Archived(Some("1.2".to_owned()))),
+            change("<i>", State::Missing),
+            change("c", State::Archived(None)),
+        ]);
+        for part in [
+            "changes <strong>3 packages</strong>.",
+            "/prod/2026-11-03/web/packages/a/",
+            "→ 1.2",
+            "&lt;i&gt;",
+            "not in the repository on that day",
+            "not listed, only in the archive",
+            "name=\"day\" value=\"2026-11-03\"",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(render(Vec::new()).contains("lists all versions of the file"));
+        let many = (0..=MAX_CHANGES).map(|number| change(&format!("p{number}"), State::Missing)).collect();
+        let html = render(many);
+        assert!(
+            html.contains("The first 200 are shown.") && html.contains("p199<") && !html.contains("p200<")
+        );
     }
 }

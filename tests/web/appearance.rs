@@ -215,6 +215,22 @@ fn people_find_a_package_and_compare_snapshots_without_script() {
 }
 
 #[test]
+fn people_choose_a_platform_and_read_a_readme_without_script() {
+    let server = server();
+    let chromium = Chromium::start();
+    chromium.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
+    chromium.open(&server.url("/team/latest/"));
+    chromium.click("main select[name=platform] option[value=noble]");
+    chromium.click("main form button");
+    chromium.wait_for_text("/team/__linux__/noble/latest");
+    let today = crate::support::today::stable_today().to_string();
+    chromium.open(&server.url(&format!("/team/?day={today}&platform=noble")));
+    chromium.wait_for_text(&format!("/team/__linux__/noble/{today}"));
+    chromium.open(&server.url("/team/latest/web/packages/alpha/"));
+    chromium.wait_for_text("Alpha");
+}
+
+#[test]
 fn a_printed_page_has_its_heading_and_no_navigation() {
     let server = server();
     let chromium = Chromium::start();

@@ -58,6 +58,43 @@ fn a_requirements_file_is_compared_with_a_python_repository() {
 }
 
 #[test]
+fn another_day_is_compared_with_the_versions_of_the_file() {
+    let server = super::server();
+    let today = crate::support::today::stable_today().to_string();
+    assert!(server.get(PAGE).text().contains("type=\"date\""));
+    let own = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
+    let file = "file=other+attached+packages%3A%0A%5B1%5D+alpha_1.0+beta_2.0+gone_0.1%0A";
+    let answer = post(&server, PAGE, &own, format!("{file}&day={today}").as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    document::page(&answer, PAGE);
+    let page = answer.text();
+    let part =
+        page.split_once(" would change</h2>").expect("the part").1.split_once("</table>").expect("its end").0;
+    for text in ["<strong>2 packages</strong>", "→ 1.1", "not in the repository on that day"] {
+        assert!(part.contains(text), "{text}: {part}");
+    }
+    assert!(!part.contains("beta"), "{part}");
+    assert!(
+        !post(&server, PAGE, &own, format!("{file}&day=").as_bytes()).text().contains("would change</h2>")
+    );
+    let page =
+        post(&server, &format!("{PAGE}?day={today}"), &[], b"other attached packages:\n[1] beta_2.0\n");
+    assert!(page.text().contains("lists all versions of the file"), "{}", page.text());
+    for day in ["yesterday", "2026-02-30", "%3Ci%3E"] {
+        let answer = post(&server, PAGE, &own, format!("{file}&day={day}").as_bytes());
+        assert!(answer.status == 400 && !answer.text().contains("<i>"), "{day}: {}", answer.text());
+    }
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("Odd.Lib", "1.0"));
+    let page =
+        post(&server, &format!("/py/latest/web/lockfile/?day={today}"), &[], b"odd_lib==2.0\nother==1.0\n")
+            .text();
+    let part = page.split_once(" would change</h2>").expect("the part").1;
+    assert!(part.contains("<strong>2 packages</strong>") && part.contains("→ 1.0"), "{part}");
+}
+
+#[test]
 fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
     let server = super::server();
     let megabyte = vec![b' '; 1 << 20];

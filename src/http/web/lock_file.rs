@@ -16,13 +16,16 @@ use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Day;
 use crate::python;
 use crate::python::requirements_file::{self, Entry};
 use crate::r::lock_file::MAX_FILE;
 use crate::r::{self};
 use crate::serve;
 use crate::serve::lock_file::{self, MAX_PACKAGES};
-use crate::web::lock_file::{Form, Result as Comparison, Row, State};
+use crate::serve::vulnerabilities::Vulnerabilities;
+use crate::web::lock_file::{Form, OtherDay, Result as Comparison, Row, State};
 
 /// Maximum size of a form in bytes: a byte of the file may take three.
 const MAX_FORM: usize = 3 * MAX_FILE + 64;
@@ -30,6 +33,16 @@ const MAX_FORM: usize = 3 * MAX_FILE + 64;
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// The field of the form.
 const FIELD: &str = "file";
+/// The field of the form, and the parameter of an address, for the day whose changes are shown.
+const DAY_FIELD: &str = "day";
+
+/// A posted file.
+#[derive(Debug)]
+pub(in crate::http) struct Posted {
+    file: Bytes,
+    /// The field `day` of a form.
+    day: Option<String>,
+}
 
 /// Reads a posted file: the field `file` of a form, or any other body unchanged.
 ///
@@ -39,7 +52,7 @@ pub(in crate::http) async fn read(
     app: &App,
     body: Incoming,
     head: &RequestHead<'_>,
-) -> Result<Bytes, Failure> {
+) -> Result<Posted, Failure> {
     let media_type =
         head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -54,17 +67,19 @@ pub(in crate::http) async fn read(
         status: StatusCode::REQUEST_TIMEOUT,
         ..Failure::bad_request("the file was not sent within a minute")
     })??;
-    let file = if is_form {
-        let mut fields = url::form_urlencoded::parse(&bytes);
-        let field = fields.find(|(name, _)| name == FIELD);
-        field.map(|(_, value)| Bytes::from(value.into_owned())).unwrap_or_default()
+    let (file, day) = if is_form {
+        let field = |wanted: &str| {
+            let mut fields = url::form_urlencoded::parse(&bytes);
+            fields.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+        };
+        (field(FIELD).map(Bytes::from).unwrap_or_default(), field(DAY_FIELD))
     } else {
-        bytes
+        (bytes, None)
     };
     if file.len() > MAX_FILE {
         return Err(Failure::body_too_large(MAX_FILE as u64));
     }
-    Ok(file)
+    Ok(Posted { file, day })
 }
 
 /// Whether the headers of a browser state that a page of another site sends the form; `address` is
@@ -86,10 +101,12 @@ fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// 400 for a file that cannot be read; failures of the stores.
-pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<String, Failure> {
+pub(super) async fn page(context: Context<'_>, posted: Option<Posted>) -> Result<String, Failure> {
     let is_python = context.repo.kind == RepoKind::Python;
     let form = Form { location: context.location.clone(), is_python };
-    let Some(file) = posted else { return Ok(form.render(context.root, None)) };
+    let Some(Posted { file, day }) = posted else { return Ok(form.render(context.root, None)) };
+    let day = day.as_deref().or_else(|| context.query.get(DAY_FIELD)).map(str::trim);
+    let day = day.filter(|text| !text.is_empty()).map(parse_day).transpose()?;
     let parsed =
         tokio::task::spawn_blocking(
             move || if is_python { python_packages(&file) } else { r_packages(&file) },
@@ -106,6 +123,10 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<
     }
     let (repositories, point) = (&context.app.repositories, context.point);
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
+    let other_day = match day {
+        Some(day) => Some(other_day(&context, day, &packages, &advisories).await?),
+        None => None,
+    };
     let locked = match is_python {
         true => lock_file::python_projects(repositories, point, packages, &advisories).await?,
         false => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
@@ -114,20 +135,52 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Bytes>) -> Result<
         locked.iter().map(|row| row.listed.as_deref()).collect();
     let days = intervals.filter(|lists| !lists.is_empty()).map(lock_file::intersection);
     let rows = locked.into_iter().map(|row| Row {
-        state: match row.state {
-            lock_file::State::Listed => State::Listed,
-            lock_file::State::Archived(listed) => State::Archived(listed),
-            lock_file::State::Other(listed) => State::Other(listed),
-            lock_file::State::Missing => State::Missing,
-            lock_file::State::Unknown => State::Unknown,
-        },
+        state: shown(row.state),
         was_listed: row.listed.is_none_or(|listed| !listed.is_empty()),
         name: row.name,
         version: row.version,
         vulnerabilities: row.vulnerabilities,
     });
-    let comparison = Comparison { rows: rows.collect(), days, skipped };
+    let comparison = Comparison { rows: rows.collect(), days, skipped, other_day };
     Ok(form.render(context.root, Some(&comparison)))
+}
+
+fn parse_day(text: &str) -> Result<Day, Failure> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(60).collect();
+        Failure::bad_request(format!("the day {shown:?} is not a date such as 2026-11-20"))
+    })
+}
+
+/// Returns the packages whose versions of the file a day does not list.
+async fn other_day(
+    context: &Context<'_>,
+    day: Day,
+    packages: &[(String, String)],
+    advisories: &Vulnerabilities,
+) -> Result<OtherDay, Failure> {
+    let repositories = &context.app.repositories;
+    let (repo, snapshot) = (&context.location.repo, Snapshot::Date(day));
+    let point = serve::point::resolve_part(repositories, repo, context.part, snapshot).await?;
+    let states = if context.repo.kind == RepoKind::Python {
+        let rows = lock_file::python_projects(repositories, &point, packages.to_vec(), advisories).await?;
+        rows.into_iter().map(|row| row.state).collect()
+    } else {
+        lock_file::r_states(repositories, &point, packages).await?
+    };
+    let changes = packages.iter().zip(states).filter(|(_, state)| *state != lock_file::State::Listed);
+    let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), shown(state)));
+    Ok(OtherDay { day, changes: changes.collect() })
+}
+
+fn shown(state: lock_file::State) -> State {
+    match state {
+        lock_file::State::Listed => State::Listed,
+        lock_file::State::Archived(listed) => State::Archived(listed),
+        lock_file::State::Other(listed) => State::Other(listed),
+        lock_file::State::Missing => State::Missing,
+        lock_file::State::Unknown => State::Unknown,
+    }
 }
 
 /// Names with versions, and the names of packages that are skipped.

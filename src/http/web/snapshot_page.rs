@@ -1,6 +1,5 @@
 //! Pages below `/{repo}/{snapshot}/web/`: the package list, packages, their versions and DESCRIPTION files.
 
-use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -33,7 +32,7 @@ pub(in crate::http) async fn answer(
     (requested, snapshot): (&str, Snapshot),
     path: &WebPath,
     query: &Query,
-    (head, posted): (&RequestHead<'_>, Option<Bytes>),
+    (head, posted): (&RequestHead<'_>, Option<lock_file::Posted>),
 ) -> Result<Response<Body>, Failure> {
     let part = choice::part(serve::find::repo(&app.state.catalog.get(), requested)?, query)?;
     let point = serve::point::resolve_part(&app.repositories, requested, part, snapshot).await?;

@@ -15,7 +15,8 @@ use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
 use super::{
-    bind, clock, encryption, federation_check, files, owners, report, sign_in_check, sockets, stores,
+    bind, clock, encryption, federation_check, files, notifications, owners, report, sign_in_check, sockets,
+    stores,
 };
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
@@ -49,7 +50,7 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
 }
 
 /// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
-/// directories of packages after the third, the clock and the encryption key after the fifth.
+/// directories of packages after the third, the clock, the notifications and the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
@@ -64,6 +65,7 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
                 database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
             results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| notifications::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
             results.extend(server.user.run(|| sign_in_check::provider(&loaded.config)).ok().flatten());
             results.extend(server.user.run(|| federation_check::issuers(&loaded.config)).ok().flatten());

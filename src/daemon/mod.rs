@@ -26,6 +26,7 @@ mod logging;
 pub mod migrate;
 mod modes;
 mod node;
+mod notifications;
 mod notify;
 mod owners;
 mod pid_file;

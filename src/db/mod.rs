@@ -47,6 +47,7 @@ pub mod migrate;
 pub mod name_audit;
 pub mod name_guard;
 pub mod node;
+pub mod notification_queue;
 pub mod package;
 mod pgcheck;
 mod pgconn;

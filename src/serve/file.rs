@@ -6,7 +6,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
-use super::{RepoError, Repositories, bundle_files, bundles, name_guards, owner, upstream};
+use super::{RepoError, Repositories, bundle_files, bundles, name_guards, owner, upstream, visibility};
 use crate::db;
 use crate::fetch::accesses::Transfer;
 use crate::fetch::integrity::IntegrityError;
@@ -105,7 +105,13 @@ pub async fn open(
     let located = match located.key() {
         None => located,
         Some(key) => {
-            let error = match open_for_client(repositories, located, &key, range.clone()).await {
+            let mut result = open_for_client(repositories, located, &key, range.clone()).await;
+            if let Err(error) = &result
+                && visibility::becomes_visible(repositories, located, &key, error).await?
+            {
+                result = open_for_client(repositories, located, &key, range.clone()).await;
+            }
+            let error = match result {
                 Err(error) => error,
                 result => return result,
             };
@@ -151,10 +157,18 @@ pub async fn open(
 /// Those of [`open`].
 pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
     match located.key() {
-        Some(key) => match check_stored(repositories, located, &key).await {
-            Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
-            result => return result,
-        },
+        Some(key) => {
+            let mut result = check_stored(repositories, located, &key).await;
+            if let Err(error) = &result
+                && visibility::becomes_visible(repositories, located, &key, error).await?
+            {
+                result = check_stored(repositories, located, &key).await;
+            }
+            match result {
+                Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
+                result => return result,
+            }
+        }
         None if !upstream::may_be_fetched(&repositories.state, located) => return Ok(()),
         None => {}
     }

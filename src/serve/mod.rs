@@ -42,6 +42,7 @@ pub mod remote_binaries;
 pub mod requirements;
 pub mod stored_again;
 mod upstream;
+mod visibility;
 pub mod vulnerabilities;
 
 pub use error::{BlockedRelease, ExistingFile, GuardedName, RepoError};

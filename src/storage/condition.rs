@@ -393,6 +393,12 @@ impl Storage {
         condition.lost_objects.insert(*key)
     }
 
+    /// Returns true if the object is recorded as lost.
+    #[must_use]
+    pub fn is_lost(&self, key: &Key) -> bool {
+        self.0.condition.lock().lost_objects.contains(key)
+    }
+
     /// Records that a lost object is in storage again.
     pub fn remove_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();

@@ -1,7 +1,7 @@
 //! Backups of a server that syncs, accepts packages, sweeps and evicts at the same time: each backup is restored, and serves the
 //! same packages at its newest transaction.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,10 +29,18 @@ impl Drop for Stop<'_> {
 /// and in the last of 200 rounds.
 const LISTED: usize = 40;
 
+/// Packages that are added in one round: their number is limited so that the history grows with the rounds, and not with
+/// the time that they take.
+const ADDED: usize = 40;
+
 /// Adds and removes packages until `stop`; returns the number of added packages.
-fn add_packages(server: &Server, stop: &AtomicBool) -> usize {
+fn add_packages(server: &Server, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
+        if number >= ADDED * (round.load(Ordering::SeqCst) + 1) {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
         number += 1;
         server.add(
             "prod",
@@ -48,10 +56,17 @@ fn add_packages(server: &Server, stop: &AtomicBool) -> usize {
     number
 }
 
+/// Syncs in one round, limited as [`ADDED`].
+const SYNCS: usize = 4;
+
 /// Changes the mirror and syncs it until `stop`; returns the number of syncs.
-fn sync(server: &Server, mirror: &mut MirrorDir, stop: &AtomicBool) -> usize {
+fn sync(server: &Server, mirror: &mut MirrorDir, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
+        if number >= SYNCS * (round.load(Ordering::SeqCst) + 1) {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
         number += 1;
         for package in 0..20 {
             mirror.simple(&format!("m{package}"), &format!("1.{number}"), "2024-03-01");
@@ -114,13 +129,14 @@ fn check_backups_under_load(provider: &str) {
     let gcfg = format!("{}[CRAN]\nURL = {}\nSyncSchedule = 0 0 30 2 *\n", database(provider), mirror.url());
     let server = Builder::default().gcfg(&gcfg).start();
     server.local_repository("prod", &[Tarball::new("p0", "1.0")]);
-    let stop = AtomicBool::new(false);
+    let (stop, current_round) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let _stop = Stop(&stop);
-        let add_thread = scope.spawn(|| add_packages(&server, &stop));
-        let sync_thread = scope.spawn(|| sync(&server, &mut mirror, &stop));
+        let add_thread = scope.spawn(|| add_packages(&server, &current_round, &stop));
+        let sync_thread = scope.spawn(|| sync(&server, &mut mirror, &current_round, &stop));
         let removal_thread = scope.spawn(|| remove_objects(&server, &stop));
         for round in 0..rounds() {
+            current_round.store(round, Ordering::SeqCst);
             server.rspm_stdout(&format!("backup create --quiet --to {}", folder(&server).display()));
             // Every second round restores with the other provider.
             let to = if (round % 2 == 0) == (provider == "sqlite") { "sqlite" } else { "postgres" };

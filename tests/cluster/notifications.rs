@@ -52,3 +52,27 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     }
     assert_eq!(warns(&two), (1, true));
 }
+
+#[test]
+fn a_check_reports_a_notification_queue_that_fills() {
+    let database = postgres::DedicatedServer::start();
+    let server = Shared::on(&database.url()).start("pm1");
+    // The folder of the mirror does not exist.
+    let check = || server.rspm("check-config").out;
+    assert!(!check().contains("Notifications"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(async {
+        let (client, connection) =
+            tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.expect("a session");
+        tokio::spawn(connection);
+        client.batch_execute("LISTEN slow").await.expect("it listens");
+        client.batch_execute("BEGIN; SELECT 1").await.expect("it is in a transaction");
+        client
+    });
+    // The queue has 8 GB, of which this is one percent.
+    database.sql("SELECT pg_notify('slow', repeat('x', 7900) || n) FROM generate_series(1, 12000) AS n");
+    let output = check();
+    assert!(output.contains("[INFO] Notifications"), "{output}");
+    assert!(output.contains("of PostgreSQL's notification queue is used"), "{output}");
+    drop(listener);
+}

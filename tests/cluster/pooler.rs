@@ -46,7 +46,6 @@ fn publishes_through_a_pooler_are_visible_after_a_poll_and_installations_are_iso
         if number % 10 == 0 {
             other_server.add("r", &Tarball::new(&format!("theirs{number}"), "1.0"));
             for server in &servers {
-                // Less than the interval of polls of a server that receives notifications.
                 within(Duration::from_secs(90), "the package is listed", || lists(server, &name));
             }
         }

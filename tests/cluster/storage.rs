@@ -1,10 +1,12 @@
 //! Servers on one database whose storage is not the same.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Shared, modes};
 use crate::support::fixtures::until;
-use crate::support::server::Builder;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 fn other_data_dir(shared: &Shared, dir: &Path) -> Builder {
     shared.builder("pm2").gcfg(&format!("[Server]\nDataDir = {}\n", dir.display()))
@@ -90,6 +92,55 @@ fn a_server_that_was_treated_as_gone_writes_its_markers_again() {
     assert!(one.log_lines().iter().any(|line| line.contains("treated this one as gone")));
     let three = shared.start("pm3");
     until("a third server starts", || modes(&three) == "pm1 online, pm2 online, pm3 online");
+}
+
+/// The number of lost objects of a storage class, as `rspm storage list` shows it.
+fn lost(server: &Server, class: &str) -> u64 {
+    let listed = server.json("storage list");
+    let classes = listed["classes"].as_array().expect("a list");
+    let row = classes.iter().find(|row| row["class"] == class).expect("listed");
+    row["lost"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_package_that_is_visible_late_is_served_and_a_missing_one_is_reported_once() {
+    let shared = Shared::new();
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    let packages = [Tarball::new("late", "1.0"), Tarball::new("gone", "1.0")];
+    one.local_repository("r", &packages);
+    let address = |package: &Tarball| format!("/r/latest/src/contrib/{}", package.file());
+    until("the second server lists the packages", || {
+        two.get("/r/latest/src/contrib/PACKAGES").text().contains("Package: gone\n")
+    });
+    let files = packages.each_ref().map(|package| one.get(&address(package)).body);
+    let [late, gone] = [0, 1].map(|number| {
+        let (package, file) = (&packages[number], &files[number]);
+        let paths = walk(&shared.data().join("packages"));
+        let path = paths.into_iter().find(|path| std::fs::read(path).is_ok_and(|bytes| bytes == *file));
+        let path = path.expect("stored");
+        // As a client of a network file system sees a directory that it has cached.
+        let hidden = shared.data().join(format!("hidden-{}", package.file()));
+        std::fs::rename(&path, &hidden).expect("renamed");
+        (hidden, path)
+    });
+    let answer = std::thread::scope(|threads| {
+        let request = threads.spawn(|| two.get(&address(&packages[0])));
+        std::thread::sleep(Duration::from_millis(700));
+        std::fs::rename(&late.0, &late.1).expect("renamed");
+        request.join().expect("an answer")
+    });
+    assert_eq!((answer.status, &answer.body), (200, &files[0]));
+    assert_eq!(lost(&two, "packages"), 0);
+    for _ in 0..2 {
+        let status = two.get(&address(&packages[1])).status;
+        assert!(status >= 500 || status == 404, "{status}");
+        assert_eq!(lost(&two, "packages"), 1);
+    }
+    let errors = two.log_lines();
+    assert_eq!(errors.iter().filter(|line| line.contains("no mirror has it")).count(), 1);
+    std::fs::rename(&gone.0, &gone.1).expect("renamed");
+    assert_eq!(two.get(&address(&packages[1])).body, files[1]);
+    assert_eq!(lost(&two, "packages"), 0);
 }
 
 /// All files below a directory.

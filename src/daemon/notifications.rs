@@ -1,0 +1,23 @@
+//! Checks the notification queue of PostgreSQL: a session that listens and stays in a transaction fills it.
+
+use crate::config::{Check, Config, Verdict};
+use crate::db::notification_queue;
+
+/// Used part of the queue from which a check reports it, in per mille.
+const REPORTED: i64 = 5;
+
+/// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database does
+/// not answer, which another check reports.
+pub(super) fn check(config: &Config) -> Option<Check> {
+    let usage = notification_queue::usage(config).ok()??;
+    (usage >= REPORTED).then(|| {
+        let finding = format!(
+            "{}.{} % of PostgreSQL's notification queue is used; if it is full, no change can be saved. A session that \
+             listens and stays in a transaction prevents its clean-up; list them: SELECT pid, application_name, \
+             xact_start FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY xact_start",
+            usage / 10,
+            usage % 10
+        );
+        Check { title: "Notifications", verdict: Verdict::Info, findings: vec![finding] }
+    })
+}

@@ -22,8 +22,10 @@ pub(super) fn program() -> Option<PathBuf> {
 /// No sandbox works, with the reasons.
 pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
     let mut cached_sandboxes = builds.sandboxes.lock().await;
-    if let Some(sandbox) = cached_sandboxes.get(&language) {
-        return Ok(sandbox.clone());
+    match cached_sandboxes.get(&language) {
+        Some(sandbox) if sandbox.is_available() => return Ok(sandbox.clone()),
+        // The sockets of systemd were stopped: a new detection names them and the command to enable them.
+        _ => drop(cached_sandboxes.remove(&language)),
     }
     let config = builds.state.config.load_full();
     let (name, place) = match language {

@@ -217,6 +217,15 @@ impl Sandbox {
         }
     }
 
+    /// Whether the sandbox can still be used: the sockets of systemd disappear when an administrator stops them.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        match self.kind {
+            Kind::Systemd => self.paths.fetch_socket.exists() && self.paths.build_socket.exists(),
+            Kind::Bubblewrap | Kind::None => true,
+        }
+    }
+
     /// The limits of a job of this kind: units have their own limits and users.
     #[must_use]
     pub fn limits(&self, limits: Limits) -> Limits {
@@ -314,6 +323,20 @@ fn tail(mut log: impl Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_of_systemd_needs_both_sockets() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fetch_socket, build_socket) = (folder.path().join("fetch"), folder.path().join("build"));
+        let paths = Paths { fetch_socket, build_socket, ..Paths::default() };
+        let sandbox = |kind| Sandbox { kind, version: String::new(), paths: paths.clone() };
+        std::fs::write(&paths.fetch_socket, "").unwrap();
+        assert!(!sandbox(Kind::Systemd).is_available() && sandbox(Kind::Bubblewrap).is_available());
+        std::fs::write(&paths.build_socket, "").unwrap();
+        assert!(sandbox(Kind::Systemd).is_available());
+        std::fs::remove_file(&paths.fetch_socket).unwrap();
+        assert!(!sandbox(Kind::Systemd).is_available());
+    }
 
     #[test]
     fn a_sandbox_without_time_for_the_attempt_is_not_replaced_by_none() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// A shell command of a `configure` script, which exits with 0 only if the attempt succeeds.
+/// A shell command of a build, which exits with 0 only if the attempt succeeds.
 pub(crate) struct Attempt {
     pub(crate) name: String,
     pub(crate) command: String,
@@ -205,7 +205,7 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt> {
     list
 }
 
-/// The `configure` script, which writes one line for each attempt to `attempts.txt`.
+/// The shell script that makes all attempts, and writes one line for each to `attempts.txt`.
 pub(crate) fn script(attempts: &[Attempt]) -> String {
     let mut script = "#!/bin/sh\nattempt() {\n    out=$(timeout 10 sh 2>&1)\n    code=$?\n    \
          echo \"$1 $code $(printf %s \"$out\" | tail -n 1 | tr -d '\\r' | cut -c 1-150)\" >> attempts.txt\n}\n"

@@ -4,8 +4,10 @@ use std::fmt::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use super::vignettes::{ENGINE, with_vignette};
 use crate::builder::attempts::{Attempt, Targets, attempts, check, script};
 use crate::builder::repository::Repository;
+use crate::support::tarball::Tarball;
 
 /// A server, and the directory for repositories that it may read.
 pub(super) trait Host {
@@ -17,6 +19,17 @@ pub(super) trait Host {
     fn repositories(&self) -> PathBuf;
     /// The same directory as the server sees it.
     fn visible_repositories(&self) -> PathBuf;
+
+    /// Adds a package to a local source.
+    fn add(&self, source: &str, package: &Tarball) {
+        let file = self.repositories().join(package.file());
+        std::fs::write(&file, package.bytes()).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        let visible = self.visible_repositories().join(package.file());
+        let (is_success, output) = self.rspm(&format!("add --source={source} --path={}", visible.display()));
+        std::fs::remove_file(&file).unwrap();
+        assert!(is_success, "{output}");
+    }
 }
 
 /// A hostile repository, which is refused with a message.
@@ -63,7 +76,7 @@ const fn refusal(
 const OWN_CONFIG: &str = "git reads no configuration but that of the server";
 const NO_HOOKS: &str = "core.hooksPath, and no template directory";
 const NO_FILTERS: &str = "filters of a repository are not configured; Git LFS is not supported";
-const NO_VIGNETTES: &str = "vignettes are not built";
+const NO_VIGNETTES: &str = "vignettes are built only with --vignettes";
 const LINKS: &str = "links that leave the tree are refused";
 const OBJECTS: &str = "git verifies objects (transfer.fsckObjects)";
 const SUBMODULES: &str = "submodules only over HTTPS, HTTP and SSH, from the same or a configured host";
@@ -394,12 +407,17 @@ fn repository(host: &dyn Host) -> (Repository, String) {
     (repository, format!("file://{}", path.display()))
 }
 
-/// Runs all attempts of a `configure` script through the server.
+/// Runs all attempts through the server: from a `configure` script, and from a vignette.
 pub(super) fn builds_reach_nothing(host: &dyn Host, targets: &Targets) {
     let attempts = attempts(targets);
+    configure_reaches_nothing(host, &attempts);
+    vignette_reaches_nothing(host, &attempts);
+}
+
+fn configure_reaches_nothing(host: &dyn Host, attempts: &[Attempt]) {
     source(host, "configure");
     let (repository, url) = repository(host);
-    let configure = repository.write("configure", &script(&attempts));
+    let configure = repository.write("configure", &script(attempts));
     std::fs::set_permissions(configure, PermissionsExt::from_mode(0o755)).unwrap();
     // A help page that is computed at build time makes R install the package, which runs `configure`.
     let page = "\\name{f}\\title{t}\\description{\\Sexpr[stage=build,results=text]{1+1}}\n";
@@ -408,7 +426,31 @@ pub(super) fn builds_reach_nothing(host: &dyn Host, targets: &Targets) {
     let (is_success, output) = host.rspm(&format!("create git-builder --source=configure --url={url}"));
     assert!(is_success, "{output}");
     let package = host.get("/configure/latest/src/contrib/tested_1.0.tar.gz");
-    check(&attempts, &crate::builder::job::member(&package, "tested/attempts.txt"));
+    check(attempts, &crate::builder::job::member(&package, "tested/attempts.txt"));
+}
+
+/// The engine is a package of the server: R does not find the engine of a vignette in the package itself.
+fn vignette_reaches_nothing(host: &dyn Host, attempts: &[Attempt]) {
+    const WEAVE: &str = "weave <- function(file, ...) {\n";
+    const RUN: &str = "    root <- if (file.exists(\"tools/attempts.sh\")) \".\" else \"..\"\n    \
+                       stopifnot(system(paste(\"cd\", root, \"&& sh tools/attempts.sh\")) == 0)\n";
+    source(host, "vignette");
+    for line in ["create source --name=engines", "subscribe --repo=vignette --source=engines"] {
+        let (is_success, output) = host.rspm(line);
+        assert!(is_success, "{line}: {output}");
+    }
+    assert!(ENGINE.contains(WEAVE));
+    let engine = ENGINE.replacen(WEAVE, &format!("{WEAVE}{RUN}"), 1);
+    host.add("engines", &Tarball::new("engine", "1.0").with("R/engine.R", &engine));
+    let (repository, url) = repository(host);
+    repository.write("tools/attempts.sh", &script(attempts));
+    with_vignette(&repository, "1.0", "Suggests: engine\n");
+    repository.commit();
+    let (is_success, output) =
+        host.rspm(&format!("create git-builder --source=vignette --url={url} --vignettes"));
+    assert!(is_success, "{output}");
+    let package = host.get("/vignette/latest/src/contrib/tested_1.0.tar.gz");
+    check(attempts, &crate::builder::job::member(&package, "tested/attempts.txt"));
 }
 
 /// Builds hostile repositories: programs that they name are not run, and the others are refused.
@@ -492,12 +534,12 @@ fn programs_are_not_run(host: &dyn Host) {
     assert!(log.contains("1 files are Git LFS pointers"), "{log}");
 }
 
-/// The table of all attempts of this file and of `configure` scripts on a booted system, in Markdown.
+/// The table of all attempts of this file, and of those of builds on a booted system, in Markdown.
 fn table() -> String {
     let mut rows: Vec<(String, String, String)> = attempts(&super::booted::targets())
         .into_iter()
         .filter_map(|Attempt { name, obstacle, .. }| {
-            Some(("`configure`".to_owned(), name, obstacle?.to_owned()))
+            Some(("`configure`, vignette".to_owned(), name, obstacle?.to_owned()))
         })
         .collect();
     let place = |place: &Place| match place {

@@ -11,7 +11,7 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
 /// A vignette engine that needs neither LaTeX nor pandoc.
-const ENGINE: &str = r#"
+pub(super) const ENGINE: &str = r#"
 weave <- function(file, ...) {
     output <- sub("[.]Rx$", ".html", basename(file))
     writeLines("<p>woven by the engine</p>", output)
@@ -30,7 +30,7 @@ tangle <- function(file, ...) {
 const WOVEN: &str = "\"<p>woven by the engine</p>\"";
 
 /// The files of a package with a vignette that this engine weaves; `lines` are further lines of DESCRIPTION.
-fn with_vignette(repository: &Repository, version: &str, lines: &str) {
+pub(super) fn with_vignette(repository: &Repository, version: &str, lines: &str) {
     let description = format!(
         "Package: tested\nVersion: {version}\nTitle: T\nDescription: D.\nLicense: MIT\nAuthor: A\nMaintainer: A \
          <a@example.org>\nVignetteBuilder: engine\n{lines}"

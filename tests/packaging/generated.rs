@@ -329,7 +329,11 @@ fn man_page_of_the_server() {
     page.push_str(
         ".SH SEE ALSO\n.BR rspm (1),\n.BR rspm\\-offline\\-downloader (1),\n.BR rstudio\\-pm\\-migrate (8),\n\
          .BR rstudio\\-pm.gcfg (5),\n.BR systemctl (1),\n.BR systemd.socket (5),\n.BR systemd.generator (7)\n.PP\nUnits:\n\
-         .IR rstudio\\-pm.service ,\n.IR rstudio\\-pm\\-http@.socket ,\n.IR rstudio\\-pm\\-https@.socket .\n",
+         .IR rstudio\\-pm.service ,\n.IR rstudio\\-pm\\-http@.socket ,\n.IR rstudio\\-pm\\-https@.socket ,\n\
+         .IR rstudio\\-pm\\-redirect@.socket ,\n.IR rstudio\\-pm\\-metrics@.socket ,\n\
+         .IR rstudio\\-pm\\-admin@.socket ,\n.IR rstudio\\-pm\\-fetch.socket ,\n\
+         .IR rstudio\\-pm\\-build.socket ,\n.IR rstudio\\-pm\\-backup.timer ,\n\
+         .IR rstudio\\-pm\\-backup\\-test.timer .\n",
     );
     assert_file("docs/man/rstudio-pm.8", &page);
 }

@@ -307,7 +307,10 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
         let result = match (&test.rule, test.blocked) {
             (_, true) => format!("{subject} is blocked in {repo} by {}.", test.reason),
             (Some(_), false) => format!("{subject} is allowed in {repo} by the exception {}.", test.reason),
-            (None, false) => format!("{subject} is allowed in {repo}: no rule matches."),
+            (None, false) if test.reason.is_empty() => {
+                format!("{subject} is allowed in {repo}: no rule matches.")
+            }
+            (None, false) => format!("{subject} is allowed in {repo}: {}.", test.reason),
         };
         let rule = test.rule.as_ref().map(|rule| format!("\n{}", describe(rule))).unwrap_or_default();
         let allowed = test.allowed.as_deref().unwrap_or("none");

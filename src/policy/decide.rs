@@ -152,6 +152,22 @@ pub(super) fn matches(
         })
 }
 
+/// The ids of the vulnerabilities whose fix is the reason why a rule with a minimum age does not match; empty if there is
+/// another reason.
+pub(super) fn fixes(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    let (Some(min_age), true) = (criteria.min_age, criteria.fixes_pass) else { return Vec::new() };
+    let without_fixes = Criteria { fixes_pass: false, ..criteria.clone() };
+    match matches(&without_fixes, package, release, clock) {
+        true => package.fixed(release, min_age, clock),
+        false => Vec::new(),
+    }
+}
+
 /// Whether each alternative of the license has one of the types: the user may choose.
 fn has_only_types(package: &PackageFacts<'_>, release: &ReleaseFacts, types: &[String]) -> bool {
     let is_hit = |id: &str| types.iter().any(|hit| hit.eq_ignore_ascii_case(id));

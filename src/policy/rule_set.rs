@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, matches};
+use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, fixes, matches};
 use super::rule::Rule;
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
@@ -153,6 +153,25 @@ impl RuleSet {
             Some(rule) if rule.exception => Verdict::Exception(rule),
             Some(rule) => Verdict::Blocked(rule),
         }
+    }
+
+    /// Why a release that no rule matches is allowed although it is too young for a rule: it fixes vulnerabilities. `None`
+    /// if it is not too young for any rule.
+    #[must_use]
+    pub fn early_admission(
+        &self,
+        package: &PackageFacts<'_>,
+        release: &ReleaseFacts,
+        clock: Clock,
+    ) -> Option<String> {
+        self.of_package(package.name).filter(|rule| !rule.exception).find_map(|rule| {
+            let fixes = fixes(&rule.criteria, package, release, clock);
+            let name = match rule.description.is_empty() {
+                true => format!("rule {}", rule.id),
+                false => format!("rule {} ({})", rule.id, rule.description),
+            };
+            (!fixes.is_empty()).then(|| format!("{name} lets it pass, because it fixes {}", fixes.join(", ")))
+        })
     }
 
     /// Why a rule matches a release: its number, its description, and facts of the release.

@@ -125,6 +125,7 @@ pub async fn test(
     let found: Option<&Decided> = decided.iter().find(|decided| decided.release.release == file.release);
     let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
         None | Some(Decision::NoRule) => (None, String::new(), false),
+        Some(Decision::AdmittedEarly(reason)) => (None, reason.clone(), false),
         Some(Decision::Exception(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), false),
         Some(Decision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
     };

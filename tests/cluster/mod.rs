@@ -8,6 +8,7 @@ mod nodes;
 mod notifications;
 mod pooler;
 mod publishing;
+mod rules;
 mod storage;
 mod upgrade;
 

@@ -1,10 +1,13 @@
 //! Block rules on a server with R packages: index, file, archive, API, search, explanation and pages agree.
 
+use std::io::{Read, Write};
+
 use serde_json::{Value, json};
 
 use crate::support::advisories::{folder, record};
 use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -214,6 +217,67 @@ fn an_age_rule_for_a_source_blocks_what_was_just_added() {
     let answer = server.get(&format!("{BASE}/one_2.0.tar.gz"));
     assert_eq!(answer.status, 403);
     assert!(answer.text().contains("younger than 7 days"), "{}", answer.text());
+}
+
+#[test]
+fn a_download_that_runs_when_a_rule_is_created_ends_and_the_next_is_refused() {
+    const SIZE: usize = 24 << 20;
+    let mirror = Mirror::of(&[Entry::new("one", "1.0", SIZE)], &[]);
+    let gcfg = format!("[CRAN]\nURL = {}", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    let path = format!("{BASE}/one_1.0.tar.gz");
+    let whole = server.get(&path).body;
+    assert!(whole.len() >= SIZE);
+    let mut stream = std::net::TcpStream::connect(server.host()).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.host());
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut response = vec![0; 100_000];
+    stream.read_exact(&mut response).expect("the beginning");
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    assert_eq!(status(&server, "one_1.0.tar.gz"), 403);
+    // Most of the file is still to be sent: it is larger than all buffers of the connection.
+    stream.read_to_end(&mut response).expect("the rest");
+    assert!(response.ends_with(&whole), "{} of {} bytes", response.len(), whole.len());
+    assert_eq!(status(&server, "one_1.0.tar.gz"), 403);
+}
+
+#[test]
+fn an_explanation_states_the_times_of_a_young_release_and_the_vulnerability_that_it_fixes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut mirror = MirrorDir::new(directory.path().join("mirror"));
+    mirror.simple("one", "1.0", "2024-02-01");
+    mirror.simple("two", "1.0", "2024-02-01");
+    mirror.write();
+    let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    folder(&server.dir().join("own"), &[record("x_OWN-1", "CRAN", "one", "2.0")]);
+    server.sync_of("vulns").expect("advisories");
+    // Versions that appear with old dates.
+    mirror.simple("one", "2.0", "2024-03-01");
+    mirror.simple("two", "2.0", "2024-03-01");
+    mirror.write();
+    server.sync().expect("a mirror");
+    server.rspm_stdout("create blocklist-rule --min-age=7d");
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
+    let fixes = "rule 1 lets it pass, because it fixes x_OWN-1";
+    let one = server.rspm_stdout("explain prod one");
+    for part in ["admitted early; published 2024-03-01", "first synchronized 20", fixes] {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    let test = server.rspm_stdout("test blocklist-rules --repo=prod --package-name=one --version=2.0");
+    assert!(test.contains(&format!("one 2.0 is allowed in prod: {fixes}.")), "{test}");
+    let two = server.rspm_stdout("explain prod two");
+    assert!(two.contains("blocked; published 2024-03-01"), "{two}");
+    assert!(two.contains("from which its age counts") && !two.contains("admitted early"), "{two}");
+
+    server.rspm_stdout("edit blocklist-rule --id=1 --min-age-fixes=wait");
+    assert_eq!(index(&server, BASE), ["one 1.0", "two 1.0"]);
+    let waiting = server.rspm_stdout("explain prod one");
+    assert!(waiting.contains("blocked; published 2024-03-01"), "{waiting}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::Command;
 use super::document::unescape;
 use crate::clients::bioconductor::mirror;
 use crate::python::clients::{command, program, run, text};
+use crate::python::form::publisher;
 use crate::python::package::{Package, add, repository};
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
@@ -151,10 +152,33 @@ fn biocmanager_finds_the_version_with_the_text_of_the_page() {
 }
 
 #[test]
-fn a_page_of_python_names_the_address_for_uploads() {
+fn twine_publishes_with_the_text_of_the_page() {
     let server = Server::start();
     repository(&server);
-    let page = server.get("/py/latest/").text();
-    let line = lines(&page, "twine", "Command line");
-    assert!(line.contains(&server.url("/upload/pypi/team")), "{line}");
+    let token = publisher(&server);
+    let line = lines(&server.get("/py/latest/").text(), "twine", "Command line");
+    let package = Package::new("Odd.Lib", "1.0");
+    let twine = program("twine", "twine");
+    let programs = twine.parent().expect("a folder").display().to_string();
+    let mut sh = command(&server, "sh".as_ref(), "web-twine");
+    let folder = server.dir().join("web-twine");
+    std::fs::create_dir_all(folder.join("dist")).expect("a folder");
+    std::fs::write(folder.join("dist").join(package.wheel_name()), package.wheel()).expect("written");
+    sh.current_dir(&folder).env("TWINE_PASSWORD", token);
+    sh.env("PATH", format!("{programs}:{}", std::env::var("PATH").expect("a PATH")));
+    shell(sh, &line);
+    assert_eq!(server.get("/py/latest/simple/odd-lib/").status, 200);
+}
+
+#[test]
+fn install_packages_installs_with_the_text_of_the_page() {
+    let server = super::server();
+    let page = server.get("/team/latest/?platform=source").text();
+    let library = tempfile::tempdir().expect("a folder");
+    let code = format!(
+        "{}\nlibrary <- commandArgs(TRUE)\n.libPaths(library)\ninstall.packages('beta', quiet = TRUE)\n\
+         cat(as.character(packageVersion('beta', library)), as.character(packageVersion('alpha', library)))",
+        lines(&page, "r", "R")
+    );
+    assert_eq!(rscript::run(&code, &[library.path()]), "2.0 1.1", "with its dependency");
 }

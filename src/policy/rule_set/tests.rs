@@ -168,6 +168,12 @@ fn a_young_release_passes_if_it_fixes_the_release_that_is_allowed_without_it() {
     let verdicts = |set: &RuleSet| [0, 1, 2].map(|index: usize| blocked_by(set, &facts, &releases[index]));
     assert_eq!(verdicts(&gate(true)), [0, 1, 0], "2.0 fixes the vulnerability of 1.0, 1.9 does not");
     assert_eq!(verdicts(&gate(false)), [0, 1, 1]);
+    let texts = |set: &RuleSet| {
+        [0, 1, 2].map(|index: usize| set.early_admission(&facts, &releases[index], CLOCK).unwrap_or_default())
+    };
+    let text = "rule 1 lets it pass, because it fixes RSEC-2026-1";
+    assert_eq!(texts(&gate(true)), ["", "", text], "1.0 is old enough");
+    assert_eq!(texts(&gate(false)), ["", "", ""]);
 }
 
 #[test]

@@ -38,8 +38,8 @@ pub(in crate::serve) struct Decided {
     pub(in crate::serve) release: TreeRelease,
     /// The time from which its age counts.
     pub(in crate::serve) since: Timestamp,
-    /// Whether that is the time that upstream claims.
-    pub(in crate::serve) is_claim_believed: bool,
+    /// When a sync of the source saw it first.
+    pub(in crate::serve) first_seen: Timestamp,
     pub(in crate::serve) decision: Decision,
 }
 
@@ -48,6 +48,8 @@ pub(in crate::serve) struct Decided {
 pub(in crate::serve) enum Decision {
     /// No rule matches.
     NoRule,
+    /// No rule matches, because the release fixes vulnerabilities, with the text; only in decisions about one package.
+    AdmittedEarly(String),
     /// An exception matches, with its text.
     Exception(Arc<Rule>, String),
     /// A rule blocks it, with the reason.
@@ -150,12 +152,15 @@ impl TreePolicy {
             let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
             Decided {
                 decision: match self.repo.set.decide(&facts, release, clock) {
-                    Verdict::NoRule => Decision::NoRule,
+                    Verdict::NoRule => with_reasons
+                        .then(|| self.repo.set.early_admission(&facts, release, clock))
+                        .flatten()
+                        .map_or(Decision::NoRule, Decision::AdmittedEarly),
                     Verdict::Exception(rule) => Decision::Exception(Arc::clone(rule), reason(rule)),
                     Verdict::Blocked(rule) => Decision::Blocked(Arc::clone(rule), reason(rule)),
                 },
                 since,
-                is_claim_believed: Some(since) == release.claimed_at,
+                first_seen: release.first_seen,
                 release: row.clone(),
             }
         };

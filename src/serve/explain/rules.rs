@@ -24,17 +24,37 @@ pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
 fn decision(decided: &Decided) -> Option<Decision> {
     let (verb, reason) = match &decided.decision {
         allowed::Decision::NoRule => return None,
+        allowed::Decision::AdmittedEarly(reason) => ("admitted early", reason),
         allowed::Decision::Exception(_, reason) => ("allowed by an exception", reason),
         allowed::Decision::Blocked(_, reason) => ("blocked", reason),
     };
-    let clock = if decided.is_claim_believed { "publication" } else { "first sync that saw it" };
     Some(Decision {
         topic: Topic::Release,
         subject: format!("{} {}", decided.release.name, decided.release.version),
-        state: format!("{verb}; its age counts from {} ({clock})", format_time(decided.since)),
+        state: format!("{verb}; {}", age(decided)),
         is_selected: false,
         rule: reason.clone(),
     })
+}
+
+/// Both times of a release, and the one from which its age counts.
+fn age(decided: &Decided) -> String {
+    let first_seen = format_time(decided.first_seen);
+    match decided.release.published_at {
+        None => format!("first synchronized {first_seen}, from which its age counts"),
+        Some(claim) if claim == decided.since => {
+            format!(
+                "published {}, from which its age counts; first synchronized {first_seen}",
+                format_time(claim)
+            )
+        }
+        Some(claim) => {
+            format!(
+                "published {}; first synchronized {first_seen}, from which its age counts",
+                format_time(claim)
+            )
+        }
+    }
 }
 
 /// The version that replaces a blocked one.

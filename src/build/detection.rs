@@ -1,9 +1,14 @@
 //! Detects the sandbox of builds, with the messages of Posit Package Manager in the log.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Builds;
 use super::failure::BuildFailure;
+use super::job::{self, Request};
+use super::log::BuildLog;
+use crate::builder::message::Report;
 use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
 use crate::model::language::Language;
@@ -22,10 +27,8 @@ pub(super) fn program() -> Option<PathBuf> {
 /// No sandbox works, with the reasons.
 pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
     let mut cached_sandboxes = builds.sandboxes.lock().await;
-    match cached_sandboxes.get(&language) {
-        Some(sandbox) if sandbox.is_available() => return Ok(sandbox.clone()),
-        // The sockets of systemd were stopped: a new detection names them and the command to enable them.
-        _ => drop(cached_sandboxes.remove(&language)),
+    if let Some(sandbox) = cached_sandboxes.get(&language) {
+        return Ok(sandbox.clone());
     }
     let config = builds.state.config.load_full();
     let (name, place) = match language {
@@ -58,6 +61,26 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
     }
     cached_sandboxes.insert(language, sandbox.clone());
     Ok(sandbox)
+}
+
+/// Runs a job in the sandbox of a language, as [`job::run`]. If the sandbox no longer exists, the next job detects one
+/// anew.
+///
+/// # Errors
+/// Those of [`sandbox`] and of the job.
+pub(super) async fn run(
+    builds: &Builds,
+    language: Language,
+    request: Request,
+    log: &Arc<BuildLog>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(Report, File), BuildFailure> {
+    let sandbox = sandbox(builds, language).await?;
+    let result = job::run(&sandbox, request, log, interrupted).await;
+    if let Err(BuildFailure::NoSandbox(_)) = &result {
+        builds.sandboxes.lock().await.retain(|_, cached| cached.kind != sandbox.kind);
+    }
+    result
 }
 
 fn detected(config: &Config, language: Language, program: Option<PathBuf>) -> Result<Sandbox, String> {

@@ -13,6 +13,8 @@ pub(super) enum BuildFailure {
     Final(String),
     /// Another attempt may succeed.
     Temporary(String),
+    /// The sandbox that was detected no longer exists. Another attempt may succeed, in another one.
+    NoSandbox(String),
     /// The git server requests a pause of this duration.
     Later(String, Duration),
     /// The server stops, or another server has the build: nothing is recorded.
@@ -25,6 +27,7 @@ impl BuildFailure {
         match self {
             BuildFailure::Final(reason)
             | BuildFailure::Temporary(reason)
+            | BuildFailure::NoSandbox(reason)
             | BuildFailure::Later(reason, _) => reason,
             BuildFailure::Interrupted => "the server is stopping".to_owned(),
         }
@@ -34,7 +37,10 @@ impl BuildFailure {
     pub(super) fn pause(&self) -> Option<Duration> {
         match self {
             BuildFailure::Later(_, pause) => Some(*pause),
-            BuildFailure::Final(_) | BuildFailure::Temporary(_) | BuildFailure::Interrupted => None,
+            BuildFailure::Final(_)
+            | BuildFailure::Temporary(_)
+            | BuildFailure::NoSandbox(_)
+            | BuildFailure::Interrupted => None,
         }
     }
 
@@ -65,6 +71,7 @@ impl BuildFailure {
         match self {
             BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
             BuildFailure::Temporary(reason) => BuildFailure::Temporary(add(reason)),
+            BuildFailure::NoSandbox(reason) => BuildFailure::NoSandbox(add(reason)),
             BuildFailure::Later(reason, pause) => BuildFailure::Later(add(reason), pause),
             BuildFailure::Interrupted => BuildFailure::Interrupted,
         }

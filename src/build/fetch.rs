@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::credential::{self, Secrets};
 use super::detection;
 use super::failure::BuildFailure;
-use super::job::{self, Request};
+use super::job::Request;
 use super::log::BuildLog;
 use super::ssh::host_keys;
 use super::ssh::key::PrivateKey;
@@ -127,9 +127,9 @@ pub(super) async fn references(
         patterns.push("refs/tags/*".to_owned());
     }
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
-    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
-    let output = job::run(&sandbox, request, &log, std::future::pending()).await;
+    let output =
+        detection::run(builds, builds.language(builder), request, &log, std::future::pending()).await;
     let (report, out) =
         output.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
@@ -187,10 +187,9 @@ pub(super) async fn commit(
         history: builds.language(builder) == Language::Python,
         directory: builder.sub_dir.clone(),
     });
-    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
-    let fetched = job::run(&sandbox, request, log, interrupted).await;
+    let fetched = detection::run(builds, builds.language(builder), request, log, interrupted).await;
     fetched.map(|(_, tree)| tree).map_err(|failure| explained(builds, failure, builder, (&known, &host), log))
 }
 

@@ -140,7 +140,13 @@ fn attempt_job(
         file.rewind()?;
     }
     let (mut log_end, write_end) = std::io::pipe()?;
-    let mut connection: Connection = sandbox.start(request.job.role(), &request.readable)?;
+    let mut connection: Connection =
+        sandbox.start(request.job.role(), &request.readable).map_err(|error| {
+            Attempt::Failed(match sandbox.remedy(&error) {
+                Some(remedy) => BuildFailure::NoSandbox(format!("{error}; {remedy}")),
+                None => error.into(),
+            })
+        })?;
     // The receiver exists until the job has ended.
     let _ = interrupters.send(connection.interrupter()?);
     let (seconds, idle) = (request.timeout.as_secs().max(1), request.job.role() == Role::Build);

@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 
 use super::dependencies::Dependencies;
 use super::failure::BuildFailure;
-use super::job::{self, Request};
+use super::job::Request;
 use super::log::BuildLog;
 use super::{Builds, dependencies, detection, fetch, log, poll};
 use crate::builder::message::{BuildPythonPackage, BuildRPackage, Job};
@@ -145,9 +145,9 @@ impl Attempt<'_> {
                     |()| "interrupted; the build is in the queue again".to_owned(),
                 ));
             }
-            BuildFailure::Temporary(reason) | BuildFailure::Later(reason, _) => {
-                (reason, build.attempt >= retries)
-            }
+            BuildFailure::Temporary(reason)
+            | BuildFailure::NoSandbox(reason)
+            | BuildFailure::Later(reason, _) => (reason, build.attempt >= retries),
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("{}{reason}", log::FAILED));
@@ -331,8 +331,7 @@ impl Attempt<'_> {
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
-        let sandbox = detection::sandbox(self.builds, Language::R).await?;
-        let built = job::run(&sandbox, request, &self.log, interrupted).await;
+        let built = detection::run(self.builds, Language::R, request, &self.log, interrupted).await;
         let (report, package) = built.map_err(|failure| {
             let failure = failure.with_notes(&notes);
             if is_incomplete { failure.repeated() } else { failure }
@@ -367,8 +366,7 @@ impl Attempt<'_> {
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
-        let sandbox = detection::sandbox(self.builds, Language::Python).await?;
-        let built = job::run(&sandbox, request, &self.log, interrupted).await;
+        let built = detection::run(self.builds, Language::Python, request, &self.log, interrupted).await;
         let (_, archive) = built.map_err(|failure| super::python::explain(failure, &self.log.text()))?;
         let files = super::python::files(archive, config.server.temp_dir.clone()).await?;
         let mut uploads = Vec::new();

@@ -2,7 +2,7 @@
 //! administrator allows that.
 
 use std::fmt;
-use std::io::{ErrorKind, Read, Result, Seek};
+use std::io::{Error, ErrorKind, Read, Result, Seek};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,6 +12,9 @@ use tar::{Builder, Header};
 use super::bubblewrap;
 use super::connection::{Connection, JobError};
 use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Limits, Purpose, Role};
+
+/// The command that enables the sockets of the units.
+const ENABLE_SOCKETS: &str = "systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket";
 
 /// The choice of the administrator: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl fmt::Display for NoSandbox {
         }
         write!(
             f,
-            " Enable the sockets with `systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket`, or \
+            " Enable the sockets with `{ENABLE_SOCKETS}`, or \
              install bubblewrap where systemd does not run and user namespaces are permitted, or set \
              Git.AllowUnsandboxedGitBuilds = true to build with the rights of the server."
         )
@@ -198,10 +201,14 @@ impl Sandbox {
     /// The builder cannot be started.
     pub fn start(&self, role: Role, readable_paths: &[PathBuf]) -> Result<Connection> {
         match self.kind {
-            Kind::Systemd => Connection::open(match role {
-                Role::Fetch => &self.paths.fetch_socket,
-                Role::Build => &self.paths.build_socket,
-            }),
+            Kind::Systemd => {
+                let path = match role {
+                    Role::Fetch => &self.paths.fetch_socket,
+                    Role::Build => &self.paths.build_socket,
+                };
+                Connection::open(path)
+                    .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
+            }
             Kind::Bubblewrap => {
                 let mut command =
                     bubblewrap::command(&self.paths.bubblewrap, &self.paths.builder, role, readable_paths);
@@ -217,13 +224,13 @@ impl Sandbox {
         }
     }
 
-    /// Whether the sandbox can still be used: the sockets of systemd disappear when an administrator stops them.
+    /// Returns what an administrator can do about a failure of [`Sandbox::start`] that does not pass by itself: no unit
+    /// listens on the socket.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        match self.kind {
-            Kind::Systemd => self.paths.fetch_socket.exists() && self.paths.build_socket.exists(),
-            Kind::Bubblewrap | Kind::None => true,
-        }
+    pub fn remedy(&self, error: &Error) -> Option<String> {
+        let is_disabled = self.kind == Kind::Systemd
+            && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+        is_disabled.then(|| format!("enable the sockets of the builders: {ENABLE_SOCKETS}"))
     }
 
     /// The limits of a job of this kind: units have their own limits and users.
@@ -323,20 +330,6 @@ fn tail(mut log: impl Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sandbox_of_systemd_needs_both_sockets() {
-        let folder = tempfile::tempdir().unwrap();
-        let (fetch_socket, build_socket) = (folder.path().join("fetch"), folder.path().join("build"));
-        let paths = Paths { fetch_socket, build_socket, ..Paths::default() };
-        let sandbox = |kind| Sandbox { kind, version: String::new(), paths: paths.clone() };
-        std::fs::write(&paths.fetch_socket, "").unwrap();
-        assert!(!sandbox(Kind::Systemd).is_available() && sandbox(Kind::Bubblewrap).is_available());
-        std::fs::write(&paths.build_socket, "").unwrap();
-        assert!(sandbox(Kind::Systemd).is_available());
-        std::fs::remove_file(&paths.fetch_socket).unwrap();
-        assert!(!sandbox(Kind::Systemd).is_available());
-    }
 
     #[test]
     fn a_sandbox_without_time_for_the_attempt_is_not_replaced_by_none() {

@@ -31,7 +31,7 @@ fn without_systemd_and_bubblewrap_builders_are_refused_unless_that_is_allowed() 
     assert!(
         text.starts_with(
             "Unable to use R on this system. Building Git packages for R will be disabled. systemd: could not \
-             communicate with the builder: No such file or directory (os error 2). bubblewrap: "
+             communicate with the builder: /nonexistent/build.sock: No such file or directory (os error 2). bubblewrap: "
         ),
         "{text}"
     );

@@ -11,6 +11,7 @@ mod publisher;
 mod python;
 mod refusals;
 mod remote;
+mod sockets;
 pub(crate) mod ssh;
 mod ssh_server;
 mod submodules;

@@ -56,7 +56,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         // Wakes the thread.
-        let _ = connect(&socket(), &SocketAddrUnix::new(&self.path).unwrap());
+        let _ = connect(socket(), &SocketAddrUnix::new(&self.path).unwrap());
         let _ = self.thread.take().unwrap().join();
         // As RemoveOnStop= does.
         let _ = std::fs::remove_file(&self.path);

@@ -1,10 +1,7 @@
 //! The difference between the clocks of this machine and of the database's host, before a server starts.
 
-use std::sync::Arc;
-
 use super::postgres::PgSession;
 use super::schema::Schema;
-use super::target::{ServerLock, Target};
 use super::{Conn, DbError};
 use crate::config::{Config, Provider};
 
@@ -14,21 +11,15 @@ use crate::config::{Config, Provider};
 /// # Errors
 /// The database cannot be reached.
 pub fn measure(config: &Config) -> Result<Option<i64>, DbError> {
-    match config.database.provider {
-        Provider::Sqlite => Ok(None),
-        Provider::Postgres => {
-            let mut target =
-                Target::parse(&config.postgres, Schema::Core, config.database.connection_timeout)?;
-            target.lock = ServerLock::None;
-            let mut session = PgSession::new(Arc::new(target));
-            session.connection()?.run_outside(|connection| {
-                // The first call prepares the statement.
-                connection.host_time()?;
-                let before = jiff::Timestamp::now().as_microsecond();
-                let host = connection.host_time()?;
-                let after = jiff::Timestamp::now().as_microsecond();
-                Ok(host.map(|host| before.midpoint(after).saturating_sub(host.0)))
-            })
-        }
+    if config.database.provider == Provider::Sqlite {
+        return Ok(None);
     }
+    PgSession::unlocked(config, Schema::Core)?.connection()?.run_outside(|connection| {
+        // The first call prepares the statement.
+        connection.host_time()?;
+        let before = jiff::Timestamp::now().as_microsecond();
+        let host = connection.host_time()?;
+        let after = jiff::Timestamp::now().as_microsecond();
+        Ok(host.map(|host| before.midpoint(after).saturating_sub(host.0)))
+    })
 }

@@ -109,7 +109,7 @@ use migrate::{MigrationConn, MigrationMode};
 use postgres::{PgSession, Postgres};
 use schema::Schema;
 use sqlite::Sqlite;
-use target::{ServerLock, Target};
+use target::Target;
 use workers::{TransactionKind, WorkerPool};
 
 enum Engine {
@@ -233,13 +233,13 @@ impl Db {
     }
 
     fn inspect(config: &Config, schema: Schema) -> Result<Inspection, DbError> {
-        let wait = config.database.connection_timeout;
         match config.database.provider {
-            Provider::Sqlite => inspect_file(&sqlite_dir::check(&config.sqlite.dir, schema)?, schema, wait),
+            Provider::Sqlite => {
+                let file = sqlite_dir::check(&config.sqlite.dir, schema)?;
+                inspect_file(&file, schema, config.database.connection_timeout)
+            }
             Provider::Postgres => {
-                let mut target = Target::parse(&config.postgres, schema, wait)?;
-                target.lock = ServerLock::None;
-                let mut session = PgSession::new(Arc::new(target));
+                let mut session = PgSession::unlocked(config, schema)?;
                 let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
                 let connection = session.connection()?;

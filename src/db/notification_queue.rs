@@ -1,10 +1,7 @@
 //! The fill level of PostgreSQL's notification queue, before a server starts.
 
-use std::sync::Arc;
-
 use super::postgres::PgSession;
 use super::schema::Schema;
-use super::target::{ServerLock, Target};
 use super::{Conn, DbError};
 use crate::config::{Config, Provider};
 
@@ -16,16 +13,10 @@ use crate::config::{Config, Provider};
 /// The database cannot be reached.
 pub fn usage(config: &Config) -> Result<Option<i64>, DbError> {
     const USAGE: &str = "SELECT CAST(pg_notification_queue_usage() * 1000 AS BIGINT)";
-    match config.database.provider {
-        Provider::Sqlite => Ok(None),
-        Provider::Postgres => {
-            let mut target =
-                Target::parse(&config.postgres, Schema::Core, config.database.connection_timeout)?;
-            target.lock = ServerLock::None;
-            let mut session = PgSession::new(Arc::new(target));
-            session.connection()?.run_outside(|connection| {
-                connection.query(USAGE, &[])?.first().map(|row| row.int(0)).transpose()
-            })
-        }
+    if config.database.provider == Provider::Sqlite {
+        return Ok(None);
     }
+    PgSession::unlocked(config, Schema::Core)?
+        .connection()?
+        .run_outside(|connection| connection.query(USAGE, &[])?.first().map(|row| row.int(0)).transpose())
 }

@@ -9,9 +9,10 @@ use super::migrate::MigrationMode;
 use super::pgconn::PgConn;
 use super::pgerror::{check_writable, is_retryable};
 use super::schema::Schema;
-use super::target::Target;
+use super::target::{ServerLock, Target};
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, pgcheck};
+use crate::config::Config;
 use crate::metrics;
 
 /// Maximum number of attempts of a transaction that the server aborts as retryable.
@@ -105,6 +106,12 @@ pub(super) struct PgSession {
 impl PgSession {
     pub(super) fn new(target: Arc<Target>) -> PgSession {
         PgSession { target, connection: None }
+    }
+
+    /// Returns a session for an inspection, which takes no lock: a server may be running.
+    pub(super) fn unlocked(config: &Config, schema: Schema) -> Result<PgSession, DbError> {
+        let target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
+        Ok(PgSession::new(Arc::new(Target { lock: ServerLock::None, ..target })))
     }
 
     /// Returns the connection, reopened if it is known to be closed.

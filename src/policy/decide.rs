@@ -130,6 +130,38 @@ pub(super) fn matches(
     release: &ReleaseFacts,
     clock: Clock,
 ) -> bool {
+    applies(criteria, package, release, clock)
+        && admitting_fixes(criteria, package, release, clock).is_empty()
+}
+
+/// The ids of the vulnerabilities whose fix is the only reason why a rule with a minimum age does not match.
+pub(super) fn fixes(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    match applies(criteria, package, release, clock) {
+        true => admitting_fixes(criteria, package, release, clock),
+        false => Vec::new(),
+    }
+}
+
+/// The ids of the vulnerabilities whose fix admits a release that is too young; empty if the rule admits none.
+fn admitting_fixes(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    match criteria.min_age {
+        Some(min_age) if criteria.fixes_pass => package.fixed(release, min_age, clock),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Whether all criteria of [`matches`] are met, except that a fix of vulnerabilities admits a young release.
+fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> bool {
     let Criteria { version, source, license, license_types, min_age, .. } = criteria;
     let is_named = |name: &String| match package.language {
         Language::R => *name == package.name,
@@ -146,26 +178,8 @@ pub(super) fn matches(
         && (license_types.is_empty() || has_only_types(package, release, license_types))
         && (!criteria.needs_advisories() || is_vulnerable(criteria, package, release, clock))
         && min_age.is_none_or(|min_age| {
-            (!package.is_own || source.is_some())
-                && package.is_young(release, min_age, clock)
-                && (!criteria.fixes_pass || package.fixed(release, min_age, clock).is_empty())
+            (!package.is_own || source.is_some()) && package.is_young(release, min_age, clock)
         })
-}
-
-/// The ids of the vulnerabilities whose fix is the reason why a rule with a minimum age does not match; empty if there is
-/// another reason.
-pub(super) fn fixes(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> Vec<String> {
-    let (Some(min_age), true) = (criteria.min_age, criteria.fixes_pass) else { return Vec::new() };
-    let without_fixes = Criteria { fixes_pass: false, ..criteria.clone() };
-    match matches(&without_fixes, package, release, clock) {
-        true => package.fixed(release, min_age, clock),
-        false => Vec::new(),
-    }
 }
 
 /// Whether each alternative of the license has one of the types: the user may choose.

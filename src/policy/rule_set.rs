@@ -166,26 +166,27 @@ impl RuleSet {
     ) -> Option<String> {
         self.of_package(package.name).filter(|rule| !rule.exception).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
-            let name = match rule.description.is_empty() {
-                true => format!("rule {}", rule.id),
-                false => format!("rule {} ({})", rule.id, rule.description),
-            };
-            (!fixes.is_empty()).then(|| format!("{name} lets it pass, because it fixes {}", fixes.join(", ")))
+            (!fixes.is_empty()).then(|| {
+                let name = described(rule, Vec::new());
+                format!("{name} lets it pass, because it fixes {}", fixes.join(", "))
+            })
         })
     }
 
     /// Why a rule matches a release: its number, its description, and facts of the release.
     #[must_use]
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
-        let mut parts = Vec::new();
-        if !rule.description.is_empty() {
-            parts.push(rule.description.clone());
-        }
-        parts.extend(evidence(&rule.criteria, package, release, clock));
-        match parts.is_empty() {
-            true => format!("rule {}", rule.id),
-            false => format!("rule {} ({})", rule.id, parts.join("; ")),
-        }
+        described(rule, evidence(&rule.criteria, package, release, clock))
+    }
+}
+
+/// The number of a rule, with its description and facts.
+fn described(rule: &Rule, facts: Vec<String>) -> String {
+    let description = (!rule.description.is_empty()).then(|| rule.description.clone());
+    let parts: Vec<String> = description.into_iter().chain(facts).collect();
+    match parts.is_empty() {
+        true => format!("rule {}", rule.id),
+        false => format!("rule {} ({})", rule.id, parts.join("; ")),
     }
 }
 

@@ -105,13 +105,8 @@ pub async fn open(
     let located = match located.key() {
         None => located,
         Some(key) => {
-            let mut result = open_for_client(repositories, located, &key, range.clone()).await;
-            if let Err(error) = &result
-                && visibility::becomes_visible(repositories, located, &key, error).await?
-            {
-                result = open_for_client(repositories, located, &key, range.clone()).await;
-            }
-            let error = match result {
+            let attempt = || open_for_client(repositories, located, &key, range.clone());
+            let error = match visibility::when_visible(repositories, located, &key, attempt).await {
                 Err(error) => error,
                 result => return result,
             };
@@ -158,13 +153,8 @@ pub async fn open(
 pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
     match located.key() {
         Some(key) => {
-            let mut result = check_stored(repositories, located, &key).await;
-            if let Err(error) = &result
-                && visibility::becomes_visible(repositories, located, &key, error).await?
-            {
-                result = check_stored(repositories, located, &key).await;
-            }
-            match result {
+            let attempt = || check_stored(repositories, located, &key);
+            match visibility::when_visible(repositories, located, &key, attempt).await {
                 Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
                 result => return result,
             }

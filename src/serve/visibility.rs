@@ -11,12 +11,29 @@ use crate::storage::{Key, StorageError};
 /// new file late; `lookupcache=positive` prevents it (nfs(5)).
 const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
+/// Reads an object with `attempt`, and once more if it was not found and is visible later.
+///
+/// # Errors
+/// Those of `attempt`; the storage cannot be read.
+pub(super) async fn when_visible<T, F: Future<Output = Result<T, RepoError>>>(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+    attempt: impl Fn() -> F,
+) -> Result<T, RepoError> {
+    let result = attempt().await;
+    match &result {
+        Err(error) if becomes_visible(repositories, located, key, error).await? => attempt().await,
+        _ => result,
+    }
+}
+
 /// Waits until an object that was not found is visible, at most the sum of [`DELAYS`], and returns whether it is. Does
 /// not wait if no other server can have stored it, if a mirror has the file, or if the object is known to be lost.
 ///
 /// # Errors
 /// The storage cannot be read.
-pub(super) async fn becomes_visible(
+async fn becomes_visible(
     repositories: &Repositories,
     located: &LocatedFile,
     key: &Key,

@@ -39,22 +39,12 @@ fn decision(decided: &Decided) -> Option<Decision> {
 
 /// Both times of a release, and the one from which its age counts.
 fn age(decided: &Decided) -> String {
-    let first_seen = format_time(decided.first_seen);
-    match decided.release.published_at {
-        None => format!("first synchronized {first_seen}, from which its age counts"),
-        Some(claim) if claim == decided.since => {
-            format!(
-                "published {}, from which its age counts; first synchronized {first_seen}",
-                format_time(claim)
-            )
-        }
-        Some(claim) => {
-            format!(
-                "published {}; first synchronized {first_seen}, from which its age counts",
-                format_time(claim)
-            )
-        }
-    }
+    const COUNTS: &str = ", from which its age counts";
+    let claim = decided.release.published_at;
+    let (of_claim, of_sync) = if claim == Some(decided.since) { (COUNTS, "") } else { ("", COUNTS) };
+    let published = claim.map(|claim| format!("published {}{of_claim}; ", format_time(claim)));
+    let published = published.unwrap_or_default();
+    format!("{published}first synchronized {}{of_sync}", format_time(decided.first_seen))
 }
 
 /// The version that replaces a blocked one.

@@ -33,12 +33,20 @@ const LISTED: usize = 40;
 /// the time that they take.
 const ADDED: usize = 40;
 
+/// Whether the limit of this round is reached; waits a moment if it is.
+fn is_paused(number: usize, per_round: usize, round: &AtomicUsize) -> bool {
+    let is_paused = number >= per_round * (round.load(Ordering::SeqCst) + 1);
+    if is_paused {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    is_paused
+}
+
 /// Adds and removes packages until `stop`; returns the number of added packages.
 fn add_packages(server: &Server, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        if number >= ADDED * (round.load(Ordering::SeqCst) + 1) {
-            std::thread::sleep(Duration::from_millis(50));
+        if is_paused(number, ADDED, round) {
             continue;
         }
         number += 1;
@@ -63,8 +71,7 @@ const SYNCS: usize = 4;
 fn sync(server: &Server, mirror: &mut MirrorDir, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        if number >= SYNCS * (round.load(Ordering::SeqCst) + 1) {
-            std::thread::sleep(Duration::from_millis(50));
+        if is_paused(number, SYNCS, round) {
             continue;
         }
         number += 1;

@@ -94,12 +94,9 @@ fn a_server_that_was_treated_as_gone_writes_its_markers_again() {
     until("a third server starts", || modes(&three) == "pm1 online, pm2 online, pm3 online");
 }
 
-/// The number of lost objects of a storage class, as `rspm storage list` shows it.
-fn lost(server: &Server, class: &str) -> u64 {
-    let listed = server.json("storage list");
-    let classes = listed["classes"].as_array().expect("a list");
-    let row = classes.iter().find(|row| row["class"] == class).expect("listed");
-    row["lost"].as_u64().expect("a number")
+/// The number of lost objects of the class `packages`.
+fn lost(server: &Server) -> u64 {
+    server.storage_class("packages")["lost"].as_u64().expect("a number")
 }
 
 #[test]
@@ -130,17 +127,17 @@ fn a_package_that_is_visible_late_is_served_and_a_missing_one_is_reported_once()
         request.join().expect("an answer")
     });
     assert_eq!((answer.status, &answer.body), (200, &files[0]));
-    assert_eq!(lost(&two, "packages"), 0);
+    assert_eq!(lost(&two), 0);
     for _ in 0..2 {
         let status = two.get(&address(&packages[1])).status;
         assert!(status >= 500 || status == 404, "{status}");
-        assert_eq!(lost(&two, "packages"), 1);
+        assert_eq!(lost(&two), 1);
     }
     let errors = two.log_lines();
     assert_eq!(errors.iter().filter(|line| line.contains("no mirror has it")).count(), 1);
     std::fs::rename(&gone.0, &gone.1).expect("renamed");
     assert_eq!(two.get(&address(&packages[1])).body, files[1]);
-    assert_eq!(lost(&two, "packages"), 0);
+    assert_eq!(lost(&two), 0);
 }
 
 /// All files below a directory.

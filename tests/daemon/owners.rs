@@ -14,13 +14,6 @@ fn objects(server: &Server) -> usize {
     folders.map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().count()).sum()
 }
 
-/// A storage class as `rspm storage list` shows it.
-fn class(server: &Server, name: &str) -> serde_json::Value {
-    let listed = server.json("storage list");
-    let classes = listed["classes"].as_array().expect("a list");
-    classes.iter().find(|class| class["class"] == name).unwrap_or_else(|| panic!("{listed}")).clone()
-}
-
 fn alerts(server: &Server) -> Vec<String> {
     let all = server.get("/__api__/alerts").json();
     let list = all.as_array().cloned().unwrap_or_default();
@@ -94,9 +87,9 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let sweep_output = server.rspm("storage sweep");
     assert!(sweep_output.out.contains("2 objects were moved to the trash"), "{sweep_output:?}");
     assert_eq!(objects(&server), 0);
-    let packages = class(&server, "packages");
+    let packages = server.storage_class("packages");
     assert_eq!((&packages["owner"], &packages["trash_objects"]), (&"own".into(), &2.into()));
-    assert_eq!(class(&server, "binaries")["owner"], "foreign");
+    assert_eq!(server.storage_class("binaries")["owner"], "foreign");
     let restore_output = server.rspm("storage restore --class=packages");
     assert!(restore_output.out.contains("2 objects were restored from the trash"), "{restore_output:?}");
     assert_eq!(objects(&server), 2);
@@ -176,7 +169,7 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     bytes[middle] ^= 1;
     std::fs::write(&object, bytes).expect("written");
     server.restart();
-    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
+    until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
     assert_eq!(server.get(PACKAGE).status, 503);
     assert_eq!(head(&server), 503);
     assert!(alerts(&server).contains(&"storage-damage".to_owned()));
@@ -203,7 +196,7 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
         server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
         let tag = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
         server.restart();
-        until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
+        until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
         let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
         std::fs::remove_file(object).expect("stored");
         assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
@@ -222,7 +215,7 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
     let server = Server::start();
     let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
     server.local_repository("team", &packages);
-    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
+    until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
     let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     let add = |number: usize| {
         let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
@@ -259,7 +252,7 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
 fn a_request_for_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
-    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
+    until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
     let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     std::fs::rename(&storage_dir, &away).expect("unmounted");
     std::fs::create_dir(&storage_dir).expect("a mount point");

@@ -394,9 +394,14 @@ fn source(host: &dyn Host, name: &str) {
         format!("create repo --name={name}"),
         format!("subscribe --repo={name} --source={name}"),
     ] {
-        let (is_success, output) = host.rspm(&line);
-        assert!(is_success, "{line}: {output}");
+        succeed(host, &line);
     }
+}
+
+/// Runs `rspm`, which must succeed.
+fn succeed(host: &dyn Host, line: &str) {
+    let (is_success, output) = host.rspm(line);
+    assert!(is_success, "{line}: {output}");
 }
 
 /// A repository with a package, and the URL by which the server reads it.
@@ -423,8 +428,7 @@ fn configure_reaches_nothing(host: &dyn Host, attempts: &[Attempt]) {
     let page = "\\name{f}\\title{t}\\description{\\Sexpr[stage=build,results=text]{1+1}}\n";
     repository.write("man/f.Rd", page);
     repository.commit();
-    let (is_success, output) = host.rspm(&format!("create git-builder --source=configure --url={url}"));
-    assert!(is_success, "{output}");
+    succeed(host, &format!("create git-builder --source=configure --url={url}"));
     let package = host.get("/configure/latest/src/contrib/tested_1.0.tar.gz");
     check(attempts, &crate::builder::job::member(&package, "tested/attempts.txt"));
 }
@@ -437,8 +441,7 @@ fn vignette_reaches_nothing(host: &dyn Host, attempts: &[Attempt]) {
                        stopifnot(system(paste(\"cd\", root, \"&& sh tools/attempts.sh\")) == 0)\n";
     source(host, "vignette");
     for line in ["create source --name=engines", "subscribe --repo=vignette --source=engines"] {
-        let (is_success, output) = host.rspm(line);
-        assert!(is_success, "{line}: {output}");
+        succeed(host, line);
     }
     assert!(ENGINE.contains(WEAVE));
     let engine = ENGINE.replacen(WEAVE, &format!("{WEAVE}{RUN}"), 1);
@@ -447,9 +450,7 @@ fn vignette_reaches_nothing(host: &dyn Host, attempts: &[Attempt]) {
     repository.write("tools/attempts.sh", &script(attempts));
     with_vignette(&repository, "1.0", "Suggests: engine (>= 2.0)\n");
     repository.commit();
-    let (is_success, output) =
-        host.rspm(&format!("create git-builder --source=vignette --url={url} --vignettes"));
-    assert!(is_success, "{output}");
+    succeed(host, &format!("create git-builder --source=vignette --url={url} --vignettes"));
     let package = host.get("/vignette/latest/src/contrib/tested_1.0.tar.gz");
     check(attempts, &crate::builder::job::member(&package, "tested/attempts.txt"));
 }

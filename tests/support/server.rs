@@ -231,6 +231,13 @@ impl Server {
         alerts
     }
 
+    /// A storage class as `rspm storage list` shows it.
+    pub(crate) fn storage_class(&self, name: &str) -> serde_json::Value {
+        let listed = self.json("storage list");
+        let classes = listed["classes"].as_array().expect("a list");
+        classes.iter().find(|class| class["class"] == name).unwrap_or_else(|| panic!("{listed}")).clone()
+    }
+
     /// The path of the admin socket.
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.dir.path().join("run/rstudio-pm.sock")

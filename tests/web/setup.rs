@@ -1,5 +1,6 @@
 //! The setup text is executed as the pages print it.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::document::unescape;
@@ -36,6 +37,14 @@ fn shell(mut command: Command, line: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A shell that finds a client by its name.
+fn sh_with(server: &Server, client: &Path, home: &str) -> Command {
+    let folder = client.parent().expect("a folder").display();
+    let mut sh = command(server, "sh".as_ref(), home);
+    sh.env("PATH", format!("{folder}:{}", std::env::var("PATH").expect("a PATH")));
+    sh
+}
+
 #[test]
 fn r_finds_the_packages_with_the_text_for_every_system() {
     let server = super::server();
@@ -67,7 +76,6 @@ fn pip_and_uv_find_the_packages_with_the_text_of_the_page() {
     let page = server.get("/py/latest/").text();
 
     let pip = program("pip-newest", "pip");
-    let folder = pip.parent().expect("a folder").display().to_string();
     let configuration = server.dir().join("pip.conf");
     std::fs::write(&configuration, lines(&page, "pip", "/etc/pip.conf")).expect("written");
     let mut download = command(&server, &pip, "web-pip-conf");
@@ -76,19 +84,14 @@ fn pip_and_uv_find_the_packages_with_the_text_of_the_page() {
     let output = run(download);
     assert!(output.status.success() && text(&output).contains("odd_lib-1.0"), "{}", text(&output));
 
-    let with_path = |home: &str| {
-        let mut sh = command(&server, "sh".as_ref(), home);
-        sh.env("PATH", format!("{folder}:{}", std::env::var("PATH").expect("a PATH")));
-        sh
-    };
     let test = lines(&page, "pip", "Test it");
     assert!(test.ends_with("# version 1.0"), "{test}");
-    assert!(shell(with_path("web-pip"), &test).contains("odd_lib-1.0"));
+    assert!(shell(sh_with(&server, &pip, "web-pip"), &test).contains("odd_lib-1.0"));
 
     let environment = lines(&page, "uv", "Environment");
     let uv = program("uv", "uv").display().to_string();
     let line = format!("{environment}\necho odd-lib | {uv} pip compile --no-header -");
-    assert!(shell(with_path("web-uv"), &line).contains("odd-lib==1.0"));
+    assert!(shell(sh_with(&server, &pip, "web-uv"), &line).contains("odd-lib==1.0"));
 }
 
 /// The lock file that a client writes for a project that requires `odd-lib`. `head` is the beginning of its
@@ -158,14 +161,11 @@ fn twine_publishes_with_the_text_of_the_page() {
     let token = publisher(&server);
     let line = lines(&server.get("/py/latest/").text(), "twine", "Command line");
     let package = Package::new("Odd.Lib", "1.0");
-    let twine = program("twine", "twine");
-    let programs = twine.parent().expect("a folder").display().to_string();
-    let mut sh = command(&server, "sh".as_ref(), "web-twine");
+    let mut sh = sh_with(&server, &program("twine", "twine"), "web-twine");
     let folder = server.dir().join("web-twine");
     std::fs::create_dir_all(folder.join("dist")).expect("a folder");
     std::fs::write(folder.join("dist").join(package.wheel_name()), package.wheel()).expect("written");
     sh.current_dir(&folder).env("TWINE_PASSWORD", token);
-    sh.env("PATH", format!("{programs}:{}", std::env::var("PATH").expect("a PATH")));
     shell(sh, &line);
     assert_eq!(server.get("/py/latest/simple/odd-lib/").status, 200);
 }

@@ -224,8 +224,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns what an administrator can do about a failure of [`Sandbox::start`] that does not pass by itself: no unit
-    /// listens on the socket.
+    /// Returns the remedy if [`Sandbox::start`] failed because no unit listens on the socket, which only an administrator
+    /// can change.
     #[must_use]
     pub fn remedy(&self, error: &Error) -> Option<String> {
         let is_disabled = self.kind == Kind::Systemd

@@ -1,4 +1,4 @@
-//! Rows of the audit trail about the process: modes and reloads. A command is carried out even if its row cannot be
+//! Writes rows of the audit trail about changes of mode and reloads. A command is carried out even if its row cannot be
 //! written, because an administrator must be able to repair the configuration of a database that does not answer.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) async fn record(db: &Db, pending: &PendingCommand, action: &'static s
     }
 }
 
-/// Returns the names of the properties of a reload, by what it did with them.
+/// Lists the names of the properties that a reload found changed, grouped by its effect on them.
 fn describe(reloaded: &ReloadResult) -> String {
     let groups = [
         ("applied", &reloaded.applied),
@@ -60,7 +60,7 @@ impl Supervisor {
         Ok(reloaded)
     }
 
-    /// Goes online, and records it.
+    /// Goes online, and records the command unless the server was online already.
     pub(super) async fn audited_online(&mut self, pending: &PendingCommand) -> Result<String, CommandError> {
         let was_running = self.running.is_some();
         let message = self.online().await?;

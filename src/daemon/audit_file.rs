@@ -17,7 +17,7 @@ use crate::logs::OptionalLog;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of rows of a read.
 const PAGE: i64 = 1000;
-/// Length of the end of the file that is searched for the last row, in bytes: more than the longest row.
+/// Number of bytes at the end of the file that are searched for its last row; more than the longest row has.
 const TAIL: u64 = 256 << 10;
 
 /// Copies new rows until the future is dropped.
@@ -38,7 +38,8 @@ pub(super) async fn follow(db: &Db, log: &OptionalLog) {
     }
 }
 
-/// Copies the rows after `position`, at most [`PAGE`]. Returns true if there may be more.
+/// Copies at most [`PAGE`] rows after `position`, or after the last row in the file if it is `None`. Returns true if
+/// there may be more.
 async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<bool, DbError> {
     let Some(sink) = log.sink() else {
         *position = None;
@@ -50,7 +51,8 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
             let path = sink.path().to_owned();
             let last = tokio::task::spawn_blocking(move || last_row(&path)).await.ok().flatten();
             let newest = newest(db).await?;
-            // A new file begins with the next row. A number above the newest is that of another database.
+            // An empty file begins with the next new row. A number above the newest row was written by another
+            // database.
             last.filter(|row| *row <= newest).unwrap_or(newest)
         }
     };

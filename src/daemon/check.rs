@@ -50,7 +50,8 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
 }
 
 /// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
-/// directories of packages after the third, the clock, the notifications and the encryption key after the fifth.
+/// directories of packages after the third, and after the fifth the clock, the notifications, the encryption key,
+/// sign-in and identity federation.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
@@ -191,7 +192,7 @@ fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String
     findings
 }
 
-/// A check that fails only because of `failures`; `info_findings` are added.
+/// Returns a check that fails if there are `failures`. `info_findings` are listed, but do not fail it.
 fn with_info(title: &'static str, mut failures: Vec<String>, info_findings: Vec<String>) -> Check {
     if failures.is_empty() && !info_findings.is_empty() {
         return Check { title, verdict: Verdict::Info, findings: info_findings };
@@ -347,7 +348,7 @@ fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     Ok(with_info(SETTINGS_TITLE, failures, info_findings))
 }
 
-/// Checks the database, and the usage database unless it fails with the same error.
+/// Checks the database and the usage database. An error that both have is reported once.
 fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;

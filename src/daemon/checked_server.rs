@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::service_user::ServiceUser;
 use crate::config::Loaded;
 
-/// The server of a valid configuration, as a subject of the checks.
+/// A server with a valid configuration, the subject of the checks.
 pub(super) struct CheckedServer<'a> {
     pub(super) file: &'a Path,
     pub(super) loaded: &'a Loaded,

@@ -1,5 +1,5 @@
-//! Accepts a clock that is over a month ahead of the last publish (a long outage, or a wrong clock) if it is
-//! synchronized by NTP, and compares it with that of the database's host.
+//! Accepts a clock that is over a month ahead of the last publish (after a long outage, or because it is wrong) if it
+//! is synchronized by NTP. Compares the clock with that of the database's host.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(super) fn is_synchronized() -> bool {
     command.output().is_ok_and(|output| output.status.success() && output.stdout.trim_ascii() == b"yes")
 }
 
-/// Accepts the clock if it is ahead and synchronized. Logs errors.
+/// Accepts the clock if it is far ahead of the last publish and synchronized. Logs errors.
 pub(super) async fn accept_if_synchronized(state: &State) {
     if !upkeep::clock::may_have_been_off(state)
         || !tokio::task::spawn_blocking(is_synchronized).await.unwrap_or(false)

@@ -30,7 +30,7 @@ pub(super) struct ProcessContext {
     pub(super) addresses: ListenAddresses,
     /// The sockets and the command line that a hand-over passes to a successor.
     pub(super) handover: Handover,
-    /// The listeners, open and missing.
+    /// The open listeners, and those that could not be opened.
     pub(super) listeners: Listeners,
     /// The old server, which may still finish its requests.
     pub(super) predecessor: Predecessor,

@@ -8,7 +8,7 @@ use crate::auth::provider::Providers;
 use crate::config::{Check, Config, Verdict};
 
 /// Checks that the keys of each issuer can be loaded; `None` if no section names one. An issuer that cannot be reached
-/// does not prevent a start: until it can be, its tokens are refused.
+/// does not prevent a start, but its tokens are refused until it can be reached.
 pub(super) fn issuers(config: &Config) -> Option<Check> {
     const TITLE: &str = "Identity federation";
     if config.federations.is_empty() {

@@ -1,7 +1,7 @@
 //! The systemd generator: reads the gcfg at boot and at each `daemon-reload` and writes the files of [`super::units`].
 //!
-//! The generator runs during the start of systemd, before other file systems are mounted: it reads a few small files,
-//! uses no network, writes only into the given directory, logs to the kernel's log, and never fails.
+//! The generator runs during the start of systemd, before other file systems are mounted. It reads a few small files,
+//! uses no network, writes only into the directory that systemd names, logs to the kernel's log, and never fails.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -71,7 +71,7 @@ pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     (units::socket_names(&config), files.iter().all(is_current))
 }
 
-/// Reads the valid part of the configuration; without a listener it has the default one.
+/// Reads the valid part of the configuration. If it has no listener, the default one is added.
 fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
     let name = path.display().to_string();
     let text = config::file::read(path).unwrap_or_else(|error| {
@@ -145,7 +145,7 @@ fn write(directory: &Path, file: &File) -> io::Result<()> {
 
 /// Logs a line to the kernel's log: at boot there is no journal yet. `<28>` is facility daemon, level warning.
 fn log_line(line: &str) {
-    // One write is one record; the kernel rejects longer records.
+    // One write is one record; the kernel rejects records of more than about 1,000 bytes.
     let line: String = line.chars().filter(|c| !c.is_control()).take(700).collect();
     let kmsg = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let result =

@@ -13,7 +13,7 @@ use crate::config::Listen;
 /// Retry interval of a missing listener.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The TCP listeners of the process, open and missing.
+/// The open TCP listeners of the process, and those that could not be opened.
 pub(super) struct Listeners {
     services: Services,
     missing_listeners: Vec<MissingListener>,
@@ -38,7 +38,7 @@ impl Listeners {
         self.missing_listeners.is_empty()
     }
 
-    /// The reason why no client can reach the server; `None` if a listener is open.
+    /// The reason why no client can reach the server; `None` if a listener that serves packages is open.
     pub(super) fn unreachable_reason(&self) -> Option<String> {
         let error = &self.missing_listeners.iter().find(|listener| listener.kind.serves_packages())?.error;
         (!self.is_serving)

@@ -20,9 +20,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const OFFLINE: &str = "The server is offline. To serve again, run: rspm online";
 
 impl Supervisor {
-    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of
-    /// the time to complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half
-    /// of the time, only health checks fail.
+    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of `timeout` to
+    /// complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half of
+    /// `timeout`, only health checks fail.
     ///
     /// # Errors
     /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
@@ -112,8 +112,8 @@ impl Supervisor {
             }
             is_idle
         };
-        // Three references to the app do not belong to requests: `app`, `self.running` and, until it is taken, the
-        // switch's reference.
+        // Three references to the app do not belong to requests: `app`, `self.running` and, until `take_app`, that of
+        // the switch.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let (halt_time, refusal_time) = (Instant::now() + grace_period, Instant::now() + delay);

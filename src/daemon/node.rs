@@ -14,7 +14,7 @@ use crate::model::identity::Identity;
 
 /// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";
-/// An address to which a machine has only its default route (TEST-NET-1, RFC 5737). Nothing is sent to it.
+/// An address that is routed over the default route (TEST-NET-1, RFC 5737). Nothing is sent to it.
 const ROUTE_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 /// The host name, by system call: the unit's sandbox has no `/proc/sys`.
@@ -22,8 +22,8 @@ pub(super) fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, it
-/// has the IP address that this machine uses on its default route.
+/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, the
+/// IP address is the one that this machine uses on its default route.
 pub(super) fn address(sockets: &Sockets) -> String {
     let listener = sockets.http.first().or(sockets.https.first());
     let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {

@@ -3,11 +3,11 @@
 use crate::config::{Check, Config, Verdict};
 use crate::db::notification_queue;
 
-/// Used part of the queue from which a check reports it, in per mille.
+/// Used part of the queue, in per mille, from which the check reports it.
 const REPORTED: i64 = 5;
 
-/// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database does
-/// not answer, which another check reports.
+/// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database
+/// does not answer, which another check reports.
 pub(super) fn check(config: &Config) -> Option<Check> {
     let usage = notification_queue::usage(config).ok()??;
     (usage >= REPORTED).then(|| {

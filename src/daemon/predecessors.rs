@@ -1,4 +1,4 @@
-//! List of older server processes that still finish requests and get forwarded signals.
+//! The older server processes that still finish requests, and to which signals are forwarded.
 
 use std::sync::Arc;
 

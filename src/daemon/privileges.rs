@@ -191,7 +191,7 @@ fn decide(account: Option<Account>, owner: Option<Account>, is_service: bool, gc
 /// Executes the plan. Returns the warnings.
 ///
 /// # Errors
-/// Those of [`become_user`].
+/// The errors of [`become_user`].
 pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
     match plan {
         Plan::Stay(warning) => Ok(warning.into_iter().collect()),

@@ -1,4 +1,4 @@
-//! The server process after the part of the start that precedes threads: opens the stores, serves, and stops.
+//! The server process from the start of its threads on: opens the stores, serves, and stops.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;

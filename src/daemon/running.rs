@@ -52,7 +52,7 @@ impl RunningApp {
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
-            // Only the metrics use the sizes of files.
+            // The sizes of files are needed for the metrics only.
             let scan = config.metrics.listen.is_some();
             self.tasks.push(tokio::spawn(space::watch(state.storage.clone(), config.storage.clone(), scan)));
         }

@@ -8,7 +8,8 @@ use crate::auth::provider::Providers;
 use crate::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret};
 
 /// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
-/// configured. A provider that cannot be reached does not prevent a start: until it can be, sign-in is unavailable.
+/// configured. A provider that cannot be reached does not prevent a start, but sign-in is unavailable until it can be
+/// reached.
 pub(super) fn provider(config: &Config) -> Option<Check> {
     const TITLE: &str = "Sign-in";
     let settings = config.open_id_connect.as_ref()?;
@@ -67,10 +68,10 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
     Some(Check { title: TITLE, verdict: Verdict::Pass, findings })
 }
 
-/// Returns who issues the codes of devices, if the provider supports devices or not.
+/// Returns the issuer of the codes of devices. `is_supported` states whether the provider can issue them.
 ///
 /// # Errors
-/// Nobody does.
+/// The configuration requires codes of the provider, but the provider cannot issue them.
 fn issuer_of_codes(codes: DeviceCodes, is_supported: bool) -> Result<&'static str, &'static str> {
     match (codes, is_supported) {
         (DeviceCodes::Server, _) | (DeviceCodes::Any, false) => Ok("of this server"),

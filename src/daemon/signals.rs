@@ -1,5 +1,5 @@
-//! Signals: TERM and INT stop the server (a second one immediately), USR1 reopens the log files, HUP also reloads the
-//! configuration, USR2 starts the installed program and hands over to it.
+//! Signals: TERM and INT stop the server (a second one immediately), USR1 reopens the log files, HUP reopens them and
+//! reloads the configuration, USR2 starts the installed program and hands over to it.
 
 use std::sync::Arc;
 

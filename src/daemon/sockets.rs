@@ -122,7 +122,7 @@ impl Sockets {
         address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
     }
 
-    /// Addresses of plain HTTP listeners, reachable from this machine.
+    /// Addresses of the HTTP and redirect listeners, reachable from this machine.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &TcpListener| {
@@ -390,7 +390,7 @@ impl InheritedSockets {
                 "redirect" => inherited.redirect.push(fd.into()),
                 "metrics" => inherited.metrics.push(fd.into()),
                 "admin" => inherited.admin = Some(fd.into()),
-                // From a version with a listener that this one does not have.
+                // The old server has a kind of listener that this version lacks.
                 name => inherited.warnings.push(format!("the listening socket '{name}' is no longer used")),
             }
         }

@@ -31,7 +31,7 @@ pub(super) struct Supervisor {
     pub(super) loaded: Option<Loaded>,
     /// Halted syncs, which resume when the server is online again.
     pub(super) halted_syncs: Vec<HaltedSync>,
-    /// The old server's lock, for a first start next to a running server.
+    /// The old server's lock, used by the first start in a hand-over.
     shared_stores: Option<SharedStores>,
     /// Next attempt to serve with `loaded`, while the server is broken.
     retry_at: Option<Instant>,

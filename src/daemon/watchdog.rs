@@ -14,8 +14,8 @@ use super::notify::Notifier;
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// Plain HTTP listeners; the first one is checked if the admin socket does not respond, because the server must not
-    /// be killed if only the file of the socket was removed.
+    /// HTTP and redirect listeners; the first one is checked if the admin socket does not respond, because the server
+    /// must not be killed if only the file of the socket was removed.
     pub(super) plain: Vec<SocketAddr>,
 }
 
@@ -53,7 +53,7 @@ async fn with_timeout(timeout: Duration, check: impl Future<Output = Result<()>>
     tokio::time::timeout(timeout, check).await?
 }
 
-/// Succeeds on each expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect
+/// Succeeds on each expected response to `/__ping__`: 200, 503 from an offline server, and 301 from a redirect
 /// listener.
 async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;

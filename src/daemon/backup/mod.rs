@@ -27,8 +27,7 @@ use crate::config::{Config, ConfigError};
 use crate::model::time::Timestamp;
 use report::{Report, Verdict};
 
-/// Exit code for a backup that lacks files because storage lacked them, the same as that of `rspm backup
-/// create`.
+/// Exit code for a backup that lacks files because storage lacked them; `rspm backup create` has the same code.
 const INCOMPLETE: u8 = 4;
 
 /// An error of a command.
@@ -64,7 +63,8 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
     let loaded = match command {
-        // The secrets of the configuration stay encrypted: only the service may have the key.
+        // These commands leave the secrets of the configuration encrypted, because their user may be unable to read the
+        // key.
         LocalCommand::List
         | LocalCommand::Verify { .. }
         | LocalCommand::Test { .. }

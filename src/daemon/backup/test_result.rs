@@ -16,15 +16,15 @@ use crate::daemon::sockets;
 /// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends the result, and writes a note to standard error if the server did not record it. Nothing is recorded
-/// without a server, and for a folder in which the server made no backup.
+/// Sends the result, and writes a note to standard error if the server did not record it. Nothing is recorded if no
+/// server runs, or if the server has made no backup in the folder.
 pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, runtime: &Handle) {
     let socket = match sockets::answering_server(config) {
         Ok(Some(socket)) => socket,
         Ok(None) => return,
         Err((path, error)) => return note(&format!("{}: {error}", path.display())),
     };
-    // The server has the path without links.
+    // The server records the path of the folder without symbolic links.
     let place = match place.directory().and_then(|path| path.canonicalize().ok()) {
         Some(path) => path.display().to_string(),
         None => place.to_string(),
@@ -50,7 +50,7 @@ async fn exchange(stream: UnixStream, request: &RecordBackupTest) -> Result<Reco
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
-    // The connection ends with the sender.
+    // This task ends when the sender is dropped.
     tokio::spawn(async move { connection.await.ok() });
     let request = Request::builder()
         .method(Method::POST)

@@ -7,7 +7,7 @@ use crate::config::{Config, EncryptionKey, KeySource, key_file};
 use crate::db::{Db, DbError, encryption_key};
 use crate::model::fingerprint::Fingerprint;
 
-/// A key that is not that of the database.
+/// An error of the comparison of the key with that of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMismatch {
     /// The server has a different key than the database.
@@ -49,7 +49,7 @@ pub enum KeyMismatch {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The database cannot be read.
+    /// The database cannot be read or written.
     #[error("could not compare the encryption key with that of the database: {0}")]
     Db(#[from] DbError),
 }
@@ -58,7 +58,8 @@ pub enum KeyMismatch {
 /// Returns the configuration with the key in use, which is the new key if this call completes an interrupted rotation.
 ///
 /// # Errors
-/// The configured key is not the recorded one, or no key is configured and values are encrypted.
+/// The configured key is not the recorded one; no key is configured, but values are encrypted; or the database or the
+/// file of the key cannot be used.
 pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
     let path = &config.server.encryption_key_path;
     let database_key = match (db.read(encryption_key::get).await?, &config.encryption_key) {
@@ -107,7 +108,7 @@ pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result
 /// it. `None` if there is no such rotation.
 fn complete(path: &Path, database_key: Fingerprint) -> Result<Option<EncryptionKey>, KeyMismatch> {
     let new_path = key_file::new_path(path);
-    // A file with another key is not used.
+    // A file that is missing, cannot be read or contains another key is not used.
     match key_file::read(&new_path) {
         Ok(Some(EncryptionKey { key, .. })) if key.fingerprint() == database_key => {
             let source = KeySource::File(path.to_owned());

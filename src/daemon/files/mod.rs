@@ -58,7 +58,7 @@ pub struct UnsafePaths(
 /// Runs [`check`], then [`create_directories`]. Returns the warnings.
 ///
 /// # Errors
-/// Those of [`check`] and [`create_directories`].
+/// The errors of [`check`] and [`create_directories`].
 pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, FileError> {
     let warnings = check(gcfg, loaded)?;
     create_directories(gcfg, &loaded.config)?;

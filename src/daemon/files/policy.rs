@@ -2,7 +2,7 @@
 
 use super::table::{FileType, FixedBy, OnViolation, PathRule, STICKY};
 
-/// The kind of file that exists at a path.
+/// The state of a path: its symbolic link, if it is one, and its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathState {
     /// The owner of the symbolic link, if the path is one.
@@ -11,7 +11,7 @@ pub struct PathState {
     pub target: PathTarget,
 }
 
-/// See [`PathState`].
+/// The file at a path, or the target of a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathTarget {
     /// Nothing exists.

@@ -119,7 +119,7 @@ pub static RULES: &[PathRule] = &[
     rule(PathKind::Pid, "the PID or node file", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
 ];
 
-/// The paths of this kind in a configuration.
+/// Returns the paths of a kind in a configuration.
 #[must_use]
 pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let has_tls = config.https.listen.is_some();

@@ -112,8 +112,8 @@ impl PredecessorChannel {
         }
     }
 
-    /// Reports that this process accepts connections. Returns the syncs to restart, when systemd knows the new main
-    /// process; none if the old server has exited.
+    /// Reports that this process accepts connections, and waits until systemd knows that it is the main process.
+    /// Returns the syncs to restart; none if the old server has exited.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut restarts = Vec::new();
         // After a failed send, `receive` returns `None`.

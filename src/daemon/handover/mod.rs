@@ -63,7 +63,7 @@ impl Program {
     }
 }
 
-/// Starts the process that serves, with the standard streams of this one, without waiting for it.
+/// Starts the process that serves, with the standard streams of this process, without waiting for it.
 ///
 /// # Errors
 /// The program cannot be started.

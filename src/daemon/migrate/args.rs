@@ -51,7 +51,7 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
-    /// The provider of this name.
+    /// Returns the provider.
     #[must_use]
     pub fn provider(self) -> Provider {
         match self {

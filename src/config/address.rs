@@ -9,7 +9,7 @@ pub enum UrlPurpose {
     Server,
     /// A package mirror: http, https or file.
     Mirror,
-    /// A binary server: as a mirror, in one of the forms of [`super::binaries`].
+    /// A binary server: the schemes of a mirror, and one of the forms of [`super::binaries`].
     Binaries,
     /// Another S3 server: `host[:port]`, or http, https; no path.
     S3,
@@ -130,7 +130,7 @@ fn postgres(scheme: &str, rest: &str) -> Result<(), String> {
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (credentials, hosts) =
         authority.rfind('@').map_or(("", authority), |end| authority.split_at(end + 1));
-    // The host may be in the query.
+    // A URL may have no host here, because its query may name the host.
     let hosts = if hosts.is_empty() && !tail.is_empty() { "localhost" } else { hosts };
     hosts.split(',').try_for_each(|host| parse(&format!("{scheme}://{credentials}{host}{tail}")).map(drop))
 }

@@ -17,11 +17,11 @@ const MAX_LENGTH: u64 = 64 << 10;
 pub struct ClientSecret {
     /// The secret.
     pub text: Zeroizing<String>,
-    /// Its form in the file.
+    /// The form of the secret in the file.
     pub form: ValueForm,
 }
 
-/// A file without a client secret. No error text contains a part of the file.
+/// The reason why a file contains no client secret that can be used. No error text contains a part of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientSecretError {
     /// The file cannot be read.
@@ -51,8 +51,9 @@ pub fn read(path: &Path, config: &Config) -> Result<ClientSecret, ClientSecretEr
     parse(&text, keys).ok_or(ClientSecretError::Empty)
 }
 
-/// Returns the client secret in a text, without white space at its ends; `None` if there is none. `keys` are the encryption
-/// key and the previous one. A text that neither of them decrypts is plain: providers issue secrets that look encrypted.
+/// Returns the client secret in a text, without white space at its ends; `None` if there is none. `keys` are the
+/// encryption key and the previous one. A text that neither of them decrypts is plain text: providers issue secrets
+/// that look encrypted.
 fn parse(text: &str, keys: [Option<&Key>; 2]) -> Option<ClientSecret> {
     let text = text.trim();
     if text.is_empty() {

@@ -44,7 +44,7 @@ pub struct Postgres {
     pub password: Option<Secret>,
     /// Database of the usage data; `None`: the main database.
     pub usage_data_url: Option<Secret>,
-    /// The password, if that URL has none; `None`: [`Postgres::password`].
+    /// The password, if `usage_data_url` has none; `None`: [`Postgres::password`].
     pub usage_data_password: Option<Secret>,
     /// Address of the main database for notifications and heartbeats; `None`: [`Postgres::url`].
     pub listen_url: Option<Secret>,

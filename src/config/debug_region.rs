@@ -36,7 +36,7 @@ impl DebugRegion {
         DebugRegion::Upstream,
         DebugRegion::Usage,
     ];
-    /// Their names, in the same order.
+    /// The names of all regions, in the order of [`DebugRegion::ALL`].
     pub const NAMES: [&str; 12] = [
         "auth", "cluster", "db", "fetch", "git", "jobs", "launcher", "router", "storage", "sync", "upstream",
         "usage",

@@ -28,7 +28,7 @@ pub(super) fn mark_encrypted(settings: &mut Settings) {
 }
 
 /// Replaces encrypted values by their plain text. Returns an error for each value that looks encrypted and cannot be
-/// decrypted, and a warning for each value that is encrypted with the old key.
+/// decrypted, unless its property has no effect, and a warning for each value that is encrypted with the old key.
 pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Problem>, Vec<Problem>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {
@@ -94,7 +94,7 @@ mod tests {
         encrypt(&key(byte).key, [byte; 24], text)
     }
 
-    /// The value of a property and its form, the errors and the warnings.
+    /// Returns the values of a property with their forms, the errors and the warnings.
     fn decrypt_text(
         text: &str,
         keys: (Option<u8>, Option<u8>),

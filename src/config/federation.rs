@@ -38,7 +38,7 @@ pub struct Federation {
     pub authorized_party: Option<String>,
     /// Other required claims.
     pub claims: Vec<Claim>,
-    /// The scopes that it grants.
+    /// The scopes that an issued token has.
     pub scopes: Vec<NamedScope>,
     /// The claim that identifies the client.
     pub unique_id_claim: String,
@@ -53,9 +53,9 @@ pub struct Federation {
 /// A required claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Its name.
+    /// The name of the claim.
     pub name: String,
-    /// Its value, or one of its values.
+    /// The expression that its value, or one of its values, must match.
     pub pattern: Pattern,
 }
 

@@ -1,5 +1,6 @@
-//! Reads the configuration file, and decrypts its encrypted values. Of this module, only this file,
-//! [`super::credentials`], [`super::key_file`] and the error texts of [`super::problem`] access the disk.
+//! Reads the configuration file, and decrypts its encrypted values. In this module, only this file,
+//! [`super::credentials`], [`super::client_secret`], [`super::key_file`] and the error texts of [`super::problem`]
+//! access the disk.
 
 use std::fs::File;
 use std::io::Read;
@@ -83,8 +84,8 @@ fn read_inputs(
     }
 }
 
-/// Returns the bytes of a configuration file, at most one more than the lexer accepts, so that it detects an overlong
-/// file: a device or a huge file does not fill the memory.
+/// Returns the bytes of a configuration file, at most one more than the lexer accepts: the lexer detects an overlong
+/// file, and a device or a huge file does not fill the memory.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -230,7 +230,7 @@ pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
     Ok(value::encrypt(key, nonce, text))
 }
 
-/// Creates the file of a key, with mode 0600, complete and on disk.
+/// Creates the file of a key atomically, with mode 0600, and syncs it to disk.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`], or the error of the file system.

@@ -21,7 +21,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; CLASS_COUNT] {
     })
 }
 
-/// Returns the connection properties for buckets of backups: those of all classes.
+/// Returns the connection properties for buckets of backups: those of `[S3Storage]` without a class.
 pub(super) fn backup_connection(reader: &Reader<'_>) -> S3Location {
     S3Location { bucket: String::new(), prefix: String::new(), ..s3(reader, &[]) }
 }
@@ -69,8 +69,8 @@ fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
     path.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// Returns the value of an S3 property from the first of these sections that has it, otherwise from the section without
-/// a class.
+/// Returns the value of an S3 property from the first of `sections` that has it, otherwise from the section without a
+/// class.
 fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String> {
     let sections = sections.iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));

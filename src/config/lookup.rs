@@ -3,13 +3,13 @@
 use super::rows::SECTIONS;
 use super::table::{Property, Section};
 
-/// Returns the section of that name, ignoring case.
+/// Returns the section named `name`, ignoring case.
 #[must_use]
 pub(super) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
 }
 
-/// Returns the section that has a property of that name, if there is exactly one.
+/// Returns the name of the section that has the property, if exactly one section has it.
 pub(super) fn section_of(property: &str) -> Option<&'static str> {
     let mut sections = SECTIONS.iter().filter(|section| section.property(property).is_some());
     sections.next().filter(|_| sections.next().is_none()).map(|section| section.name)

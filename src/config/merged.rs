@@ -78,7 +78,7 @@ pub struct Settings {
 /// One effective property, as `config show` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveProperty {
-    /// `[FileStorage "cache"]`.
+    /// The section header, such as `[FileStorage "cache"]`.
     pub section: String,
     /// The name of the property.
     pub property: &'static str,

@@ -96,7 +96,8 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// The settings with their origins.
     pub settings: Settings,
-    /// Unknown names, properties without effect, and values that are replaced by others; logged at start.
+    /// Unknown names, properties without effect, values that are replaced by others, and values that are encrypted with
+    /// the old key; logged at start.
     pub warnings: Vec<Problem>,
 }
 

@@ -18,7 +18,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// `[OpenIDConnect]` with the scopes of groups.
 #[derive(Clone, Debug)]
 pub struct OpenIdConnect {
-    /// The issuer, byte for byte.
+    /// The issuer, exactly as in the discovery document of the provider.
     pub issuer: String,
     /// The client id.
     pub client_id: String,
@@ -48,7 +48,7 @@ pub struct OpenIdConnect {
     pub token_lifetime: Duration,
     /// Whether the provider asks for the password each time.
     pub require_login: bool,
-    /// The maximum age of the authentication.
+    /// The maximum age of the authentication at the provider; `None` for no limit.
     pub max_authentication_age: Option<Duration>,
     /// Whether sign-ins of browsers use PKCE.
     pub pkce: bool,

@@ -1,4 +1,5 @@
-//! Regular expressions in the configuration. Each describes a whole text; the time of a match is linear in its length.
+//! Regular expressions in the configuration. An expression matches whole texts only, in a time that is linear in the
+//! length of the text.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use regex::bytes::{Regex, RegexBuilder};
 const MAX_LENGTH: usize = 4_096;
 /// Maximum memory of a compiled expression, in bytes.
 const MAX_COMPILED: usize = 1 << 20;
-/// Maximum depth of its groups.
+/// Maximum nesting depth of an expression.
 const MAX_DEPTH: u32 = 32;
 
 /// A regular expression for a whole text. `\d`, `\w` and `\s` stand for ASCII characters only.
@@ -22,12 +23,12 @@ impl Pattern {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// The text is not a regular expression, or is too large; a clause that follows the value.
+    /// The text is not a regular expression, or is too large; the error is a clause that follows the value.
     pub fn new(text: &str) -> Result<Pattern, String> {
         if text.len() > MAX_LENGTH {
             return Err(format!("is longer than {MAX_LENGTH} bytes"));
         }
-        // Alone first: brackets that are closed and opened again would leave the group.
+        // The text is compiled without the group first, because `a)(?:b`, which is invalid, would be valid inside it.
         compile(text)?;
         let regex = compile(&format!(r"\A(?:{text})\z"))?;
         Ok(Pattern { text: text.to_owned(), regex })
@@ -57,7 +58,7 @@ fn compile(text: &str) -> Result<Regex, String> {
             regex::Error::CompiledTooBig(_) => {
                 "is too large when compiled; use smaller numbers of repetitions".to_owned()
             }
-            // The last line has the reason; those before show the position.
+            // The last line contains the reason; the lines before it show the position.
             other => {
                 let text = other.to_string();
                 let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");

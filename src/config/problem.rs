@@ -19,9 +19,9 @@ pub struct Position {
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The file of that name.
+    /// A position in the file with this name.
     File(Arc<str>, Position),
-    /// The environment variable of that name.
+    /// The environment variable with this name.
     Environment(String),
     /// The default; the property is not set.
     Default,
@@ -44,7 +44,7 @@ pub enum ProblemCategory {
     Syntax,
     /// Unknown section, subsection name or property.
     Name,
-    /// A path that is invalid regardless of the contents of the disk.
+    /// A path that is invalid, or a file of secrets that cannot be read.
     Path,
     /// Settings that contradict each other.
     Settings,

@@ -30,12 +30,12 @@ pub struct Pypi {
     pub follow: bool,
 }
 
-/// `PyPI.EarlierYanks`: the mark of files that were yanked before the first reading of their project.
+/// `PyPI.EarlierYanks`: the days on which files that were yanked before the first reading of their project are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlierYanks {
-    /// It is on all days.
+    /// They are marked on all days.
     Show,
-    /// It is on days from the first reading on.
+    /// They are marked on days from the first reading on.
     HideMark,
 }
 

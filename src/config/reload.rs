@@ -41,7 +41,7 @@ impl Reload {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
-    /// Returns true if a property, as in [`Change::property`], changes now.
+    /// Returns true if a change of the property is applied. `property` has the form of [`Change::property`].
     #[must_use]
     pub fn applies(&self, property: &str) -> bool {
         self.applied.iter().any(|change| change.property == property)

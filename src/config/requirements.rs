@@ -17,7 +17,8 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet contains the rules, too.
+    /// Reads the section. `cran` is `CRAN.URL`: if it is a directory, such as a bundle, the rules in it are the
+    /// default.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
         let configured_url =
             reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlPurpose::Mirror));

@@ -1,6 +1,6 @@
 //! The rows of the table: every section and property that an existing `rstudio-pm.gcfg` may contain.
 //!
-//! One row is two lines: name, type, default; then its sentence and marks.
+//! A row has two lines: name, type and default of a property; then its description and flags.
 
 mod federation;
 mod git;

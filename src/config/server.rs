@@ -45,7 +45,7 @@ pub struct Server {
     pub content_type_sniffing: bool,
     /// Whether names of local and git sources are guarded from their first upload on.
     pub automatic_name_guard: bool,
-    /// Time at the beginning of a stop in which health checks fail.
+    /// Time at the beginning of a stop, or of going offline, during which only health checks fail.
     pub drain_delay: Duration,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
@@ -55,7 +55,7 @@ pub struct Server {
     pub usage_data_retention: Duration,
 }
 
-/// Apache's two formats.
+/// Format of the access log: one of Apache's formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AccessLogFormat {
     /// Common Log Format.

@@ -159,7 +159,7 @@ impl Kind {
 }
 
 impl Section {
-    /// Returns the property of that name, ignoring case.
+    /// Returns the property named `name`, ignoring case.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&'static Property> {
         self.properties.iter().find(|property| property.name.eq_ignore_ascii_case(name))

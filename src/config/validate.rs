@@ -57,7 +57,8 @@ pub(super) fn from_settings(
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be wrong.
+    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be wrong and are
+    // omitted.
     let is_complete = errors.is_empty();
     errors.append(&mut reader.errors);
     let config = Config { encryption_key: key, ..config(&mut reader) };

@@ -12,14 +12,15 @@ const PUBLIC_URL: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 pub struct Vulnerabilities {
     /// URLs of the advisories; may contain user and password. Empty if advisories are turned off.
     pub urls: Vec<String>,
-    /// Whether the URLs are set in the configuration: then a missing directory is an error, too.
+    /// Whether the URLs are set in the configuration. If so, a missing directory is an error.
     pub is_configured: bool,
     /// Cron, five fields, UTC; default every ten minutes.
     pub sync_schedule: String,
 }
 
 impl Vulnerabilities {
-    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet contains the advisories, too.
+    /// Reads the section. `cran` is `CRAN.URL`: if it is a directory, such as a bundle, the advisories in it are the
+    /// default.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
         let is_configured = reader.is_present("Vulnerabilities", "URL");
         let urls = if is_configured {

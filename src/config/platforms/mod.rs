@@ -36,7 +36,7 @@ pub struct Distribution {
     pub is_hidden: bool,
     /// The R version of its binaries, `4.4` or `4.4.2`.
     pub r_version: Option<String>,
-    /// Whether binaries are served only to clients with that R version.
+    /// Whether binaries are served only to clients with the minor version of `r_version`.
     pub is_r_version_forced: bool,
     /// Whether the status response lists it; false for aliases without a name in the rules.
     pub has_status_row: bool,

@@ -2,9 +2,9 @@
 //! priority and at a limited rate.
 //!
 //! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread
-//! reads a tenth of the time, in small pieces ([`super::demand`]): priorities do not separate two threads that share
-//! the caches of a processor, or the queue of a disk. The pages of a file are dropped from the page cache after they
-//! were read, unless they were there before, so that they do not displace those of requested files.
+//! reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect on the caches of a
+//! processor and on the queue of a disk. The pages of a file are dropped from the page cache after they were read,
+//! unless they were there before, so that they do not displace those of requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -41,11 +41,11 @@ const PARALLEL_READS: usize = 4;
 /// The result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectRead {
-    /// It was read whole.
+    /// The object was read completely.
     Digest(ObjectDigest),
-    /// It does not exist.
+    /// The object does not exist.
     Missing,
-    /// The disk cannot read it, or this server may not; the reason.
+    /// The disk cannot read the object, or this server lacks the permission; with the reason.
     Unreadable(String),
 }
 
@@ -90,7 +90,7 @@ impl BackgroundReader {
         Ok(BackgroundReader { jobs, pace: Arc::new(Pace::new(rate)) })
     }
 
-    /// Requests that a running computation ends soon, with fewer results.
+    /// Requests that a running computation ends soon; it then returns fewer results.
     pub fn stop(&self) {
         self.pace.stop();
     }
@@ -238,7 +238,7 @@ fn hash_file(
     Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read_bytes }))
 }
 
-/// Whether the page cache has the first, the middle and the last byte of a file: a file that is requested often.
+/// Whether the page cache has the first, the middle and the last byte of a file, as for a file that is requested often.
 fn is_cached(file: &File, size: u64) -> bool {
     let has = |offset: u64| {
         let mut byte = [0];

@@ -34,10 +34,10 @@ impl Bucket {
         self.0.name(&self.0.path(path))
     }
 
-    /// A temporary file without a name: it disappears with the last reference.
+    /// Creates a temporary file without a name; it is deleted when its last descriptor is closed.
     ///
     /// # Errors
-    /// It cannot be created.
+    /// The file cannot be created.
     pub fn temporary_file(&self) -> Result<File, StorageError> {
         self.0.unnamed_file()
     }
@@ -45,7 +45,7 @@ impl Bucket {
     /// Returns the size of a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// The bucket does not answer or refuses.
+    /// The bucket does not answer, or refuses the request.
     pub async fn size(&self, path: &str) -> Result<Option<u64>, StorageError> {
         self.0.size_at(&self.0.path(path)).await
     }

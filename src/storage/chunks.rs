@@ -1,6 +1,6 @@
-//! Streams of large files in chunks: from the page cache if it has them, else read on the blocking pool, one chunk ahead.
-//! Reading starts with the first poll. With many slow clients, chunks are smaller and files are reopened for each, so that
-//! memory and descriptors are bounded.
+//! Streams of large files in chunks: from the page cache if it has them, else read on the blocking pool, one chunk
+//! ahead. Reading starts with the first poll. With many slow clients, chunks are smaller and the file is opened again
+//! for each chunk, so that memory and descriptors are bounded.
 
 use super::{Content, StorageError};
 use crate::model::guarded::guarded;
@@ -67,7 +67,7 @@ impl Drop for Reservation {
     }
 }
 
-/// The first `length` bytes of a buffer, which returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
+/// The first `length` bytes of a buffer. A pooled buffer returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
 struct Chunk {
     buffer: Box<[u8]>,
     length: usize,
@@ -386,7 +386,7 @@ mod tests {
         for stream in &mut streams {
             readers.push(stream.next().await.unwrap().unwrap());
         }
-        // The limits of the steps, one chunk ahead for each reader of the first, and the smallest chunk for the others.
+        // The last limit of `CHUNK_SIZES`, the chunks that are read ahead, and the smallest chunk for each reader.
         let limit = (48 << 20) + (32 << 20) + READERS * MIN_CHUNK_SIZE;
         assert!(CHUNK_BYTES.get() < limit, "{} bytes for {READERS} readers", CHUNK_BYTES.get());
         let last = streams.pop().unwrap();

@@ -1,5 +1,5 @@
-//! Records the directory in which a class was compared with the database, and detects that the path names another
-//! directory now: its file system was unmounted or mounted again, or the directory was moved.
+//! Records the directory in which a class was compared with the database. Detects that the path names another directory
+//! later, because a file system was mounted or unmounted, or the directory was moved.
 //!
 //! A directory is identified by its device and inode number. Objects are stored only in the directory whose marker was
 //! compared with the database; another directory is compared first.

@@ -18,18 +18,18 @@ pub enum Ownership {
     /// The class has not been compared with the database yet.
     #[default]
     Unchecked,
-    /// Its marker names this database.
+    /// The marker of the class names this database.
     Own,
-    /// Its marker names another database.
+    /// The marker names another database.
     Foreign(Identity),
-    /// Its marker has the identity of this database, and a generation written by a different one: a copy of this
-    /// database, or this one before it was restored from a backup.
+    /// The marker has the identity of this database and a generation that a different one wrote: a copy of this
+    /// database, or this database before it was restored from a backup.
     Contested,
-    /// Its marker names no database.
+    /// The marker names no database.
     Unreadable,
-    /// It has neither the marker that was written there nor the objects that rows refer to.
+    /// The class has neither the marker that was written there nor the objects that rows refer to.
     Missing,
-    /// It has objects and no marker, and rows of this database refer to too few of the objects.
+    /// The class has objects and no marker, and rows of this database refer to too few of the objects.
     Unclaimed {
         /// Number of objects checked.
         objects: usize,

@@ -37,7 +37,7 @@ impl Content {
     /// Reads all bytes, passes them to `inspect`, and returns their digest.
     ///
     /// # Errors
-    /// Those of the storage and of `inspect`.
+    /// The errors of the storage and of `inspect`.
     pub async fn digest<E: From<StorageError>>(
         self,
         mut inspect: impl FnMut(&Bytes) -> Result<(), E>,

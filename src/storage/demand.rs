@@ -26,7 +26,7 @@ const BUSY_TIME: Duration = Duration::from_millis(100);
 pub(super) const BUSY_READ_SIZE: usize = 32 << 10;
 /// Ratio of a pause to the read before it while requests are expected.
 const PAUSE_FACTOR: u32 = 9;
-/// The longest pause after a read, which a slow disk would make long.
+/// Maximum pause after a read; without it, the long reads of a slow disk would cause long pauses.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// The share of the time that a background reader uses: all of it on an idle server, and a tenth in small pieces while

@@ -117,7 +117,7 @@ impl Disk {
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.object_directory(Area::Live, key)?;
-        // The fsync of the directory is not skipped: the writer of an existing file may not have reached its own yet.
+        // The directory is synced even if the file exists: its writer may not have synced the directory yet.
         if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|metadata| metadata.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
@@ -344,7 +344,8 @@ impl Disk {
         Ok(objects)
     }
 
-    /// Returns the directory of an object, created (0700) and durable. Makes no system call if it was used before.
+    /// Returns the directory of an object, created (0700) and durable. Makes no system call for a directory that was
+    /// used before.
     fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.

@@ -70,7 +70,7 @@ pub enum StorageError {
     TooLarge {
         /// The object.
         object: String,
-        /// Its size in bytes.
+        /// The size of the object in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
@@ -88,7 +88,8 @@ pub enum StorageError {
     /// Locations that cannot be used as configured, found when storage is opened or probed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Unusable(Vec<UnusableLocation>),
-    /// Nothing may be stored in a class before an administrator decides which database owns it.
+    /// Nothing may be stored in a class before it is compared with the database, or before an administrator decides
+    /// which database owns it.
     #[error(
         "nothing is stored in the storage class {class}, which {reason}; see rspm storage list; rspm storage adopt \
              --class={class} makes this database its owner"

@@ -13,7 +13,7 @@ pub enum Key {
     Readme(Sha256),
     /// A rendered, encoded index of a closed point (class `persistent`), by the digest of its encoded bytes.
     Index(Sha256),
-    /// The rule base of system requirements as one document (class `persistent`).
+    /// The rules for system requirements as one document (class `persistent`).
     Rules(Sha256),
     /// The advisories of one feed, as compressed JSON lines (class `persistent`).
     Advisories(Sha256),
@@ -106,7 +106,7 @@ impl Key {
         [vec![Key::Package(class, min_digest)], other_keys].concat()
     }
 
-    /// Returns the key of an object in the directory of this name; `None` if there is no such directory.
+    /// Returns the key of an object in the directory `name`; `None` if no kind of object has this directory.
     #[must_use]
     pub fn in_directory(name: &str, digest: Sha256) -> Option<Key> {
         let keys = StorageClass::ALL.into_iter().flat_map(Key::directories);

@@ -15,8 +15,8 @@ const SHARDS: usize = 2;
 /// Overhead of an entry in bytes: key, counters, allocation.
 const OVERHEAD: u64 = 160;
 
-/// A memory cache of objects that own their bytes. If an object can change under the same key, `V` must contain what
-/// identifies its state, and the caller must compare it.
+/// A memory cache of objects that own their bytes. If an object can change under the same key, `V` must contain a value
+/// that identifies its state, which the caller must compare.
 pub struct MemoryCache<K, V>(Cache<K, V, ByteWeighter>);
 
 #[derive(Clone)]

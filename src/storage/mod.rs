@@ -124,9 +124,9 @@ pub enum ListExtent {
 /// An object of [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its key.
+    /// The key of the object.
     pub key: Key,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
     /// Time at which it was stored, by the clock of the disk or the bucket.
     pub modified: SystemTime,
@@ -135,9 +135,9 @@ pub struct ListedObject {
 /// A file of [`Bucket::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
-    /// Its path below the prefix.
+    /// The path of the file below the prefix.
     pub path: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
     /// Time at which it was written, by the clock of the bucket.
     pub modified: SystemTime,

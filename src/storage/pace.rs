@@ -18,7 +18,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A limit in bytes per second.
+    /// Creates a limit in bytes per second.
     #[must_use]
     pub fn new(rate: u64) -> Pace {
         Pace { rate, next_read_at: Mutex::new(Instant::now()), is_stopped: AtomicBool::new(false) }
@@ -29,7 +29,7 @@ impl Pace {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was stopped.
+    /// Whether [`Pace::stop`] was called.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
@@ -45,12 +45,12 @@ impl Pace {
         *next_read_at - now
     }
 
-    /// Waits on a thread after `bytes` were read.
+    /// Blocks the thread after `bytes` were read, until more may be read.
     pub fn wait_blocking(&self, bytes: u64) {
         self.wait_while(bytes, || true);
     }
 
-    /// Waits on a thread after `bytes` were read, as long as `is_wanted` returns true.
+    /// Like [`Pace::wait_blocking`], but only as long as `is_wanted` returns true.
     pub fn wait_while(&self, bytes: u64, is_wanted: impl Fn() -> bool) {
         let mut remaining = self.pause(bytes);
         while !remaining.is_zero() && !self.is_stopped() && is_wanted() {
@@ -60,7 +60,7 @@ impl Pace {
         }
     }
 
-    /// Waits after `bytes` were read.
+    /// Waits after `bytes` were read, until more may be read.
     pub async fn wait(&self, bytes: u64) {
         let mut remaining = self.pause(bytes);
         while !remaining.is_zero() && !self.is_stopped() {
@@ -89,7 +89,7 @@ mod tests {
     fn a_long_wait_ends_soon_after_a_halt() {
         let pace = Pace::new(1);
         let asked = std::cell::Cell::new(0);
-        // Three days otherwise.
+        // Without the condition, the wait would take three days.
         pace.wait_while(256 << 10, || asked.replace(asked.get() + 1) < 2);
         assert_eq!(asked.get(), 3);
     }

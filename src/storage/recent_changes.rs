@@ -69,7 +69,7 @@ mod tests {
         let scan_start = changes.begin_scan();
         let other_scan_start = changes.begin_scan();
         let mut keys = BTreeSet::from([removed]);
-        // Stored again after the scan looked for it, and lost after the scan found it.
+        // After the scan read them, one missing object is stored, and one existing object is lost.
         changes.record(&stored);
         keys.insert(lost);
         changes.record(&lost);

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::NamedTempFile;
 
-/// The prefix of the names of this process's spools. File locks alone do not identify them on NFS, where a process does
-/// not conflict with itself.
+/// The prefix of the names of this process's spools. File locks alone do not identify them on NFS, where two locks of
+/// one process do not conflict.
 static PREFIX: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
 
 /// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
@@ -75,9 +75,9 @@ impl Spool {
                 .permissions(std::fs::Permissions::from_mode(0o600))
                 .tempfile_in(dir)
                 .map_err(to_error)?;
-            // File systems without locks are accepted: sweeps then check the age.
+            // File systems without locks are accepted: `remove_abandoned` then checks the age of the file.
             let is_locked_by_sweep = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            // The sweep of another process may also have removed the file between creation and lock.
+            // `remove_abandoned` in another process may also have deleted the file between creation and lock.
             if !is_locked_by_sweep && file.as_file().metadata().map_err(to_error)?.nlink() > 0 {
                 return Ok(Spool { file, size: 0, class });
             }

@@ -21,7 +21,7 @@ pub struct GracePeriod {
 }
 
 impl GracePeriod {
-    /// Creates the period of this length, judged at the current time. `days` are the days on which sweeps ran.
+    /// Creates a grace period of this length, evaluated at the current time. `days` are the days on which sweeps ran.
     #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
         let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);

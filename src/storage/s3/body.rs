@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Maximum number of further requests for the rest of one body. The client library resumes by itself only within its
-/// retry timeout, and large objects on slow connections take longer.
+/// Maximum number of further requests for the rest of one body. The client library resumes only within its retry
+/// timeout, and large objects on slow connections take longer.
 const MAX_RESUMES: u32 = 5;
 
 type ByteStream = BoxStream<'static, object_store::Result<Bytes>>;

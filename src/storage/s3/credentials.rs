@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
-/// Credentials are renewed this long before they expire: a request, with its retries, must not outlive them.
+/// Time before their expiry at which credentials are renewed: they must be valid until a request and its retries end.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
-/// Minimum age at which credentials are loaded again, regardless of their lifetime, unless they were refused.
+/// Minimum age at which credentials are loaded again, unless they have expired.
 const MIN_AGE: Duration = Duration::from_secs(5);
 /// Timeout of the chain, which queries the instance's metadata service last; that service may not exist.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);

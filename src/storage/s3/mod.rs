@@ -53,7 +53,7 @@ impl S3 {
 
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         match Spool::create(&self.spools, class) {
-            // Temporary directories are emptied by the operating system's clean-up.
+            // The operating system may clean up temporary directories.
             Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 self.prepare()?;
                 Spool::create(&self.spools, class)
@@ -62,7 +62,7 @@ impl S3 {
         }
     }
 
-    /// A temporary file in the directory of spools that has no name.
+    /// Creates a temporary file without a name in the directory of spools.
     pub(super) fn unnamed_file(&self) -> Result<File, StorageError> {
         tempfile::tempfile_in(&self.spools).map_err(|e| StorageError::io("create a file in", &self.spools, e))
     }
@@ -274,7 +274,7 @@ impl S3 {
     fn error(&self, action: &'static str, path: &ObjectPath, error: Error) -> StorageError {
         let object = self.name(path);
         match error {
-            // A listing has it in an error of another kind.
+            // A listing reports a missing bucket in an error of another kind.
             Error::NotFound { .. } | Error::Generic { .. }
                 if error_chain(&error).contains("NoSuchBucket") =>
             {

@@ -46,8 +46,8 @@ impl S3 {
         }
     }
 
-    /// Writes a local file to `path`, replacing what is there. Returns only when S3 has acknowledged an object of its
-    /// length.
+    /// Writes a local file to `path`; an existing object is replaced. Returns only when S3 has acknowledged an object
+    /// of the file's length.
     pub(in crate::storage) async fn write_file(
         &self,
         path: &ObjectPath,

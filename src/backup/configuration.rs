@@ -13,9 +13,9 @@ use crate::model::digest::Sha256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigurationFile {
-    /// Its path on the server.
+    /// The path of the file on the server.
     pub path: String,
-    /// Its copy.
+    /// The copy in the backup.
     pub part: Part,
 }
 

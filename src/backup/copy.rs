@@ -31,7 +31,7 @@ pub(super) struct CopyResult {
     pub(super) missing: Vec<String>,
     /// Number of objects that were copied.
     pub(super) new_count: u64,
-    /// Their size in bytes.
+    /// Size of the copied objects, in bytes.
     pub(super) new_bytes: u64,
 }
 
@@ -116,7 +116,7 @@ impl Copier<'_> {
                 self.result.new_bytes += size;
                 Ok(None)
             }
-            // Errors of the folder, in contrast, end the backup.
+            // Only errors of the storage are tolerated here; errors of the folder end the backup.
             Err(
                 BackupError::Storage(StorageError::NotFound(_) | StorageError::Io { .. })
                 | BackupError::Damaged { .. },
@@ -146,7 +146,7 @@ impl Copier<'_> {
             // An earlier backup may have an object that storage lost.
             None => match self.runtime.block_on(self.storage.size(key)) {
                 Ok(size) => size.or(Some(existing_size)),
-                // Another copy would fail, too.
+                // Storage cannot read the object, so that a new copy would fail, too.
                 Err(StorageError::Io { .. }) => Some(existing_size),
                 Err(error) => return Err(error.into()),
             },
@@ -154,7 +154,7 @@ impl Copier<'_> {
         Ok(size.filter(|size| *size == existing_size))
     }
 
-    /// Reads an object into a file without a name. A second thread writes what this one has hashed.
+    /// Reads an object into an unfinished file. A second thread writes the chunks that this thread has hashed.
     fn read_object(&self, key: &Key, mut file: UnfinishedFile) -> Result<(UnfinishedFile, u64), BackupError> {
         let content = self.runtime.block_on(self.storage.get(key, None))?.content;
         let (sender, chunks) = mpsc::sync_channel::<Bytes>(CHUNKS_AHEAD);

@@ -34,7 +34,7 @@ pub struct CreateOptions {
     pub to: Option<BackupPlace>,
     /// Whether files that a mirror has are included.
     pub with_cache: bool,
-    /// Average rate of the copying, in bytes per second.
+    /// Average rate at which files are copied, in bytes per second; `None` for no limit.
     pub rate: Option<u64>,
     /// Whether the backup succeeds although storage lacks files, which its manifest lists.
     pub allow_missing: bool,
@@ -178,9 +178,9 @@ async fn open(
     task_result(task.await)
 }
 
-/// Refuses to add to the backups of another database, and to those of another copy of this one: a restore leaves the
-/// database its identity, and begins another history. With `adopt`, the folder continues with this copy, and the other
-/// copy is refused from then on.
+/// Refuses to add to the backups of another database, and to those of another copy of this one: a restored database has
+/// the same identity and another history. With `adopt`, the folder continues with this copy, and the other copy is
+/// refused from then on.
 fn check_lineage(
     place: &BackupPlace,
     newest: Option<&Manifest>,

@@ -10,7 +10,8 @@ use crate::model::storage_class::StorageClass;
 /// Returns the place for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///
 /// # Errors
-/// There is none, it is not below `Server.BackupPaths`, or it overlaps with the server's data.
+/// No place is requested or configured, the place is not below `Server.BackupPaths`, or it overlaps with the server's
+/// data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed_places = &config.server.backup_paths;
     let Some(place) = requested.or(allowed_places.first()) else {
@@ -56,7 +57,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Returns true if an allowed place is a resolved one or contains it.
+/// Returns true if a resolved place is an allowed one or below it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
@@ -70,7 +71,7 @@ fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     }
 }
 
-/// Returns the place of the server's data that contains a place or is in it.
+/// Returns the location of the server's data that overlaps with a place; `None` if none does.
 fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     let classes = StorageClass::ALL.into_iter().map(|class| config.storage.location(class));
     match resolved {

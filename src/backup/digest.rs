@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use crate::db::identity;
 use crate::db::{Conn, DbError};
 
-/// The key of the hashes. It is derived from the identity of the database, so that the digests of two dumps of it can be
-/// compared, and the hashes of chosen rows cannot be made to add up to a known sum.
+/// The key of the hashes. It is derived from the identity of the database, so that the digests of two dumps of a
+/// database can be compared. Without a key, rows could be chosen so that their hashes add up to a known sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DigestKey(pub [u8; 32]);
 
@@ -14,7 +14,7 @@ impl DigestKey {
     /// Returns the key for the dumps of a database.
     ///
     /// # Errors
-    /// The database fails.
+    /// The identity cannot be read.
     pub fn of(c: &mut dyn Conn) -> Result<DigestKey, DbError> {
         let identity = identity::get(c)?.to_string();
         Ok(DigestKey(Sha256::digest([b"rows of ".as_slice(), identity.as_bytes()].concat()).into()))

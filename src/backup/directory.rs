@@ -30,10 +30,10 @@ pub struct Directory {
 pub struct DirectoryLock(Vec<File>);
 
 impl Directory {
-    /// Creates a directory and those in it (mode 0700) if missing.
+    /// Creates the directory `root` and the directories `names` in it (mode 0700) if missing.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// A directory cannot be created.
     pub(super) fn create(root: &Path, names: &[&str]) -> Result<(), BackupError> {
         create_directory(root)?;
         names.iter().chain([&UNFINISHED]).try_for_each(|name| create_directory(&root.join(name)))
@@ -89,8 +89,8 @@ impl Directory {
         Ok((result.map_err(BackupError::io("open", &path))?, path))
     }
 
-    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that cannot be
-    /// locked, such as one on a read-only file system.
+    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that cannot
+    /// be locked, such as one on a read-only file system.
     ///
     /// # Errors
     /// Another program removes files.

@@ -44,7 +44,7 @@ impl DryRunResult {
 /// Reads the database of provider `from` and inspects that of `to`. Blocks.
 ///
 /// # Errors
-/// Those of both databases.
+/// The errors of both databases.
 pub fn dry_run(
     config: &Config,
     from: Provider,

@@ -94,7 +94,8 @@ fn is_manifest_name(name: &str) -> bool {
         })
 }
 
-/// Returns true if a path has the form of a dump, a list, a blob or a configuration file. Only such files are pruned.
+/// Returns true if a path has the form of those of dumps, lists, blobs and configuration files. Only such files are
+/// pruned.
 pub(super) fn is_part_path(path: &str) -> bool {
     let digest = |name: &str| name.parse::<Sha256>().ok();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -111,7 +112,7 @@ impl Folder {
     /// async thread of `runtime`.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The folder cannot be written.
     pub fn create(
         place: &BackupPlace,
         config: &Config,
@@ -265,7 +266,7 @@ impl Folder {
     pub(super) fn blob_sizes(&self) -> Result<BlobSizes<'_>, BackupError> {
         match self {
             Folder::Directory(_) => Ok(BlobSizes::OnDemand(self)),
-            // One request lists a thousand blobs.
+            // One request lists a thousand blobs; otherwise each blob would need a request.
             Folder::Bucket(_) => Ok(BlobSizes::Listing(self.list(BLOBS)?.into_iter().collect())),
         }
     }

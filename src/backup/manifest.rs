@@ -27,11 +27,11 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableEntry {
-    /// Its schema and name: `core.release`.
+    /// The schema and the name of the table: `core.release`.
     pub table: String,
     /// Number of rows.
     pub rows: u64,
-    /// Their digest, independent of their order.
+    /// Digest of the rows, independent of their order.
     pub digest: String,
 }
 
@@ -89,7 +89,7 @@ pub struct Manifest {
     pub objects: Part,
     /// Number of files.
     pub object_count: u64,
-    /// Their size in bytes.
+    /// Size of all files, in bytes.
     pub object_bytes: u64,
     /// Whether files that a mirror has are included.
     pub with_cache: bool,
@@ -136,7 +136,7 @@ impl Manifest {
         bytes
     }
 
-    /// Reads the manifest of this name.
+    /// Reads the manifest in the file `name`.
     ///
     /// # Errors
     /// The manifest was changed, or another version of the program wrote it.
@@ -175,7 +175,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns true if its time is later than `now`: one of the two clocks is wrong.
+    /// Returns true if its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is wrong.
     pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
         self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
     }
@@ -200,8 +200,8 @@ impl Manifest {
     /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock.
     ///
     /// # Errors
-    /// There is none, or it is damaged. Without `at`: it is later than the clock, or the folder has backups of several
-    /// databases.
+    /// There is no such backup, or its manifest is damaged. Without `at`: the newest backup is later than the clock, or
+    /// the folder has backups of several databases.
     pub fn find(folder: &Folder, at: Option<&BackupTime>, now: Timestamp) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
@@ -237,7 +237,7 @@ impl Manifest {
     }
 }
 
-/// Returns the name of the manifest of a backup of this time. Names are in the order of their times.
+/// Returns the name of the manifest of a backup made at `created`. The order of names is that of the times.
 fn name_at(created: Timestamp) -> String {
     let at = created.civil();
     format!(

@@ -22,7 +22,7 @@ use crate::serve::digests::{self, DocumentDigest};
 /// Number of documents that are rendered from both databases.
 const DOCUMENTS: usize = 20;
 
-/// An error of the migration. Nothing was written then.
+/// An error of the migration, after which both databases are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// One of the databases failed.
@@ -49,11 +49,11 @@ pub enum MigrateError {
         table: &'static str,
         /// Number of rows of the source.
         expected_rows: u64,
-        /// Their digest.
+        /// Digest of the rows of the source.
         expected: RowDigest,
         /// Number of rows of the copy.
         found_rows: u64,
-        /// Their digest.
+        /// Digest of the rows of the copy.
         found: RowDigest,
     },
     /// A generated document differs.
@@ -75,7 +75,7 @@ pub enum Progress {
     Indexing,
     /// A table of the copy is compared.
     Comparing(&'static str),
-    /// Documents are rendered from both.
+    /// Documents are rendered from both databases.
     Rendering,
 }
 
@@ -136,8 +136,8 @@ pub fn migrate(
     Ok(MigrationResult { tables: summaries, documents, usage_was_there, elapsed: start.elapsed() })
 }
 
-/// Returns true if the destination has exactly the usage data of the source, because a run was interrupted between its two
-/// commits. Other usage data is refused when its tables are created.
+/// Returns true if the destination has exactly the usage data of the source, because a run was interrupted between its
+/// two commits. Other usage data is refused when its tables are created.
 fn has_same_usage(
     config: &Config,
     source: &mut Source,
@@ -162,7 +162,7 @@ fn has_same_usage(
     Ok(true)
 }
 
-/// Copies all rows: one thread reads them and writes a dump, this one reads it and writes the rows.
+/// Copies all rows: another thread reads them and writes a dump, this thread reads the dump and writes the rows.
 fn copy(
     source: &mut Source,
     destination: &mut Destination,
@@ -198,7 +198,7 @@ pub enum DumpSourceError {
 /// Writes a dump of the schemas of `head`.
 ///
 /// # Errors
-/// Those of the database and of `output`.
+/// The errors of the database and of `output`.
 pub fn dump<W: Write>(
     source: &mut Source,
     output: W,
@@ -244,7 +244,7 @@ impl<W: Write> RowSink for DumpSink<'_, W> {
 /// Fills a database with the rows of a dump.
 ///
 /// # Errors
-/// Those of the database; the dump is damaged.
+/// The errors of the database; the dump is damaged.
 pub fn restore<R: io::Read>(
     dump: Result<DumpReader<R>, DumpError>,
     destination: &mut Destination,

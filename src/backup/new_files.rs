@@ -84,13 +84,14 @@ fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) 
     }
 }
 
-/// Complete files of a directory without their names. A full batch is flushed by a thread while the next one is written.
+/// Complete files of a directory that do not have their final names yet. A thread flushes a full batch while the next
+/// one is written.
 pub(super) struct Batch<'a> {
     directory: &'a Directory,
     /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
     bytes: u64,
-    /// The thread that flushes the batch before, and that returns the directories it knows to exist.
+    /// The thread that flushes the previous batch and returns the directories that it knows to exist.
     previous: Option<JoinHandle<Result<HashSet<PathBuf>, BackupError>>>,
     /// Directories that exist.
     directories: HashSet<PathBuf>,

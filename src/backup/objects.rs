@@ -14,9 +14,9 @@ const MAX_LIST_SIZE: u64 = 1 << 30;
 /// A file of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StoredObject {
-    /// Its name in storage.
+    /// The name of the object in storage.
     pub(super) key: Key,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub(super) size: u64,
 }
 

@@ -12,6 +12,6 @@ pub struct Part {
     /// The digest of its bytes.
     #[serde(with = "text")]
     pub sha256: Sha256,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
 }

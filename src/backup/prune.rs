@@ -1,4 +1,4 @@
-//! Removes backups by age, and the dumps, lists and files that only they had.
+//! Removes backups by age, and the dumps, lists and files that no other backup refers to.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -42,7 +42,7 @@ pub struct PruneResult {
     pub kept: Vec<String>,
     /// Number of other files that were removed.
     pub files: u64,
-    /// Their size in bytes.
+    /// Size of these files, in bytes.
     pub bytes: u64,
     /// Number of missing files of the retained backups.
     pub missing: u64,
@@ -101,8 +101,8 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
 /// made with a wrong clock would otherwise be the newest for a long time.
 ///
 /// # Errors
-/// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files which
-/// `allow_missing` does not allow: nothing was removed then.
+/// There is no backup; a manifest or a list of files is damaged; or a backup that is kept lacks its dump or, unless
+/// `allow_missing` is set, other files. In these cases nothing was removed.
 pub fn prune(
     folder: &Folder,
     lock: &FolderLock,

@@ -1,5 +1,5 @@
-//! Restores a backup into a blank database and storage. Everything is checked before the first write; the database is
-//! committed last, so that an interruption leaves it blank, and storage with files that nothing refers to.
+//! Restores a backup into a blank database and storage. Everything is checked before the first write. The database is
+//! committed last: after an interruption it is blank, and storage may contain files that nothing refers to.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -46,7 +46,7 @@ pub struct RestoreResult {
     pub rows: u64,
     /// Number of files that were copied.
     pub copied: u64,
-    /// Their size in bytes.
+    /// Size of the copied files, in bytes.
     pub copied_bytes: u64,
     /// Number of files that storage had already.
     pub present: u64,
@@ -62,8 +62,8 @@ pub struct RestoreResult {
     pub elapsed: Duration,
 }
 
-/// Restores a backup with the database and storage of a configuration. Blocks; must not run on an async
-/// thread of `runtime`.
+/// Restores a backup into the database and the storage of a configuration. Blocks; must not run on an async thread of
+/// `runtime`.
 ///
 /// # Errors
 /// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.

@@ -1,4 +1,4 @@
-//! The database part of a backup: a dump, documents and the list of files, all from one snapshot of a server's database.
+//! The database part of a backup: a dump, documents and the list of files, all from one snapshot of the database.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,6 @@
 //! Makes a restored database the owner of storage classes: the generation of the marker is in the database before it is
-//! committed, and the marker is written afterwards. After an interruption in between, the class has no marker, as before.
+//! committed, and the marker is written afterwards. After an interruption in between, the class has no marker, as
+//! before.
 
 use tokio::runtime::Handle;
 

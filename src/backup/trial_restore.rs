@@ -34,7 +34,7 @@ pub struct TrialResult {
     pub elapsed: Duration,
 }
 
-/// Restores the database of a backup with SQLite below `temporary`, and removes it. Blocks.
+/// Restores the database of a backup into SQLite below `temporary`, compares it, and removes it. Blocks.
 ///
 /// # Errors
 /// The backup is damaged, or the restored database does not give the same documents.
@@ -65,7 +65,8 @@ pub fn trial_restore(
     Ok(TrialResult { documents: manifest.probes.len(), files: sample.len(), elapsed: start.elapsed() })
 }
 
-/// Removes the directories of killed tests, which are not locked. Errors are ignored, because they do not prevent a test.
+/// Removes the directories of killed tests, which are not locked. Errors are ignored, because they do not prevent a
+/// test.
 fn remove_leftovers(temporary: &Path) {
     let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {

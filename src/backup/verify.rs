@@ -53,13 +53,13 @@ pub struct Verification {
     pub(super) tables: Vec<TableSummary>,
     /// Files of the backup, if the list is undamaged.
     pub(super) objects: Vec<StoredObject>,
-    /// Those of them that are missing or damaged.
+    /// The files of the backup that are missing or damaged.
     pub(super) bad_objects: HashSet<Key>,
     /// Whether the copy of the configuration file is missing or damaged.
     pub(super) is_configuration_bad: bool,
     /// Number of files that were read.
     pub read: u64,
-    /// Their size in bytes.
+    /// Size of the files that were read, in bytes.
     pub read_bytes: u64,
     /// The first problems.
     pub problems: Vec<String>,

@@ -24,7 +24,7 @@ pub enum DumpError {
     Schema {
         /// The schema.
         schema: &'static str,
-        /// Its newest migration in the dump.
+        /// The newest migration of the schema in the dump.
         found: i64,
         /// The newest migration of this program.
         known: i64,

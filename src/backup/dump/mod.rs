@@ -1,10 +1,11 @@
 //! The format of a dump: eight bytes of magic, the number of the format, and a zstd stream of frames. A frame is a tag,
-//! the length of its content in four bytes, and the content; numbers are big-endian.
+//! the length of its content in four bytes, and the content. Numbers are big-endian; a name follows its length in one
+//! byte.
 //!
 //! | tag | content |
 //! |---|---|
-//! | 1 | head: the key of the digests; the number of schemas, of each its code and level |
-//! | 2 | table: the schema's code, its name, the number of columns, of each its type and name; names follow their length |
+//! | 1 | head: the key of the digests, the number of schemas, and the code and level of each |
+//! | 2 | table: the code of its schema, its name, the number of columns, and the type and name of each |
 //! | 3 | rows of that table: their number and the [encoded values](crate::db::transfer::row) |
 //! | 4 | end of the table: number of rows, bytes, sum of the row hashes, SHA-256 of all encoded rows |
 //! | 5 | end: the number of tables |

@@ -1,4 +1,4 @@
-//! Reads a dump. Other bytes give an error, and memory is limited to one block of rows.
+//! Reads a dump. Bytes that are not a dump cause an error. At most one block of rows is in memory.
 
 use std::io::{BufReader, Read};
 
@@ -17,7 +17,7 @@ use crate::model::digest::Sha256;
 pub struct DumpReader<R: Read> {
     input: R,
     head: Head,
-    /// The following tables.
+    /// The tables that must follow, in this order.
     expected: std::vec::IntoIter<&'static Table>,
     tables: u32,
     table: Option<OpenTable>,
@@ -48,7 +48,7 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
     /// Reads the beginning of a dump.
     ///
     /// # Errors
-    /// It is not a dump, or its format or its tables are not those of this program.
+    /// The input is not a dump, or its format or its tables are not those of this program.
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
         let mut header = [0; MAGIC.len() + 2];
         input.read_exact(&mut header).map_err(|error| match error.kind() {
@@ -70,7 +70,7 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
 }
 
 impl<R: Read> DumpReader<R> {
-    /// Reads the beginning of the frames alone.
+    /// Reads the beginning of a dump that has neither magic nor compression.
     ///
     /// # Errors
     /// As [`DumpReader::open`].
@@ -94,7 +94,7 @@ impl<R: Read> DumpReader<R> {
         })
     }
 
-    /// The head of the dump.
+    /// Returns the head of the dump.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head

@@ -32,7 +32,7 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
     /// Writes the beginning of a dump.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn create(mut out: W, head: &Head) -> io::Result<DumpWriter<zstd::Encoder<'static, W>>> {
         out.write_all(MAGIC)?;
         out.write_all(&FORMAT.to_be_bytes())?;
@@ -42,7 +42,7 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
     /// Writes the end, and returns the output.
     ///
     /// # Errors
-    /// Those of the output.
+    /// The errors of the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.end()?;
         self.out.finish()
@@ -50,10 +50,10 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
 }
 
 impl<W: Write> DumpWriter<W> {
-    /// Writes the beginning of the frames alone.
+    /// Writes the beginning of a dump that has neither magic nor compression.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn frames(out: W, head: &Head) -> io::Result<DumpWriter<W>> {
         let mut writer = DumpWriter { out, key: head.key, table: None, tables: 0 };
         let mut content = head.key.0.to_vec();
@@ -76,7 +76,7 @@ impl<W: Write> DumpWriter<W> {
     /// Begins a table.
     ///
     /// # Errors
-    /// Those of the output.
+    /// The errors of the output.
     pub fn begin_table(&mut self, table: &'static Table) -> io::Result<()> {
         let mut content = vec![schema_code(table.schema)];
         put_name(&mut content, table.name)?;
@@ -95,7 +95,7 @@ impl<W: Write> DumpWriter<W> {
     /// Writes rows of the table.
     ///
     /// # Errors
-    /// Those of the output; the rows are not those of the table.
+    /// The errors of the output; the rows do not match the columns of the table.
     pub fn rows(&mut self, block: &RowBlock) -> io::Result<()> {
         let OpenTable { table, hasher, sha256 } = self.table.as_mut().ok_or_else(no_table)?;
         block.for_each_row(table, |row| hasher.add(row)).map_err(io::Error::other)?;
@@ -106,7 +106,7 @@ impl<W: Write> DumpWriter<W> {
     /// Ends the table.
     ///
     /// # Errors
-    /// Those of the output.
+    /// The errors of the output.
     pub fn end_table(&mut self) -> io::Result<TableSummary> {
         let OpenTable { table, hasher, sha256 } = self.table.take().ok_or_else(no_table)?;
         let (digest, sha256) = (hasher.digest(), Sha256(sha256.finalize().into()));
@@ -118,7 +118,7 @@ impl<W: Write> DumpWriter<W> {
     /// Writes the last frame, and returns the output.
     ///
     /// # Errors
-    /// Those of the output.
+    /// The errors of the output.
     pub fn into_frames(mut self) -> io::Result<W> {
         self.end()?;
         Ok(self.out)

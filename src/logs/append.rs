@@ -36,7 +36,7 @@ impl<'a, F: Write> Appender<'a, F> {
         Appender { path, file, rest: Vec::new(), is_failing: false, last_report: (0, None) }
     }
 
-    /// Writes whole lines; returns the number of lost ones. Of consecutive failures only the first is logged.
+    /// Writes whole lines; returns the number of lost ones. Only the first of consecutive failures is logged.
     pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
         let mut rest = std::mem::take(&mut self.rest);
         if let Err((written, error)) = self.write(&rest) {

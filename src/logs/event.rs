@@ -84,7 +84,8 @@ pub(super) fn redact_urls(text: String) -> String {
     out
 }
 
-/// Appends the line of an event, with a line feed. `micros` is since the epoch; text has times in `zone`, JSON in UTC.
+/// Appends the line of an event, with a line feed. `micros` is its time in microseconds since the epoch, which is
+/// written in `zone` in text and in UTC in JSON.
 pub(super) fn render(
     line: &mut Vec<u8>,
     format: LogFormat,

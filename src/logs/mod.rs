@@ -1,4 +1,4 @@
-//! The server, access and service logs, the rotation of their files, and the reopening of files after a rotation.
+//! The server, access and service logs and the audit file, their rotation, and the reopening of files after a rotation.
 
 pub mod access;
 mod append;

@@ -43,7 +43,7 @@ pub(super) fn open(path: &Path) -> Result<File, SinkError> {
 }
 
 fn try_open(path: &Path) -> io::Result<File> {
-    // If these are a socket or pipe, they can only be duplicated, not opened.
+    // A standard stream that is a socket or a pipe can only be duplicated, not opened.
     match path.to_str() {
         Some("/dev/stdout") => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
         Some("/dev/stderr") => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
@@ -63,7 +63,7 @@ fn try_open(path: &Path) -> io::Result<File> {
     if file_type.is_char_device() {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     } else if file_type.is_fifo() {
-        // Its reader could block the server by not reading.
+        // A reader that does not read would block the server.
         return Err(wrong_type("a FIFO"));
     } else if !file_type.is_file() {
         return Err(wrong_type("neither a file nor a character device"));
@@ -98,7 +98,7 @@ pub struct ReplacedFile {
 }
 
 impl ReplacedFile {
-    /// `old` was replaced by `new`; both are the same file if nothing was renamed.
+    /// Creates the value for the file `old`, which `new` replaced; both are the same file if nothing was renamed.
     pub(super) fn new(old: File, new: &File) -> ReplacedFile {
         let is_same = match (old.metadata(), new.metadata()) {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),

@@ -15,8 +15,8 @@ pub struct OptionalLog {
 }
 
 impl OptionalLog {
-    /// Opens the file for [`OptionalLog::switch`], creating it with mode 0600; reuses the current one if the path is the
-    /// same. Returns `None` without a path.
+    /// Opens the file for [`OptionalLog::switch`], creating it with mode 0600; reuses the current one if the path is
+    /// the same. Returns `None` without a path.
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
@@ -46,16 +46,16 @@ impl OptionalLog {
         self.sink.load().is_some()
     }
 
-    /// Queues a line, which `render` writes if the log is on. Never waits for the disk: a line that does not fit in the
-    /// queue is dropped and counted.
+    /// Calls `render` to queue a line if the log is on. Never waits for the disk: a line that does not fit in the queue
+    /// is dropped and counted.
     pub(super) fn write_with(&self, render: impl FnOnce(&Sink)) {
         if let Some(sink) = self.sink.load().as_deref() {
             render(sink);
         }
     }
 
-    /// Queues a line, with its line feed. Never waits for the disk: a line that does not fit in the queue is dropped and
-    /// counted.
+    /// Queues a line, with its line feed. Never waits for the disk: a line that does not fit in the queue is dropped
+    /// and counted.
     pub fn write(&self, line: &[u8]) {
         self.write_with(|sink| sink.write(line));
     }

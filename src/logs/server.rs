@@ -22,8 +22,8 @@ use super::sink::{OnFull, Sink};
 use super::stream::{StandardStream, Stream};
 use crate::config::{DebugRegion, LogDestination, LogFormat, LogLevel, Logging};
 
-/// Target prefix of this program's events. Events of libraries are only written from WARN on, regardless of the level:
-/// at DEBUG some libraries print the contents of messages.
+/// Target prefix of this program's events. Events of libraries below WARN are not written at any level: at DEBUG some
+/// libraries print the contents of messages.
 const CRATE: &str = "rstudio_pm";
 
 /// Other targets of this program's events, one for each area of its work.
@@ -106,16 +106,16 @@ impl ServerLog {
         (ServerLog { filter: handle, selection: Arc::new(Mutex::new(selection)), outputs }, subscriber)
     }
 
-    /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`]. Files that cannot be opened are returned
-    /// and left out.
+    /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`]. Files that cannot be opened are left out;
+    /// their errors are returned.
     pub fn configure(&self, logging: &Logging) -> Vec<SinkError> {
         let (settings, errors) = self.prepare(logging);
         self.switch(settings);
         errors
     }
 
-    /// Opens the destinations for [`ServerLog::switch`]. Open files with the same path are reused; files that cannot be
-    /// opened are returned and left out; if no destination remains, standard error is used.
+    /// Opens the destinations for [`ServerLog::switch`]. Open files with the same path are reused. Files that cannot be
+    /// opened are left out, and their errors are returned; if no destination remains, standard error is used.
     #[must_use]
     pub fn prepare(&self, logging: &Logging) -> (ServerLogSettings, Vec<SinkError>) {
         let current = self.outputs.load();
@@ -206,7 +206,7 @@ impl ServerLog {
     }
 
     fn select(&self, change: impl FnOnce(&mut Selection)) {
-        // Held during the reload: of two changes, the last one is in force.
+        // Held during the reload, so that the last of two concurrent changes is in force.
         let mut selection = self.selection.lock();
         change(&mut selection);
         // Fails only if the subscriber is dropped, and then there are no events.
@@ -302,7 +302,7 @@ fn targets(selection: &Selection) -> Targets {
     let level = filter(selection.level);
     let program_targets = AREAS.into_iter().chain([CRATE]).map(|target| (target, level));
     let debug_targets = selection.regions.iter().flat_map(|region| regions::targets(*region));
-    // The last entry of a target is in force, and a longer target before a shorter one.
+    // The last entry of a target is in force; a longer target takes precedence over a shorter one.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_targets(program_targets)
@@ -337,7 +337,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
                 }
             }
         };
-        // Events logged while writing to a destination find the buffers borrowed and are dropped.
+        // An event that is logged while another one is written finds the buffers borrowed, and is dropped.
         BUFFERS.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
         if let Some(startup_events) = &outputs.startup_events {
             let mut startup_events = startup_events.lock();

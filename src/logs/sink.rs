@@ -1,7 +1,7 @@
 //! The writer of a log file: one thread per file, a bounded queue, and `reopen` after a rotation has renamed the file.
 //!
-//! The queue is one buffer that the thread swaps for an empty one: a line takes a lock and a copy, and the thread is
-//! woken when the buffer becomes non-empty or large, not for every line.
+//! The queue is one buffer that the thread swaps for an empty one: queueing a line takes a lock and a copy, and the
+//! thread is woken when the buffer becomes non-empty or large, not for every line.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -23,8 +23,8 @@ const MAX_DELAY: Duration = Duration::from_millis(200);
 /// The action when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// Drop and count the line (access and service log: a slow disk must not slow down requests). Lines are collected
-    /// for up to 200 ms.
+    /// Drop and count the line (access, service and audit log: a slow disk must not slow down requests). Lines are
+    /// collected for up to 200 ms.
     Drop,
     /// Wait (server log). Lines are written immediately.
     Wait,
@@ -139,7 +139,7 @@ impl Sink {
         }
     }
 
-    /// Writes the queued lines to the old file, then opens the path again. Returns after that; blocks on disk
+    /// Writes the queued lines to the old file, then opens the path again. Returns when both are done; blocks on disk
     /// I/O.
     ///
     /// # Errors
@@ -373,7 +373,7 @@ mod tests {
             sink.write(&line);
         }
         assert!(sink.dropped_lines() > 0);
-        // Let the thread finish.
+        // Lets the thread finish.
         let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         sink.flush();
         drop(sink);

@@ -18,7 +18,7 @@ pub(super) struct Stream {
     kind: StandardStream,
     /// Device and inode of the file of the stream, if known.
     identity: Option<(u64, u64)>,
-    /// Whether it is the journal: lines have a priority prefix and no time.
+    /// Whether the stream is the journal, for which lines have a priority prefix and no time.
     pub(super) is_journal: bool,
 }
 

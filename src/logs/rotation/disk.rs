@@ -26,7 +26,7 @@ pub(super) fn execute(folder: &Path, step: &Step) -> io::Result<()> {
 /// Renames a file; fails if the new name exists.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        // Not supported by all file systems.
+        // Not all file systems support `RENAME_NOREPLACE`.
         Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
             std::fs::hard_link(from, to)?;
             std::fs::remove_file(from)

@@ -42,7 +42,7 @@ pub struct Rotation {
     rotated_at: BTreeMap<PathBuf, Instant>,
 }
 
-/// A log file that this server rotates, and the steps to do so.
+/// A log file that this server rotates, and the plan of its rotation.
 struct RotationTask {
     folder: PathBuf,
     /// The canonical path.
@@ -51,7 +51,7 @@ struct RotationTask {
 }
 
 impl Rotation {
-    /// `root` is the directory in which logrotate's configuration is looked up: `/` except in tests.
+    /// Creates the state. `root` is the directory in which logrotate's configuration is looked up: `/` except in tests.
     #[must_use]
     pub fn new(root: &Path) -> Rotation {
         let root = root.to_owned();
@@ -196,7 +196,7 @@ fn owner(
     }
 }
 
-/// Returns `owner`, or [`Owner::Unowned`] if that is this server and it cannot create files in the directory.
+/// Returns `owner`; [`Owner::Unowned`] if the owner is this server and it cannot create files in the directory.
 fn require_writable(canonical_path: &Path, owner: Owner) -> Owner {
     let Owner::Server(reason) = owner else { return owner };
     let folder = canonical_path.parent().unwrap_or(canonical_path);

@@ -1,5 +1,5 @@
-//! Decides which program rotates a log file: logrotate if its configuration names the file and it is run, else this
-//! server. Pure.
+//! Decides which program rotates a log file: logrotate if its configuration names the file and logrotate is run, else
+//! this server. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -30,14 +30,14 @@ pub enum Owner {
     Server(RotationReason),
     /// No program, with the reason.
     Unowned(String),
-    /// Not needed: it is a device.
+    /// No program, because a device needs no rotation.
     Device,
 }
 
 /// The reason why this server rotates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationReason {
-    /// No logrotate configuration names it.
+    /// No logrotate configuration names the file.
     NotConfigured,
     /// No timer or script runs logrotate.
     NotScheduled,
@@ -56,8 +56,8 @@ pub struct LogFileState<'a> {
     pub is_file: bool,
 }
 
-/// Decides which program rotates a file. If a configuration that may name the file cannot be read, no program does: two
-/// owners would be worse than none.
+/// Decides which program rotates a file. If a configuration that may name the file cannot be read, no program does,
+/// because two programs must not rotate the same file.
 #[must_use]
 pub fn decide(log_file: LogFileState<'_>, logrotate: &LogrotateState) -> Owner {
     if !log_file.is_file {
@@ -123,7 +123,7 @@ mod tests {
             Owner::Server(RotationReason::NotConfigured)
         );
         assert_eq!(decide(link, &logrotate_state("/srv/*.log")), owned_by_logrotate());
-        // The link is the directory.
+        // The directory is a symbolic link, the file is not.
         assert_eq!(
             decide(LogFileState { is_link: false, ..link }, &logrotate_state("/var/log/*.log")),
             owned_by_logrotate()

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// The rotated files that are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// All but the newest (server and service log).
+    /// All but the newest (server, service and audit log).
     AllButNewest,
     /// All (access log).
     All,
@@ -47,8 +47,8 @@ pub enum Step {
 /// The steps, in order. Those of `compressions` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Steps that complete an interrupted rotation or remove old files, and the renames; that of the log itself is
-    /// last.
+    /// Steps that complete an interrupted rotation or remove old files, and the renames; the rename of the log itself
+    /// is last.
     pub renames: Vec<Step>,
     /// Compressions.
     pub compressions: Vec<Step>,
@@ -327,7 +327,7 @@ mod tests {
         })
     }
 
-    /// Like `folder`, without two files of one number.
+    /// Like `folder`, with at most one file for each number.
     fn own_folder() -> impl Strategy<Value = Folder> {
         folder().prop_map(|mut folder| {
             for number in 1..=5 {
@@ -361,7 +361,7 @@ mod tests {
             let after = folder.contents();
             prop_assert!(!folder.0.contains_key("a"));
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
-            // Two files of one number were not left by this server; a new file may cause the removal of the oldest.
+            // This server never leaves two files with the same number; a new file may cause the removal of the oldest.
             let removed_count = before.len() - after.len();
             prop_assert!(removed_count <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
             for name in folder.names() {

@@ -64,7 +64,7 @@ fn read_folder(
     Ok(())
 }
 
-/// The pattern, and the pattern with its directory canonicalized if that differs.
+/// Returns the pattern and, if it differs, the pattern with the canonical path of its directory.
 fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
     let (folder, rest) = glob::split_fixed(&pattern);
     let canonical_path = root.join(folder.trim_start_matches('/')).canonicalize();
@@ -109,7 +109,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A root directory with these files; a directory ends with a slash, a link has an arrow.
+    /// Creates a root directory with these files; the name of a directory ends with a slash, that of a link has an
+    /// arrow.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         for (name, text) in files {

@@ -60,13 +60,13 @@ mod tests {
     #[test]
     fn a_clock_jump_causes_only_one_rotation() {
         let start = time("2026-11-20T10:00:00").timestamp();
-        // Years forward: rotated once.
+        // The clock is set forward by years: the file is rotated once.
         assert!(is_due(start, &time("2030-01-01T10:00:00"), None));
-        // And back: the file is from 2030.
+        // The clock is set back: the file is from 2030.
         let start = time("2030-01-01T10:00:00").timestamp();
         assert!(!is_due(start, &time("2026-11-20T10:00:00"), Some(HOUR)));
         assert!(is_due(start, &time("2026-11-20T22:00:00"), Some(12 * HOUR)));
-        // Slightly back, over midnight: not rotated again.
+        // The clock is set back over midnight: the file is not rotated again.
         let start = time("2026-11-20T00:00:00").timestamp();
         assert!(!is_due(start, &time("2026-11-19T23:59:00"), None));
     }

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::config::Settings;
 use crate::model::identity::Identity;
 
-/// Returns a line with name and digest for each property that is set, in order. The digests are salted and short, so that
-/// a value cannot be recovered from them.
+/// Returns a line with digest and name for each property that is set, ordered by name. The digests are salted and
+/// short, so that a value cannot be recovered from them.
 #[must_use]
 pub fn digests(settings: &Settings, salt: Identity) -> String {
     let mut lines: Vec<String> = settings

@@ -16,7 +16,8 @@ use crate::model::time::{SECOND, Timestamp};
 /// Interval of heartbeats.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Term of the leader's lease, in microseconds. It is longer than that of a job's lease: when another server replaces a
-/// dead leader, the leases of the dead server's jobs have expired, so that a missed sync can start immediately.
+/// leader that was killed, the leases of the killed server's jobs have expired, so that a missed sync can start
+/// immediately.
 const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
 
 /// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.
@@ -49,7 +50,7 @@ pub async fn run(cluster: Cluster) {
     }
 }
 
-/// Writes the row now if the heartbeat runs; after a hand-over, the new process starts the heartbeat later.
+/// Writes the row now if the heartbeat runs; in a hand-over, the new process starts the heartbeat later.
 ///
 /// # Errors
 /// The database fails.

@@ -16,13 +16,13 @@ const CLOCK_TOLERANCE: i64 = 2 * SECOND;
 /// A server of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedNode {
-    /// Host name; a second server of that name has a number: `pm1 (2)`.
+    /// Host name; a second server with the same name has a number: `pm1 (2)`.
     pub name: String,
-    /// Its row in the database.
+    /// The row of the server in the database.
     pub row: NodeRow,
     /// Whether its last heartbeat is too old.
     pub is_gone: bool,
-    /// Whether it answers this request.
+    /// Whether it is this server, which returns the list.
     pub is_own: bool,
     /// Whether it runs the schedules.
     pub is_leader: bool,

@@ -4,7 +4,7 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{NodeMarker, Storage};
 
-/// The classes that all servers must share. The objects of the others can be generated again.
+/// The classes that all servers must share. The objects of the other classes can be generated again.
 pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
     StorageClass::Packages,
     StorageClass::Binaries,

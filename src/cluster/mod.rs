@@ -41,7 +41,7 @@ struct Inner {
     id: Identity,
     name: String,
     address: String,
-    /// The ended process of this server before a restart.
+    /// The previous process of this server, if it ended without leaving the cluster.
     predecessor: Option<Identity>,
     control: Control,
     clock: Clock,
@@ -105,7 +105,8 @@ struct Leadership {
 }
 
 impl Cluster {
-    /// Returns this process, without a database. `predecessor` is the process of this server before a restart.
+    /// Returns this process, without a database. `predecessor` is the previous process of this server, if it ended
+    /// without leaving the cluster.
     #[must_use]
     pub fn new(
         name: String,
@@ -190,8 +191,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes this server from the list and releases its leases, at a stop. An error is logged: the other servers
-    /// notice within half a minute.
+    /// Removes this server from the list and releases its leases, at a stop. An error is logged; the other servers then
+    /// treat this one as gone within half a minute.
     pub async fn leave(&self) {
         let id = self.0.id;
         let storage = self.take_storage();

@@ -49,9 +49,9 @@ pub enum ModeRequestError {
 /// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRequest {
-    /// Its time, which identifies it.
+    /// The time of the request, which identifies it.
     pub at: Timestamp,
-    /// Ids and names of the requested servers.
+    /// Ids and names of the servers that the request is for.
     pub nodes: Vec<(Identity, String)>,
 }
 

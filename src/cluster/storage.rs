@@ -46,14 +46,14 @@ pub enum SharingError {
 /// Writes the markers of this server and reads those of the others. Does nothing with SQLite.
 ///
 /// # Errors
-/// A server that serves has markers that are not visible here. Then the markers of this server are removed.
+/// A server that serves has markers that are not visible here. In this case the markers of this server are removed.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(predecessor) = cluster.0.predecessor {
         markers::remove(storage, predecessor).await;
     }
     cluster.set_storage(storage.clone(), markers::write(storage, cluster.0.id).await);
-    // Of two servers that start at the same time, the later one reads the row of the other.
+    // If two servers start at the same time, the later one reads the row of the earlier one.
     heartbeat::write_now(cluster).await?;
     let own_id = cluster.0.id;
     let others = link.run(move |c| {

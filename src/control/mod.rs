@@ -113,7 +113,7 @@ struct Shared {
 }
 
 impl Control {
-    /// A handle, and the receiver of its commands.
+    /// Creates a handle and the receiver of its commands.
     #[must_use]
     pub fn new(logs: Arc<dyn LogControl>) -> (Control, mpsc::Receiver<PendingCommand>) {
         let (commands, receiver) = mpsc::channel(QUEUE);
@@ -171,7 +171,7 @@ impl Control {
     /// See [`LogControl::reopen`].
     ///
     /// # Errors
-    /// Those of [`LogControl::reopen`].
+    /// The errors of [`LogControl::reopen`].
     pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
         let result = tokio::task::spawn_blocking(move || logs.reopen()).await;
@@ -181,7 +181,7 @@ impl Control {
     /// See [`LogControl::set_level`].
     ///
     /// # Errors
-    /// Those of [`LogControl::set_level`].
+    /// The errors of [`LogControl::set_level`].
     pub fn set_log_level(&self, level: &str) -> Result<String, CommandError> {
         self.0.logs.set_level(level).map_err(CommandError)
     }

@@ -1,6 +1,6 @@
 //! The mode of the server, and the work that must end before it can go offline.
 
-/// The mode of the server. It is not stored: a start sets it to online.
+/// The mode of the server. It is not stored: after a restart the server goes online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Starting; holds the current step.
@@ -11,7 +11,8 @@ pub enum Mode {
     Draining,
     /// Taken offline: the stores are closed, 503 for everything.
     Offline,
-    /// A resource that the server needs is unusable: 503 for everything; the start is retried automatically.
+    /// A resource that the server needs is unusable: 503 for everything. The start is retried automatically if the
+    /// configuration is valid.
     Broken(BrokenReason),
 }
 

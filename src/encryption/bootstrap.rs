@@ -1,5 +1,5 @@
-//! The proof that creates the first token: a request that is signed with a private RSA key, whose response only the
-//! owner of the key can read. RSASSA-PSS and RSAES-OAEP (RFC 8017), both with SHA-256.
+//! The proof for which the first token is created: a request that is signed with a private RSA key. Only the owner of
+//! the key can read the response. RSASSA-PSS and RSAES-OAEP (RFC 8017), both with SHA-256.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -163,7 +163,7 @@ impl PrivateKey {
     /// Decrypts the response of the server.
     ///
     /// # Errors
-    /// It is encrypted for another key.
+    /// The response is encrypted for another key.
     pub fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<String>, BootstrapError> {
         let text = self.0.decrypt_blinded(&mut OsRng, Oaep::new::<Sha256>(), bytes);
         let text = text.map_err(|_| BootstrapError::Encryption)?;

@@ -1,4 +1,5 @@
-//! Encrypted values: base64 of a nonce and NaCl's secretbox. Values of AES-256-GCM can be decrypted, but are not created.
+//! Encrypted values: base64 of a nonce and NaCl's secretbox. Values of AES-256-GCM can be decrypted, but are not
+//! created.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

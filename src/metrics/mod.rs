@@ -28,7 +28,8 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
 /// Values of the label for the status class.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Upper bounds of response times in seconds: served from memory, from the disk, from a mirror.
+/// Upper bounds of the buckets of response times, in seconds: for responses from memory, from the disk and from a
+/// mirror.
 const DURATION_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 

@@ -46,7 +46,7 @@ fn duration(time: TimeVal) -> Duration {
     Duration::from_secs(part(time.tv_sec())) + Duration::from_micros(part(time.tv_usec()))
 }
 
-/// The number in a line of proc_pid_status(5), in the unit of that line.
+/// Returns the number in a line of proc_pid_status(5), in the unit of that line; 0 if there is none.
 fn number(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or(0)

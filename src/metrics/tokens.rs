@@ -11,7 +11,7 @@ pub enum IssuedToken {
     Bootstrap,
     /// A browser signed in.
     Session,
-    /// A person exchanged a sign-in at the identity provider, or that of a device.
+    /// A client exchanged the proof of a sign-in at the identity provider or with a device code.
     SignIn,
     /// A token of another issuer was exchanged.
     Federation,

@@ -1,4 +1,4 @@
-//! The systemd generator: a separate program, because it runs at boot and must be small and need one file only.
+//! The systemd generator. It is a separate program, because it runs at boot: it is small, and needs only its own file.
 
 fn main() -> std::process::ExitCode {
     rstudio_pm::daemon::generator::main()

@@ -14,7 +14,8 @@
 //! |---|---|
 //! | pure | `model` `access` `r` `python` `bundle` `advisory` `policy` `api` `encryption` `web` `config` |
 //! | stores | `metrics` `db` `storage` `logs` `builder` |
-//! | services | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
+//! | services | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` |
+//! | | `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
 //! | interfaces | `http` `daemon` `cli` `offline` |
 //!
 //! A room may use the rooms of the bands above its own in this table. `docs/architecture.md` states the allowed
@@ -77,11 +78,11 @@ pub mod fetch;
 pub mod jobs;
 /// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
 pub mod publish;
-/// Pages of projects of an index of Python packages: requested when a client requests one, and written as rows.
+/// Pages of projects of a Python index: fetched when a client requests one, and written as rows.
 pub mod pypi;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.
 pub mod serve;
-/// Handles of the stores and of the other work rooms.
+/// The handles that rooms share: configuration, stores, catalog, rules, jobs.
 pub mod state;
 /// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;

@@ -24,7 +24,7 @@ use crate::upstream::Upstream;
 
 /// The shared handles. Created once by `daemon`, shared in an `Arc`.
 pub struct State {
-    /// The configuration in force; a reload replaces it. Long-running work keeps the one it started with.
+    /// The configuration in force; a reload replaces it. Long-running work keeps the configuration that it began with.
     pub config: ArcSwap<Config>,
     /// Number of configurations put in force after the first, incremented after `config` is replaced. Values derived
     /// from a configuration are valid while the number is unchanged.
@@ -50,7 +50,7 @@ pub struct State {
     pub jobs: Jobs,
     /// The clock.
     pub clock: Clock,
-    /// This process among the servers that share the database: the holder of its leases.
+    /// The identity of this process among the servers that share the database, under which it holds leases.
     pub node: Identity,
 }
 

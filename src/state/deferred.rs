@@ -23,7 +23,7 @@ impl<T> Default for Deferred<T> {
 }
 
 impl<T> Deferred<T> {
-    /// Returns the current value; `None` if there is none or it is still loading.
+    /// Returns the current value; `None` before the first one is set.
     #[must_use]
     pub fn get(&self) -> Option<Arc<T>> {
         self.value.load_full()

@@ -1,5 +1,5 @@
-//! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules, guards,
-//! subscriptions or advisories change.
+//! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules,
+//! guards, subscriptions or advisories change.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use crate::model::language::Language;
 use crate::model::time::{SECOND, Timestamp};
 use crate::policy::{NameGuards, Rule, RuleSet, Scope};
 
-/// The precision with which the age of a release is measured at a point that may still change, in microseconds: documents
-/// are rendered again at most that often.
+/// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend on ages
+/// are rendered again at most once in this time.
 const AGE_PRECISION: i64 = 3600 * SECOND;
-/// Trees of which the blocked releases are in memory, for each repository; for all of CRAN, one tree takes some megabytes.
+/// Number of trees of a repository whose blocked releases are in memory; those of all of CRAN take some megabytes.
 const BLOCKED_TREES: usize = 24;
 
 /// The prepared rules of all repositories.
@@ -34,17 +34,17 @@ struct PolicySet {
     rules: Arc<BlockRules>,
     guards: Arc<Guards>,
     has_automatic_guards: bool,
-    /// The value of `clock.catalog` for which they were prepared: subscriptions may change with it.
+    /// The version of the catalog for which the rules were prepared: another version may have other subscriptions.
     catalog: i64,
     advisories: Option<Arc<Index>>,
-    /// Changes whenever the rules of any repository do.
+    /// A number that changes whenever the rules of any repository change.
     generation: u64,
     by_repo: HashMap<RepoId, Arc<RepoPolicy>>,
 }
 
 /// The rules of a repository.
 pub struct RepoPolicy {
-    /// The number of these rules and advisories; unique within a process.
+    /// A number that identifies the rules and the advisories within a process.
     pub number: u64,
     /// The rules.
     pub set: Arc<RuleSet>,
@@ -52,9 +52,10 @@ pub struct RepoPolicy {
     pub guards: Arc<NameGuards>,
     /// The advisories, if a rule depends on them.
     pub advisories: Option<Arc<Index>>,
-    /// When the rules were prepared: advisories must be in force then.
+    /// Time at which the rules were prepared, and at which an advisory must be in force to have an effect.
     pub prepared_at: Timestamp,
-    /// The blocked releases of the states used last: by source, tree, state, and the instant at which the age is measured.
+    /// The blocked releases of the states used last, by source, tree, state, and the instant at which the age is
+    /// measured.
     pub blocked: quick_cache::sync::Cache<(SourceId, TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
     /// The language of the packages.
     pub language: Language,
@@ -68,7 +69,7 @@ pub struct BlockedReleases {
     pub releases: HashSet<ReleaseId>,
     /// The blocked releases as in file names: `{name}_{version}`.
     pub stems: HashSet<String>,
-    /// The names of packages that the state lists, and of which every listed release is blocked and none replaces it.
+    /// The names of packages of which every listed release is blocked and no other release is listed instead.
     pub names: HashSet<String>,
     /// For packages whose listed release is blocked, the release that is listed instead.
     pub substitutes: HashMap<PackageId, Substitute>,
@@ -83,9 +84,9 @@ pub struct Substitute {
     pub fold: String,
     /// The release.
     pub release: ReleaseId,
-    /// Its version.
+    /// The version of the release.
     pub version: String,
-    /// When it was published upstream, if known.
+    /// Time at which it was published upstream, if known.
     pub published_at: Option<Timestamp>,
 }
 
@@ -132,8 +133,8 @@ impl Policies {
         self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
     }
 
-    /// A number that changes whenever a decision may: with rules, subscriptions and advisories, and each hour if rules
-    /// depend on the age of releases.
+    /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories, and each
+    /// hour if rules depend on the age of releases.
     #[must_use]
     pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
@@ -185,8 +186,8 @@ impl Policies {
         prepared
     }
 
-    /// Prepares the rules of a repository; `None` if nothing is blocked there. Equal rules are shared with those before,
-    /// and with those of other repositories.
+    /// Prepares the rules of a repository; `None` if nothing is blocked there. Equal rules share memory with the
+    /// previous ones and with those of other repositories.
     fn prepare(
         &self,
         inputs: &PolicyInputs,
@@ -237,13 +238,13 @@ impl Policies {
     }
 }
 
-/// Whether a catalog has rules or guards: without them, nothing is hidden from anyone.
+/// Returns true if a catalog has block rules or name guards. Without them, no package is hidden.
 #[must_use]
 pub fn has_policies(catalog: &Catalog) -> bool {
     !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty()
 }
 
-/// The instant at which the age of releases is measured now.
+/// Returns the instant at which the age of releases is measured at the time `now`.
 #[must_use]
 pub fn age_instant(now: Timestamp) -> Timestamp {
     Timestamp(now.0.div_euclid(AGE_PRECISION).saturating_mul(AGE_PRECISION))

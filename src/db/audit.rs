@@ -20,7 +20,7 @@ const MAX_TEXT: usize = 2_000;
 /// Maximum number of problems in the result of a verification.
 const MAX_PROBLEMS: usize = 100;
 
-/// A row. The digests are those in the table, which may have been changed.
+/// A row of the table. Its digests are not verified: see [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
     /// Its number, from 1, without gaps.
@@ -50,8 +50,8 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    /// The SHA-256 of all other columns, in this order, each as its length in bytes, a colon, its bytes and a comma (a
-    /// netstring): `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`,
+    /// Returns the SHA-256 of all other columns as netstrings (the length in bytes, a colon, the bytes, a comma), in
+    /// this order: `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`,
     /// `object`, `outcome`, `detail`.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -92,7 +92,7 @@ pub fn record(
     record_by(c, &author, action, (object_kind, object), (SUCCESS, detail))
 }
 
-/// As [`record`], for another author and with an outcome.
+/// Records a change of `author`, with its outcome. Call it in the write of the change.
 ///
 /// # Errors
 /// Those of the database.
@@ -108,8 +108,8 @@ pub fn record_by(
     const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
         detail, previous, sha256) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
-    // Every write locks the clock (`clock::lock`) before the head, or two of them could wait for each other. The lock
-    // of the head lasts until the commit, so the order of rows is the order of commits.
+    // Every write locks the clock (`clock::lock`) before `audit_head`; otherwise two writes could deadlock. The lock of
+    // `audit_head` lasts until the commit, so the order of rows is the order of commits.
     c.execute(LOCK, &[])?;
     let mut rows = c.query(NEXT, &[])?;
     let head = rows.first_mut().ok_or_else(missing_head)?;
@@ -156,16 +156,16 @@ fn missing_head() -> DbError {
     DbError::Shape { column: 0, found: "no row", expected: "the head of the audit trail" }
 }
 
-/// The rows that a list selects; empty texts select all.
+/// The criteria of [`list`]; an empty text matches every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Rows after this number; with [`Filter::newest_first`], before it unless it is 0.
+    /// Rows with a higher number; with [`Filter::newest_first`], rows with a lower one, or all if it is 0.
     pub after: i64,
-    /// Rows of this time and later.
+    /// Rows of this time and later, in microseconds since the epoch.
     pub since: i64,
-    /// Rows before this time.
+    /// Rows before this time, in microseconds since the epoch.
     pub until: i64,
-    /// The author, or its name without the parenthesis.
+    /// The author, with or without the text in parentheses: `alice (uid 1000)`, `alice`.
     pub actor: String,
     /// The action.
     pub action: String,
@@ -179,7 +179,7 @@ pub struct Filter {
     pub newest_first: bool,
 }
 
-/// Returns rows by number.
+/// Returns the rows that match a filter, by number.
 ///
 /// # Errors
 /// Those of the database.
@@ -227,12 +227,12 @@ pub struct Verification {
     pub last: i64,
     /// The digest of the newest row.
     pub sha256: String,
-    /// The problems, by row; at most a hundred sentences.
+    /// The problems, as sentences, in the order of the rows; at most 100.
     pub problems: Vec<String>,
 }
 
-/// Verifies the digests of all rows. `known` is the number and the digest of a row that was recorded elsewhere: without
-/// it, an attacker who can write the database could replace the whole trail.
+/// Verifies the digests of all rows. `known` is the number and the digest of a row, recorded outside the database:
+/// without them, an attacker who can write the database could replace the whole trail.
 ///
 /// # Errors
 /// Those of the database.
@@ -323,8 +323,8 @@ fn decode(mut row: Row) -> Result<AuditRow, DbError> {
 mod tests {
     use super::*;
 
-    /// The digest of this row, as `sha256sum` prints it for the bytes that [`AuditRow::digest`] describes. A change of
-    /// it would break the trail of every database.
+    /// Compares a digest with the output of `sha256sum` for the same bytes. If it changed, the audit trails of all
+    /// databases would become invalid.
     #[test]
     fn the_digest_of_a_row_is_that_of_its_netstrings() {
         let row = AuditRow {

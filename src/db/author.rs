@@ -1,4 +1,4 @@
-//! The author of a write, for the audit trail. The author is a value of the task, and applies to everything that the
+//! The author of a write, for the audit trail. The author is a task-local value, which applies to everything that the
 //! task awaits; each write copies it to the thread that runs the write.
 
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 pub struct Author {
     /// The means by which the server identified the author.
     pub kind: AuthorKind,
-    /// As in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
+    /// The name, as in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
     pub name: String,
     /// The address of the client; empty on the admin socket, and for work of the server.
     pub address: String,
@@ -32,7 +32,7 @@ pub enum AuthorKind {
 }
 
 impl AuthorKind {
-    /// The word in the audit trail.
+    /// Returns the word that the audit trail contains.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl AuthorKind {
 }
 
 impl Author {
-    /// Returns the author of work of the server itself.
+    /// Returns the author of changes that the server makes without a client.
     #[must_use]
     pub fn job(name: &str, at: Timestamp) -> Author {
         Author { kind: AuthorKind::Job, name: name.to_owned(), address: String::new(), at }
@@ -65,19 +65,19 @@ pub async fn scope<T>(author: Author, work: impl Future<Output = T>) -> T {
     AUTHOR_OF_TASK.scope(author, work).await
 }
 
-/// The author of the writes of this task, if one was set.
+/// Returns the author of the writes of this task, if one was set.
 #[must_use]
 pub fn of_task() -> Option<Author> {
     AUTHOR_OF_TASK.try_with(Clone::clone).ok()
 }
 
-/// The author of the write that this thread runs, if one was set.
+/// Returns the author of the write that this thread runs, if one was set.
 #[must_use]
 pub fn of_write() -> Option<Author> {
     AUTHOR_OF_WRITE.with_borrow(Clone::clone)
 }
 
-/// Runs a write of an author on this thread.
+/// Runs `write` on this thread, with `author` as its author.
 pub(super) fn run<T>(author: Option<&Author>, write: impl FnOnce() -> T) -> T {
     /// Removes the author of the write when it is dropped, also after a panic: the thread continues with
     /// other writes.

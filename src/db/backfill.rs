@@ -17,7 +17,7 @@ pub struct PendingBackfill {
     pub requested_at: Timestamp,
 }
 
-/// Writes the request of a source, replacing an earlier one.
+/// Writes the request for a back-fill of a source, replacing an earlier one.
 pub fn put(c: &mut dyn Conn, source: SourceId, request: &PendingBackfill) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT)) ON CONFLICT (source_id) DO UPDATE SET \

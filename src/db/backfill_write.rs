@@ -132,7 +132,7 @@ pub struct PastLife {
 /// # Errors
 /// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
 pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistory]) -> Result<(), DbError> {
-    // An existing record was written by an earlier window, with the same content.
+    // An existing record was written by an earlier call, with the same content.
     const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
     let new_releases: Vec<&NewRelease> = histories
@@ -180,8 +180,9 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages after
-/// `after`. Returns the last of these packages, the `after` of the next call; `None` if no package is left.
+/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages with
+/// ids above `after`. Returns the highest of these ids, which is `after` in the next call; `None` if no package is
+/// left.
 pub fn abandon(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -218,7 +219,7 @@ pub struct PastStep {
 /// A publish of prepended steps: one transaction for each step.
 #[derive(Clone, Debug)]
 pub struct BackfillPublish {
-    /// The publisher's clock.
+    /// The time of the publisher's clock.
     pub now: Timestamp,
     /// The source.
     pub source: SourceId,
@@ -251,9 +252,9 @@ const TX_COLUMNS: [&str; 14] = [
     "comment",
 ];
 
-/// Publishes steps before the first one, each with a new transaction whose id is above every other. The instant of the
-/// transaction is that of the step, so that a snapshot named by its id has the state of the step. Call it last in the
-/// closure: it blocks other publishers. Returns the first and the last transaction.
+/// Publishes steps before the first one, each with a new transaction, whose id is higher than all others. The instant
+/// of the transaction is that of its step, so that a snapshot named by its id has the state of the step. Call it last
+/// in the closure of a write: it blocks other publishers. Returns the first and the last transaction.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or

@@ -13,7 +13,7 @@ pub enum RecordedCommand {
 }
 
 impl RecordedCommand {
-    /// The word in the column `command`.
+    /// Returns the word for the column `command`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

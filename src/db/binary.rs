@@ -1,4 +1,4 @@
-//! Binaries of a source's releases, in one tree for each system and version of R.
+//! Binaries of a source's releases, in one tree for each operating system and version of R.
 
 use super::file::FileState;
 use super::tree::{Axis, Role};
@@ -135,7 +135,7 @@ pub fn archived_releases(
 }
 
 /// Returns the source's tree of binaries with the given label, and creates it if it is missing. The publish of the
-/// caller then bumps the catalog.
+/// caller makes all servers reload their catalogs.
 pub fn get_or_create_tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
     let trees = tree::of_source(c, source)?;
     match trees.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {

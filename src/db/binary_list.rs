@@ -154,7 +154,7 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
     let state = FileState::Known.as_i64();
     let (mut files, mut records, mut lives) = (Vec::new(), Vec::new(), Vec::new());
     for (number, offer) in (first..).zip(offers) {
-        // One number for file, binary and variant, as in `binary::insert`.
+        // The id of the file is also the number of the binary and of its record, as in `binary::insert`.
         files.push(vec![
             number.into(),
             offer.release.into(),
@@ -187,8 +187,8 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Deletes up to `limit` files of binaries that no tree lists, left by an abandoned import, and returns their number.
-/// Call it until it returns 0, and only while no tree of binaries has a pending step.
+/// Deletes up to `limit` rows of files of binaries that no tree lists, left by an abandoned import, and returns their
+/// number. Call it until it returns 0, and only while no tree of binaries has a pending step.
 pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
     // Files of an abandoned import have the highest ids, so the search begins there. A binary discovered by a request
     // has the number 0 and is not deleted, although it is in no list yet.

@@ -1,4 +1,4 @@
-//! The `config.yaml` of Bioconductor, which lists its versions, as its mirror declares it.
+//! The `config.yaml` of Bioconductor's mirror, which lists the versions of Bioconductor.
 
 use super::{Conn, DbError};
 
@@ -8,7 +8,7 @@ pub fn config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
     c.query(CONFIG, &[])?.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Replaces the configuration. Bump the catalog afterwards.
+/// Replaces the text of `config.yaml`. Call `clock::bump_catalog` afterwards.
 pub fn declare(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
     const DECLARE: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
         ON CONFLICT (id) DO UPDATE SET config = excluded.config";

@@ -32,7 +32,7 @@ fn decode(mut row: Row) -> Result<Blob, DbError> {
     })
 }
 
-/// Records a blob that is in storage. Returns false if the digest is known: a digest has one blob in all classes.
+/// Records a blob that is in storage. Returns false if its digest has a blob already, in any class.
 pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
     const INSERT: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
         CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO NOTHING";
@@ -50,7 +50,7 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-/// Returns the number of rows that refer to a blob: stored files, and releases of which it is the README.
+/// Returns the number of rows that refer to a blob: stored files, and releases whose README it is.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
@@ -58,8 +58,8 @@ pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
-/// Returns at most `limit` unreferenced blobs stored before `before`, by digest, after the digest `after`. The age
-/// protects new blobs whose referring row is not written yet from the sweep.
+/// Returns at most `limit` unreferenced blobs stored before `before`, by digest, after the digest `after`. `before`
+/// protects new blobs from the sweep: the rows that refer to them may not be written yet.
 pub fn unreferenced(
     c: &mut dyn Conn,
     before: Timestamp,
@@ -98,7 +98,8 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns at most `limit` blobs of a storage directory that were stored before `before`, after the digest `after`.
+/// Returns the digests of at most `limit` blobs of a storage directory that were stored before `before`, after the
+/// digest `after`.
 pub fn in_directory(
     c: &mut dyn Conn,
     directory: &str,

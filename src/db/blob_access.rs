@@ -5,7 +5,7 @@ use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Records accesses: digests with days since the epoch. Those of objects without a row are ignored.
+/// Records accesses: digests with days since the epoch. Digests without a row in `blob` are ignored.
 pub fn record(c: &mut dyn Conn, accesses: &[(Sha256, i64)]) -> Result<(), DbError> {
     const RECORD: &str = "INSERT INTO blob_access (sha256, day) SELECT sha256, CAST($1 AS BIGINT) FROM blob WHERE sha256 = $2 \
         ON CONFLICT (sha256) DO UPDATE SET day = excluded.day WHERE blob_access.day < excluded.day";
@@ -35,8 +35,8 @@ pub struct EvictableBlob {
     pub size: i64,
 }
 
-// An object of these classes is evictable unless it is the only copy, is being added, or was accessed. READMEs are in
-// the directory `readmes`.
+// An object of these classes is evictable unless it is the only copy, belongs to an upload, or was accessed. READMEs
+// are not evictable: their class is `readmes`.
 macro_rules! evictable {
     ($start:literal, $end:literal) => {
         concat!(

@@ -12,13 +12,13 @@ pub struct BlockRule {
     pub id: i64,
     /// Rules with a lower number come first.
     pub priority: i64,
-    /// Whether it allows what it matches.
+    /// Whether it is an exception, which allows what it matches.
     pub exception: bool,
-    /// The source of the packages; may be deleted.
+    /// The only source that the rule applies to; it may be deleted.
     pub source: Option<SourceId>,
-    /// The repository; may be deleted.
+    /// The only repository that the rule applies to; it may be deleted.
     pub repo: Option<RepoId>,
-    /// The other criteria, in the form of `policy`.
+    /// The other criteria, in the format of the room `policy`.
     pub criteria: String,
     /// Free text.
     pub description: String,
@@ -89,7 +89,7 @@ pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
     Ok(first)
 }
 
-/// Replaces the values of a rule, except its creation. Returns false if there is no such rule.
+/// Replaces the values of a rule, except its creator and creation time. Returns false if there is no such rule.
 pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
     const UPDATE: &str = "UPDATE block_rule SET priority = CAST($1 AS BIGINT), exception = CAST($2 AS BIGINT), \
         source_id = CAST($3 AS BIGINT), repo_id = CAST($4 AS BIGINT), criteria = $5, description = $6 \

@@ -44,8 +44,8 @@ pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)?, history: row.text(3)? })
 }
 
-/// Blocks every other publisher until the end of this transaction. Call it first if the publish depends on rows that
-/// are read before it.
+/// Blocks every other publisher until the end of this transaction. Call it before reading rows that the publish depends
+/// on.
 pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
 }
@@ -124,8 +124,8 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
     Ok((TxId(row.int(0)?), row.time(1)?))
 }
 
-/// Closes a day: nothing can be published before `end` (the first instant after it) from then on, even by a node with a
-/// slow clock. Returns true if the day was still open.
+/// Closes a day: nothing can be published before `end` (the first instant after the day) from then on, even by a node
+/// with a slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
     check_host_time(c, end)?;

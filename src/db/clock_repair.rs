@@ -16,7 +16,8 @@ pub struct Repair {
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
 }
 
-/// Sets the clock row to `now`, which an administrator or another clock has confirmed; `None` if it already agrees.
+/// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row agrees
+/// with it already.
 ///
 /// Transactions later than `now` get the last microseconds up to `now`, in their order and after all other
 /// transactions: every past day is served unchanged. With `dry_run` nothing is changed.
@@ -65,8 +66,8 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Moves the cut-off times of promoted states that are later than `now`, so that they remain after the same transactions.
-/// `transactions` are in the order of their times.
+/// Moves pins that are later than `now` (the cut-off times of promotions), so that each remains after the same
+/// transactions. `transactions` are in the order of their times.
 fn set_pins(
     c: &mut dyn Conn,
     now: Timestamp,
@@ -87,8 +88,9 @@ fn set_pins(
     Ok(())
 }
 
-/// Resets rows with a time in the future: leases and holds that end in over a day, which no node sets; times of the
-/// last success, which would delay schedules; and times of stored objects, which would delay their removal.
+/// Resets rows with a time in the future: leases and holds that end more than a day from now, because no node takes
+/// such ones; times of the last success, which would delay schedules; and times of stored objects, which would delay
+/// their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =

@@ -214,7 +214,7 @@ impl Row {
         self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", expected })
     }
 
-    /// Like [`Row::parse`], or NULL.
+    /// Parses a text or NULL, see [`Row::parse`].
     pub fn opt_parse<T: FromStr>(
         &mut self,
         column: usize,

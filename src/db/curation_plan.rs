@@ -5,7 +5,8 @@ use crate::model::digest::Sha256;
 use crate::model::ids::TreeId;
 use crate::model::time::Timestamp;
 
-/// Writes the selection of a plan instead of an earlier one for the same request, and deletes those planned before `expired`.
+/// Writes the selection of a plan, replacing that of an earlier plan for the same request, and deletes plans from
+/// before `expired`.
 pub fn put(
     c: &mut dyn Conn,
     (tree, request): (TreeId, Sha256),

@@ -85,7 +85,7 @@ pub struct StoredArchive {
     pub size: i64,
 }
 
-/// Like [`without_detail`], limited to releases whose source package is in storage; by name.
+/// Returns the releases of [`without_detail`] whose source package is in storage, by name.
 pub fn stored_without_detail(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -116,13 +116,13 @@ pub fn stored_without_detail(
 pub struct ReleaseDescription {
     /// The release.
     pub release: ReleaseId,
-    /// The fields of the DESCRIPTION, DCF.
+    /// The fields of the DESCRIPTION, as DCF.
     pub description: Vec<u8>,
     /// The field `SystemRequirements`.
     pub system_requirements: Option<String>,
 }
 
-/// Writes details of releases that have none; those read from an archive are not replaced. At most 2,000 per call.
+/// Writes details of releases that have none; existing details are not replaced. At most 2,000 per call.
 pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
@@ -152,8 +152,8 @@ pub fn put_from_archive(
     c.execute(PUT, &params).map(drop)
 }
 
-/// Returns the names and system requirements of packages listed in a tree at a step, as written by [`insert_missing`] or
-/// [`put_from_archive`]. The requirements of other packages are in their index records.
+/// Returns the names and system requirements of packages listed in a tree at a step, as written by [`insert_missing`]
+/// or [`put_from_archive`]. The requirements of other packages are in their index records.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
     const FIND: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \

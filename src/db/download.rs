@@ -61,8 +61,8 @@ pub(super) fn begin_batch(
 }
 
 /// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
-/// ascending order. Returns false and changes nothing if the batch was added before, which is the case if the response
-/// was lost.
+/// ascending order. Returns false and changes nothing if the batch was added before: a writer repeats a batch if the
+/// response to its commit was lost.
 pub fn add(
     c: &mut dyn Conn,
     writer: &str,
@@ -117,7 +117,7 @@ pub fn add(
     Ok(true)
 }
 
-/// Returns the total downloads of each package, given as language, source, package, since counting began.
+/// Returns the downloads of each package since counting began. `packages` states the language, source and name of each.
 pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<Vec<i64>, DbError> {
     const TOTAL: &str =
         "SELECT count FROM usage_package WHERE language = $1 AND source = $2 AND package = $3";

@@ -7,7 +7,7 @@ use crate::model::fingerprint::Fingerprint;
 pub struct EncryptedColumn {
     /// Selects the id and the value of each row that has one.
     pub select: &'static str,
-    /// Sets the value, the first parameter, of the row whose id is the second.
+    /// Sets the value of a row. The first parameter is the value, the second the id of the row.
     pub update: &'static str,
 }
 

@@ -72,7 +72,7 @@ pub enum DbError {
     DatabaseMissing {
         /// Host and port of each server.
         servers: String,
-        /// Host name of the first, address or socket directory.
+        /// Host name, address or socket directory of the first server.
         host: String,
         /// TCP port.
         port: u16,
@@ -89,7 +89,7 @@ pub enum DbError {
         /// The reason.
         reason: String,
     },
-    /// The connection passes a pooler, and the operation needs a session of PostgreSQL.
+    /// The connection goes through a pooler, and the operation needs a session of PostgreSQL.
     #[error("{property} is the address of a connection pooler; this needs the address of PostgreSQL itself")]
     Pooler {
         /// The property that names the pooler.
@@ -102,7 +102,7 @@ pub enum DbError {
     SearchPath {
         /// The property that holds the URL.
         property: &'static str,
-        /// As written in the URL.
+        /// The value of `search_path`, as written in the URL.
         path: String,
         /// The user.
         user: String,

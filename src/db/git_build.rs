@@ -271,7 +271,8 @@ pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) 
     Ok(())
 }
 
-/// Returns builds whose server ended during an attempt to the queue, or marks them as failed after `retries` attempts.
+/// Puts builds whose server ended during an attempt back in the queue, or marks them as failed after `retries`
+/// attempts.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
     const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
         reason = 'the server ended during the build' WHERE state IN ('fetching', 'building') \
@@ -381,9 +382,9 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
-/// Removes the logs of builds that ended before a time, except those of the newest `keep` builds of each builder, and
-/// deletes skipped commits of branches from before. Returns the number of removed logs; the sweep removes their
-/// objects. The rows of other builds remain: they record which commits and tags were built.
+/// Removes the logs of builds that ended before `before`, except those of the newest `keep` builds of each builder, and
+/// deletes the rows of skipped branch commits that ended before it. Returns the number of removed logs; the sweep
+/// removes their objects. The rows of other builds remain: they record which commits and tags were built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \

@@ -141,7 +141,7 @@ pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns the time of the next poll of any builder.
+/// Returns the earliest time at which a builder is due for a poll.
 pub fn next_poll_time(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT min(due_at) FROM git_builder WHERE deleted_at IS NULL", &[])?;
     rows.first().map_or(Ok(None), |row| row.opt_time(0))
@@ -200,7 +200,7 @@ fn set_vignettes(c: &mut dyn Conn, id: i64, vignettes: bool) -> Result<(), DbErr
     Ok(())
 }
 
-/// Replaces the settings of a builder, which is polled at `due_at`. Returns false if it does not exist.
+/// Replaces the settings of a builder, including the time of its next poll. Returns false if it does not exist.
 pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
     const UPDATE: &str = "UPDATE git_builder SET url = $1, branch = $2, sub_dir = $3, clone_depth = CAST($4 AS BIGINT), \
         submodules = CAST($5 AS BIGINT), credential_id = CAST($6 AS BIGINT), webhook_secret = $7, \

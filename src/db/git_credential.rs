@@ -95,8 +95,8 @@ pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Opt
     c.query(select!("WHERE kind = $1 AND name = $2"), &params)?.into_iter().next().map(decode).transpose()
 }
 
-/// Returns true if the encrypted values of the database are encrypted with this key. Call it in each transaction that
-/// writes one.
+/// Returns true if this is the encryption key of the database; a database without a key gets this one. Call it in each
+/// transaction that writes an encrypted value.
 pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
     Ok(encryption_key::record(c, key)? == key)
 }
@@ -145,7 +145,7 @@ pub fn update_known_hosts(c: &mut dyn Conn, id: i64, known_hosts: &str) -> Resul
     c.execute(UPDATE, &[known_hosts.into(), id.into()]).map(drop)
 }
 
-/// Deletes a credential. Builders, even deleted ones, must not refer to it.
+/// Deletes a credential, and the references of deleted builders to it. No other builder may refer to it.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
     c.execute(
         "UPDATE git_builder SET credential_id = NULL WHERE credential_id = $1 AND deleted_at IS NOT NULL",

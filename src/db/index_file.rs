@@ -26,9 +26,9 @@ pub struct KnownFile {
     pub sha256: Sha256,
     /// Its location, see [`NewFile::locator`].
     pub locator: String,
-    /// The highest number of its facts.
+    /// The highest number of its facts: each set of facts has a number, the variant.
     pub last_variant: i64,
-    /// The facts of the life that has not ended, otherwise those of the first reading.
+    /// The facts of the life that has not ended; if there is none, those of the first reading.
     pub facts: Vec<u8>,
     /// The life that has not ended.
     pub life: Option<OpenLife>,
@@ -82,7 +82,7 @@ pub enum FileRowChange {
         from: i64,
         /// The reason why it is yanked.
         yanked: Option<String>,
-        /// Start time of the yank; `None` if the file is yanked from its beginning on.
+        /// Start time of the yank; `None` if the file is yanked from `from` on, or is not yanked.
         marked_from: Option<i64>,
     },
     /// A known file is listed from an instant on.
@@ -109,7 +109,7 @@ pub enum FileRowChange {
         /// End time.
         at: i64,
     },
-    /// Facts for further lives.
+    /// Further facts of a file, for later lives.
     Facts {
         /// The file.
         file: FileId,
@@ -308,13 +308,13 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Moves lives of a project that begin after the instant `at` to that instant, so that their files are listed from
-/// then on.
+/// Makes lives of a project that begin after the instant `at`, and have not ended, begin at that instant, so that their
+/// files are listed from then on.
 ///
 /// # Errors
 /// Database errors.
 pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
-    // Lives that ended before they were visible: the moved ones would overlap them.
+    // Deletes the lives that ended before they were visible, because the moved lives would overlap them.
     const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq > $3 \
         AND to_seq < $4";
     const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \

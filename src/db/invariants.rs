@@ -72,7 +72,7 @@ const RULES: &[Rule] = &[
     Rule {
         violation: "two files with one name are listed at the same time",
         columns: &["tree", "file", "and file", "from"],
-        // Each life with the one before it of the same name: projects have thousands of files.
+        // Compares each life only with the previous one of the same name, because projects have thousands of files.
         sql: "SELECT n.tree_id, n.other_id, n.file_id, n.from_seq FROM (SELECT l.tree_id, l.file_id, l.from_seq, \
             lag(l.file_id) OVER w AS other_id, lag(l.to_seq) OVER w AS other_to FROM tree t \
             JOIN source s ON s.id = t.source_id AND s.language = 'python' \

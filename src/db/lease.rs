@@ -17,8 +17,9 @@ fn latest(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(MAX_AHEAD))
 }
 
-/// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement that
-/// uses it: a server that is stopped in between compares with an earlier time, which never makes a lease expire early.
+/// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement
+/// that uses it: a server that is suspended in between compares with an earlier time, which never makes a lease expire
+/// early.
 pub fn now(c: &mut dyn Conn) -> Result<Timestamp, DbError> {
     c.host_time()?.ok_or(DbError::Shape { column: 0, found: "nothing", expected: "the time of the database" })
 }
@@ -46,8 +47,8 @@ pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Re
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
-/// Returns true if the lease was not claimed after `fence`; no other server can claim it until the end of this
-/// transaction. Call it in the closure that publishes.
+/// Returns true if the lease was not claimed again since the claim that returned `fence`; no other server can claim it
+/// until the end of this transaction. Call it in the closure that publishes.
 pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
     const LOCK: &str = "UPDATE lease SET fence = fence WHERE name = $1 AND fence = $2";
     Ok(c.execute(LOCK, &[name.into(), fence.0.into()])? == 1)

@@ -9,7 +9,7 @@ use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 use crate::model::time::Timestamp;
 
-/// A record of the index.
+/// A listed release with its index record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRelease {
     /// The package's name.
@@ -60,8 +60,8 @@ fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
     })
 }
 
-/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. They are not sorted by the
-/// database, because that would also move the stanzas, and each database has another collation.
+/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. The database does not sort
+/// them, because it would also move the stanzas, and the two databases have different collations.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
     let mut rows = Vec::new();
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
@@ -250,7 +250,7 @@ pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbErro
 
 /// Returns a file of a tree at a step: `package` is case-sensitive, `file` as in URLs (`pkg_1.0.tar.gz`, or
 /// `4.6.0/Recommended/pkg_1.0.tar.gz` for a record with a path). `state` limits the search to listed or archived files.
-/// Of several files, one with exactly that path is preferred, then a listed one, then the newest revision.
+/// If several files match, one with exactly that path is preferred, then a listed one, then the newest revision.
 pub fn find_file(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -491,9 +491,9 @@ pub fn presence(
     rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
 }
 
-/// Returns the release with the highest revision of a version of a package from a source, and the revision, whether or
-/// not it has a life now; different bytes of this version get the next revision. `None` if the source never had the
-/// version.
+/// Returns the release with the highest revision of a version of a package from a source, and that revision. The
+/// release may have no life now. Different bytes of this version get the next revision. `None` if the source never had
+/// the version.
 pub fn newest_revision(
     c: &mut dyn Conn,
     origin: crate::model::ids::SourceId,

@@ -38,7 +38,7 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     work: UnboundedSender<PendingTransaction>,
     signals: Arc<Signals>,
-    /// Cancelled at the first use: before it, the database needs no connection.
+    /// Cancelled at the first use; no connection is needed before.
     first_use: CancellationToken,
     shutdown: CancellationToken,
 }
@@ -50,7 +50,7 @@ struct Signals {
     notifications_lost: AtomicBool,
 }
 
-/// A transaction to run, or the error that prevents it.
+/// A closure that runs a transaction on the connection, or receives the error that prevents it.
 type PendingTransaction = Box<dyn FnOnce(Result<&mut PgConn, DbError>) + Send>;
 
 impl Link {
@@ -71,7 +71,7 @@ impl Link {
         Ok(Link(Arc::new(Inner { work, signals, first_use, shutdown })))
     }
 
-    /// Connects, if this has not been called before.
+    /// Makes the thread connect. Only the first call has an effect.
     pub(super) fn open(&self) {
         self.0.first_use.cancel();
     }

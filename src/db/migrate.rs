@@ -14,7 +14,7 @@ pub struct Migration {
     pub number: i64,
     /// Its name, as in the file's name.
     pub name: &'static str,
-    /// Whether an older program can work with the result.
+    /// Whether older versions of the program can work with the result.
     pub expand_only: bool,
     /// The script for SQLite.
     pub sqlite: &'static str,
@@ -299,7 +299,7 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
 pub(super) enum MigrationMode {
     /// No other program uses the database.
     Exclusive,
-    /// An older program uses the database at the same time.
+    /// An older version of the program uses the database at the same time.
     Online,
 }
 
@@ -321,7 +321,8 @@ fn first_exclusive_migration(
 /// Runs the missing migrations. The caller commits.
 ///
 /// # Errors
-/// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is changed.
+/// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is
+/// changed.
 pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
     run_until(c, schema, mode, i64::MAX)
 }

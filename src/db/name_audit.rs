@@ -13,7 +13,8 @@ pub struct MirrorName {
     pub source: SourceId,
 }
 
-/// Returns every name of a language that a mirror lists or listed, by name. Names of the list of an index are left out.
+/// Returns every name of a language that a mirror lists or listed, by name. Names in the project list of a Python index
+/// are left out.
 pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
     const LIST: &str = "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' \
         AND t.axis = 'step' JOIN package p ON p.language = s.language WHERE s.language = $1 \
@@ -29,13 +30,14 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
     Ok(names)
 }
 
-/// Whether a source is a mirror.
+/// Returns true if a source is a mirror.
 pub fn is_mirror(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM source WHERE id = $1 AND kind IN ('cran', 'bioconductor', 'pypi')";
     Ok(!c.query(FIND, &[source.into()])?.is_empty())
 }
 
-/// Returns when a source listed a name first; `None` if it has no step with it, or if that was before its first sync.
+/// Returns the time at which a source first listed a name; `None` if it never listed the name, or first listed it
+/// before its first sync.
 pub fn first_listed(
     c: &mut dyn Conn,
     language: &str,

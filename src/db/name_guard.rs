@@ -23,9 +23,9 @@ pub struct NameGuardRow {
     pub id: i64,
     /// As in `package.language`.
     pub language: String,
-    /// A name, or the beginning of names and `*`.
+    /// A name, or a prefix followed by `*`.
     pub pattern: String,
-    /// The source that provides the names; may be deleted.
+    /// The source that provides the names; it may have been deleted.
     pub source: SourceId,
     /// Whether it was created by the first upload of the name.
     pub automatic: bool,
@@ -48,7 +48,7 @@ pub struct Overlap {
     pub name: String,
     /// The source that lists it.
     pub source: SourceId,
-    /// When it was seen there first.
+    /// When it was first seen there.
     pub seen_at: Timestamp,
     /// Whether a sync found it after the guard existed.
     pub has_appeared: bool,
@@ -90,8 +90,8 @@ pub fn overlaps(c: &mut dyn Conn) -> Result<Vec<Overlap>, DbError> {
     c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
-/// Returns the guarded names that a sync found in another source after an instant, by time and name. Names whose guard was
-/// deleted or ended are left out.
+/// Returns the guarded names that a sync found in another source after an instant, by time and name. Names whose guard
+/// was deleted or ended are left out.
 pub fn alarms(c: &mut dyn Conn, after: Timestamp) -> Result<Vec<Overlap>, DbError> {
     let mut found = overlaps(c)?;
     found.retain(|overlap| overlap.has_appeared && overlap.seen_at > after);
@@ -149,7 +149,7 @@ pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError>
     Ok(first)
 }
 
-/// Replaces the source, the state and the description of a guard. Returns false if there is no such guard.
+/// Replaces the pattern, the source, the state and the description of a guard. Returns false if there is no such guard.
 pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
     const UPDATE: &str = "UPDATE name_guard SET pattern = $1, source_id = CAST($2 AS BIGINT), \
         state = CAST($3 AS BIGINT), description = $4 WHERE id = CAST($5 AS BIGINT)";
@@ -175,7 +175,7 @@ fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
     ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
 }
 
-/// A tree and its source.
+/// A published step of a tree, and the tree's source.
 struct PublishedTree {
     tree: TreeId,
     source: SourceId,
@@ -212,19 +212,19 @@ pub(super) fn record_published(
     match published.kind.supply() {
         Supply::Uploads | Supply::Builds => guard_new_names(c, &published),
         Supply::Mirror => record_overlaps(c, &published),
-        // They contain names of their mirror.
+        // Curated sources and snapshots contain names of their mirror.
         Supply::Curated | Supply::Snapshot => Ok(()),
     }
 }
 
-/// Records guarded names that the list of projects of an index has.
+/// Records the guarded names in the project list of a Python index.
 pub fn record_index(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Result<(), DbError> {
     const TREE: &str = "SELECT id FROM tree WHERE source_id = $1 AND axis = 'time'";
     let Some(row) = c.query(TREE, &[source.into()])?.into_iter().next() else { return Ok(()) };
     record_published(c, TreeId(row.int(0)?), Seq(0), at)
 }
 
-/// Guards the names that a source has for the first time.
+/// Adds automatic guards for the names that a source lists for the first time.
 fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
     const NEW: &str = "SELECT DISTINCT p.name FROM life l JOIN package p ON p.id = l.package_id \
         WHERE l.tree_id = $1 AND l.from_seq = $2 AND NOT EXISTS (SELECT 1 FROM name_guard g \
@@ -252,9 +252,9 @@ fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), Db
     insert(c, &guards).map(drop)
 }
 
-/// Returns the name of a mirror that has or had a name; `None` if none had it.
+/// Returns the name of a mirror that lists or has listed a package; `None` if none has.
 pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<String>, DbError> {
-    // By the releases of the name: the cost does not depend on the number of sources and packages.
+    // Starts from the releases of the package, so that the cost does not depend on the number of sources and packages.
     const PACKAGES: &str = "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id \
         JOIN life l ON l.release_id = r.id AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id \
         JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
@@ -265,7 +265,7 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
         return row.text(0).map(Some);
     }
-    // The only source whose list of projects is stored.
+    // `pypi` is the only source with a stored list of projects.
     if language != Language::Python.as_str() {
         return Ok(None);
     }
@@ -273,8 +273,8 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Records the guarded names that a mirror lists, unless they are recorded. A name that the mirror published before the
-/// first upload is not guarded: the first step of a mirror contains its whole past.
+/// Records the guarded names that a mirror lists, unless they are recorded already. The first step of a mirror contains
+/// its whole past: an automatic guard loses its effect there if the mirror published the name before the first upload.
 fn record_overlaps(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
     let mut found = Vec::new();
     for guard in list(c)? {
@@ -296,7 +296,7 @@ fn record_overlaps(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), Db
     Ok(())
 }
 
-/// The names of a mirror that a pattern matches, without those that are recorded.
+/// Returns the names of a mirror that match a pattern, except those that are recorded already.
 fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> Result<Vec<String>, DbError> {
     const PACKAGES: &str = "SELECT p.name FROM package p WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 \
         AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = $4 AND l.state IN (0, 1) AND l.package_id = p.id) \
@@ -322,7 +322,8 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
-/// The first name that a pattern can match, and the end of such names, in the order of the tables.
+/// Returns the range of names that a pattern can match, in the order of the tables: the first name, and the end
+/// (exclusive).
 fn range(pattern: &str) -> (String, String) {
     match pattern.strip_suffix('*') {
         Some(prefix) => (prefix.to_owned(), format!("{prefix}\u{10ffff}")),
@@ -330,7 +331,7 @@ fn range(pattern: &str) -> (String, String) {
     }
 }
 
-/// Whether a mirror published a release of a name before an instant.
+/// Returns true if a mirror published a release of a package before an instant.
 fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timestamp) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM package p JOIN release r ON r.package_id = p.id \
         JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id AND l.release_id = r.id \
@@ -354,8 +355,8 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
 }
 
-/// Records the names that the mirrors list now and that a new guard matches, without a warning: the response shows them
-/// to its author. Returns them with their sources, by name.
+/// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to
+/// the author of the guard contains them.
 pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
         VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";
@@ -365,7 +366,8 @@ pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) ->
     Ok(())
 }
 
-/// Returns the names that a guard matches and other sources than its own list or listed, by name.
+/// Returns the names that match a guard and that sources other than the guard's list or listed, by name, each with its
+/// source.
 pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
     const PACKAGES: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \

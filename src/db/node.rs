@@ -29,7 +29,7 @@ pub struct Beat {
     pub message: String,
     /// Digests of its configuration.
     pub config: String,
-    /// Storage classes that have its marker, separated by spaces.
+    /// Storage classes that contain the marker of this server, separated by spaces.
     pub classes: String,
     /// [`ModeRequest::at`] of the last request that the server completed, or failed to complete.
     pub answered_at: Option<Timestamp>,

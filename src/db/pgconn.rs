@@ -68,7 +68,7 @@ impl PgConn {
         Ok(PgConn { client, runtime, statements, pooled_settings, target: Arc::clone(target) })
     }
 
-    /// Returns true if the connection passes a pooler, so that notifications do not arrive.
+    /// Returns true if the connection goes through a pooler, so that notifications do not arrive.
     pub(super) fn is_pooled(&self) -> bool {
         self.pooled_settings.is_some()
     }
@@ -102,7 +102,7 @@ impl PgConn {
         self.execute_batch("COMMIT")
     }
 
-    /// Closes the prepared statements, with a pooler, within the transaction in which they exist.
+    /// With a pooler, closes the prepared statements within the transaction that created them.
     fn end_statements(&mut self) {
         if self.is_pooled() {
             self.statements.clear();

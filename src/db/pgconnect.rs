@@ -46,8 +46,8 @@ pub(super) fn connect(
 /// Sends the notifications of a session to their receiver.
 pub(super) type NotificationSender = mpsc::UnboundedSender<Notification>;
 
-/// Connects on the current runtime; `notifications` receives the notifications of the session. Of several servers, the one
-/// that accepted the last connection is tried first.
+/// Connects on the current runtime; `notifications` receives the notifications of the session. If there are several
+/// servers, the one that accepted the last connection is tried first.
 async fn open(
     target: &Target,
     notifications: Option<NotificationSender>,

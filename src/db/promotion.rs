@@ -1,5 +1,5 @@
-//! Promotions: requests to give a repository the state of another one, with the persons who requested and decided. Rows are
-//! never removed.
+//! Promotions: requests to give a repository the state of another one, with the persons who requested and decided. Rows
+//! are never removed.
 
 use std::fmt;
 use std::str::FromStr;

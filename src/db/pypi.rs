@@ -17,7 +17,7 @@ pub struct Project {
     pub serial: Option<i64>,
 }
 
-/// The page of a project that was read last.
+/// The last reading of the page of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageState {
     /// The serial of the page; `None` if it has none.
@@ -79,8 +79,8 @@ pub struct ListedProject {
     pub fold: String,
     /// The name as its owner writes it, if it differs.
     pub name: Option<String>,
-    /// The head of the list when its serial changed last, which may be later than the sequence number; `None` for an
-    /// index without serials.
+    /// The head of the list of projects at the last change of the project's serial, which may be later than the
+    /// sequence number; `None` for an index without serials.
     pub changed_at: Option<i64>,
 }
 
@@ -99,8 +99,8 @@ pub fn each_at(
     })
 }
 
-/// Returns the head of the list when the serial of a project changed last, see [`ListedProject::changed_at`]; `None`
-/// also for a project that the source does not list at the sequence number.
+/// Returns the head of the list of projects at the last change of a project's serial, see
+/// [`ListedProject::changed_at`]; `None` also for a project that the source does not list at the sequence number.
 pub fn changed_at(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<Option<i64>, DbError> {
     const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 \
         AND to_at > $3 AND serial IS NOT NULL";
@@ -108,8 +108,8 @@ pub fn changed_at(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> R
     rows.first().map(|row| row.int(0)).transpose()
 }
 
-/// Returns the newest sequence number up to `seq` at which the list of projects of a source changed: the list is the
-/// same on all days in between. 0 for the time before the first sync.
+/// Returns the newest sequence number up to `seq` at which the list of projects of a source changed; the list is the
+/// same from then on, up to `seq`. Returns 0 if there was no change since the first sync.
 pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Seq, DbError> {
     const FIND: &str = "SELECT max(CASE WHEN to_at <= $1 THEN to_at ELSE from_at END) FROM project \
         WHERE source_id = $2 AND from_at <= $1";
@@ -133,8 +133,8 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
     Ok(Some(KnownProject { project, package, reading, head: row.int(4)? }))
 }
 
-/// Adds a project that the list of the index lacks, listed from an instant on; `head` is that of the tree. Does nothing
-/// if it is listed.
+/// Adds a project that the index has but does not list; it counts as listed from the newest requestable instant on.
+/// `head` is the head of the tree. Does nothing if the project is listed.
 ///
 /// # Errors
 /// Database errors.
@@ -150,8 +150,8 @@ pub fn add_unlisted(c: &mut dyn Conn, source: SourceId, fold: &str, head: i64) -
     name_guard::record_index(c, source, Timestamp(head))
 }
 
-/// Locks the rows of a project until the end of the transaction: two servers do not apply readings of it at the same
-/// time.
+/// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the
+/// project at the same time.
 pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbError> {
     const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
     c.execute(LOCK, &[source.into(), fold.into()]).map(drop)
@@ -262,7 +262,7 @@ pub struct ListInstants {
 
 /// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From
 /// then on, the readings of changed projects are valid up to the head before the sync, and those of removed ones up to
-/// their end: pages of the time before it were final.
+/// their end, because pages for earlier times were final.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -273,7 +273,7 @@ pub fn apply(
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
         WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
         AND r.from_at = $4)";
-    // Serials of one index never decrease: these are of another index, and the page must be read again.
+    // Serials of one index never decrease: a lower serial is of another index, so the page must be read again.
     const RESET: &str = "UPDATE look SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
         (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
         AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.fold = $2 AND r.from_at = $3 \
@@ -309,7 +309,7 @@ pub fn apply(
                 ]);
             }
             ListChange::Removed { fold, from_at } => {
-                // The newest point, which is one microsecond before the head, does not list it.
+                // The newest point, which is one microsecond before the head, must not list the project.
                 let end = (head - 1).max(*from_at);
                 limits.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
                 removed.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
@@ -324,7 +324,7 @@ pub fn apply(
 }
 
 /// Lists the projects again whose removal was not published because the sync was interrupted; otherwise their rows
-/// would overlap those that a later sync inserts. `head` is that of the tree, 0 before the first sync.
+/// would overlap those that a later sync inserts. `head` is the head of the tree, 0 before the first sync.
 pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
         AND to_at < $1";
@@ -332,7 +332,7 @@ pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbErr
 }
 
 /// Removes the serials of all readings, so that their pages are read again: another index, or a restored copy, assigns
-/// different serials. `head` is that of the tree, up to which the readings of unchanged projects remain valid.
+/// different serials. `head` is the head of the tree, up to which the readings of unchanged projects remain valid.
 pub fn remove_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
         (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
@@ -386,8 +386,8 @@ pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError
     Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, readings: row.int(2)? })
 }
 
-/// Returns the names of packages of local sources, or of sources built from git, that are also those of projects whose
-/// rows begin at a sequence number, in their order.
+/// Returns the names of packages of local and git sources that are also names of projects whose rows begin at
+/// `from_at`, in order.
 pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec<String>, DbError> {
     const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \
         JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \

@@ -106,7 +106,7 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, 
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
 }
 
-/// A period in which a tree lists a file with the same mark.
+/// A period in which a tree lists a file and in which the file is either always yanked or never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLife {
     /// The file name.

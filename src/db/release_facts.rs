@@ -1,4 +1,4 @@
-//! The facts about the releases of a tree, for decisions about them.
+//! Facts about the releases of a tree, for decisions of block rules.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ pub struct TreeRelease {
     pub version: String,
     /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// Whether a record of an index is known; without one it cannot be listed.
+    /// Whether an index record is known; a release without one cannot be listed.
     pub has_record: bool,
 }
 
@@ -56,7 +56,7 @@ fn decode(mut row: Row) -> Result<TreeRelease, DbError> {
     })
 }
 
-/// Returns the releases of a tree at a step, those of one package if it is given, in unspecified order.
+/// Returns the releases of a tree at a step, all or only those of `package`, in unspecified order.
 pub fn at_step(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -77,7 +77,7 @@ pub fn at_step(
     Ok(rows)
 }
 
-/// Returns the first step of a tree that had each release, those of one package if it is given.
+/// Returns the first step of each release in a tree, for all releases or only those of `package`.
 pub fn first_steps(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -93,7 +93,7 @@ pub fn first_steps(
     rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), Seq(row.int(1)?)))).collect()
 }
 
-/// Calls `each` with the metadata of each release of a tree at a step, those of one package if it is given: the newest
+/// Calls `each` with the metadata of each release of a tree at a step, all or only those of `package`: the newest
 /// record of the source package in an index, or a DESCRIPTION. A release may have both, in this order, or none.
 pub fn metadata(
     c: &mut dyn Conn,

@@ -123,7 +123,7 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
     c.query(select!("WHERE name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Creates a repository without subscriptions. Bump the catalog afterwards.
+/// Creates a repository without subscriptions. Call `clock::bump_catalog` afterwards.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
@@ -155,7 +155,7 @@ fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(),
     }
 }
 
-/// Changes a repository. Bump the catalog afterwards. Returns false if the repository does not exist.
+/// Changes a repository. Call `clock::bump_catalog` afterwards. Returns false if the repository does not exist.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the new name is taken.
@@ -176,8 +176,8 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
-/// Deletes a repository, its subscription lists and its fixed URLs, not its transactions. Bump the catalog afterwards.
-/// Returns false if the repository does not exist.
+/// Deletes a repository, its subscription lists and its fixed URLs, not its transactions. Call `clock::bump_catalog`
+/// afterwards. Returns false if the repository does not exist.
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;

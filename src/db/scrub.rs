@@ -91,7 +91,7 @@ pub fn put(c: &mut dyn Conn, range: &ScrubRange) -> Result<(), DbError> {
     write(c, &range.directory, range.prefix, &position, read_at, [range.objects, range.bad])
 }
 
-/// Returns when the unfinished scrub of all objects began; `None` if there is none.
+/// Returns the start time of the unfinished scrub of all objects; `None` if there is none.
 pub fn pass_begin(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT read_at FROM scrub WHERE directory = ''", &[])?;
     rows.first().map(|row| row.time(0)).transpose()

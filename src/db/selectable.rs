@@ -1,4 +1,4 @@
-//! The releases of R packages from which a curated source selects, and those that it has.
+//! The releases of R packages that a curated source can select, and those that it has selected.
 
 use super::life::life_state;
 use super::{Conn, DbError, Row};
@@ -25,9 +25,10 @@ pub struct SelectableRelease {
     pub state: LifeState,
     /// The step that began the life.
     pub from: Seq,
-    /// The number of its record; without a record that of the life.
+    /// The number of its record; if it has no record, the number in its life.
     pub variant: i64,
-    /// Its record: that of the life, of an archived release the newest one; `None` if no index had it.
+    /// Its record: for a listed release the record of its life, for an archived one the newest record; `None` if no
+    /// index contained it.
     pub stanza: Option<Vec<u8>>,
 }
 

@@ -20,7 +20,8 @@ pub(super) fn remove_hosts(base: &str) -> String {
     format!("{scheme}://{credentials}@{path}")
 }
 
-/// Returns the servers that `all` names, and a copy of `common`, which names none, for each of them.
+/// Returns the servers that `all` names, and for each of them a copy of `common` that names only this server. `common`
+/// names none.
 ///
 /// # Errors
 /// The problem, as a clause about the URL.

@@ -17,7 +17,7 @@ pub struct Session {
     pub user: String,
     /// The identity of the user at the provider.
     pub unique_id: String,
-    /// The scopes, in the form of the column.
+    /// The scopes, encoded as in the column.
     pub scopes: String,
     /// The newest change of tokens that the server knew when it created the session.
     pub revision: i64,
@@ -25,7 +25,7 @@ pub struct Session {
     pub created_at: Timestamp,
     /// Time of its last use, with a precision of minutes.
     pub seen_at: Timestamp,
-    /// End time at the latest.
+    /// The time at which it ends at the latest.
     pub expires_at: Timestamp,
 }
 
@@ -67,7 +67,7 @@ pub struct DeviceLogin {
     pub user: String,
     /// The identity of the user at the provider.
     pub unique_id: String,
-    /// The scopes of the user, in the form of the column.
+    /// The scopes of the user, encoded as in the column.
     pub scopes: String,
     /// The minimum interval between polls, in microseconds.
     pub pause: i64,
@@ -159,7 +159,7 @@ pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Resul
     c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()]).map(drop)
 }
 
-/// Begins a sign-in, unless `limit` are in progress at `now`; returns false then. `digest` is that of the cookie.
+/// Begins a sign-in. Returns false if `limit` sign-ins are in progress at `now`. `digest` is the digest of the cookie.
 ///
 /// # Errors
 /// Those of the database.
@@ -192,7 +192,7 @@ pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Opt
     Ok((row.time(1)? > now).then_some(row.text(0)?))
 }
 
-/// Begins the sign-in of a device, unless `limit` are in progress at `now`; returns false then.
+/// Begins the sign-in of a device. Returns false if `limit` such sign-ins are in progress at `now`.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if another one has the same user code.
@@ -282,7 +282,8 @@ pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) 
 }
 
 /// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session
-/// of the user has ended: servers cache sessions for a second, and a decision after a revocation would outlast it.
+/// of the user has ended. Servers cache sessions for a second: without this check, a decision after a revocation would
+/// outlast it.
 ///
 /// # Errors
 /// Those of the database.
@@ -294,7 +295,7 @@ pub fn decide(
 ) -> Result<bool, DbError> {
     const DECIDE: &str = "UPDATE device_login SET state = $1, user_name = $2, unique_id = $3, scopes = $4 \
         WHERE digest = $5 AND state = 'pending' AND EXISTS (SELECT 1 FROM session s WHERE s.digest = $6)";
-    // A revocation is either before this decision, or removes the row.
+    // Because of the lock, a revocation either precedes this decision or removes its row.
     clock::lock(c)?;
     let (digest, session) = (digest.to_string(), session.to_string());
     let params =
@@ -336,7 +337,7 @@ pub struct RevokedUser {
     pub user: String,
     /// The revision of the change.
     pub revision: i64,
-    /// Creation time.
+    /// Time of the revocation.
     pub at: Timestamp,
 }
 

@@ -49,7 +49,7 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> 
     c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Creates a source without trees. Bump the catalog afterwards.
+/// Creates a source without trees. Call `clock::bump_catalog` afterwards.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
@@ -62,7 +62,7 @@ pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -
     Ok(id)
 }
 
-/// Renames a source. Bump the catalog afterwards. Returns false if the source does not exist.
+/// Renames a source. Call `clock::bump_catalog` afterwards. Returns false if the source does not exist.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the new name is taken.
@@ -72,8 +72,8 @@ pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbErr
 }
 
 /// Marks a source as deleted. Its history is not deleted; its name becomes available, because the row's name is
-/// extended by a blank, which no [`Name`] has, and the id. Bump the catalog afterwards. Returns false if the source
-/// does not exist.
+/// extended by a blank, which no [`Name`] has, and the id. Call `clock::bump_catalog` afterwards. Returns false if the
+/// source does not exist.
 pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
         name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";

@@ -111,7 +111,8 @@ pub(super) fn move_back(dir: &Path, aside: &Path, error: DbError) -> DbError {
 }
 
 /// Creates the directory (mode 0700) if missing, takes the lock that excludes a second process, and returns the locked
-/// file. If `inherited` is a descriptor of the lock file, it is used: the process that passed it may hold its lock.
+/// file. If `inherited` refers to the lock file, it is used: the process that passed it may hold the lock, and both
+/// descriptors share it.
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
     let failed = |error| io_error(dir, error);
     create_directory(dir)?;
@@ -139,8 +140,9 @@ fn create_directory(dir: &Path) -> Result<(), DbError> {
 pub(super) fn create_file(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
     create_directory(dir)?;
     let path = dir.join(schema.file());
-    // Created here and not by SQLite, which would take the mode from the umask; the WAL and its index copy it. Opened
-    // only if missing: closing a second descriptor of an open database would drop SQLite's locks.
+    // The file is created here and not by SQLite, which would take the mode from the umask; the WAL and its index get
+    // the same mode. The file is opened only if it is missing: closing a second descriptor of an open database would
+    // drop SQLite's locks.
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -8,7 +8,7 @@ use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
 
 /// Maximum number of recorded generations. Storage can be restored from a backup unless more starts and sweeps have
-/// followed it.
+/// followed the backup.
 const MAX_GENERATIONS: usize = 64;
 
 /// The row of a class.

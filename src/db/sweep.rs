@@ -5,7 +5,7 @@ use crate::model::time::{SECOND, Timestamp};
 
 /// The window in which removed objects are counted, in microseconds.
 const WINDOW: i64 = 86_400 * SECOND;
-/// Number of days that are recorded.
+/// Number of days for which sweeps are recorded.
 const DAYS: i64 = 60;
 
 /// Returns the number of objects of a class that were removed without a confirmation since the window began, at most a

@@ -219,7 +219,8 @@ impl Target {
     }
 }
 
-/// Returns whether a value of `target_session_attrs` allows any server; one that excludes the primary server is an error.
+/// Returns whether a value of `target_session_attrs` allows any server; one that excludes the primary server is an
+/// error.
 fn parse_session(word: &str) -> Result<bool, String> {
     match word {
         "any" => Ok(true),

@@ -117,7 +117,7 @@ pub fn built_in(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
     of_source(c, source)?.into_iter().find(|tree| tree.role == Role::Source).ok_or(missing)
 }
 
-/// Creates an empty tree. Bump the catalog afterwards.
+/// Creates an empty tree. Call `clock::bump_catalog` afterwards.
 pub fn create(
     c: &mut dyn Conn,
     source: SourceId,

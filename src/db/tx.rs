@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 /// A publish: one transaction over any number of trees and repositories.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// The publisher's clock.
+    /// The time of the publisher's clock.
     pub now: Timestamp,
     /// The source that changed, if any.
     pub source: Option<SourceId>,
@@ -41,7 +41,7 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// A publish without changes.
+    /// Creates a publish without changes.
     #[must_use]
     pub fn new(kind: TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
         Publish {

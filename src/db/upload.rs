@@ -52,7 +52,7 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
     const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, expires_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT))";
     remove_expired(c, clock)?;
-    // The sweep removes blobs by their age.
+    // Protects the blobs from the sweep, which removes unreferenced blobs by their age.
     blobs.iter().try_for_each(|row| blob::reserve(c, row))?;
     let now = now(c, clock)?;
     let params: [Value; 9] = [

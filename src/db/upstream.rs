@@ -71,7 +71,7 @@ pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, StoredValidators)>, D
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
-/// Returns the jobs that failed and have not succeeded since, with the time of the first failure.
+/// Returns the keys of the jobs that failed and have not succeeded since, each with the time of the first failure.
 pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     const ALL: &str = "SELECT url, fetched_at FROM upstream WHERE SUBSTR(url, 1, 7) = 'failed:' ORDER BY url";
     let decode = |mut row: super::Row| {

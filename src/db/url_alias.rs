@@ -12,9 +12,10 @@ use crate::model::time::Timestamp;
 pub struct UrlAlias {
     /// The repository.
     pub repo: RepoId,
-    /// The number of the list of subscriptions, if it is fixed. Lists of packages without a fixed state are then empty.
+    /// The number of the fixed list of subscriptions; `None` if it is not fixed. If it is, trees that `trees` lacks are
+    /// empty.
     pub repo_seq: Option<Seq>,
-    /// The end of the time from which list and states are taken unless they are fixed; `None` for the newest.
+    /// The latest time of the list and the states that are not fixed; `None` for the newest ones.
     pub at: Option<Timestamp>,
     /// The fixed states, by tree.
     pub trees: Vec<(TreeId, Seq)>,
@@ -45,7 +46,7 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, UrlAlias)>, DbError> {
     Ok(aliases)
 }
 
-/// Creates a fixed URL and returns its name, which begins with the day of `now`. Bump the catalog afterwards.
+/// Creates a fixed URL and returns its name, which begins with the day of `now`. Call `clock::bump_catalog` afterwards.
 pub fn create(c: &mut dyn Conn, alias: &UrlAlias, actor: &str, now: Timestamp) -> Result<Alias, DbError> {
     const CREATE: &str = "INSERT INTO url_alias (token, repo_id, repo_seq, at, actor, created_at) VALUES ($1, \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT))";

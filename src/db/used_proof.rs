@@ -1,11 +1,12 @@
-//! Proofs that may be used once, on all servers of the database. Only their digests are stored.
+//! Proofs (signed requests and identity tokens) that may be used only once on all servers of the database. Only their
+//! digests are stored.
 
 use super::{Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Records the use of a proof that is accepted until `expires_at`. Returns false if it was used before. Also removes the
-/// rows of proofs that are expired at `now`.
+/// Records the use of a proof that is accepted until `expires_at`. Returns false if it was used before. Also removes
+/// the rows of proofs that are expired at `now`.
 ///
 /// # Errors
 /// Those of the database.

@@ -40,7 +40,7 @@ pub enum ExistingFiles {
 }
 
 impl Destination {
-    /// Creates the tables of schemas, each up to a migration, in the database of a provider.
+    /// Creates the tables of each schema in the database of a provider, as of the migration that `levels` states.
     ///
     /// # Errors
     /// [`DbError::Occupied`] if it already has tables, [`DbError::Encoding`]; those of [`super::source::Source::open`].
@@ -93,7 +93,7 @@ impl Destination {
         session.conn().script(&clear)
     }
 
-    /// Begins a table.
+    /// Begins writing a table.
     ///
     /// # Errors
     /// Those of the database.
@@ -179,7 +179,7 @@ impl Destination {
     }
 
     /// Makes all changes durable and visible, and returns the directory of the replaced SQLite files. The database of
-    /// packages is committed last: an interruption before leaves at most the usage data.
+    /// packages is committed last: an interruption before that leaves at most the usage data.
     ///
     /// # Errors
     /// Those of the database; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
@@ -254,7 +254,7 @@ impl SqliteFiles {
                 self.files.push((temporary, path));
                 let (Some(dir), Some(aside)) = (&self.replaced_dir, &old_files) else { return Err(error) };
                 for new_file in &new_files {
-                    // If it stays, a previous file of this name replaces it.
+                    // If it cannot be removed, a previous file of this name replaces it.
                     let _ = sqlite_file::remove(new_file);
                 }
                 return Err(sqlite_dir::move_back(dir, aside, error));

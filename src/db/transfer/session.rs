@@ -21,7 +21,7 @@ use crate::db::{DbError, open_read_only, sqlite_dir};
 pub(super) enum Access {
     /// No other connection.
     Exclusive,
-    /// Those of servers; with SQLite, of this process, which is the server.
+    /// Connections of servers; with SQLite, only those of this process, which is the server.
     Shared,
 }
 
@@ -157,7 +157,7 @@ impl Sessions {
     }
 }
 
-/// Checks that a schema has the newest level.
+/// Checks that a schema is up to date, and returns its newest migration.
 ///
 /// # Errors
 /// [`DbError::OldSchema`], [`DbError::TooNew`].

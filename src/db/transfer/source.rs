@@ -28,7 +28,7 @@ impl Source {
     /// [`DbError::ServerActive`] while a server uses it; connection errors.
     pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<Source, DbError> {
         let lock = match provider {
-            // Locking creates the directory.
+            // Locking would create a missing directory.
             Provider::Sqlite if has_content(&config.sqlite.dir.join(Schema::Core.file()))? => {
                 Some(sqlite_dir::lock(&config.sqlite.dir, None)?)
             }
@@ -42,7 +42,7 @@ impl Source {
     /// # Errors
     /// Connection errors; [`DbError::TooNew`].
     pub fn open_shared(config: &Config) -> Result<Source, DbError> {
-        // A dump may have texts that PostgreSQL cannot store.
+        // A dump may contain texts that PostgreSQL cannot store.
         Source::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
     }
 
@@ -101,7 +101,7 @@ impl Source {
         &self.place
     }
 
-    /// The schemas, each with its newest migration.
+    /// Returns the schemas, each with its newest migration.
     #[must_use]
     pub fn schema_versions(&self) -> &[(Schema, i64)] {
         &self.schema_versions
@@ -148,7 +148,7 @@ impl Source {
     }
 }
 
-/// The database of a provider, for messages.
+/// Returns the name of the database of a provider, for messages.
 #[must_use]
 pub fn place(config: &Config, provider: Provider) -> String {
     match provider {

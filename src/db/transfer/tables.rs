@@ -256,13 +256,13 @@ impl Table {
         Table { since: migration, ..self }
     }
 
-    /// The names of the columns, separated by commas.
+    /// Returns the names of the columns, separated by commas.
     #[must_use]
     pub fn column_list(&self) -> String {
         self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
 
-    /// The names of the columns of the primary key, separated by commas.
+    /// Returns the names of the columns of the primary key, separated by commas.
     #[must_use]
     pub fn key_list(&self) -> String {
         let key = self.columns.iter().take(self.key);

@@ -30,14 +30,14 @@ pub struct AffectedPackage {
     pub id: String,
     /// The affected versions at the point, listed or archived, the highest first; at least one.
     pub versions: Vec<String>,
-    /// When its advisory was last changed or, without that time, published.
+    /// The time of the last change of its advisory; if unknown, the publication time.
     pub changed: Option<Timestamp>,
 }
 
 /// The vulnerabilities of the packages of a point. 15,000 of them use several megabytes of memory.
 #[derive(Debug, Default)]
 pub struct AffectedPackages {
-    /// By package and id.
+    /// The vulnerabilities, by package and id.
     pub rows: Vec<AffectedPackage>,
     /// Keeps the address of the index from being reused while the [`Cache`] has the entry.
     _index: Weak<Index>,

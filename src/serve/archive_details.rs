@@ -107,7 +107,7 @@ async fn store(repositories: &Repositories, archive: UnreadArchive) -> Result<()
             detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
         })
         .await?;
-    // Also for a package without requirements, because the graph lists it as unknown.
+    // Increased also for a package without requirements, because the graph has listed its requirements as unknown.
     state.detail_updates.fetch_add(1, Ordering::Release);
     Ok(())
 }

@@ -18,14 +18,14 @@ use crate::r::platform::Platform;
 use crate::r::version::RMinor;
 use crate::state::State;
 
-/// The binary lists of a source that have a published head, with their labels.
+/// Returns the binary lists of a source that have a published head, with their labels.
 pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item = (&str, TreeId, Seq)> {
     let is_list = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
     let lists = catalog.trees.iter().filter(is_list);
     lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
 }
 
-/// The binary list with this label.
+/// Returns the binary list with this label.
 pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
     heads(catalog, source).find(|(other, ..)| *other == label).map(|(_, tree, seq)| (tree, seq))
 }
@@ -46,7 +46,7 @@ pub fn selector(state: &State, platform: Platform, snapshot: Snapshot) -> Binary
     BinarySelector { platform, until: end_of(state, snapshot) }
 }
 
-/// The instant that separates the binaries of a snapshot from later ones.
+/// Returns the instant that separates the binaries of a snapshot from later ones.
 #[must_use]
 fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
     match snapshot {
@@ -112,7 +112,8 @@ pub async fn find_by_digest(
     Ok(discovered_binary.map(|discovered_binary| source.with_discovered_binary(discovered_binary, platform)))
 }
 
-/// The index of a point with binaries: of all packages if `with_source_packages`, else only of those with a binary.
+/// Returns the index of a point with binaries: of all packages if `with_source_packages` is true, otherwise only of
+/// those with a binary.
 #[must_use]
 pub fn document(
     state: &State,
@@ -132,8 +133,8 @@ pub fn document(
     if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
-/// Whether there may be binaries for a distribution and a version of R: a source has a list of them, or the version
-/// is configured.
+/// Returns true if there may be binaries for a distribution and a version of R: a source has a list of them, or the
+/// version is configured.
 #[must_use]
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");

@@ -9,8 +9,8 @@ use crate::r::platform::{ANY_ARCH, Arch, Platform};
 pub struct BinarySelector {
     /// The platform.
     pub platform: Platform,
-    /// The newest binary before this instant is served, else the first after it: the versions in a snapshot never
-    /// change, and a binary that was added later is better than none.
+    /// The newest binary from before this instant is served; if there is none, the first one after it. The versions in
+    /// a snapshot never change, and a binary that was added later is better than none.
     pub until: Timestamp,
 }
 

@@ -23,16 +23,16 @@ const MAX_EXAMPLES: usize = 3;
 pub struct RuleMatches {
     /// The repository.
     pub repo: String,
-    /// Packages whose listed version matches.
+    /// Number of packages whose listed version matches.
     pub packages: usize,
-    /// All packages that the repository lists without rules.
+    /// Number of packages that the repository would list without rules.
     pub total: usize,
-    /// Some of them: `name version`.
+    /// Some of the matching packages: `name version`.
     pub examples: Vec<String>,
 }
 
-/// Returns what a rule matches now, whatever other rules there are, in each repository of R packages where it matches
-/// anything.
+/// Returns the packages that a rule matches now, regardless of other rules, for each repository of R packages in which
+/// it matches any.
 ///
 /// # Errors
 /// Database errors.
@@ -89,8 +89,8 @@ pub struct RuleTest {
     pub allowed: Option<String>,
 }
 
-/// Decides about a version of a package in the newest state of a repository: without `version`, the one that is listed
-/// when there are no rules.
+/// Returns the decision about a version of a package in the newest state of a repository. If `version` is `None`, it is
+/// the version that would be listed without rules.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Invalid`] for a repository of

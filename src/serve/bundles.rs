@@ -78,7 +78,8 @@ impl BundleFile {
     }
 }
 
-/// Returns where a bundle has a file; `None` when packages come from elsewhere, or the file is served from storage.
+/// Returns the location of a file in a bundle; `None` when packages come from elsewhere, or the file is served from
+/// storage.
 pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<BundleFile> {
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;

@@ -1,5 +1,5 @@
-//! Documents compressed for the transfer: in memory beside the documents themselves, compressed by the first request that
-//! accepts the form. Not stored, because only documents without a compressed file of their own have this form.
+//! Documents compressed for the transfer: only those that have no compressed file of their own. The first request that
+//! accepts gzip compresses a document; the result is cached in memory and not stored.
 
 use std::sync::Arc;
 

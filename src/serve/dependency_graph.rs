@@ -69,13 +69,13 @@ pub struct ReverseDependency<'a> {
 pub struct RequiredPackage<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The position of the package, earlier in the list, that leads to it on the shortest path from the installed one;
-    /// `None` for the installed one.
+    /// The position of the package that requires it, on the shortest path from the installed package; `None` for the
+    /// installed package.
     pub required_by: Option<usize>,
 }
 
-/// The shortest chain of packages that leads to the package at a position of a list of
-/// [`DependencyGraph::required_by`], from the installed one on, without itself.
+/// Returns the shortest chain of packages from the installed package to the one at `position`, without the latter.
+/// `packages` is a result of [`DependencyGraph::required_by`].
 #[must_use]
 pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a str> {
     let parent = |position: usize| packages.get(position).and_then(|package| package.required_by);
@@ -243,8 +243,8 @@ impl DependencyGraph {
         indexes
     }
 
-    /// The packages without which a package cannot be installed, itself first, then the nearest ones. Empty if the
-    /// point does not list the package.
+    /// Returns the packages without which a package cannot be installed: the package itself, then the others, the
+    /// nearest first. Empty if the point does not list the package.
     #[must_use]
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };
@@ -267,8 +267,8 @@ impl DependencyGraph {
         order.into_iter().map(package).collect()
     }
 
-    /// The names that these packages need for their installation and the point does not list, without the packages of R
-    /// itself; sorted.
+    /// Returns the names that these packages require for their installation and that the point does not list, except
+    /// base packages of R; sorted.
     #[must_use]
     pub fn missing_of(&self, packages: &[RequiredPackage<'_>]) -> BTreeSet<&str> {
         let dependents: BTreeSet<u32> =
@@ -315,7 +315,7 @@ impl DependencyGraph {
     }
 }
 
-/// Whether the dependent package cannot be installed without the other one.
+/// Returns true if the dependent package cannot be installed without the dependency.
 fn is_hard(edge: &&Edge) -> bool {
     match edge.kind {
         DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,

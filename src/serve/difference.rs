@@ -15,7 +15,7 @@ use crate::python::version::Version;
 use crate::r::version;
 use crate::storage::StorageError;
 
-/// Limits concurrent comparisons: one of all of CRAN takes several megabytes and a tenth of a second of CPU
+/// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second of CPU
 /// time.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
@@ -115,7 +115,7 @@ pub async fn between(
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
     let language = python::language(&repositories.state, to);
-    // Not on a thread that serves other requests.
+    // The comparison must not block a thread that serves other requests.
     let changes = tokio::task::spawn_blocking(move || compare(before, after, language)).await;
     changes.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))
 }

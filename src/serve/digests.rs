@@ -27,8 +27,8 @@ pub struct DocumentDigest {
     pub content: Sha256,
 }
 
-/// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history;
-/// without repositories those of the sources.
+/// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history; if
+/// there are no repositories, those of the sources.
 ///
 /// # Errors
 /// Database errors; an index that cannot be rendered.
@@ -55,7 +55,7 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         .map(|((label, point), document)| {
             let (name, encoded) = match &document {
                 Document::R(document) => {
-                    // A backup compares what is stored, whichever rules are in force.
+                    // A backup compares stored rows: no block rules apply.
                     let views: Vec<View> = point.trees.iter().copied().map(View::whole).collect();
                     let rows = render::rows(c, &views, document)?;
                     (document.name(), render::encode(document, &rows))

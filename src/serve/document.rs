@@ -51,7 +51,7 @@ impl From<RDocument> for Document {
 }
 
 impl Document {
-    /// The trees from which the document is rendered besides those of the point: binary lists.
+    /// Returns the binary lists from which the document is rendered, besides the trees of the point.
     #[must_use]
     pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
@@ -126,8 +126,8 @@ impl DocumentRequest {
     }
 }
 
-/// The cache key: all inputs of a document. Equal keys of cached documents give equal decoded bytes,
-/// permanently.
+/// Returns the cache key, which contains all inputs of a document. Equal keys of cached documents give equal decoded
+/// bytes, permanently.
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
     let (renderer, name) = match document {

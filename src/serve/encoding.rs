@@ -45,7 +45,7 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
 /// compressed in one call, which makes libdeflate fast; an index has only a few megabytes.
 ///
 /// # Errors
-/// None that can occur: the buffer has the maximum size.
+/// In practice none, because the buffer has the maximum size.
 pub fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);

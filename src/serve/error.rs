@@ -39,7 +39,7 @@ impl ExistingFile {
     }
 }
 
-/// A release that a block rule keeps from clients.
+/// A release that a block rule forbids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct BlockedRelease {
@@ -66,7 +66,7 @@ impl BlockedRelease {
     }
 }
 
-/// A name that only one source may provide, and that the repository does not have from it.
+/// A guarded name: only one source may provide it, and the repository does not have the package from that source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the name '{package}' is guarded here by {reason}: only one source may provide it, and the requested package is not from \
@@ -75,7 +75,7 @@ impl BlockedRelease {
 pub struct GuardedName {
     /// The package.
     pub package: String,
-    /// `name guard 7`.
+    /// The guard: `name guard 7`.
     pub reason: String,
 }
 

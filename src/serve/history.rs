@@ -1,4 +1,4 @@
-//! The days on which a repository listed the versions of an R package, with the subscriptions of these days.
+//! The days on which a repository listed the versions of an R package, according to the subscriptions on these days.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct Subject<'a> {
     pub point: &'a Point,
 }
 
-/// The versions that a tree lists.
+/// A period during which a tree lists a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Span {
     version: String,
@@ -49,7 +49,7 @@ struct Span {
     until: Timestamp,
 }
 
-/// The periods of the subscriptions of a repository, from which the listings of many packages are read.
+/// The subscriptions of a repository by period, with which the listings of any number of packages are read.
 pub struct Subscriptions<'a> {
     catalog: &'a Catalog,
     periods: Vec<Period>,
@@ -111,13 +111,13 @@ impl<'a> Subscriptions<'a> {
     }
 }
 
-/// Returns the publication time of a step; that of the next one if it is not in memory.
+/// Returns the publication time of a step; if the step is not in memory, that of the next one.
 fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
     tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
 }
 
-/// Returns the part of a span in which a period lists it: a period of fixed states lists the versions of their instant from
-/// its begin to its end.
+/// Returns a span as a period lists it; `None` if the period does not list it. A period with fixed states lists the
+/// versions of the fixed instant from the begin to the end of the period.
 fn span_in(span: &Span, period: &Period) -> Option<Span> {
     let (from, until) = match period.states_at {
         Some(at) if span.from < at && at <= span.until => (period.from, period.until),
@@ -128,7 +128,8 @@ fn span_in(span: &Span, period: &Period) -> Option<Span> {
     overlaps.then(|| Span { version: span.version.clone(), from, until })
 }
 
-/// Returns what the repository listed in each period: what the first source with the package listed. The newest first.
+/// Returns the versions that the repository listed in each period: those of the first source that listed the package.
+/// The newest come first.
 fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<ListedVersion> {
     let mut listed: Vec<ListedVersion> = Vec::new();
     for period in periods {
@@ -147,7 +148,7 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
             let owner = of_period.iter().find(|(_, span)| span.from <= *from && *from < span.until);
             let Some((source, span)) = owner else { continue };
             match listed.last_mut() {
-                // Another span begins or ends, or the list of another period does not change the owner.
+                // The bound belongs to another span, or to a list that does not change the owner: the entry continues.
                 Some(last)
                     if last.until == Some(*from)
                         && last.version == span.version

@@ -41,11 +41,11 @@ pub(super) struct Cache {
 
 pub(super) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 
-/// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
+/// Size of the cache of current documents, in bytes. With dated documents and package databases, 48 MiB in total.
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Size of the cache of lists of Python projects: that of PyPI is 45 MB as JSON, and larger as HTML.
+/// Size of the cache of lists of Python projects, in bytes: that of PyPI is 45 MB as JSON, and larger as HTML.
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
@@ -125,7 +125,7 @@ fn check_memory(budget: &Semaphore) -> Result<(), RepoError> {
     if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
 }
 
-/// Counts the bytes of a document until the last clone of them is dropped.
+/// Takes the bytes of a document from a budget until their last clone is dropped.
 fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
     let EncodedDocument { content, bytes } = encoded;
     let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
@@ -134,7 +134,7 @@ fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<E
     Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
 }
 
-/// Returns the cache entry of a form of a document that is not stored.
+/// Returns the cache entry of a compressed form of a document, which is not stored.
 pub(super) fn cached(
     repositories: &Repositories,
     request: &DocumentRequest,
@@ -248,7 +248,7 @@ async fn read_or_render(
     Ok(Arc::new(cached))
 }
 
-/// Boxes the future: a document and the one that is stored in its place call each other recursively.
+/// Boxes the future, because it is recursive: a document may be derived from the one that is stored in its place.
 fn document_boxed(
     repositories: &Arc<Repositories>,
     request: DocumentRequest,
@@ -337,7 +337,7 @@ async fn store_document(
     Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
 }
 
-/// Selects the cache of a document: current, dated, or package databases.
+/// Selects the cache of a document: current or dated documents, package databases, or project lists.
 pub(super) fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a DocumentCache {
     let DocumentRequest { point, document, .. } = request;
     if document.has_details() {

@@ -35,7 +35,7 @@ pub struct PackageDetail {
     pub release: Release,
     /// Its source.
     pub source: SourceId,
-    /// The source that its files come from; another one only for a curated source.
+    /// The source that its files come from; it differs from `source` only for a curated source.
     pub origin: SourceId,
     /// The package list of that source.
     pub tree: TreeId,
@@ -99,8 +99,8 @@ pub struct IndexInfo {
 /// Returns the details of a package at a point: of its listed version, or of `version`.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for a package or version that the point does not have, [`RepoError::Guarded`] if a name guard
-/// hides another one; database errors.
+/// [`RepoError::NotFound`] for a package or version that the point does not have, [`RepoError::Guarded`] if a name
+/// guard hides the package of another source; database errors.
 pub async fn package(
     repositories: &Arc<Repositories>,
     point: &Point,

@@ -1,5 +1,5 @@
-//! The types of licenses of the listed R packages, with the number of packages of each. Python packages are not counted:
-//! their licenses are in the metadata of their files, not in the database.
+//! The types of licenses of the listed R packages, with the number of packages of each. Python packages are not
+//! counted: their licenses are in the metadata of their files, not in the database.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,8 +11,8 @@ use crate::model::license::Licenses;
 use crate::r::description::Description;
 use crate::r::license::licenses;
 
-/// Returns the types of the packages that sources list now, by type; a package that several sources list counts once
-/// for each.
+/// Returns the number of packages that sources list now, by license type. A package counts once for each source that
+/// lists it.
 ///
 /// # Errors
 /// Database errors.

@@ -126,7 +126,7 @@ pub(super) const CACHE_ENTRIES: usize = 8;
 /// The numbers of packages of the most recently used points.
 pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
 
-/// Maximum number of points in the [`CountCache`]: the home page shows the number of each repository.
+/// Maximum number of points in the [`CountCache`]: the home page shows the count of each repository.
 pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
 
 /// Returns a page of the packages listed at a point.
@@ -189,13 +189,13 @@ pub(super) async fn owned_names(
     })
 }
 
-/// The version that a point lists of a package.
+/// The listed version of a package at a point.
 #[derive(Clone, Debug)]
 pub(super) struct ListedVersion {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) source: SourceId,
-    /// The release, if the package is one of R.
+    /// The release; `None` for a Python project.
     pub(super) release: Option<ReleaseId>,
     pub(super) published_at: Option<Timestamp>,
 }
@@ -278,8 +278,8 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
 }
 
-/// Returns the number of matching projects, and those of the page. Normalized names are compared. Versions of
-/// an index are not known here: they are sorted before all others.
+/// Returns the number of matching projects, and those of the page. Normalized names are compared. The versions of
+/// projects of an index are not known here: these projects are sorted before all others.
 fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<ProjectName>) {
     let (part, requested) = (normalize(&query.name_part), query.name.as_deref().map(normalize));
     let mut matches = names.containing(&part);

@@ -31,7 +31,8 @@ pub enum State {
     Other(String),
     /// The point has no version of the package.
     Missing,
-    /// The index of the package was not queried, because the file has too many unknown projects, or it did not answer.
+    /// The index of the package was not queried, because the file has too many unknown projects, or the index did not
+    /// answer.
     Unknown,
 }
 
@@ -54,7 +55,8 @@ pub struct LockedPackage {
 /// Days from the first one up to, not including, the second one.
 pub type Interval = (Day, Option<Day>);
 
-/// Compares the versions of R packages with a snapshot. Their days are those of the subscriptions of each day.
+/// Compares the versions of R packages with a snapshot. Their days are computed with the subscriptions that were in
+/// force on each day.
 ///
 /// # Errors
 /// Database errors.
@@ -155,7 +157,7 @@ pub async fn python_projects(
     Ok(rows)
 }
 
-/// Returns sorted intervals without overlaps, and without those that have no end of a day.
+/// Returns sorted intervals without overlaps, and without empty ones, which contain no end of a day.
 fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
     intervals.retain(|(from, until)| until.is_none_or(|until| *from < until));
     intervals.sort_by_key(|(from, _)| *from);
@@ -173,7 +175,7 @@ fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
     merged
 }
 
-/// Returns the days that all lists of intervals have. Each list is sorted and without overlaps.
+/// Returns the days that all lists of intervals contain. Each list is sorted and without overlaps.
 #[must_use]
 pub fn intersection<'a>(lists: impl IntoIterator<Item = &'a [Interval]>) -> Vec<Interval> {
     let mut lists = lists.into_iter();

@@ -1,4 +1,5 @@
-//! Metadata of administrators that applies to a version of a package. It is current: snapshots of the past have it, too.
+//! The metadata given by administrators that applies to a version of a package. It has no history: past snapshots have
+//! the current metadata, too.
 
 use std::collections::BTreeMap;
 

@@ -75,7 +75,7 @@ pub struct Repositories {
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
     python_metadata: python::metadata::Cache,
-    /// Held while an archive, or the READMEs of a bundle, are read.
+    /// Held while an archive, or a README of a bundle, is read.
     archive_lock: tokio::sync::Mutex<()>,
     /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
     sdist_lock: tokio::sync::Mutex<()>,

@@ -58,7 +58,7 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    /// The word in lists.
+    /// Returns the word for the kind in lists.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -153,7 +153,7 @@ fn guard_finding(row: &NameGuardRow, has_automatic: bool) -> Finding {
     }
 }
 
-/// Whether a guard is about a name of its language.
+/// Returns true if a guard matches a name, which is a name of the guard's language.
 fn matches(guard: &NameGuardRow, name: &str) -> bool {
     let language = Language::ALL.into_iter().find(|language| language.as_str() == guard.language);
     let pattern = language.map(|language| NamePattern::parse(&guard.pattern, language));
@@ -168,7 +168,7 @@ fn overlap_note(is_hidden: bool) -> &'static str {
     }
 }
 
-/// A finding if the mirror of an overlap has a suspicious version.
+/// Returns a finding if the mirror of an overlap has a suspicious version.
 fn version_finding(c: &mut dyn Conn, overlap: &Finding) -> Result<Option<Finding>, DbError> {
     let Some(other) = overlap.other_source else { return Ok(None) };
     let majors = |versions: Vec<String>| versions.iter().filter_map(|version| major(version)).max();
@@ -185,15 +185,15 @@ fn version_finding(c: &mut dyn Conn, overlap: &Finding) -> Result<Option<Finding
     Ok(Some(Finding { kind: FindingKind::Version, note, ..overlap.clone() }))
 }
 
-/// The first number of a version; of a Python version without its epoch.
+/// Returns the first number of a version; for a Python version, the first one after the epoch.
 fn major(version: &str) -> Option<u64> {
     let version = version.rsplit_once('!').map_or(version, |(_, rest)| rest);
     let digits = version.find(|c: char| !c.is_ascii_digit()).map_or(version, |end| &version[..end]);
     if digits.is_empty() { None } else { Some(digits.parse().unwrap_or(u64::MAX)) }
 }
 
-/// Names of R of mirrors that differ from uploaded names in case, `.` and `_` only. Python has no such names: installers
-/// compare normal forms.
+/// Returns the names of R packages of mirrors that differ from uploaded names in case, `.` and `_` only. There are no
+/// such Python names, because installers compare normalized names.
 fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbError> {
     let language = Language::R.as_str();
     let mut own: HashMap<String, Vec<&NameGuardRow>> = HashMap::new();

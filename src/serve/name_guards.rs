@@ -16,14 +16,14 @@ pub(super) fn guard_of(state: &State, language: Language, name: &str) -> Option<
     catalog.guards.in_force(policies::has_automatic_guards(state)).find(language, name).cloned()
 }
 
-/// The name and its guard, for clients.
+/// Returns the error for clients that states a name and its guard.
 pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
     GuardedName { package: name.to_owned(), reason: guard.label() }
 }
 
 /// Returns the guard because of which a point has no package of a name: one that an administrator created, or one that
-/// hides the name in a source of the point. SECURITY: other automatic guards are not named, because they reveal the names
-/// of packages in sources that the client may not read.
+/// hides the name in a source of the point. SECURITY: other automatic guards are not named, because they reveal the
+/// names of packages in sources that the client may not read.
 pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
@@ -37,8 +37,8 @@ pub(super) fn hides(state: &State, language: Language, name: &str, source: Sourc
     guard.hides(source, catalog.source_by_id(source).is_some_and(|source| source.kind.is_own()))
 }
 
-/// Returns 403 for a name that a point does not have because of a guard, else 404 with this text. SECURITY: installers
-/// continue with the next repository after 404.
+/// Returns the error 403 for a name that a point lacks because of a guard, otherwise 404 with this text. SECURITY:
+/// installers continue with the next repository after 404, but not after 403.
 #[must_use]
 pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
     match guarded(state, point, language, name) {

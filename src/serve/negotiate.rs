@@ -122,7 +122,7 @@ pub fn choose(
     }
 }
 
-/// The system of a distribution: Alpine is the only supported distribution with musl as C library.
+/// Returns the system of a distribution: Alpine is the only supported distribution with musl as C library.
 fn own_system(distribution: &Distribution) -> ClientSystem {
     if distribution.rules_name == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
 }
@@ -172,7 +172,7 @@ mod tests {
         choose(config.platforms.linux("noble").expect("known"), client, has_binaries)
     }
 
-    /// The tag and how it matches, or why it does not, and the version of R.
+    /// Returns the tag with the kind of match, or the reason why there is none; and the version of R.
     fn header(lines: &str, text: &str) -> (Result<(String, RVersionMatch), MatchFailure>, String) {
         let choice = decide(lines, &ClientPlatform::Header(Some(text.as_bytes())));
         let expected = choice.platform.map(|(platform, version_match)| (platform.to_string(), version_match));

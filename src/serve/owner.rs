@@ -8,8 +8,8 @@ use super::allowed::View;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 
-/// The tree of a point that owns `package`; `None` when none has it, or when a name guard hides it. A single tree that may
-/// provide the name is returned unchecked.
+/// Returns the tree of a point that owns `package`; `None` when none has it, or when a name guard hides it. The only
+/// tree of a point is returned without a check that it has the package.
 pub(super) fn owner(c: &mut dyn Conn, trees: &[View], package: &str) -> Result<Option<View>, DbError> {
     if let [tree] = trees {
         return Ok((!tree.hides(package)).then(|| tree.clone()));

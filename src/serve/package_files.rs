@@ -17,16 +17,16 @@ const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
 const MAX_INFLATED_BYTES: u64 = 256 << 20;
 /// Maximum number of listed files; more are counted.
 pub const MAX_FILES: usize = 2_000;
-/// Maximum length of a text, in bytes; of a longer file, the beginning is read.
+/// Maximum length of a text, in bytes; longer files are truncated.
 pub const MAX_TEXT: u64 = 256 << 10;
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_000;
 /// `Retry-After` in seconds while too many archives are read.
 const RETRY_AFTER: u64 = 5;
 
-/// Archives that are read at a time: decompression is CPU-bound.
+/// Limits the archives that are read concurrently: decompression is CPU-bound.
 static READS: Semaphore = Semaphore::const_new(2);
-/// Requests that read an archive or wait for it.
+/// Limits the requests that read an archive or wait for one.
 static REQUESTS: Semaphore = Semaphore::const_new(32);
 
 /// The formats of archives.
@@ -61,7 +61,7 @@ pub struct PackageFile {
 /// The files of an archive by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageFiles {
-    /// The first [`MAX_FILES`] ones.
+    /// The first [`MAX_FILES`] files.
     pub files: Vec<PackageFile>,
     /// Number of all files with a path that can be shown.
     pub total: usize,
@@ -74,15 +74,15 @@ pub struct FileText {
     pub path: String,
     /// Its size, in bytes.
     pub size: u64,
-    /// Its first [`MAX_TEXT`] bytes as text, with U+FFFD for what is not UTF-8; `None` if it is not text.
+    /// Its first [`MAX_TEXT`] bytes as text, with U+FFFD for bytes that are not UTF-8; `None` if it is not text.
     pub text: Option<String>,
 }
 
 /// Returns the files of an archive.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for an archive that is too large or damaged, [`RepoError::Busy`] while too many are read, storage
-/// errors.
+/// [`RepoError::Invalid`] for an archive that is too large or damaged, [`RepoError::Busy`] while too many are read,
+/// storage errors.
 pub async fn list(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -141,7 +141,7 @@ async fn read<T: Send + 'static>(
     let permit = READS.acquire().await.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
     let bytes = repositories.state.storage.read(&archive.key).await?;
     let task = tokio::task::spawn_blocking(move || {
-        // A client that disconnects does not end the task.
+        // Held by the task, which continues after its client disconnects.
         let _permit = permit;
         read(&bytes)
     });
@@ -230,7 +230,7 @@ impl TextStart {
         self.0.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
     }
 
-    /// Returns the text, with U+FFFD for what is not UTF-8; `None` for bytes that are not text.
+    /// Returns the text, with U+FFFD for bytes that are not UTF-8; `None` for bytes that are not text.
     fn into_text(self) -> Option<String> {
         (!self.0.contains(&0)).then(|| String::from_utf8_lossy(&self.0).into_owned())
     }

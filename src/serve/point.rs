@@ -109,7 +109,7 @@ pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timest
 /// The interval between attempts to close a day, in microseconds.
 const RETRY_INTERVAL: i64 = 60 * SECOND;
 
-/// The instant up to which days must be closed before the point is final, if that time has passed.
+/// Returns the instant up to which days must be closed before the point is final, if that time has passed.
 fn unclosed_end(
     catalog: &Catalog,
     repo: &Repository,
@@ -146,7 +146,8 @@ fn resolve_in(
         (RepoKind::R | RepoKind::Python, Some(_)) => {
             return Err(RepoError::NotFound(format!(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
-                // SECURITY: not the name, which a number of a hidden repository does not disclose.
+                // SECURITY: the text repeats the request, because a request by number must not disclose the name of a
+                // hidden repository.
                 requested.chars().take(80).collect::<String>(),
                 repo.kind.label(),
                 RepoKind::Bioconductor.label()

@@ -28,8 +28,8 @@ pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
     state.policies.of_repo(&inputs(state, (state.clock)()), repo)
 }
 
-/// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while advisories
-/// are being loaded at the start.
+/// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while
+/// advisories are being loaded at the start.
 pub(super) async fn of_rules(
     state: &State,
     repo: &Repository,
@@ -39,7 +39,8 @@ pub(super) async fn of_rules(
     state.policies.of_rules(&inputs(state, (state.clock)()), repo, rules)
 }
 
-/// A number that changes whenever a decision of a rule in this catalog may; see [`crate::state::policies::Policies::generation`].
+/// Returns numbers that change whenever a decision of a rule in this catalog may change; see
+/// [`crate::state::policies::Policies::generation`].
 #[must_use]
 pub fn generation(state: &State, catalog: &Arc<Catalog>, now: Timestamp) -> (u64, i64) {
     if !has_policies(catalog) {

@@ -59,7 +59,7 @@ struct Server {
     folder: String,
 }
 
-/// Whether any server gets a request for each binary: then a missing binary may appear later.
+/// Returns true if a server is queried for each binary, so that a missing binary may appear later.
 #[must_use]
 pub fn probes_servers(state: &State) -> bool {
     let config = state.config.load();

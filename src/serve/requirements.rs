@@ -25,8 +25,9 @@ pub struct Requirements {
     graph: Arc<DependencyGraph>,
 }
 
-/// Loads the data for the system requirements on a system, by the names that clients use. If requirements are unknown,
-/// stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
+/// Loads the data for the system requirements on a system. `distribution` and `release` are the names that clients use.
+/// If requirements are unknown, stored archives are read: those of `roots` and their dependencies; if `roots` is
+/// `None`, those of all packages.
 ///
 /// # Errors
 /// [`RepoError::Unsupported`], [`RepoError::NoRules`]; database errors.

@@ -24,7 +24,7 @@ pub enum NotStoredAgain {
     /// The mirror does not deliver the object now, or it cannot be stored.
     #[error("{0}")]
     Failed(String),
-    /// The database or storage.
+    /// An error of the database or of storage.
     #[error(transparent)]
     Repo(#[from] RepoError),
 }

@@ -30,7 +30,7 @@ pub(super) fn has_mirror(state: &State, source: SourceId) -> bool {
     state.catalog.get().source_by_id(source).is_some_and(|source| source.kind.supply() == Supply::Mirror)
 }
 
-/// The upstream candidates of a file, the storage class for it, and the expected kind of file.
+/// Returns the paths on mirrors from which a file can be fetched, its storage class, and the expected kind of file.
 pub(super) fn candidates(
     state: &State,
     located: &LocatedFile,
@@ -52,7 +52,7 @@ pub(super) fn candidates(
                 unavailable(UpstreamError::Refused { url: located.name.clone(), reason })
             })?;
             let mirror = upstream.mirror(&address.folder).map_err(unavailable)?;
-            // The digest that the index declares proves the bytes.
+            // The bytes are verified with the digest that the index declares.
             let paths = vec![MirrorPath { mirror, path: address.path }];
             (paths, StorageClass::Pypi, PackageForm::Source)
         }

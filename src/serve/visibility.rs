@@ -7,8 +7,8 @@ use super::{RepoError, Repositories, upstream};
 use crate::config::{ClassLocation, Provider};
 use crate::storage::{Key, StorageError};
 
-/// Delays after which an object that is not found is looked for again. An NFS client that caches absent names may see a
-/// new file late; `lookupcache=positive` prevents it (nfs(5)).
+/// Delays before each repeated search for an object that was not found. An NFS client that caches absent names may see
+/// a new file late; `lookupcache=positive` prevents it (nfs(5)).
 const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Reads an object with `attempt`, and once more if it was not found and is visible later.

@@ -25,7 +25,7 @@ pub async fn current(state: &State) -> Vulnerabilities {
 }
 
 impl Vulnerabilities {
-    /// The vulnerabilities of a version of a package from a source, newest first.
+    /// Returns the vulnerabilities of a version of a package from a source, newest first.
     #[must_use]
     pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
         self.package(source, package)
@@ -33,7 +33,7 @@ impl Vulnerabilities {
             .unwrap_or_default()
     }
 
-    /// Whether any advisory is known, so that a package without one can be called not affected.
+    /// Returns true if any advisory is known; only then can a package without advisories be reported as not affected.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
@@ -61,8 +61,8 @@ impl Vulnerabilities {
     }
 }
 
-/// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they may
-/// have the name of a public package, but are not that package.
+/// Returns the ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they
+/// may have the name of a public package, but are not that package.
 pub(in crate::serve) fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),

@@ -12,7 +12,8 @@ pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<String> {
     versions.max_by(|a, b| version::compare(a, b)).map(str::to_owned)
 }
 
-/// Returns why a release is blocked, if it is, with the highest allowed version of its package.
+/// Returns the reason why a release is blocked, and the highest allowed version of its package; `None` if it is not
+/// blocked.
 pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> Option<BlockedRelease> {
     let decided = package.iter().find(|decided| decided.release.release == release)?;
     let Decision::Blocked(rule, reason) = &decided.decision else { return None };

@@ -19,7 +19,8 @@ use crate::r::version;
 use crate::serve::vulnerabilities::ecosystem;
 use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute};
 
-/// Packages with rules of their own up to which they are read one by one, not with the whole tree.
+/// If all rules name packages, the maximum number of packages that are read one by one; for more, the whole tree is
+/// read.
 const MAX_SINGLE_PACKAGES: usize = 200;
 
 /// The rules that apply to a tree.
@@ -38,7 +39,7 @@ pub(in crate::serve) struct Decided {
     pub(in crate::serve) release: TreeRelease,
     /// The time from which its age counts.
     pub(in crate::serve) since: Timestamp,
-    /// When a sync of the source saw it first.
+    /// The time at which a sync of the source first saw it.
     pub(in crate::serve) first_seen: Timestamp,
     pub(in crate::serve) decision: Decision,
 }
@@ -48,7 +49,8 @@ pub(in crate::serve) struct Decided {
 pub(in crate::serve) enum Decision {
     /// No rule matches.
     NoRule,
-    /// No rule matches, because the release fixes vulnerabilities, with the text; only in decisions about one package.
+    /// No rule matches, because the release fixes vulnerabilities; the text states which. Only in decisions about one
+    /// package.
     AdmittedEarly(String),
     /// An exception matches, with its text.
     Exception(Arc<Rule>, String),
@@ -63,7 +65,7 @@ impl Decided {
 }
 
 impl TreePolicy {
-    /// The blocked releases of the whole tree; from memory if they were computed before.
+    /// Returns the blocked releases of the whole tree; from memory if they were computed before.
     pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
         let key = (self.tree.source, self.tree.tree, self.tree.seq, self.age_at);
         self.repo.blocked.get_or_insert_with(&key, || {
@@ -86,7 +88,7 @@ impl TreePolicy {
         })
     }
 
-    /// The releases of a package with the decisions about them; empty if no rule can match the package.
+    /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
     pub(super) fn of_package(&self, c: &mut dyn Conn, name: &str) -> Result<Vec<Decided>, DbError> {
         if !self.repo.set.may_match(name) {
             return Ok(Vec::new());

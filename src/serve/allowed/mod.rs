@@ -1,6 +1,6 @@
-//! A tree of a point as the clients of its repository see it: name guards hide packages of other sources, block rules hide
-//! releases, and the highest allowed version replaces a blocked one. All readers of R packages go through [`View`], so that index, file, archive, binaries,
-//! listings and explanations agree.
+//! A tree of a point as the clients of its repository see it: name guards hide packages of other sources, block rules
+//! hide releases, and the highest allowed version replaces a blocked one. All readers of R packages go through
+//! [`View`], so that index, file, archive, binaries, listings and explanations agree.
 
 pub(in crate::serve) mod blocked;
 mod decisions;
@@ -65,10 +65,10 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
 }
 
 impl View {
-    /// The trees of a point, in their order.
+    /// Returns the trees of a point, in their order.
     pub(in crate::serve) fn of(state: &State, point: &Point) -> Vec<View> {
         let has_rules = point.trees.iter().any(|tree| tree.rules.is_some());
-        // Newer rules than those of the point may be in force; they apply too.
+        // The current rules apply, even if they are newer than those of the point.
         let policy = if has_rules { policies::of_repo(state, point.repo) } else { None };
         let rules = point.trees.first().and_then(|tree| tree.rules);
         match policy.zip(rules) {
@@ -77,7 +77,7 @@ impl View {
         }
     }
 
-    /// The trees of a point under different rules than its own.
+    /// Returns the trees of a point under rules other than those of the point.
     pub(in crate::serve) fn with_policy(
         state: &State,
         point: &Point,
@@ -95,7 +95,7 @@ impl View {
         point.trees.iter().map(view).collect()
     }
 
-    /// A tree with all its packages, whichever rules are in force.
+    /// Creates the view of a tree with all its packages: no rules apply.
     pub(in crate::serve) fn whole(tree: PointTree) -> View {
         View { point_tree: tree, policy: None }
     }
@@ -110,7 +110,7 @@ impl View {
         View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }
     }
 
-    /// Whether a name guard hides a package of the tree: another source alone may provide it.
+    /// Returns true if a name guard hides a package of the tree, because only another source may provide it.
     pub(in crate::serve) fn hides(&self, name: &str) -> bool {
         self.guards().is_some_and(|guards| guards.hides(name))
     }
@@ -138,7 +138,8 @@ impl View {
         self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
     }
 
-    /// The names that the tree owns although none of their releases is listed any more: no other tree provides them.
+    /// Returns the names that the tree owns although rules block all their listed releases; no other tree provides
+    /// them.
     pub(in crate::serve) fn hidden_names(&self, c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
         let blocked = self.blocked(c)?;
         let mut names: Vec<String> =
@@ -147,12 +148,12 @@ impl View {
         Ok(names)
     }
 
-    /// The releases of a package with the decisions about them; empty if no rule can match the package.
+    /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
     pub(in crate::serve) fn decided(&self, c: &mut dyn Conn, package: &str) -> Result<Vec<Decided>, DbError> {
         self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
     }
 
-    /// The records of the index.
+    /// Returns the records of the index.
     pub(in crate::serve) fn listed(&self, c: &mut dyn Conn) -> Result<Vec<ListedRelease>, DbError> {
         let mut rows = life::listed(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
@@ -227,7 +228,7 @@ impl View {
         Ok(files)
     }
 
-    /// [`life::find_file`]; also finds blocked files.
+    /// Calls [`life::find_file`], which also finds blocked files, unless a name guard hides the package.
     pub(in crate::serve) fn find_file(
         &self,
         c: &mut dyn Conn,
@@ -241,8 +242,8 @@ impl View {
         life::find_file(c, self.tree, self.seq, state, package, file)
     }
 
-    /// Every listed or archived release of a package, also blocked ones: listed ones first, then newest first. A release
-    /// that replaces a blocked one is listed, and the blocked one archived.
+    /// Returns every listed or archived release of a package, including blocked ones: listed ones first, then newest
+    /// first. A release that replaces a blocked one is listed, and the blocked one archived.
     pub(in crate::serve) fn package_detail(
         &self,
         c: &mut dyn Conn,
@@ -266,8 +267,8 @@ impl View {
         Ok(files)
     }
 
-    /// [`life::presence`]; a package belongs to its source even if all its releases are blocked, unless a name guard hides
-    /// it.
+    /// Calls [`life::presence`]: a package belongs to its source even if all its releases are blocked, unless a name
+    /// guard hides it.
     pub(in crate::serve) fn presence(
         &self,
         c: &mut dyn Conn,
@@ -279,7 +280,7 @@ impl View {
         life::presence(c, self.tree, self.seq, package)
     }
 
-    /// [`life::current_of`], also of blocked releases.
+    /// Calls [`life::current_of`], whose result includes blocked releases.
     pub(in crate::serve) fn current_of(
         &self,
         c: &mut dyn Conn,
@@ -288,7 +289,7 @@ impl View {
         life::current_of(c, self.tree, self.seq, package)
     }
 
-    /// Whether a release is blocked. Reads the decisions about the whole tree.
+    /// Returns true if a release is blocked. Reads the decisions about the whole tree.
     pub(in crate::serve) fn is_blocked(&self, c: &mut dyn Conn, release: ReleaseId) -> Result<bool, DbError> {
         Ok(self.blocked(c)?.is_some_and(|blocked| blocked.releases.contains(&release)))
     }
@@ -333,7 +334,7 @@ fn add_records(
     Ok(())
 }
 
-/// `{name}_{version}` of a file of a source package.
+/// Returns `{name}_{version}` of the file of a source package.
 fn stem(file: &str) -> &str {
     file.strip_suffix(".tar.gz").unwrap_or(file)
 }

@@ -32,7 +32,8 @@ pub(in crate::serve) fn take_blocked(view: &View, files: &mut Vec<ListedFile>) -
     blocked
 }
 
-/// Returns why a file of a project is blocked, if it is. `files` are all files of the project that the tree lists.
+/// Returns the reason why a file of a project is blocked; `None` if it is not. `files` are all files of the project
+/// that the tree lists.
 pub(in crate::serve) fn blocked_file(
     view: &View,
     files: &[ListedFile],
@@ -43,7 +44,7 @@ pub(in crate::serve) fn blocked_file(
     Some(blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()))
 }
 
-/// Returns why all files of a project are blocked, if they are: the reason for its highest version.
+/// Returns the reason why the highest version of a project is blocked, if all its files are blocked; otherwise `None`.
 pub(in crate::serve) fn blocked_project(view: &View, files: &[ListedFile]) -> Option<BlockedRelease> {
     let verdicts = verdicts(view, files);
     if verdicts.iter().any(Option::is_none) {
@@ -78,7 +79,7 @@ fn blocked_release(
     }
 }
 
-/// The rule and the reason for which each file is blocked. Each file has its own age: its upload.
+/// Returns the rule that blocks each file, with the reason. The age of a file counts from its upload.
 fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<Blocking>> {
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return vec![None; files.len()] };
     if !policy.repo.set.may_match(&first.project) {

@@ -1,4 +1,5 @@
-//! Explains a project of an index: when its page was read, up to when that is valid, and when each file was listed.
+//! Explains a project of an index: when its page was read, up to which time the reading is valid, and when each file
+//! was listed.
 
 use super::sentences::format_time;
 use super::{Decision, ExplainRequest, Topic};
@@ -12,7 +13,8 @@ use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::{RepoError, Repositories};
 
-/// Reads the page of a project as for a client if it is not known for the requested time, and explains what is known.
+/// Reads the page of a project as for a client, if it is not known for the requested time, and explains the stored
+/// facts.
 pub(super) async fn explain_page(
     repositories: &Repositories,
     request: &ExplainRequest,
@@ -65,7 +67,7 @@ fn describe(known: &KnownProject) -> String {
 }
 
 /// Explains every period in which the files of the selected version are or were listed. `files` are the files of the
-/// project that the tree offers: of a curated source, only those that its definition allows.
+/// project that the tree offers: for a curated source, only those that its definition allows.
 pub(super) async fn explain_files(
     repositories: &Repositories,
     tree: PointTree,

@@ -152,7 +152,7 @@ pub(super) async fn explain_project(
     no_file(format!("the page /{repo}/{snapshot}/simple/{project}/, which lists {count}; {choice}"))
 }
 
-/// The blocked file of a version; without a version, that of the highest one.
+/// Returns the blocked file of a version; without a version, the blocked file with the highest version.
 fn requested_of<'a>(blocked: &'a [BlockedRelease], version: Option<&str>) -> Option<&'a BlockedRelease> {
     let version_of = |blocked: &&BlockedRelease| Version::lenient(&blocked.version);
     match version.map(Version::lenient) {

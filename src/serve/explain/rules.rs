@@ -7,8 +7,8 @@ use crate::serve::allowed::{self, Decided};
 /// Maximum number of releases that are explained.
 const MAX_RELEASES: usize = 12;
 
-/// One decision for each release that a rule matches, with the time from which its age counts, and one for the version
-/// that replaces a blocked one.
+/// Returns one decision for each release that a rule matches, with the time from which its age counts, and one for the
+/// version that replaces a blocked one.
 pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = package.iter().filter_map(decision).take(MAX_RELEASES).collect();
     decisions.extend(allowed::substitute(package).map(|substitute| Decision {
@@ -37,7 +37,7 @@ fn decision(decided: &Decided) -> Option<Decision> {
     })
 }
 
-/// Both times of a release, and the one from which its age counts.
+/// Returns a text with both times of a release, which marks the one from which its age counts.
 fn age(decided: &Decided) -> String {
     const COUNTS: &str = ", from which its age counts";
     let claim = decided.release.published_at;

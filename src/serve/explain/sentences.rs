@@ -1,4 +1,4 @@
-//! Sentences of an explanation that depend only on one decision. Pure.
+//! Sentences of an explanation that depend only on one decision. No I/O.
 
 use super::{Decision, Topic};
 use crate::advisory::Finding;

@@ -68,7 +68,7 @@ pub(super) async fn explain_release(
     decisions.push(sentences::snapshot(*snapshot, &point));
     let PackageLives { owner, lives_by_tree, decided } =
         lives_in(&repositories.state, &point, package).await?;
-    // `owner` returns a single tree unchecked; it may not have the name.
+    // `owner::owner` returns the tree of a point with one tree unchecked; this tree may lack the name.
     let owner = owner
         .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
     decisions.extend(source_decisions(

@@ -25,7 +25,8 @@ use crate::state::State;
 /// Number of pages that are read at the same time for a plan.
 const CONCURRENT_READS: usize = 8;
 
-/// Returns the files of a project that a tree lists, those of a curated source from its base, without blocked ones.
+/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed files of
+/// its base.
 pub(in crate::serve) fn of_project(
     c: &mut dyn Conn,
     view: &View,
@@ -162,8 +163,8 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     })
 }
 
-/// Returns what is known of the projects of a definition. The pages of those of which not every file is allowed are
-/// read from the index unless they are known at that time, eight at a time.
+/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed, the page
+/// of the project is first read from the index, unless it is known for that time; eight pages are read at a time.
 ///
 /// # Errors
 /// Database errors.

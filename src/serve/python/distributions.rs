@@ -17,7 +17,7 @@ pub struct Distribution {
     pub name: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// The archive; `None` if it is not in storage, if its format is another one, or if it is not served.
+    /// The archive; `None` if it is not in storage, has another format, or is not served.
     pub archive: Option<StoredArchive>,
 }
 

@@ -25,8 +25,8 @@ use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards};
 
-/// The serial of a point: that of its last change, at least that of each project. Never decreases. `None` for a point
-/// with a curated source, whose pages have no serials.
+/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and
+/// it never decreases. `None` for a point with a curated source, whose pages have no serials.
 #[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {
@@ -68,7 +68,7 @@ impl RequestBudget {
 /// The page of a project at a point.
 #[derive(Clone, Debug)]
 pub struct LocatedPage {
-    /// The point, reduced to the owner.
+    /// The point, with only the tree that owns the project.
     pub point: Point,
     /// Whether locating it again under the same catalog gives the same page.
     pub is_settled: bool,
@@ -89,8 +89,9 @@ impl LocatedPage {
     }
 }
 
-/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is
-/// equal on all days between two changes. The page of a project of an index is read if it was not read for that time.
+/// Finds the owner of a project. The returned point has only the tree that owns the project, at the last change of the
+/// project, so that it is equal on all days between two changes. The page of a project of an index is read if it was
+/// not read for that time.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
@@ -103,7 +104,7 @@ pub async fn locate_page(
 }
 
 /// As [`locate_page`]; with a budget, a page that is not known for that time is requested only while the budget lasts.
-/// After that, it is the last known one.
+/// After that, the last known page is returned.
 pub(super) async fn locate_page_within(
     repositories: &Repositories,
     point: &Point,
@@ -175,7 +176,7 @@ async fn find_page(
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
 }
 
-/// Finds the tree that owns a project, and whether it has files, unless it is that of an index.
+/// Finds the tree that owns a project, and whether the project has files in it; always false for the tree of an index.
 async fn find_owner(
     repositories: &Repositories,
     point: &Point,
@@ -231,8 +232,8 @@ async fn index_page(
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
-/// days in between have one document. That of PyPI is 45 MB, and clients choose the days. The list of a curated source
-/// only changes with its step.
+/// days between two changes have one document. The list of PyPI is 45 MB, and clients choose the days. The list of a
+/// curated source only changes with its step.
 ///
 /// # Errors
 /// Database errors.
@@ -274,7 +275,8 @@ pub async fn locate(
         let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            // A curated source offers only what its definition allows at the point, a promoted repository what it lists.
+            // A curated source offers only what its definition allows at the point, a promoted repository what it
+            // lists.
             let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
@@ -302,7 +304,7 @@ pub async fn locate(
             }
         }
         for (project, guarded) in &guarded {
-            // Whether the page of the hidden project was ever read makes no difference.
+            // A hidden project is treated in the same way whether or not its page was ever read.
             is_hidden |= views.iter().any(|view| view.hides(project.as_str()));
             if is_hidden || owner::owner(c, &views, project)?.is_none() {
                 return Ok(Err(Some(guarded.clone())));
@@ -316,7 +318,7 @@ pub async fn locate(
     }
     let Ok((tree, found, is_quarantined, blocked)) = found else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
-        // A lock file may still name it.
+        // A lock file may still name a removed file.
         let removed = if point.trees.iter().any(owner::is_index) {
             "; a file that the index removed before its project was first requested here is not available"
         } else {
@@ -345,7 +347,8 @@ pub async fn locate(
     Ok(located)
 }
 
-/// The guarded projects whose files may have this name: the text up to one of its hyphens.
+/// Returns the guarded projects to which a file of this name may belong: their name is the text before one of its
+/// hyphens.
 fn guarded_projects(
     repositories: &Repositories,
     point: &Point,
@@ -360,8 +363,8 @@ fn guarded_projects(
     guarded.collect()
 }
 
-/// Returns why a file is blocked, if it is. A file that the tree does not list at the point is compared with those that it
-/// lists.
+/// Returns the reason why a file is blocked; `None` if it is not. A file that the tree does not list at the point is
+/// judged together with the files that it lists.
 fn blocked_file(
     c: &mut dyn Conn,
     view: &View,
@@ -401,13 +404,14 @@ fn blocked_file(
     Ok(allowed::python::blocked_file(view, &files, position))
 }
 
-/// Whether the index offers no files of a project at present: they may be harmful, so lock files do not help either.
+/// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for lock files
+/// either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
     let reading = db::pypi::last_reading(c, source, package)?;
     Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 
-/// The newest state of the trees: the owner of a file that was published after the point is determined by this state.
+/// Returns the trees at their newest state, which determines the owner of a file that was published after the point.
 fn at_head(views: &[View]) -> Vec<View> {
     views.iter().map(|view| view.at_step(Seq(Seq::OPEN.0 - 1))).collect()
 }

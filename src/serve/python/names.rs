@@ -36,7 +36,7 @@ pub(in crate::serve) struct ListedVersion {
     pub(in crate::serve) published_at: Option<Timestamp>,
 }
 
-/// The listed projects of a point by name.
+/// Returns the listed projects of a point by name.
 pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
     let owned = owner::listed(c, views)?;
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
@@ -124,7 +124,7 @@ impl ProjectNames {
                 positions.push(next);
                 at = *end as usize;
             } else {
-                // It begins in one name and ends in another.
+                // The match begins in one name and ends in another.
                 at = start + 1;
             }
         }
@@ -148,7 +148,7 @@ impl ProjectNames {
         self.entries.get(position).map_or(usize::MAX, |(_, tree)| *tree as usize)
     }
 
-    /// Returns the listed version of a project, except of an index.
+    /// Returns the listed version of a project; `None` for a project of an index.
     pub(in crate::serve) fn version(&self, position: usize) -> Option<&ListedVersion> {
         self.versions.get(&position)
     }
@@ -182,8 +182,8 @@ fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
     PreferredVersion { version: newest.version.clone(), facts }
 }
 
-/// A file of the version that installers prefer: the highest one that is not yanked and no pre-release, else the
-/// highest one that is not yanked, else the highest one.
+/// Returns a file of the version that installers prefer: the highest one that is not yanked and no pre-release, else
+/// the highest one that is not yanked, else the highest one.
 pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
     files.iter().max_by_key(|file| {
         let version = Version::lenient(&file.version);

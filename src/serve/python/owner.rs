@@ -27,7 +27,7 @@ pub(in crate::serve) struct OwnedProject {
     pub(in crate::serve) tree: PointTree,
 }
 
-/// The owner of a project at a point; `None` if no subscription has listed it up to that point.
+/// Returns the owner of a project at a point; `None` if no subscription has listed it up to that point.
 pub(in crate::serve) fn owner(
     c: &mut dyn Conn,
     views: &[View],
@@ -57,13 +57,13 @@ pub(in crate::serve) fn owner(
     Ok(None)
 }
 
-/// Whether the projects of a tree are those of an index, which are known before their files; also if they are selected
-/// from one.
+/// Returns true if the projects of a tree come from an index, directly or through a curated source: they are known
+/// before their files.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
     tree.listing().source == SourceId::PYPI
 }
 
-/// Whether a tree is the whole list of an index; false if it is selected from one.
+/// Returns true if a tree is the whole list of an index, not a selection from it.
 pub(in crate::serve) fn is_whole_index(tree: &PointTree) -> bool {
     tree.base.is_none() && is_index(tree)
 }
@@ -140,7 +140,7 @@ const NO_FILES: Seq = Seq(-1);
 /// As [`NO_FILES`], for the page of a quarantined project.
 pub(in crate::serve) const QUARANTINED: Seq = Seq(-2);
 
-/// The listed projects of a point in the order of their names, each with its owner.
+/// Returns the listed projects of a point in the order of their names, each with its owner.
 pub(in crate::serve) fn listed(
     c: &mut dyn Conn,
     views: &[View],
@@ -167,7 +167,7 @@ pub(in crate::serve) fn listed(
     Ok(projects)
 }
 
-/// A project of the list.
+/// A project in the list of all projects.
 pub(in crate::serve) struct RootProject {
     /// The normalized name.
     pub(in crate::serve) name: Box<str>,
@@ -177,7 +177,7 @@ pub(in crate::serve) struct RootProject {
     pub(in crate::serve) serial: Option<u64>,
 }
 
-/// The list of projects of a point in the order of their names, on request with serials.
+/// Returns the list of projects of a point in the order of their names, on request with serials.
 pub(in crate::serve) fn root(
     c: &mut dyn Conn,
     views: &[View],

@@ -47,7 +47,7 @@ pub struct BaseRelease {
     pub needs_compilation: Option<bool>,
 }
 
-/// The listed releases of a base, and those others that were read.
+/// The listed releases of a base, and the other releases that were read.
 #[derive(Debug, Default)]
 pub struct BaseIndex {
     /// The listed packages with their dependencies.
@@ -71,8 +71,8 @@ pub fn state_time(catalog: &Catalog, base: Base) -> Option<Timestamp> {
 /// Returns the state of CRAN in a snapshot: the end of a day, or the newest one. A day that is over is closed first.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a day in the future or before the first state,
-/// [`RepoError::NotFound`] for an unknown transaction.
+/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a day in the future or before the first
+/// state, [`RepoError::NotFound`] for an unknown transaction.
 pub async fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Result<BaseState, RepoError> {
     let state = &repositories.state;
     let now = (state.clock)();
@@ -194,7 +194,8 @@ fn base_release(row: &SelectableRelease, description: &Description) -> BaseRelea
     }
 }
 
-/// Returns why releases are blocked in the repositories that subscribe to a source, by release; the first reason for each.
+/// Returns the reasons why releases are blocked in the repositories that subscribe to a source, by release; only the
+/// first reason for each.
 ///
 /// # Errors
 /// Database errors.

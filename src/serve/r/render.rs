@@ -115,8 +115,8 @@ fn listed(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbErro
     Ok(rows)
 }
 
-/// Listed records, with the record of the binary instead of the source package's where there is one. The owner of a
-/// package is the same as without binaries: the first source that lists it.
+/// Returns the listed records. If a release has a binary, the record of the binary replaces that of the source package.
+/// The owner of a package is the same as without binaries: the first source that lists it.
 fn listed_with_binaries(
     c: &mut dyn Conn,
     trees: &[View],
@@ -196,7 +196,7 @@ fn older_binaries<'a>(
     Ok(newest.into_iter().map(|(package, (_, binary))| (package, binary)).collect())
 }
 
-/// Listed packages with all known details instead of their index records.
+/// Returns the listed packages with all known details instead of their index records.
 fn listed_with_details(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbError> {
     let mut merged = MergedRows::default();
     let mut size = 0;
@@ -321,8 +321,8 @@ fn stanzas(rows: &[ListedRelease]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
 
-/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times: its files get the epoch, because
-/// clients need only their names.
+/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times. The time of its files is then the
+/// epoch, because clients need only their names.
 fn meta(rows: &[FileInfo]) -> Vec<MetaRow<&str>> {
     let mut table = Vec::with_capacity(rows.len());
     for row in rows {

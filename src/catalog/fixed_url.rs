@@ -24,7 +24,8 @@ impl Catalog {
         self.fixed_urls.states.get(&alias).filter(|state| state.repo == repo.id)
     }
 
-    /// Returns the end of the time from which a fixed URL takes states; `None` for the newest states.
+    /// Returns the end of the time from which a fixed URL takes the states that it does not fix; `None` for the newest
+    /// states.
     #[must_use]
     pub fn fixed_url_end(&self, alias: Alias) -> Option<Timestamp> {
         self.fixed_urls.states.get(&alias)?.at

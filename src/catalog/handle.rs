@@ -315,7 +315,7 @@ fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbEr
     for row in db::name_guard::list(c)?.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
         let language = Language::ALL.into_iter().find(|language| language.as_str() == row.language);
         let Some(language) = language else { continue };
-        // Names of packages were validated when they were added; a guard of one is exact whatever characters it has.
+        // An automatic guard is for exactly one name, which was validated when the package was added.
         let pattern = match row.pattern.strip_suffix('*') {
             Some(prefix) if !row.automatic => NamePattern::Prefix(prefix.to_owned()),
             _ => NamePattern::Exact(row.pattern.clone()),

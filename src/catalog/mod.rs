@@ -62,12 +62,12 @@ pub struct Guards {
     pub revision: i64,
     /// The guards.
     pub all: NameGuards,
-    /// Those that an administrator created.
+    /// The guards that an administrator created.
     pub created: NameGuards,
 }
 
 impl Guards {
-    /// The guards in force: `automatic` states whether names that were uploaded are guarded automatically.
+    /// Returns the guards in force. `automatic` states whether uploaded names are guarded automatically.
     #[must_use]
     pub fn in_force(&self, automatic: bool) -> &NameGuards {
         if automatic { &self.all } else { &self.created }
@@ -190,7 +190,7 @@ impl RepoStep {
     }
 }
 
-/// A source in a list.
+/// A source in a subscription list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscription {
     /// The source.
@@ -201,7 +201,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription to all of a source.
+    /// Creates a subscription to a whole source.
     #[must_use]
     pub fn to(source: SourceId) -> Subscription {
         Subscription { source, version: None }
@@ -215,7 +215,8 @@ impl Catalog {
         self.sources.iter().find(|source| source.name.as_str() == name)
     }
 
-    /// Returns a state of a tree as part of a point. That of a snapshot of another source is the state of that source.
+    /// Returns a state of a tree as part of a point. If the tree is a snapshot of another source, the result is the
+    /// state of that source.
     #[must_use]
     pub fn point_tree(source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
         let base = tree.base(seq);
@@ -285,8 +286,8 @@ impl Catalog {
         self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_PACKAGE_ROLE)
     }
 
-    /// Returns the lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor.
-    /// Other sources contribute only to the software repository.
+    /// Returns the lists that a subscription contributes to a repository, or to `part` of a Bioconductor repository.
+    /// Sources other than Bioconductor contribute only to the software part.
     pub fn subscribed_trees(
         &self,
         subscription: Subscription,

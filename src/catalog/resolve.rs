@@ -66,7 +66,7 @@ impl Unresolved {
 /// The exclusive end of the newest snapshot: after every published state.
 const NEWEST: Timestamp = Timestamp(i64::MAX);
 
-/// Returns the point for `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, at `now`.
+/// Returns the point for `snapshot` of `repo`, or of `part` of a Bioconductor repository, at `now`.
 ///
 /// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a server with a slow
 /// clock could still publish into it. `serve::point` closes such a day first.
@@ -97,7 +97,8 @@ pub fn resolve(
             Err(unresolved_reason(catalog, repo, part, snapshot, end))
         };
     };
-    // The state of an index changes within a second without a publish of its own time, so it has no `Last-Modified`.
+    // The state of an index can change without a publish, even several times in one second, so it has no
+    // `Last-Modified`.
     let is_index = |base: Base| catalog.tree(base.tree).is_some_and(|tree| tree.time_head.is_some());
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
     Ok(Point {
@@ -178,7 +179,8 @@ pub struct Period {
     pub trees: Vec<(SourceId, TreeId)>,
 }
 
-/// Returns the periods of the subscription lists up to a snapshot, the oldest first; empty if it does not exist.
+/// Returns the periods of the subscription lists up to a snapshot, the oldest first; empty if the snapshot does not
+/// exist.
 #[must_use]
 pub fn periods(
     catalog: &Catalog,
@@ -190,7 +192,7 @@ pub fn periods(
     let Ok(end) = snapshot_end(catalog, repo, snapshot, now) else { return Vec::new() };
     let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let later = repo.steps.iter().skip_while(|step| step.list.is_empty());
-    // The list in force before the first one.
+    // The list that applies to the time before the first subscription.
     let before = list_at(repo, first.at).map(|list| (Timestamp(i64::MIN), list.step));
     let lists: Vec<(Timestamp, &RepoStep)> =
         before.into_iter().chain(later.map(|step| (step.at, step))).filter(|(from, _)| *from < end).collect();
@@ -213,7 +215,8 @@ pub fn periods(
     periods.map(period).collect()
 }
 
-/// The point of a repository for which nothing is published: an empty index, which clients read without a warning.
+/// Returns the point of a repository for which nothing is published: an empty index, which clients read without a
+/// warning.
 fn empty_point(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
@@ -258,7 +261,7 @@ pub fn snapshot_end(
     }
 }
 
-/// Returns the state that a snapshot names, if it is that of a fixed URL.
+/// Returns the state of the fixed URL that a snapshot names; `None` for other snapshots.
 fn url_of<'a>(catalog: &'a Catalog, repo: &Repository, snapshot: Snapshot) -> Option<&'a UrlAlias> {
     match snapshot {
         Snapshot::Alias(alias) => catalog.fixed_url(repo, alias),
@@ -295,7 +298,7 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
 /// The state of a tree at the end of a snapshot.
 struct State {
     tree: PointTree,
-    /// Publication time; if the sequence numbers are times, its own time.
+    /// Publication time; if the sequence numbers are times, the time that the number states.
     at: Timestamp,
     /// Whether the sequence numbers are times.
     has_time: bool,
@@ -322,7 +325,7 @@ fn states(
     list.iter().flat_map(of_entry).filter_map(state).collect()
 }
 
-/// Returns the state of a tree with this number.
+/// Returns the state of a tree with this sequence number.
 fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> State {
     let has_time = tree.time_head.is_some();
     let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));

@@ -1,4 +1,4 @@
-//! Tests of parts of a repository that holds Bioconductor: their package lists, and the days before the first sync.
+//! Tests of parts of a Bioconductor repository: their package lists, and the days before the first sync.
 
 use std::sync::Arc;
 

@@ -323,7 +323,7 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
     (event, 1..200_000_i64)
 }
 
-/// Applies events, each several seconds after the previous one.
+/// Applies events, each with its pause in seconds after the previous one.
 fn apply(builder: &mut CatalogBuilder, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
     for (event, pause) in events {
         clock.0 = clock.max(&mut builder.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;

@@ -31,8 +31,8 @@ pub enum Action {
     CreateSource,
     /// Uploads a file, or reads a build. Requires permission to change some source; the handler checks which one.
     Upload,
-    /// Plans, requests or approves promotions to a repository. Without a repository, to at least one; the handler checks
-    /// which one.
+    /// Plans, requests or approves promotions to a repository. Without a repository, to at least one; the handler
+    /// checks which one.
     Promote,
     /// Reads and tests block rules.
     ReadBlocklist,
@@ -179,7 +179,8 @@ mod tests {
         Action::ControlProcess,
     ];
 
-    /// Returns the answers for all actions: `y` permitted, `a` unauthenticated, `r`, `s`, `g` the missing scope, `l` socket only.
+    /// Returns one letter per action: `y` permitted, `a` unauthenticated, `l` socket only, `r`, `p`, `s` and `g` for
+    /// the missing scope.
     fn answers(actor: Actor<'_>, object: Object<'_>) -> String {
         let answer = |action| match permit(actor, action, object) {
             Ok(()) => 'y',
@@ -289,7 +290,7 @@ mod tests {
             let permitted = actors.map(|actor| permit(actor, Action::Promote, object).is_ok());
             assert_eq!(permitted, expected, "{object:?}");
         }
-        // It reads its repositories, and permits nothing else.
+        // The scope also permits reading its repositories, and nothing else.
         let actor = Actor::Token(&one);
         assert_eq!(permit(actor, Action::Read, repository(1)), Ok(()));
         assert_eq!(

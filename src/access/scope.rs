@@ -1,5 +1,5 @@
-//! Scopes of tokens. They refer to repositories and sources by id: a renamed source keeps its tokens, and a new source
-//! with an old name does not inherit them.
+//! Scopes of tokens. They refer to repositories and sources by id: they stay valid for a renamed source, and do not
+//! apply to a new source with an old name.
 
 use std::fmt;
 use std::str::FromStr;

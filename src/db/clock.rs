@@ -157,7 +157,7 @@ pub fn check(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     check_skew(c, now)
 }
 
-/// Refuses a clock that is over [`MAX_LEAD`] ahead of that of the database's host. SQLite has no other host.
+/// Refuses a clock that is over [`MAX_LEAD`] ahead of that of the database's host. With SQLite there is no other host.
 pub(super) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     match c.host_time()? {
         Some(database) if now.0 > database.0.saturating_add(MAX_LEAD) => {

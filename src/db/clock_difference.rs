@@ -5,8 +5,8 @@ use super::schema::Schema;
 use super::{Conn, DbError};
 use crate::config::{Config, Provider};
 
-/// Returns by how many microseconds the clock of this machine is ahead of that of the database's host; `None` with
-/// SQLite, which has no other host. Blocks.
+/// Returns the lead of this machine's clock over the clock of the database's host, in microseconds; `None` with SQLite,
+/// which has no other host. Blocks.
 ///
 /// # Errors
 /// The database cannot be reached.

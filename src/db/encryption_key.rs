@@ -12,7 +12,7 @@ pub struct EncryptedColumn {
 }
 
 /// All columns with encrypted values. A transaction that writes such a value must compare the fingerprint in the
-/// database ([`get`]) with that of the key it used, because another process may have replaced the key.
+/// database ([`get`]) with the fingerprint of the key that it used, because another process may have replaced the key.
 pub const COLUMNS: &[EncryptedColumn] = &[
     EncryptedColumn {
         select: "SELECT id, secret FROM git_credential WHERE secret IS NOT NULL",

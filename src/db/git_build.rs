@@ -1,7 +1,7 @@
 //! Builds of commits and tags: the queue, and the history of builds.
 //!
 //! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
-//! database's host.
+//! database host's clock.
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value};

@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 pub const IN_FORCE: i64 = 0;
 /// An automatic guard without effect: another source listed the name before.
 pub const LISTED_BEFORE: i64 = 1;
-/// An automatic guard that an administrator ended. The row prevents a new one.
+/// An automatic guard that an administrator ended. The row prevents a new automatic guard for the name.
 pub const ENDED: i64 = 2;
 
 /// A guard.

@@ -95,7 +95,8 @@ pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> Db
             _ => map(target, error),
         };
     }
-    // The driver distinguishes these errors only by text: its own message has the kind, that of its source the details.
+    // The driver distinguishes these errors only by text: its own message states the kind, the message of its source
+    // the details.
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if error.to_string().contains("TLS") {
         return DbError::Tls { servers, mode: target.ssl_mode.as_str(), reason };

@@ -130,7 +130,8 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
     row.map(|row| decode(c, row)).transpose()
 }
 
-/// Returns the newest `limit` promotions to a repository, or to all, in all states or in one; the newest first.
+/// Returns at most `limit` promotions, the newest first; if `repo` or `state` is given, only those to this repository
+/// or in this state.
 ///
 /// # Errors
 /// Database errors.

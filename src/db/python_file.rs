@@ -34,7 +34,7 @@ pub struct ListedFile {
     pub facts: Vec<u8>,
     /// The reason for which it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
-    /// Digest of the METADATA of an uploaded wheel; that of a wheel of an index is one of its facts.
+    /// Digest of the METADATA of an uploaded wheel. For a wheel of an index, the digest is in `facts`.
     pub metadata: Option<Sha256>,
 }
 

@@ -1,5 +1,5 @@
-//! Queries of a source's releases that do not depend on a tree: all releases, those of given versions, former ones, and
-//! those without a life.
+//! Queries of a source's releases that do not depend on a tree: all releases, releases by version, former releases, and
+//! releases without a life.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::{Md5, Sha256};

@@ -289,7 +289,7 @@ mod tests {
         for temporary in [&core, &usage] {
             std::fs::write(temporary, "new").unwrap();
         }
-        // The usage data gets its name first.
+        // The file of the usage data is renamed first.
         let files = vec![(core, dir.join("absent/rstudio-pm.db")), (usage, dir.join("usage.db"))];
         let files = SqliteFiles { files, replaced_dir: Some(dir.to_owned()) };
         let error = files.rename().unwrap_err().to_string();

@@ -146,7 +146,7 @@ impl Sessions {
         index.and_then(|index| self.sessions.get_mut(index)).ok_or(DbError::Closed)
     }
 
-    /// The schemas.
+    /// Returns the schemas.
     pub(super) fn schemas(&self) -> impl Iterator<Item = Schema> + Clone {
         self.schemas.iter().map(|(schema, _)| *schema)
     }

@@ -142,7 +142,7 @@ pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     is_configured || has_binary_list(&state.catalog.get(), |name| name == label)
 }
 
-/// Whether any source has a published binary list whose label matches.
+/// Returns true if any source has a published binary list whose label matches.
 #[must_use]
 pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bool {
     catalog

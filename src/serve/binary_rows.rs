@@ -38,7 +38,7 @@ pub struct BinaryRow {
     pub stored: bool,
 }
 
-/// The target of binaries for a distribution.
+/// Returns the target of binaries for a distribution.
 #[must_use]
 pub fn target(distribution: &Distribution) -> Target {
     match distribution.os {

@@ -197,7 +197,7 @@ impl DependencyGraph {
         pairs
     }
 
-    /// The system requirements of each package, by name.
+    /// Returns the system requirements of each package, by name.
     pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
@@ -230,7 +230,8 @@ impl DependencyGraph {
         unknown.map(|index| &*self.names[index as usize])
     }
 
-    /// The indices of the listed packages among `roots` and of all packages without which they cannot be installed.
+    /// Returns the indices of the listed packages among `roots` and of all packages without which they cannot be
+    /// installed.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut pending: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
         let mut indexes: BTreeSet<u32> = pending.iter().copied().collect();
@@ -288,18 +289,18 @@ impl DependencyGraph {
         u32::try_from(index).ok()
     }
 
-    /// The names of all listed packages, sorted.
+    /// Returns the names of all listed packages, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Whether the point lists a package of this name.
+    /// Returns true if the point lists a package of this name.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {
         self.index_of(name).is_some()
     }
 
-    /// The listed packages that depend on this one, by field and name.
+    /// Returns the listed packages that depend on this one, by field and name.
     pub fn reverse_dependencies(&self, name: &str) -> impl Iterator<Item = ReverseDependency<'_>> {
         let number = self.dependency_numbers.get(name).copied();
         let begin = number.map_or(0, |number| self.edges.partition_point(|edge| edge.dependency < number));

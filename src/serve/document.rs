@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// Whether the document contains package details, which may be added without a publish.
+    /// Returns true if the document contains package details, which may be added without a publish.
     #[must_use]
     pub fn has_details(&self) -> bool {
         match self {
@@ -69,7 +69,7 @@ impl Document {
         }
     }
 
-    /// Whether the document is the list of all projects of a Python repository.
+    /// Returns true if the document is the list of all projects of a Python repository.
     pub(super) fn is_project_list(&self) -> bool {
         match self {
             Document::R(_) => false,
@@ -93,25 +93,26 @@ impl DocumentRequest {
         DocumentRequest { key: key(&point, &document), point, document }
     }
 
-    /// The point.
+    /// Returns the point.
     #[must_use]
     pub fn point(&self) -> &Point {
         &self.point
     }
 
-    /// The document of the point.
+    /// Returns the document of the point.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document
     }
 
-    /// The request for the compressed document with the same content, if that is rendered and stored in place of this
-    /// one.
+    /// Returns the request for the compressed document with the same content, if that is rendered and stored in place
+    /// of this one.
     pub(super) fn stored_equivalent(&self) -> Option<DocumentRequest> {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
-    /// The cache key of the document compressed for the transfer. Other keys begin with the number of the renderer.
+    /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
+    /// renderer.
     pub(super) fn compressed_key(&self) -> String {
         format!("gzip/{}", self.key)
     }

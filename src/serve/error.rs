@@ -167,14 +167,14 @@ pub enum RepoError {
 }
 
 impl RepoError {
-    /// Whether a mirror did not answer, so that a later attempt may succeed.
+    /// Returns true if a mirror did not answer, so that a later attempt may succeed.
     #[must_use]
     pub fn may_succeed_later(&self) -> bool {
         matches!(self, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
     }
 
-    /// The error for a client that is not an administrator: without paths of this machine and addresses of other
-    /// servers.
+    /// Returns the error for a client that is not an administrator: without paths of this machine and addresses of
+    /// other servers.
     #[must_use]
     pub fn phrase(&self) -> String {
         let phrase = match self {

@@ -166,13 +166,13 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     Ok(repositories.fetches.check(located.row.file, &candidates)?)
 }
 
-/// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
+/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its digest.
 #[must_use]
 pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
 
-/// Whether a file is fetched again because its object is missing or damaged. An object that is missing and
+/// Returns true if a file is fetched again because its object is missing or damaged. An object that is missing and
 /// cannot be fetched is recorded as lost.
 fn is_fetched_instead(
     repositories: &Repositories,
@@ -231,7 +231,7 @@ fn with_transfer(open: OpenFile, transfer: Transfer) -> OpenFile {
     OpenFile { body, ..open }
 }
 
-/// Whether a file is missing because it was evicted after it was located.
+/// Returns true if a file is missing because it was evicted after it was located.
 async fn is_evicted(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -25,9 +25,9 @@ use crate::storage::{Key, StorageError};
 pub(super) struct Cache {
     current_documents: DocumentCache,
     dated_documents: DocumentCache,
-    /// Package databases: that of CRAN is a third as large as all its indexes together.
+    /// Package databases: the package database of CRAN is a third as large as all indexes of CRAN together.
     package_databases: DocumentCache,
-    /// Lists of Python projects: that of PyPI is larger than all the other documents in memory.
+    /// Lists of Python projects: the list of PyPI is larger than all the other documents in memory.
     project_lists: DocumentCache,
     /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
     render_permits: Semaphore,
@@ -45,7 +45,7 @@ pub(super) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteW
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Size of the cache of lists of Python projects, in bytes: that of PyPI is 45 MB as JSON, and larger as HTML.
+/// Size of the cache of lists of Python projects, in bytes: the list of PyPI is 45 MB as JSON, and larger as HTML.
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
@@ -113,7 +113,7 @@ impl Cache {
         self.render_permits.acquire().await.ok()
     }
 
-    /// The memory budget of a document.
+    /// Returns the memory budget of a document.
     fn budget(&self, document: &Document) -> &Arc<Semaphore> {
         if document.is_project_list() { &self.list_memory } else { &self.memory }
     }
@@ -144,7 +144,7 @@ pub(super) fn cached(
     Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
 }
 
-/// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
+/// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
 /// counted in whole KiB.
 #[must_use]
 pub fn document_bytes(repositories: &Repositories) -> usize {

@@ -218,7 +218,7 @@ pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError>
     Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (state.clock)()))
 }
 
-/// The days on which the content of `repo` changed, newest first.
+/// Returns the days on which the content of `repo` changed, newest first.
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
     let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();

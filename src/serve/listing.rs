@@ -251,7 +251,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
 }
 
 impl PackageQuery {
-    /// Whether a name in lower case, or a normalized name, has the requested part.
+    /// Returns true if a name in lower case, or a normalized name, has the requested part.
     fn has_part(&self, name: &str, part: &str) -> bool {
         if self.is_prefix { name.starts_with(part) } else { name.contains(part) }
     }

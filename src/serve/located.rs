@@ -86,7 +86,7 @@ impl LocatedFile {
         }
     }
 
-    /// The source of the tree that contains it.
+    /// Returns the source of the tree that contains it.
     #[must_use]
     pub fn source(&self) -> SourceId {
         self.tree.source
@@ -98,22 +98,22 @@ impl LocatedFile {
         self.row.revision
     }
 
-    /// The tree that contains it.
+    /// Returns the tree that contains it.
     pub(super) fn tree(&self) -> PointTree {
         self.tree
     }
 
-    /// The id of its file row.
+    /// Returns the id of its file row.
     pub(super) fn file(&self) -> FileId {
         self.row.file
     }
 
-    /// The ids of its package and release.
+    /// Returns the ids of its package and release.
     pub(super) fn release(&self) -> (PackageId, ReleaseId) {
         (self.row.package, self.row.release)
     }
 
-    /// Whether it may be fetched again: a binary without a locator was uploaded and exists only in storage.
+    /// Returns true if it may be fetched again: a binary without a locator was uploaded and exists only in storage.
     pub(super) fn has_upstream(&self) -> bool {
         self.platform.is_none() || !self.row.locator.is_empty()
     }
@@ -157,7 +157,7 @@ impl LocatedFile {
         LocatedFile { platform: Some(platform.clone()), ..LocatedFile::new(&self.package, self.tree, row) }
     }
 
-    /// The key of the stored object; `None` if the row states that it is not stored.
+    /// Returns the key of the stored object; `None` if the row states that it is not stored.
     pub(super) fn key(&self) -> Option<Key> {
         let class = self.row.class.as_deref()?;
         let class = StorageClass::parse(class)?;

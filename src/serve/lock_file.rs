@@ -17,7 +17,7 @@ pub const MAX_PACKAGES: usize = 2000;
 /// Maximum number of requests to the index of Python packages for one file.
 const MAX_REQUESTS: usize = 16;
 
-/// Limits the files that are compared concurrently: one may cause thousands of queries.
+/// Limits the files that are compared concurrently: a file may cause thousands of queries.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// The state of a locked version at a point.
@@ -47,8 +47,8 @@ pub struct LockedPackage {
     pub state: State,
     /// The ids of advisories about the version.
     pub vulnerabilities: Vec<String>,
-    /// The days at whose ends the version was listed, as half-open intervals; the last one has no end if the version is
-    /// still listed. `None` if they are not known.
+    /// The days at the end of which the version was listed, as half-open intervals; the last one has no end if the
+    /// version is still listed. `None` if they are not known.
     pub listed: Option<Vec<Interval>>,
 }
 

@@ -30,7 +30,7 @@ pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &s
     is_refused.then(|| described(&guard, name))
 }
 
-/// Whether a guard hides the packages of a name in a source.
+/// Returns true if a guard hides the packages of a name in a source.
 pub(super) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
     let Some(guard) = guard_of(state, language, name) else { return false };
     let catalog = state.catalog.get();

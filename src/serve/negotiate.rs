@@ -57,7 +57,7 @@ pub enum MatchFailure {
 }
 
 impl RVersionMatch {
-    /// The name in the service log.
+    /// Returns the name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl RVersionMatch {
 }
 
 impl MatchFailure {
-    /// The name in the service log.
+    /// Returns the name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

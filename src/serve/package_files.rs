@@ -196,7 +196,7 @@ fn for_each_file(
     Ok(())
 }
 
-/// Whether an address can name a path.
+/// Returns true if an address can name a path.
 fn is_plain(path: &str) -> bool {
     path.len() <= MAX_PATH
         && path.split('/').all(|part| !["", ".", ".."].contains(&part))

@@ -18,7 +18,7 @@ fn inputs_in(state: &State, catalog: Arc<Catalog>, now: Timestamp) -> PolicyInpu
     PolicyInputs { catalog, advisories: state.advisories.get(), has_automatic_guards, now }
 }
 
-/// Whether uploaded names are guarded automatically.
+/// Returns true if uploaded names are guarded automatically.
 pub(super) fn has_automatic_guards(state: &State) -> bool {
     state.config.load().server.automatic_name_guard
 }

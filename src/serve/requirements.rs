@@ -84,19 +84,19 @@ fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
 }
 
 impl Requirements {
-    /// The system to which the rules are applied.
+    /// Returns the system to which the rules are applied.
     #[must_use]
     pub fn system(&self) -> &OsRelease {
         &self.system
     }
 
-    /// The requirements declared by a text.
+    /// Returns the requirements declared by a text.
     #[must_use]
     pub fn of_text(&self, text: &str) -> Vec<MatchedRule<'_>> {
         self.rules.requirements(text, &self.system)
     }
 
-    /// The packages that have requirements, by name. Uses several milliseconds of CPU time for all of CRAN.
+    /// Returns the packages that have requirements, by name. Uses several milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
         self.with_needs(self.graph.requirements())
     }
@@ -123,7 +123,7 @@ impl Requirements {
         }
     }
 
-    /// Whether the point lists a package of this name.
+    /// Returns true if the point lists a package of this name.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {
         self.graph.lists(name)

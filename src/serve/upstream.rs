@@ -15,17 +15,17 @@ use crate::state::State;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// The error for a file that is neither in storage nor on a mirror.
+/// Returns the error for a file that is neither in storage nor on a mirror.
 pub(super) fn no_upstream(located: &LocatedFile) -> RepoError {
     RepoError::Storage(StorageError::NotFound(format!("{}, which has no upstream,", located.name)))
 }
 
-/// Whether a file can be fetched, for the first time or again.
+/// Returns true if a file can be fetched, for the first time or again.
 pub(super) fn may_be_fetched(state: &State, located: &LocatedFile) -> bool {
     has_mirror(state, located.source()) && located.has_upstream()
 }
 
-/// Whether the packages of a source come from a mirror.
+/// Returns true if the packages of a source come from a mirror.
 pub(super) fn has_mirror(state: &State, source: SourceId) -> bool {
     state.catalog.get().source_by_id(source).is_some_and(|source| source.kind.supply() == Supply::Mirror)
 }

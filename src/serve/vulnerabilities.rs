@@ -39,12 +39,12 @@ impl Vulnerabilities {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
     }
 
-    /// The index of all advisories, if there is one.
+    /// Returns the index of all advisories, if there is one.
     pub(super) fn index(&self) -> Option<&Arc<Index>> {
         self.index.as_ref()
     }
 
-    /// The time of the response.
+    /// Returns the time of the response.
     pub(super) fn now(&self) -> Timestamp {
         self.now
     }

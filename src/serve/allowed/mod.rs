@@ -100,12 +100,12 @@ impl View {
         View { point_tree: tree, policy: None }
     }
 
-    /// The tree of the point.
+    /// Returns the tree of the point.
     pub(in crate::serve) fn tree(&self) -> PointTree {
         self.point_tree
     }
 
-    /// The tree at another step.
+    /// Returns the view of the tree at another step.
     pub(in crate::serve) fn at_step(&self, seq: Seq) -> View {
         View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }
     }
@@ -115,7 +115,7 @@ impl View {
         self.guards().is_some_and(|guards| guards.hides(name))
     }
 
-    /// The guards that apply to the tree; `None` if there are none.
+    /// Returns the guards that apply to the tree; `None` if there are none.
     fn guards(&self) -> Option<TreeGuards<'_>> {
         let policy = self.policy.as_ref().filter(|policy| !policy.repo.guards.is_empty())?;
         let source = self.point_tree.source;
@@ -133,7 +133,7 @@ impl View {
         }
     }
 
-    /// The blocked releases; `None` without rules.
+    /// Returns the blocked releases; `None` without rules.
     fn blocked(&self, c: &mut dyn Conn) -> Result<Option<Arc<BlockedReleases>>, DbError> {
         self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
     }
@@ -180,7 +180,7 @@ impl View {
         Ok(rows)
     }
 
-    /// The listed names, by lower-case name and name.
+    /// Returns the listed names, by lower-case name and name.
     pub(in crate::serve) fn names(&self, c: &mut dyn Conn) -> Result<Vec<ListedName>, DbError> {
         let mut names = life::names(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(names) };
@@ -198,7 +198,7 @@ impl View {
         Ok(names)
     }
 
-    /// The listed files, in the order of [`FileInfo::order`].
+    /// Returns the listed files, in the order of [`FileInfo::order`].
     pub(in crate::serve) fn listed_files(&self, c: &mut dyn Conn) -> Result<Vec<FileInfo>, DbError> {
         let mut files = life::listed_files(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(files) };
@@ -214,7 +214,7 @@ impl View {
         Ok(files)
     }
 
-    /// The archived files, in the order of [`FileInfo::order`].
+    /// Returns the archived files, in the order of [`FileInfo::order`].
     pub(in crate::serve) fn archived_files(&self, c: &mut dyn Conn) -> Result<Vec<FileInfo>, DbError> {
         let mut files = life::archived_files(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(files) };
@@ -228,7 +228,7 @@ impl View {
         Ok(files)
     }
 
-    /// Calls [`life::find_file`], which also finds blocked files, unless a name guard hides the package.
+    /// Calls [`life::find_file`], which also finds blocked files. Returns `None` if a name guard hides the package.
     pub(in crate::serve) fn find_file(
         &self,
         c: &mut dyn Conn,
@@ -243,7 +243,7 @@ impl View {
     }
 
     /// Returns every listed or archived release of a package, including blocked ones: listed ones first, then newest
-    /// first. A release that replaces a blocked one is listed, and the blocked one archived.
+    /// first. A release that replaces a blocked one counts as listed, the blocked one as archived.
     pub(in crate::serve) fn package_detail(
         &self,
         c: &mut dyn Conn,

@@ -276,7 +276,7 @@ async fn explain_source(
     (ServedFile { source, located, platform: None, url }, error)
 }
 
-/// The address of a binary.
+/// Returns the address of a binary.
 fn binary_url(
     state: &State,
     request: &ExplainRequest,
@@ -295,7 +295,7 @@ fn binary_url(
     }
 }
 
-/// The platform of R on Windows or macOS, from its `User-Agent`.
+/// Returns the platform of R on Windows or macOS, from its `User-Agent`.
 fn agent_platform(distribution: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
     let UserAgent::R(client) = user_agent::parse(agent?) else { return None };
     let (target, system) = match distribution.os {
@@ -307,7 +307,7 @@ fn agent_platform(distribution: &Distribution, agent: Option<&[u8]>) -> Option<P
     (client.system == system).then_some(Platform { r, target, arch: client.arch? })
 }
 
-/// The contrib directory with the binaries for a platform.
+/// Returns the contrib directory with the binaries for a platform.
 fn contrib_tree(platforms: &Platforms, platform: &Platform) -> Tree {
     let Platform { r, target, arch } = platform;
     let folders = platforms.macos_folders(&r.to_string());
@@ -354,7 +354,7 @@ fn selection_reason(
     }
 }
 
-/// The answer in one sentence.
+/// Returns the answer in one sentence.
 fn answer_text(file: &ServedFile, error: Option<&str>, reason: &str) -> String {
     let LocatedFile { package, version, .. } = &file.located;
     let (url, source) = (&file.url, &file.source);

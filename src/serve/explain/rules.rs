@@ -47,7 +47,7 @@ fn age(decided: &Decided) -> String {
     format!("{published}first synchronized {}{of_sync}", format_time(decided.first_seen))
 }
 
-/// The version that replaces a blocked one.
+/// Returns the version that replaces a blocked one.
 pub(super) fn replacement(package: &[Decided]) -> Option<String> {
     allowed::substitute(package).map(|substitute| substitute.version)
 }

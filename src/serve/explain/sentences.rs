@@ -13,13 +13,13 @@ use crate::serve::negotiate::{MatchFailure, RVersionMatch};
 /// The maximum length of a header in the output, in characters.
 const MAX_HEADER: usize = 200;
 
-/// `2026-11-20 07:50:28 UTC`.
+/// Formats a time: `2026-11-20 07:50:28 UTC`.
 pub(super) fn format_time(time: Timestamp) -> String {
     let text = time.to_string();
     text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
-/// The decision on the resolved snapshot.
+/// Returns the decision on the resolved snapshot.
 pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     let newest_change = point.modified.map_or_else(
         || "nothing was published yet".to_owned(),
@@ -41,7 +41,7 @@ pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     }
 }
 
-/// The decision on the release.
+/// Returns the decision on the release.
 pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Decision {
     let rule = match (is_version_requested, located.archived) {
         (false, _) => "the version that the index lists",
@@ -60,7 +60,7 @@ pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Deci
     }
 }
 
-/// An advisory about the release.
+/// Returns a statement about an advisory that affects the release.
 pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
     let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
     Decision {
@@ -72,7 +72,7 @@ pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
     }
 }
 
-/// The decision on an address without a distribution.
+/// Returns the decision on an address without a distribution.
 pub(super) fn no_distribution() -> Decision {
     Decision {
         topic: Topic::Distribution,
@@ -84,7 +84,7 @@ pub(super) fn no_distribution() -> Decision {
     }
 }
 
-/// The decision on the distribution, with its alias resolved.
+/// Returns the decision on the distribution, with its alias resolved.
 pub(super) fn distribution(requested: &str, distribution: &Distribution) -> Decision {
     let alias_prefix = if distribution.name == requested {
         String::new()
@@ -109,7 +109,7 @@ pub(super) fn distribution(requested: &str, distribution: &Distribution) -> Deci
     }
 }
 
-/// The decision on the client's `User-Agent`.
+/// Returns the decision on the client's `User-Agent`.
 pub(super) fn client(header: Option<&[u8]>) -> Decision {
     let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Client,
@@ -160,7 +160,7 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
     }
 }
 
-/// The rule by which the version of R matches.
+/// Returns the rule by which the version of R matches.
 pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     match version_match {
         RVersionMatch::Exact => "the version of R is that of the distribution",
@@ -169,7 +169,7 @@ pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     }
 }
 
-/// The reason why no binary fits the client.
+/// Returns the reason why no binary fits the client.
 pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
     match failure {
         MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",

@@ -68,7 +68,7 @@ pub(super) async fn explain_release(
     decisions.push(sentences::snapshot(*snapshot, &point));
     let PackageLives { owner, lives_by_tree, decided } =
         lives_in(&repositories.state, &point, package).await?;
-    // `owner::owner` returns the tree of a point with one tree unchecked; this tree may lack the name.
+    // If the point has only one tree, `owner::owner` returns it without a check; it may lack the name.
     let owner = owner
         .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
     decisions.extend(source_decisions(
@@ -128,7 +128,8 @@ pub(super) async fn explain_release(
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
 
-/// The part of Bioconductor in the addresses of a tree's packages; packages of other sources are in the software part.
+/// Returns the part of Bioconductor in the addresses of a tree's packages; packages of other sources are in the
+/// software part.
 fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
     let part = catalog.tree(owner.tree).and_then(Tree::part);
     part.or_else(|| {
@@ -233,7 +234,7 @@ fn source_decisions(
     decisions
 }
 
-/// A sentence about the guard that hides the packages of a name in a source.
+/// Returns a sentence about the guard that hides the packages of a name in a source.
 pub(super) fn hiding_guard(
     state: &State,
     language: Language,
@@ -259,7 +260,7 @@ fn select_life<'a>(lives: &'a [CurrentLife], version: Option<&str>) -> Option<&'
         .min_by_key(|life| (!is_listed(life), !life.key.path.is_empty(), std::cmp::Reverse(life.revision)))
 }
 
-/// `lists 1.2; in the archive: 1.1, 1.0`.
+/// Describes the versions of a package in a tree: `lists 1.2; in the archive: 1.1, 1.0`.
 fn describe_versions(lives: &[CurrentLife]) -> String {
     let versions = |state| {
         let mut selected: Vec<&CurrentLife> = lives.iter().filter(|life| life.key.state == state).collect();
@@ -284,7 +285,7 @@ fn describe_versions(lives: &[CurrentLife]) -> String {
     }
 }
 
-/// The path of the file below the snapshot.
+/// Returns the path of the file below the snapshot.
 fn path(package: &str, life: &CurrentLife) -> Option<RPath> {
     let file = FileName::parse(&life.file_name)?;
     Some(match (life.key.state, life.key.path.as_str()) {

@@ -109,7 +109,7 @@ pub struct BaseState {
     pub base: Base,
     /// Its time.
     pub at: Timestamp,
-    /// Whether it may get later files under the same snapshot: the day is not over, or not synced to its end.
+    /// Whether the same snapshot may later contain more files: the day is not over, or not synced to its end.
     pub is_open: bool,
 }
 

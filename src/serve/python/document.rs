@@ -47,7 +47,7 @@ pub struct LatestState {
 }
 
 impl PythonDocument {
-    /// The format.
+    /// Returns the format.
     #[must_use]
     pub fn format(&self) -> SimpleFormat {
         match self {
@@ -58,7 +58,7 @@ impl PythonDocument {
         }
     }
 
-    /// The serial of the document, if it has one.
+    /// Returns the serial of the document, if it has one.
     #[must_use]
     pub fn last_serial(&self) -> Option<u64> {
         match self {
@@ -68,12 +68,12 @@ impl PythonDocument {
         }
     }
 
-    /// Whether the document is the list of all projects.
+    /// Returns true if the document is the list of all projects.
     pub(in crate::serve) fn is_list(&self) -> bool {
         matches!(self, PythonDocument::Root(_) | PythonDocument::LatestRoot(..))
     }
 
-    /// The name in keys: kind and format. Both types of HTML have the same bytes.
+    /// Returns the name in keys: kind and format. Both types of HTML have the same bytes.
     pub(in crate::serve) fn name(&self) -> &'static str {
         let is_json = self.format() == SimpleFormat::Json;
         match (self, is_json) {

@@ -53,7 +53,7 @@ impl RequestBudget {
         RequestBudget(AtomicUsize::new(requests))
     }
 
-    /// Whether a request is left.
+    /// Returns true if a request is left.
     #[must_use]
     pub fn is_left(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
@@ -195,8 +195,8 @@ async fn find_owner(
     Ok(query.await?)
 }
 
-/// Whether an index may have a project that its list lacks: the configuration allows the request, the point is the
-/// newest state of the index, and no source before the index has the project.
+/// Returns true if an index may have a project that its list lacks: the configuration allows the request, the point is
+/// the newest state of the index, and no source before the index has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
     if !repositories.state.config.load().pypi.unlisted {
         return false;
@@ -275,8 +275,8 @@ pub async fn locate(
         let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
             // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            // A curated source offers only what its definition allows at the point, a promoted repository what it
-            // lists.
+            // A curated source offers only the files that its definition allows at the point, and a promoted repository
+            // only those that it lists.
             let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);

@@ -16,7 +16,7 @@ use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::state::State;
 
-/// The language of the packages of a point.
+/// Returns the language of the packages of a point.
 pub(super) fn language(state: &State, point: &Point) -> Language {
     let catalog = state.catalog.get();
     let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));

@@ -87,7 +87,7 @@ impl ProjectNames {
         self.entries.push((end, position));
     }
 
-    /// The number of projects.
+    /// Returns the number of projects.
     pub(in crate::serve) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -46,7 +46,7 @@ pub(in crate::serve) fn rows(
     }
 }
 
-/// The files of a project in the first tree.
+/// Returns the files of a project in the first tree.
 fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
     let Some(tree) = trees.first() else { return Ok(Vec::new()) };
     match db::package::by_name(c, tree.source, project.as_str())? {
@@ -72,7 +72,7 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
     Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
 }
 
-/// The name as displayed.
+/// Returns the name as displayed.
 fn display(project: &RootProject) -> &str {
     project.display.as_deref().unwrap_or(&project.name)
 }
@@ -97,7 +97,7 @@ fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Resul
     Ok(out)
 }
 
-/// The page of a project: files in the order of version and name.
+/// Returns the page of a project: files in the order of version and name.
 fn page(project: NormalName, files: Vec<ListedFile>) -> ProjectPage {
     let mut files: Vec<(Version, ListedFile)> =
         files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
@@ -110,7 +110,7 @@ fn page(project: NormalName, files: Vec<ListedFile>) -> ProjectPage {
     ProjectPage { versions: Some(versions), files, ..ProjectPage::new(project) }
 }
 
-/// A file of the page; `None` for an invalid file name, which no upload accepts.
+/// Returns a file of the page; `None` for an invalid file name, which no upload accepts.
 fn page_file(file: ListedFile) -> Option<PageFile> {
     let name = FileName::parse(&file.name).ok()?;
     let facts = FileFacts::read(&file.facts);

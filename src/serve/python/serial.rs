@@ -1,5 +1,5 @@
-//! Serials of this server: numbers that grow with every change of a project, so that another server can mirror this one
-//! and request only the pages that changed. They are microseconds since the epoch.
+//! Serials of this server: numbers that grow with every change of a project, so that another server can mirror this
+//! server and request only the pages that changed. They are microseconds since the epoch.
 //!
 //! Only documents that may still change have serials. A past day never changes, so a mirror of it needs none; and the
 //! bytes of its pages must not depend on later changes, but the list of an index keeps only the last change of each

@@ -48,7 +48,7 @@ impl RDocument {
     pub const NIGHTLY_DOCUMENTS: [RDocument; 3] =
         [RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Gz), RDocument::ArchiveRds];
 
-    /// The file format.
+    /// Returns the file format.
     #[must_use]
     pub fn format(&self) -> IndexFormat {
         match self {
@@ -61,7 +61,7 @@ impl RDocument {
         }
     }
 
-    /// The head of each source's binary list from which it is rendered, besides the trees of the point.
+    /// Returns the head of each source's binary list from which it is rendered, besides the trees of the point.
     pub(in crate::serve) fn binary_lists(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
             RDocument::Binaries(index) => &index.heads,
@@ -73,7 +73,7 @@ impl RDocument {
         }
     }
 
-    /// The compressed document with the same content, which is rendered and stored in place of this one.
+    /// Returns the compressed document with the same content, which is rendered and stored in place of this one.
     pub(in crate::serve) fn stored_equivalent(&self) -> Option<RDocument> {
         match self {
             RDocument::Packages(IndexFormat::Text) => Some(RDocument::Packages(IndexFormat::Gz)),
@@ -86,7 +86,7 @@ impl RDocument {
         }
     }
 
-    /// The name in keys. Empty indexes are constants and never cached, so one name suffices for them.
+    /// Returns the name in keys. Empty indexes are constants and never cached, so one name suffices for them.
     pub(in crate::serve) fn name(&self) -> &'static str {
         match self {
             RDocument::Packages(format) => format.file_name(),

@@ -304,7 +304,7 @@ fn encode_empty(format: IndexFormat) -> io::Result<EncodedDocument> {
     }
 }
 
-/// The plain text of an index.
+/// Returns the plain text of an index.
 fn index_text(rows: &[ListedRelease]) -> io::Result<Vec<u8>> {
     // Each record has at most two line ends, so the text is allocated once.
     let mut text = Vec::with_capacity(stanzas(rows).map(|stanza| stanza.len() + 2).sum());

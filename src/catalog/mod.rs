@@ -43,7 +43,7 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// `Last-Modified` of the instants whose own second is that of an earlier state, see [`Catalog::modified`].
+    /// `Last-Modified` of the instants whose second is used by an earlier state already, see [`Catalog::modified`].
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,

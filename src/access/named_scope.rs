@@ -38,7 +38,7 @@ pub enum Names {
 /// A text that is not a scope with its objects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNamedScope {
-    /// The word is not that of a scope.
+    /// The word does not name a scope.
     #[error(transparent)]
     Word(#[from] BadScope),
     /// The scope has no objects.

@@ -166,7 +166,7 @@ impl Grant {
         Grant { scopes: scopes.into() }
     }
 
-    /// The scopes.
+    /// Returns the scopes.
     #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes

@@ -1,4 +1,5 @@
-//! Requests for stored package files: the last day of each, and the transfers in progress. Eviction depends on both.
+//! The last day on which each stored package file was requested, and the transfers in progress. Eviction depends on
+//! both.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -42,8 +43,8 @@ impl Accesses {
         Accesses { shards: Default::default(), transfers: Mutex::default() }
     }
 
-    /// Records that a client requested an object. The first access of a day allocates; the others take a hash and an
-    /// uncontended lock.
+    /// Records that a client requested an object. The first access of a file on a day allocates memory; each further
+    /// one costs a hash lookup under an uncontended lock.
     pub fn record(&self, key: &Key, now: Timestamp) {
         let (digest, day) = (*key.digest(), now.seconds().div_euclid(86_400));
         let shard = usize::from(digest.0[0]) % SHARDS;

@@ -14,7 +14,8 @@ pub struct MirrorPath {
     pub path: String,
 }
 
-/// The candidates of a source package on a CRAN-like mirror: the path of the index, the archive, the current packages.
+/// Returns the candidates for a source package on a CRAN-like mirror: the path in the index, then the archive, then the
+/// current packages.
 pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
     let mut paths = vec![format!("src/contrib/{}", file.locator)];
     for path in [format!("src/contrib/Archive/{package}/{}", file.name), format!("src/contrib/{}", file.name)]
@@ -26,8 +27,8 @@ pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> 
     paths.into_iter().map(|path| MirrorPath { mirror: mirror.clone(), path }).collect()
 }
 
-/// Adds the object of a bundle for a file of known digest: as the only candidate of a bundle, as the last one where the
-/// mirror may be a bundle.
+/// Adds the bundle object of a file with a known digest. It becomes the only candidate if the mirror is a bundle, and
+/// the last one if the mirror may be a bundle.
 pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],
@@ -38,7 +39,8 @@ pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -
     }
 }
 
-/// The candidates of a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own absolute address.
+/// Returns the candidates for a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own absolute
+/// address.
 ///
 /// # Errors
 /// [`UpstreamError::Refused`] when no server may have it, or an address cannot be used.

@@ -112,7 +112,7 @@ impl HostLimits {
                 entry.failing_files.push(file);
                 if entry.failing_files.len() >= FAILURE_LIMIT {
                     entry.breaker_end = Some(Instant::now() + OPEN_TIME);
-                    // One more failing file after the pause opens the breaker again.
+                    // After `OPEN_TIME`, one more failing file opens the breaker again.
                     entry.failing_files.remove(0);
                 }
             }
@@ -167,7 +167,7 @@ mod tests {
             hosts.record("h", FileId(1), Some(&unavailable()));
         }
         assert!(hosts.admit("h").await.is_ok());
-        // Another file in between shows that the host is up.
+        // An answer for another file in between shows that the host is up.
         for file in files().take(FAILURE_LIMIT - 1) {
             hosts.record("h", file, Some(&unavailable()));
         }

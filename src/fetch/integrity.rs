@@ -23,9 +23,9 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// The result of a digest check.
 #[derive(Clone, Debug)]
 pub enum IntegrityCheck {
-    /// The object has the digest in its name.
+    /// The bytes have the digest that is the name of the object.
     Intact,
-    /// The object has a different digest.
+    /// The bytes have a different digest.
     Damaged(Arc<DamagedObject>),
 }
 
@@ -41,7 +41,8 @@ pub struct DamagedObject {
 /// The error of an integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
-    /// The digest of the object differs from its name, or was moved to the directory `damaged` because of that.
+    /// The digest of the object differs from its name. The object may have been moved to the directory `damaged`
+    /// before.
     #[error("{0}")]
     Damaged(String),
     /// The object could not be read.

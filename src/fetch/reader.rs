@@ -9,7 +9,7 @@ use futures_util::stream::{BoxStream, StreamExt, unfold};
 use super::{Fetch, FetchError, Subscriber};
 use crate::storage::{self, ReadRequest};
 
-/// Maximum distance in bytes between the written bytes and a range that is waited for.
+/// Maximum distance in bytes from the end of the written bytes to the start of a range that waits for them.
 const MAX_DISTANCE: u64 = 1 << 20;
 
 /// Whether a range from `start` on can be answered from this fetch without a long wait.

@@ -63,7 +63,7 @@ impl FetchRequest {
             md5: file.md5,
             sha256: file.sha256,
         };
-        // A file that was stored before is stored in the class in its row again.
+        // A file that was stored before is stored again in the class that its row names.
         let stored_class = file.class.as_deref().filter(|_| file.file_state == FileState::Stored);
         let stored_class = stored_class.and_then(StorageClass::parse);
         let is_lost = stored_class.is_some();
@@ -72,8 +72,8 @@ impl FetchRequest {
     }
 }
 
-/// Fetches in progress and recently failed ones, and the state that they share with the reading and removal of stored
-/// files.
+/// The fetches in progress, the recent failures, and the state that fetches share with the code that reads and removes
+/// stored files.
 pub struct Fetches {
     pub(super) state: Arc<State>,
     table: Mutex<HashMap<FileId, Arc<Fetch>>>,

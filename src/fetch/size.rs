@@ -2,7 +2,7 @@
 
 use super::{FetchError, MAX_DECLARED_SIZE};
 
-/// Returns the error for a file that leaves too little space on the disk; `size` describes its size.
+/// Returns the error for a file that would use more than half of the free disk space; `size` describes its size.
 pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     FetchError::Storage(format!(
         "{path} has {size}, the index does not declare its size, and it would use more than half of the free disk space"

@@ -19,7 +19,7 @@ use crate::storage::{Spool, StorageError};
 pub(super) struct NotStoredReason(String);
 
 impl NotStoredReason {
-    /// The reason for an error: a full disk, or a storage class in which nothing may be stored.
+    /// Creates the reason from an error: a full disk, or a storage class in which nothing may be stored.
     pub(super) fn new(error: &StorageError) -> NotStoredReason {
         match error {
             StorageError::Full(_) => NotStoredReason(format!("{error}; free space on the disk")),
@@ -36,7 +36,7 @@ impl fmt::Display for NotStoredReason {
 
 /// A spool being written.
 pub(super) struct Writer {
-    /// The spool, or why nothing can be stored: further bytes are in memory.
+    /// The spool, or the reason why nothing can be stored; further bytes are then kept in memory.
     spool: Result<Spool, NotStoredReason>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     sha256: Sha256Hasher,
     md5: Md5Hasher,
     written_bytes: u64,
-    /// Bytes that all fetches together may have in memory.
+    /// Maximum number of bytes that all fetches together may have in memory.
     memory: u64,
 }
 
@@ -84,8 +84,8 @@ impl Writer {
         self.written_bytes
     }
 
-    /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
-    /// again; a file that fits into memory does. Blocking.
+    /// Returns true if a file of `size` bytes, of which the spool contains a part already, would use at most half of
+    /// the free disk space, or if it fits into memory. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
         size <= self.memory

@@ -76,7 +76,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
     let digest = received_file.sha256;
     let _guard = fetches.blob_lock.read().await;
     let class = match fetches.state.db.read(move |c| db::blob::get(c, digest)).await {
-        // One digest is one blob, regardless of the source that provided it first.
+        // There is one blob for each digest: an existing one keeps its class, whichever source provided it.
         Ok(blob) => blob.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
             tracing::error!(%error, "could not store a fetched package: the database failed");

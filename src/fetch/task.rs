@@ -23,7 +23,7 @@ use crate::db::file::FileState;
 use crate::storage::StorageError;
 use crate::upstream::{FileStream, UpstreamError, Validators};
 
-/// Approximate number of received bytes per write: only those that are available without waiting.
+/// Approximate maximum number of bytes per write; a write does not wait for more bytes to arrive.
 const BATCH: usize = 1 << 20;
 /// Maximum `Retry-After` for which a fetch waits; with a longer one the clients get the error.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ enum TransferEnd {
     NoSubscriber,
     /// More bytes were received than the file has.
     TooLong,
-    /// A file whose size the index does not declare leaves less free disk space than it takes.
+    /// A file whose size the index does not declare would use more than half of the free disk space.
     NoSpace,
 }
 
@@ -48,7 +48,7 @@ struct TransferLimits {
     remaining: u64,
     /// Maximum time without data.
     max_inactivity: Duration,
-    /// Whether the file must leave as much free disk space as it takes: true if the index declares no size.
+    /// Whether the file may use at most half of the free disk space: true if the index declares no size.
     must_leave_space: bool,
 }
 
@@ -58,7 +58,8 @@ pub(super) struct FetchTask {
     pub(super) fetch: Arc<Fetch>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) request: FetchRequest,
-    /// Time at which upstream last sent data, not counting time in which this fetch did not wait for it.
+    /// Time at which upstream last sent data, moved forward by the time that this fetch waited for something else, such
+    /// as a permit.
     last_data: Mutex<Instant>,
 }
 
@@ -142,7 +143,8 @@ impl FetchTask {
         Err(last_error)
     }
 
-    /// The timeout for the candidate of that number: the hosts after it must have time, too.
+    /// Returns the timeout for the candidate with this index: its host gets an equal share of the remaining time, so
+    /// that the hosts of later candidates have time, too.
     fn timeout_of(&self, number: usize) -> Duration {
         let remaining = self.fetches.limits.max_inactivity.saturating_sub(self.last_data.lock().elapsed());
         let hosts: HashSet<&str> =
@@ -150,7 +152,7 @@ impl FetchTask {
         self.last_data.lock().elapsed() + remaining / u32::try_from(hosts.len()).unwrap_or(1).max(1)
     }
 
-    /// The instant until which upstream must send data.
+    /// Returns the instant by which upstream must have sent further data.
     fn deadline(&self, max_inactivity: Duration) -> Instant {
         *self.last_data.lock() + max_inactivity
     }
@@ -447,7 +449,7 @@ fn timeout_error(candidate: &MirrorPath, max_inactivity: Duration) -> UpstreamEr
     }
 }
 
-/// Runs file operations off the async threads. They complete even when the fetch is dropped.
+/// Runs file operations outside the async threads. They complete even when the fetch is dropped.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {

@@ -56,7 +56,8 @@ impl ExpectedFile {
         }
     }
 
-    /// Checks size and digests, without reading the file again. Returns true when they prove the bytes.
+    /// Checks size and digests, without reading the file again. Returns true if they suffice, so that the archive need
+    /// not be read.
     pub(super) fn check_digests(&self, received: &ReceivedFile) -> Result<bool, FetchError> {
         self.check_size(Some(received.size))?;
         if let Some(md5) = self.md5.filter(|md5| *md5 != received.md5) {
@@ -65,7 +66,7 @@ impl ExpectedFile {
         if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != received.sha256) {
             return Err(self.mismatch(&format!("SHA-256 {}, not {sha256}", received.sha256)));
         }
-        // An index can be wrong about the platform of a binary.
+        // An index can be wrong about the platform of a binary, so a binary is always read.
         let is_source = matches!(self.form, PackageForm::Source);
         Ok(is_source && (self.md5.is_some() || self.sha256.is_some()))
     }

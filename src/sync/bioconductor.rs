@@ -32,7 +32,7 @@ const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 /// Time after its last update during which a version may still change, in microseconds.
 const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
 
-/// The key of a part's list of packages in the table of validators.
+/// Returns the key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
     format!("{}:{part}", Task::Bioconductor.success_key())
 }

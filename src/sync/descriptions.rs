@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::upstream::{FileRequest, FileResponse, UpstreamError};
 
 const DATABASE: &str = "web/packages/packages.rds";
-/// Size limit of the compressed database: about ten times CRAN's.
+/// Size limit of the compressed database, in bytes: about ten times the size of CRAN's.
 const MAX_DATABASE_SIZE: u64 = 96 << 20;
 /// Rows per write.
 const CHUNK: usize = 500;

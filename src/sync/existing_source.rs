@@ -46,7 +46,7 @@ pub struct ExistingRelease {
     pub md5: Option<Md5>,
     /// Digest of its file, if known.
     pub sha256: Option<Sha256>,
-    /// Lowest number of its index records: they are numbered 0, -1, -2, …, and a new record gets the number below.
+    /// Lowest number of its index records: they are numbered 0, -1, -2, …, and a new record gets the next lower number.
     pub variant: i64,
     /// Open lives; empty if the release is neither listed nor archived now.
     pub lives: Vec<OpenLife>,

@@ -21,7 +21,7 @@ const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 /// Every file that a sync reads.
 pub(super) const FILES: [&str; 5] = [INDEXES[0], INDEXES[1], INDEXES[2], CURRENT, ARCHIVE];
 
-/// Size limit of a compressed file: ten times a full CRAN.
+/// Size limit of a compressed file, in bytes: ten times the largest one on CRAN.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// Maximum number of changes of the index while `Meta/` is read, before the sync continues with the files it has; the

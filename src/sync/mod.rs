@@ -55,7 +55,7 @@ pub struct Sync {
     page_reads: Arc<PageReads>,
     /// Halted syncs with their trigger, to be resumed.
     halted_syncs: Arc<Mutex<Vec<HaltedSync>>>,
-    /// In the order of [`Task::ALL`].
+    /// The state of each task, in the order of [`Task::ALL`].
     tasks: Arc<[TaskState; Task::ALL.len()]>,
 }
 
@@ -64,7 +64,7 @@ pub struct Sync {
 pub struct HaltedSync {
     task: Task,
     kind: SourceKind,
-    /// One version of Bioconductor, or all.
+    /// The version of Bioconductor; `None` for all versions, and for other sources.
     version: Option<VersionName>,
     trigger: SyncTrigger,
 }
@@ -134,7 +134,7 @@ impl Sync {
             let _guard = sync.source_lock(Task::Cran).lock().await;
             clear::run(&sync.state, &actor, &report).await.map_err(|error| error.to_string())
         };
-        // The key of the sync: only one of both runs at a time.
+        // The job has the key of the sync, so that only one of the two runs at a time.
         self.state.jobs.start_with(AfterHalt::Restarts, "sync:cran", "clear", now, work)
     }
 

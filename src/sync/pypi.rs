@@ -99,7 +99,7 @@ async fn sync(
     let count = list.projects.len();
     let changes = Changes::between(stored, list.projects, config.unlisted);
     let delay = microseconds(config.delay);
-    // A cache may have had the list for half an hour.
+    // The list may come from a cache: its age there is subtracted.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
     let instants = ListInstants { old_head, head };
@@ -241,8 +241,8 @@ async fn refresh_pages(
     report: &Reporter,
     removed_at: i64,
 ) -> Result<String, SyncError> {
-    // Also those that an earlier sync removed: only the page states that a project is quarantined, and it may not have
-    // been readable then.
+    // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and it may
+    // have been unavailable then.
     let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
     let names =
         state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;

@@ -37,7 +37,7 @@ pub(super) struct ProjectList {
 pub(super) struct StoredProject {
     /// The normalized name.
     pub(super) fold: Box<str>,
-    /// The beginning of its row.
+    /// The sequence number with which its row begins.
     pub(super) from_at: i64,
     /// Its serial.
     pub(super) serial: Option<i64>,
@@ -55,7 +55,7 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
         SimpleFormat::Json => root::read_json(&mut body, &mut add)?,
         SimpleFormat::Html | SimpleFormat::TextHtml => {
             let mut bytes = Vec::new();
-            // An error of the compression is an HTML document that ends early, which its length check refuses.
+            // A decompression error is reported as one of JSON: [`BadPage`] has no variant for read errors.
             body.take(MAX_ROOT).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
             root::read_html(&bytes, &mut add)?
         }

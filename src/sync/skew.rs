@@ -1,5 +1,5 @@
-//! Decides by the mirror's clock whether the clock of this machine, if it is over a month ahead of the last publish, is
-//! right (after a long downtime) or wrong.
+//! Checks a clock of this machine that is over a month ahead of the last publish: after a long downtime such a clock is
+//! right, and then it agrees with the mirror's clock.
 
 use std::time::{Duration, UNIX_EPOCH};
 

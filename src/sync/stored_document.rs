@@ -16,7 +16,7 @@ use crate::storage::Key;
 pub(super) struct DocumentKind {
     /// Plural noun: `rules for system requirements`.
     pub(super) noun: &'static str,
-    /// The noun after a number.
+    /// The noun as it follows a number.
     pub(super) counted_noun: &'static str,
     /// The value of `rspm sync --type=`.
     pub(super) sync_type: &'static str,

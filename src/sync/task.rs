@@ -124,7 +124,7 @@ pub(super) enum SyncTrigger {
     Mismatch,
     /// An administrator, under the name that the transaction records.
     Administrator(String),
-    /// As [`SyncTrigger::Administrator`], who accepts a list of PyPI that has lost projects or whose serials are lower.
+    /// As [`SyncTrigger::Administrator`], who accepts a list of PyPI that has lost projects or whose serials decreased.
     Confirmed(String),
 }
 

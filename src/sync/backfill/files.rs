@@ -55,7 +55,8 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// Counts the archived files that the mirror's table no longer has: if a fifth is lost, the mirror is incomplete.
+/// Counts the archived files that the mirror's table no longer has: if a fifth is lost, the mirror is probably
+/// incomplete.
 pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
@@ -133,7 +134,7 @@ fn by_file(source: &SourceState) -> HashMap<&str, Vec<usize>> {
     by_file
 }
 
-/// Returns size, and time in seconds.
+/// Returns the size in bytes and the publication time in seconds.
 fn size_and_time(release: &StoredRelease) -> (Option<i64>, Option<i64>) {
     (release.size, release.published_at.map(Timestamp::seconds))
 }
@@ -146,7 +147,8 @@ struct FileCollector<'a> {
 }
 
 impl FileCollector<'_> {
-    /// Claims the first unclaimed release with the file name of `row` that fits. Returns its index.
+    /// Claims the first unclaimed release that has the file name and package of `row` and that `fits` accepts. Returns
+    /// its index.
     fn claim(
         &mut self,
         by_file: &HashMap<&str, Vec<usize>>,

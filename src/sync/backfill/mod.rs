@@ -38,7 +38,7 @@ const JOB_KEY: &str = "backfill:cran";
 /// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillRequest {
-    /// The source.
+    /// The kind of the source.
     pub kind: SourceKind,
     /// The oldest day to fill in.
     pub since: Day,
@@ -93,7 +93,7 @@ impl Sync {
         let was_pending = self.state.db.write(stop).await?;
         let job = self.state.jobs.stop(JOB_KEY);
         if let Some(job) = &job {
-            // The job may have ended before the stop reached it.
+            // The job may have ended before it noticed the request to stop.
             if let Ok(message) = job.wait_end().await {
                 return Ok(message);
             }

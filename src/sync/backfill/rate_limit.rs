@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The highest rate that can be requested, per second.
 pub(super) const MAX_RATE: u32 = 1000;
 
-/// A rate limiter that admits one request at a time.
+/// Admits requests with a minimum interval between their starts.
 pub(super) struct RateLimit {
     /// Interval between two requests.
     interval: Duration,

@@ -11,7 +11,7 @@ use crate::r::history::{History, Transition};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// The release of a file in the database, and what is needed to create it.
+/// The release of a file in the database, or what is needed to create it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReleaseIdentity {
     /// The release, if it is known.

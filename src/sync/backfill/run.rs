@@ -30,7 +30,7 @@ use crate::upstream::Mirror;
 const CHUNK: usize = transaction::CHUNK / 2;
 /// Number of stored descriptions deleted per write.
 const DELETE_CHUNK: i64 = 1_000;
-/// Interval at which a sync by another server is checked for its end.
+/// Interval of the checks whether the sync of another server has ended.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of omitted releases that the message names; the log has all of them.
 const MAX_NAMES: usize = 10;
@@ -47,7 +47,7 @@ pub(super) struct BackfillRun<'a> {
 /// The result of a back-fill; displayed as a sentence for people.
 #[derive(Debug)]
 pub(super) enum BackfillSummary {
-    /// There is no older history; why.
+    /// There is no older history, for this reason.
     Nothing(String),
     /// The size of a dry run, and the rate in requests per second.
     DryRun(BackfillSize, Option<u32>),
@@ -61,7 +61,7 @@ pub(super) enum BackfillSummary {
 /// The end of a back-fill.
 pub(super) struct BackfillResult {
     pub(super) summary: BackfillSummary,
-    /// Set if the digests of the releases could not be stored: a repetition stores them.
+    /// Set if the digests of the releases could not be stored: the next back-fill stores them.
     pub(super) lacks_digests: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError};
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 const CURRENT: &str = "src/contrib/Meta/current.rds";
 const EVENTS: &str = "src/contrib/PACKAGES.in";
-/// Size limit of a file: ten times a full CRAN's.
+/// Size limit of a file, in bytes: ten times the largest one on CRAN.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// The tables of a mirror.

@@ -9,7 +9,7 @@ use crate::r::platform::Platform;
 use crate::sync::package::same_record;
 use crate::sync::plan::Loss;
 
-/// The offers of one index.
+/// The binaries that one index offers.
 pub(super) struct DeclaredIndex {
     /// The platform of its binaries.
     pub(super) platform: Platform,

@@ -34,9 +34,9 @@ pub struct AddedBinary {
 /// The transaction is `None` when nothing changed.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for an unknown distribution, for a different system or architecture than it has, and for a
-/// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
-/// `existing` is [`OnExisting::Fail`]. Then nothing is added.
+/// [`RepoError::Invalid`] for an unknown distribution, for a binary of another system or architecture than that of the
+/// distribution, and for a version whose source package is not in the source; [`RepoError::Conflict`] when the binary
+/// exists already and `existing` is [`OnExisting::Fail`]. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -119,7 +119,7 @@ impl BinaryUpload {
 
 struct AddBinaryTransaction {
     source: Source,
-    /// The tree of the source's source packages.
+    /// The tree with the source packages of the source.
     source_tree: TreeId,
     existing: OnExisting,
     publish: Publish,

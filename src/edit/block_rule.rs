@@ -12,7 +12,7 @@ use crate::state::State;
 /// Maximum number of rules that a row of the audit trail lists.
 const MAX_AUDITED_RULES: usize = 10;
 
-/// Creates rules, whose ids are ignored; returns the ids in their order.
+/// Creates rules. Their ids are ignored; returns the new ids, in the order of `rules`.
 ///
 /// # Errors
 /// Database errors.
@@ -38,7 +38,7 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
     Ok((first..).take(count).collect())
 }
 
-/// `5`, or `5-7`.
+/// Returns `count` ids from `first` on as text: `5`, or `5-7`.
 fn numbers(first: i64, count: usize) -> String {
     match i64::try_from(count) {
         Ok(1) | Err(_) => first.to_string(),
@@ -63,7 +63,7 @@ pub async fn update(state: &State, rule: &Rule) -> Result<(), RepoError> {
     if write.await? { Ok(()) } else { Err(unknown(id)) }
 }
 
-/// Deletes the rules of inclusive ranges of ids; returns how many there were.
+/// Deletes the rules with ids in these inclusive ranges; returns the number of deleted rules.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.

@@ -18,7 +18,7 @@ use crate::state::State;
 /// Maximum number of fixed URLs of a server: all of them are in memory.
 const MAX_URLS: usize = 100_000;
 
-/// The state that a fixed URL is to name.
+/// A request for a fixed URL: the state that the URL must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The repository.
@@ -27,7 +27,7 @@ pub struct Request {
     pub version: Option<Version>,
     /// The day; `None` for the newest state.
     pub date: Option<Day>,
-    /// Sources with a state of their own.
+    /// Sources whose state differs from that of `date`, each with its state.
     pub sources: Vec<(String, Snapshot)>,
     /// Whether the subscriptions and the states of all sources are fixed.
     pub lock: bool,
@@ -108,7 +108,7 @@ fn check_version(repo: &Repository, request: &Request) -> Result<(), RepoError> 
     Ok(())
 }
 
-/// Returns the day or the transaction of a state whose sources have no state of their own.
+/// Returns the day or the transaction that names a state, without creating a fixed URL.
 fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result<Snapshot, RepoError> {
     if !request.sources.is_empty() {
         return Err(RepoError::Invalid(
@@ -116,7 +116,7 @@ fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result
                 .to_owned(),
         ));
     }
-    // Those of a back-fill have high numbers and early times.
+    // The newest transaction by time: transactions of a back-fill have high numbers and early times.
     let newest = catalog.transactions.iter().max_by_key(|(id, at)| (*at, *id));
     match (base, newest) {
         (Snapshot::Latest, Some((id, _))) => Ok(Snapshot::Transaction(*id)),
@@ -169,7 +169,7 @@ fn wanted_state(
     }
     trees.sort_unstable();
     trees.dedup_by_key(|(tree, _)| *tree);
-    // Nothing is published at or before the time of the clock any more.
+    // Nothing more can be published at or before the time in the clock row.
     let published = catalog.clock_at.map(|at| Timestamp(at.0.saturating_add(1)));
     let end = resolve::snapshot_end(catalog, repo, base, now)?;
     let at = match (base, request.lock) {

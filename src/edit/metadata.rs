@@ -38,18 +38,18 @@ pub struct NewMetadata {
     pub value: String,
 }
 
-/// What was done with a value.
+/// The result of setting a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataStatus {
     /// The key is new for these packages.
     Created,
     /// The value was replaced.
     Updated,
-    /// The package has the key already.
+    /// The key exists already; its value was left unchanged.
     Unchanged,
 }
 
-/// The row of a value, and what was done with it.
+/// The row of a value, and the result of setting it.
 pub type SetMetadata = (Metadata, MetadataStatus);
 
 /// Sets values in one transaction. A value that is refused has its reason in place of the row; the others are set, or none

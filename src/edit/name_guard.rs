@@ -17,7 +17,7 @@ const MAX_DESCRIPTION: usize = 500;
 /// A guard to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewNameGuard {
-    /// A name, or the beginning of names and `*`.
+    /// A name, or a prefix followed by `*`.
     pub name: String,
     /// The language; `None` for that of the source.
     pub language: Option<Language>,
@@ -30,7 +30,7 @@ pub struct NewNameGuard {
 /// New values of a guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameGuardChanges {
-    /// A name, or the beginning of names and `*`.
+    /// A name, or a prefix followed by `*`.
     pub name: Option<String>,
     /// The name of the source.
     pub source: Option<String>,
@@ -100,7 +100,7 @@ pub async fn create(
     write.await?.map_err(|(row, other)| conflict_error(&catalog, &row, &other))
 }
 
-/// Changes a guard. Of an automatic guard, only the description can be changed.
+/// Changes a guard. Only the description of an automatic guard can be changed.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
@@ -210,7 +210,7 @@ fn description(text: &str) -> Result<String, RepoError> {
     Ok(text.to_owned())
 }
 
-/// A guard of another source that matches a name of this one, or an equal guard.
+/// Returns a guard of another source that has a name in common with this one, or an equal guard of the same source.
 fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
     let Ok(own) = pattern_of(&row.pattern, &row.language) else { return Ok(None) };
     let others = name_guard::list(c)?.into_iter();

@@ -70,8 +70,8 @@ pub async fn plan_of(
     plan::compare(repositories, &catalog, to, (before, after)).await.map(Some)
 }
 
-/// Requests a promotion. It is applied at once unless the repository requires the approval of another person. `None` if the
-/// repository has that state already.
+/// Requests a promotion. It is applied at once unless the repository requires the approval of another person. Returns
+/// `None` if the repository already has that state.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for repositories between which nothing can be promoted, [`RepoError::Unresolved`].
@@ -169,7 +169,8 @@ pub async fn list(
     Ok(state.db.read(move |c| promotion::list(c, repo, selected, limit)).await?)
 }
 
-/// Ends the past, and returns the catalog of this write and the end of the past. Blocks other publishers.
+/// Returns the catalog of this write, and an instant before which nothing can be published any more. Blocks other
+/// publishers.
 fn current_catalog(
     c: &mut dyn Conn,
     handle: &CatalogHandle,

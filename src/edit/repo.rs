@@ -24,8 +24,8 @@ pub async fn create(
     let NewRepo { name, kind, description, authenticated, changes } = new;
     if let Some(repo) = state.catalog.get().repo(name.as_str()) {
         return match existing {
-            // SECURITY: an open repository in place of an authenticated one is not a success, nor is one that takes more
-            // changes.
+            // SECURITY: an open repository in place of an authenticated one is not a success, nor is one that accepts
+            // more changes.
             OnExisting::Succeed
                 if repo.kind == kind && repo.authenticated == authenticated && repo.changes == changes =>
             {
@@ -106,7 +106,7 @@ fn change_policy(
     publish_list(c, NewRepoStep { repo, subscriptions, pinned_at }, publish).map(drop)
 }
 
-/// The cut-off time that a list of subscriptions gets now; `None` if the policy fixes none.
+/// Returns the pin of a list of subscriptions that is published now; `None` if the policy requires none.
 fn pin(c: &mut dyn Conn, changes: ChangePolicy, now: Timestamp) -> Result<Option<Timestamp>, DbError> {
     match changes {
         ChangePolicy::Any => Ok(None),

@@ -19,8 +19,7 @@ fn label(kind: SourceKind) -> &'static str {
     }
 }
 
-/// Creates a source. Sources of type `local`, `local-python`, `git`, `git-python` and `curated-pypi` can be created; `cran`,
-/// `bioconductor` and `pypi` are built in.
+/// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
@@ -119,7 +118,7 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     }
 }
 
-/// Returns the words for a built-in source in error texts; `None` for other sources.
+/// Returns the name of a built-in source in error texts; `None` for other sources.
 fn built_in_label(kind: SourceKind) -> Option<&'static str> {
     kind.is_built_in().then_some("a built-in source")
 }

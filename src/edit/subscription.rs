@@ -151,7 +151,7 @@ where
     update.await?
 }
 
-/// Returns the label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
+/// Returns the error for a direct change of a repository that accepts only promotions.
 fn promotion_only(repo: &str) -> RepoError {
     RepoError::Conflict(format!(
         "the repository '{repo}' accepts changes by promotion only: change the repository that it is promoted from, then run \

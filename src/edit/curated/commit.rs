@@ -27,7 +27,7 @@ pub(super) struct NewStep {
     pub(super) releases: Vec<BaseRelease>,
 }
 
-/// Publishes a step; `None` if it is the current one.
+/// Publishes a step. Returns `None` if it equals the current one.
 pub(super) async fn commit(
     state: &State,
     source: &Source,
@@ -73,7 +73,7 @@ fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
     )))
 }
 
-/// The lives that end and begin. Packages that the definition no longer selects are not archived.
+/// Returns the changes that end and begin lives. Packages that the definition no longer selects are not archived.
 fn changes(current: &CurrentDefinition, releases: &[BaseRelease]) -> Vec<Change> {
     let selected: HashSet<(ReleaseId, i64)> =
         releases.iter().map(|release| (release.release, release.variant)).collect();

@@ -1,4 +1,4 @@
-//! The definitions of a curated source of R packages: the one that it has, and the one that it gets.
+//! The definitions of a curated source of R packages: the current one, and a new one.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::r::dependency::DependencyKind;
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// The name of the file of a definition that was changed by single packages.
+/// File name of a definition that this server has generated, after single packages were added or removed.
 const GENERATED: &str = "packages.txt";
 
-/// The definition that a source has, and its releases.
+/// The current definition of a source, and its releases.
 pub(super) struct CurrentDefinition {
     pub(super) tree: TreeId,
     /// Its step; 0 before the first one.
@@ -33,7 +33,7 @@ pub(super) struct CurrentDefinition {
     pub(super) lives: Vec<(LifeKey, i64)>,
 }
 
-/// The definition that a source gets.
+/// A new definition of a source.
 pub(super) struct NewDefinition {
     pub(super) definition: Definition,
     pub(super) files: Vec<DefinitionFile>,
@@ -118,7 +118,7 @@ fn include_suggests(definition: &mut Definition) {
     }
 }
 
-/// A definition that is no longer the file that an administrator wrote.
+/// Returns a definition with a generated file, because it differs from the file that an administrator wrote.
 pub(super) fn generated(definition: Definition) -> NewDefinition {
     let content = curated::text(&definition.roots).into_bytes();
     let files = vec![DefinitionFile { name: GENERATED.to_owned(), content }];

@@ -15,7 +15,7 @@ use crate::state::State;
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
 
-/// How long a plan is kept, in microseconds.
+/// Time for which a plan is kept, in microseconds.
 const KEPT: i64 = 24 * 3600 * SECOND;
 
 /// The selected releases: name, version, release.
@@ -80,7 +80,7 @@ pub(super) async fn compare(
     )))
 }
 
-/// The packages whose releases differ.
+/// Returns the packages whose releases differ.
 fn differences(planned: &str, selected: &Selected) -> Vec<String> {
     let mut old: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for line in planned.lines() {

@@ -40,7 +40,7 @@ pub struct UpdateRequest {
     pub snapshot: Option<Snapshot>,
     /// The kinds of dependencies to include; those of the current definition if `None`.
     pub include: Option<Kinds>,
-    /// Whether packages that the named ones suggest are included, too.
+    /// Whether packages that are suggested by the named ones are also included.
     pub suggests: bool,
     /// Whether dependencies that CRAN does not have are omitted.
     pub allow_missing: bool,
@@ -59,7 +59,7 @@ pub struct Update {
     pub problems: Vec<String>,
     /// Notices about omitted parts.
     pub notices: Vec<String>,
-    /// The snapshot to name at the commit.
+    /// The snapshot to pass in the request that publishes this plan.
     pub snapshot: String,
     /// The time of the state from which it selects.
     pub base_at: Timestamp,
@@ -118,7 +118,7 @@ pub async fn update(
     .await
 }
 
-/// The snapshot that was named when the source was created without a definition.
+/// Returns the snapshot that was named when the source was created without a definition.
 fn current_snapshot(current: &CurrentDefinition) -> Option<Snapshot> {
     let curation = current.curation.as_ref().filter(|_| current.roots.is_empty())?;
     curation.snapshot.parse().ok()
@@ -203,9 +203,9 @@ async fn apply(
     Ok(update)
 }
 
-/// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the state
-/// of CRAN from which it selects stays. Returns the
-/// removed version, and names and versions of the removed dependencies; nothing if other packages need the package.
+/// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the
+/// state of CRAN from which it selects stays. Returns the removed version, and names and versions of the removed
+/// dependencies; nothing if other packages need the package.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a scope other than all versions; [`RepoError::NotFound`] if the definition does not name
@@ -264,7 +264,7 @@ pub async fn remove(
             format!("{} {}", row.plan.name, row.plan.version)
         }
     };
-    // The package itself before its dependencies, which have their names.
+    // The package itself comes first; its dependencies are listed with their names.
     let (own, others): (Vec<&UpdateRow>, Vec<&UpdateRow>) = removed.partition(|row| row.plan.name == package);
     Ok(own.into_iter().chain(others).map(text).collect())
 }
@@ -368,7 +368,7 @@ fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
     rows.iter().filter_map(problem).collect()
 }
 
-/// The notice that a later plan for the same snapshot may differ.
+/// Returns the notice that a later plan for the same snapshot may differ.
 fn open_notice(state: &State, base: &BaseState, label: &str) -> String {
     let catalog = state.catalog.get();
     let steps = catalog.tree(base.base.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();

@@ -24,7 +24,7 @@ pub(super) struct Pair<'a> {
 pub struct Plan {
     /// The sources, in the order of the new list, then the removed ones.
     pub sources: Vec<SourceChange>,
-    /// The packages that differ, by name. Of Bioconductor, those of the release version.
+    /// The packages that differ, by name. For Bioconductor, those of the release version.
     pub packages: Vec<Change>,
     /// Sources whose packages are not compared: their versions are known only for projects that were requested.
     pub not_compared: Vec<SourceId>,
@@ -48,7 +48,7 @@ pub struct SourceChange {
 pub struct SourceState {
     /// Its position among the subscriptions, from 1.
     pub position: usize,
-    /// When the state was published; `None` if nothing was published.
+    /// The publication time of the state; `None` if nothing was published.
     pub at: Option<Timestamp>,
     /// The transaction of the state; `None` for an index, whose states are times.
     pub transaction: Option<TxId>,
@@ -102,7 +102,7 @@ impl<'a> Pair<'a> {
         Ok(selection)
     }
 
-    /// Returns true if the repository has a state already.
+    /// Returns true if the repository that changes already has the state `selection`.
     pub(super) fn is_promoted(&self, catalog: &Catalog, selection: &Selection) -> bool {
         let present = newest_selection(self.to);
         let trees =
@@ -120,7 +120,7 @@ pub(super) fn newest_selection(repo: &Repository) -> Selection {
     }
 }
 
-/// Returns the state of a repository before a transaction of it.
+/// Returns the state of a repository before one of its transactions.
 pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
     let index = repo.steps.iter().position(|step| step.tx == tx).unwrap_or(0);
     match index.checked_sub(1).and_then(|index| Some((repo.steps.get(index)?, repo.steps.get(index + 1)?))) {
@@ -185,7 +185,7 @@ fn source_changes(
     after.list.iter().chain(leaving).map(change).collect()
 }
 
-/// When the state of a tree was published, and by which transaction.
+/// Returns the publication time of the state of a tree, and its transaction.
 fn published(catalog: &Catalog, tree: &PointTree) -> Option<(Timestamp, Option<TxId>)> {
     let found = catalog.tree(tree.tree)?;
     if found.time_head.is_some() {

@@ -28,7 +28,7 @@ use crate::serve::python::curated::{BaseState, base_projects, base_state, parse_
 use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
 
-/// The name of the file of a definition that was changed by single packages.
+/// File name of a definition that this server has generated, after single packages were added or removed.
 const GENERATED: &str = "requirements.txt";
 
 /// The change to the definition.
@@ -51,7 +51,7 @@ pub struct UpdateRequest {
     pub input: Input,
     /// The state of PyPI from which to select; the newest one if `None`.
     pub snapshot: Option<Snapshot>,
-    /// Of lock files, only the files whose digests they have.
+    /// For lock files, allows only the files whose digests they list.
     pub strict: bool,
     /// Whether to publish the update; otherwise it is only planned.
     pub commit: bool,
@@ -66,7 +66,7 @@ pub struct Update {
     pub plan: Plan,
     /// Notices about omitted and ignored parts.
     pub notices: Vec<String>,
-    /// The snapshot to name at the commit.
+    /// The snapshot to pass in the request that publishes this plan.
     pub snapshot: String,
     /// The time of the state from which it selects.
     pub base_at: Timestamp,
@@ -76,7 +76,7 @@ pub struct Update {
     pub transaction: Option<TxId>,
 }
 
-/// The definition that a source has.
+/// The current definition of a source.
 struct CurrentDefinition {
     tree: TreeId,
     /// Its step; 0 before the first one.
@@ -85,7 +85,7 @@ struct CurrentDefinition {
     rules: BTreeMap<NormalName, Rule>,
 }
 
-/// The definition that a source gets.
+/// A new definition of a source.
 struct NewDefinition {
     definition: Definition,
     files: Vec<DefinitionFile>,
@@ -292,12 +292,13 @@ async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition,
     }
 }
 
-/// The file of a definition that is no longer the one that an administrator wrote.
+/// Returns a generated file for a definition that differs from the file that an administrator wrote.
 fn generated(rules: &BTreeMap<NormalName, Rule>) -> Vec<DefinitionFile> {
     vec![DefinitionFile { name: GENERATED.to_owned(), content: curated::requirements(rules).into_bytes() }]
 }
 
-/// The digest of a definition: of its only file; of several files, of the lines that `sha256sum` prints for them.
+/// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several
+/// files.
 pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
     let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
     match files {
@@ -334,7 +335,7 @@ fn counts(plan: &Plan) -> Counts {
     }
 }
 
-/// Publishes a definition as the next step; `None` if it is the current one.
+/// Publishes a definition as the next step. Returns `None` if it equals the current one.
 async fn commit(
     state: &State,
     source: &Source,

@@ -59,7 +59,7 @@ pub async fn publish(
 ) -> Result<(Upload, AddStatus), RepoError> {
     let upload = receive::stage(uploads, file.name, file.body, Some(form)).await?;
     let added = add::add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
-    // Also after a refusal: no other request has the number of this upload.
+    // Removed after a refusal, too: no other request has the number of this upload.
     uploads.remove(&[upload.id]);
     let (_, mut added) = added?;
     added.pop().ok_or(RepoError::NoUpload(upload.id))

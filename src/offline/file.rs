@@ -43,7 +43,7 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files: more inspections than processors only take memory.
+    /// Limits concurrent inspections of files: more inspections than processors would only need more memory.
     inspections: Arc<Semaphore>,
     /// The files that were fetched.
     claims: Claims,

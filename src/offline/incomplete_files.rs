@@ -10,7 +10,7 @@ use super::error::OfflineError;
 use crate::bundle::{Product, seal};
 use crate::model::digest::Sha256;
 
-/// File name, in the folder of a head.
+/// File name, in the folder of a head. Bundles contain it, so it cannot be renamed.
 pub(super) const FILE: &str = ".owed.json";
 
 /// Incomplete files of a product. The keys are paths on the mirror.

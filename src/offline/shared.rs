@@ -22,7 +22,8 @@ use crate::upstream::{Upstream, UpstreamError};
 /// Compression level of zstd.
 const ZSTD_LEVEL: i32 = 12;
 
-/// Writes the documents of a folder, given by name as bytes and file extension, unless all of them already exist.
+/// Writes the documents of a shared folder, unless the same ones already exist. `documents` maps a name to bytes and
+/// file extension.
 pub(super) fn write_documents(
     destination: &Destination,
     shared: SharedFolder,

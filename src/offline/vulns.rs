@@ -33,7 +33,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
         Ok(Some(head)) => {
             Some((read_bundle(&origin_bundle, &setup.destination_bundle, head, &names).await?, None))
         }
-        // An address without a bundle is one of the other sources that a server accepts.
+        // An address without a bundle is another source of advisories that a server accepts.
         head_result => {
             let last_run = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
             let feeds_result = read_feeds(&setup, &url, &ecosystems, last_run.as_ref()).await;
@@ -141,7 +141,7 @@ fn folder_of_url(url: &str) -> &str {
 }
 
 /// Reads the advisories of all feeds of a URL, with validators; `None` if all feeds are unchanged since the last run.
-/// Of a changed OSV database only the new advisories are fetched.
+/// If an OSV database has changed, only its new advisories are fetched.
 async fn read_feeds(
     setup: &Setup,
     url: &str,

@@ -34,7 +34,7 @@ pub(super) struct Target {
     pub(super) source: Arc<Source>,
     pub(super) destination: Destination,
     pub(super) budget: Arc<Budget>,
-    /// The day of files whose upload the index does not state.
+    /// The day for records of files whose upload time the index does not state.
     pub(super) today: Day,
 }
 

@@ -53,7 +53,7 @@ impl CurrentBundle {
     }
 }
 
-/// Downloads the packages that a file requires, and the changes of those of earlier runs.
+/// Downloads the packages that the file of `--file-in` requires, and the changes of the packages of earlier runs.
 pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, OfflineError> {
     let setup = setup(args.common, &args.base_url, None, output)?;
     let source = Source::new(setup.upstream.clone(), &args.base_url, args.file_hosts)?;
@@ -122,7 +122,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     records.extend(plan.events.iter().filter(|event| !is_about_missing(event, &missing_files)).cloned());
     let mut incomplete_files = IncompleteFiles::default();
     incomplete_files.missing_files.clone_from(&missing_files);
-    // Before the head: a killed run must not leave a head without the list of its missing files.
+    // Saved before the head is written: a killed run must not leave a head without the list of its missing files.
     incomplete_files.save(&setup.destination, &PRODUCT)?;
     match segment::write(&commit, current.state.clone(), records, plan.base_lines)? {
         None => output.info("nothing is new"),
@@ -286,7 +286,7 @@ fn reason(error: &UpstreamError) -> String {
     }
 }
 
-/// Whether an event is about a file that could not be fetched.
+/// Returns true if an event concerns a file that could not be fetched.
 fn is_about_missing(event: &PythonRecord, missing_files: &BTreeMap<String, String>) -> bool {
     match event {
         PythonRecord::Mark(mark) => missing_files.contains_key(&mark.name),

@@ -35,7 +35,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The known size of the files to fetch together, in bytes.
+    /// Returns the total size of the files to fetch, in bytes; files of unknown size are not counted.
     pub(super) fn size(&self) -> u64 {
         self.fetches.iter().filter_map(|fetch| fetch.file.size).sum()
     }
@@ -131,13 +131,13 @@ fn plan_project(
     plan_skips(plan, page, known, chosen, existing.today);
 }
 
-/// Whether the base of an incremental bundle has a file.
+/// Returns true if the base of an incremental bundle has a file.
 fn is_in_base(file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     let uploaded = file.upload_time.map(|time| time.day());
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
-/// Whether the objects of a file exist with their sizes.
+/// Returns true if the objects of a file exist and have the expected sizes.
 fn has_objects(size: u64, has_metadata: bool, file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     let (Some(sha256), Ok(extension)) = (file.sha256(), object_extension(file.name.as_str())) else {
         return false;

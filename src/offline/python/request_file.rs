@@ -14,7 +14,7 @@ use crate::python::specifier::Specifiers;
 
 /// Maximum number of files that refer to each other.
 const MAX_FILES: usize = 100;
-/// File names of lock files, or their endings.
+/// Endings of the names of lock files.
 const LOCK_FILES: [&str; 2] = [".toml", ".lock"];
 
 /// Returns the packages that a file requires in any environment of the rule.

@@ -44,7 +44,7 @@ pub(super) fn write(
     let serial = last_segment.map_or(now, |last| now.max(last.serial + 1));
     let prev = last_segment.map(|last| last.file.sha256);
     let mut records: Vec<PythonRecord> = records.into_iter().map(|record| dated(commit, record)).collect();
-    // Stable: within a day files are first.
+    // The sort is stable: within a day, records of files stay first.
     records.sort_by_key(PythonRecord::day);
     let mut lines = LinesWriter::segment(commit.product, serial, prev);
     let (mut objects, mut objects_size) = (0, 0);

@@ -38,12 +38,12 @@ impl Need {
         self.versions.contains(version) && (self.digests.is_empty() || has_digest)
     }
 
-    /// Whether yanked files are taken.
+    /// Returns true if the need names one version, or digests: then yanked files are taken, too.
     fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
 
-    /// Whether pre-releases are chosen like other versions: the specifiers name one.
+    /// Returns true if the specifiers name a pre-release: then pre-releases are chosen like other versions.
     fn names_pre_release(&self) -> bool {
         self.versions.as_str().contains(|c: char| c.is_ascii_alphabetic())
     }
@@ -54,7 +54,7 @@ impl Need {
 pub(super) struct Rule {
     /// Every requested version of Python on every requested platform.
     pub(super) environments: Vec<Environment>,
-    /// As written in the head.
+    /// The rule as the head states it.
     pub(super) files: FilesRule,
 }
 
@@ -143,7 +143,7 @@ fn accepts(environment: &Environment, file: &PageFile) -> bool {
                     && environment.platform.as_ref().is_none_or(|platform| platform.accepts(tag.platform))
             })
         }),
-        // Installers ignore them.
+        // Installers ignore files of other kinds.
         _ => false,
     }
 }

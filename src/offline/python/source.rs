@@ -20,7 +20,7 @@ use crate::upstream::{
 
 /// PyPI's file host.
 const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
-/// Pauses before the requests for a page after the first one.
+/// Pauses before the second and each further request for a page.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// An index with its files.

@@ -353,10 +353,11 @@ pub struct CreateSource {
     /// Type of the source; the sources cran, bioconductor and pypi always exist
     #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
     pub kind: String,
-    /// Of a source of type curated-cran or cran-snapshot: the day or transaction of CRAN (default: the newest)
+    /// For a source of type curated-cran or cran-snapshot: the day or transaction of CRAN (default: the newest)
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
-    /// Of a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
+    /// For a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests,
+    /// none, all
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
     /// Succeed when the source exists with the same type
@@ -397,7 +398,7 @@ pub struct EditSource {
     /// New name of the source
     #[arg(long)]
     pub new_name: Option<String>,
-    /// Of a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN
+    /// For a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
 }
@@ -564,7 +565,7 @@ pub struct Add {
 /// Flags of `remove package`.
 #[derive(Debug, Args)]
 pub struct RemovePackage {
-    /// The package and its versions: name@all, name@current or name@1.2.3; of a Python package also a file:
+    /// The package and its versions: name@all, name@current or name@1.2.3; for a Python package also a file:
     /// name@name-1.2.3.tar.gz
     #[arg(long, value_name = "NAME@SCOPE")]
     pub name: String,
@@ -586,7 +587,7 @@ pub struct Sync {
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)
     #[arg(long)]
     pub version: Option<String>,
-    /// Accept a list of PyPI that has lost projects, or whose serials are lower than those of the last sync
+    /// Accept a project list of PyPI that lacks earlier projects or has lower serials than the last sync
     #[arg(long)]
     pub accept_serial: bool,
     /// Wait and progress flags.

@@ -118,7 +118,7 @@ pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Res
     }
 }
 
-/// A time of the command line, as the API expects it.
+/// Converts a time of the command line to the form that the API expects.
 fn time(text: &str) -> Result<String, String> {
     if let Ok(day) = text.parse::<Day>() {
         return Ok(day.start().to_string());
@@ -129,7 +129,7 @@ fn time(text: &str) -> Result<String, String> {
 }
 
 impl AuditFilter {
-    /// The parameters of a request.
+    /// Returns the query of a request.
     fn query(&self) -> String {
         let outcome = self.outcome.map(|outcome| match outcome {
             AuditOutcome::Success => "success".to_owned(),
@@ -229,7 +229,7 @@ const COLUMNS: [&str; 12] = [
     "sha256",
 ];
 
-/// A row on one line, with its end.
+/// Returns a row as one line, with the line feed.
 fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
     let id = row.id.to_string();
     let values = [

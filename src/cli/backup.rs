@@ -171,7 +171,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
     }
 }
 
-/// The address of a bucket, or the absolute path of a directory.
+/// Returns the address of a bucket, or the absolute path of a directory.
 pub(super) fn place(text: &str) -> Result<String, CliError> {
     if BackupPlace::is_address(text) {
         return Ok(text.to_owned());

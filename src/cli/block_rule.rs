@@ -55,7 +55,7 @@ pub struct RuleFlags {
     /// Packages of which no version is listed any more
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub deleted_packages: Option<bool>,
-    /// Versions that are younger: 7d, 36h
+    /// Versions younger than this age: 7d, 36h
     #[arg(long, value_name = "AGE")]
     pub min_age: Option<String>,
     /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
@@ -147,7 +147,7 @@ pub struct TestRules {
 }
 
 impl RuleFlags {
-    /// The keys and values of the flags that are given.
+    /// Returns the keys and values of the flags that are given.
     fn changes(self) -> Map<String, Value> {
         let source_type = self.bioconductor.then(|| json!("bioconductor"));
         let values = [
@@ -327,7 +327,7 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
     Ok(())
 }
 
-/// A rule as in the listing of Posit Package Manager.
+/// Formats a rule as Posit Package Manager lists it.
 fn describe(rule: &BlockRule) -> String {
     let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
     let kind = if rule.exception { "  Exception" } else { "" };

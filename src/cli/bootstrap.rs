@@ -252,7 +252,7 @@ fn private_key(file: Option<&Path>) -> Result<PrivateKey, CliError> {
     PrivateKey::parse(&text).map_err(|error| CliError::refused(format!("{}: {error}", path.display())))
 }
 
-/// Writes a file with these permissions, also over one with others.
+/// Writes a file with these permissions; an existing file is replaced.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
     let write = || {
         // SECURITY: removed first, so that no file or link with other permissions is written.

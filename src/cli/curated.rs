@@ -24,32 +24,32 @@ const MAX_FILES: usize = 100;
 /// Flags of an update of a curated source.
 #[derive(Debug, Default, Args)]
 pub struct DefinitionFlags {
-    /// Of a curated source: select from this day or transaction (default: the newest)
+    /// For a curated source: select from this day or transaction (default: the newest)
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
-    /// Of a curated source: publish the update; requires --snapshot. Otherwise only the plan is printed
+    /// For a curated source: publish the update; requires --snapshot. Otherwise only the plan is printed
     #[arg(long, requires = "snapshot")]
     pub commit: bool,
-    /// Of a curated source: only print the plan, the default
+    /// For a curated source: only print the plan, the default
     #[arg(long, alias = "dryrun", conflicts_with = "commit")]
     pub dry_run: bool,
-    /// Of a curated source: also write the plan to this file
+    /// For a curated source: also write the plan to this file
     #[arg(long, value_name = "FILE")]
     pub csv_out: Option<PathBuf>,
-    /// Of a curated source: allow only the files whose digests a lock file has, not all files of its versions
+    /// For a curated source: allow only the files whose digests a lock file has, not all files of its versions
     #[arg(long)]
     pub strict: bool,
-    /// Of a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests, none, all
-    /// (default: those of the current definition; of a new one imports,depends,linking-to)
+    /// For a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests,
+    /// none, all (default: those of the current definition; for a new one imports,depends,linking-to)
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
-    /// Of a curated source of R packages: omit dependencies that CRAN does not have
+    /// For a curated source of R packages: omit dependencies that CRAN does not have
     #[arg(long)]
     pub allow_missing: bool,
-    /// Of a curated source of R packages: also print packages that stay as they are
+    /// For a curated source of R packages: also print packages that stay as they are
     #[arg(long = "show-kept")]
     pub kept: bool,
-    /// Of a curated source of R packages: publish the update with the state of this transaction; the same as --commit
+    /// For a curated source of R packages: publish the update with the state of this transaction; the same as --commit
     /// --snapshot=ID
     #[arg(long, value_name = "ID", conflicts_with_all = ["snapshot", "commit", "dry_run"])]
     pub transaction_id: Option<u64>,
@@ -136,7 +136,7 @@ async fn send(
         ..body
     };
     if let Some(file) = &flags.csv_out {
-        // Before the request: a commit whose plan cannot be written would look like a failed one.
+        // Opened before the request: a commit whose plan cannot be written would look like a failed one.
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
         opened.map_err(|source| unwritable(file, source))?;
     }
@@ -164,7 +164,7 @@ fn is_r(plan: &DefinitionPlan) -> bool {
     plan.kind.parse::<SourceKind>().is_ok_and(|kind| kind.language() == Language::R)
 }
 
-/// The last lines of the output: what was done, or how to do it.
+/// Returns the last lines of the output: the result, or the command that publishes the plan.
 fn last_line(plan: &DefinitionPlan, source: &str) -> String {
     match (plan.committed, plan.transaction) {
         (true, Some(transaction)) => format!("Source '{source}' was updated in transaction {transaction}."),
@@ -206,7 +206,7 @@ fn describe(plan: &DefinitionPlan) -> String {
     )
 }
 
-/// The plan as CSV, with all packages.
+/// Returns the plan as CSV, with all packages.
 fn csv_text(packages: &[PlannedPackage]) -> String {
     let mut text = "name,versions,files,newest,change\n".to_owned();
     for package in packages {

@@ -9,7 +9,7 @@ use crate::model::source::SourceKind;
 const COLUMNS: [&str; 9] =
     ["Name", "Version", "Change", "Why", "License", "Compiled", "Size", "Advisories", "Published"];
 
-/// The table of the changes and their numbers. With `kept`, packages that stay are rows, too.
+/// Returns the table of the changes and their numbers. With `kept`, packages that stay are rows, too.
 pub(super) fn describe(plan: &DefinitionPlan, kept: bool) -> String {
     if plan.kind == SourceKind::CranSnapshot.to_string() {
         return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
@@ -54,7 +54,7 @@ fn row(package: &PlannedPackage, release: &PlannedRelease) -> Vec<String> {
     ]
 }
 
-/// The day of publication: the age of a release, in a form that is the same at every time.
+/// Returns the day of publication: unlike an age, it stays the same from day to day.
 fn day(release: &PlannedRelease) -> &str {
     release.published.as_deref().and_then(|at| at.get(..10)).unwrap_or_default()
 }
@@ -63,7 +63,7 @@ fn yes_or_no(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }
 
-/// The chain from a requested package: `root` for one itself.
+/// Returns the chain of dependencies from a requested package; `root` for a requested package itself.
 fn why(release: &PlannedRelease) -> String {
     match release.chain.as_slice() {
         [] => String::new(),
@@ -72,7 +72,7 @@ fn why(release: &PlannedRelease) -> String {
     }
 }
 
-/// The plan as CSV, with all packages.
+/// Returns the plan as CSV, with all packages.
 pub(super) fn csv(packages: &[PlannedPackage]) -> String {
     let mut text =
         "name,version,previous,change,why,license,compiled,size,advisories,published,blocked\n".to_owned();

@@ -121,7 +121,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
     output.print(&builder, || format!("{}Git Builders:\n{}", accepted(&builder), describe(&builder)))
 }
 
-/// A line for each SSH host key that was accepted.
+/// Returns a line for each SSH host key that was accepted.
 fn accepted(builder: &GitBuilder) -> String {
     let line = |key: &String| {
         format!(
@@ -234,7 +234,8 @@ pub(super) async fn print_log(
         let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
         let current = fetch(client, id).await?.attempt;
         if current != attempt {
-            // The page may be of either attempt: it is requested again.
+            // A new attempt began, and the page may be of either one: it is requested again from the beginning of the
+            // new log.
             (offset, attempt) = (0, current);
             continue;
         }

@@ -18,7 +18,7 @@ const MAX_EXAMPLES: usize = 10;
 /// Flags of `create name-guard`.
 #[derive(Debug, Args)]
 pub struct CreateGuard {
-    /// A name, or the beginning of names and '*': acme.*
+    /// A name, or a prefix followed by '*': acme.*
     #[arg(long)]
     pub name: String,
     /// Language of the names [default: that of the source]
@@ -41,7 +41,7 @@ pub struct EditGuard {
     /// Number of the guard
     #[arg(long)]
     pub id: i64,
-    /// A name, or the beginning of names and '*': acme.*
+    /// A name, or a prefix followed by '*': acme.*
     #[arg(long)]
     pub name: Option<String>,
     /// The only source that may provide the names

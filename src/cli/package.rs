@@ -189,7 +189,7 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
     let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
     output.print(&result, || {
         if result.versions.is_empty() {
-            // Of a curated source: another package of the definition needs it.
+            // For a curated source: another package of the definition needs it.
             return format!(
                 "Removed {} from the definition of source '{}', which still has it for other packages.",
                 result.name, args.source

@@ -128,7 +128,7 @@ fn print_warnings(plan: &PromotionPlan) {
     }
 }
 
-/// The result of a request or a decision.
+/// Returns the sentence for the result of a request or a decision.
 fn summary(promotion: &Promotion) -> String {
     let Promotion { id, from, to, .. } = promotion;
     match (promotion.state.as_str(), promotion.transaction) {
@@ -217,7 +217,7 @@ fn describe_state(state: Option<&PromotedState>) -> String {
     format!("{}. {content}", state.position)
 }
 
-/// The number of packages with each kind of change.
+/// Returns the number of packages with each kind of change.
 fn counts(packages: &[PromotedPackage]) -> String {
     const KINDS: [&str; 6] = ["added", "updated", "downgraded", "replaced", "moved", "removed"];
     let count = |kind: &&str| {

@@ -23,7 +23,7 @@ pub enum UrlCommand {
 #[command(after_help = "Without --snapshot and --lock, the URL has the day, or latest.\n\
                         Example: rspm url create --repo=prod --snapshot=cran:2026-11-20 --lock")]
 pub struct CreateUrlArgs {
-    /// The repository, of Bioconductor optionally with a version: bioc@3.20
+    /// The repository; for Bioconductor optionally with a version: bioc@3.20
     #[arg(long, value_name = "NAME[@VERSION]")]
     pub repo: String,
     /// The day, YYYY-MM-DD (default: the newest state)

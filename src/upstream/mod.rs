@@ -59,8 +59,8 @@ impl Upstream {
         Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
     }
 
-    /// Returns the index of Python packages, or the bundle with some, at `url`, with or without `/simple` at its end. HTTP
-    /// is not accessed.
+    /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the end of `url`
+    /// is optional. HTTP is not accessed.
     pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
         let url = url.trim_end_matches('/');
         let transport = self.transport(url.strip_suffix("/simple").unwrap_or(url))?;

@@ -23,7 +23,7 @@ pub struct Index {
 /// The indexes of one list of binaries, in the order of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryList {
-    /// As [`Platform::label`].
+    /// The label that all its platforms have: [`Platform::label`].
     pub label: String,
     /// The indexes; never empty.
     pub indexes: Vec<Index>,

@@ -24,7 +24,7 @@ const MAX_HEAD_SIZE: u64 = 16 << 20;
 const MAX_COMPRESSED_SIZE: u64 = 512 << 20;
 /// Maximum number of chained incremental bundles.
 const MAX_BASES: usize = 100;
-/// Number of days in which the base of an incremental bundle is searched, from the day that it names.
+/// Number of days, from the one that an incremental bundle names, in which its base is searched.
 const MAX_BASE_DAYS: usize = 400;
 
 /// An error in reading a bundle.

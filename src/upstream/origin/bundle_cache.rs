@@ -1,5 +1,5 @@
-//! Caches the heads of bundles, which are revalidated at each use, the contents of products, by weak references that
-//! end with the last mirror that uses them, and README directories.
+//! Caches the heads of bundles (revalidated at each use), the contents of products (as weak references, which are valid
+//! while a mirror uses the contents), and README directories.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};

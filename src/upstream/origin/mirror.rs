@@ -156,8 +156,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the same mirror for requests with the `User-Agent` and the query of R of that minor version on Linux and
-    /// that architecture, by which a server chooses the binaries below `__linux__`.
+    /// Returns the same mirror for requests with the `User-Agent` and the query of R with this minor version, on Linux
+    /// with this architecture. A server chooses the binaries below `__linux__` by these two.
     ///
     /// # Errors
     /// A directory cannot choose by client.

@@ -98,7 +98,7 @@ impl MirrorView {
         self.files.iter().map(|(path, object)| (&**path, object))
     }
 
-    /// Returns the package file at a path relative to `src/contrib`: of several the last one.
+    /// Returns the package file at a path relative to `src/contrib`; the last one if there are several.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
         let end = self.by_path.partition_point(|position| *self.files[*position as usize].0 <= *path);

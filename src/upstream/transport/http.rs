@@ -18,8 +18,8 @@ use crate::metrics;
 use crate::model::error_chain::error_chain;
 use crate::upstream::error::UpstreamError;
 
-/// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors take
-/// literally.
+/// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors
+/// interpret literally.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// Access to the files below an `http` or `https` address.

@@ -171,7 +171,7 @@ async fn page_once(
     let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
     let etag = text(header::ETAG).map(str::to_owned);
     let mut url = response.url().clone();
-    // SECURITY: links are resolved against it, and must not get user and password.
+    // SECURITY: links are resolved against this URL, and must not get user and password.
     let _ = (url.set_username(""), url.set_password(None));
     let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
     while let Some(chunk) = body.next().await {

@@ -59,13 +59,13 @@ pub struct EvictionResult {
     pub kind: EvictionKind,
     /// Whether nothing was removed.
     pub dry_run: bool,
-    /// Number of removed files; of a dry run, of those that would be removed.
+    /// Number of removed files; in a dry run, of the files that would be removed.
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
     /// Files that stay because they are being sent to clients, or because a job needs them.
     pub in_use: u64,
-    /// Why objects stay, as sentences.
+    /// The reasons why objects stay, as sentences.
     pub notes: Vec<String>,
 }
 

@@ -32,19 +32,19 @@ const READ_PAUSE: Duration = Duration::from_millis(200);
 pub enum MarkerComparison {
     /// There is no marker.
     Unmarked,
-    /// This database wrote it.
+    /// This database wrote the marker.
     Own {
         /// Whether it is the newest marker; otherwise the write of the newest was interrupted, or the class was
         /// restored from a backup.
         is_newest: bool,
     },
-    /// It names another database, or an adoption unknown to this one.
+    /// The marker names another database, or an adoption that this database does not know.
     Foreign(Identity),
-    /// It is marked as used by two databases of one identity.
+    /// The marker states that two databases with one identity use the class.
     Contested,
     /// The marker names this database, but this database did not write it.
     Unrecognized(MarkerContent),
-    /// It names no database.
+    /// The marker names no database.
     Unreadable,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
     /// Whether bad objects are stored again.
     pub(super) repair: bool,
-    /// The backup from which they are stored first.
+    /// The backup that is tried first when a bad object is stored again.
     pub(super) backup: Option<BackupFiles>,
     /// As [`super::ScrubOptions::sample`].
     pub(super) sample: u32,

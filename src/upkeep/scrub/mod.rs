@@ -82,7 +82,7 @@ pub struct ScrubOptions {
     pub rate: u64,
     /// Whether bad objects are stored again.
     pub repair: bool,
-    /// A folder of backups from which bad objects are stored first.
+    /// A folder of backups that is tried first when a bad object is stored again.
     pub from: Option<BackupPlace>,
     /// The DESCRIPTION of one in this many packages is compared with its rows; 0 for none.
     pub sample: u32,
@@ -239,7 +239,7 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
     };
     let condition = upkeep.state.storage.condition();
     if StorageClass::ALL.into_iter().any(|class| condition.ownership(class) == Ownership::Unchecked) {
-        // The server has just started.
+        // Right after a start, the owners of the classes are not determined yet.
         ownership::claim(upkeep).await;
     }
     let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;

@@ -75,7 +75,7 @@ impl Lease {
         Ok(Lease { database_lease: Some(DatabaseLease { name: name.to_owned(), fence, link, renewal }) })
     }
 
-    /// A guard for transactions.
+    /// Returns a guard for transactions.
     fn guard(&self) -> Guard {
         Guard {
             fence: self
@@ -192,7 +192,7 @@ async fn renew(link: Link, name: String, fence: Fence) {
     }
 }
 
-/// The end of a lease that is claimed or renewed now.
+/// Returns the end of a lease that is claimed or renewed now.
 fn expiry(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(TERM))
 }

@@ -93,19 +93,19 @@ impl Reporter {
         });
     }
 
-    /// Whether the job must end at the next safe point.
+    /// Returns true if the job must end at the next safe point.
     #[must_use]
     pub fn is_halted(&self) -> bool {
         *self.halt.borrow() || self.is_stopped()
     }
 
-    /// Whether this job itself was stopped, after which it must not resume by itself.
+    /// Returns true if a request stopped this job: then it must not be resumed automatically.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
 
-    /// Returns when the job must end at the next safe point.
+    /// Completes when the job must end at the next safe point.
     pub async fn wait_halted(&self) {
         tokio::select! {
             () = wait_set(&self.halt) => {}
@@ -114,7 +114,7 @@ impl Reporter {
     }
 }
 
-/// Returns when the flag is set.
+/// Completes when the flag is set.
 async fn wait_set(flag: &watch::Receiver<bool>) {
     if flag.clone().wait_for(|is_set| *is_set).await.is_err() {
         // The registry is dropped: the flag can no longer change.
@@ -133,7 +133,7 @@ pub enum Started {
 }
 
 impl Started {
-    /// The job, started by this call or running before.
+    /// Returns the job that this call started, or that was running before.
     #[must_use]
     pub fn job(&self) -> &Job {
         match self {
@@ -183,9 +183,9 @@ struct Entry {
 /// The behavior of a job after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterHalt {
-    /// Restarts from the beginning: better to let it end.
+    /// Restarts from the beginning, so it is better to wait for its end.
     Restarts,
-    /// Resumes where it was: no need to wait for its end.
+    /// Resumes where it was halted, so nobody needs to wait for its end.
     Resumes,
 }
 
@@ -257,26 +257,27 @@ impl Jobs {
         Some(entry.job.clone())
     }
 
-    /// Returns when no job is running.
+    /// Completes when no job is running.
     pub async fn wait_idle(&self) {
         let mut end_count = self.end_count.subscribe();
         // `self` owns the sender, so the channel is open.
         let _ = end_count.wait_for(|_| self.running().is_empty()).await;
     }
 
-    /// Takes the jobs that ended since the last call, the oldest first; of more than [`MAX_ENDED`], the newest.
+    /// Takes the jobs that ended since the last call, the oldest first; if there were more than [`MAX_ENDED`], only the
+    /// newest of them.
     #[must_use]
     pub fn take_ended(&self) -> Vec<EndedJob> {
         self.inner.lock().ended.drain(..).collect()
     }
 
-    /// The number of ended jobs, as a watch channel.
+    /// Returns the number of ended jobs, as a watch channel.
     #[must_use]
     pub fn end_count(&self) -> watch::Receiver<u64> {
         self.end_count.subscribe()
     }
 
-    /// A job by its number, running or ended within the last hour.
+    /// Returns a job by its number, if it is running or ended within the last hour.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Job> {
         let mut inner = self.inner.lock();
@@ -292,7 +293,7 @@ impl Jobs {
         inner.jobs.values().map(|entry| entry.job.clone()).collect()
     }
 
-    /// Whether a job is running that would restart from the beginning after a halt.
+    /// Returns true if a job is running that would restart from the beginning after a halt.
     #[must_use]
     pub fn has_restarting(&self) -> bool {
         let inner = self.inner.lock();

@@ -39,7 +39,7 @@ impl std::str::FromStr for Schedule {
 }
 
 impl Schedule {
-    /// The first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
+    /// Returns the first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
@@ -47,8 +47,9 @@ impl Schedule {
         Some(Timestamp(next.timestamp().as_microsecond()))
     }
 
-    /// Whether a run was due between the last success and `now`, because the server was down or that run failed. False
-    /// if there was no success yet: a newly installed server must not send requests to mirrors by itself.
+    /// Returns true if a run was due between the last success and `now`, because the server was down or that run
+    /// failed. False if there was no success yet: a newly installed server must not send requests to mirrors before an
+    /// administrator starts a sync.
     #[must_use]
     pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {
         last_success.and_then(|last_success| self.next(last_success)).is_some_and(|due| due <= now)
@@ -69,7 +70,7 @@ pub struct ScheduleStatus {
 }
 
 impl ScheduleStatus {
-    /// The state as of `now`.
+    /// Returns the state as of `now`.
     #[must_use]
     pub fn at(name: &'static str, cron: &str, last: Option<Timestamp>, now: Timestamp) -> ScheduleStatus {
         let next = cron.parse().ok().and_then(|schedule: Schedule| schedule.next(now));

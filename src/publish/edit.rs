@@ -130,7 +130,8 @@ pub fn publish_step<T, E, C: TreeChange>(
     Ok(Ok((trees.publish(c, &publish)?, result)))
 }
 
-/// Publishes a complete new subscription list of a repository, whose sources are in their newest states.
+/// Publishes a complete new subscription list of a repository, without a pin: the repository serves the newest states
+/// of the sources.
 ///
 /// # Errors
 /// Database errors.
@@ -143,7 +144,7 @@ pub fn publish_subscriptions(
     publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None }, publish).map(drop)
 }
 
-/// Publishes a complete new subscription list of a repository, optionally with a cut-off time.
+/// Publishes a complete new subscription list of a repository, optionally with a pin.
 ///
 /// # Errors
 /// Database errors.
@@ -152,7 +153,8 @@ pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> R
     Ok(clock::publish(c, &publish)?.tx)
 }
 
-/// Ends the time up to `now`: nothing can be published into it any more. Returns its end, before which all states are final.
+/// Prevents further publishes at or before `now`. Returns the instant before which all states are final: one
+/// microsecond after `now`, or later.
 ///
 /// # Errors
 /// Database errors.

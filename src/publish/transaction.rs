@@ -55,7 +55,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// A transaction without rows.
+    /// Creates a transaction without rows.
     #[must_use]
     pub fn new(state: &'a State, lease: &'a Lease, report: &'a Reporter, rows: Rows) -> Transaction<'a> {
         Transaction { state, lease, report, rows, trees: Vec::new(), changes: 0 }

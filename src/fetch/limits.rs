@@ -12,7 +12,7 @@ pub struct FetchLimits {
     pub small_file_bytes: u64,
     /// Time for which an unfinished fetch waits for a new client.
     pub resume_window: Duration,
-    /// Time for which a file that upstream lacks, or has with different bytes, is not requested again.
+    /// Time for which a file that upstream lacks, refuses, or has with different bytes is not requested again.
     pub failure_ttl: Duration,
     /// Base of the retry delay: the delay after the first failure is twice this, and doubles with each further one.
     pub retry_delay: Duration,

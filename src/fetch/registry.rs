@@ -28,7 +28,7 @@ use crate::upstream::UpstreamError;
 
 /// Maximum number of concurrent upstream requests for package files.
 const MAX_REQUESTS: usize = 64;
-/// Expired failures are removed whenever this many were recorded.
+/// Expired failures are removed when a failure is recorded and the number of recorded ones reaches a multiple of this.
 const PURGE_EVERY: usize = 256;
 
 /// A request to fetch a file.
@@ -137,7 +137,7 @@ impl Fetches {
     /// Joins the fetch of `file`, or starts one.
     ///
     /// # Errors
-    /// The error of a fetch that failed within the last minute.
+    /// The error of a fetch that failed within the last minute, unless upstream may be available again.
     pub fn join(
         self: &Arc<Self>,
         file: FileId,

@@ -1,4 +1,5 @@
-//! Verifies a received file: by MD5 and size where the index has them, else by size, gzip CRC and DESCRIPTION.
+//! Verifies a received file by its size and the known digests. A source package without a known digest is also read
+//! (gzip CRC, DESCRIPTION), and so is every binary.
 
 use std::io::{self, Read, Seek};
 

@@ -28,7 +28,8 @@ const DOCUMENT: DocumentKind =
     DocumentKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
 /// zstd level of stored documents: a level that compresses several hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
-/// Size limit of a document in bytes, equal to that of a download; see [`crate::upstream::advisories`].
+/// Size limit of an unpacked document, in bytes: twice that of all advisories of a feed, see
+/// [`crate::upstream::advisories`].
 const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.
@@ -173,8 +174,8 @@ async fn refresh_all(
     })
 }
 
-/// Logs how a refresh ended, unless it failed with the same error as the previous refresh; returns the message for
-/// people.
+/// Logs a failed refresh, unless the previous one failed with the same error, and the first success after a failure.
+/// Returns the message for people.
 pub(super) fn log_end(
     state: &State,
     last_error: &Mutex<Option<String>>,

@@ -268,7 +268,7 @@ impl VersionSync<'_> {
     }
 
     /// Returns an empty step for a component that the mirror does not have, so that all lists of a version begin with
-    /// the same step.
+    /// the same step. Returns `None` if the list was published before, and an error if it has packages.
     async fn plan_absent(
         &self,
         list: &PackageList,

@@ -70,8 +70,8 @@ impl<'a> PackageDeclaration<'a> {
         (lives, has_duplicates)
     }
 
-    /// Returns one record per path: the one with the highest version. Other records without a
-    /// `Path` can still be installed, so they become archived releases.
+    /// Returns one listed life per path: that of the highest version. Other versions without a `Path` can still be
+    /// installed, so they become archived releases.
     fn listed_lives(&self, has_duplicates: &mut bool) -> Vec<DeclaredLife<'a>> {
         let mut records: Vec<&IndexRecord<'a>> = self.records.to_vec();
         records.sort_by(|a, b| {

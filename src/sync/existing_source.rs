@@ -36,7 +36,7 @@ pub struct ExistingRelease {
     pub id: ReleaseId,
     /// The version as written in the index.
     pub version: Box<str>,
-    /// Number of earlier re-publications of the version.
+    /// Number of earlier publications of the version, each with other bytes.
     pub revision: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,

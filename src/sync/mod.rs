@@ -120,7 +120,7 @@ impl Sync {
         Ok(self.begin(task, version, trigger))
     }
 
-    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials are lower.
+    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials decreased.
     #[must_use]
     pub fn start_confirmed(&self, actor: &str) -> Started {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
@@ -139,7 +139,7 @@ impl Sync {
     }
 
     /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,
-    /// this never confirms an index that shrank. Ignores sources without a mirror.
+    /// this never confirms an index that shrank. Ignores sources other than CRAN and Bioconductor.
     pub fn report_mismatch(&self, tree: PointTree) {
         if tree.source == SourceId::CRAN {
             self.begin(Task::Cran, None, SyncTrigger::Mismatch);

@@ -61,7 +61,7 @@ pub(super) enum BackfillSummary {
 /// The end of a back-fill.
 pub(super) struct BackfillResult {
     pub(super) summary: BackfillSummary,
-    /// Set if the digests of the releases could not be stored: the next back-fill stores them.
+    /// Set if the digests of the releases could not be stored: the back-fill is then repeated, and stores them.
     pub(super) lacks_digests: bool,
 }
 

@@ -42,7 +42,7 @@ pub(super) struct FetchedIndex {
     pub(super) path: String,
     pub(super) bytes: Bytes,
     pub(super) validators: StoredValidators,
-    /// Whether its bytes differ from the known ones.
+    /// Whether its bytes differ from the known ones; true also if the known validators must not be used.
     pub(super) is_changed: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct IndexChecker<'a> {
     pub(super) clock: &'a Clock,
     /// Whether an administrator started the sync.
     pub(super) is_manual: bool,
-    /// The error of each server after which it is not requested again.
+    /// For each server, the error after which the server is not requested again.
     pub(super) server_errors: Vec<OnceLock<UpstreamError>>,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct DeclaredIndex {
 /// The changes of a list.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The changes, sorted by package.
+    /// The changes: ended binaries first, then the new ones by package.
     pub(super) changes: Vec<BinaryChange>,
     /// Number of new binaries.
     pub(super) new_count: usize,

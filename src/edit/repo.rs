@@ -60,8 +60,9 @@ pub async fn create(
     creation.await.map_err(|error| name_conflict(error, "repository", &name))
 }
 
-/// Changes a repository's name, description, visibility, or the changes that it accepts. A repository that accepts only
-/// promotions from now on keeps its current state; one that accepts all changes again serves the newest states of its sources.
+/// Changes a repository's name, description, visibility, authentication, or the changes that it accepts. A repository
+/// that accepts only promotions from now on keeps its current state; one that accepts all changes again serves the
+/// newest states of its sources.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.

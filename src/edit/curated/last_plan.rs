@@ -50,7 +50,7 @@ pub(super) async fn store(
     Ok(write.await?)
 }
 
-/// Compares a selection with that of the last plan for the same request, which may be a day old.
+/// Compares a selection with that of the last plan for the same request, if there was one within the last day.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] with the differences.

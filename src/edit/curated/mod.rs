@@ -392,7 +392,8 @@ fn counts(rows: &[UpdateRow]) -> Counts {
     }
 }
 
-/// Returns the newest definition of a source and its author; `None` for a source of another kind, and before the first one.
+/// Returns the newest definition of a source, and the time of the state of CRAN from which it selects; `None` for a
+/// source of another kind, and before the first definition.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown source; database errors.

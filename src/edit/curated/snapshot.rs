@@ -31,8 +31,8 @@ pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<()
     base::base_state(repositories, snapshot).await.map(drop)
 }
 
-/// Sets the state of CRAN from which a source selects, and publishes it as a step. A curated source must not have a
-/// definition yet: with one, `rspm update` selects at another state.
+/// Plans a new state of CRAN from which a source selects, and publishes it as a step if `commit` is true. A curated
+/// source must not have a definition yet: with one, `rspm update` selects at another state.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source; those of [`base::base_state`].

@@ -95,7 +95,7 @@ fn check(
     form: Option<&UploadForm>,
 ) -> Result<(StagedUpload, Option<Bytes>), RepoError> {
     let file = name.as_str();
-    // First: a file that was changed during the transfer may have any other defect.
+    // Checked first: a file that was changed during the transfer may have any other defect.
     if let Some((form, digests)) = form.zip(body.digests()) {
         form.check_file(name, &digests)?;
     }

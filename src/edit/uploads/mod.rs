@@ -1,6 +1,6 @@
 //! Uploads that are not part of a source yet. An upload of a client is a row of the database, so that every server can
-//! add it; it is in the memory of the server that received it until its objects are durable. An upload of a task of
-//! this process, such as a build, is in memory only.
+//! add it; it is in the memory of the server that received it until the row is written. An upload of a task of this
+//! process, such as a build, is in memory only.
 
 mod consumption;
 mod registry;

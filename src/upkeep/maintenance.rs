@@ -1,5 +1,5 @@
 //! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
-//! day, renders its indexes in advance, sweeps storage, and scrubs a part of it.
+//! day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a part of it.
 
 use std::sync::Arc;
 use std::time::Duration;

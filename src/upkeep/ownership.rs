@@ -212,7 +212,8 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
         MarkerComparison::Unrecognized(mark) => {
-            // The mark stops the other database too, which recognizes its own generation.
+            // The contested marker stops the other database, too: until now, that one found a generation of its own
+            // there.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
                 tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");

@@ -69,8 +69,8 @@ const REFILLABLE_CLASSES: [StorageClass; 4] =
 /// a sync needs are not removed.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] while another server of this database is sweeping, and while the clock is not reliable;
-/// database and storage errors.
+/// [`RepoError::Conflict`] while another server of this database is sweeping, while a backup is made, and while the
+/// clock is not reliable; database and storage errors.
 pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
     let state = &upkeep.state;

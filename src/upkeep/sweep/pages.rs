@@ -22,7 +22,7 @@ impl<'a> Pages<'a> {
         Pages { state, lease: None, area, class, after: None }
     }
 
-    /// Sets a lease that is renewed before each page.
+    /// Sets a lease that is checked before each page.
     pub(super) fn with_lease(self, lease: &'a Lease) -> Pages<'a> {
         Pages { lease: Some(lease), ..self }
     }

@@ -51,7 +51,7 @@ pub(super) struct DescriptionFetcher<'a> {
     pub(super) mirror: &'a Mirror,
     pub(super) rate_limit: RateLimit,
     pub(super) db: &'a Db,
-    /// Renewed with each write of a group of results.
+    /// Checked with each write of a group of results.
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
     pub(super) report: &'a Reporter,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 
-/// Maximum size of a metadata file in bytes: ten times that of a full CRAN.
+/// Maximum size of a metadata file in bytes: ten times the largest one of CRAN.
 const MAX_SIZE: u64 = 64 << 20;
 
 /// Validators of a file on a mirror.

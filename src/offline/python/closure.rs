@@ -107,7 +107,8 @@ impl Selector<'_> {
         Ok(selection)
     }
 
-    /// Returns the files for a need, alone and together with all other needs of its project.
+    /// Returns the files that satisfy a need and all needs that the user requested of its project, and those that
+    /// satisfy all needs of the project; if there are none, those that satisfy the need alone.
     fn choose(&self, selection: &mut Selection, need: &Need, all: &[Need]) -> Vec<ChosenFile> {
         let label = format!("{} {}", need.project, need.versions);
         let Some(Some(read)) = selection.pages.get(&need.project) else {

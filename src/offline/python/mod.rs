@@ -232,8 +232,8 @@ fn check_space(destination: &Destination, plan: &Plan) -> Result<(), OfflineErro
     }
 }
 
-/// Fetches the files of a plan. Returns the records of new files, and the reasons why the others could not be fetched by
-/// name.
+/// Fetches the files of a plan. Returns the records of new files, and, by file name, the reasons why the others could
+/// not be fetched.
 async fn download(
     setup: &Setup,
     source: &Arc<Source>,

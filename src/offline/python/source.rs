@@ -94,7 +94,7 @@ impl Source {
         UpstreamError::Refused { url: format!("{}/simple/{project}/", self.address()), reason }
     }
 
-    /// Reads METADATA of a wheel, which is compared with the digest on the page.
+    /// Reads METADATA of a file, and compares it with the digest on the page, if the page states one.
     pub(super) async fn metadata(&self, file: &PageFile) -> Result<Bytes, UpstreamError> {
         let url = format!("{}.metadata", file.url);
         let refused = |reason: String| UpstreamError::Refused { url: url.clone(), reason };

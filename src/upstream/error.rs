@@ -6,7 +6,8 @@ pub enum UpstreamError {
     /// The mirror has no such file (404, 410, or no file on disk).
     #[error("{0} is not on the mirror")]
     Missing(String),
-    /// A later attempt may succeed: connection, timeout, 5xx, 429.
+    /// A later attempt may succeed: the connection failed, the request timed out, or the mirror answered 408, 429 or
+    /// 5xx.
     #[error("{url}: {reason}")]
     Unavailable {
         /// The requested URL.

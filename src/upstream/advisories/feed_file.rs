@@ -1,4 +1,4 @@
-//! Unpacks advisories from one file: a tar archive, a zip file, JSON lines.
+//! Unpacks advisories from one file: a tar archive, a zip file, or JSON lines.
 
 use std::io::Cursor;
 
@@ -17,7 +17,7 @@ pub(super) enum FeedFileFormat {
     Zip,
     /// One advisory per line.
     Lines,
-    /// One advisory per line, compressed.
+    /// One advisory per line, compressed with zstd.
     CompressedLines,
 }
 

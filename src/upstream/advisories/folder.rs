@@ -65,7 +65,7 @@ pub(super) async fn refresh(
     ))
 }
 
-/// Reads files one by one.
+/// Reads the advisories in files, one file after the other.
 async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, UpstreamError> {
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {

@@ -344,7 +344,7 @@ impl Bundle {
         }
     }
 
-    /// Returns the files of shared data with these names; missing ones are skipped.
+    /// Returns the files of shared data with these names, unless they are unchanged; missing ones are skipped.
     ///
     /// # Errors
     /// The head is damaged.

@@ -15,7 +15,7 @@ use crate::bundle::Product;
 use crate::model::digest::Sha256;
 use crate::upstream::transport::file::Validators;
 
-/// Maximum number of cached heads; those of a CRAN with years of segments take several megabytes.
+/// Maximum number of cached heads; one that lists years of segments of CRAN takes several megabytes.
 const MAX_HEADS: usize = 64;
 
 /// A product and the address of its bundle.

@@ -114,7 +114,7 @@ impl BundleMirror {
         self.cache.readme(&self.bundle, product, file).await
     }
 
-    /// Returns the contents below `src/contrib` that this mirror returned last.
+    /// Returns the contents below `src/contrib` that this mirror read last.
     pub(super) async fn view(&self) -> Result<Option<Arc<MirrorView>>, UpstreamError> {
         let contrib = format!("{}src/contrib/", self.prefix);
         let Some((product, folder, _)) = resolve_path(&contrib) else { return Ok(None) };
@@ -132,7 +132,8 @@ impl BundleMirror {
         })
     }
 
-    /// Returns the contents of a product that this mirror returned last, so that files match the index.
+    /// Returns the contents of a product that this mirror read last, so that files match the index; reads them if there
+    /// are none.
     async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
         let contents = self.last_contents.lock().get(product).cloned();
         match contents {

@@ -105,7 +105,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if it is not one.
+    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if the mirror is not such a
+    /// bundle.
     pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
         match self.dir_bundle() {
             None => Vec::new(),

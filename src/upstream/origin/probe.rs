@@ -66,7 +66,8 @@ impl Probe {
         self.cache.is_bundle(&self.bundle.transport().address()).then_some(&self.bundle)
     }
 
-    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is missing.
+    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is
+    /// missing.
     pub(super) async fn fetch(
         &self,
         transport: &Transport,

@@ -93,8 +93,8 @@ impl PythonIndex {
         }
     }
 
-    /// Requests the page of a project, by its normalized name; conditionally if there is the `ETag` of an earlier response.
-    /// No retry: a client waits.
+    /// Requests the page of a project, by its normalized name; conditionally if there is the `ETag` of an earlier
+    /// response. No retry: a client waits.
     ///
     /// # Errors
     /// The index does not have the page, or does not answer.

@@ -11,7 +11,7 @@ use crate::upstream::error::UpstreamError;
 /// The user agent in the logs of mirrors.
 const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
 
-/// Maximum number of redirects: a mirror network needs one or two; more is a loop.
+/// Maximum number of redirects: a mirror network needs one or two; more are a loop.
 const MAX_REDIRECTS: usize = 5;
 
 /// Time limits of one request, and of one file with all its retries.
@@ -78,8 +78,8 @@ impl HttpClient {
         if let Ok(client) = self.builder().build() {
             return Ok(client);
         }
-        // A host without the ca-certificates package: a mirror over plain HTTP must work there, and the roots of the
-        // Mozilla program are the ones of that package.
+        // The host may lack the package ca-certificates. A mirror over plain HTTP must work there. The root
+        // certificates of the Mozilla program are the ones of that package.
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! Unpacks fetched archives and compressed files, with limits and off the async threads.
+//! Unpacks fetched archives and compressed files within limits, and runs such work on blocking threads.
 
 use std::io::Read;
 

@@ -167,7 +167,7 @@ impl InPlaceFile {
     }
 }
 
-/// Returns size, time and inode: rsync and `mv` change the inode, an edit in place the time.
+/// Returns size, time and inode as validators: rsync and `mv` change the inode, an edit in place the time.
 fn validators(metadata: &Metadata) -> Validators {
     let (seconds, nanos) = (metadata.mtime(), metadata.mtime_nsec());
     let etag = format!("{}-{seconds}.{nanos:09}-{}", metadata.len(), metadata.ino());

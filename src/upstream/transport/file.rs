@@ -1,4 +1,5 @@
-//! Requests for files by path, and the responses: small files whole and conditionally, large ones as a resumable stream.
+//! Requests for files by path, and the responses: small files whole and conditionally, large ones as a resumable
+//! stream.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -9,7 +10,7 @@ use crate::upstream::error::UpstreamError;
 /// The validators of an earlier response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
-    /// `ETag`, or for a file a text of size, time and inode.
+    /// `ETag`, or, for a file of a directory, its size, time and inode as text.
     pub etag: Option<String>,
     /// `Last-Modified`.
     pub modified: Option<String>,

@@ -141,7 +141,7 @@ impl HttpTransport {
             return Err(size_error());
         }
         let validators = validators(response.headers());
-        // The declared length is not trusted with memory beyond a first part.
+        // The declared length may be wrong, so at most 1 MiB is allocated in advance.
         let capacity = declared_size.unwrap_or_default().min(1 << 20);
         let mut bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or_default());
         let mut body = response.bytes_stream();

@@ -35,7 +35,7 @@ pub struct PageRequest<'a> {
 /// The response to a request for a page.
 #[derive(Clone, Debug)]
 pub enum PageResponse {
-    /// 304.
+    /// The page has not changed: 304.
     Unchanged(PageAge),
     /// The page.
     Page(Box<Page>),

@@ -123,7 +123,8 @@ pub struct CommonFlags {
 /// Flags of `get cran` and `get bioconductor`.
 #[derive(Debug, Args)]
 pub struct PackageFlags {
-    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle of that day or later
+    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle of that day or
+    /// later
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
 
@@ -208,8 +209,8 @@ pub struct GetPypi {
     #[allow(missing_docs, reason = "the type is documented")]
     pub common: CommonFlags,
 
-    /// Source of the download: PyPI, another index with the simple API, a directory of bandersnatch (file:///…/web), another
-    /// rstudio-pm (http://host:4242/pypi/latest), or a bundle
+    /// Source of the download: PyPI, another index with the simple API, a directory of bandersnatch (file:///…/web),
+    /// another rstudio-pm (http://host:4242/pypi/latest), or a bundle
     #[arg(long, value_name = "URL", default_value = "https://pypi.org")]
     pub base_url: String,
 

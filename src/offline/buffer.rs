@@ -60,8 +60,8 @@ impl MemoryBuffer {
         MemoryBuffer { budget, bytes: Vec::new(), share: 0 }
     }
 
-    /// Reserves memory for `additional` bytes; returns false if the buffer would exceed `limit` bytes or the budget does
-    /// not suffice.
+    /// Reserves memory for `additional` bytes; returns false if the buffer would exceed `limit` bytes or the budget
+    /// does not suffice.
     fn reserve(&mut self, additional: usize, limit: usize) -> bool {
         let required_len = self.bytes.len().saturating_add(additional);
         if required_len <= self.share {

@@ -1,4 +1,5 @@
-//! The transaction of a sync: writes the plan of each tree, then publishes all of them with the validators of the mirror.
+//! The transaction of a sync: writes the plan of each tree, then publishes all of them with the validators of the
+//! mirror.
 
 use super::SyncError;
 use super::plan::Plan;

@@ -165,8 +165,8 @@ impl FileCollector<'_> {
         Some(index)
     }
 
-    /// Adds releases with a life at the first step that the mirror no longer has. A listed package of unknown time counts
-    /// as listed since the first step.
+    /// Adds releases with a life at the first step that the mirror no longer has. A listed package of unknown time
+    /// counts as listed since the first step.
     fn add_releases_without_file(&mut self) {
         let indexes: HashMap<ReleaseId, usize> = self
             .source

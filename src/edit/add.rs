@@ -76,8 +76,8 @@ pub async fn add(
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect()))
 }
 
-/// Adds the result of a build to a source built from git. Calls `finish` in the same write, with the transaction and the
-/// status of the release; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
+/// Adds the result of a build to a source built from git. Calls `finish` in the same write, with the transaction and
+/// the status of the release; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
 /// As [`add`], or the upload is of a different package than `expected`.
@@ -121,7 +121,8 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
     staged.iter().map(|staged| staged.upload.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the tree of a source that administrators may change: they can remove packages from it and add binaries to it.
+/// Returns the tree of a source that administrators may change: they can remove packages from it and add binaries to
+/// it.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a source that is neither local nor built from git.

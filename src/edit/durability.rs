@@ -1,5 +1,5 @@
-//! Makes an uploaded object durable in the background, after its client was answered. Until then the upload is in memory,
-//! and lost on a crash; a row that refers to an object must not be written before the object is durable.
+//! Makes an uploaded object durable in the background, after its client was answered. Until then the upload is in
+//! memory, and lost on a crash; a row that refers to an object must not be written before the object is durable.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ impl PendingWrite {
         (pending_write.clone(), PendingWriteGuard(pending_write))
     }
 
-    /// Waits until the object is durable: about two fsyncs, because these uploads are small and on a local disk. Blocks.
+    /// Waits until the object is durable: about two fsyncs, because these uploads are small and on a local disk.
+    /// Blocks.
     ///
     /// # Errors
     /// The storage error; calls after the first one return only its text.

@@ -22,8 +22,8 @@ use crate::r::rewrite::{self, Options, RewriteError, RewriteOutput};
 use crate::serve::RepoError;
 use crate::storage::{Spool, StorageError};
 
-/// The `Repository` field of the packages of this server. renv, rsconnect and others treat this value as that of a package
-/// manager and do not search for a repository of that name.
+/// The `Repository` field of the packages of this server. renv, rsconnect and others treat this value as that of a
+/// package manager and do not search for a repository of that name.
 const REPOSITORY: &str = "RSPM";
 
 /// A validated package in the form in which it is stored.

@@ -1,4 +1,5 @@
-//! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an instant.
+//! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an
+//! instant.
 //!
 //! The instant is in the past when the request is written, so that what is approved is what was requested, whatever the
 //! sources publish in between.
@@ -100,8 +101,8 @@ pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<O
 /// Approves a requested promotion, which applies it.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval, the repository requires another person, or a
-/// source was deleted.
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval, the repository requires another
+/// person, or a source was deleted.
 pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
     let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };

@@ -21,8 +21,8 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
-/// Receives an archive of an R package from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
-/// with [`add`](super::add::add) or [`add_binary`](super::add_binary::add).
+/// Receives an archive of an R package from a stream of bytes: validates, rewrites and stores it. It becomes part of a
+/// source with [`add`](super::add::add) or [`add_binary`](super::add_binary::add).
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when it is not a valid package of this kind, with the reason.
@@ -116,7 +116,8 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database, because the sweep of another server does not know what this one receives.
+/// Reserves the blobs of an upload in the database, because the sweep of another server does not know what this one
+/// receives.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,
@@ -151,8 +152,8 @@ pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Re
 enum CheckedUpload {
     /// The upload; its objects are being written to storage.
     Staged(Upload),
-    /// A package that must be stored before the answer: other servers share the database, it is a binary or large, or its
-    /// class is not on a disk.
+    /// A package that must be stored before the answer: other servers share the database, it is a binary or large, or
+    /// its class is not on a disk.
     Unstored(Box<UnstoredPackage>),
 }
 

@@ -1,5 +1,5 @@
-//! Changes the definition of a curated source of R packages, or the state of a snapshot of CRAN. Each change is a step of
-//! the source: older snapshots keep what they had.
+//! Changes the definition of a curated source of R packages, or the state of a snapshot of CRAN. Each change is a step
+//! of the source: older snapshots keep what they had.
 
 mod commit;
 mod definition;
@@ -86,8 +86,8 @@ pub struct UpdateRow {
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
-/// names file and line; [`RepoError::Conflict`] when CRAN was not synced, when the source was changed meanwhile, or when a
-/// commit for a day that is not over selects other releases than the last plan.
+/// names file and line; [`RepoError::Conflict`] when CRAN was not synced, when the source was changed meanwhile, or
+/// when a commit for a day that is not over selects other releases than the last plan.
 pub async fn update(
     repositories: &Repositories,
     state: &State,

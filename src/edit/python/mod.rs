@@ -1,4 +1,5 @@
-//! Edits of local sources of Python packages: receives, adds, removes and yanks files. Changes definitions of curated ones.
+//! Edits of local sources of Python packages: receives, adds, removes and yanks files. Changes definitions of curated
+//! ones.
 
 pub mod add;
 pub mod curated;

@@ -1,5 +1,5 @@
-//! Yanks files of a local source of Python packages (PEP 592), and removes the mark. A yanked file is listed with a mark:
-//! installers use it only for an exact version. Older snapshots list it without the mark.
+//! Yanks files of a local source of Python packages (PEP 592), and removes the mark. A yanked file is listed with a
+//! mark: installers use it only for an exact version. Older snapshots list it without the mark.
 
 use super::remove::parse_project;
 use super::selection::{self, EditedSource, Selection};
@@ -31,8 +31,8 @@ pub struct YankResult {
 /// Yanks the selected files of a project for a reason, which may be empty; `None` removes the mark.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the source has none of the files, [`RepoError::Invalid`] for a source of another type or
-/// a reason that is not one line.
+/// [`RepoError::NotFound`] when the source has none of the files, [`RepoError::Invalid`] for a source of another type
+/// or a reason that is not one line.
 pub async fn set(
     state: &State,
     source: &str,

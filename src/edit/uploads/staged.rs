@@ -84,8 +84,8 @@ impl StagedUpload {
         if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
     }
 
-    /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its own,
-    /// and METADATA of a wheel.
+    /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its
+    /// own, and METADATA of a wheel.
     pub(in crate::edit) fn objects(&self) -> Vec<(Key, u64)> {
         let archive = (Key::Package(self.class(), self.upload.sha256), self.upload.size);
         let readme = self.readme.map(|(sha256, size)| (Key::Readme(sha256), size));

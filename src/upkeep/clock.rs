@@ -6,8 +6,8 @@ use crate::model::time::{Day, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Adjusts the times of transactions to this machine's clock; returns `None` when no time needs a correction. `today` is
-/// the day that the administrator gives: if the clock shows another day, nothing is changed.
+/// Adjusts the times of transactions to this machine's clock; returns `None` when no time needs a correction. `today`
+/// is the day that the administrator gives: if the clock shows another day, nothing is changed.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when the clock shows another day; database errors.

@@ -27,7 +27,8 @@ const KEPT_BUILD_LOGS: i64 = 20;
 /// Maximum sleep, so that a change of the clock takes effect.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
-/// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next night.
+/// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next
+/// night.
 pub async fn run(upkeep: &Arc<Upkeep>) {
     sweep_storage(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
     let mut last_day = (upkeep.state.clock)().day();
@@ -103,8 +104,8 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most of these are
-/// never requested.
+/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most of these
+/// are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
     repo.kind == RepoKind::R
 }

@@ -1,5 +1,5 @@
-//! Upkeep: the sweep of storage, its trash, eviction, the scrub, the ownership of storage classes, nightly maintenance, and the
-//! repair of the clock.
+//! Upkeep: the sweep of storage, its trash, eviction, the scrub, the ownership of storage classes, nightly maintenance,
+//! and the repair of the clock.
 
 pub mod clock;
 mod damaged;

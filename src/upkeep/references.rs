@@ -36,7 +36,8 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
     }
 }
 
-/// Returns true if the object is needed: a row refers to it and, for packages and READMEs, another row refers to that row.
+/// Returns true if the object is needed: a row refers to it and, for packages and READMEs, another row refers to that
+/// row.
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),

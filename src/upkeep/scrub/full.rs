@@ -1,5 +1,5 @@
-//! The full level: reads every object that a row refers to. Its progress is recorded every few seconds, so that the next
-//! scrub continues where this one was interrupted.
+//! The full level: reads every object that a row refers to. Its progress is recorded every few seconds, so that the
+//! next scrub continues where this one was interrupted.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its rules; moves
-//! bad objects to the directory `damaged` and stores them again where that is possible.
+//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its rules;
+//! moves bad objects to the directory `damaged` and stores them again where that is possible.
 
 mod finding;
 mod full;

@@ -119,8 +119,8 @@ pub(super) fn select(
     Ok(Ranges { list, is_continued })
 }
 
-/// Sorts ranges: those that were read in part first, then the longest unread. With equal times the directories alternate,
-/// so that each night has a share of each.
+/// Sorts ranges: those that were read in part first, then the longest unread. With equal times the directories
+/// alternate, so that each night has a share of each.
 fn sort(list: &mut [Range]) {
     let key = |Range { directory, row }: &Range| {
         (row.position.is_none(), row.read_at.map_or(0, |at| at.0), row.prefix, *directory)

@@ -542,7 +542,8 @@ pub struct Add {
     /// Package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required_unless_present_any = ["file_in", "packages"], value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// Instead of --path: a file that names package files, one on each line; for a curated source its packages, or a lock file
+    /// Instead of --path: a file that names package files, one on each line; for a curated source its packages, or a
+    /// lock file
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
     /// For a curated source: packages to add to its definition, comma separated or repeated
@@ -580,8 +581,8 @@ pub struct RemovePackage {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security advisories
-    /// (vulns)
+    /// Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security
+    /// advisories (vulns)
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "PyPI", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)

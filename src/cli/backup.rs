@@ -53,7 +53,8 @@ pub struct CreateBackup {
     /// Start a new series in a folder whose earlier backups are missing; not needed for a new folder
     #[arg(long)]
     pub init: bool,
-    /// Continue in a folder whose newest backup is of another copy of this database, such as its original before a restore
+    /// Continue in a folder whose newest backup is of another copy of this database, such as its original before a
+    /// restore
     #[arg(long)]
     pub adopt: bool,
     /// Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h

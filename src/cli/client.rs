@@ -35,7 +35,7 @@ const MAX_MESSAGE: (usize, usize) = (1_000, 10_000);
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
-/// Maximum number of connections per request: two hand-overs may follow each other.
+/// Maximum number of connections per request: the process of the server may be replaced twice in succession.
 const MAX_CONNECTIONS: usize = 3;
 
 /// A connection to the admin API.

@@ -1,7 +1,7 @@
 //! Records of a CSV file (RFC 4180).
 
-/// Returns the records with the numbers of their first lines, from 1. Empty lines are left out; line breaks may lack the
-/// carriage return, and a byte order mark at the beginning is ignored.
+/// Returns the records with the numbers of their first lines, from 1. Empty lines are left out; line breaks may lack
+/// the carriage return, and a byte order mark at the beginning is ignored.
 ///
 /// # Errors
 /// A sentence with the line at which a quoted field begins or ends wrongly.

@@ -61,8 +61,8 @@ pub struct Update {
     /// The curated source
     #[arg(long)]
     pub source: String,
-    /// The new definition: a list of packages, renv.lock or rv.lock, a requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock (default:
-    /// the current definition)
+    /// The new definition: a list of packages, renv.lock or rv.lock, a requirements file, pylock.toml, uv.lock,
+    /// poetry.lock, pdm.lock or Pipfile.lock (default: the current definition)
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
     /// Comment of the transaction

@@ -221,8 +221,8 @@ pub struct ImportHttpsCredential {
     /// User name
     #[arg(long)]
     pub username: String,
-    /// Password or token, plain (visible in the process list) or encrypted with rspm encrypt (default: prompt or standard
-    /// input)
+    /// Password or token, plain (visible in the process list) or encrypted with rspm encrypt (default: prompt or
+    /// standard input)
     #[arg(long, hide_env_values = true)]
     pub password: Option<String>,
     /// The only host for which the credential is used, such as git.example.com or git.example.com:8443

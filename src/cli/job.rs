@@ -72,7 +72,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
     } else {
         ProgressBar::hidden()
     };
-    // Starts short for jobs that end immediately, and backs off for long ones.
+    // The pause is short at first, for jobs that end immediately, and grows for long ones.
     let mut pause = Duration::from_millis(5);
     while job.status == JobStatus::Running {
         update_bar(&bar, &job);

@@ -125,7 +125,7 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
 /// `rspm create bulk-metadata`.
 ///
 /// # Errors
-/// The file cannot be read, or the server refuses values; without --fail-all the others are set.
+/// The file cannot be read, or the server refuses values; without `--fail-all` the others are set.
 pub(super) async fn create_bulk(
     client: &Client,
     output: &Output,

@@ -1,5 +1,5 @@
-//! The `rspm` command line, a thin client of the admin API: one file per noun, commands and flags of
-//! Posit Package Manager.
+//! The `rspm` command line, a thin client of the admin API, with one file per noun, and the commands and flags of Posit
+//! Package Manager.
 
 pub mod args;
 pub mod audit;
@@ -81,8 +81,8 @@ use output::Output;
 use token::Revoke;
 use zeroize::Zeroizing;
 
-/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not
-/// reachable, 4 backup incomplete.
+/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable, 4
+/// backup incomplete.
 #[must_use]
 pub fn main() -> ExitCode {
     // Before the flags are parsed: license commands accept any.

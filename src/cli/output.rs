@@ -50,8 +50,9 @@ impl Output {
     }
 }
 
-/// Returns a text without characters that control a terminal, except line feeds, tabs and the sequences that set the style of
-/// text (`ESC [ … m`), which tables have. SECURITY: the text has names and messages of a server, perhaps of a wrong one.
+/// Returns a text without characters that control a terminal, except line feeds, tabs and the sequences that set the
+/// style of text (`ESC [ … m`), which tables have. SECURITY: the text has names and messages of a server, which may be
+/// an attacker's.
 fn without_controls(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;

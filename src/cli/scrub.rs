@@ -55,7 +55,8 @@ pub struct ScrubArgs {
     /// Store bad objects again: packages from their mirror, READMEs from their packages
     #[arg(long)]
     pub repair: bool,
-    /// Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
+    /// Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths
+    /// allows
     #[arg(long, requires = "repair", value_name = "FOLDER")]
     pub from: Option<String>,
     /// Examine the database instead of the stored objects

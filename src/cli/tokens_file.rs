@@ -57,7 +57,7 @@ pub(super) fn remove_tokens(path: &Path, address: &str) -> Result<bool, CliError
     Ok(is_changed)
 }
 
-/// Returns true if two addresses name the same server: they are equal as text, but for slashes at the end.
+/// Returns true if two addresses name the same server: they are equal as text, apart from slashes at the end.
 fn is_same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }

@@ -91,7 +91,7 @@ impl Body {
         Ok(())
     }
 
-    /// The size in bytes of a body in memory, which needs no [`Body::on_finish`]; `None` for a stream.
+    /// Returns the size in bytes of a body in memory; `None` for a stream, whose bytes [`Body::on_finish`] reports.
     #[must_use]
     pub fn known_size(&self) -> Option<u64> {
         match &self.content {

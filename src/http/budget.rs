@@ -34,8 +34,8 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages takes megabytes,
-/// and a client may request many lists without reading them. Clones share it.
+/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages takes
+/// megabytes, and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);
 
@@ -45,9 +45,9 @@ const RESPONSE_BYTES: usize = 64 << 20;
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED_BYTES: usize = 256 << 10;
-/// Timeout for the memory of the rest of a response.
+/// Maximum time that [`ResponseBudget::reserve_later`] waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of a response that is not counted, in bytes: the head of an open stream takes more memory.
+/// Responses of at most this many bytes are not counted: the state of an open stream takes more memory.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -86,13 +86,13 @@ impl ResponseBudget {
 }
 
 impl Reservation {
-    /// Counts the bytes of a response until they are dropped; 503 if too many are waiting.
+    /// Counts the bytes of a response until they are dropped; 503 if the budget is exhausted.
     pub(super) fn charge(self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
         response.body_mut().map_bytes(|bytes| self.charge_bytes(bytes))?;
         Ok(response)
     }
 
-    /// Counts bytes until they are dropped; 503 if too many are waiting.
+    /// Counts bytes until they are dropped; 503 if the budget is exhausted.
     pub(super) fn charge_bytes(self, bytes: Bytes) -> Result<Bytes, Failure> {
         let Some(mut share) = self.0.filter(|_| bytes.len() > UNCOUNTED_BYTES) else { return Ok(bytes) };
         if !share.resize(bytes.len()) {

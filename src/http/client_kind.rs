@@ -1,7 +1,7 @@
 //! The kind of a client by its `User-Agent`. Pure.
 
-/// Words in a `User-Agent`, in any case, and the kind of client that sends them; the first match counts: renv and pak also
-/// name R, and browsers name each other.
+/// Words in a `User-Agent`, in upper or lower case, and the kind of client that sends them. The first match counts:
+/// renv and pak also name R, and browsers also name other browsers.
 const KINDS: [(&str, &str); 14] = [
     ("renv", "renv"),
     ("pkgcache", "pak"),
@@ -25,12 +25,12 @@ const OTHER: &str = "other";
 /// Returns the kind of a client.
 pub(super) fn client_kind(agent: Option<&[u8]>) -> &'static str {
     let Some(agent) = agent else { return OTHER };
-    // The products are at the beginning.
+    // Clients name themselves at the beginning.
     let start = agent.get(..200).unwrap_or(agent);
     let text = String::from_utf8_lossy(start).to_ascii_lowercase();
     let is_in = |word: &str| {
         let at = text.match_indices(word).map(|(at, _)| at);
-        // A word begins a product: `r/` is not the end of another name.
+        // A word matches only at the beginning of a product name: `r/` does not match `docker/`.
         at.into_iter().any(|at| text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric()))
     };
     KINDS.iter().find(|(word, _)| is_in(word)).map_or(OTHER, |(_, kind)| kind)

@@ -12,7 +12,7 @@ use http::header::{
 pub struct Validators<'a> {
     /// The entity tag as sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
     pub etag: Option<&'a [u8]>,
-    /// The tag that the same bytes had before; a condition that names it holds as well.
+    /// The tag that was sent for the same bytes before; it matches conditions as well.
     pub previous_etag: Option<&'a [u8]>,
     /// `Last-Modified`, whole seconds since the epoch.
     pub modified: Option<i64>,
@@ -128,7 +128,7 @@ fn parse_range(text: &str, size: u64) -> Extent {
     }
 }
 
-/// Parses digits; a number too large for 64 bits becomes the largest.
+/// Parses digits; a number that exceeds 64 bits becomes `u64::MAX`.
 fn number(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -32,7 +32,7 @@ struct OpenConnections {
 
 /// Activity of a connection.
 pub(super) struct Activity {
-    /// As in [`Inner`].
+    /// Copy of [`Inner::epoch`].
     epoch: Instant,
     /// Requests in progress.
     requests: AtomicUsize,

@@ -9,7 +9,7 @@ use crate::model::csv::cell;
 use crate::model::ids::SourceId;
 use crate::serve::difference::{Change, ListedPackage};
 
-/// Returns the packages that differ between two snapshots; `name_of` returns the name of a source.
+/// Returns the packages that differ between two snapshots as CSV; `name_of` returns the name of a source.
 #[must_use]
 pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> String) -> Response<Body> {
     let mut text = "name,kind,from_version,from_source,to_version,to_source,published\r\n".to_owned();

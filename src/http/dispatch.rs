@@ -44,7 +44,7 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => {
-            // A client that uploads to the address of an index loses the 405 otherwise.
+            // Otherwise a client that uploads to the address of an index would not receive the 405.
             request_body::discard(body, &parts.headers);
             if route::page::is_page_path(path) {
                 web::answer::failure_page(head, &failure)
@@ -56,7 +56,7 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
 }
 
-/// Answers from a cached entry, once the client has the permission to read its repository.
+/// Answers from a cached entry, if the client may read its repository.
 async fn answer_cached(
     app: &App,
     entry: &Entry,
@@ -77,7 +77,7 @@ async fn answer_cached(
     response
 }
 
-/// Handles a route outside the admin API, once the client has the permission that it requires.
+/// Handles a route outside the admin API, if the client has the permission that it requires.
 pub(super) async fn read(
     app: &Arc<App>,
     route: Route,
@@ -187,14 +187,14 @@ pub(super) async fn read(
         Route::Login(route) => login::answer(app, route, query, head, body).await,
         Route::PublishingAudience => python::trusted_publishing::audience(app),
         Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
-        // The budget of responses is not used while a client sends its request.
+        // Memory for the response is reserved only after the request body has arrived.
         Route::Public(route) => match public::request_body(app, &route, &parts.method, body).await {
             Ok(body) => {
                 answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
             }
             Err(failure) => Err(failure),
         },
-        // These do not release the app before their end, which control requests have to do.
+        // `services` handles these: a control request must release the app before it ends, which is not possible here.
         Route::Admin(_) | Route::Administration(_) => Err(Failure::no_such_address()),
     };
     if let Err(failure) = &result {
@@ -251,7 +251,7 @@ struct Address<'a> {
     r_path: &'a RPath,
     /// The whole raw path.
     path: &'a str,
-    /// The versions that the resolution depends on, determined before it.
+    /// The versions that the resolution depends on, determined before resolving.
     validity: Validity,
 }
 

@@ -25,7 +25,7 @@ pub struct PackageRequest<'a> {
     pub package: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// Whether it is archived in that snapshot.
+    /// Whether the version is archived in the requested snapshot.
     pub archived: bool,
     /// The requested binary; `None` for a request for a source package.
     pub requested_binary: Option<RequestedBinary<'a>>,
@@ -52,7 +52,7 @@ pub struct RequestedBinary<'a> {
 /// The result of a request.
 #[derive(Clone, Debug)]
 pub enum Completion<'a> {
-    /// The file was found; the response is complete, partial or, by the conditions of the request, without bytes.
+    /// The file was found. The response has all of its bytes, a range of them, or none (304, 412, 416).
     Sent {
         /// Its source.
         source: SourceId,
@@ -153,7 +153,7 @@ impl Drop for PendingRecord {
 fn log_entry<'a>(request: &PackageRequest<'a>) -> ServiceEntry<'a> {
     let (failed, is_service_failure) = match request.outcome {
         Completion::Failed { is_service_failure, error } => (Some(Cow::Borrowed(error)), is_service_failure),
-        // The client's own conditions, or a range that the file does not have.
+        // 412 or 416: a condition of the client does not hold, or the file lacks the range.
         Completion::Sent { status, .. } if status.is_client_error() => {
             (Some(Cow::Owned(status.to_string())), false)
         }
@@ -194,7 +194,7 @@ pub(super) struct PackagePath<'a> {
     pub(super) package: &'a str,
     /// The version.
     pub(super) version: &'a str,
-    /// Whether it is below `Archive/`.
+    /// Whether the file is below `Archive/`.
     pub(super) archived: bool,
 }
 

@@ -26,7 +26,8 @@ pub enum Phase {
 
 /// Resolution of the age of requests during a stop.
 const SLOT: Duration = Duration::from_millis(100);
-/// The first slot counts requests that began before the stop, the last all that began later than the other slots.
+/// Number of slots. The first one counts requests that began before the stop, the last one those that began after the
+/// period of all other slots.
 const SLOTS: usize = 600;
 
 struct Shared {

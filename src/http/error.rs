@@ -118,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// The release of [`Failure::blocked`].
+    /// Returns the release of a failure made by [`Failure::blocked`].
     #[must_use]
     pub fn blocked_release(&self) -> Option<&BlockedRelease> {
         match self.payload.as_deref()? {
@@ -137,7 +137,7 @@ impl Failure {
         }
     }
 
-    /// The reason of [`Failure::blocked`] and [`Failure::guarded`].
+    /// Returns the reason of a failure made by [`Failure::blocked`] or [`Failure::guarded`].
     #[must_use]
     pub fn block_reason(&self) -> Option<&str> {
         match self.payload.as_deref().filter(|_| self.code == Code::Blocked)? {

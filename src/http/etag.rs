@@ -16,8 +16,8 @@ pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
 }
 
 /// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but are different
-/// representations. That of the compressed form is the weak form of the same tag, so that a client that has either
-/// form gets 304 for both.
+/// representations with different tags. The tag of a compressed form is the weak form of the tag of the plain form, so
+/// that a client that has either form gets 304 for both.
 #[must_use]
 pub(super) fn of_page(content: Sha256, format: SimpleFormat, compressed: bool) -> HeaderValue {
     let weak = if compressed { "W/" } else { "" };

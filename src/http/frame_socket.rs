@@ -13,19 +13,20 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-/// Burst of frames without content, and the upper bound of the allowance.
+/// Number of frames without content that are allowed initially, and upper bound of the allowance.
 const BURST: u64 = 4_000;
-/// Allowance added by each request, for which clients send priorities and windows.
+/// Allowance added by each request, because a client sends PRIORITY and WINDOW_UPDATE frames for it.
 const FRAMES_PER_REQUEST: u64 = 16;
 /// Allowance added by each second.
 const FRAMES_PER_SECOND: u64 = 100;
-/// Bytes sent per additional frame, because a client that reads opens the windows of its stream and of its connection.
+/// Number of sent bytes that add one frame to the allowance: a client that reads them sends WINDOW_UPDATE frames for
+/// its stream and its connection.
 const BYTES_PER_FRAME: u64 = 2 << 10;
 
 /// Bytes of frames that are collected before they are encrypted: four frames of 16 kB with their heads.
 const BUFFER_BYTES: usize = 4 * ((16 << 10) + 9);
 
-/// Maximum number of reads of 16 kB after the last frame.
+/// Maximum number of reads of 16 kB in [`FrameSocket::discard`].
 const MAX_DISCARD_READS: usize = 256;
 
 /// Size of the connection preface, in bytes.

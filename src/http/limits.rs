@@ -16,7 +16,7 @@ pub struct Limits {
     pub stall_bytes: u64,
     /// Timeout between two pieces of a request body.
     pub body_timeout: Duration,
-    /// Timeout of an HTTP/2 connection without an open stream (keep-alive pings prove only that the client is alive).
+    /// Timeout of an HTTP/2 connection without an open stream; answers to keep-alive pings do not extend it.
     pub h2_idle_timeout: Duration,
     /// Maximum number of concurrent streams of one HTTP/2 connection.
     pub h2_streams: u32,

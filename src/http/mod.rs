@@ -1,9 +1,9 @@
 //! Listeners, TLS, the route table, and responses.
 //!
 //! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`],
-//! [`web`] or [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
-//! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
-//! statuses.
+//! [`web`] or [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`]
+//! sets the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms
+//! to statuses.
 
 pub mod admin;
 pub mod app;

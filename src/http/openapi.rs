@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 pub(super) const JSON: &str = "application/json";
 
-/// One operation.
+/// One operation of an API: a method at a path.
 #[derive(Clone)]
 pub(super) struct Row {
     pub(super) method: HttpMethod,
@@ -108,7 +108,7 @@ impl Schemas {
     }
 }
 
-/// Names of schemas that a document refers to but does not define.
+/// Returns the names of the schemas that a document refers to but does not define.
 #[cfg(test)]
 pub(super) fn undefined_schemas(document: &OpenApi) -> Vec<String> {
     let text = serde_json::to_string(document).expect("a document");

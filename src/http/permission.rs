@@ -72,8 +72,8 @@ impl Principal {
         Err(Failure::unauthorized(INVALID, REALM))
     }
 
-    /// Checks again that the token of the client is valid. SECURITY: a client may send the body of a request for any
-    /// time, and its token may be revoked meanwhile.
+    /// Checks again that the token of the client is valid. SECURITY: a client may take a long time to send the body of
+    /// a request, and its token may be revoked meanwhile.
     ///
     /// # Errors
     /// 401.
@@ -127,8 +127,8 @@ impl Principal {
         }
     }
 
-    /// Checks that the client is known, for a route that `Authentication.RequireAuthForUI` restricts, and for names that
-    /// do not exist: otherwise a 404 would disclose which names exist.
+    /// Checks that the client is not anonymous if the route is one that `Authentication.RequireAuthForUI` restricts, or
+    /// if its object does not exist: otherwise a 404 would disclose which names exist.
     ///
     /// # Errors
     /// 401.
@@ -251,7 +251,7 @@ pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(repo) {
         Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
-        // The repository was deleted in the meantime, so an entry with this value is already outdated.
+        // The repository was deleted in the meantime, so a cache entry with this value is already outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::catalog::Catalog;
 use crate::config::{Config, Listen};
 
-/// Returns the warning, if an authenticated repository exists, a listener of the network has no TLS, and `Server.Address`
-/// does not state that a proxy encrypts.
+/// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
+/// not state that a proxy encrypts.
 #[must_use]
 pub fn warning(config: &Config, catalog: &Catalog) -> Option<String> {
     let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;

@@ -15,7 +15,7 @@ use super::request_body::Incoming;
 use super::response::{self, ErrorFormat};
 use super::site::SiteSettings;
 
-/// Answers with redirects. Clones share it.
+/// Answers every request with a redirect. Clones share the settings.
 #[derive(Clone)]
 pub struct Redirect {
     site: Arc<ArcSwap<SiteSettings>>,
@@ -24,8 +24,8 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// Redirects to the host of `Server.Address` where that is an `https://` address, else to the requested host at the
-    /// port of `HTTPS.Listen`.
+    /// Creates a service that redirects to the host of `Server.Address` if that is an `https://` address, else to the
+    /// requested host at `port`, the port of `HTTPS.Listen`.
     #[must_use]
     pub fn new(site: Arc<ArcSwap<SiteSettings>>, port: u16) -> Redirect {
         Redirect { site, port }

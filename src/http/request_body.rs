@@ -26,7 +26,7 @@ pub struct Incoming {
 
 enum HttpBody {
     Http1(hyper::body::Incoming),
-    /// The body of a request that the server makes of itself.
+    /// The body of a request that the server sends to itself.
     Memory(Bytes),
     Http2 {
         stream: RecvStream,
@@ -47,7 +47,7 @@ impl Incoming {
         Incoming { body: HttpBody::Http2 { stream, content_length }, budget }
     }
 
-    /// The body of a request that the server makes of itself, without a budget.
+    /// The body of a request that the server sends to itself, without a budget.
     pub(super) fn memory(bytes: Bytes) -> Incoming {
         Incoming { body: HttpBody::Memory(bytes), budget: None }
     }
@@ -109,7 +109,7 @@ impl Body for Incoming {
 /// Reads the body of a refused request in the background and discards it. Most clients send the whole body before they
 /// read the response, and lose the response if the connection is closed before (RFC 9112, 9.6).
 pub(super) fn discard(body: Incoming, headers: &HeaderMap) {
-    // A client that waits for a 100 response sends no body after another one; reading would send a 100.
+    // A client that waits for a 100 response sends no body after a final response; a read would send the 100.
     if !body.is_end_stream() && !headers.contains_key(EXPECT) {
         discard_rest(BodyStream::new(body));
     }

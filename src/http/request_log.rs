@@ -82,7 +82,7 @@ impl<'a> LoggedRequest<'a> {
     }
 }
 
-/// Returns the target of a request for the log. SECURITY: without the query at addresses of sign-in, whose query has
+/// Returns the target of a request for the log. SECURITY: omits the query at addresses of sign-in, because it contains
 /// codes.
 fn target(uri: &Uri) -> &str {
     if uri.path().contains("/__login__") {

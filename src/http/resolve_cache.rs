@@ -85,7 +85,7 @@ impl Entry {
 pub struct ResolveCache {
     entries: Cache<Box<str>, Arc<Entry>>,
     /// SECURITY: separate from `entries`, so that a client that sends thousands of different headers cannot evict
-    /// entries from there.
+    /// those.
     negotiated: Cache<Box<str>, Arc<NegotiatedEntry>>,
 }
 

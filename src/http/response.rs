@@ -108,7 +108,7 @@ pub struct PackageHeaders {
     pub binary_tag: Option<HeaderValue>,
     /// `Content-Location`: the permanent address of these bytes, relative to the address of the request.
     pub permanent_address: Option<HeaderValue>,
-    /// Whether the address holds the digest of the bytes.
+    /// Whether the address contains the digest of the bytes.
     pub immutable: bool,
 }
 
@@ -143,7 +143,7 @@ impl Representation {
         {
             headers.insert(header::CONTENT_LOCATION, address.clone());
         }
-        // RFC 9110, 12.5.5: without it, a shared cache serves one client's binary to another.
+        // RFC 9110, 12.5.5: without `Vary`, a shared cache would serve one client's binary to another.
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),

@@ -94,7 +94,8 @@ impl Service for PublicService {
     }
 }
 
-/// Determines the client of a request from the network, to which background reads yield. Health checks need no token.
+/// Determines the client of a request from the network, and makes background reads of storage yield to the request.
+/// Health checks need no token and delay nothing.
 async fn client(
     app: &App,
     peer: Peer,
@@ -113,8 +114,8 @@ impl Service for AdminService {
     async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
         let received_at = (context.clock)();
-        // SECURITY: a browser that reaches the socket through a forwarded port may have the page of any site; its host is
-        // then another name, whose owner lets it resolve to this machine (DNS rebinding).
+        // SECURITY: a page of any site in a browser may reach the socket through a forwarded port, under a host name
+        // that its owner lets resolve to this machine (DNS rebinding).
         let host_check = host_header::normalize_host(&mut request).and_then(|()| require_localhost(&request));
         if let Err(failure) = host_check {
             return response::failure(&failure, ErrorFormat::of_path(request.uri().path()));
@@ -168,7 +169,7 @@ impl Service for AdminService {
 fn require_localhost<B>(request: &Request<B>) -> Result<(), Failure> {
     let host = request.headers().get(HOST).and_then(|host| host_header::host_name(host.to_str().ok()?));
     let is_local = |host: &str| LOCAL_HOSTS.iter().any(|local| host.eq_ignore_ascii_case(local));
-    // HTTP/1.0 has no such field; browsers do not use it.
+    // HTTP/1.0 does not require `Host`; browsers do not use HTTP/1.0.
     match host {
         None if request.version() == Version::HTTP_10 => Ok(()),
         Some(host) if is_local(host) => Ok(()),

@@ -12,7 +12,7 @@ use super::body::Body;
 use super::peer::{Client, Peer, client_network};
 use crate::config::Config;
 
-/// An element of `X-Forwarded-For`; some proxies add the port.
+/// Parses an element of `X-Forwarded-For`; some proxies add the port.
 fn forwarded_address(text: &str) -> Option<IpAddr> {
     let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -67,7 +67,7 @@ impl SiteSettings {
         }
     }
 
-    /// Whether many clients may share an address: that of a trusted proxy, or a loopback address.
+    /// Returns true if many clients may share an address: that of a trusted proxy, or a loopback address.
     fn is_shared(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.is_proxy(address)
     }
@@ -90,14 +90,15 @@ impl SiteSettings {
         }
     }
 
-    /// The address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the last
-    /// address of `X-Forwarded-For` that is not one of them: clients choose those before it.
+    /// Returns the address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the
+    /// last address of `X-Forwarded-For` that is not one of them: a client can forge the addresses before it.
     #[must_use]
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let Peer::Tcp { address, .. } = peer else { return None };
         let mut client = address.ip().to_canonical();
         let fields = headers.get_all("x-forwarded-for").iter().rev();
-        // SECURITY: by bytes, because a client may put bytes other than ASCII before the address that a proxy appends.
+        // SECURITY: bytes are split, because a client may put bytes other than ASCII before the address that a proxy
+        // appends.
         let mut hops = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         while self.is_proxy(client) {
             let hop = hops.next().and_then(|hop| std::str::from_utf8(hop).ok());

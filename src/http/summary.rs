@@ -39,7 +39,7 @@ pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
     }
 }
 
-/// Returns the line with counts, for which it queries the database: `Online: 3 repositories, 23,144 packages, cran
+/// Returns the summary with counts, for which it queries the database: `Online: 3 repositories, 23,144 packages, cran
 /// synced 2026-11-20 00:00 UTC`.
 #[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
@@ -50,7 +50,7 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, content.as_deref())
 }
 
-/// Returns the line without counts, because a start must not wait for the database.
+/// Returns the summary without counts, because a start must not wait for the database.
 #[must_use]
 pub fn brief(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)
@@ -72,7 +72,7 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
     }
 }
 
-/// Returns the line during the start, before the switch exists.
+/// Returns the summary during the start, before the switch exists.
 #[must_use]
 pub fn starting(mode: &Mode) -> String {
     match mode {

@@ -14,7 +14,7 @@ use crate::control::{Control, Mode};
 use crate::logs::{AccessLog, OptionalLog, ServiceLog};
 use crate::model::time::Clock;
 
-/// `Retry-After` in seconds while the server starts, which is short.
+/// `Retry-After` in seconds while the server starts; a start takes a short time.
 const STARTING_RETRY_AFTER: u64 = 5;
 /// `Retry-After` in seconds while the server is offline, until an administrator acts.
 const OFFLINE_RETRY_AFTER: u64 = 60;

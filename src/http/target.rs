@@ -106,8 +106,8 @@ impl Query {
         })
     }
 
-    /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it is
-    /// absent or empty.
+    /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it
+    /// is absent or empty.
     ///
     /// # Errors
     /// 400 for any other value.

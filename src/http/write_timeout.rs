@@ -100,7 +100,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        // TLS buffers what it could not write and returns Pending here: counted as the same wait.
+        // TLS buffers bytes that it could not write and returns Pending here; that counts as the same wait.
         let result = Pin::new(&mut self.inner).poll_flush(context).map(|result| result.map(|()| 0));
         self.track(context, result).map(|result| result.map(|_| ()))
     }

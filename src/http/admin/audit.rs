@@ -15,8 +15,8 @@ use crate::serve::RepoError;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;
-/// Timeout for writing the row of an operation on the process, which must be possible while the database does not
-/// answer.
+/// Timeout for writing the row of an operation on the process: such an operation must also succeed while the database
+/// does not answer.
 const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
@@ -74,7 +74,7 @@ fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
     text.map(parse).transpose()
 }
 
-/// Records a change that a token does not permit, up to the limit of such rows for each token.
+/// Records a request for a change that a token does not permit, up to a limit of such rows for each token.
 pub(in crate::http) async fn record_refusal(
     app: &App,
     (token, address): (&Token, Option<IpAddr>),
@@ -100,8 +100,8 @@ pub(in crate::http) async fn record_refusal(
     }
 }
 
-/// Records an operation that does not write to the database itself, after it was carried out, with the author of
-/// this task. A row that cannot be written is logged, because the operation cannot be undone.
+/// Records a completed operation that does not write to the database itself, with the author of this task. If the row
+/// cannot be written, logs it instead of failing, because the operation cannot be undone.
 pub(super) async fn record_operation(
     app: &App,
     action: &'static str,

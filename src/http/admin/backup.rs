@@ -13,7 +13,7 @@ use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::serve::RepoError;
 
-/// The longest wait for a folder, in seconds.
+/// Maximum time that a backup waits for the lock of its folder, in seconds.
 const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
 /// `POST /backups`.
@@ -33,8 +33,8 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     start_response(app, &started).await
 }
 
-/// Refuses a place that a client on the network names unless `Server.BackupPaths` is set, which is then compared with it.
-/// SECURITY: a token permits no access to other directories of the server's machine.
+/// Refuses a place that a client on the network names, unless `Server.BackupPaths` is set; if it is, later code checks
+/// the place against it. SECURITY: a token permits no access to other directories of the server's machine.
 pub(super) fn require_configured(
     app: &App,
     principal: &Principal,

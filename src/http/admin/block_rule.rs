@@ -25,12 +25,12 @@ const BULK_LIMIT: usize = 64 << 20;
 /// Maximum number of rules in a request.
 const MAX_RULES: usize = 200_000;
 
-/// `GET /block-rules`: in the order in which they are compared.
+/// `GET /block-rules`: in the order of evaluation.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     ok(&all(call.app).await?)
 }
 
-/// Returns all rules in their order. Those that this version cannot read are left out; the log names them.
+/// Returns all rules in the order of evaluation. Omits those that this version cannot read; the log names them.
 async fn all(app: &App) -> Result<Vec<wire::BlockRule>, Failure> {
     let rows = app.state.db.read(db::block_rule::list).await?;
     let created: HashMap<i64, (String, String)> =
@@ -114,7 +114,8 @@ fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {
     catalog.rules.rules.iter().find(|rule| rule.id == number).cloned().ok_or_else(unknown)
 }
 
-/// Applies changes to the JSON form of a rule. A new source, by any key, replaces the old one; so does a repository.
+/// Applies changes to the JSON form of a rule. A new source (by number, name or type) replaces the old one, and a new
+/// repository the old one.
 fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wire::BlockRule, Failure> {
     let bad = |error: serde_json::Error| Failure::bad_request(error.to_string());
     let mut form = match serde_json::to_value(current).map_err(bad)? {
@@ -169,7 +170,7 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
     let principal = call.principal;
     let (body, _): (wire::TestBlockRules, _) = call.json().await?;
     let catalog = app.state.catalog.get();
-    // SECURITY: the response names versions of the repository.
+    // SECURITY: the response contains versions of the repository, so the client must be permitted to read it.
     if principal.require(&catalog, change_blocklist()).is_err() {
         principal.require(&catalog, inspect_repository(&body.repo))?;
     }

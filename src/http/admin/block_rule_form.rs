@@ -11,7 +11,7 @@ use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
 use crate::python::license::LicenseExpression;
 use crate::serve::find;
 
-/// The priority of a rule without one.
+/// The default priority of a rule.
 const DEFAULT_PRIORITY: i64 = 100;
 /// The highest priority number.
 const MAX_PRIORITY: i64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! Requests that block rules refused.
+//! Counts of the requests that block rules refused.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::block_rule::{BlockedCount, BlockedRequests};

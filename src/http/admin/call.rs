@@ -30,7 +30,7 @@ pub(super) struct Call<'a> {
     pub(super) body: Incoming,
     pub(super) principal: &'a Principal,
     pub(super) route: &'a DataRoute,
-    /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
+    /// Whether nobody on the network can read the response: it is encrypted, or does not leave this machine.
     pub(super) is_confidential: bool,
     /// The base URL of this server for clients; `None` on the admin socket without `Server.Address`.
     pub(super) base: Option<String>,
@@ -43,8 +43,8 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 }
 
 impl Call<'_> {
-    /// Reads the JSON body of the request. At its end the token of the client must still be valid, and permit the
-    /// request.
+    /// Reads the JSON body of the request. Fails if the token of the client is no longer valid, or no longer permits
+    /// the request, when the body is complete.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
         self.json_up_to(JSON_LIMIT).await
     }
@@ -53,8 +53,8 @@ impl Call<'_> {
     pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
         let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;
-        // SECURITY: a client may send the body for a long time, and the name in the address may be that of another
-        // source since the head was checked.
+        // SECURITY: a client may take a long time to send the body, and another source may have got the name in the
+        // address since the head was checked.
         self.principal.require(&self.app.state.catalog.get(), data_access(self.route))?;
         Ok((value, self.actor))
     }

@@ -9,7 +9,7 @@ use crate::api::job::ClearSource;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 
-/// Starts the job, if it is confirmed and no repository subscribes to CRAN.
+/// Starts the job, if the request confirms it and no repository subscribes to CRAN.
 pub(super) async fn start(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (ClearSource, _) = call.json().await?;

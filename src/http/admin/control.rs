@@ -26,7 +26,7 @@ const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries, because the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The warning of a server that receives no notifications of PostgreSQL.
+/// The warning of a server that receives no notifications from PostgreSQL.
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
@@ -94,7 +94,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Replaces the message of a node by the result of a command.
+/// Replaces the message of a node by the result of a command that changed its mode.
 fn with_message(node: Node, result: CommandResult) -> Node {
     match result {
         CommandResult::ModeChanged(message) => Node { message, ..node },

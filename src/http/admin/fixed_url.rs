@@ -8,7 +8,7 @@ use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::serve::find;
 
-/// Maximum number of sources with a state of their own.
+/// Maximum number of sources in a request.
 const MAX_SOURCES: usize = 1_000;
 
 /// `POST /repos/{name}/urls`.
@@ -49,7 +49,7 @@ fn source(entry: SourceSnapshot) -> Result<(String, Snapshot), Failure> {
     }
 }
 
-/// Returns the URL of this server for programs on its machine.
+/// Returns the URL of this server for programs on the same machine.
 fn local_base(app: &App) -> String {
     let config = app.state.config.load();
     match (&config.http.listen, &config.https.listen) {

@@ -70,7 +70,7 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
     info.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
 }
 
-/// Requires permission to change the source of a query, or to change everything if the query names none.
+/// Requires the permission to change the source in the query; without one, the permission of an administrator.
 fn require_listed(call: &Call<'_>) -> Result<(), Failure> {
     let access = match call.query.get("source") {
         Some(source) => write_source(source),
@@ -79,7 +79,8 @@ fn require_listed(call: &Call<'_>) -> Result<(), Failure> {
     call.principal.require(&call.app.state.catalog.get(), access).map(|_| ())
 }
 
-/// Requires permission for everything, because `reason`. A refusal is recorded like that of a route.
+/// Requires the permission of an administrator. A refusal contains `reason`, and is recorded in the audit trail like
+/// the refusal of a route.
 async fn require_administrator(app: &App, principal: &Principal, reason: &str) -> Result<(), Failure> {
     let access = Access { action: Action::Administer, target: Target::Server };
     let Err(failure) = principal.require(&app.state.catalog.get(), access) else { return Ok(()) };
@@ -91,8 +92,8 @@ async fn require_administrator(app: &App, principal: &Principal, reason: &str) -
     Err(failure)
 }
 
-/// The reason why a builder requires permission for everything: its credential or its URL gives access to more than the
-/// client may read. `None` if it does not.
+/// Returns the reason why a builder requires the permission of an administrator: its credential or its URL gives access
+/// to more than the client may read. `None` if it does not.
 fn privilege(url: &str, has_credential: bool) -> Option<&'static str> {
     match (has_credential, builder::is_local(url)) {
         (true, _) => Some("only administrators may use credentials for git repositories"),
@@ -142,7 +143,7 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let (app, principal) = (call.app, call.principal);
     let (body, _): (git::EditGitBuilder, _) = call.json().await?;
     let present = builder::get(&app.builds, source, name).await?;
-    // SECURITY: another URL or directory of a builder with a credential may be another private repository.
+    // SECURITY: a changed URL or directory of a builder with a credential may lead to another private repository.
     let has_credential =
         present.credential.is_some() || body.credential.as_deref().is_some_and(|name| !name.is_empty());
     let urls = [Some(present.url.as_str()), body.url.as_deref()];
@@ -209,8 +210,8 @@ fn number(text: &str) -> Result<i64, Failure> {
     text.parse().map_err(|_| Failure::bad_request("the id of a build or a transaction must be a number"))
 }
 
-/// Returns a build by its number or its transaction. Clients that may start builds of a source may read its builds;
-/// others, except administrators, get the answer for an unknown build.
+/// Returns a build by its number or its transaction. Only administrators and clients that may start builds of its
+/// source may read it; others get the answer for an unknown build.
 async fn visible_build(
     app: &App,
     principal: &Principal,

@@ -5,7 +5,7 @@ use crate::api::license::LicenseType;
 use crate::model::license::{UNKNOWN, all};
 use crate::serve;
 
-/// The name of [`UNKNOWN`].
+/// The name that is displayed for [`UNKNOWN`].
 const UNKNOWN_NAME: &str = "A license without an identifier of SPDX";
 
 /// `GET /license-types?current=`.

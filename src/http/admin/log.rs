@@ -10,7 +10,7 @@ use crate::config::DebugRegion;
 use crate::control::{CommandError, Control};
 use crate::http::error::Failure;
 
-/// Reopens the log files. Responds once no process of this server writes to the previous files.
+/// Reopens the log files. Responds when no process of this server writes to the previous files any more.
 pub(super) async fn reopen(control: &Control) -> AdminResult {
     let failure = |error: CommandError| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, error.to_string())

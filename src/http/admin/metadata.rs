@@ -1,4 +1,4 @@
-//! Metadata that administrators give packages.
+//! Metadata of packages that administrators set.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::metadata::{

@@ -1,5 +1,5 @@
-//! `/__api__/admin/v1/…`: the admin API, on the admin socket, and on the network for clients with a token. One file per
-//! noun; `route::admin` is the table of the addresses.
+//! `/__api__/admin/v1/…`: the admin API, on the admin socket, and on the network for clients with a token. One file
+//! per noun; `route::admin` is the table of the addresses.
 
 mod audit;
 mod backfill;
@@ -68,7 +68,7 @@ use crate::edit::Actor;
 use crate::http::request_body::Incoming;
 use crate::model::time::Timestamp;
 
-/// Segments of a path before those of the route: `/__api__/admin/v1`.
+/// Number of segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;
 
 /// Fields that proxies add to the requests that they forward.
@@ -86,7 +86,7 @@ pub(super) struct AdminRequest {
     pub(super) route: AdminRoute,
     pub(super) query: Query,
     pub(super) principal: Principal,
-    /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
+    /// Whether nobody on the network can read the response: it is encrypted, or does not leave this machine.
     pub(super) is_confidential: bool,
 }
 
@@ -99,7 +99,8 @@ pub(super) struct AdminHead<'a> {
     pub(super) principal: Principal,
 }
 
-/// Returns true if a path belongs to the admin API. Other spellings of such a path have no route on the network.
+/// Returns true if a path belongs to the admin API. Other spellings of such a path, such as `//__api__/admin`, have no
+/// route on the network.
 pub(super) fn is_admin_path(path: &str) -> bool {
     path.strip_prefix(ADMIN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -172,8 +173,8 @@ pub(super) async fn answer_on_network(
     response
 }
 
-/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Other clients
-/// send none.
+/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Clients other
+/// than `rspm` send none.
 fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     let release = |text: &str| -> Option<(u32, u32)> {
         let mut numbers = text.split('.').map(|number| number.parse().ok());
@@ -183,7 +184,7 @@ fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }
 
-/// Returns true if the response cannot be read by others on the network.
+/// Returns true if nobody else on the network can read the response.
 pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     match head.peer {
         Peer::Unix { .. } => true,
@@ -220,8 +221,8 @@ impl AdminRequest {
 }
 
 /// Handles an admin request. A change of data runs in its own task, which continues if the client disconnects, because
-/// its result must be installed and logged after the commit. A control request, such as going offline, is cancelled if
-/// the client disconnects.
+/// the catalog must be refreshed and the result logged after the commit. A control request, such as going offline, is
+/// cancelled if the client disconnects.
 pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<Body> {
     if !request.writes_data() {
         return respond(switch, request).await;

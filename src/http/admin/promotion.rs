@@ -48,7 +48,7 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
         return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
     }
     let catalog = app.state.catalog.get();
-    // SECURITY: everyone could read the packages then, as after a subscription.
+    // SECURITY: the promotion would make the packages readable for everyone, as a subscription would.
     let is_authenticated = |name: &str| find::repo(&catalog, name).is_ok_and(|repo| repo.authenticated);
     if is_authenticated(&request.from) && !is_authenticated(name) {
         principal.require(&catalog, administer())?;
@@ -110,7 +110,7 @@ pub(super) async fn reject(call: Call<'_>, id: &str) -> AdminResult {
 async fn permitted(app: &App, principal: &Principal, id: i64) -> Result<promotion::Promotion, Failure> {
     let found = edit::get(&app.state, id).await?;
     let catalog = app.state.catalog.get();
-    // SECURITY: by its name, because a number in its place would select a repository with this name first.
+    // SECURITY: the name is passed, not the number: a lookup finds a repository whose name is that number first.
     match catalog.repo_by_id(found.request.repo) {
         Some(repo) => principal.require(&catalog, promote_repository(repo.name.as_str()))?,
         None => principal.require(&catalog, administer())?,
@@ -122,7 +122,7 @@ fn number(text: &str) -> Result<i64, Failure> {
     text.parse().map_err(|_| Failure::not_found("promotions have numbers; rspm list promotions shows all"))
 }
 
-/// Checks and trims a comment: one line.
+/// Trims a comment, and checks that it is one line of at most [`MAX_COMMENT`] bytes.
 fn comment(text: &str) -> Result<String, Failure> {
     if text.len() > MAX_COMMENT || text.chars().any(char::is_control) {
         let rule =
@@ -134,7 +134,7 @@ fn comment(text: &str) -> Result<String, Failure> {
 
 fn wire(app: &App, found: promotion::Promotion) -> Promotion {
     let request = found.request;
-    // The present name of a repository that was renamed.
+    // The current name, because the repository may have been renamed since.
     let present = app.state.catalog.get().repo_by_id(request.repo).map(|repo| repo.name.to_string());
     let (decided_by, decided, reason) = match found.decision {
         Some(decision) => (Some(decision.by), Some(decision.at.to_string()), decision.reason),
@@ -195,8 +195,8 @@ fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> Promotio
     }
 }
 
-/// Returns a warning for each source of an authenticated repository that an open one gets: its packages become readable for
-/// everyone.
+/// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository
+/// subscribes: its packages become readable for everyone.
 fn opened_sources(catalog: &Catalog, to: &Repository, changes: &[SourceChange]) -> Vec<String> {
     if to.authenticated {
         return Vec::new();

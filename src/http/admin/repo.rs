@@ -144,7 +144,8 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     ok(&repo)
 }
 
-/// Returns a warning if an open repository offers a source of an authenticated one: its packages are readable for everyone.
+/// Returns a warning if `repo` is open and an authenticated repository also subscribes to the source: the packages of
+/// the source are readable for everyone.
 fn opened_source(app: &App, repo: &Repo, source: &str) -> Option<String> {
     let catalog = app.state.catalog.get();
     let id = serve::find::source(&catalog, source).ok()?.id;

@@ -51,7 +51,8 @@ async fn show(app: &App, name: &str) -> Result<Source, Failure> {
     Ok(with_definition(info, definition::of_source(app, name, true).await?))
 }
 
-/// The type of a source with a state of CRAN is displayed with its snapshot.
+/// Converts a source with its definition. The label of a source that is based on a snapshot of CRAN contains the
+/// snapshot.
 fn with_definition(info: SourceInfo, definition: Option<Definition>) -> Source {
     let has_snapshot = matches!(info.source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot);
     let source = wire(info);

@@ -11,7 +11,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 
 const HEADER: HeaderName = HeaderName::from_static(CATALOG_HEADER);
-/// Maximum wait.
+/// Maximum time that a request waits.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between reads of the database.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -72,7 +72,7 @@ pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
     let adopted = upkeep::ownership::adopt(&app.upkeep, &classes_or_all(&body.classes)?).await;
-    // The full error, because the administrator needs the path.
+    // The full error is sent, because the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
         error => error.into(),

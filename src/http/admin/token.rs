@@ -21,9 +21,9 @@ use crate::serve;
 
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;
-/// Maximum length of a user, in characters.
+/// Maximum length of the name of a user, in characters.
 const MAX_USER: usize = 200;
-/// The name that stands for all objects of a scope.
+/// The name that means all objects of a scope.
 const ALL: &str = "*";
 
 /// `POST /tokens`.
@@ -144,8 +144,8 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     }
 }
 
-/// Checks that a new token lives no longer than `Authentication.MaxTokenLifetime`; `expires_in` is in seconds, `None`
-/// for a token that never expires.
+/// Checks that the lifetime of a new token is at most `Authentication.MaxTokenLifetime`; `expires_in` is in seconds,
+/// `None` for a token that never expires.
 ///
 /// # Errors
 /// 400.

@@ -1,5 +1,5 @@
-//! Uploads of package archives. An upload is checked and written before the response. Only the client that sent it can add
-//! it to a source, on any server of the database.
+//! Uploads of package archives. An upload is checked and written before the response. Only the client that sent it can
+//! add it to a source, on any server of the database.
 
 use http::StatusCode;
 

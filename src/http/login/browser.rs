@@ -36,7 +36,7 @@ fn value(secret: &str, purpose: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!("{purpose} {secret}")))
 }
 
-/// Redirects to the provider.
+/// Begins a sign-in: redirects the browser to the provider.
 ///
 /// # Errors
 /// 429 after too many sign-ins of a client; the database fails.
@@ -114,13 +114,13 @@ pub(super) async fn callback(
         page::problem(StatusCode::BAD_REQUEST, "The sign-in has ended", &[text.to_owned()], prefix)
     };
     let Some(secret) = cookie::find(&head.parts.headers, LOGIN) else { return Ok(expired()) };
-    // Digests are compared, so the time does not depend on the secret.
+    // Digests are compared, so that the time of the comparison does not depend on the secret.
     let state = query.get("state").unwrap_or_default();
     if auth::digest(state) != auth::digest(&value(secret, "state")) {
         return Ok(expired());
     }
     let Some(return_to) = app.sessions.end_login(secret, now).await? else { return Ok(expired()) };
-    // RFC 9207: the response of another provider.
+    // RFC 9207: another issuer means that the response is from another provider.
     if query.get("iss").is_some_and(|issuer| issuer != settings.issuer) {
         return Ok(failed(provider, &Problem::refused("the response came from another issuer")));
     }
@@ -169,7 +169,7 @@ pub(super) async fn callback(
     Ok(redirect(StatusCode::SEE_OTHER, format!("{prefix}{return_to}"), cookies))
 }
 
-/// Records in the audit trail that a user without a scope signed in at the provider.
+/// Records in the audit trail that a user signed in at the provider, but has no scope on this server.
 pub(super) async fn record_refusal(
     app: &App,
     user: &SignedIn,
@@ -190,7 +190,7 @@ pub(super) async fn record_refusal(
     Ok(())
 }
 
-/// Exchanges a code and verifies the result.
+/// Exchanges a code for an id token, verifies it, and returns its claims.
 async fn claims(
     app: &App,
     provider: &Provider,
@@ -232,8 +232,8 @@ fn problem(error: VerifyError) -> Problem {
     }
 }
 
-/// Asks whether to end the session. The form is on a page of its own, because it redirects to the provider, which the
-/// policy of the other pages forbids (browsers apply `form-action` to redirects too).
+/// Returns the page that asks whether to end the session. The form has a separate page, because it redirects to the
+/// provider, which the policy of other pages forbids (browsers apply `form-action` to redirects too).
 pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHead<'_>) -> Response<Body> {
     let prefix = cookie::prefix(&provider.address);
     let name = match head.principal {
@@ -251,7 +251,7 @@ pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHe
     page::page(StatusCode::OK, ("Sign out", prefix), &body, endpoint.as_deref())
 }
 
-/// Ends the session, here and at the provider if it can (OpenID Connect RP-Initiated Logout 1.0).
+/// Ends the session on this server, and at the provider if that supports it (OpenID Connect RP-Initiated Logout 1.0).
 ///
 /// # Errors
 /// 403 for a form of another site; the database fails.
@@ -263,7 +263,8 @@ pub(super) async fn logout(
     super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
-    // Not the client of the request, which is another user if the browser also sends a password.
+    // The session of the cookie, not the client of the request: that is another user if the browser also sends a
+    // password.
     if let Some(secret) = cookie::find(&head.parts.headers, SESSION) {
         let limits = session_limits(app);
         if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
@@ -287,7 +288,7 @@ pub(super) async fn logout(
     Ok(redirect(StatusCode::SEE_OTHER, target, [cookie]))
 }
 
-/// Logs a problem and returns its page.
+/// Logs a problem and returns the error page for it.
 fn failed(provider: &Provider, problem: &Problem) -> Response<Body> {
     problem.log();
     let prefix = cookie::prefix(&provider.address);

@@ -24,9 +24,9 @@ pub(in crate::http) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'
         .find(|value| auth::is_well_formed(value))
 }
 
-/// Returns `Set-Cookie`; `max_age` in seconds, 0 to remove the cookie. Not readable by scripts, over TLS only if
-/// `address` is `https`, and not with requests of other sites except links (`SameSite=Lax`: `Strict` would not be
-/// sent on the return from the provider).
+/// Returns `Set-Cookie`; `max_age` in seconds, 0 to remove the cookie. Scripts cannot read the cookie. Browsers send it
+/// only over TLS if `address` is `https`, and not with requests of other sites except links (`SameSite=Lax`; a `Strict`
+/// cookie would not be sent on the return from the provider).
 pub(super) fn set(address: &str, name: &str, value: &str, (path, max_age): (&str, u64)) -> HeaderValue {
     let secure = if address.starts_with("https://") { "; Secure" } else { "" };
     let prefix = prefix(address);

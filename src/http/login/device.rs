@@ -23,11 +23,11 @@ use crate::http::{refused_proof, response};
 const CODE_TIME: i64 = 600;
 /// Interval between polls, in seconds.
 const INTERVAL: i64 = 5;
-/// Validity of the token that proves the sign-in of a device.
+/// Lifetime of the token that proves the sign-in of a device.
 const PROOF_TIME: Duration = Duration::from_secs(300);
-/// Length of a PKCE challenge: SHA-256 in base64url.
+/// Length of a PKCE challenge in characters: SHA-256 in base64url.
 const CHALLENGE_LENGTH: usize = 43;
-/// Maximum length of a device code.
+/// Maximum length of a device code, in bytes.
 const MAX_CODE: usize = 4_096;
 
 /// Returns an error in the form of RFC 6749 section 5.2.

@@ -20,7 +20,7 @@ use crate::http::target::Query;
 
 const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";
 
-/// Shows a form for the code, or the sign-in with a code.
+/// Returns the page with a form for the code, or, for a request with a code, with the sign-in to allow or deny.
 ///
 /// # Errors
 /// 429 after too many codes; the database fails.
@@ -64,7 +64,7 @@ pub(super) async fn show(
     Ok(sign_in_page(prefix, &body))
 }
 
-/// Records the decision.
+/// Records the decision of the user.
 ///
 /// # Errors
 /// 401 without a session, 403 for a form of another site, 429 after too many codes; the database fails.
@@ -103,13 +103,13 @@ pub(super) async fn decide(
     Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }
 
-/// Counts a code that a user enters.
+/// Counts a code that a user enters; 429 after too many codes.
 fn count_code(app: &App, user: Arc<str>, head: &RequestHead<'_>) -> Result<(), Failure> {
     let counted = app.tokens.count_code(user, head.received_at);
     counted.map_err(|seconds| super::too_many("codes", seconds))
 }
 
-/// Returns the session of the browser. A token in `Authorization` does not count: the page is for people.
+/// Returns the session of the browser. A token in `Authorization` is ignored, because the page is for people.
 async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>, Arc<str>)>, Failure> {
     let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(None) };
     Ok(app.sessions.find(&app.tokens, secret, session_limits(app), head.received_at).await?)

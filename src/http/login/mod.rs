@@ -33,7 +33,7 @@ const MAX_REASON: usize = 1_000;
 /// `Retry-After` while the provider cannot be reached, in seconds.
 const RETRY_AFTER: u64 = 10;
 
-/// The reason why a sign-in did not succeed. The reason is logged; clients get a general text.
+/// The reason why a sign-in failed. The reason is logged; clients get a general text.
 pub(super) struct Problem {
     /// Whether the provider, and not the user, is the cause.
     pub(super) is_unavailable: bool,
@@ -59,7 +59,7 @@ impl Problem {
     }
 }
 
-/// Shortens a reason, which may have a text of the provider, for the log.
+/// Truncates a reason for the log, because it may contain a text of the provider.
 fn limited(reason: &str) -> String {
     reason.chars().take(MAX_REASON).collect()
 }
@@ -82,7 +82,8 @@ impl Provider {
 /// Handles a route of sign-in.
 ///
 /// # Errors
-/// 404 without a configured provider, except for the exchange of tokens; those of the body.
+/// 404 without a configured provider, except for the exchange of tokens; the errors of [`read_body::read`] and of the
+/// route.
 pub(super) async fn answer(
     app: &App,
     route: LoginRoute,
@@ -113,7 +114,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Counts a sign-in that a client begins: all clients together have a limited number of them.
+/// Counts a sign-in that a client begins, because the number of sign-ins in progress on the server is limited.
 ///
 /// # Errors
 /// 429 after too many sign-ins of a client.
@@ -144,7 +145,7 @@ async fn form(app: &App, body: Incoming) -> Result<Query, Failure> {
     Query::parse(Some(text), FORM_LIMIT)
 }
 
-/// Returns a redirect to the sign-in for a page that a browser requests without a session.
+/// Returns a redirect to the sign-in if a browser requests a page without a session; `None` otherwise.
 pub(super) fn redirect_to_start(
     app: &App,
     route: &Route,

@@ -1,5 +1,5 @@
-//! Requests with the session of a browser that change something must come from a page of this server: a page of another
-//! site can make the browser send them too (cross-site request forgery). Pure.
+//! Checks that a request that changes something with the session of a browser comes from a page of this server: a page
+//! of another site can make the browser send such requests too (cross-site request forgery). Pure.
 
 use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use http::request::Parts;
@@ -32,8 +32,8 @@ pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &
     Ok(())
 }
 
-/// Whether an address accepts a form: sign-in, pages of administrators, whose forms have a token of the session, and the
-/// comparison of a lock file, which changes nothing.
+/// Returns true if an address accepts a form: sign-in, pages of administrators, whose forms have a token of the
+/// session, and the comparison of a lock file, which changes nothing.
 fn accepts_form(path: &str) -> bool {
     path.starts_with("/__login__")
         || path.starts_with("/__ui__/admin/")
@@ -41,7 +41,8 @@ fn accepts_form(path: &str) -> bool {
         || path.trim_end_matches('/').ends_with("/web/lockfile")
 }
 
-/// Whether the headers of a browser state that a page of this server sends the request. `address` is `Server.Address`.
+/// Returns true if the headers of a browser state that a page of this server sends the request. `address` is
+/// `Server.Address`.
 pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",
@@ -50,7 +51,7 @@ pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> boo
     }
 }
 
-/// Returns true if `origin` is that of `address`, which is `Server.Address`.
+/// Returns true if `origin` is the origin of `address`, which is `Server.Address`.
 pub(in crate::http) fn is_own_origin(address: Option<&str>, origin: &str) -> bool {
     address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
 }

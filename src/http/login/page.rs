@@ -1,4 +1,4 @@
-//! Pages of sign-in: with forms only to this server and the provider.
+//! Pages of sign-in. Their policy permits forms only to this server and the provider.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -34,7 +34,7 @@ pub(super) fn page(
     response
 }
 
-/// Returns a page with a problem and a link that begins again. `paragraphs` are plain text.
+/// Returns a page that describes a problem, with a link to begin again. `paragraphs` are plain text.
 pub(super) fn problem(
     status: StatusCode,
     title: &str,
@@ -50,8 +50,8 @@ pub(super) fn problem(
     page(status, (title, prefix), &body, None)
 }
 
-/// Adds the fields of responses with secrets in their address: they are not stored and not named to other sites.
-/// `no-referrer` would make forms send `Origin: null`.
+/// Adds headers to a response whose address contains secrets: it is not stored, and other sites do not get the address.
+/// `no-referrer` is not used, because forms would then send `Origin: null`.
 pub(super) fn protect(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

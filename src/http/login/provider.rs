@@ -9,10 +9,10 @@ use crate::config::{OpenIdConnect, client_secret};
 use crate::http::app::App;
 use crate::model::time::{SECOND, Timestamp, microseconds};
 
-/// Accepted difference between the clocks, in microseconds.
+/// Accepted difference between the clocks of the provider and of this server, in microseconds.
 const LEEWAY: i64 = 60 * SECOND;
 
-/// Sends a form to the token endpoint, or to that of device codes, with the client's identity.
+/// Sends a form to `url`, the token endpoint or the device endpoint, with the credentials of this server.
 ///
 /// # Errors
 /// The provider cannot be reached, or the file with the secret cannot be read.
@@ -95,7 +95,7 @@ pub(super) async fn complete(
     Ok(())
 }
 
-/// Returns the user of verified claims, and logs what an administrator needs to know.
+/// Returns the user of verified claims. Logs a warning if the provider omitted the user's groups.
 ///
 /// # Errors
 /// The claims do not identify a user.

@@ -27,8 +27,8 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// Time after its end for which the use of a device's token is remembered, in microseconds: more than the difference
-/// between the clocks of servers.
+/// Time, after the end of a device's token, for which its use is still remembered, in microseconds: more than the
+/// difference between the clocks of servers.
 const MEMORY: i64 = 300 * SECOND;
 /// Lifetime of an access token without `[OpenIDConnect]`.
 const LIFETIME: Duration = Duration::from_secs(3_600);
@@ -60,7 +60,7 @@ pub(super) async fn exchange(
     if let Some(provider) = provider.filter(|provider| provider.settings.issuer == issuer) {
         match provider::verify(app, &provider.settings, subject_token, head.received_at).await {
             Ok(claims) => return of_user(app, provider, &claims, head).await,
-            // The same issuer may also be federated, with another audience.
+            // `[IdentityFederation]` may configure the same issuer with another audience.
             Err(VerifyError::Invalid(Invalid::Audience)) => {}
             Err(problem) => return refuse(app, &problem, head),
         }
@@ -117,8 +117,8 @@ async fn of_device(
     if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
-    // SECURITY: the new token belongs to the newest revision, so all access of the user must not have been revoked during the
-    // write.
+    // SECURITY: the new token gets the newest revision of the user's access, so the check that this access was not
+    // revoked is repeated after the write.
     if !app.tokens.is_valid(&verified.token, now) {
         return refuse(app, &VerifyError::Invalid(Invalid::Revoked), head);
     }
@@ -185,7 +185,7 @@ async fn issue(
         address: client.map(|address| address.to_string()).unwrap_or_default(),
         at: now,
     };
-    // SECURITY: some providers let users choose their name.
+    // SECURITY: the identity is recorded too, because some providers let users choose their name.
     let detail = format!("for {}; identity {}", properties.user, properties.unique_id);
     let guid = token.guid.to_string();
     let write = app.state.db.write(move |c| {
@@ -196,8 +196,8 @@ async fn issue(
     Ok(answer(&token.text, properties.lifetime))
 }
 
-/// Returns the response with an access token: flat, because a script of Posit's Kubernetes operator reads it with
-/// `sed`.
+/// Returns the response with an access token, a JSON object without nesting: a script of Posit's Kubernetes operator
+/// reads it with `sed`.
 fn answer(token: &str, lifetime: Duration) -> Response<Body> {
     let body = json!({
         "access_token": token,

@@ -21,8 +21,8 @@ const MAX_TIME: i64 = 253_402_300_800 * SECOND;
 /// Handles a request. SECURITY: the response is encrypted, so that a repeated request discloses no token.
 ///
 /// # Errors
-/// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 without a key, 429 after too many of
-/// these.
+/// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 if no key is configured, 429 after too
+/// many refused requests.
 pub(super) async fn answer(
     app: &App,
     head: &RequestHead<'_>,

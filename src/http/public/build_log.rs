@@ -21,8 +21,8 @@ use crate::r::version::RMinor;
 use crate::serve;
 use crate::serve::binary_rows::target;
 
-/// Returns the response for a package that is built from git in one of the sources of the repository; `None` for
-/// others.
+/// Returns the response for a package that is built from git in one of the sources of the repository; `None` for other
+/// packages.
 ///
 /// # Errors
 /// Database and storage errors.

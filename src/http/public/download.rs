@@ -18,14 +18,15 @@ use crate::http::target::Query;
 /// Size of a piece of the body, in bytes.
 const PIECE: usize = 256 << 10;
 
-/// An operating system, with the name of its program in the directory that an administrator fills, and on the client.
+/// An operating system, with the file names of its program on the server (in the directory that an administrator fills)
+/// and on the client.
 struct System {
     word: &'static str,
     file: &'static str,
     saved_as: &'static str,
 }
 
-/// The system without the parameter.
+/// The default of the parameter `os`.
 const DEFAULT: &str = "linux";
 const SYSTEMS: [System; 3] = [
     System { word: "linux", file: "rspm-linux", saved_as: "rspm" },
@@ -66,8 +67,8 @@ pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, F
     )))
 }
 
-/// Returns the files to try: that of the administrator, then the one in the directory of the server's own program,
-/// which is for Linux.
+/// Returns the files to try: the one that an administrator stored, then for Linux the one in the directory of the
+/// server's own program.
 fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
     let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
     if system.word == "linux" {

@@ -55,7 +55,7 @@ enum Line {
     Error(FilterError),
 }
 
-/// A package, and the requested version.
+/// The name of a package, and the requested version, if any.
 type Specification = (String, Option<String>);
 
 /// The part of a response that is not produced yet.
@@ -214,7 +214,7 @@ impl PendingRows {
     }
 }
 
-/// Returns the metadata of administrators for each package.
+/// Returns for each package the metadata that administrators set.
 async fn metadata_of(
     repositories: &Repositories,
     point: &Point,

@@ -1,4 +1,4 @@
-//! Licenses of R packages as written, individually, for `POST /filter/packages`.
+//! The individual licenses of a `License` field, as written there, for `POST /filter/packages`.
 
 /// Returns the alternative licenses of a `License` field of R ("Writing R Extensions", 1.1.2), separated by `|`;
 /// `+ file LICENSE` belongs to the license before it.

@@ -185,7 +185,7 @@ pub async fn answer(
         PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
         PublicRoute::GitWebhook(_) => {
-            // Only a POST has one.
+            // Only a POST has a verification.
             let verification = verification.ok_or_else(Failure::no_such_address)?;
             webhook::receive(app, head.principal, &head.parts.headers, verification)?
         }
@@ -197,7 +197,7 @@ pub async fn answer(
 /// The body of a request.
 #[derive(Default)]
 pub struct RequestBody {
-    /// Its bytes; empty for a webhook.
+    /// The bytes of the body; empty for a webhook.
     bytes: Bytes,
     /// The signature of the body of a webhook.
     verification: Option<Verification>,

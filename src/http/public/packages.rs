@@ -45,7 +45,7 @@ pub(super) async fn list(
     let sort = sort.map(str::parse).transpose();
     let name_part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
     let package_query = PackageQuery {
-        // Old clients write "contains" with SQL wildcards at both ends; one at the end only means a prefix.
+        // Old clients send SQL wildcards: `%text%` for names that contain a text, `text%` for a prefix.
         name_part: name_part.trim_matches('%').to_owned(),
         is_prefix: name_part.ends_with('%') && !name_part.starts_with('%'),
         name: query.get("name").map(ToOwned::to_owned),
@@ -115,7 +115,8 @@ pub(super) async fn detail(
     })
 }
 
-/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if the client may not know it.
+/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if the client may not know
+/// the name.
 fn package(
     catalog: &Catalog,
     point: &Point,
@@ -126,7 +127,7 @@ fn package(
     let description = Description::from_bytes(text).ok();
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let part = catalog.tree(tree).and_then(Tree::part);
-    // A row of a Python package has no text.
+    // The text of a Python package is empty.
     let licenses = (!text.is_empty()).then(|| licenses(&field("License").unwrap_or_default()));
     Package {
         source: source_name,

@@ -18,8 +18,7 @@ use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError, Repositories};
 use crate::usage::Usage;
 
-/// Maximum number of pages and files that one response requests from an index. Without a limit, one request of a client
-/// would cause thousands.
+/// Maximum number of requests to an index, for pages and files, that one request of a client causes.
 const MAX_REQUESTS: usize = 10;
 
 /// Parses `flask`, `flask==3.0`, `flask[async]==3.0` or `flask@3.0`; a marker after `;` has no effect.
@@ -37,9 +36,9 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
     Ok((name.to_owned(), version.map(str::to_owned)))
 }
 
-/// Returns the rows of the requested projects. Omitted are projects and versions that the point does not have, those whose
-/// files are all blocked or that a name guard hides, and projects of an index that are still unknown after
-/// [`MAX_REQUESTS`] requests to it.
+/// Returns the rows of the requested projects. Omits projects and versions that the point does not have, those whose
+/// files are all blocked or that a name guard hides, and projects of an index that require a request after the limit
+/// of [`MAX_REQUESTS`] is reached.
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
@@ -60,7 +59,7 @@ pub(super) async fn rows(
         .await
         {
             Ok(detail) => detail,
-            // One name does not prevent the rows of the others.
+            // A name without a row does not prevent the rows of other names.
             Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -118,7 +117,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     }
 }
 
-/// Returns the licenses of an expression; any other text is one license.
+/// Returns the identifiers in an SPDX license expression; any other text is one license.
 fn alternatives(license: &str) -> Vec<String> {
     match license.parse::<LicenseExpression>() {
         Ok(expression) => expression.ids().map(str::to_owned).collect(),

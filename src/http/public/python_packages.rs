@@ -20,7 +20,7 @@ use crate::serve::metadata::Served;
 use crate::serve::python::detail::{self, ProjectRelease};
 use crate::serve::python::metadata;
 
-/// Completes a row of a list: `name` is the normalized name of the project, `facts` are those of the listed version.
+/// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
     let name = facts.name.unwrap_or(name);
     Package {

@@ -33,8 +33,8 @@ pub(super) async fn of_repository(
     Ok(rows(app, point, principal, limit * (page - 1)..limit * page).await?.0)
 }
 
-/// Returns the vulnerabilities of the packages of a point with these positions in the order of name and id, and the number of
-/// all; `principal` is the client, which may not know the names of all sources.
+/// Returns the vulnerabilities of the packages of a point at `positions` in the order of package name and id, and their
+/// total number. `principal` is the client, which may not know the names of all sources.
 ///
 /// # Errors
 /// Failures of the stores.
@@ -69,7 +69,7 @@ pub(in crate::http) async fn last_changed(
     converted(app, selected, principal, advisories).await
 }
 
-/// Converts vulnerabilities without those that were withdrawn a moment ago.
+/// Converts vulnerabilities; omits those that were withdrawn since `rows` were computed.
 async fn converted(
     app: &App,
     rows: Vec<serve::affected::AffectedPackage>,
@@ -87,7 +87,7 @@ async fn converted(
     rows.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }
 
-/// Converts a vulnerability of a package; `None` if it was withdrawn a moment ago.
+/// Converts a vulnerability of a package; `None` if it was withdrawn since `row` was computed.
 fn affected_package(
     row: &serve::affected::AffectedPackage,
     source: &str,
@@ -123,7 +123,7 @@ pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
     }
 }
 
-/// Converts a finding to the short record of an archived version; the full record is in the detail of that version.
+/// Converts a finding to the short record of an archived version; the details of that version have the full record.
 pub(super) fn wire_archived(finding: &Finding<'_>) -> ArchivedVulnerability {
     ArchivedVulnerability {
         id: finding.id.to_owned(),

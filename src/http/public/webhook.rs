@@ -17,10 +17,10 @@ use crate::http::request_body::Incoming;
 use crate::http::route::access::{Access, Target};
 use crate::http::{read_body, response};
 
-/// Maximum size of a body in bytes: that of GitHub.
+/// Maximum size of a body in bytes: the limit of GitHub.
 const MAX_BODY: u64 = 25 << 20;
 
-/// Reads the body of a webhook and computes its signature; the body itself is not used.
+/// Reads the body of a webhook and computes its signature; the content of the body is not used.
 ///
 /// # Errors
 /// 408, 413.

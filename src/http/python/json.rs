@@ -96,7 +96,8 @@ pub(in crate::http) async fn answer(
     Ok(response)
 }
 
-/// Returns the serial of the last change: it grows with every change, as PyPI's does. 0 if the time is not known.
+/// Returns the serial of the last change, which increases with every change, as on PyPI; without a serial, the time of
+/// the change in microseconds since the epoch, or 0 if it is not known.
 fn serial(detail: &ProjectDetail) -> u64 {
     let changed_at = detail.changed_at.and_then(|at| u64::try_from(at.0).ok());
     detail.serial.or(changed_at).unwrap_or(0)

@@ -29,7 +29,8 @@ use crate::python::layout::{FileId, FilePart, PythonPath, json_link};
 use crate::serve;
 use crate::serve::python::document::PythonDocument;
 
-/// The serial of the last change of a page, or of all projects: mirrors refuse a page that is older than its list.
+/// The serial of the last change of a page, or of all projects: mirrors refuse a page whose serial is lower than that
+/// in their list of projects.
 pub(super) const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 /// A parsed address inside a Python repository.
@@ -110,7 +111,7 @@ pub(super) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     match catalog.repo_by_name_or_id(requested) {
         Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
             "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
-            // SECURITY: what the client has sent, because a number does not disclose the name of a hidden repository.
+            // SECURITY: the text that the client sent: a number must not disclose the name of a hidden repository.
             truncate(requested),
             repo.kind.label()
         ))),

@@ -21,7 +21,8 @@ pub(in crate::http) struct Base {
     pub(in crate::http) repository: String,
 }
 
-/// Returns `info`: the metadata of the release. Without metadata, the facts of its files; other values are `null`.
+/// Returns `info`: the metadata of the release. Without metadata, it contains the facts of the files of the release,
+/// and other values are `null`.
 pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>, base: &Base) -> Value {
     let ProjectDetail { project, release, .. } = detail;
     let text =
@@ -69,7 +70,7 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
     })
 }
 
-/// Returns the addresses of a project by label. Addresses in the older fields have the labels that PyPI uses for them.
+/// Returns the URLs of a project by label. `Home-page` and `Download-URL` have the labels that PyPI uses for them.
 fn project_urls(metadata: &Metadata) -> Option<Value> {
     let mut urls = Map::new();
     let older = [("Homepage", &metadata.home_page), ("Download", &metadata.download_url)];
@@ -114,7 +115,7 @@ fn file(file: &ListedFile, base: &Base) -> Value {
         "python_version": python,
         "requires_python": facts.requires_python,
         "size": u64::try_from(file.size).ok(),
-        // Without a fraction and the time zone, as on PyPI.
+        // Without fractions of a second and time zone, as on PyPI.
         "upload_time": uploaded_at.as_deref().and_then(|text| text.split(['.', 'Z']).next()),
         "upload_time_iso_8601": uploaded_at,
         "url": url,
@@ -123,7 +124,7 @@ fn file(file: &ListedFile, base: &Base) -> Value {
     })
 }
 
-/// Returns the interpreters of a wheel, as its file name states: `py3`, `py2.py3`.
+/// Returns the Python tag in the file name of a wheel, such as `py3` or `py2.py3`.
 fn wheel_python(name: &str) -> String {
     let tags = WheelName::parse(name).map(|_| name.trim_end_matches(".whl").rsplit('-').nth(2));
     tags.ok().flatten().unwrap_or_default().to_owned()

@@ -57,7 +57,7 @@ struct RefusalReason<'a> {
     description: &'a str,
 }
 
-/// Handles `GET /_/oidc/audience`: the audience of the first section that permits uploads.
+/// Handles `GET /_/oidc/audience`: returns the audience of the first section of the configuration that permits uploads.
 ///
 /// # Errors
 /// 404 if there is none.
@@ -122,7 +122,7 @@ pub(in crate::http) async fn mint(
     }
 }
 
-/// The sections that permit uploads.
+/// Returns the sections that permit uploads.
 fn publishers(config: &Config) -> impl Iterator<Item = &Federation> {
     let may_publish = |section: &&Federation| {
         section

@@ -33,10 +33,11 @@ use crate::serve::{ExistingFile, RepoError};
 
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;
-/// Maximum size of a form without its file, in bytes: more than a form within the limits has.
+/// Maximum size of a form without its file, in bytes. It exceeds the sum of the limits of all fields.
 const MAX_OVERHEAD: u64 = 64 << 20;
 
-/// Handles an upload of a client that may write the source. The answer is the notices about the file, one on each line.
+/// Handles an upload of a client that may write the source. The response contains the notices about the file, one per
+/// line.
 ///
 /// # Errors
 /// 400 and 413 with the reason, 404 for an unknown source, 410 for a registration.
@@ -61,19 +62,19 @@ pub(in crate::http) async fn answer(
         failure: None,
     };
     let read = form.read(app).await;
-    // Also of a complete form: the connection is used for the next request only when the body has been read.
+    // A complete form too: the connection is used for the next request only when the body has been read to its end.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
-    // SECURITY: an upload may take an hour: its token may be revoked, and its source may have another name since its
-    // head was checked.
+    // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
+    // source may have got the name.
     head.principal.require_valid(app)?;
     head.principal.require(&app.state.catalog.get(), access::write_source(source))?;
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
-    // In a separate task, which continues when the client disconnects: after the commit the result must still be
-    // installed.
+    // In a separate task, which continues when the client disconnects: after the commit the catalog must still be
+    // refreshed.
     let task = tokio::spawn(author::scope(author, async move {
         let published = upload::publish(&app.uploads, &source_name, form, file, &actor).await;
         if let Ok((upload, status)) = &published {
@@ -196,7 +197,7 @@ impl FormStream {
         Ok(value)
     }
 
-    /// The bytes of the file, up to the end of its part.
+    /// Returns the bytes of the file, up to the end of its part.
     fn file(&mut self) -> BoxStream<'_, Result<Bytes, io::Error>> {
         let limit = self.max_file_size;
         let pieces = stream::unfold(Some((self, limit)), move |state| async move {
@@ -234,8 +235,8 @@ fn bad_upload(error: &BadUpload) -> Failure {
     Failure { status, ..Failure::bad_request(error.to_string()) }
 }
 
-/// The response to a refused file. 409 is not used: it makes `poetry publish --skip-existing` continue with the next
-/// file.
+/// Returns the failure for a refused file. The status is never 409, because `poetry publish --skip-existing` would
+/// continue with the next file.
 fn failure(error: RepoError) -> Failure {
     match error {
         RepoError::FileExists(existing) => {

@@ -50,7 +50,7 @@ async fn answer_document(
     let form = resolved.transfer_form(&parts.headers);
     let is_conditional = conditional::is_conditional(&parts.headers);
     if is_conditional {
-        // The digest may be known although the bytes are not cached: it suffices for a 304 without rendering.
+        // The digest may be known although the bytes are not cached. It suffices for a 304, without rendering.
         let representation = match resolved.known_representation(form) {
             Some(representation) => Some(representation),
             None => {
@@ -95,7 +95,7 @@ async fn answer_document(
     })
 }
 
-/// A complete response, or the open file whose bytes it sends.
+/// A response that needs no file, or the open file to send.
 enum OpenResult {
     /// A response without bytes of the file.
     Ready(Response<Body>),
@@ -165,7 +165,7 @@ async fn answer_file(
     }
 }
 
-/// Returns the kind of service failure for a binary that cannot be opened.
+/// Returns the kind of service failure, as logged, for a binary that cannot be opened.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Ash,

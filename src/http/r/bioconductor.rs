@@ -36,7 +36,7 @@ pub(in crate::http) async fn versions(
     if repository.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
-            // SECURITY: what the client has sent, because a number does not disclose the name of a hidden repository.
+            // SECURITY: the text that the client sent: a number must not disclose the name of a hidden repository.
             truncate(repo),
             repository.kind.label(),
             RepoKind::Bioconductor.label()

@@ -16,7 +16,7 @@ use crate::r::user_agent::RVersion;
 use crate::r::version::RMinor;
 use crate::serve::{self, negotiate};
 
-/// Chooses the platform of a request for a file; an index is the same for all clients.
+/// Chooses the platform of a request for a file. For an index, which is the same for all clients, chooses none.
 ///
 /// # Errors
 /// 404 for an unknown distribution after `__linux__`.

@@ -38,7 +38,7 @@ pub struct ResolvedDocument {
 impl ResolvedDocument {
     /// Creates the document of a point.
     pub(in crate::http) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
-        // A new list of binaries changes the index of the same packages.
+        // The index also depends on lists of binaries, which may change while the packages of the point do not.
         let further_trees = document.further_trees().iter();
         let changes = further_trees.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
         let modified = changes.chain(point.modified).max().map(|at| catalog.modified(at));
@@ -72,7 +72,8 @@ impl ResolvedDocument {
     }
 
     /// Returns the form that a client gets: compressed for the transfer if it is a page of a Python repository and the
-    /// client accepts that. The documents of R repositories are compressed files, which have addresses of their own.
+    /// client accepts gzip. Documents of R repositories are never compressed for the transfer: their compressed forms
+    /// have separate URLs.
     pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
         match self.document.document() {
             Document::Python(_) if accepts_gzip(request) => TransferForm::Gzip,

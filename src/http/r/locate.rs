@@ -15,7 +15,7 @@ use crate::serve::binary_selector::BinarySelector;
 use crate::serve::located::LocatedFile;
 use crate::serve::{self, RepoError};
 
-/// Resolves a source package, or its binary for the platform of `selector` if there is one.
+/// Resolves a source package, or its binary for the platform of `selector` if that exists.
 pub(super) async fn source_or_binary(
     app: &App,
     source: LocatedFile,
@@ -54,7 +54,7 @@ pub(super) async fn source_or_binary(
     }
 }
 
-/// Returns the result for a binary, without a fallback.
+/// Returns the resolved file for a binary, without a fallback.
 pub(super) fn binary(app: &App, located: LocatedFile, selector: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
         is_cacheable: serve::file::is_local(&app.repositories, &located),
@@ -135,7 +135,7 @@ fn no_binary(file: &FileName) -> Failure {
     Failure::not_found(format!("there is no binary package '{}'", truncate(file.as_str())))
 }
 
-/// Locates a binary by its digest, of a version that is in the snapshot.
+/// Locates a binary by its digest, if its version is in the snapshot.
 pub(super) async fn binary_by_digest(
     app: &App,
     point: &Point,

@@ -94,7 +94,7 @@ impl ResolvedFile {
         self
     }
 
-    /// Marks the response as immutable: the requested address holds the digest of the binary.
+    /// Marks the response as immutable: the requested address contains the digest of the binary.
     pub(super) fn at_permanent_address(mut self) -> ResolvedFile {
         if let RepresentationKind::Package(headers) = &mut self.file.representation.kind {
             headers.immutable = true;
@@ -127,7 +127,7 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        // A new revision has different bytes and the same publication time, so the revision is added.
+        // A new revision has different bytes and the same publication time, so its number is added as seconds.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
             etag,

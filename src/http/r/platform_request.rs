@@ -1,4 +1,4 @@
-//! The platform for which a request selects binaries.
+//! The binaries that a request selects.
 
 use std::borrow::Cow;
 

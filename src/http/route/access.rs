@@ -1,5 +1,5 @@
-//! The action and the object of each route, which decide who may use it. The matches are exhaustive, so that a new
-//! route does not compile without its row. No I/O.
+//! The action and the object of each route, which determine who may use it. The matches are exhaustive, so that a new
+//! route does not compile without an entry here. No I/O.
 
 use super::Route;
 use super::admin::{AdminRoute, ControlRoute, DataRoute};
@@ -25,10 +25,10 @@ pub struct RepositoryAccess {
     pub authenticated: bool,
 }
 
-/// The object that an address names. An object that the body names is checked by the handler.
+/// The object that an address names. Handlers check the objects that a body names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// No single object.
+    /// The whole server: the address names no object.
     Server,
     /// A repository, by name or number; may not exist.
     Repository(&'a str),
@@ -40,43 +40,43 @@ const fn server(action: Action) -> Access<'static> {
     Access { action, target: Target::Server }
 }
 
-/// Reads a repository.
+/// Access that reads a repository.
 #[must_use]
 pub const fn read_repository(name: &str) -> Access<'_> {
     Access { action: Action::Read, target: Target::Repository(name) }
 }
 
-/// Shows a repository on the admin API.
+/// Access that shows a repository on the admin API.
 #[must_use]
 pub const fn inspect_repository(name: &str) -> Access<'_> {
     Access { action: Action::Inspect, target: Target::Repository(name) }
 }
 
-/// Shows a source on the admin API.
+/// Access that shows a source on the admin API.
 #[must_use]
 pub const fn inspect_source(name: &str) -> Access<'_> {
     source(Action::Inspect, name)
 }
 
-/// Changes a source.
+/// Access that changes a source.
 #[must_use]
 pub const fn write_source(name: &str) -> Access<'_> {
     source(Action::WriteSource, name)
 }
 
-/// Plans, requests or approves a promotion to a repository.
+/// Access that plans, requests or decides a promotion to a repository.
 #[must_use]
 pub const fn promote_repository(name: &str) -> Access<'_> {
     Access { action: Action::Promote, target: Target::Repository(name) }
 }
 
-/// Changes block rules.
+/// Access that changes block rules.
 #[must_use]
 pub const fn change_blocklist() -> Access<'static> {
     server(Action::ChangeBlocklist)
 }
 
-/// Requires an administrator.
+/// Access that only administrators have.
 #[must_use]
 pub const fn administer() -> Access<'static> {
     server(Action::Administer)
@@ -108,7 +108,7 @@ pub fn route_access(route: &Route) -> Access<'_> {
         Route::UploadPython { source: name } => source(Action::WriteSource, name),
         Route::Public(route) => public_access(route),
         Route::Admin(route) => admin_access(route),
-        // The form names the action, which the admin API permits.
+        // The form names the action, for which the admin API checks the permission again.
         Route::Administration(_) => server(Action::Administer),
     }
 }
@@ -124,7 +124,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             | PublicRoute::VerifyAuth
             | PublicRoute::Swagger
             | PublicRoute::OpenApi
-            // The body names the repository.
+            // The body names the repository, which the handler checks.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
             PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
@@ -188,7 +188,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::Verify
         | DataRoute::OpenApi => server(Action::Inspect),
         DataRoute::CreateSource => server(Action::CreateSource),
-        // Of these the handler finds the source.
+        // The handler determines the source, and checks the permission for it.
         DataRoute::Upload
         | DataRoute::GitBuilders
         | DataRoute::GitBuilds
@@ -206,7 +206,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::UpdateDefinition(name)
         | DataRoute::AddBinaries(name)
         | DataRoute::RemoveBinary(name)
-        // Credentials and local repositories require more, which the handler checks.
+        // Credentials and git repositories on this machine require an administrator, which the handler checks.
         | DataRoute::CreateGitBuilder(name)
         | DataRoute::EditGitBuilder(name, _)
         | DataRoute::DeleteGitBuilder(name, _)
@@ -216,7 +216,7 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
             inspect_repository(name)
         }
         DataRoute::Promote(name) => promote_repository(name),
-        // Of these the handler finds the repository.
+        // The handler determines the repository, and checks the permission for it.
         DataRoute::Promotions
         | DataRoute::Promotion(_)
         | DataRoute::ApprovePromotion(_)

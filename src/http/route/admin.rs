@@ -8,14 +8,14 @@ use crate::http::error::Failure;
 /// The route of a request to the admin API, or its failure, which is disclosed only to clients with a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRoute {
-    /// Routes of the server process, served in every mode.
+    /// A route that controls the server process, served in every mode.
     Control(Result<ControlRoute, Failure>),
-    /// All other routes, served while the server is online.
+    /// Any other route, served only while the server is online.
     Data(Result<DataRoute, Failure>),
 }
 
 routes! {
-    /// Addresses of the server process.
+    /// Routes that control the server process.
     ControlRoute {
         GET ["status"] => Status,
         GET ["nodes"] => Nodes,
@@ -32,7 +32,7 @@ routes! {
 }
 
 routes! {
-    /// Addresses of sources, repositories, jobs and storage.
+    /// All other routes: sources, repositories, jobs, storage and more.
     DataRoute {
         GET ["sources"] => Sources,
         POST ["sources"] => CreateSource,

@@ -31,7 +31,7 @@ impl AdministrationPage {
     /// Parses the decoded segments after `/__ui__/admin`. A slash at the end is optional.
     ///
     /// # Errors
-    /// 404, and 405 for a form that is sent to a page without one.
+    /// 404; 405 for a form that is sent to a page without forms.
     pub(super) fn parse(method: &Method, rest: &[&str]) -> Result<AdministrationPage, Failure> {
         let rest = match rest {
             [before @ .., ""] => before,

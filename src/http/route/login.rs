@@ -23,12 +23,12 @@ pub enum LoginRoute {
     Device,
     /// `POST /__api__/device_access`: a device polls.
     DeviceAccess,
-    /// `POST /__api__/token`: exchanges a token of another issuer, or of a device's sign-in.
+    /// `POST /__api__/token`: exchanges a token of another issuer, or one that proves the sign-in of a device.
     Token,
 }
 
 impl LoginRoute {
-    /// Returns true for routes that programs use.
+    /// Returns true for routes that programs call, whose errors are JSON.
     #[must_use]
     pub fn is_api(self) -> bool {
         match self {
@@ -58,7 +58,7 @@ pub(super) fn parse(method: &Method, names: &[&str]) -> Result<Option<LoginRoute
         ["__api__", "token"] => (None, Some(LoginRoute::Token)),
         _ => return Ok(None),
     };
-    // A HEAD request would begin or end a sign-in without a page.
+    // No HEAD: it would begin or end a sign-in without a page.
     let route = match *method {
         Method::GET => read,
         Method::POST => write,

@@ -28,7 +28,7 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 pub enum Route {
     /// `/`, and `/client/`, as in Posit Package Manager: the page of all repositories.
     Home,
-    /// A page of the manual, by name; its contents without one.
+    /// The page of the manual with this name; the table of contents if the name is empty.
     Manual(String),
     /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
     Asset(String),
@@ -63,8 +63,8 @@ pub enum Route {
         /// The page.
         path: WebPath,
     },
-    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. An address of `packages/` may lack the
-    /// snapshot.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. In an address of `packages/` the
+    /// snapshot is optional.
     Repository {
         /// As in the URL; may not exist.
         repo: String,
@@ -139,8 +139,8 @@ impl Route {
         )
     }
 
-    /// Returns true for what `Authentication.RequireAuthForUI` restricts: pages about repositories, and the lists of all
-    /// repositories and sources.
+    /// Returns true for routes that `Authentication.RequireAuthForUI` restricts: pages about repositories, and the
+    /// lists of all repositories and sources.
     #[must_use]
     pub fn is_interface(&self) -> bool {
         let is_list = matches!(
@@ -175,7 +175,8 @@ pub fn parse(
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
-        // No repository has these names, which are reserved, except robots.txt, which may be the name of an old one.
+        // These names are reserved. Only `robots.txt` may be the name of an existing repository, created by an earlier
+        // version.
         ["client"] | ["client", "" | "index.html"] => Route::Home,
         ["assets", file] => Route::Asset((*file).to_owned()),
         ["favicon.ico"] => Route::Favicon,
@@ -204,8 +205,8 @@ pub fn parse(
             }
             return Ok((Route::UploadPython { source: (*source).to_owned() }, query));
         }
-        // A file of a Python repository, as documents of the JSON API give its address. In a repository with the name
-        // `packages`, `packages` is in the place of this snapshot.
+        // The address of a file of a Python repository in documents of the JSON API: `/packages/{repo}/{snapshot}/…`.
+        // In a repository with the name `packages`, the third segment is `packages` instead of a snapshot.
         [PACKAGES, repo, snapshot, id, file] if is_digest(id) && *snapshot != PACKAGES => {
             repository(repo, None, snapshot, &[PACKAGES, *id, *file])?
         }
@@ -241,7 +242,7 @@ pub fn parse(
     Ok((route, query))
 }
 
-/// Whether a segment has the length of a digest, which no other segment of that place has.
+/// Returns true if a segment has the length of a digest. No other segment at this position of an address has it.
 fn is_digest(segment: &str) -> bool {
     segment.len() == 64
 }
@@ -427,7 +428,7 @@ mod tests {
         let path = format!("/packages/py/2026-11-20/{hex}/a-1.0.tar.gz");
         assert_eq!(route(&path), Ok(python("py", "2026-11-20", &file)));
         assert_eq!(repository_segment(&path), "py");
-        // A repository may have this name.
+        // The name of a repository may be `packages`.
         for (path, snapshot) in [
             (format!("/packages/latest/packages/{hex}/a-1.0.tar.gz"), "latest"),
             (format!("/packages/packages/{hex}/a-1.0.tar.gz"), "latest"),

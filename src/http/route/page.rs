@@ -3,11 +3,11 @@
 use super::repo_path::{PACKAGES, SIMPLE};
 use super::web::WEB;
 
-/// First segments that are names of no repository, and whose addresses are not pages.
+/// First segments of addresses that are neither in a repository nor pages.
 const OTHERS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
 
-/// Whether a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query that is
-/// malformed or too long, are then shown as pages.
+/// Returns true if a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
+/// that is malformed or too long, are then displayed as pages.
 #[must_use]
 pub fn is_page_path(path: &str) -> bool {
     let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
@@ -19,7 +19,7 @@ pub fn is_page_path(path: &str) -> bool {
         [first, ..] if OTHERS.contains(&first) => false,
         [repo, "__linux__", _, _] => !repo.starts_with("__"),
         [first, ..] if first.starts_with("__") => false,
-        // Programs read these.
+        // Programs request these.
         [_, "config.yaml" | PACKAGES | SIMPLE | "__linux__"] => false,
         [_, _] => true,
         [_, _, WEB, ref rest @ ..] => rest != ["packages", "packages.rds"],

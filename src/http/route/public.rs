@@ -6,8 +6,8 @@ use super::table::{self, routes};
 use crate::http::error::Failure;
 
 routes! {
-    /// Addresses of the public API. Repositories and sources are named by their number or name. A POST holds
-    /// the query in its body, and changes nothing, except those with a signature.
+    /// Routes of the public API. Repositories and sources are named by their number or name. A POST has the query in
+    /// its body and changes nothing, except for signed requests.
     PublicRoute {
         GET ["status"] => Status,
         GET ["repos"] => Repos,

@@ -28,7 +28,7 @@ pub enum RepoPath {
     },
     /// `packages/{version}/{component}/` and a path below it, in a Bioconductor repository.
     Bioconductor {
-        /// As for R.
+        /// The segment after `__linux__`, as for R.
         linux: Option<String>,
         /// The version and the component.
         part: PartName,
@@ -73,8 +73,8 @@ impl RepoPath {
     }
 }
 
-/// Returns true if the first segments are those of a Python repository: `simple`, `pypi`, or `packages` and a digest, in
-/// the place of a Bioconductor version.
+/// Returns true if the first segments are those of a Python repository: `simple`, `pypi`, or `packages` followed by a
+/// digest instead of a Bioconductor version.
 fn is_python(rest: &[&str]) -> bool {
     match rest {
         [SIMPLE | JSON_API, ..] => true,

@@ -4,8 +4,8 @@ use http::Method;
 
 use crate::http::error::Failure;
 
-/// Defines the routes of an API. A row has a method, an address or several, and the route. An address is a list of
-/// segments: a text, or the name of a parameter, which the route holds.
+/// Defines the routes of an API. A row has a method, one or several addresses, and the route. An address is a list of
+/// segments: a segment is a literal text, or the name of a parameter whose value the route contains.
 macro_rules! routes {
     ($(#[$attribute:meta])* $name:ident {
         $($method:ident $([$($segment:tt),+])|+ => $route:ident $(($($parameter:ident),+))?,)+

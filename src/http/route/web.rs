@@ -28,7 +28,7 @@ pub enum WebPath {
     History(String),
     /// `packages/{name}/dependents/`: the packages that depend on a package.
     Dependents(String),
-    /// `packages/{name}/dependencies/`: all packages that its installation requires.
+    /// `packages/{name}/dependencies/`: all packages that the installation of a package requires.
     Dependencies(String),
     /// `packages/{name}/binaries/`: the binaries of a package.
     Binaries(String),
@@ -51,7 +51,7 @@ pub enum WebPath {
 }
 
 impl WebPath {
-    /// Parses the segments after `web`. A slash at the end is optional, and `index.html` stands for it, as on CRAN.
+    /// Parses the segments after `web`. A slash at the end is optional; it may be followed by `index.html`, as on CRAN.
     ///
     /// # Errors
     /// 404.

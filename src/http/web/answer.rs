@@ -22,9 +22,8 @@ const MIN_COMPRESSED_SIZE: usize = 1024;
 /// The level of compression: about a millisecond for 100 kB.
 const LEVEL: i32 = 6;
 
-/// Returns the response with a page. The `ETag` is the digest of its text, so that only a page that looks
-/// different is sent again.
-/// `depends_on_browser`: whether browsers get different pages at the same address.
+/// Returns the response with a page. The `ETag` is the digest of its text, so that only a changed page is sent again.
+/// `depends_on_browser` states whether browsers get different pages at the same address.
 #[must_use]
 pub(in crate::http) fn page(
     head: &RequestHead<'_>,
@@ -46,7 +45,7 @@ pub(in crate::http) fn page(
     response
 }
 
-/// Returns the page of a failure, with the headers that the failure has in every format.
+/// Returns the error page of a failure, with the headers that the failure has in every format.
 #[must_use]
 pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
     let plain = response::failure(failure, ErrorFormat::Text);
@@ -65,7 +64,7 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
     response
 }
 
-/// A page for one client, which is neither stored nor compressed.
+/// Returns a page for one client, which is neither cached nor compressed.
 #[must_use]
 pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
     with_content(&HeaderMap::new(), status, html)

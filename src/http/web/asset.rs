@@ -14,10 +14,10 @@ use crate::web::assets::{self, Asset, assets};
 /// `Cache-Control` of a file whose name contains its digest: the content never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
-/// The rules for robots: those that follow links would request every day of every package.
+/// The rules for robots: a robot that follows links would request every day of every package.
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
-/// Answers a request for a file of the pages.
+/// Answers a request for a style sheet, script or image of the pages.
 ///
 /// # Errors
 /// 404.
@@ -54,8 +54,8 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    // A page of another server version names another digest; the content may differ once that version
-    // responds.
+    // The name has the digest of another version of this server, and the content is that of this version: the
+    // other one may answer the next request.
     headers.insert(
         header::CACHE_CONTROL,
         if is_current { IMMUTABLE } else { HeaderValue::from_static("no-cache") },

@@ -7,7 +7,7 @@ use crate::http::wire_binary;
 use crate::serve;
 use crate::web::binaries::{MAX_ROWS, Row, page};
 
-/// The binaries of an R package in the lists of its source, the newest version first.
+/// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
 ///
 /// # Errors
 /// 404, failures of the stores.

@@ -23,8 +23,8 @@ const PER_PAGE: usize = 500;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
-/// Returns the packages that differ since the snapshot in the parameter `since`, of the kind `kind`, in the form
-/// `format`. Without `since`, those that differ since the last earlier day with changes.
+/// Returns the packages that differ from the snapshot in the parameter `since`, by default the last earlier day with
+/// changes. The parameter `kind` selects a kind of change, `format` the page or CSV.
 ///
 /// # Errors
 /// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the stores.
@@ -96,7 +96,7 @@ pub(super) async fn answer(
     Ok(answer::page(head, changes.render(context.root), false))
 }
 
-/// Returns the last day with changes before a day; `days` are the newest first.
+/// Returns the last day with changes before a day; `days` are sorted, the newest first.
 fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
     days.iter().copied().find(|other| Some(*other) < day)
 }

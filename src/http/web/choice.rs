@@ -1,4 +1,5 @@
-//! The system and the version of Bioconductor of a page: chosen by the address, or that of the browser.
+//! The system and the Bioconductor version of a page: those in the address, or the system of the browser and the
+//! default version.
 
 use http::HeaderMap;
 
@@ -10,7 +11,7 @@ use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Part, Version};
 use crate::web::setup::{Distribution, System};
 
-/// Returns the system, and whether it is that of the browser. A parameter that names no known system is ignored,
+/// Returns the system, and whether it was detected from the browser. A parameter that names no known system is ignored,
 /// because links of other servers may name systems that this one does not know.
 #[must_use]
 pub(super) fn system(
@@ -27,7 +28,8 @@ pub(super) fn system(
     }
 }
 
-/// Returns the system with this name: that of a system, or of a distribution as in addresses or as `ubuntu-22.04`.
+/// Returns the system with a name: `linux`, `source`, `windows`, `macos`, or that of a distribution, as in addresses or
+/// as `ubuntu-22.04`.
 fn named(platforms: &Platforms, text: &str) -> Option<System> {
     match text {
         "linux" => return Some(System::AnyLinux),
@@ -43,7 +45,7 @@ fn named(platforms: &Platforms, text: &str) -> Option<System> {
     Some(System::Linux(distribution.name.clone()))
 }
 
-/// The system that the browser names. No browser names the release of a Linux distribution.
+/// Returns the system that the browser names. No browser names the release of a Linux distribution.
 fn of_browser(headers: &HeaderMap) -> System {
     let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let text = field("sec-ch-ua-platform").or_else(|| field("user-agent")).unwrap_or_default();
@@ -59,7 +61,7 @@ fn of_browser(headers: &HeaderMap) -> System {
     }
 }
 
-/// The Linux distributions that pages offer.
+/// Returns the Linux distributions that pages offer.
 #[must_use]
 pub(super) fn distributions(platforms: &Platforms) -> Vec<Distribution> {
     let is_offered = |d: &&platforms::Distribution| d.os == Os::Linux && d.has_status_row && !d.is_hidden;
@@ -74,7 +76,7 @@ pub(super) fn distributions(platforms: &Platforms) -> Vec<Distribution> {
         .collect()
 }
 
-/// The `ID` in `/etc/os-release` of a system in the rules for system requirements.
+/// Returns the `ID` in `/etc/os-release` of a system that the rules for system requirements name.
 fn os_release_id(rules_name: &str) -> &str {
     match rules_name {
         "redhat" => "rhel",
@@ -85,7 +87,7 @@ fn os_release_id(rules_name: &str) -> &str {
     }
 }
 
-/// Parses `bioc`, the version of Bioconductor, of a Bioconductor repository; `None` for its default version.
+/// Parses the parameter `bioc` for a Bioconductor repository: a Bioconductor version. `None` means the default version.
 ///
 /// # Errors
 /// 400.

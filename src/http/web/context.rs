@@ -38,18 +38,18 @@ pub(super) struct Context<'a> {
     pub(super) root: Root,
     pub(super) query: &'a Query,
     pub(super) principal: &'a Principal,
-    /// The beginning of the addresses of the server.
+    /// The base URL of the server.
     pub(super) base: &'a str,
 }
 
 impl Context<'_> {
-    /// The line of a printed page.
+    /// Returns the line that only a printed page has.
     pub(super) fn printed(&self) -> Printed {
         let published = self.point.modified.map(|at| at.to_string());
         Printed { server: self.base.to_owned(), published }
     }
 
-    /// The snapshot, for the listings of its packages on earlier days.
+    /// Returns the snapshot as the subject of queries for the days on which packages were listed.
     pub(super) fn subject(&self) -> Subject<'_> {
         let Context { catalog, repo, point, part, snapshot, .. } = *self;
         Subject { catalog, repo, part, snapshot, point }

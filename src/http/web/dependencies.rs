@@ -16,7 +16,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// Maximum number of required packages on a page.
 const MAX_REQUIRED: usize = 500;
 
-/// The packages that depend on an R package, restricted to the field `kind`, page by page.
+/// Returns a page of the packages that depend on an R package, restricted to the field in the parameter `kind`.
 ///
 /// # Errors
 /// 404, 400 for parameters that are not valid, failures of the stores.
@@ -61,7 +61,7 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
     Ok(dependents.render(context.root))
 }
 
-/// The packages that the installation of an R package requires.
+/// Returns the page of the packages that the installation of an R package requires.
 ///
 /// # Errors
 /// 404, failures of the stores.

@@ -8,10 +8,10 @@ use crate::model::repository::RepoKind;
 use crate::serve;
 use crate::web::downloads::Downloads;
 
-/// Weeks on the page.
+/// Number of weeks on the page.
 const WEEKS: i64 = 13;
 
-/// The page of an R package or a Python project.
+/// Returns the page of an R package or a Python project.
 ///
 /// # Errors
 /// 404, also where downloads are not counted; failures of the stores.
@@ -28,7 +28,8 @@ pub(super) async fn page(context: Context<'_>, package: &str) -> Result<String, 
             (detail.source, detail.release.package)
         }
     };
-    // SECURITY: the downloads of a source are those from all its repositories, which the client may not be able to read.
+    // SECURITY: downloads are counted over all repositories of a source; the client may not be permitted to read
+    // them all.
     if context.principal.source_name(context.catalog, source).is_empty() {
         return Err(Failure::not_found("the downloads of this source are not shown"));
     }

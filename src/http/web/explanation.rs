@@ -12,7 +12,8 @@ use crate::web::explanation::{Decision, Explanation, ServedFile};
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
 
-/// Explains the file for the parameters `platform`, `agent` and `version`, by the functions that serve it.
+/// Explains which file is served for the parameters `platform`, `agent` and `version`, with the functions that serve
+/// it.
 ///
 /// # Errors
 /// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the stores.
@@ -40,7 +41,7 @@ pub(super) async fn page(
         agent: agent.clone().map(String::into_bytes),
         bioconductor: part.map(|part| part.version),
         unnamed: context.principal.unreadable_sources(context.catalog),
-        // SECURITY: the page is for everyone who reads the repository.
+        // SECURITY: everyone who may read the repository can read the page.
         with_details: false,
     };
     let explanation = explain::explain(&context.app.repositories, &request).await?;

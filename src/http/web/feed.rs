@@ -63,10 +63,10 @@ pub(super) async fn answer(
     Ok(response(head, feed.render()))
 }
 
-/// Answers with the versions that a repository listed, with the subscriptions of that time.
+/// Answers with the versions of a package that the repository listed, according to its subscriptions at each time.
 ///
 /// # Errors
-/// 404 for a snapshot other than `latest`, and for a package that it does not have; failures of the stores.
+/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the stores.
 pub(super) async fn of_package(
     context: &Context<'_>,
     package: &str,
@@ -131,7 +131,7 @@ pub(super) async fn of_vulnerabilities(
     Ok(response(head, feed.render()))
 }
 
-/// The response with a feed.
+/// Returns the response with a feed.
 fn response(head: &RequestHead<'_>, text: String) -> Response<Body> {
     let etag = etag::of_content(Sha256(sha2::Sha256::digest(text.as_bytes()).into()), true);
     let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };

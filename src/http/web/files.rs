@@ -1,4 +1,4 @@
-//! The files of a package: the list, one of them; of an R package also the news and the license.
+//! The pages of the files of a package: the list and single files; for R packages also the news and the license.
 
 use super::context::Context;
 use super::project;
@@ -14,7 +14,7 @@ use crate::web::readme::Format;
 /// Names of the file with the news of a package, in order of preference.
 const NEWS: [&str; 7] =
     ["NEWS.md", "inst/NEWS.md", "NEWS", "inst/NEWS", "ChangeLog", "inst/NEWS.Rd", "inst/ChangeLog"];
-/// Names of the file with the text of a license.
+/// Names of the file with the text of a license, in order of preference.
 const LICENSE: [&str; 8] = [
     "LICENSE.md",
     "LICENSE",
@@ -26,7 +26,8 @@ const LICENSE: [&str; 8] = [
     "LICENSE.note",
 ];
 
-/// The page of one or all files, in the version of the parameter `version` if there is one.
+/// Returns the page of one file or of all files of an R package, by default of the listed version; the parameter
+/// `version` selects another one.
 ///
 /// # Errors
 /// 404, also while the server does not have the archive; 400 for an archive that is too large; failures of the stores.
@@ -73,12 +74,13 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
     Ok(files.file(context.root, page, (&file.path, file.size), &contents))
 }
 
-/// Names without extension of files of a Python package that have pages in the list, in upper case.
+/// Upper-case names, without extension, of the files of a Python package to which the list links as news or license.
 const PYTHON_PAGES: [(&str, &[&str]); 2] =
     [("NEWS", &["NEWS", "CHANGELOG", "CHANGES", "HISTORY"]), ("LICENSE", &["LICENSE", "LICENCE", "COPYING"])];
 
-/// The page of one or all files of an archive of a Python package, in the version of the parameter `version` if there is
-/// one. The parameter `distribution` is the file name of the archive; without it, the first stored one is selected.
+/// Returns the page of one file or of all files of an archive of a Python package, in the version of the parameter
+/// `version` if it is set. The parameter `distribution` is the file name of the archive, by default that of the first
+/// stored one.
 ///
 /// # Errors
 /// 404; 400 for an archive that is too large; failures of the stores.

@@ -36,8 +36,8 @@ pub(in crate::http) async fn answer(
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
     let mut cards = Vec::new();
     let mut found = Found { query: searched, packages: Vec::new(), more: Vec::new() };
-    // SECURITY: a repository that the client may not read is in no list, count or search; a hidden one is in none for
-    // any client.
+    // SECURITY: lists, counts and searches omit repositories that the client may not read, and hidden ones for every
+    // client.
     for repo in catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)) {
         let point = newest_point(app, repo).await?;
         let count = match &point {
@@ -61,7 +61,7 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, home::page(root(app, head), &alerts, &cards, found.as_ref()), false))
 }
 
-/// The newest state of a repository; `None` before its first one.
+/// Returns the newest point of a repository; `None` if it has no state yet.
 async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Failure> {
     match serve::point::resolve(&app.repositories, repo.name.as_str(), Snapshot::Latest).await {
         Ok(point) => Ok(Some(point)),
@@ -91,7 +91,7 @@ async fn search(app: &App, repo: &Repository, point: &Point, found: &mut Found) 
     Ok(())
 }
 
-/// The title in a DESCRIPTION or an index record, in one line.
+/// Returns the title in a DESCRIPTION or an index record, in one line.
 #[must_use]
 pub(super) fn title(description: &[u8]) -> String {
     let description = Description::from_bytes(description).ok();

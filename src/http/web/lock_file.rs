@@ -27,13 +27,13 @@ use crate::serve::lock_file::{self, MAX_PACKAGES};
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::web::lock_file::{Form, OtherDay, Result as Comparison, Row, State};
 
-/// Maximum size of a form in bytes: a byte of the file may take three.
+/// Maximum size of a form in bytes: the encoding may take three bytes for each byte of the file.
 const MAX_FORM: usize = 3 * MAX_FILE + 64;
 /// Timeout for receiving the file.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// The field of the form.
+/// The name of the field for the file.
 const FIELD: &str = "file";
-/// The field of the form, and the parameter of an address, for the day whose changes are shown.
+/// The name of the field, and of the parameter of the address, for the day that is also compared with the file.
 const DAY_FIELD: &str = "day";
 
 /// A posted file.
@@ -82,9 +82,9 @@ pub(in crate::http) async fn read(
     Ok(Posted { file, day })
 }
 
-/// Whether the headers of a browser state that a page of another site sends the form; `address` is
-/// `Server.Address`. Browsers send `Sec-Fetch-Site`
-/// only over TLS, and to this machine; without the field, the host of `Origin` differs.
+/// Returns true if the headers of a browser state that a page of another site sends the form; `address` is
+/// `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS and to loopback addresses; without it, the host of
+/// `Origin` is compared.
 fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
     if origin::is_own(address, headers) {
         return false;
@@ -152,7 +152,7 @@ fn parse_day(text: &str) -> Result<Day, Failure> {
     })
 }
 
-/// Returns the packages whose versions of the file a day does not list.
+/// Returns the packages that a day does not list in the version of the file.
 async fn other_day(
     context: &Context<'_>,
     day: Day,
@@ -183,7 +183,7 @@ fn shown(state: lock_file::State) -> State {
     }
 }
 
-/// Names with versions, and the names of packages that are skipped.
+/// Names and versions of packages, and the names of skipped packages.
 type Packages = (Vec<(String, String)>, Vec<String>);
 
 fn r_packages(file: &[u8]) -> Result<Packages, String> {
@@ -191,7 +191,7 @@ fn r_packages(file: &[u8]) -> Result<Packages, String> {
     Ok((file.packages.into_iter().collect(), file.skipped))
 }
 
-/// Reads a lock file, or else a requirements file, whose entries need an exact version.
+/// Parses a lock file, or else a requirements file. Entries of the latter without an exact version are skipped.
 fn python_packages(file: &[u8]) -> Result<Packages, String> {
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     let mut skipped = Vec::new();
@@ -222,7 +222,7 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
     Ok((packages.into_iter().collect(), skipped))
 }
 
-/// Adds a package. A second version of it, for other environments, is skipped.
+/// Adds a package. A second version of the same package, which is for other environments, is skipped.
 fn take(packages: &mut BTreeMap<String, String>, skipped: &mut Vec<String>, name: String, version: String) {
     match packages.get(&name) {
         Some(first) if *first != version => skipped.push(format!("{name} {version}")),

@@ -10,7 +10,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::web::manual::{Page, contents};
 
-/// Answers with a page, or without a name with the list of all pages.
+/// Answers with the page `name`, or with the list of all pages if `name` is empty.
 ///
 /// # Errors
 /// 404.

@@ -1,4 +1,4 @@
-//! Pages for people: reads what a page shows, and answers with the HTML of [`crate::web`].
+//! Web pages: reads the values of a page, and answers with the HTML of [`crate::web`].
 
 pub(super) mod administration;
 pub(super) mod answer;

@@ -1,4 +1,4 @@
-//! The package list of a snapshot: search by a part of the name, sorted, page by page.
+//! The package list of a snapshot, in pages, with sorting and a search by a part of the name.
 
 use super::context::Context;
 use super::home::{MAX_QUERY, title};

@@ -32,7 +32,7 @@ const MAX_DEPENDENCIES: usize = 1000;
 /// Maximum number of requirements of a Python project on the page.
 const MAX_REQUIREMENTS: usize = 200;
 
-/// Reads an R package, in the version of the parameter `version` if there is one.
+/// Reads an R package, in the version of the parameter `version` if it is set.
 ///
 /// # Errors
 /// 404, with the days on which the repository lists the package, or with similar names; failures of the stores.
@@ -109,7 +109,7 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
     Ok(page.render(context.root))
 }
 
-/// Metadata of administrators for a version.
+/// Returns the metadata that administrators set for a version.
 async fn metadata_of(
     context: &Context<'_>,
     language: Language,
@@ -120,7 +120,7 @@ async fn metadata_of(
     Ok(metadata.into_iter().collect())
 }
 
-/// The base addresses of relative links in a README.
+/// Returns the base addresses of relative links in a README.
 pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     let below = |page: &str| context.root.package(&context.location, package, page);
     Links {
@@ -129,7 +129,7 @@ pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     }
 }
 
-/// Whether a text can be the tag of a language (BCP 47).
+/// Returns true if a text can be the tag of a language (BCP 47).
 fn is_language(tag: &str) -> bool {
     (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -159,7 +159,7 @@ fn facts(
     facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect()
 }
 
-/// The licenses by their identifiers of SPDX, unless they are written so already.
+/// Returns the licenses as SPDX identifiers, unless `text` is written like this already.
 fn spdx(text: &str, licenses: &Licenses) -> Option<Fact> {
     let written = licenses.expression().map_or_else(|| licenses.types().join(", "), str::to_owned);
     (written != text).then_some(Fact::Text(written))
@@ -282,15 +282,15 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
     Ok(page.render(context.root))
 }
 
-/// The addresses of a project, separated by spaces; `None` if it names none.
+/// Returns the URLs in the metadata of a project, separated by spaces; `None` if there are none.
 fn project_urls(metadata: &Metadata) -> Option<String> {
     let urls = metadata.home_page.iter().chain(metadata.project_urls.iter().map(|(_, address)| address));
     let urls: BTreeSet<&str> = urls.map(String::as_str).collect();
     (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
 }
 
-/// The requirements of a project as it writes them. Whether they are needed depends on extras and markers, so
-/// they are not links.
+/// Returns the requirements of a project as written. They are not links, because extras and markers determine whether
+/// they are needed.
 fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));

@@ -1,4 +1,4 @@
-//! READMEs as HTML, converted once.
+//! READMEs as HTML, in a cache.
 
 use std::sync::LazyLock;
 
@@ -44,7 +44,7 @@ pub(super) async fn html(text: Vec<u8>, format: Format, links: Links) -> Option<
     if let Some(html) = CACHE.get(&key) {
         return Some(html);
     }
-    // A client that disconnects ends neither the conversion nor the wait of the next one.
+    // In a separate task, which holds the lock until the conversion ends even if the client disconnects.
     let convert = move || {
         let _one = one;
         let converted = render(&text, key.1, &key.2);

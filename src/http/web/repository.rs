@@ -60,7 +60,7 @@ pub(in crate::http) fn redirect(
     });
     let parameters = kept.collect::<Vec<_>>().join("&");
     let parameters = if parameters.is_empty() { parameters } else { format!("?{parameters}") };
-    // A form was sent: its result is a different page.
+    // 303 for the result of a form, which is a different page.
     let is_form = query.get("day").is_some() || !parameters.is_empty();
     let status = if is_form { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
     // Relative: a proxy may have removed a prefix of the path.
@@ -79,7 +79,7 @@ pub(super) fn shown_name<'a>(repo: &'a Repository, requested: &'a str) -> (&'a s
     }
 }
 
-/// The page of a repository; `linux` is the distribution in the address.
+/// Returns the page of a repository; `linux` is the distribution in the address.
 ///
 /// # Errors
 /// 404 if there is no such repository or snapshot, 400 for parameters that are not valid, failures of the stores.
@@ -155,7 +155,7 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, overview.render(root), is_detected))
 }
 
-/// The sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
+/// Returns the sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
 /// packages then.
 pub(super) fn sources(
     catalog: &Catalog,
@@ -182,7 +182,7 @@ pub(super) fn sources(
     readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
 }
 
-/// The newest transactions of sources, newest first, each with the name of its source.
+/// Returns the newest transactions of sources, newest first, each with the name of its source.
 pub(super) async fn newest_transactions<'a>(
     app: &App,
     sources: &'a [(SourceId, SourceKind, String)],
@@ -198,7 +198,7 @@ pub(super) async fn newest_transactions<'a>(
     Ok(all)
 }
 
-/// The newest changes of the sources.
+/// Returns the newest changes of the sources.
 async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Result<Vec<Change>, Failure> {
     let all = newest_transactions(app, sources, MAX_CHANGES).await?;
     let changes = all.iter().map(|(tx, source)| Change {

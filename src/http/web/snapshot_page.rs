@@ -25,8 +25,8 @@ use crate::web::frame::Location;
 /// Answers a request; `posted` is the body of a POST.
 ///
 /// # Errors
-/// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of the
-/// stores.
+/// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of
+/// the stores.
 pub(in crate::http) async fn answer(
     app: &App,
     (requested, snapshot): (&str, Snapshot),
@@ -79,7 +79,7 @@ pub(in crate::http) async fn answer(
         | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
-        // A Python project has one address, as on the pages of the simple API.
+        // A Python project has one address, that of its normalized name, as on the pages of the simple API.
         let normal = normalize(package);
         if is_valid(package) && normal != *package {
             let target = context.root.package(&context.location, &normal, "");
@@ -126,7 +126,7 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, html, false))
 }
 
-/// The DESCRIPTION of a package as text. Where the archive was never read, it is the record of the index.
+/// Returns the DESCRIPTION of a package as text, or its index record if the archive was never read.
 async fn description(context: &Context<'_>, package: &str) -> Result<Response<Body>, Failure> {
     let detail = project::detail(context, package).await?;
     let mut response = response::text("text/plain; charset=utf-8", detail.description);

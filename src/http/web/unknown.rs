@@ -1,4 +1,4 @@
-//! The error for a package that a snapshot does not list: when the repository lists it, and names that are similar.
+//! The error for a package that a snapshot does not list: the days on which the repository lists it, and similar names.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ const MAX_SIMILAR: usize = 3;
 /// Minimum similarity of names (Jaro-Winkler), from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.88;
 
-/// Comparisons that run at a time: one compares the name with all names of a snapshot.
+/// Limits the number of concurrent comparisons; each compares a name with all names of a snapshot.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
-/// Returns the 404 for a package of which the snapshot has no version. `message` states this.
+/// Returns the 404 for a package that the snapshot does not list, as `message` states.
 pub(super) async fn package(context: &Context<'_>, package: &str, message: String) -> Failure {
     if context.query.get("version").is_some_and(|version| !version.is_empty()) {
         // The package may have other versions, which its page lists.
@@ -39,7 +39,7 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
     Failure::not_found(message)
 }
 
-/// On which days the repository lists the package, if it does on any.
+/// Returns a text with the days on which the repository lists the package; `None` if there are none.
 async fn days(context: &Context<'_>, package: &str) -> Option<String> {
     let repositories = &context.app.repositories;
     let subject = Subject { snapshot: Snapshot::Latest, ..context.subject() };
@@ -53,7 +53,7 @@ async fn days(context: &Context<'_>, package: &str) -> Option<String> {
     })
 }
 
-/// The names of listed packages that are most similar to this one, the most similar first.
+/// Returns the names of listed packages that are most similar to `package`, the most similar first.
 async fn similar_names(context: &Context<'_>, package: &str) -> Vec<String> {
     if package.is_empty() || package.chars().nth(MAX_NAME).is_some() {
         return Vec::new();

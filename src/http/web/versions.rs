@@ -14,7 +14,7 @@ use crate::web::history;
 use crate::web::text::segment;
 use crate::web::versions::{File, Version, page};
 
-/// The versions of an R package: the listed one, then those in the archive, newest first.
+/// Returns the page of the versions of an R package: the listed one, then those in the archive, newest first.
 ///
 /// # Errors
 /// 404, failures of the stores.
@@ -37,8 +37,8 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
             vulnerabilities: found.of(detail.source, &release.package, &release.version).len(),
             files: vec![File {
                 name: format!("{}_{}.tar.gz", release.package, release.version),
-                // In a Bioconductor repository, the address depends on the repository of the package. A blocked file is
-                // not served.
+                // Only in an R repository: in a Bioconductor repository, the address depends on the component of the
+                // package. A blocked file is not served.
                 address: Some(address)
                     .filter(|_| context.repo.kind == RepoKind::R && release.blocked.is_none()),
                 size: release.size,
@@ -47,14 +47,14 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
             }],
         }
     };
-    // A requested version comes first in the detail; the listed one comes first on the page.
+    // The detail begins with the requested version, the page with the listed one.
     let releases = std::iter::once(&detail.release).chain(&detail.others);
     let (archived, listed): (Vec<&Release>, Vec<&Release>) = releases.partition(|release| release.archived);
     let versions: Vec<Version> = listed.into_iter().chain(archived).map(version).collect();
     Ok(page(context.root.clone(), &context.location, &detail.release.package, &versions))
 }
 
-/// The days on which the versions of an R package were listed.
+/// Returns the page of the days on which the versions of an R package were listed.
 ///
 /// # Errors
 /// 404, failures of the stores.
@@ -63,7 +63,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     let listed =
         Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
     if listed.is_empty() {
-        // Fails with a 404 that has similar names.
+        // Returns a 404 that suggests similar names.
         project::detail(&context, package).await?;
     }
     let rows = listed.into_iter().map(|row| history::ListedVersion {
@@ -76,7 +76,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     Ok(history::page(context.root.clone(), &context.location, package, &rows))
 }
 
-/// The versions of a Python project with all their files, the highest version first.
+/// Returns the page of the versions of a Python project with all their files, the highest version first.
 ///
 /// # Errors
 /// 404, failures of the stores.

@@ -13,7 +13,7 @@ const PER_PAGE: usize = 100;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
-/// The known vulnerabilities, by package and id, page by page.
+/// Returns a page of the known vulnerabilities, sorted by package and id.
 ///
 /// # Errors
 /// 400 for a page that is not a number, failures of the stores.
@@ -36,7 +36,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     Ok(list.render(context.root))
 }
 
-/// A row of the page, and an entry of the feed.
+/// Converts a vulnerability to a row of the page, and of the feed.
 pub(super) fn row(affected: AffectedPackage) -> Row {
     let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
     Row {

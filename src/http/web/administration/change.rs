@@ -1,4 +1,4 @@
-//! What a form changes: a request to the admin API. Pure.
+//! Converts forms of administrators to requests to the admin API. Pure.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -18,31 +18,31 @@ const DAY: i64 = 86_400;
 #[derive(Debug, PartialEq)]
 pub(super) struct Change {
     pub(super) method: Method,
-    /// Below `/__api__/admin/v1`, with its query.
+    /// The path below `/__api__/admin/v1`, with its query.
     pub(super) path: String,
     pub(super) body: Value,
-    /// The field to which a refusal refers.
+    /// The field of the form at which an error is displayed if the API refuses the request.
     pub(super) field: &'static str,
-    /// The page that follows.
+    /// The page to display after the change.
     pub(super) then: Target,
-    /// Names the text of that page; see [`done_text`].
+    /// The key of the message on that page; see [`done_text`].
     pub(super) done: &'static str,
-    /// The part of the response that the page after the form shows.
+    /// The part of the response to display.
     pub(super) shows: ResponsePart,
 }
 
-/// The part of a response that is shown once.
+/// The part of a response that is displayed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponsePart {
-    /// Nothing: the browser is redirected to another page.
+    /// Nothing: the browser is redirected to [`Change::then`].
     Nothing,
     /// A token.
     Token,
-    /// The packages that a rule matches, which was only compared, not created.
+    /// The packages that match a rule, which is tested without being created.
     Matches,
 }
 
-/// The page that follows a change.
+/// The page to display after a change.
 #[derive(Debug, PartialEq)]
 pub(super) enum Target {
     /// The first page of a section.
@@ -71,7 +71,8 @@ fn invalid(field: &'static str, message: &str) -> Invalid {
     Invalid { field, message: message.to_owned() }
 }
 
-/// The text of a page after a change. SECURITY: only these texts, because anyone can make a link with a text.
+/// Returns the message after a change. SECURITY: only these texts are displayed, because anyone can make a link with
+/// any text.
 pub(super) fn done_text(name: &str) -> Option<&'static str> {
     match name {
         "created" => Some("Created."),
@@ -90,7 +91,7 @@ fn change(method: Method, path: String, body: Value, (then, done): (Target, &'st
     Change { method, path, body, field: "", then, done, shows: ResponsePart::Nothing }
 }
 
-/// Returns the request that a form of a page stands for.
+/// Converts a form of a page to a request.
 ///
 /// # Errors
 /// A field that is missing or not valid.
@@ -112,12 +113,12 @@ fn unknown() -> Invalid {
     invalid("", "the page has no such form; open it again")
 }
 
-/// The text of a field without spaces around it.
+/// Returns the text of a field without leading and trailing spaces.
 fn text<'a>(form: &'a Query, name: &str) -> &'a str {
     form.get(name).unwrap_or_default().trim()
 }
 
-/// The text of a field that must not be empty.
+/// Returns the text of a field that must not be empty.
 fn required<'a>(form: &'a Query, name: &'static str, message: &str) -> Result<&'a str, Invalid> {
     let text = text(form, name);
     if text.is_empty() { Err(invalid(name, message)) } else { Ok(text) }

@@ -1,5 +1,5 @@
-//! The defense of forms against requests that pages of other sites send (cross-site request forgery): the browser says
-//! that a page of this server sends the form, and the form has a token that only a page for this client has.
+//! Protects forms against requests that pages of other sites send (cross-site request forgery): the browser must state
+//! that a page of this server sends the form, and the form must have a token that only pages for this client have.
 
 use std::sync::LazyLock;
 
@@ -16,12 +16,12 @@ use crate::http::login::{cookie, origin};
 use crate::http::target::Query;
 use crate::web::administration::form::TOKEN;
 
-/// The secret of clients of the admin socket, which send none.
+/// The secret used for clients of the admin socket, which send none.
 static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secret);
 
-/// Returns the token of a client: a digest of its secrets, the session or the password, so that it ends with them.
-/// SECURITY: pages with it are not compressed, because the size of a compressed page would disclose it piece by piece to
-/// anyone who can choose another part of the page.
+/// Returns the token of a client: a digest of its session or password, so that the token becomes invalid with them.
+/// SECURITY: pages with a token are not compressed, because the size of a compressed page would disclose the token
+/// piece by piece to anyone who can choose another part of the page.
 pub(super) fn of(headers: &HeaderMap) -> String {
     let field = |value: Option<&http::HeaderValue>| {
         value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()
@@ -40,7 +40,7 @@ pub(super) fn of(headers: &HeaderMap) -> String {
 /// # Errors
 /// 403.
 pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> {
-    // Digests are compared, so the time does not depend on the token.
+    // Digests are compared, so that the time of the comparison does not depend on the token.
     let sent = form.get(TOKEN).unwrap_or_default();
     if auth::digest(sent) == auth::digest(&of(headers)) {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> 
 /// Checks that a page of this server sends a form.
 ///
 /// # Errors
-/// 403, also for a body that is no form.
+/// 403, also for a body that is not a form.
 pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     let headers = &head.parts.headers;
     let media_type = field(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
@@ -67,8 +67,9 @@ pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), 
     Err(refusal("the form must be sent from a page of this server"))
 }
 
-/// Whether the browser states that a page of this server sent the request; `address` is `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS, and to this
-/// machine; otherwise the host of `Origin` must be that of the address, or of the request.
+/// Returns true if the browser states that a page of this server sent the request; `address` is `Server.Address`.
+/// Browsers send `Sec-Fetch-Site` only over TLS and to loopback addresses; without it, the host of `Origin` must be
+/// that of `address`, or of the request if there is no `address`.
 fn is_own_page(address: Option<&str>, headers: &HeaderMap) -> bool {
     if field(headers, "sec-fetch-site").is_some() || address.is_some() {
         return origin::is_own(address, headers);

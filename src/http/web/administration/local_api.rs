@@ -55,7 +55,7 @@ impl<'a> LocalApi<'a> {
         })
     }
 
-    /// Makes a change; returns the body of the response.
+    /// Sends a request that changes something; returns the body of the response.
     ///
     /// # Errors
     /// Those of the API.
@@ -92,7 +92,7 @@ impl<'a> LocalApi<'a> {
             is_confidential: self.is_confidential,
         };
         let switch = self.switch.clone();
-        // In a task of its own: the future of the API is large, and this one is part of that of a connection.
+        // In a separate task: the future of the API is large, and would otherwise be a part of that of a connection.
         let task = tokio::spawn(async move {
             let (parts, body) = admin::answer(&switch, request).await.into_parts();
             (parts.status, body.collect().await.map(http_body_util::Collected::to_bytes))

@@ -69,7 +69,7 @@ pub(in crate::http) async fn answer(
     response
 }
 
-/// A request that is not permitted, with the redirect to the sign-in if there is one.
+/// A refused request: the redirect to the sign-in, if there is one, and the failure.
 struct Refused(Option<Response<Body>>, Box<Failure>);
 
 /// Parses the address, and checks that the client is an administrator.
@@ -96,12 +96,13 @@ async fn permitted(
     }
 }
 
-/// Whether the client may change something here: on the network, as with the admin API.
+/// Returns true if the client may make changes on these pages: on the network only if `Authentication.APITokenAuth` is
+/// on, as for the admin API.
 fn may_change(app: &App, principal: &Principal) -> bool {
     *principal == Principal::Administrator || app.state.config.load().authentication.api_token_auth
 }
 
-/// The token of the forms of this client; `None` if it may not change anything.
+/// Returns the token for the forms of this client; `None` if it may not make changes.
 fn form_token(app: &App, head: &RequestHead<'_>) -> Option<String> {
     may_change(app, head.principal).then(|| form_token::of(&head.parts.headers))
 }
@@ -130,7 +131,7 @@ async fn get(
     reservation.charge(private_page(StatusCode::OK, view.render(&page).await?))
 }
 
-/// A change that was made, as far as pages need its response.
+/// The response to a change, reduced to the fields that pages display.
 #[derive(Default, Deserialize)]
 struct Changed {
     #[serde(default)]

@@ -3,10 +3,10 @@
 use crate::api::block_rule::BlockRule;
 use crate::http::target::Query;
 
-/// Returns the rule of a form: an empty field is no criterion.
+/// Returns the rule that a form describes; an empty field adds no criterion.
 ///
 /// # Errors
-/// A field that is not a number, with what it should be.
+/// The name of a field that is not a valid number, and the expected value.
 pub(super) fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static str)> {
     let text = |name: &str| form.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let is = |name: &str| form.get(name) == Some("true");

@@ -1,4 +1,4 @@
-//! Reads what a page of administrators shows.
+//! Reads the content of the pages of administrators.
 
 use super::local_api::LocalApi;
 use crate::api::block_rule::{BlockRule, CreatedBlockRules};
@@ -17,15 +17,15 @@ use crate::web::administration::{Page, Section, jobs, repositories, rules, sourc
 use crate::web::frame::Root;
 use crate::web::text::segment;
 
-/// Ended jobs on the page.
+/// Maximum number of ended jobs on the page.
 const SHOWN_JOBS: i64 = 100;
 
-/// A page for a client.
+/// The data that all pages for a client need.
 pub(super) struct View<'a> {
     pub(super) app: &'a App,
     pub(super) api: &'a LocalApi<'a>,
     pub(super) root: Root,
-    /// The token of its forms; `None` if it has none.
+    /// The token of the forms; `None` if pages have no forms.
     pub(super) form_token: Option<String>,
     /// The action that was just completed.
     pub(super) done: Option<&'static str>,
@@ -33,7 +33,7 @@ pub(super) struct View<'a> {
     pub(super) rejected: Option<Rejected>,
     /// A token that was just created.
     pub(super) created: Option<CreatedToken>,
-    /// A rule that was compared with the packages, and not created.
+    /// A rule that was tested against the packages, and not created.
     pub(super) checked: Option<CreatedBlockRules>,
 }
 

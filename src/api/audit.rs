@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A row of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditRow {
-    /// Its number, from 1, without gaps.
+    /// The number of the row: from 1, without gaps.
     pub id: i64,
     /// Time of the request for the change, RFC 3339.
     pub time: String,
@@ -26,9 +26,9 @@ pub struct AuditRow {
     pub outcome: String,
     /// Free text.
     pub detail: String,
-    /// The digest of the row before.
+    /// The SHA-256 digest of the previous row.
     pub previous: String,
-    /// The digest of this row.
+    /// The SHA-256 digest of this row.
     pub sha256: String,
 }
 

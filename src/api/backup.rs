@@ -18,11 +18,12 @@ pub struct StartBackup {
     /// Whether the backup succeeds if storage lacks files; the manifest lists them.
     #[serde(default)]
     pub allow_missing: bool,
-    /// Whether to start a new series of backups in a folder that contains none although the server has made one there.
+    /// Whether to start a new series of backups in a folder that contains none although the server has made backups
+    /// there.
     #[serde(default)]
     pub init: bool,
-    /// Whether to continue in a folder whose newest backup is of another copy of this database, such as its original before
-    /// a restore.
+    /// Whether to continue in a folder whose newest backup was made from another copy of this database, such as the
+    /// original before a restore.
     #[serde(default)]
     pub adopt: bool,
     /// Seconds to wait for another program that uses the folder.
@@ -114,7 +115,7 @@ pub enum LocalCommand {
         weekly: usize,
         /// Number of months whose newest backup is kept.
         monthly: usize,
-        /// Remove files although backups that are kept lack some.
+        /// Whether files are removed even if a kept backup lacks files.
         allow_missing: bool,
         /// Whether nothing is removed.
         dry_run: bool,

@@ -3,26 +3,28 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-/// A rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; a list is accepted as input.
+/// A block rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; the output of a
+/// list is accepted as input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockRule {
     /// Its number; ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
-    /// Rules with a lower number come first, from 0; of equal ones the exceptions, then the older ones. Default 100.
+    /// The priority, from 0; rules with a lower number are evaluated first. Rules of equal priority are ordered by
+    /// exceptions first, then by age, the oldest first. The default is 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// The name of the package: exact for R, in any spelling for Python.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package_name: Option<String>,
-    /// A version, after one of `<`, `<=`, `>`, `>=` if not only that one.
+    /// A version, or a range: `<`, `<=`, `>` or `>=` followed by a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The id of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_id: Option<i64>,
-    /// The type of the source: names it if there is only one source of the type.
+    /// The type of the source; allowed if there is only one source of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_type: Option<String>,
     /// The name of the source.
@@ -67,7 +69,7 @@ pub struct BlockRule {
     /// Confirms a rule without a criterion, which matches everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// Why the rule has no effect: its source or repository was deleted. Ignored in requests.
+    /// The reason why the rule has no effect, such as a deleted source or repository. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
     /// Who created it. Ignored in requests.
@@ -104,7 +106,7 @@ pub struct CreateBlockRules {
     /// Whether no rule is created if one of them is not valid.
     #[serde(default)]
     pub fail_all: bool,
-    /// Whether nothing is created: the response shows what would be blocked.
+    /// Whether to create nothing, and only return what the rules would block.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -116,7 +118,7 @@ pub struct CreatedBlockRules {
     pub rules: Vec<BlockRule>,
     /// The rules that are not valid.
     pub refused: Vec<RefusedBlockRule>,
-    /// What a single rule matches now, by repository.
+    /// The packages that the rule matches now, by repository; only for a request with a single rule.
     pub matches: Vec<BlockRuleMatches>,
 }
 
@@ -138,7 +140,7 @@ pub struct BlockRuleMatches {
     pub packages: usize,
     /// All packages that the repository lists.
     pub total: usize,
-    /// At most three of them: `name version`.
+    /// At most three matching packages: `name version`.
     pub examples: Vec<String>,
 }
 
@@ -172,7 +174,7 @@ pub struct TestBlockRules {
     pub repo: String,
     /// The package.
     pub package_name: String,
-    /// The version; absent for the one that is listed without rules.
+    /// The version; if absent, the version that would be listed without block rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The version of Bioconductor.
@@ -192,9 +194,9 @@ pub struct BlockRulesTest {
     /// The first rule that matches, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<BlockRule>,
-    /// Why it matches.
+    /// The reason why the rule matches.
     pub reason: String,
-    /// The numbers of the rules that were compared, in their order.
+    /// The numbers of the evaluated rules, in the order of evaluation.
     pub compared: Vec<i64>,
     /// The highest allowed version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,6 +229,6 @@ pub struct BlockedCount {
     pub client: String,
     /// Number of requests.
     pub count: i64,
-    /// The day of the last one.
+    /// The day of the last request.
     pub last: String,
 }

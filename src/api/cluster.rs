@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct ClusterNode {
     /// Random id, new with each start of the server.
     pub id: String,
-    /// Host name; a second server of that name has a number: `pm1 (2)`.
+    /// Host name; a second server with the same host name has a number: `pm1 (2)`.
     pub name: String,
     /// IP address and port of its first listener.
     pub address: String,
@@ -31,14 +31,14 @@ pub struct ClusterNode {
     pub last_seen: String,
     /// Start of its current mode.
     pub since: String,
-    /// The condition that it waits for, or the reason why it cannot serve or did not change its mode.
+    /// What the server waits for, or the reason why it cannot serve or did not change its mode.
     pub message: String,
-    /// Differences from the server that answers. The name of the server followed by a difference is a sentence: `pm2` and
+    /// Differences from the server that answers, as predicates of which the server is the subject, such as
     /// `has another configuration: CRAN.URL`.
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
     pub requested: Option<RequestedMode>,
-    /// The id ([`RequestedMode::at`]) of the last request that the server completed, or failed to complete.
+    /// The time (`at` of the requested mode) of the last request that the server completed or failed to complete.
     #[serde(rename = "answered")]
     pub completed_request: Option<String>,
 }
@@ -50,7 +50,7 @@ pub struct RequestedMode {
     pub mode: String,
     /// The administrator.
     pub by: String,
-    /// Time of the request, which identifies it.
+    /// Time of the request, which identifies the request.
     pub at: String,
 }
 
@@ -63,11 +63,11 @@ pub struct ChangeNodes {
     pub timeout: u64,
 }
 
-/// Response to [`ChangeNodes`]. The servers complete the request afterwards; a server's `answered` in `GET /nodes` is
-/// then [`Self::at`].
+/// Response to `POST /nodes/online` and `POST /nodes/offline`. The servers complete the request afterwards; then
+/// `answered` of each server in `GET /nodes` equals `at`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedRequest {
-    /// Time of the request, which identifies it.
+    /// Time of the request, which identifies the request.
     pub at: String,
     /// The servers.
     pub nodes: Vec<NodeName>,

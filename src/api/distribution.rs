@@ -20,7 +20,7 @@ pub struct Distribution {
     pub release: String,
     /// Architectures.
     pub arch: Vec<String>,
-    /// The R version it is meant for, if set.
+    /// The version of R for which the distribution is configured, if any.
     pub r_version: Option<String>,
     /// Whether other R versions get no binaries.
     pub forced: bool,

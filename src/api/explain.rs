@@ -79,7 +79,8 @@ pub struct Explanation {
     pub decisions: Vec<Decision>,
     /// The file that the client would get; `null` if the request fails.
     pub file: Option<ServedFile>,
-    /// Why it is not a binary, as in the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
+    /// The reason why the file is not a binary, as in the service log: `ua_error_…`, `match_error_…` or
+    /// `service_error_…`.
     pub no_binary_reason: Option<String>,
     /// The result as a sentence.
     pub answer: String,

@@ -6,13 +6,13 @@ use utoipa::ToSchema;
 /// `POST /repos/{name}/urls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateUrl {
-    /// The version of Bioconductor whose packages are fixed; absent for all.
+    /// The Bioconductor version whose packages are fixed; absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The day, `YYYY-MM-DD`; absent for the newest state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
-    /// Sources with a state of their own.
+    /// Sources whose snapshot differs from `date`.
     #[serde(default)]
     pub snapshots: Vec<SourceSnapshot>,
     /// Fix the subscriptions and the states of all sources.

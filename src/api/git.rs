@@ -23,7 +23,7 @@ pub struct CreateGitBuilder {
     /// Number of commits to fetch; 0 for the full history.
     #[serde(default = "default_clone_depth")]
     pub clone_depth: u32,
-    /// Levels of submodules to fetch.
+    /// Number of levels of submodules to fetch.
     #[serde(default)]
     pub recurse_submodules: u32,
     /// Build the vignettes of an R package.
@@ -63,7 +63,7 @@ pub struct EditGitBuilder {
     /// Number of commits to fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_depth: Option<u32>,
-    /// Levels of submodules to fetch.
+    /// Number of levels of submodules to fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recurse_submodules: Option<u32>,
     /// Build the vignettes of an R package.
@@ -130,7 +130,8 @@ pub struct GitPoll {
     pub builds: Vec<i64>,
 }
 
-/// `POST /sources/{name}/git-builders/{builder}/rerun`: without a tag and a commit, the newest build.
+/// `POST /sources/{name}/git-builders/{builder}/rerun`: runs the build of a tag or a commit again; without either, the
+/// newest build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RerunGitBuilder {
     /// A tag.
@@ -139,7 +140,7 @@ pub struct RerunGitBuilder {
     /// A commit, or at least seven of its digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Replace the same version.
+    /// Replace the version in the source if it exists.
     #[serde(default)]
     pub replace: bool,
 }
@@ -231,10 +232,10 @@ pub struct ImportGitCredential {
     /// Accepted SSH host keys, in the format of `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_hosts: Option<String>,
-    /// The only host to which it is sent; if empty, the host of each builder's URL.
+    /// The only host to which the credential is sent; if empty, the host in the URL of each builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Count an existing credential of that name as success.
+    /// Treat an existing credential with this name as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
@@ -252,7 +253,7 @@ pub struct GitCredential {
     /// Algorithm and fingerprint of an SSH key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
-    /// The only host to which it is sent; if empty, the host of each builder's URL.
+    /// The only host to which the credential is sent; if empty, the host in the URL of each builder.
     pub host: String,
     /// When it was imported, RFC 3339.
     pub created: String,

@@ -13,7 +13,7 @@ pub struct StartSync {
     /// One Bioconductor version, `release` or `devel`; if absent, all versions of its mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether a list of PyPI is accepted that has lost projects, or whose serials are lower than those of the last sync.
+    /// Whether to accept a project list of PyPI that lacks earlier projects or has lower serials than the last sync.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accept_serial: bool,
 }
@@ -24,7 +24,7 @@ pub struct ClearSource {
     /// `cran`; any case.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whether the packages are removed; otherwise the request is refused with the consequences.
+    /// Confirms the removal; without it, the request is refused with an error that states the consequences.
     #[serde(default)]
     pub confirm: bool,
 }

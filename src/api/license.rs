@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 /// A type of license.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LicenseType {
-    /// The identifier of SPDX; `Unknown` for licenses without one.
+    /// The SPDX identifier; `Unknown` for licenses without one.
     pub id: String,
-    /// The name of the license in the list of SPDX.
+    /// The name of the license in the SPDX license list.
     pub name: String,
-    /// Number of listed R packages with the license, each counted once for each source; only if requested.
+    /// Number of listed R packages with the license, each counted once per source; only if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<u64>,
 }

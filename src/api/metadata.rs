@@ -1,4 +1,4 @@
-//! Metadata that administrators give packages.
+//! Metadata of packages that administrators set.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -57,7 +57,7 @@ pub struct SetMetadata {
     /// Set no value if one is refused.
     #[serde(default)]
     pub fail_all: bool,
-    /// Leave the values of existing keys.
+    /// Keep the values of existing keys, and treat this as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
     /// Replace the values of existing keys.

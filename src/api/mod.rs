@@ -33,8 +33,9 @@ pub mod upload;
 
 /// Path prefix of the admin API: version 1.
 pub const ADMIN_PREFIX: &str = "/__api__/admin/v1";
-/// The header with the state of the database (`clock.catalog`): in the response to a request on the network, the state
-/// that the response is based on; in a request, the state that the response must be based on at least.
+/// The header with the version of the catalog (`clock.catalog`): in the response to a request on the network, the
+/// version on which the response is based; in a request, the minimum version for the response.
 pub const CATALOG_HEADER: &str = "x-catalog";
-/// The header of a request of `rspm` on the network with its version; the server refuses another major or minor one.
+/// The header with the version of `rspm` in its requests on the network; the server refuses a request with another
+/// major or minor version than its own.
 pub const VERSION_HEADER: &str = "x-rspm-version";

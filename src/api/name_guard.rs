@@ -3,23 +3,23 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A guard.
+/// A name guard: only its source may provide packages with the names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NameGuard {
     /// Its number; absent in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
-    /// A name, or the beginning of names and `*`. Names of Python are in normal form.
+    /// A name, or a prefix followed by `*`. Names of Python packages are normalized.
     pub name: String,
     /// `r` or `python`.
     pub language: String,
-    /// The source that may provide the names; its number if it was deleted. Of an automatic guard, the first source that
-    /// had the name.
+    /// The source that may provide the names, or its number if it was deleted. For an automatic guard, the first source
+    /// that had the name.
     pub source: String,
     /// Whether it was created by the first upload of the name.
     pub automatic: bool,
-    /// `in force`; `listed before`: without effect, because a mirror listed the name before the first upload; `ended`: by an
-    /// administrator; `off`: the server does not guard names automatically.
+    /// `in force`; `listed before`: has no effect, because a mirror listed the name before the first upload; `ended` by
+    /// an administrator; `off`: has no effect, because automatic guards are disabled on the server.
     pub state: String,
     /// Free text.
     pub description: String,
@@ -33,7 +33,7 @@ pub struct NameGuard {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateNameGuard {
-    /// A name, or the beginning of names and `*`.
+    /// A name, or a prefix followed by `*`.
     pub name: String,
     /// `r` or `python`; absent for the language of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct CreateNameGuard {
     /// Free text.
     #[serde(default)]
     pub description: String,
-    /// Whether nothing is created: the response shows what would be hidden.
+    /// Whether to create nothing, and only return what the guard would hide.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -70,7 +70,7 @@ pub struct HiddenName {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditNameGuard {
-    /// A name, or the beginning of names and `*`.
+    /// A name, or a prefix followed by `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The source that may provide the names.
@@ -84,9 +84,10 @@ pub struct EditNameGuard {
 /// A row of `GET /audit/names`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditedName {
-    /// `pattern`: a guard; `automatic`: a guard created by an upload; `unguarded`: an uploaded name without a guard in force;
-    /// `overlap`: a guarded or uploaded name that a mirror lists; `similar`: a name of a mirror that differs from an
-    /// uploaded one in case, `.` and `_` only; `version`: a suspicious version of a name that a mirror lists too.
+    /// `pattern`: a guard created by an administrator; `automatic`: a guard created by an upload; `unguarded`: an
+    /// uploaded name without a guard in force; `overlap`: a guarded or uploaded name that a mirror lists; `similar`: a
+    /// name in a mirror that differs from an uploaded name only in case, `.` and `_`; `version`: a suspicious version of
+    /// a name that a mirror lists too.
     pub finding: String,
     /// `r` or `python`.
     pub language: String,
@@ -103,7 +104,7 @@ pub struct AuditedName {
     /// The other source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_source: Option<String>,
-    /// Since when: the guard exists, or the other source lists the name, RFC 3339.
+    /// The time since which the guard exists or the other source lists the name, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// An explanation.

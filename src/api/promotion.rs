@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 /// `POST /repos/{name}/promotions`: plans or requests a promotion to the repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestPromotion {
-    /// The repository whose state is promoted. If it is the changed repository itself, `snapshot` is the state to which it
-    /// returns.
+    /// The repository whose state is promoted. If it is the repository in the address, that repository returns to its
+    /// state at `snapshot`.
     pub from: String,
-    /// Its snapshot: `latest`, a day, or a transaction; absent for the newest state.
+    /// The snapshot of `from`: `latest`, a day, or a transaction; absent for the newest state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
     /// Comment, for the transaction and the audit trail.
@@ -23,10 +23,10 @@ pub struct RequestPromotion {
 /// The response to a request for a promotion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestedPromotion {
-    /// The promotion; absent for a plan, and if the repository has that state already.
+    /// The promotion; absent for a plan, and if the repository already has the promoted state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<Promotion>,
-    /// The difference, if only it was requested.
+    /// The difference, if the request had `plan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PromotionPlan>,
 }
@@ -69,10 +69,10 @@ pub struct Promotion {
     /// Comment of the decision.
     #[serde(default)]
     pub reason: String,
-    /// The transaction that applied it.
+    /// The transaction that applied the promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<i64>,
-    /// What it changed, or would change; only in the response to `GET /promotions/{id}`.
+    /// The difference that the promotion made or would make; only in the response to `GET /promotions/{id}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PromotionPlan>,
 }
@@ -82,14 +82,14 @@ pub struct Promotion {
 pub struct PromotionPlan {
     /// The sources in the order of the new state, then the removed ones.
     pub sources: Vec<PromotedSource>,
-    /// The packages that differ, by name; of Bioconductor, those of the release version.
+    /// The packages that differ, by name; for Bioconductor, those of the release version.
     pub packages: Vec<PromotedPackage>,
     /// Sources whose packages are not compared, because their versions are known only for projects that were requested.
     pub not_compared: Vec<String>,
-    /// The transaction that names the new state, also after later changes.
+    /// The transaction whose snapshot is the new state, even after later changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<i64>,
-    /// What the new state makes readable for everyone, as sentences.
+    /// Sentences about packages that the new state makes readable for everyone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -118,7 +118,7 @@ pub struct PromotedState {
     /// When the state was published, RFC 3339; absent if nothing was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// The transaction of the state; absent for an index.
+    /// The transaction of the state; absent for an index of Python packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<i64>,
 }
@@ -136,6 +136,6 @@ pub struct PromotedPackage {
     /// The version afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_version: Option<String>,
-    /// The source afterwards; of a removed package, the one before.
+    /// The source afterwards; for a removed package, the source before.
     pub source: String,
 }

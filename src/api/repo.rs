@@ -20,7 +20,8 @@ pub struct Repo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: bool,
-    /// The changes that it accepts: `any`, `promotion`, or `two-persons` for promotions that another person approved.
+    /// The accepted changes: `any`, `promotion` for promotions only, or `two-persons` for promotions that another
+    /// person approved.
     #[serde(default = "any_change")]
     pub changes: String,
     /// The cut-off time of the states of the sources, exclusive, RFC 3339; absent while the repository serves
@@ -33,7 +34,7 @@ pub struct Repo {
     pub sources: Vec<Subscription>,
     /// URL of the newest snapshot; without a host if `Server.Address` is not set.
     pub url: String,
-    /// The objects that a change made readable for everyone, as sentences; only in the response to the change.
+    /// Sentences about objects that a change made readable for everyone; only in the response to the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -45,8 +46,8 @@ pub struct Subscription {
     pub name: String,
     /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
-    /// The Bioconductor version of a `bioconductor` source, or that packages of another source are restricted to;
-    /// absent for all versions.
+    /// The Bioconductor version of a `bioconductor` source, or the only one for which packages of another source are
+    /// served; absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -65,10 +66,10 @@ pub struct CreateRepo {
     /// Whether reading requires a token; absent for the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
-    /// The changes that it accepts: `any`, `promotion` or `two-persons`.
+    /// The accepted changes: `any`, `promotion` or `two-persons`.
     #[serde(default = "any_change")]
     pub changes: String,
-    /// Count an existing repository of that name and type as success.
+    /// Treat an existing repository with this name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
@@ -93,7 +94,7 @@ pub struct EditRepo {
     /// Whether reading requires a token.
     #[serde(default)]
     pub authenticated: Option<bool>,
-    /// The changes that it accepts: `any`, `promotion` or `two-persons`.
+    /// The accepted changes: `any`, `promotion` or `two-persons`.
     #[serde(default)]
     pub changes: Option<String>,
 }
@@ -106,7 +107,7 @@ pub struct Subscribe {
     /// The only Bioconductor version to subscribe to; absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Count an existing subscription as success.
+    /// Treat an existing subscription as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }

@@ -105,7 +105,7 @@ pub struct Scrub {
     pub objects: u64,
     /// Number of bytes read.
     pub bytes: u64,
-    /// Number of objects without a row; the sweep removes them.
+    /// Number of objects that the database does not refer to; the sweep removes them.
     pub unknown: u64,
     /// Number of bad objects that were repaired or are generated again.
     pub repaired: u64,

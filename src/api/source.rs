@@ -23,10 +23,10 @@ pub struct Source {
     pub packages: i64,
     /// The newest transaction, if any.
     pub last_transaction: Option<Transaction>,
-    /// The state of the index; only of the source `pypi`.
+    /// The state of the index; only for the source `pypi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexState>,
-    /// The definition; only of a curated source, and absent before the first one.
+    /// The definition; only for a curated source, and absent before its first definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Definition>,
 }
@@ -34,7 +34,7 @@ pub struct Source {
 /// The state of an index of Python packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IndexState {
-    /// Number of projects whose page was read; the pages of the others are read when they are requested.
+    /// Number of projects whose page was read; the page of any other project is read when a client requests it.
     pub read_projects: i64,
     /// The time of the newest state, `latest`, RFC 3339; absent before the first sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,14 +66,14 @@ pub struct CreateSource {
     /// Its type, `local` when absent.
     #[serde(rename = "type", default = "default_type")]
     pub kind: String,
-    /// Count an existing source of that name and type as success.
+    /// Treat an existing source with this name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
-    /// Of a source of type `curated-cran` or `cran-snapshot`, a day or a transaction whose state of CRAN it has; the
-    /// newest one when absent.
+    /// For a source of type `curated-cran` or `cran-snapshot`, the snapshot of CRAN on which it is based: a day or a
+    /// transaction; the newest state if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-    /// Of a source of type `curated-cran`, the kinds of dependencies that it includes, separated by commas.
+    /// For a source of type `curated-cran`, the kinds of dependencies to include, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<String>,
 }
@@ -88,8 +88,8 @@ pub struct EditSource {
     /// Its new name; absent to keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_name: Option<String>,
-    /// Of a source of type `cran-snapshot`, or of one of type `curated-cran` without a definition, a day or a transaction
-    /// whose state of CRAN it gets.
+    /// For a source of type `cran-snapshot`, or of type `curated-cran` without a definition, the new snapshot of CRAN
+    /// on which it is based: a day or a transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
 }
@@ -143,7 +143,7 @@ pub struct AddedPackages {
     pub transaction: Option<i64>,
     /// One row per upload.
     pub packages: Vec<AddedPackage>,
-    /// Names that a mirror has too, as sentences.
+    /// Sentences about uploaded names that a mirror has too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -48,7 +48,7 @@ pub struct StorageState {
     /// Identity of the owning database, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Number of objects that the database refers to, without usage data, rules and advisories.
+    /// Number of objects that the database references, except usage data, rules and advisories.
     #[serde(default)]
     pub files: u64,
     /// Their size in bytes.
@@ -63,7 +63,7 @@ pub struct StorageState {
     pub trash_since: Option<String>,
     /// Number of damaged objects that were quarantined and not stored again.
     pub damaged: u64,
-    /// Number of objects that this database references, storage lacks and no mirror provides.
+    /// Number of objects that this database references, but that neither storage has nor a mirror provides.
     #[serde(default)]
     pub lost: u64,
     /// A sweep that needs confirmation.

@@ -44,7 +44,7 @@ pub struct CreatedToken {
     pub expires: Option<String>,
 }
 
-// SECURITY: the token is not part of the output.
+// SECURITY: the output omits the token.
 impl std::fmt::Debug for CreatedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CreatedToken").field("guid", &self.guid).finish_non_exhaustive()
@@ -71,7 +71,7 @@ pub struct Token {
     /// Expiration time, RFC 3339; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-    /// Whether that time has passed.
+    /// Whether the expiration time has passed.
     pub expired: bool,
     /// The last day on which it was used, in UTC; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,12 +90,12 @@ pub struct RevokeToken {
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// The user of whom all tokens are revoked and all sessions end.
+    /// The user whose tokens are all revoked and whose sessions all end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
 
-// SECURITY: the token is not part of the output.
+// SECURITY: the output omits the token.
 impl std::fmt::Debug for RevokeToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RevokeToken").field("guid", &self.guid).finish_non_exhaustive()

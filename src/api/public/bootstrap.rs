@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The request. The signature (RSASSA-PSS, SHA-256, salt of 32 bytes) is that of four lines, each with a line feed:
-/// `rstudio-pm bootstrap 1`, `time`, `nonce`, and `expires_in` or `never`.
+/// A request for the first token. The signed text (RSASSA-PSS, SHA-256, salt of 32 bytes) has four lines, each with a
+/// line feed: `rstudio-pm bootstrap 1`, `time`, `nonce`, and `expires_in` or `never`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BootstrapRequest {
-    /// The time of the request, RFC 3339; at most 10 minutes from that of the server.
+    /// The time of the request, RFC 3339; it may differ by at most 10 minutes from the clock of the server.
     pub time: String,
     /// A random text: 16 to 128 letters, digits, `-` and `_`. It can be used once.
     pub nonce: String,
@@ -18,7 +18,7 @@ pub struct BootstrapRequest {
     pub signature: String,
 }
 
-/// The response.
+/// Response to `POST /bootstrap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BootstrapToken {
     /// The identifier of the token, for `revoke`.

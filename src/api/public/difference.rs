@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 pub struct PackageDifference {
     /// The package.
     pub name: String,
-    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes under the same version) or `moved` (the same
-    /// version from another source).
+    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (different bytes under the same version) or `moved` (the
+    /// same version from another source).
     pub kind: String,
     /// The version before.
     pub from_version: Option<String>,
@@ -19,6 +19,6 @@ pub struct PackageDifference {
     pub to_version: Option<String>,
     /// Name of the source after.
     pub to_source: Option<String>,
-    /// When the version after was published, RFC 3339, if known.
+    /// Publication time of `to_version`, RFC 3339, if known.
     pub published: Option<String>,
 }

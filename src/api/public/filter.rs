@@ -16,11 +16,11 @@ pub struct Filter {
     /// The snapshot: a day, a transaction or `latest`; `latest` if absent.
     #[serde(default)]
     pub snapshot: Option<String>,
-    /// `ggplot2`, or `ggplot2==3.5.2` for a version, listed or archived; a Python package may have extras:
-    /// `flask[async]==3.0`.
+    /// Names of packages: `ggplot2`, or `ggplot2==3.5.2` for a listed or archived version. A Python package may have
+    /// extras: `flask[async]==3.0`.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Include metadata of administrators.
+    /// Include the metadata that administrators set.
     #[serde(default)]
     pub metadata: bool,
     /// Include known vulnerabilities.
@@ -32,7 +32,7 @@ pub struct Filter {
     /// Omit `dependencies`.
     #[serde(default)]
     pub omit_dependencies: bool,
-    /// Only `name`, `version`, `blocked`.
+    /// Return only `name`, `version` and `blocked`.
     #[serde(default)]
     pub omit_package_details: bool,
 }
@@ -55,7 +55,7 @@ pub struct FilterResult {
     /// Number of downloads, unless omitted; 0 if downloads are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads: Option<i64>,
-    /// Metadata of administrators for the version, by key, if requested and not empty.
+    /// The metadata that administrators set for the version, by key, if requested and not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metadata: Vec<KeyValue>,
     /// Known vulnerabilities, newest first, if requested and not empty.
@@ -63,7 +63,7 @@ pub struct FilterResult {
     pub vulns: Vec<Vulnerability>,
 }
 
-/// The fields that [`Filter::omit_package_details`] omits. `null` if unknown.
+/// The fields that `omit_package_details` omits; unknown values are `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Details {
     /// `Title`; the summary of a Python package.
@@ -72,7 +72,7 @@ pub struct Details {
     pub license: Option<String>,
     /// The alternative licenses: `GPL-2`, `GPL-3`.
     pub licenses: Vec<String>,
-    /// The identifiers of SPDX: `GPL-2.0-or-later`; `Unknown` for licenses without one.
+    /// The SPDX identifiers, such as `GPL-2.0-or-later`; `Unknown` for licenses without one.
     pub license_types: Vec<String>,
     /// `Date`, else the day of publication.
     pub package_date: Option<String>,
@@ -82,8 +82,8 @@ pub struct Details {
     pub available_versions: Vec<String>,
 }
 
-/// [`FilterResult::dependencies`]: names and version requirements in the form of DESCRIPTION. Those of a Python package
-/// are its requirements as written: in `suggests` those of an extra, in `imports` all others.
+/// Dependencies: names and version requirements in the form of DESCRIPTION. For a Python package, `suggests` contains
+/// the requirements of extras and `imports` all others, as written in its metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependencies {
     /// `Depends`
@@ -98,7 +98,7 @@ pub struct Dependencies {
     pub enhances: Vec<String>,
 }
 
-/// A line for an invalid name.
+/// A line of the response for an invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FilterError {
     /// The error, with the name.

@@ -45,7 +45,7 @@ pub struct Package {
     pub package_date: Option<String>,
     /// `Date/Publication`, or the time of publication upstream.
     pub date_publication: Option<String>,
-    /// `Authors@R`, never evaluated.
+    /// `Authors@R` as text; the R code is not evaluated.
     pub authors_r: Option<String>,
     /// `Author`
     pub author: Option<String>,
@@ -53,8 +53,8 @@ pub struct Package {
     pub maintainer: Option<String>,
     /// `License`
     pub license: Option<String>,
-    /// The licenses as an SPDX expression: `GPL-2.0-only OR GPL-3.0-only`; `null` if no license has an identifier, and for
-    /// Python packages in lists.
+    /// The licenses as an SPDX expression: `GPL-2.0-only OR GPL-3.0-only`; `null` if no license has an identifier, and
+    /// for Python packages in lists.
     pub license_expression: Option<String>,
     /// The identifiers in the expression; `Unknown` for licenses without one. Empty for Python packages in lists.
     pub license_types: Vec<String>,
@@ -103,11 +103,11 @@ pub struct Package {
     /// The metadata of a Python package with the keys of PyPI's JSON API; in lists its name and summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<serde_json::Value>,
-    /// Always 0: for Python packages only.
+    /// Always 0.
     pub last_serial: i64,
-    /// Always empty: binaries have no such digest here.
+    /// Always empty.
     pub ash: String,
-    /// Always empty: binaries have addresses by platform.
+    /// A record whose fields are always empty.
     pub binary_record: BinaryRecord,
     /// Always false.
     pub installed: bool,
@@ -119,7 +119,7 @@ pub struct Package {
     pub downloads: Downloads,
     /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Vulnerability>,
-    /// Metadata of administrators for the version, by key; only in the response for one package.
+    /// The metadata that administrators set for the version, by key; only in the response for one package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Vec<KeyValue>>,
     /// `md` if there is a README; only in the response for one package.
@@ -135,7 +135,7 @@ pub struct Package {
     pub links: Option<Vec<Link>>,
 }
 
-/// [`Package::metadata`]: a key with its value.
+/// A key of the metadata that administrators set, with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyValue {
     /// The key.
@@ -152,29 +152,29 @@ impl KeyValue {
     }
 }
 
-/// [`Package::downloads`].
+/// Download count of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Downloads {
     /// Downloads of all versions from this source since counting began; 0 in lists, and if downloads are not counted.
     pub count: i64,
 }
 
-/// [`Package::binary_record`].
+/// A binary; all fields are always empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BinaryRecord {
-    /// Always empty, as are all fields below.
+    /// Always empty.
     pub id: String,
-    /// Empty.
+    /// Always empty.
     pub package_id: String,
-    /// Empty.
+    /// Always empty.
     pub checksum: String,
-    /// Empty.
+    /// Always empty.
     pub r_version: String,
-    /// Empty.
+    /// Always empty.
     pub distro: String,
-    /// Empty.
+    /// Always empty.
     pub arch: String,
-    /// Empty.
+    /// Always empty.
     pub ash: String,
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repo {
-    /// Row id; addresses accept it or the name.
+    /// Id; URLs of the API accept the id or the name.
     pub id: i64,
     /// The first segment of its URLs.
     pub name: String,

@@ -17,10 +17,10 @@ pub struct Source {
     pub kind: String,
 }
 
-/// A transaction. Older clients require `id` (a snapshot segment) and `published_to` in every row.
+/// A transaction of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
-    /// A snapshot segment.
+    /// The id of the transaction; it can be used as the snapshot in a URL.
     pub id: i64,
     /// Time of publication, RFC 3339.
     pub created: String,
@@ -45,9 +45,9 @@ pub struct Transaction {
     pub packages_removed: i64,
     /// `Sync`, `Add`, `Remove`, …
     pub action: String,
-    /// Oldest publication time upstream of the new releases, RFC 3339.
+    /// The oldest upstream publication time of the new releases, RFC 3339.
     pub published_from: String,
-    /// Newest publication time upstream of the new releases, RFC 3339.
+    /// The newest upstream publication time of the new releases, RFC 3339.
     pub published_to: String,
     /// Empty on success.
     pub result: String,

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 
 use crate::model::time::{SECOND, Timestamp};
 
-/// The response. Clients require all fields of [`Platform`], and compare `binaries` with `true`.
+/// Response to `GET /status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Status {
     /// Version of the program.
     pub version: String,
-    /// RFC 3339: `SOURCE_DATE_EPOCH` of the build, else the time of the commit.
+    /// The time of the build, RFC 3339: `SOURCE_DATE_EPOCH`, or the time of the commit.
     pub build_date: String,
     /// Whether usage data is collected.
     pub metrics_enabled: bool,
@@ -25,15 +25,15 @@ pub struct Status {
     pub binaries_enabled: bool,
     /// Always false.
     pub display_ash: bool,
-    /// Always false: not Posit's public service.
+    /// Always false; true only on Posit's public service.
     pub public_p3m: bool,
     /// Always false.
     pub custom_home: bool,
     /// Always empty.
     pub custom_home_title: String,
-    /// Always empty: no tracking.
+    /// Always empty, because the server does not track users.
     pub ga_id: String,
-    /// Whether tokens are supported (older name).
+    /// Whether tokens are supported; the older name of `auth_enabled`.
     pub auth_available: bool,
     /// Whether tokens are supported.
     pub auth_enabled: bool,
@@ -43,7 +43,7 @@ pub struct Status {
     pub sso_enabled: bool,
     /// The known platforms.
     pub distros: Vec<Platform>,
-    /// Name of the repository with CRAN; empty if there is none.
+    /// Name of a repository that subscribes to CRAN; empty if there is none.
     pub cran_repo: String,
     /// Bioconductor versions, newest first.
     pub bioc_versions: Vec<BiocVersion>,
@@ -51,11 +51,11 @@ pub struct Status {
     pub r_versions: Vec<String>,
     /// Folder of macOS binaries, by R version (or `default`) and architecture.
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
-    /// License reminders, disabled: this server needs no license.
+    /// License reminders, which are disabled because this server needs no license.
     pub support_window: SupportWindow,
 }
 
-/// One row of [`Status::distros`].
+/// A platform, as a row of `distros`. Clients require all fields, and compare `binaries` with `true`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Platform {
@@ -71,11 +71,11 @@ pub struct Platform {
     pub binary_url: String,
     /// Display name.
     pub display: String,
-    /// `ID` in system requirements.
+    /// The name of the distribution in system requirements (`ID` in `/etc/os-release`).
     pub distribution: String,
-    /// `VERSION_ID`.
+    /// The release of the distribution in system requirements (`VERSION_ID` in `/etc/os-release`).
     pub release: String,
-    /// The distribution its binaries are built on, if another.
+    /// The distribution on which the binaries are built, if it differs.
     pub build_distribution: String,
     /// Whether system requirements are known.
     #[serde(rename = "sysReqs")]
@@ -101,7 +101,7 @@ pub struct Platforms {
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// One row of [`Status::bioc_versions`].
+/// A Bioconductor version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BiocVersion {
     /// The version, such as `3.22`.
@@ -112,7 +112,7 @@ pub struct BiocVersion {
     pub cran_snapshot: String,
 }
 
-/// [`Status::support_window`].
+/// License reminders, which are disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SupportWindow {
     /// Always true.

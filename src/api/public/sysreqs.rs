@@ -49,9 +49,9 @@ pub struct Requirements {
     pub requirements: Vec<Requirement>,
     /// All commands of `requirements`, each once.
     pub install_scripts: Vec<String>,
-    /// As `install_scripts`.
+    /// All actions before the installation, each once.
     pub pre_install: Vec<Action>,
-    /// As `install_scripts`.
+    /// All actions after the installation, each once.
     pub post_install: Vec<Action>,
     /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
     /// database and their files were not fetched. Absent if all are known.
@@ -62,7 +62,7 @@ pub struct Requirements {
     pub unknown: Vec<String>,
 }
 
-/// One entry of [`DescriptionRequirements`] and [`PackageRequirements`].
+/// The system requirements of a package, or those of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependency {
     /// The R package, or the rule.
@@ -79,9 +79,9 @@ pub struct DescriptionRequirements {
     pub dependencies: Vec<Dependency>,
     /// All commands of `dependencies`, each once.
     pub install_scripts: Vec<String>,
-    /// As `install_scripts`.
+    /// All actions before the installation, each once.
     pub pre_install: Vec<Action>,
-    /// As `install_scripts`.
+    /// All actions after the installation, each once.
     pub post_install: Vec<Action>,
     /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
     /// database and their files were not fetched. Absent if all are known.
@@ -99,7 +99,7 @@ pub struct PackageRequirements {
     pub name: String,
     /// Files of the matching rules.
     pub source_files: Vec<String>,
-    /// An entry for each rule that matches the package or a dependency; the package's own first.
+    /// An entry for each rule that matches the package or a dependency; rules that match the package itself come first.
     pub dependencies: Vec<Dependency>,
     /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
     /// database and their files were not fetched. Absent if all are known.

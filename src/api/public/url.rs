@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The request.
+/// `POST /url`: a request for the snapshot at a given time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotQuery {
     /// The repository.
@@ -12,7 +12,7 @@ pub struct SnapshotQuery {
     pub snapshot: String,
 }
 
-/// The response.
+/// Response to `POST /url`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
     /// The snapshot segment of the URL.

@@ -86,8 +86,8 @@ pub struct EditNameGuard {
 pub struct AuditedName {
     /// `pattern`: a guard created by an administrator; `automatic`: a guard created by an upload; `unguarded`: an
     /// uploaded name without a guard in force; `overlap`: a guarded or uploaded name that a mirror lists; `similar`: a
-    /// name in a mirror that differs from an uploaded name only in case, `.` and `_`; `version`: a suspicious version of
-    /// a name that a mirror lists too.
+    /// name in a mirror that differs from an uploaded name only in case, `.` and `_`; `version`: a suspicious version
+    /// of a name that a mirror lists too.
     pub finding: String,
     /// `r` or `python`.
     pub language: String,

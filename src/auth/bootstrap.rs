@@ -22,7 +22,7 @@ const WINDOW: i64 = 600 * SECOND;
 const MAX_FILE: u64 = 64 << 10;
 /// Permitted lengths of a nonce, in characters.
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
-/// The author of the token in the audit trail and in lists.
+/// The author of the token, as displayed in the audit trail and in lists.
 const AUTHOR: &str = "bootstrap key";
 
 /// The reason why no token is created. The texts are for the client.
@@ -42,7 +42,7 @@ pub enum BootstrapRefusal {
     /// The nonce is malformed.
     #[error("the nonce must consist of 16 to 128 letters, digits, - and _")]
     Nonce,
-    /// The signature is not that of the key.
+    /// The signature was not made with the private key.
     #[error("the request is not signed with the private key of this server's bootstrap key")]
     Signature,
     /// The same request was used before.
@@ -72,15 +72,15 @@ pub enum KeyProblem {
 /// A request of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct BootstrapRequest<'a> {
-    /// Its time as signed.
+    /// The time of the request, as in the signed text.
     pub time_text: &'a str,
-    /// Its time.
+    /// The time of the request.
     pub time: Timestamp,
-    /// A random text.
+    /// A random text, which can be used once.
     pub nonce: &'a str,
     /// The lifetime of the token as signed: seconds, or `never`.
     pub lifetime: &'a str,
-    /// The end of the token's validity.
+    /// Expiration time of the token; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
     /// The signature.
     pub signature: &'a [u8],
@@ -104,8 +104,8 @@ pub fn public_key(value: &str) -> Result<PublicKey, KeyProblem> {
     Ok(PublicKey::parse(&text)?)
 }
 
-/// Creates a token with the scope `global:admin` and returns it, encrypted for the owner of the key, with its identity.
-/// `key` is `Bootstrap.PublicKey`. A request can be used once, on all servers of the database.
+/// Creates a token with the scope `global:admin`. Returns it, encrypted for the owner of the key, with its identity.
+/// `key` is `Bootstrap.PublicKey`. A request can be used only once on all servers of the database together.
 ///
 /// # Errors
 /// See [`BootstrapRefusal`].
@@ -133,7 +133,7 @@ pub async fn create_first_token(
         return Err(BootstrapRefusal::Time);
     }
     let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
-    // After this time the request is refused as too old.
+    // After this time the request is refused as too old, so its record is not needed any more.
     let forgotten_at = Timestamp(request.time.0.saturating_add(2 * WINDOW));
     let is_new = state.db.write(move |c| used_proof::record(c, &proof, forgotten_at, now)).await?;
     if !is_new {

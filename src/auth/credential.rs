@@ -22,16 +22,16 @@ pub enum Credential {
     Token(Sha256, Prefix),
     /// A text with the form of a signed token.
     Signed(SignedText),
-    /// A password, or a text without the form of a token of this server.
+    /// A password or another text that does not have the form of a token of this server.
     Unusable,
 }
 
-/// The text of a signed token, which is not verified. `Debug` does not print it.
+/// The text of a signed token that has not been verified. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedText(Zeroizing<String>);
 
 impl SignedText {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -48,8 +48,8 @@ impl fmt::Debug for SignedText {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCredential;
 
-/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because
-/// R accepts only a URL, a Basic user name with an empty password.
+/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or a Basic
+/// user name with an empty password (for R, which accepts credentials only in a URL).
 ///
 /// # Errors
 /// There is more than one field: a proxy could use a different one than this server.
@@ -92,7 +92,7 @@ fn classify(text: &str) -> Credential {
     }
 }
 
-/// Returns true for three parts of base64url, of which the first begins like a JSON object.
+/// Returns true if a text consists of three parts in base64url and the first begins like a JSON object.
 fn is_signed(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()

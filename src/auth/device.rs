@@ -17,9 +17,9 @@ use crate::db::{self, Db, DbError, audit};
 use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
 
-/// Letters of user codes: without vowels, so that no words appear (RFC 8628 section 6.1).
+/// Letters of user codes: no vowels, so that codes do not form words (RFC 8628 section 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
-/// Number of letters of a user code: 34 bits.
+/// Number of letters of a user code, which then has 34 random bits.
 const CODE_LENGTH: usize = 8;
 /// Maximum duration of a sign-in, in microseconds.
 const MAX_DURATION: i64 = 600 * SECOND;
@@ -38,7 +38,7 @@ pub struct NewDeviceLogin<'a> {
     pub device_code: &'a str,
     /// Whether the user enters a code of this server; otherwise the provider has the code.
     pub has_own_code: bool,
-    /// The PKCE challenge (S256); empty without one.
+    /// The PKCE challenge (S256); empty if the device sends none.
     pub challenge: &'a str,
     /// The address of the device.
     pub address: Option<IpAddr>,
@@ -51,18 +51,18 @@ pub struct NewDeviceLogin<'a> {
 pub enum DevicePoll {
     /// There is no such sign-in, or it is expired.
     Expired,
-    /// The PKCE verifier is not that of the challenge.
+    /// The PKCE verifier does not match the challenge.
     WrongVerifier,
     /// The device polls too often.
     SlowDown,
-    /// The user has not decided, or the state of the sign-in is at the provider, which issued the code.
+    /// The user has not decided yet, or only the provider, which issued the code, knows the decision.
     Pending {
         /// Whether the provider issued the code.
         is_at_provider: bool,
     },
-    /// The user denied it. The sign-in has ended.
+    /// The user denied the sign-in, which has ended.
     Denied,
-    /// The user allowed it: name, identity at the provider, and scopes. The sign-in has ended.
+    /// The user allowed the sign-in, which has ended: name of the user, identity at the provider, and scopes.
     Allowed(String, String, Grant),
 }
 
@@ -73,8 +73,8 @@ impl DeviceLogins {
         DeviceLogins(db.clone())
     }
 
-    /// Begins a sign-in and returns the code for the user, empty if the provider has it; `None` if too many are in
-    /// progress.
+    /// Begins a sign-in and returns the code for the user, which is empty if the provider issues the code. Returns
+    /// `None` if too many sign-ins are in progress.
     ///
     /// # Errors
     /// The database fails.
@@ -110,7 +110,7 @@ impl DeviceLogins {
         Ok(row.map(|row| PendingDevice { digest: row.digest, address: row.address }))
     }
 
-    /// Records the decision of a user with this session; returns false if the sign-in is not pending any more, or the
+    /// Records the decision of the user of `session`. Returns false if the sign-in is not pending any more, or the
     /// session has ended on another server.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
-        // An unknown device code does not occupy the writer of the database.
+        // Looked up with a read first, so that unknown device codes do not occupy the writer of the database.
         if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
             return Ok(DevicePoll::Expired);
         }
@@ -189,7 +189,7 @@ impl DeviceLogins {
         write.await
     }
 
-    /// Ends a sign-in; returns true for the first call.
+    /// Ends a sign-in. Returns true for the first call with its device code.
     ///
     /// # Errors
     /// The database fails.
@@ -199,7 +199,7 @@ impl DeviceLogins {
     }
 }
 
-/// A sign-in that a user has to decide about.
+/// A sign-in that waits for the decision of a user.
 #[derive(Clone, Debug)]
 pub struct PendingDevice {
     digest: Sha256,
@@ -211,7 +211,7 @@ fn random_code() -> String {
     (0..CODE_LENGTH).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect()
 }
 
-/// Returns a user code in two groups of four letters, with a dash between.
+/// Formats a user code as two groups of four letters, separated by a dash.
 fn display(code: &str) -> String {
     let (first, second) = code.split_at(CODE_LENGTH / 2);
     format!("{first}-{second}")

@@ -1,7 +1,7 @@
-//! Limits requests with invalid credentials, for each client address and for each prefix of a token, against guessing
-//! of tokens and overload of the server. A valid token is never refused because of these limits. Also limits the
-//! recorded refusals of each valid token, the sign-ins that each client address begins (all clients together have a
-//! limited number), and the codes of devices that each user and each client enters.
+//! Limits requests with invalid credentials, per client address and per prefix of a token, to prevent guessing of
+//! tokens and overload of the server. A valid token is never refused because of these limits. Also limits the refusals
+//! that are recorded per valid token, the sign-ins that a client address begins (because the server has a limited
+//! number of sign-ins in progress), and the codes of devices that a user or a client enters.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,15 +24,16 @@ const CODE_BURST: i64 = 10;
 const REFUSAL_INTERVAL: i64 = 60 * SECOND;
 /// Interval in which a client may begin one more sign-in of a browser, in microseconds.
 const LOGIN_INTERVAL: i64 = SECOND;
-/// Interval in which a client may begin one more sign-in of a device, in microseconds: the total of these is lower.
+/// Interval in which a client may begin one more sign-in of a device, in microseconds. It is longer than
+/// [`LOGIN_INTERVAL`], because the server allows fewer sign-ins of devices at a time.
 const DEVICE_INTERVAL: i64 = 3 * SECOND;
 /// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client, in
 /// microseconds: ten a minute.
 const CODE_INTERVAL: i64 = 6 * SECOND;
-/// Half of the maximum number of clients or prefixes in memory: the older half is discarded as a whole.
+/// Half of the maximum number of keys of [`Buckets`] in memory; the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
 
-/// The failures of the last seconds.
+/// The counters of recent failures and of the other limited events.
 pub(super) struct Failures {
     by_address: Mutex<Buckets<IpAddr>>,
     by_prefix: Mutex<Buckets<Prefix>>,
@@ -59,7 +60,7 @@ impl Failures {
     /// Counts a sign-in of a browser, or of a device, that a client begins.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count_sign_in(
         &self,
         address: IpAddr,
@@ -73,12 +74,12 @@ impl Failures {
     /// Counts a code of a device that a user enters.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count_code(&self, user: Arc<str>, now: Timestamp) -> Result<(), u64> {
         self.codes.lock().add(user, now.0)
     }
 
-    /// Returns whether a change that a token does not permit is recorded.
+    /// Returns true if a refused change of a token should be recorded in the audit trail, and counts it.
     pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
         self.refusals.lock().add(token, now.0).is_ok()
     }
@@ -86,25 +87,25 @@ impl Failures {
     /// Counts a wrong code of a device that a client entered at `now`.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count_wrong_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
         self.wrong_codes.lock().add(address, now.0)
     }
 
-    /// Counts a failure of a client at `now`.
+    /// Counts a request of a client with invalid credentials at `now`.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
-        // Both are counted, regardless of the result of the first.
+        // Both limits count the failure, even if the first is reached.
         let of_address = self.by_address.lock().add(address, now.0);
         let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().add(prefix, now.0));
         of_address.and(of_prefix)
     }
 }
 
-/// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
-/// cell rate algorithm).
+/// A leaky bucket for each key, stored as the time at which it will be empty. Each failure adds [`Buckets::interval`]
+/// (the generic cell rate algorithm).
 struct Buckets<K> {
     /// Maximum number of consecutive failures without a pause.
     burst: i64,
@@ -207,7 +208,8 @@ mod tests {
                 seconds.map(|s| failures.count_sign_in(client(n), is_of_device, Timestamp(NOW + s * SECOND)));
             results.filter(Result::is_ok).count()
         };
-        // In ten minutes, for which a sign-in may last; the server has 10,000 and 1,000 of them.
+        // In ten minutes, the maximum duration of a sign-in. The server allows 10,000 sign-ins of browsers and 1,000
+        // of devices at a time.
         assert_eq!(begun(1, false), 600);
         assert!((200..=230).contains(&begun(1, true)));
         let at_once = |n: u8| {

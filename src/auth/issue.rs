@@ -28,8 +28,8 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Creates a token and returns it with its identity; the server cannot return it again. This server accepts it
-/// immediately.
+/// Creates a token and returns it with its identity. The text of the token is not stored, so it cannot be returned
+/// again. This server accepts the token immediately.
 ///
 /// # Errors
 /// The database fails.
@@ -61,7 +61,7 @@ pub async fn create(
     Ok((secret, guid))
 }
 
-/// The properties of a token, for the audit trail.
+/// Returns the properties of a token as text, for the audit trail.
 fn describe(row: &db::token::NewToken) -> String {
     let scopes: Vec<String> = row
         .scopes
@@ -102,7 +102,7 @@ pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
     Ok(list(state).await?.into_iter().map(|(row, _)| row).find(is_named))
 }
 
-/// Revokes a token: immediately on this server, on others when they read the change.
+/// Revokes a token: immediately on this server, on other servers when they read the change.
 ///
 /// # Errors
 /// The database fails.
@@ -116,8 +116,8 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     tokens.refresh().await
 }
 
-/// Revokes all tokens of a user, opaque and signed ones, and ends the sessions: immediately on this server, on others
-/// when they read the change.
+/// Revokes all tokens of a user, stored and signed ones, and ends the user's sessions: immediately on this server, on
+/// other servers when they read the change.
 ///
 /// # Errors
 /// The database fails.

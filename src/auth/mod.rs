@@ -1,5 +1,5 @@
-//! Tokens: their text, the credentials of a request, the tokens of the database in memory, and their creation.
-//! Sign-in with an identity provider: the provider's tokens, users, sessions, and the tokens that this server signs.
+//! Tokens: their text, the credentials of a request, the in-memory table of valid tokens, and their creation. Sign-in
+//! with an identity provider: the provider's tokens, users, sessions, and the tokens that this server signs.
 
 mod bootstrap;
 mod credential;

@@ -1,11 +1,11 @@
-//! The grant of scopes with names of objects.
+//! Converts scopes with names of objects to a grant, which has their ids, and back.
 
 use crate::access::{Grant, NamedScope, Names, Scope, ScopeKind, Selection};
 use crate::catalog::Catalog;
 use crate::model::ids::{RepoId, SourceId};
 
-/// Returns the grant of scopes at this moment, and the names that no repository or source has. A scope of a name refers
-/// to the object that has it now: an object that gets the name later is not in the grant.
+/// Returns the grant for scopes with names, and the names that no repository or source has. The grant contains the
+/// objects that have the names now; an object that gets one of the names later is not in the grant.
 #[must_use]
 pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<String>) {
     let (mut repositories, mut promoted, mut sources, mut others) = (None, None, None, Vec::new());
@@ -39,7 +39,7 @@ pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<Stri
     (Grant::new(scopes.into_iter().flatten().chain(others).collect()), unknown_names)
 }
 
-/// Returns the scopes of a grant with the names that their objects have now: `repos:read:cran,team sources:write:*`.
+/// Returns the scopes of a grant with the current names of their objects: `repos:read:cran,team sources:write:*`.
 #[must_use]
 pub fn scope_names(catalog: &Catalog, grant: &Grant) -> String {
     let repository = |id: &RepoId| catalog.repo_by_id(*id).map(|repo| repo.name.to_string());
@@ -57,7 +57,7 @@ fn named(kind: ScopeKind, objects: Names) -> String {
     NamedScope { kind, objects }.to_string()
 }
 
-/// Returns the names of objects, without those that were deleted.
+/// Returns the names of objects; omits deleted objects.
 fn names<T>(selection: &Selection<T>, name: impl Fn(&T) -> Option<String>) -> Names {
     match selection {
         Selection::All => Names::All,

@@ -1,5 +1,5 @@
-//! The text of a token: `rspm_`, 30 random letters and digits, and 6 that are a checksum of these, so that secret
-//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a lookup.
+//! The text of a token: `rspm_`, 30 random letters and digits, and a checksum of these with 6 letters and digits, so
+//! that secret scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a lookup.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl Secret {
     /// Generates a random token.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The operating system cannot provide random numbers.
     pub fn generate() -> std::io::Result<Secret> {
         let mut text = Zeroizing::new(String::with_capacity(LENGTH));
         text.push_str(PREFIX);
@@ -50,26 +50,26 @@ impl Secret {
         Ok(Secret(text))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The digest under which the token is stored.
+    /// Returns the digest under which the token is stored.
     #[must_use]
     pub fn digest(&self) -> Sha256 {
         digest(&self.0)
     }
 
-    /// The first 9 and the last 4 characters, for display.
+    /// Returns the first 9 and the last 4 characters, for display.
     #[must_use]
     pub fn excerpt(&self) -> String {
         format!("{}…{}", &self.0[..9], &self.0[LENGTH - 4..])
     }
 }
 
-/// The first 9 characters of a token, which lists show.
+/// The first 9 characters of a token, which lists display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix([u8; 9]);
 

@@ -1,5 +1,5 @@
-//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server reads a session again
-//! after a second, so that the end of a session reaches all of them.
+//! Sessions of browsers: the secret is in a cookie, its digest in the database. Each server caches a session for one
+//! second, so that a session ends on all servers within a second.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -92,7 +92,7 @@ impl Sessions {
             expires_at: Timestamp(now.0.saturating_add(microseconds(limits.lifetime))),
         };
         let author = author(&row.user, address, now);
-        // SECURITY: some providers let users choose their name.
+        // SECURITY: the identity is recorded too, because some providers let users choose their name.
         let detail = format!("session {}; identity {}; {}", row.guid, row.unique_id, row.scopes);
         let write = self.0.db.write(move |c| {
             db::session::create(c, &row)?;
@@ -132,7 +132,7 @@ impl Sessions {
             return Ok(None);
         }
         if idle >= use_interval(limits) {
-            // A session remains valid while the database accepts no writes.
+            // A failed write is only logged, so that a session remains valid while the database accepts no writes.
             match self.0.db.write(move |c| db::session::touch(c, digest, now)).await {
                 Err(error) => tracing::warn!("could not record the use of a session: {error}"),
                 Ok(()) => {
@@ -189,7 +189,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Begins a sign-in of a browser with this secret; `return_to` is the path to which it returns.
+    /// Begins a sign-in of a browser with this secret; `return_to` is the path to which the browser returns. Returns
+    /// false if too many sign-ins are in progress.
     ///
     /// # Errors
     /// The database fails.
@@ -200,7 +201,8 @@ impl Sessions {
         self.0.db.write(move |c| db::session::begin_login(c, (digest, &return_to), now, limits)).await
     }
 
-    /// Ends a sign-in; returns its path for the first call with its secret within ten minutes.
+    /// Ends a sign-in. The first call with the secret of the sign-in, within ten minutes, returns the path to which the
+    /// browser returns; other calls return `None`.
     ///
     /// # Errors
     /// The database fails.
@@ -233,8 +235,8 @@ impl Sessions {
     }
 }
 
-/// Returns the interval between writes of the last use, in microseconds. A session that is used must not end because
-/// its use is not written yet.
+/// Returns the interval between writes of the last use, in microseconds. It is at most half of the inactivity limit, so
+/// that a session in use does not end because its last use is not written yet.
 fn use_interval(limits: SessionLimits) -> i64 {
     USE_INTERVAL.min(microseconds(limits.inactivity) / 2)
 }
@@ -264,7 +266,7 @@ pub(super) fn scope_text(grant: &Grant) -> String {
     words.join(" ")
 }
 
-/// Returns the grant of a text of [`scope_text`]. Other words permit nothing.
+/// Parses a text of [`scope_text`] to a grant. Ignores words that it cannot parse.
 pub(super) fn grant(text: &str) -> Grant {
     let row = |word: &str| {
         let (scope, object) = word.split_once('=')?;

@@ -22,9 +22,9 @@ pub struct SignedIn {
     pub groups: Vec<String>,
     /// The scopes.
     pub grant: Grant,
-    /// Names in the scopes that no repository or source has.
+    /// Names in the configured scopes that no repository or source has.
     pub unknown_names: Vec<String>,
-    /// Whether the provider left out the groups because there are too many (`_claim_names`, OpenID Connect Core 1.0
+    /// Whether the provider omitted the groups because there are too many (`_claim_names`, OpenID Connect Core 1.0
     /// section 5.6.2).
     pub are_groups_omitted: bool,
 }
@@ -67,7 +67,7 @@ impl SignedIn {
         })
     }
 
-    /// Returns true if the user may do nothing.
+    /// Returns true if the user has no permissions.
     #[must_use]
     pub fn has_no_scope(&self) -> bool {
         self.grant.scopes().is_empty()

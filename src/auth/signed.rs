@@ -1,6 +1,6 @@
-//! Tokens that this server signs (JWT, HS256): pak and others read `exp`, `iat`, `iss`, `sub` and `aud` of the access
-//! token that they get for a sign-in. They are not stored; [`revoke_user`](super::revoke_user) revokes all tokens of
-//! a user.
+//! Tokens that this server signs (JWT, HS256): pak and other clients read `exp`, `iat`, `iss`, `sub` and `aud` of the
+//! access token that they get for a sign-in. Signed tokens are not stored; [`revoke_user`](super::revoke_user) revokes
+//! all tokens of a user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl SignInKind {
     }
 }
 
-/// The use of a signed token.
+/// The purpose of a signed token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A credential of requests.
@@ -70,9 +70,9 @@ pub struct NewSignedToken {
     pub grant: Grant,
     /// The method by which the user proved the identity.
     pub kind: SignInKind,
-    /// The validity.
+    /// The lifetime of the token.
     pub lifetime: Duration,
-    /// The use.
+    /// The purpose.
     pub purpose: Purpose,
 }
 
@@ -145,7 +145,7 @@ pub fn issue(
 /// Verifies a token that this server, or another one with the same key and address, signed for `purpose`.
 ///
 /// # Errors
-/// It is not valid at `now`, was made for another purpose or address, or is revoked.
+/// The token is not valid at `now`, was made for another purpose or address, or is revoked.
 pub fn verify(
     tokens: &Tokens,
     issuer: &str,
@@ -160,7 +160,7 @@ pub fn verify(
     claims.check_parties(issuer, &[purpose.audience().to_owned()])?;
     claims.check_times(now)?;
     let field = |name: &'static str| claims.text(name).ok_or(Invalid::Missing(name));
-    // SECURITY: a restored database assigns the numbers of objects and revisions a second time.
+    // SECURITY: a restored database assigns ids of objects and revisions again, so its tokens must not be accepted.
     if field("history")? != tokens.history() {
         return Err(Invalid::Value("history"));
     }
@@ -174,18 +174,18 @@ pub fn verify(
         grant(&claims)?,
         expires_at,
     );
-    // The leeway of other clocks does not extend it: the clocks of servers on one database are compared.
+    // Checked without leeway: unlike the clock of a provider, those of the servers on one database are compared.
     if !tokens.is_valid(&token, now) {
         return Err(Invalid::Expired);
     }
     Ok(VerifiedToken { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
 }
 
-/// Checks that a token of another issuer is newer than the newest revocation of all tokens of its user. SECURITY: an
-/// older one could be exchanged again until it expires. Whole seconds are compared, because `iat` has no fractions.
+/// Checks that a token of another issuer was issued after the newest revocation of all tokens of its user. SECURITY: an
+/// older one could otherwise be exchanged until it expires. Whole seconds are compared, because `iat` has no fractions.
 ///
 /// # Errors
-/// It is older, or has no time.
+/// The token is older, or has no `iat`.
 pub fn check_newer(tokens: &Tokens, user: &str, claims: &Claims) -> Result<(), Invalid> {
     let Some(revoked_at) = tokens.revoked_at(user) else { return Ok(()) };
     match claims.time("iat")? {

@@ -9,7 +9,7 @@ use crate::encryption::key::Key;
 /// The header of all signed tokens, in base64url: `{"alg":"HS256","typ":"JWT"}`.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 
-/// The key. `Debug` of both types prints no part of it.
+/// The key. `Debug` of the types of its fields prints no part of it.
 pub(super) struct SigningKey {
     encoding: EncodingKey,
     decoding: DecodingKey,

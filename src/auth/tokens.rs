@@ -1,5 +1,5 @@
-//! In-memory table of the tokens that are not revoked. Requests are checked against this table only. A change of tokens
-//! increments `clock.catalog`, as a publish does, so that each server reads it when the catalog changes.
+//! In-memory table of the tokens that are not revoked. Requests are checked only against this table. A change of tokens
+//! increments `clock.catalog`, as a publish does, so that each server reads the change when it refreshes its catalog.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -30,13 +30,13 @@ use crate::model::time::{SECOND, Timestamp};
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Maximum pause between attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// Pause before the uses of tokens are written.
+/// Pause before the uses of tokens are written, so that several uses are written together.
 const USE_INTERVAL: Duration = Duration::from_millis(500);
-/// The day of a token that was not used since the start.
+/// The value of [`Token::used_on`] for a token that was not used since the start.
 const NEVER: i64 = i64::MIN;
-/// Minimum interval between reads that unknown tokens cause, in microseconds.
+/// Minimum interval between reads of the database that are caused by unknown tokens, in microseconds.
 const UNKNOWN_INTERVAL: i64 = SECOND;
-/// Maximum number of different grants that tokens share.
+/// Maximum number of different grants in [`Table::grants`].
 const MAX_SHARED: usize = 4_096;
 
 /// The origin of a token.
@@ -44,15 +44,15 @@ const MAX_SHARED: usize = 4_096;
 pub enum TokenKind {
     /// A row of the database with this id.
     Stored(TokenId),
-    /// A token that this server signed. Like a session, it carries the revision of the newest change of tokens that the
-    /// server knew, so that the order of issue and revocation does not depend on clocks.
+    /// A token that this server signed. Like a session, it contains the revision of the newest change of tokens that
+    /// the server knew when it signed the token, so that the order of issue and revocation does not depend on clocks.
     Signed {
         /// The revision.
         revision: i64,
     },
     /// The session of a browser.
     Session {
-        /// As of a signed token.
+        /// The revision, as for a signed token.
         revision: i64,
     },
 }
@@ -72,12 +72,12 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     /// The digest under which it is stored.
     digest: Sha256,
-    /// The last day on which this server received it, in days since the epoch.
+    /// The last day on which this server accepted the token, in days since the epoch.
     used_on: AtomicI64,
 }
 
 impl Token {
-    /// Its user and identity, as in transactions and in the audit trail.
+    /// Returns user and identity, as displayed in transactions and in the audit trail.
     #[must_use]
     pub fn name(&self) -> String {
         match self.kind {
@@ -86,12 +86,12 @@ impl Token {
         }
     }
 
-    /// The digest under which the database has it.
+    /// Returns the digest under which the token is stored.
     pub(super) fn digest(&self) -> Sha256 {
         self.digest
     }
 
-    /// The kind of the author of its writes.
+    /// Returns the kind of author of writes with this token.
     #[must_use]
     pub fn author_kind(&self) -> AuthorKind {
         match self.kind {
@@ -121,7 +121,7 @@ impl PartialEq for Token {
 
 impl Eq for Token {}
 
-/// A token in a set, where it is found by its digest.
+/// A token as an element of a set in which it is looked up by its digest.
 #[derive(Clone, Debug)]
 struct ByDigest(Arc<Token>);
 
@@ -152,7 +152,7 @@ struct Table {
     /// The newest revocation of all tokens and sessions of each user: its revision and its time.
     revoked_users: HashMap<String, (i64, Timestamp)>,
     revision: i64,
-    /// Grants by their rows: most tokens have the same few.
+    /// Grants by their rows. Tokens with the same rows share one grant.
     grants: HashMap<Vec<db::token::ScopeRow>, Grant>,
 }
 
@@ -169,7 +169,7 @@ struct Inner {
     /// Time of the last read that an unknown token caused, in microseconds since the epoch.
     unknown_at: AtomicI64,
     failures: Failures,
-    /// Uses that are not written yet: at most one of each token and day.
+    /// Uses that are not written yet: at most one per token and day.
     uses: parking_lot::Mutex<Vec<(Arc<Token>, Timestamp)>>,
     used: Notify,
     signing_key: Option<SigningKey>,
@@ -203,7 +203,7 @@ impl Tokens {
         let token =
             table.tokens.get(digest).map(|ByDigest(token)| token).filter(|token| self.is_live(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
-        // The first of several requests at a time records it.
+        // Of several concurrent requests, only the first records the use.
         if token.used_on.load(Ordering::Relaxed) != today
             && token.used_on.swap(today, Ordering::Relaxed) != today
         {
@@ -231,7 +231,7 @@ impl Tokens {
         self.get(digest, now)
     }
 
-    /// Whether a token that was valid before is still valid at `now`.
+    /// Returns true if a token that was valid before is still valid at `now`.
     #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
         let table = self.0.table.load();
@@ -244,29 +244,29 @@ impl Tokens {
         !is_revoked && self.is_live(token, now)
     }
 
-    /// Whether a token has not expired. SECURITY: a clock that was set back must not revive a token that had expired
-    /// when the newest transaction was published.
+    /// Returns true if a token has not expired. SECURITY: a token that had expired when the newest transaction was
+    /// published stays expired even if the clock was set back.
     fn is_live(&self, token: &Token, now: Timestamp) -> bool {
         let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
         token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
     }
 
-    /// The time of the newest revocation of all tokens and sessions of a user, if there was one.
+    /// Returns the time of the newest revocation of all tokens and sessions of a user, if there was one.
     pub(super) fn revoked_at(&self, user: &str) -> Option<Timestamp> {
         self.0.table.load().revoked_users.get(user).map(|(_, at)| *at)
     }
 
-    /// The revision of the newest change of tokens that this server knows.
+    /// Returns the revision of the newest change of tokens that this server knows.
     pub(super) fn revision(&self) -> i64 {
         self.0.table.load().revision
     }
 
-    /// The history of the database (`clock.history`): a restored one has another.
+    /// Returns the id of the history of the database (`clock.history`); a restored database has another one.
     pub(super) fn history(&self) -> String {
         self.0.catalog.get().history_id.clone()
     }
 
-    /// The key of signed tokens.
+    /// Returns the key of signed tokens.
     pub(super) fn signing_key(&self) -> Option<&SigningKey> {
         self.0.signing_key.as_ref()
     }
@@ -274,7 +274,7 @@ impl Tokens {
     /// Counts a request with credentials that are not valid.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub fn count_failure(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
         self.0.failures.count(address, prefix, now)
     }
@@ -282,29 +282,30 @@ impl Tokens {
     /// Counts a sign-in of a browser, or of a device, that a client begins.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub fn count_sign_in(&self, address: IpAddr, is_of_device: bool, now: Timestamp) -> Result<(), u64> {
         self.0.failures.count_sign_in(address, is_of_device, now)
     }
 
-    /// Counts a code of a device that a user, by the identity at the provider, enters. SECURITY: also codes that exist
-    /// are counted, before they are looked up: otherwise a limit would not slow down guesses.
+    /// Counts a code of a device that a user enters; `user` is the identity at the provider. SECURITY: codes that exist
+    /// are counted too, and before the lookup: otherwise the limit would not slow down guesses.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub fn count_code(&self, user: Arc<str>, now: Timestamp) -> Result<(), u64> {
         self.0.failures.count_code(user, now)
     }
 
-    /// Counts a wrong code of a device, of which fewer are accepted: ten in a minute.
+    /// Counts a wrong code of a device. Ten are accepted per minute, fewer than other invalid credentials.
     ///
     /// # Errors
-    /// There were too many: seconds until the next one is accepted.
+    /// The limit is reached; returns the seconds until the next one is accepted.
     pub fn count_wrong_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
         self.0.failures.count_wrong_code(address, now)
     }
 
-    /// Returns whether a change that the token does not permit is recorded in the audit trail; their rate is limited.
+    /// Returns true if a change that the token does not permit should be recorded in the audit trail, within a limit
+    /// of such rows, and counts it.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
         self.0.failures.records_refusal(token.guid, now)
@@ -338,11 +339,11 @@ impl Tokens {
         Ok(())
     }
 
-    /// Writes the last days on which tokens were used, until the future is dropped: once a day for each token.
+    /// Writes the days on which tokens were last used, once a day per token, until the future is dropped.
     pub async fn record_uses(&self) {
         loop {
             self.0.used.notified().await;
-            // Several uses are one write.
+            // Collects several uses for one write.
             tokio::time::sleep(USE_INTERVAL).await;
             let uses = std::mem::take(&mut *self.0.uses.lock());
             let rows: Vec<_> = uses
@@ -361,14 +362,14 @@ impl Tokens {
                     "could not record the use of {} tokens; trying again later: {error}",
                     uses.len()
                 );
-                // The next request with one of them records it.
+                // The next request with one of these tokens records its use again.
                 uses.iter().for_each(|(token, _)| token.used_on.store(NEVER, Ordering::Relaxed));
                 tokio::time::sleep(MAX_PAUSE).await;
             }
         }
     }
 
-    /// Reads changed tokens after every change of the catalog, until the future is dropped.
+    /// Reads the changed tokens after each change of the catalog, until the future is dropped.
     pub async fn follow(&self) {
         let mut changes = self.0.catalog.changes();
         loop {
@@ -405,7 +406,8 @@ impl Table {
         self.tokens.replace(ByDigest(Arc::new(token)));
     }
 
-    /// Returns the grant in the rows of a token: the same memory for the same rows, unless there are very many grants.
+    /// Returns the grant for the rows of a token. Tokens with the same rows share its memory, unless there are more
+    /// than [`MAX_SHARED`] grants.
     fn shared_grant(&mut self, rows: Vec<db::token::ScopeRow>) -> Grant {
         if let Some(known) = self.grants.get(&rows) {
             return known.clone();
@@ -440,7 +442,7 @@ pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     Grant::new(scopes.into_iter().flatten().chain(others).collect())
 }
 
-/// Adds an object to a selection; 0 stands for all objects.
+/// Adds an object to a selection; 0 means all objects.
 fn add<T>(selection: &mut Option<Selection<T>>, object: i64, id: fn(i64) -> T) {
     if object == 0 {
         *selection = Some(Selection::All);
@@ -500,7 +502,7 @@ mod tests {
         let address = |number| token(&table, number).expect("a token").grant.scopes().as_ptr();
         assert_eq!(address(1), address(2));
         assert_ne!(address(1), address(3));
-        // Many different grants do not stay in memory after their tokens.
+        // The number of cached grants stays limited.
         for object in 10..=10 + i64::try_from(MAX_SHARED).expect("small") {
             table.apply(row(4, object, None));
         }

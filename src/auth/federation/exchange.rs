@@ -18,16 +18,16 @@ use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 
-/// Lifetime of a token for publishing packages.
+/// Maximum lifetime of a token for publishing packages.
 const PUBLISH_LIFETIME: Duration = Duration::from_secs(900);
-/// Time for which the use of a token is recorded after its `exp`, in microseconds: more than the accepted difference of
-/// clocks.
+/// Time for which the record of the use of a token is kept after its `exp`, in microseconds: more than the accepted
+/// difference between clocks.
 const USE_RETENTION: i64 = 300 * SECOND;
 
-/// The use of the new token.
+/// The intended use of the new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeKind {
-    /// All scopes of the sections, for the lifetime of the sections.
+    /// Access with all scopes of the matching sections, for their lifetime.
     Access,
     /// Only changes of sources, for at most 15 minutes: trusted publishing of Python packages.
     Publish,
@@ -42,8 +42,8 @@ pub struct ExchangedToken {
     pub lifetime: Duration,
 }
 
-/// The reason why a token is not exchanged. The texts are for the client; they contain nothing of the configuration,
-/// and only issuer and audience of the token.
+/// The reason why a token is not exchanged. The texts are for the client: they contain no part of the configuration,
+/// and of the token only issuer and audience.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The token is not valid.
@@ -70,7 +70,7 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Returns true if the server has to be repaired, not the request.
+    /// Returns true if the cause is the server or the provider, not the request.
     #[must_use]
     pub fn is_failure_of_server(&self) -> bool {
         match self {
@@ -99,8 +99,8 @@ pub struct Exchange<'a> {
 }
 
 /// Exchanges `subject_token` for a token of this server with the scopes of all sections that it matches. A token whose
-/// scopes permit changes can be exchanged once, on all servers of the database. Others can be exchanged any number of
-/// times until they expire, because several programs of a job exchange the same token.
+/// scopes permit changes can be exchanged only once on all servers of the database together. Other tokens can be
+/// exchanged any number of times until they expire, because several programs of a job exchange the same token.
 ///
 /// # Errors
 /// See [`ExchangeError`].
@@ -171,7 +171,7 @@ async fn verify(
         }
         Ok(_) => ExchangeError::Invalid(Invalid::Audience),
     };
-    // SECURITY: issuers come only from the configuration; no other address is requested.
+    // SECURITY: requests are sent only to issuers in the configuration, never to an address in the token.
     if audiences.is_empty() {
         return Err(no_match());
     }
@@ -200,7 +200,7 @@ fn restrict(found: &mut Match) {
     }
 }
 
-/// Records a new token in the audit trail, and the use of a token that permits changes.
+/// Records the new token in the audit trail, and the use of `subject_token` if its scopes permit changes.
 async fn record(
     server: Exchange<'_>,
     found: &Match,
@@ -235,8 +235,8 @@ async fn record(
     if write.await? { Ok(()) } else { Err(ExchangeError::Used) }
 }
 
-/// The identity of a token: issuer and `jti`; without `jti`, all that is signed. The signature is not part of it: some
-/// signatures can be changed and stay valid.
+/// Returns a digest that identifies a token: of issuer and `jti`, or without `jti` of the signed text. It does not
+/// include the signature, because some signatures can be changed without becoming invalid.
 fn digest(claims: &Claims, token: &str) -> Sha256 {
     let message = token.rsplit_once('.').map_or(token, |(message, _)| message);
     let text = match (claims.text("iss"), claims.text("jti")) {

@@ -1,4 +1,5 @@
-//! Which sections `[IdentityFederation "…"]` a verified token of another issuer matches, and what they grant. Pure.
+//! Determines which sections `[IdentityFederation "…"]` a verified token of another issuer matches, and the scopes that
+//! they grant. Pure.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,18 +15,18 @@ const MAX_EXCERPT: usize = 200;
 /// Maximum number of audiences in a message.
 const MAX_AUDIENCES: usize = 5;
 
-/// The result of a token that matches at least one section.
+/// The result for a token that matches at least one section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// The names of the sections.
     pub sections: Vec<String>,
-    /// The scopes of all of them.
+    /// The scopes of all these sections.
     pub scopes: Vec<NamedScope>,
-    /// The lifetime of the token of this server: the shortest of the sections.
+    /// The lifetime of the token of this server: the shortest one that the sections configure.
     pub lifetime: Duration,
-    /// The client: the claim of `UniqueIdClaim` of the first section, with the issuer its identity.
+    /// The id of the client at the issuer: the value of the claim that `UniqueIdClaim` of the first section names.
     pub id: String,
-    /// The name of the client: the claim of `UsernameClaim` of the first section.
+    /// The name of the client: the value of the claim that `UsernameClaim` of the first section names.
     pub user: String,
 }
 
@@ -43,12 +44,12 @@ pub struct NoMatch {
     issuer: String,
     audience: String,
     subject: String,
-    /// Each section of the issuer with the first claim that differs.
+    /// The names of the sections of the issuer, each with the first claim that does not match.
     sections: Vec<(String, String)>,
 }
 
 impl NoMatch {
-    /// The sentence for the client: it does not contain the subject or the configuration.
+    /// Returns the sentence for the client, without the subject and the configuration.
     #[must_use]
     pub fn for_client(&self) -> String {
         format!(
@@ -58,7 +59,7 @@ impl NoMatch {
         )
     }
 
-    /// The sentence for the log, with the reason for each section of the issuer.
+    /// Returns the sentence for the log, with the reason for each section of the issuer.
     #[must_use]
     pub fn for_log(&self) -> String {
         let mut text = format!(
@@ -109,11 +110,11 @@ pub fn matching(sections: &[Federation], claims: &Claims) -> Result<Match, NoMat
 fn difference(section: &Federation, claims: &Claims) -> Option<String> {
     let has =
         |name: &str, pattern: &Pattern| texts(claims.get(name)).iter().any(|text| pattern.matches(text));
-    // SECURITY: an exact comparison, because a prefix could be chosen by another service.
+    // SECURITY: the comparison is exact, because another service could choose an audience with the same prefix.
     if !texts(claims.get("aud")).contains(&section.audience) {
         return Some("aud is not Audience".to_owned());
     }
-    // The subject is one text (RFC 7519, 4.1.2).
+    // The subject is a single text, never a list (RFC 7519, 4.1.2).
     if let Some(pattern) = &section.subject
         && !claims.text("sub").is_some_and(|subject| pattern.matches(subject))
     {
@@ -134,7 +135,7 @@ fn difference(section: &Federation, claims: &Claims) -> Option<String> {
         .then(|| format!("the claim {} of UniqueIdClaim is missing", section.unique_id_claim))
 }
 
-/// The texts of a claim: its value, or those of a list. A number or a boolean is its text.
+/// Returns the texts of a claim: its value, or the elements of a list. Numbers and booleans are converted to text.
 fn texts(claim: Option<&Value>) -> Vec<String> {
     match claim {
         Some(Value::Array(values)) => values.iter().filter_map(scalar).collect(),
@@ -156,8 +157,8 @@ fn text(claims: &Claims, name: &str) -> Option<String> {
     claims.get(name).and_then(scalar)
 }
 
-/// Shortens a text of a token, and replaces its control characters, for messages and rows. No spaces are at its ends:
-/// `rspm revoke token --user` trims the name of a user.
+/// Truncates a text of a token, replaces its control characters and trims it, for messages and rows. `rspm revoke token
+/// --user` trims the name of a user in the same way.
 fn excerpt(text: &str) -> String {
     let text = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_EXCERPT);
     text.collect::<String>().trim().to_owned()

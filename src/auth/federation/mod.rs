@@ -1,4 +1,5 @@
-//! Identity federation: tokens of other issuers, such as CI systems and clusters, are exchanged for tokens of this server.
+//! Identity federation: tokens of other issuers, such as CI systems and clusters, are exchanged for tokens of this
+//! server.
 
 mod exchange;
 mod matching;

@@ -1,4 +1,4 @@
-//! The claims of a token, and the checks of times that are the same for all tokens.
+//! The claims of a token, and the checks that are the same for all tokens.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 /// claims that are not secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// More than 16 kB.
+    /// The token is longer than 16 kB.
     #[error("it is longer than 16 kB")]
     TooLong,
-    /// Not three parts of base64url with JSON objects, an algorithm that is not accepted, or a header that must be
-    /// understood and is not.
+    /// The token does not consist of three parts in base64url with JSON objects, has an algorithm that is not accepted,
+    /// or has a header field that is critical (`crit`) but not supported.
     #[error("it is not a JSON Web Token that can be accepted: {0}")]
     Form(&'static str),
     /// No key of the issuer verifies the signature.
@@ -39,16 +39,16 @@ pub enum Invalid {
     /// The token is for another audience.
     #[error("its claim 'aud' has none of the accepted audiences")]
     Audience,
-    /// It is expired.
+    /// The token has expired.
     #[error("it is expired")]
     Expired,
     /// All access of its user was revoked after it was issued.
     #[error("it was issued before all access of its user was revoked; request a new one")]
     Revoked,
-    /// It is from the future.
+    /// A time of the token is in the future.
     #[error("its claim '{0}' is in the future; compare the clocks")]
     Future(&'static str),
-    /// A value that the request determined differs: a nonce, an authorized party.
+    /// A claim, such as the nonce or the authorized party, does not have the value that the sign-in requires.
     #[error("its claim '{0}' does not have the value that the sign-in requires")]
     Value(&'static str),
 }
@@ -81,7 +81,7 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
-    /// Returns the texts of a claim that is a text or an array of texts; other elements are left out.
+    /// Returns the texts of a claim that is a text or an array of texts; omits other elements.
     #[must_use]
     pub fn texts(&self, name: &str) -> Vec<&str> {
         match self.0.get(name) {
@@ -108,7 +108,7 @@ impl Claims {
         }
     }
 
-    /// Checks `exp`, which is required, `nbf` and `iat`, with a difference of 60 seconds between the clocks.
+    /// Checks `exp`, which is required, `nbf` and `iat`; accepts a difference of 60 seconds between the clocks.
     ///
     /// # Errors
     /// A claim is missing or has a wrong type, or the token is not valid at `now`.
@@ -146,7 +146,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// An object in which no name occurs twice. SECURITY: readers of JSON differ in which of two they use.
+/// An object in which no name occurs twice. SECURITY: JSON parsers differ in which of two values they use.
 struct Unique(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Unique {

@@ -1,5 +1,5 @@
-//! JSON Web Tokens (RFC 7519): their parts, claims, and signatures by `ring`. No key and no address is taken from a
-//! token.
+//! JSON Web Tokens (RFC 7519): their parts, claims, and signatures by `ring`. Keys and addresses in a token are never
+//! used.
 
 mod claims;
 mod signature;

@@ -17,11 +17,11 @@ use ring::signature::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // For conversions of private keys to JSON, which this program does not do.
+    // Needed only to convert private keys to JSON, which this program does not do.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Installs the cryptographic provider: without one, `jsonwebtoken` panics at the first signature.
+/// Installs the cryptographic provider; without one, `jsonwebtoken` panics at the first signature.
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -30,8 +30,8 @@ fn install() {
     });
 }
 
-/// Returns true if `signature`, in base64url, is that of `message`. An algorithm that does not fit the key, and a
-/// signature that is not base64url, are false.
+/// Returns true if `signature`, in base64url, is a valid signature of `message`. Returns false if the algorithm does
+/// not fit the key, or the signature is not base64url.
 pub(in crate::auth) fn is_signed_by(
     key: &DecodingKey,
     algorithm: Algorithm,

@@ -22,12 +22,12 @@ pub(in crate::auth) struct UnverifiedToken<'a> {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Splits a token. Base64url with padding or with other bits after the last byte is refused, and so is a type other
-    /// than `JWT`: tokens of other kinds, such as `at+jwt` and `logout+jwt`, have the same signature (RFC 8725
-    /// section 3.11).
+    /// Splits a token. Refuses base64url with padding or with non-zero bits after the last byte. Also refuses types
+    /// other than `JWT`, because tokens of other kinds, such as `at+jwt` and `logout+jwt`, are signed with the same
+    /// keys (RFC 8725 section 3.11).
     ///
     /// # Errors
-    /// It is not a token.
+    /// The text does not have the form of a token.
     pub(in crate::auth) fn parse(token: &'a str) -> Result<UnverifiedToken<'a>, Invalid> {
         if token.len() > MAX_BYTES {
             return Err(Invalid::TooLong);
@@ -54,7 +54,8 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Returns the issuer that a token names. SECURITY: nothing is verified; it only selects which verification to do.
+/// Returns the issuer that a token names. SECURITY: the token is not verified; the result may only be used to select
+/// the verification.
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     UnverifiedToken::parse(token).ok()?.claims.text("iss").map(str::to_owned)

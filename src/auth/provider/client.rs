@@ -1,4 +1,4 @@
-//! Requests to a provider: no redirects, ten seconds, and a limited length of responses.
+//! Requests to a provider: without redirects, with a timeout of ten seconds and a limited length of responses.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
-    /// Returns an error about an address; its query is removed.
+    /// Returns an error about an address, whose query is removed.
     #[must_use]
     pub fn new(url: &str, reason: impl Into<String>) -> ProviderError {
         let url = url.split(['?', '#']).next().unwrap_or_default();
@@ -39,13 +39,13 @@ impl ProviderError {
     }
 }
 
-/// The method by which a client proves its identity to the token endpoint (RFC 6749 section 2.3.1).
+/// The method by which this server authenticates a request (RFC 6749 section 2.3.1).
 pub enum Authentication<'a> {
-    /// Only its id, in the form.
+    /// Only the client id, in the form.
     Public(&'a str),
-    /// Id and secret in the header field `Authorization`.
+    /// Client id and secret in the header field `Authorization`.
     Basic(&'a str, &'a str),
-    /// Id and secret in the form.
+    /// Client id and secret in the form.
     Post(&'a str, &'a str),
     /// An access token.
     Bearer(&'a str),
@@ -67,7 +67,7 @@ impl Response {
     }
 }
 
-/// The HTTP client, built for the first request.
+/// The HTTP client, created at the first request.
 pub(super) struct ProviderClient {
     proxy: Mutex<Option<reqwest::Proxy>>,
     client: Mutex<Option<reqwest::Client>>,
@@ -87,14 +87,14 @@ impl ProviderClient {
         Ok(())
     }
 
-    /// Returns the client. A failure is not cached: certificates may be installed while the server runs.
+    /// Returns the client. A failure to create it is not cached, because certificates may be installed later.
     fn client(&self, url: &str) -> Result<reqwest::Client, ProviderError> {
         let mut slot = self.client.lock();
         if let Some(client) = &*slot {
             return Ok(client.clone());
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // reqwest would panic.
+            // Without a provider, reqwest would panic.
             return Err(ProviderError::new(url, "no TLS provider was installed"));
         }
         let builder = reqwest::Client::builder()
@@ -191,7 +191,7 @@ async fn send(url: &str, request: RequestBuilder) -> Result<Response, ProviderEr
     }
 }
 
-/// Returns the error with its causes: reqwest's own text names none.
+/// Returns the text of an error with its causes, which reqwest's own text does not contain.
 fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

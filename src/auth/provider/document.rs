@@ -15,7 +15,7 @@ pub struct Document {
     pub authorization_endpoint: Option<String>,
     /// The address at which codes are exchanged.
     pub token_endpoint: Option<String>,
-    /// The address of further claims.
+    /// The address of further claims about a user.
     pub userinfo_endpoint: Option<String>,
     /// The address of the keys.
     pub jwks_uri: String,
@@ -23,7 +23,7 @@ pub struct Document {
     pub end_session_endpoint: Option<String>,
     /// The address at which devices sign in (RFC 8628).
     pub device_authorization_endpoint: Option<String>,
-    /// The methods by which clients authenticate; `client_secret_basic` if absent.
+    /// The methods by which clients may authenticate; only `client_secret_basic` if absent.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
@@ -37,8 +37,8 @@ impl Document {
     /// Reads the document of `issuer` from its address.
     ///
     /// # Errors
-    /// A field is missing, the issuer differs from the configured one, or an address is neither `https` nor that
-    /// of this machine.
+    /// A field is missing, the issuer differs from the configured one, or an address has neither the scheme `https` nor
+    /// a loopback host.
     pub fn parse(issuer: &str, fields: Map<String, Value>) -> Result<Document, ProviderError> {
         let error = |reason: String| ProviderError::new(&Document::address(issuer), reason);
         let document: Document = serde_json::from_value(Value::Object(fields))
@@ -76,7 +76,7 @@ impl Document {
     }
 }
 
-/// Returns true for an `https` address, and for an `http` address of this machine.
+/// Returns true for an `https` address, and for an `http` address with a loopback host.
 #[must_use]
 pub(super) fn is_secure(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };

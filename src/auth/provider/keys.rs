@@ -12,20 +12,20 @@ pub(super) struct KeySet(Vec<PublicKey>);
 
 struct PublicKey {
     id: Option<String>,
-    /// The only algorithm that it is for.
+    /// The only algorithm with which the key may be used; `None` for all algorithms of its family.
     algorithm: Option<Algorithm>,
     key: DecodingKey,
 }
 
 impl KeySet {
-    /// Reads a set of keys. Keys for encryption, symmetric keys and keys of unknown kinds are left out.
+    /// Parses a set of keys. Omits keys for encryption, symmetric keys and keys of unknown kinds.
     pub(super) fn parse(fields: &Map<String, Value>) -> Option<KeySet> {
         let keys = fields.get("keys")?.as_array()?;
         Some(KeySet(keys.iter().take(MAX_KEYS).filter_map(PublicKey::parse).collect()))
     }
 
-    /// Returns the keys that may verify a token: those with its `kid`, or all if it has none. Several keys may have the
-    /// same id.
+    /// Returns the keys with which a token may be verified: those with its `kid`, or all keys if it has none. Several
+    /// keys may have the same id.
     pub(super) fn candidates(&self, header: &Header) -> impl Iterator<Item = &DecodingKey> {
         let is_candidate = move |key: &&PublicKey| {
             key.key.family() == header.alg.family()

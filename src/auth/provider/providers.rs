@@ -15,18 +15,18 @@ use crate::config::Proxy;
 use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::upstream::UpstreamError;
 
-/// Time after which document and keys are requested again, in microseconds.
+/// Time after which the document and the keys of an issuer are requested again, in microseconds.
 const MAX_AGE: i64 = 3_600 * SECOND;
-/// Time for which they are used if the provider cannot be reached.
+/// Time for which the document and the keys are used if the provider cannot be reached, in microseconds.
 const MAX_STALE: i64 = 24 * 3_600 * SECOND;
-/// Minimum interval between requests that tokens with unknown keys cause.
+/// Minimum interval between requests that are caused by tokens with unknown keys, in microseconds.
 const UNKNOWN_KEY_INTERVAL: i64 = 60 * SECOND;
-/// Time after a failure during which no further request is made.
+/// Time after a failure during which no request is sent, in microseconds.
 const FAILURE_INTERVAL: i64 = 5 * SECOND;
-/// Maximum time for which a request waits for the failure of another one.
+/// Maximum time for which a request waits for the failure of another one, in microseconds.
 const MAX_WAIT: i64 = 60 * SECOND;
 
-/// The accepted algorithms: all of them have public keys. SECURITY: with HMAC, a public key would be the secret.
+/// The accepted algorithms, all with public keys. SECURITY: with HMAC, a public key could be used as the secret.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -62,7 +62,7 @@ struct Inner {
 #[derive(Default)]
 struct Issuer {
     loaded: Mutex<Option<Arc<IssuerData>>>,
-    /// Serializes requests; the last failure and the time at which it was known.
+    /// The last failure and the time at which it became known. The lock serializes requests.
     failure: tokio::sync::Mutex<Option<(Timestamp, ProviderError)>>,
 }
 
@@ -73,8 +73,8 @@ struct IssuerData {
 }
 
 impl IssuerData {
-    /// Returns true if it was requested less than `limit` microseconds before `now`. A clock that was set back makes
-    /// it old.
+    /// Returns true if the data was requested less than `limit` microseconds before `now`. After the clock was set
+    /// back, returns false.
     fn is_newer_than(&self, limit: i64, now: Timestamp) -> bool {
         (0..limit).contains(&now.0.saturating_sub(self.at.0))
     }
@@ -86,7 +86,7 @@ impl IssuerData {
 }
 
 impl Providers {
-    /// Returns providers without any document.
+    /// Creates providers without loaded documents.
     ///
     /// # Errors
     /// The proxy is not a URL.
@@ -112,7 +112,7 @@ impl Providers {
     }
 
     /// Verifies a token of `issuer`: algorithm, signature, `iss` byte for byte, one of `audience` in `aud`, `exp`
-    /// (required), `nbf` and `iat`, with a difference of 60 seconds between the clocks.
+    /// (required), `nbf` and `iat`; accepts a difference of 60 seconds between the clocks.
     ///
     /// # Errors
     /// The token is not valid, or the keys of the issuer are unavailable.
@@ -127,7 +127,7 @@ impl Providers {
         if !ALGORITHMS.contains(&token.header.alg) {
             return Err(Invalid::Form("its algorithm is not accepted").into());
         }
-        // Before the signature: a token that is refused anyway causes no request.
+        // Checked before the signature, so that a token that is refused anyway causes no request.
         token.claims.check_parties(issuer, audience)?;
         token.claims.check_times(now)?;
         let loaded = self.load(issuer, MAX_AGE, now).await?;
@@ -170,7 +170,8 @@ impl Providers {
         Ok(Claims::new(response.fields))
     }
 
-    /// Returns document and keys that are younger than `max_age`, or older ones if the provider cannot be reached.
+    /// Returns document and keys that are at most `max_age` microseconds old, or older ones if the provider cannot be
+    /// reached.
     async fn load(
         &self,
         issuer: &str,
@@ -187,8 +188,8 @@ impl Providers {
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
-        // A request that arrived before the failure was known has waited for it. If each of them tried again, an issuer
-        // that does not respond would delay each request by all those before it.
+        // A request that arrived before the failure became known has waited for it and uses it too. If each of them
+        // tried again, an issuer that does not respond would delay each request by the timeouts of all earlier ones.
         let is_recent = |at: Timestamp| (-MAX_WAIT..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
         let started = Instant::now();

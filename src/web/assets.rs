@@ -42,13 +42,13 @@ impl Asset {
         format!("assets/{}", self.file)
     }
 
-    /// Returns the digest as in the attribute `integrity` and in a policy: `sha256-…`.
+    /// Returns the digest in the form of the attribute `integrity` and of a policy: `sha256-…`.
     #[must_use]
     pub fn integrity(&self) -> String {
         format!("sha256-{}", STANDARD.encode(self.digest))
     }
 
-    /// Returns true if the name is that of this file in any version of the server.
+    /// Returns true if a name is that of this file, with the digest of any version of the server.
     fn has_name(&self, name: &str) -> bool {
         let digits = name.strip_prefix(self.stem).and_then(|rest| rest.strip_suffix(self.extension));
         let digits = digits.and_then(|rest| rest.strip_prefix('.')?.strip_suffix('.'));
@@ -60,7 +60,7 @@ impl Asset {
 pub struct Assets {
     /// The style sheet.
     pub style: Asset,
-    /// The script, which no page requires.
+    /// The script; all pages work without it.
     pub script: Asset,
     /// The icon of the site.
     pub icon: Asset,
@@ -81,8 +81,8 @@ pub fn assets() -> &'static Assets {
     &ASSETS
 }
 
-/// Returns the asset of a name below `/assets/`, and whether the name is that of the current content. A page that
-/// another version of the server has sent requests other digits; it gets the current content.
+/// Returns the asset with a name below `/assets/`, and whether the name has the digest of the current content. A page
+/// of another version of the server requests a name with another digest, and gets the current content.
 #[must_use]
 pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
     let Assets { style, script, icon, favicon } = assets();
@@ -90,8 +90,8 @@ pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
     Some((asset, asset.file == name))
 }
 
-/// Returns the content security policy of all pages: no inline script or style, nothing from other hosts, no frame. The
-/// script is admitted by its digest, so that no package file can be one.
+/// Returns the content security policy of all pages: no inline script or style, nothing from other hosts, no frame.
+/// Only a script with the digest of the asset is allowed, so that a file of a package can never be executed.
 #[must_use]
 pub fn policy() -> String {
     format!(
@@ -130,7 +130,7 @@ mod tests {
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    /// The colors of one theme; the dark one is the second definition.
+    /// Returns a color of a theme: 0 is the light one, 1 the dark one, which the style sheet defines second.
     fn colour(name: &str, theme: usize) -> &'static str {
         let css = std::str::from_utf8(assets().style.content).expect("UTF-8");
         let definition = format!("--{name}: ");

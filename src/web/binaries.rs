@@ -11,9 +11,9 @@ use crate::model::time::Day;
 pub struct Row {
     /// The version of the package.
     pub version: String,
-    /// The platform for which it was built, and its version of R.
+    /// The platform and the version of R for which the binary was built.
     pub platform: String,
-    /// Its architecture, or that it runs on all.
+    /// The architecture, or a text stating that it runs on all architectures.
     pub architecture: String,
     /// The day on which it was first listed.
     pub listed: Day,
@@ -23,7 +23,7 @@ pub struct Row {
     pub sha256: Option<String>,
 }
 
-/// Maximum number of binaries on a page: those of the newest versions.
+/// Maximum number of binaries on a page; the newest versions come first.
 pub const MAX_ROWS: usize = 200;
 
 /// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first.

@@ -37,7 +37,7 @@ impl fmt::Display for Month {
 }
 
 impl Month {
-    /// The month of a day.
+    /// Returns the month of a day.
     #[must_use]
     pub fn of(day: Day) -> Month {
         let civil = day.start().civil();
@@ -47,7 +47,7 @@ impl Month {
         }
     }
 
-    /// The month before.
+    /// Returns the previous month.
     #[must_use]
     pub fn previous(self) -> Month {
         match self.month {
@@ -56,7 +56,7 @@ impl Month {
         }
     }
 
-    /// The month after.
+    /// Returns the next month.
     #[must_use]
     pub fn next(self) -> Month {
         match self.month {
@@ -65,7 +65,7 @@ impl Month {
         }
     }
 
-    /// The days of the month, in order.
+    /// Returns the days of the month, in order.
     fn days(self) -> Vec<Day> {
         let mut days = Vec::with_capacity(31);
         let mut next: Option<Day> = format!("{self}-01").parse().ok();
@@ -95,7 +95,7 @@ impl Month {
     }
 }
 
-/// The day of the week, from 0 for Monday.
+/// Returns the day of the week, from 0 for Monday.
 fn weekday(day: Day) -> usize {
     const DAY: i64 = 86_400 * SECOND;
     // The day of the epoch was a Thursday.
@@ -103,23 +103,23 @@ fn weekday(day: Day) -> usize {
     usize::try_from((start.div_euclid(DAY) + 3).rem_euclid(7)).unwrap_or_default()
 }
 
-/// The days of a repository.
+/// The calendar of a repository for one month.
 #[derive(Clone, Debug)]
 pub struct Calendar<'a> {
     /// The name or number of the repository.
     pub repo: &'a str,
-    /// The month to show.
+    /// The month to display.
     pub month: Month,
     /// Days on which the repository changed.
     pub changes: &'a BTreeSet<Day>,
     /// The current day.
     pub today: Day,
-    /// The day of the page.
+    /// The day whose page is displayed, if any.
     pub selected: Option<Day>,
 }
 
 impl Calendar<'_> {
-    /// Renders the month, with links to the month before and after if they contain days of the repository.
+    /// Renders the month, with links to the previous and the next month if they contain days of the repository.
     #[must_use]
     pub fn render(&self, root: &Root) -> Markup {
         let Some(first) = self.changes.first().copied() else {

@@ -21,7 +21,7 @@ pub struct Row {
     pub from: Option<String>,
     /// The version after.
     pub to: Option<String>,
-    /// The source; both if they differ.
+    /// The name of the source, or both names if the sources differ.
     pub source: String,
     /// Publication day of the version after, if known.
     pub published: Option<Day>,
@@ -32,7 +32,7 @@ pub struct Row {
 pub struct Changes {
     /// The later snapshot.
     pub location: Location,
-    /// The earlier one; `None` if there is no earlier state.
+    /// The earlier snapshot; `None` if there is no earlier state.
     pub since: Option<String>,
     /// The selected kind, if any.
     pub kind: Option<&'static str>,
@@ -48,7 +48,7 @@ pub struct Changes {
     pub has_index: bool,
     /// The address of the API with the same data.
     pub json: Option<String>,
-    /// The origin of the page, which is visible only when it is printed.
+    /// The line that is visible only on the printed page.
     pub printed: Printed,
 }
 
@@ -87,7 +87,7 @@ impl Changes {
         })
     }
 
-    /// The query of a page of these changes.
+    /// Returns the address of a page of these changes, as a query.
     fn address(&self, root: &Root, kind: Option<&str>, page: usize, format: Option<&str>) -> String {
         let page = page.to_string();
         let parameters = [

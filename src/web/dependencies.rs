@@ -1,4 +1,4 @@
-//! All packages that the installation of one requires.
+//! The page of the packages that the installation of a package requires.
 
 use maud::{Markup, html};
 
@@ -14,9 +14,9 @@ pub struct RequiredPackage {
     pub version: String,
     /// Size of the source package in bytes, if known.
     pub size: Option<u64>,
-    /// The number of known vulnerabilities of that version.
+    /// The number of known vulnerabilities of the listed version.
     pub vulnerabilities: usize,
-    /// The shortest chain of dependencies that requires it, without the package itself.
+    /// The shortest chain of dependencies that requires the package, without the package itself.
     pub chain: Vec<String>,
 }
 
@@ -27,13 +27,13 @@ pub struct Closure {
     pub location: Location,
     /// The package.
     pub package: String,
-    /// The packages, the nearest first.
+    /// The required packages, sorted by the length of their chains.
     pub required: Vec<RequiredPackage>,
-    /// The number of packages that are left out of `required`.
+    /// The number of packages that `required` omits.
     pub omitted: usize,
     /// Required packages that the snapshot does not list.
     pub missing: Vec<String>,
-    /// Packages with the text of their `SystemRequirements`.
+    /// Names of packages, and the texts of their `SystemRequirements`.
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
     pub undescribed: usize,

@@ -1,4 +1,4 @@
-//! The packages that depend on one.
+//! The page of the packages that depend on a package.
 
 use maud::{Markup, html};
 
@@ -24,7 +24,7 @@ pub struct Dependents {
     pub location: Location,
     /// The package.
     pub package: String,
-    /// The field that the list is restricted to.
+    /// The field to which the list is restricted, if any.
     pub kind: Option<&'static str>,
     /// The number of dependencies of each field.
     pub counts: Vec<(&'static str, usize)>,
@@ -58,13 +58,13 @@ impl Dependents {
         })
     }
 
-    /// The query of a page of this list.
+    /// Returns the address of a page of this list.
     fn address(&self, root: &Root, kind: Option<&str>, page: usize) -> String {
         let page = page.to_string();
         let parameters = [("kind", kind), ("page", Some(page.as_str()).filter(|page| *page != "1"))];
         let present = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
         match root.query(&present.collect::<Vec<_>>()) {
-            // An empty reference is this page with its query.
+            // An empty link would lead to this page with its current query.
             query if query.is_empty() => root.package(&self.location, &self.package, "dependents/"),
             query => query,
         }

@@ -1,4 +1,4 @@
-//! The downloads of a package by week: a picture, and a table with its numbers.
+//! The downloads of a package by week: a chart, and a table with the same numbers.
 
 use maud::{Markup, html};
 
@@ -6,11 +6,11 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, number, visible};
 use crate::model::time::Day;
 
-/// Width of the picture, in its own units.
+/// Width of the chart, in SVG user units.
 const WIDTH: usize = 390;
-/// Height of the highest bar.
+/// Height of the highest bar, in SVG user units.
 const HEIGHT: usize = 80;
-/// Space between bars.
+/// Space between bars, in SVG user units.
 const GAP: usize = 4;
 
 /// The downloads of a package.
@@ -51,7 +51,7 @@ impl Downloads {
         })
     }
 
-    /// The bars. A policy of the pages forbids styles, so sizes are attributes.
+    /// Renders the chart. Sizes are attributes, because the policy of the pages forbids inline styles.
     fn picture(&self) -> Markup {
         let highest = self.weeks.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
         let lowest = self.weeks.iter().map(|(_, count)| *count).min().unwrap_or(0);

@@ -6,7 +6,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::setup::Distribution;
 use super::text::{size, visible};
 
-/// A decision between a request and its file.
+/// One decision in the resolution of a request to a file.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// Its topic: `Source`, `Binary`.
@@ -17,14 +17,14 @@ pub struct Decision {
     pub state: String,
     /// Whether the subject is selected.
     pub is_selected: bool,
-    /// The rule; may be empty.
+    /// The applied rule; may be empty.
     pub rule: String,
 }
 
 /// The file that a client gets.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
-    /// The path of its address below the root of the server, without a slash before it.
+    /// The path of the file below the root of the server, without a leading slash.
     pub path: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
@@ -43,7 +43,7 @@ pub struct Explanation {
     pub version: String,
     /// The distributions to choose from; none in a Python repository.
     pub distributions: Vec<Distribution>,
-    /// The name of the chosen distribution; empty for an address of source packages.
+    /// The name of the chosen distribution; empty if the address of source packages is chosen.
     pub distribution: String,
     /// The `User-Agent` of the client; may be empty.
     pub agent: String,

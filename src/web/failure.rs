@@ -5,7 +5,7 @@ use maud::html;
 use super::frame::{Frame, Root};
 use super::text::visible;
 
-/// Returns the page of a status; `phrase` describes the error, and may contain text of the request.
+/// Returns the error page for a status; `phrase` describes the error, and may contain text of the request.
 #[must_use]
 pub fn page(root: Root, status: u16, reason: &str, phrase: &str) -> String {
     let frame = Frame::new(root, format!("{status} {reason}"));

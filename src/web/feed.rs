@@ -26,7 +26,7 @@ pub struct Feed {
     pub repo: String,
     /// The URL of the server, without a slash at the end.
     pub base: String,
-    /// The repository as a segment of a path.
+    /// The name of the repository, encoded as a segment of a path.
     pub segment: String,
     /// Time of the last change of the repository.
     pub updated: Timestamp,
@@ -61,7 +61,7 @@ impl Feed {
 pub struct VersionEntry {
     /// The version.
     pub version: String,
-    /// When it was listed.
+    /// Time at which the repository began to list the version.
     pub at: Timestamp,
     /// The source; may be empty.
     pub source: String,
@@ -76,7 +76,7 @@ pub struct VersionFeed {
     pub package: String,
     /// The URL of the page of the package, without a slash at the end.
     pub address: String,
-    /// When the newest version was listed.
+    /// Time at which the repository began to list the newest version.
     pub updated: Timestamp,
     /// The versions, newest first.
     pub entries: Vec<VersionEntry>,
@@ -91,7 +91,7 @@ impl VersionFeed {
             @for entry in &self.entries {
                 @let version = segment(&entry.version);
                 entry {
-                    // A version may be listed again, after another one.
+                    // The id contains the time, because a version may be listed again after another one.
                     id { (address) "/?version=" (version) "#" (entry.at.0) }
                     title { (plain(package)) " " (plain(&entry.version)) }
                     updated { (entry.at.to_string()) }
@@ -146,7 +146,7 @@ impl VulnerabilityFeed {
     }
 }
 
-/// Returns a feed with its own address, which is its id too, and that of the page with the same content.
+/// Returns a feed. `address` is its own address and its id, `page` the address of the page with the same content.
 fn document(title: &str, [address, page]: &[String; 2], updated: Timestamp, entries: &Markup) -> String {
     let document = html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
@@ -163,7 +163,7 @@ fn document(title: &str, [address, page]: &[String; 2], updated: Timestamp, entr
     document.into_string()
 }
 
-/// Returns the text without the control characters that XML 1.0 forbids even escaped.
+/// Removes the control characters that XML 1.0 forbids, even escaped.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }

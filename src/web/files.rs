@@ -6,10 +6,10 @@ use super::frame::{Frame, Location, Root, Section};
 use super::readme::Html;
 use super::text::{self, count, segment, visible};
 
-/// Maximum length of a path that is a link, in bytes: encoded, it has three times the length.
+/// Maximum length of a path that is displayed as a link, in bytes; the encoded path may be three times as long.
 const MAX_LINKED: usize = 1000;
 
-/// What the pages of the files of a package have in common.
+/// The data that all pages of files of a package have in common.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The snapshot.
@@ -29,7 +29,7 @@ pub struct Distribution {
     pub name: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// Whether its files can be shown.
+    /// Whether the archive is in storage, so that its files can be displayed.
     pub is_stored: bool,
 }
 
@@ -44,7 +44,7 @@ pub enum Contents {
     Other,
 }
 
-/// The address of the page of a file, relative to that of the package.
+/// Returns the address of the page of a file, relative to that of the package.
 #[must_use]
 pub fn page_of(path: &str) -> String {
     let path: Vec<String> = path.split('/').map(segment).collect();
@@ -52,8 +52,8 @@ pub fn page_of(path: &str) -> String {
 }
 
 impl Files {
-    /// The address of a file; `None` for a path that no address of this server can have: the part that encodes it would
-    /// be refused, or is too long.
+    /// Returns the address of a file; `None` for a path that is too long, or that this server would refuse in an
+    /// address.
     fn address(&self, root: &Root, path: &str) -> Option<String> {
         let is_possible = path.len() <= MAX_LINKED
             && !path.chars().any(|c| c.is_control() || c == '%' || c == '\\')
@@ -61,7 +61,7 @@ impl Files {
         is_possible.then(|| self.page(root, &page_of(path)))
     }
 
-    /// The address of a page below that of the package, for this version.
+    /// Returns the address of a page below that of the package, for this version.
     fn page(&self, root: &Root, page: &str) -> String {
         let folder = root.folder(&self.location.repo, &self.location.snapshot);
         let mut query = vec![("version", self.version.as_str())];
@@ -82,8 +82,9 @@ impl Files {
         }
     }
 
-    /// Returns the page of all files, as path and size. `pages` are the names and addresses of other pages with some of them;
-    /// `total` is their number, also of those that are not listed. `distributions` are the archives of a Python package.
+    /// Returns the page with the list of files. `files` are paths with sizes in bytes, and `total` is the number of all
+    /// files, including those that are not listed. `pages` are names and addresses of pages that display some of the
+    /// files, such as the news. `distributions` are the archives of a Python package.
     #[must_use]
     pub fn list(
         &self,
@@ -101,7 +102,7 @@ impl Files {
         })
     }
 
-    /// The archives of a version of a Python package.
+    /// Renders the list of the archives of a version of a Python package.
     fn distributions(&self, root: &Root, distributions: &[Distribution]) -> Markup {
         let of = |name: &str| Files { distribution: Some(name.to_owned()), ..self.clone() };
         html! {
@@ -156,7 +157,7 @@ impl Files {
         }
     }
 
-    /// Returns the page of a file. `page` is what the navigation calls it; `size` is in bytes.
+    /// Returns the page of a file. `page` is the name of the page in the navigation; `size` is in bytes.
     #[must_use]
     pub fn file(
         &self,

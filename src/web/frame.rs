@@ -7,13 +7,13 @@ use maud::{DOCTYPE, Markup, Render, html};
 use super::assets::{Assets, assets};
 use super::text::segment;
 
-/// Maximum depth of a page with relative links; only addresses with empty segments are deeper.
+/// Maximum depth of an address whose page has relative links; only addresses with empty segments are deeper.
 const MAX_DEPTH: usize = 16;
 
-/// The state of the sign-in, on a server with a sign-in; it determines the link in the navigation.
+/// Whether a user is signed in, on a server with a sign-in. It determines the link in the navigation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// No user is signed in; the address of the sign-in, from the root of the server, with its slash.
+    /// No user is signed in. Contains the path of the sign-in from the root of the server, with a leading slash.
     SignedOut(String),
     /// A user is signed in.
     SignedIn,
@@ -27,12 +27,12 @@ pub struct Root {
     account: Option<Account>,
     /// The version of Bioconductor that the address of the page selects; links to pages of the repository keep it.
     bioconductor: Option<String>,
-    /// Whether the page links to those of administrators.
+    /// Whether the page has a link to the pages of administrators.
     is_administrator: bool,
 }
 
 impl Root {
-    /// The root for a page at a raw path.
+    /// Returns the root for a page at a raw path.
     #[must_use]
     pub fn of_path(path: &str) -> Root {
         let path = match path.matches('/').count().saturating_sub(1) {
@@ -43,32 +43,32 @@ impl Root {
         Root { path, account: None, bioconductor: None, is_administrator: false }
     }
 
-    /// The root for a page whose address is not known: absolute, with the path of `Server.Address` without a slash at
-    /// the end.
+    /// Returns the root for a page whose address is not known, as an absolute path. `prefix` is the path of
+    /// `Server.Address` without a slash at the end.
     #[must_use]
     pub fn of_prefix(prefix: &str) -> Root {
         Root { path: format!("{prefix}/"), account: None, bioconductor: None, is_administrator: false }
     }
 
-    /// Shows a link to sign in or out.
+    /// Adds a link to sign in or out to the page.
     #[must_use]
     pub fn with_account(self, account: Option<Account>) -> Root {
         Root { account, ..self }
     }
 
-    /// Shows a link to the pages of administrators.
+    /// Adds a link to the pages of administrators to the page, if `is_administrator`.
     #[must_use]
     pub fn with_administration(self, is_administrator: bool) -> Root {
         Root { is_administrator, ..self }
     }
 
-    /// Keeps the selected version of Bioconductor in links.
+    /// Adds the selected version of Bioconductor to links.
     #[must_use]
     pub fn selecting(self, bioconductor: Option<String>) -> Root {
         Root { bioconductor, ..self }
     }
 
-    /// The query of a page of a repository: these parameters, and the selected version of Bioconductor.
+    /// Returns the query of a page of a repository: `parameters`, and the selected version of Bioconductor.
     #[must_use]
     pub fn query(&self, parameters: &[(&str, &str)]) -> String {
         let version = self.bioconductor.as_deref().map(|version| ("bioc", version));
@@ -77,56 +77,56 @@ impl Root {
         if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
     }
 
-    /// The folder of a snapshot of a repository, with a slash at the end.
+    /// Returns the folder of a snapshot of a repository, with a slash at the end.
     #[must_use]
     pub fn folder(&self, repo: &str, snapshot: &str) -> String {
         format!("{self}{}/{}/", segment(repo), segment(snapshot))
     }
 
-    /// The address of the page of a snapshot.
+    /// Returns the address of the page of a snapshot.
     #[must_use]
     pub fn snapshot(&self, repo: &str, snapshot: &str) -> String {
         format!("{}{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The address of the package list of a snapshot.
+    /// Returns the address of the package list of a snapshot.
     #[must_use]
     pub fn packages(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The address of the changes of a snapshot.
+    /// Returns the address of the changes of a snapshot.
     #[must_use]
     pub fn changes(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/changes/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The selected version of Bioconductor.
+    /// Returns the selected version of Bioconductor.
     #[must_use]
     pub fn bioconductor(&self) -> Option<&str> {
         self.bioconductor.as_deref()
     }
 
-    /// The address of the form for a lock file.
+    /// Returns the address of the form for a lock file.
     #[must_use]
     pub fn lock_file(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/lockfile/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The address of the page of the known vulnerabilities of a snapshot.
+    /// Returns the address of the page of the known vulnerabilities of a snapshot.
     #[must_use]
     pub fn vulnerabilities(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/vulnerabilities/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// The address of the page of a package, or of a page below it.
+    /// Returns the address of the page of a package, or of a page below it.
     #[must_use]
     pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
         format!("{folder}web/packages/{}/{below}{}", segment(package), self.query(&[]))
     }
 
-    /// The address of the page of a version of a package.
+    /// Returns the address of the page of a version of a package.
     #[must_use]
     pub fn version(&self, location: &Location, package: &str, version: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
@@ -155,7 +155,7 @@ pub struct Location {
     pub snapshot: String,
 }
 
-/// The pages of a snapshot that the navigation names.
+/// The pages of a snapshot in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// Setup and calendar.
@@ -170,7 +170,7 @@ pub enum Section {
     LockFile,
 }
 
-/// The parts that the frame shows around the content of a page.
+/// The parts of a page around its content.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The root of the server.
@@ -183,14 +183,14 @@ pub struct Frame {
     pub package: Option<(String, Option<&'static str>)>,
     /// The text in the search field.
     pub search: String,
-    /// The address of the same data as JSON.
+    /// The address of the same data as JSON, if there is one.
     pub json: Option<String>,
     /// The navigation of a page without a snapshot.
     pub navigation: Option<Markup>,
 }
 
 impl Frame {
-    /// A frame of a page without a repository.
+    /// Creates the frame of a page without a repository.
     #[must_use]
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());
@@ -241,7 +241,7 @@ impl Frame {
         page.into_string()
     }
 
-    /// The search field of all pages: in the snapshot of the page, or in all repositories.
+    /// Renders the search field, which searches in the snapshot of the page, or else in all repositories.
     fn search_form(&self) -> Markup {
         let (action, label) = match &self.location {
             Some((Location { repo, snapshot }, _)) => {
@@ -249,7 +249,7 @@ impl Frame {
             }
             None => (self.root.to_string(), "Search packages in all repositories".to_owned()),
         };
-        // Suggestions come from the newest state.
+        // Suggestions are names in the newest state, so only pages of that state have them.
         let is_newest = |(location, _): &&(Location, Section)| location.snapshot == "latest";
         let suggest = self.location.as_ref().filter(is_newest).map(|(location, _)| &location.repo);
         let hook = match self.location {
@@ -260,7 +260,7 @@ impl Frame {
             form role="search" method="get" action=(action) {
                 input type="search" name="q" value=(self.search) aria-label=(label) placeholder=(label)
                     maxlength="100" autocomplete="off" data-repository=[suggest] data-automation=(hook);
-                // A form replaces the query of its address.
+                // A hidden field, because a form replaces the query of its address.
                 @if let Some(version) = &self.root.bioconductor { input type="hidden" name="bioc" value=(version); }
                 button { "Search" }
             }

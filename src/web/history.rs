@@ -6,7 +6,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, visible};
 use crate::model::time::Day;
 
-/// A version, and when the repository listed it.
+/// A period in which the repository listed a version.
 #[derive(Clone, Debug)]
 pub struct ListedVersion {
     /// The version.
@@ -15,7 +15,7 @@ pub struct ListedVersion {
     pub source: String,
     /// The first day.
     pub from: Day,
-    /// The day on which it was no longer listed; `None` if it is.
+    /// The first day on which the version was no longer listed; `None` if it is listed now.
     pub until: Option<Day>,
 }
 

@@ -10,7 +10,7 @@ use crate::model::time::Day;
 /// A repository on the home page.
 #[derive(Clone, Debug)]
 pub struct RepositoryCard {
-    /// The number, which links of Posit Package Manager contain.
+    /// The id of the repository, which links of Posit Package Manager contain.
     pub id: i64,
     /// The name.
     pub name: String,
@@ -24,7 +24,7 @@ pub struct RepositoryCard {
     pub changed: Option<Day>,
 }
 
-/// A package that a search found.
+/// A match of a search.
 #[derive(Clone, Debug)]
 pub struct FoundPackage {
     /// Its repository.
@@ -37,14 +37,14 @@ pub struct FoundPackage {
     pub title: String,
 }
 
-/// A search in all repositories.
+/// The result of a search in all repositories.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The requested part of the name.
+    /// The searched part of the name.
     pub query: String,
-    /// The first packages of each repository.
+    /// The first matches in each repository.
     pub packages: Vec<FoundPackage>,
-    /// The repositories with more matches, and the number of all matches in them.
+    /// The repositories with more matches, each with the number of all its matches.
     pub more: Vec<(String, usize)>,
 }
 
@@ -67,14 +67,14 @@ pub fn page(root: Root, alerts: &[Alert], repositories: &[RepositoryCard], found
         } @else {
             ul.cards { @for repository in repositories { (card(&frame.root, repository)) } }
         }
-        // Links of Posit Package Manager may contain the number of a repository; the script reads the names.
+        // Links of Posit Package Manager may contain the id of a repository; the script reads its name from here.
         template id="repository-numbers" {
             @for repository in repositories { data value=(repository.id) { (repository.name) } }
         }
     })
 }
 
-/// The problems that an administrator should solve.
+/// Renders the problems that an administrator should solve.
 fn problems(alerts: &[Alert]) -> Markup {
     html! {
         section.notice aria-label="Problems of this server" {
@@ -136,7 +136,7 @@ fn results(root: &Root, found: &Found) -> Markup {
     }
 }
 
-/// The newest snapshot of a repository.
+/// Returns the location of the newest snapshot of a repository.
 fn newest(repo: &str) -> Location {
     Location { repo: repo.to_owned(), snapshot: "latest".to_owned() }
 }

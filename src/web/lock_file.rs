@@ -1,4 +1,4 @@
-//! A lock file, compared with a snapshot.
+//! The page that compares a lock file with a snapshot.
 
 use maud::{Markup, html};
 
@@ -8,21 +8,21 @@ use crate::model::time::Day;
 
 /// Maximum number of periods of days on the page.
 const MAX_PERIODS: usize = 50;
-/// Maximum number of packages in the list of what another day changes.
+/// Maximum number of packages in the comparison with another day.
 const MAX_CHANGES: usize = 200;
 
 /// The state of a locked version in a snapshot.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// It is listed.
+    /// The version is listed.
     Listed,
-    /// It is in the archive; the listed version, if any.
+    /// The version is in the archive. Contains the listed version, if any.
     Archived(Option<String>),
-    /// The snapshot has only other versions: the listed one.
+    /// The snapshot has only other versions. Contains the listed one.
     Other(String),
     /// The snapshot does not have the package.
     Missing,
-    /// The server did not request it from the index, or the index did not answer.
+    /// The state is not known: the server did not request the project from the index, or the index did not answer.
     Unknown,
 }
 
@@ -35,37 +35,37 @@ pub struct Row {
     pub version: String,
     /// Its state.
     pub state: State,
-    /// The ids of advisories about that version.
+    /// The ids of advisories about the version.
     pub vulnerabilities: Vec<String>,
     /// Whether the version was listed at the end of any day up to the snapshot.
     pub was_listed: bool,
 }
 
-/// What another day has in place of the versions of a file.
+/// The comparison of the file with another day.
 #[derive(Clone, Debug)]
 pub struct OtherDay {
     /// The day.
     pub day: Day,
-    /// The packages whose versions it does not list: name, version of the file, state on that day. The index of
-    /// `Unknown` ones was not queried, or did not answer.
+    /// The packages that the day does not list in the version of the file: name, version of the file, and state on that
+    /// day.
     pub changes: Vec<(String, String, State)>,
 }
 
-/// The comparison of a file.
+/// The result of the comparison of a file.
 #[derive(Clone, Debug)]
 pub struct Result {
     /// The packages.
     pub rows: Vec<Row>,
-    /// The days at whose ends exactly these versions were listed: from the first up to, not including, the second,
-    /// without an end if the snapshot lists them; `None` if days are not compared.
+    /// The periods in which exactly these versions were listed at the end of each day: the first day, and the day after
+    /// the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
     pub days: Option<Vec<(Day, Option<Day>)>>,
-    /// Packages that are not from a repository, or have no exact version.
+    /// Names of skipped packages: they are not from a repository, or have no exact version.
     pub skipped: Vec<String>,
-    /// What the chosen day changes.
+    /// The comparison with the chosen day, if any.
     pub other_day: Option<OtherDay>,
 }
 
-/// The page.
+/// The page with the form.
 #[derive(Clone, Debug)]
 pub struct Form {
     /// The snapshot.

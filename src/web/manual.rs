@@ -84,7 +84,7 @@ pub const PAGES: &[Page] = &[
     page!("web", "admin/web"),
 ];
 
-/// The start of the address of a page, from the root of the server.
+/// The first part of the address of a page, after the root of the server.
 const FOLDER: &str = "__docs__/";
 
 impl Page {
@@ -94,7 +94,7 @@ impl Page {
         PAGES.iter().find(|page| page.name == name)
     }
 
-    /// The heading of the page.
+    /// Returns the heading of the page.
     #[must_use]
     pub fn title(&self) -> &'static str {
         let heading = self.text.lines().find_map(|line| line.strip_prefix("# "));
@@ -141,8 +141,8 @@ pub fn contents(root: Root) -> String {
     })
 }
 
-/// Returns the address of a link: that of another page of the manual, or the unchanged link if it leads to another
-/// site or within the page. A link to a file that is not a page of the manual leads to the contents.
+/// Returns the address for a link in a page. A link to another page of the manual becomes its address; a link to
+/// another site or within the page is not changed; a link to any other file leads to the table of contents.
 fn address(root: &str, file: &str, target: &str) -> String {
     if target.starts_with('#') || target.contains("://") {
         return target.to_owned();
@@ -156,7 +156,7 @@ fn address(root: &str, file: &str, target: &str) -> String {
     }
 }
 
-/// Returns the file below `docs/` that another one names, without `.md`.
+/// Returns the file below `docs/`, without `.md`, to which the relative link `path` in `file` leads.
 fn resolve(file: &str, path: &str) -> Option<String> {
     let path = path.strip_suffix(".md")?;
     let mut segments: Vec<&str> = file.split('/').collect();
@@ -171,8 +171,8 @@ fn resolve(file: &str, path: &str) -> Option<String> {
     Some(segments.join("/"))
 }
 
-/// Gives headings the ids that links to them have on GitHub, and columns of tables their scope; lets the keyboard
-/// scroll wide code.
+/// Adds to headings the ids that they have on GitHub, and to table headings their scope; makes code blocks focusable,
+/// so that they can be scrolled with the keyboard.
 fn with_anchors(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + html.len() / 16);
     // The frame has an element with this id.
@@ -197,14 +197,14 @@ fn with_anchors(html: &str) -> String {
         rest = content;
     }
     out.push_str(rest);
-    // Comments for the generator of a page are omitted.
+    // comrak replaces comments in a page by this text.
     out.replace("<pre>", "<pre tabindex=\"0\">")
         .replace("<th>", "<th scope=\"col\">")
         .replace("<!-- raw HTML omitted -->\n", "")
         .replace(" />", ">")
 }
 
-/// The id of a heading: its text in lower case, without punctuation, with hyphens for spaces.
+/// Returns the id of a heading: its text in lower case, without punctuation, with hyphens for spaces.
 fn anchor(heading: &str) -> String {
     let mut id = String::new();
     let mut is_tag = false;

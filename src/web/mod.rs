@@ -1,8 +1,8 @@
 //! HTML pages: values in, text out. No I/O, no clock.
 //!
 //! A component is a function that returns [`maud::Markup`]. `maud` escapes all text and always quotes attributes, but
-//! it does not know what an address is: the target of a link is either built from encoded segments ([`frame::Root`],
-//! [`text::segment`]) or passes through [`text::external`], which admits only `http`, `https` and `mailto`. No page has
+//! does not check addresses: the target of a link is either built from encoded segments ([`frame::Root`],
+//! [`text::segment`]) or checked by [`text::external`], which accepts only `http`, `https` and `mailto`. No page has
 //! an inline script or style, because the policy of the pages ([`assets::policy`]) forbids both.
 
 pub mod administration;

@@ -7,15 +7,15 @@ use super::readme::Html;
 use super::text::{self, count, number, segment, visible};
 use crate::model::time::Day;
 
-/// The key of metadata that is shown above all others.
+/// The key of metadata that is displayed before all others.
 const STATUS: &str = "status";
 
-/// A package that another one needs.
+/// A dependency of the package.
 #[derive(Clone, Debug)]
 pub struct Dependency {
     /// The name.
     pub name: String,
-    /// The condition on its version: `>= 1.0`.
+    /// The condition on its version, such as `>= 1.0`; may be empty.
     pub condition: String,
     /// Whether the snapshot lists it.
     pub is_listed: bool,
@@ -30,16 +30,16 @@ pub struct Vulnerability {
     pub summary: String,
 }
 
-/// A fact next to the text.
+/// The value of a row in the table of facts.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// Text that others wrote.
+    /// Text, which may be untrusted.
     Text(String),
     /// A day.
     Day(Day),
-    /// Addresses that others wrote.
+    /// Untrusted addresses, which become links.
     Links(String),
-    /// A digest or another text of code.
+    /// A digest or another text in the font for code.
     Code(String),
 }
 
@@ -54,9 +54,9 @@ pub struct Package {
     pub version: String,
     /// Whether the snapshot lists this version.
     pub is_listed: bool,
-    /// The reason for which the version is yanked, if it is; may be empty.
+    /// The reason why the version is yanked, which may be empty; `None` if it is not yanked.
     pub yanked: Option<String>,
-    /// Why a rule blocks it; `None` if none does.
+    /// The reason why a rule blocks the version; `None` if no rule does.
     pub blocked: Option<String>,
     /// The title.
     pub title: String,
@@ -64,19 +64,19 @@ pub struct Package {
     pub description: String,
     /// The tag of the language of these texts, if it is known.
     pub language: Option<String>,
-    /// The line that installs the version.
+    /// The command that installs the version.
     pub install: String,
     /// The known vulnerabilities of the version.
     pub vulnerabilities: Vec<Vulnerability>,
-    /// Facts, in order.
+    /// The labels and values of the table of facts.
     pub facts: Vec<(&'static str, Fact)>,
-    /// Dependencies by kind; kinds without any are left out.
+    /// Dependencies by kind; kinds without dependencies are omitted.
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
-    /// Packages that need this one: the first ones, and the number of all.
+    /// The first packages that depend on this one, and the number of all.
     pub dependents: (Vec<String>, usize),
     /// The README.
     pub readme: Option<Html>,
-    /// Metadata of administrators, by key.
+    /// Metadata that administrators set, by key.
     pub metadata: Vec<(String, String)>,
     /// The number of versions in this snapshot.
     pub versions: usize,
@@ -88,7 +88,7 @@ pub struct Package {
     pub has_graph: bool,
     /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
-    /// Whether the files of its archive can be shown.
+    /// Whether there is a page of the files of the archive.
     pub has_files: bool,
     /// Whether there is a page of downloads.
     pub has_downloads: bool,
@@ -156,7 +156,7 @@ impl Package {
         }
     }
 
-    /// The links to the pages below that of the package. They are above the README, which is long in a narrow window.
+    /// Renders the links to the pages below that of the package. They precede the README, which may be long.
     fn pages(&self, root: &Root) -> Markup {
         let below = |page: &str| root.package(&self.location, &self.name, page);
         let of_version = |page: &str| {

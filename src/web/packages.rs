@@ -14,13 +14,13 @@ pub struct Row {
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// Publication time of that version.
+    /// Publication day of the listed version, if known.
     pub published: Option<Day>,
     /// The name of its source.
     pub source: String,
     /// The title.
     pub title: String,
-    /// The number of known vulnerabilities of that version.
+    /// The number of known vulnerabilities of the listed version.
     pub vulnerabilities: usize,
 }
 
@@ -33,7 +33,7 @@ const COLUMNS: [(&str, &str); 4] =
 pub struct List {
     /// The snapshot.
     pub location: Location,
-    /// The requested part of the name; may be empty.
+    /// The searched part of the name; may be empty.
     pub query: String,
     /// The sort key: `name`, `version`, `published` or `source`.
     pub sort: String,
@@ -122,7 +122,7 @@ impl List {
         }
     }
 
-    /// The query of a page of this list.
+    /// Returns the address of a page of this list, as a query.
     fn address(&self, root: &Root, sort: &str, descending: bool, page: usize) -> String {
         let page = page.to_string();
         let parameters = [

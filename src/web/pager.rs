@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::text::number;
 
-/// Returns links to the pages near `page`, the first and the last one; nothing if there is one page. `address` returns
-/// the address of a page, from 1.
+/// Renders links to the pages near `page`, the first and the last one; nothing if there is only one page. `address`
+/// returns the address of a page, counted from 1.
 #[must_use]
 pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Markup {
     if pages < 2 {

@@ -4,18 +4,18 @@ use maud::{Markup, html};
 
 use super::text::visible;
 
-/// Where and when the content of a page was valid, for pages that people print as evidence.
+/// The server and the time of the content of a page, for pages that people print as evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
     /// The address of the server.
     pub server: String,
-    /// When the newest state of the page was published, RFC 3339. The time of the print is in the header of the browser:
-    /// a page with the time of its request would have another `ETag` each time.
+    /// Publication time of the newest state on the page, RFC 3339. The browser prints the current time; a page that
+    /// contained it would have a different `ETag` for each request.
     pub published: Option<String>,
 }
 
 impl Printed {
-    /// Returns the line; `snapshots` names one or two of a repository.
+    /// Renders the line; `snapshots` names one or two snapshots of the repository.
     #[must_use]
     pub fn render(&self, repo: &str, snapshots: &str) -> Markup {
         html! {

@@ -9,7 +9,7 @@ use super::text::{self, count, visible};
 use crate::model::repository::RepoKind;
 use crate::model::time::Day;
 
-/// A change of one of the sources.
+/// A transaction of one of the sources.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The day on which it was published.
@@ -29,7 +29,7 @@ pub struct Overview<'a> {
     pub description: String,
     /// The setup of clients.
     pub setup: Setup,
-    /// Whether the system is that of the browser, not one that was chosen.
+    /// Whether the system was detected from the browser and not chosen.
     pub is_detected: bool,
     /// Whether the content of the snapshot can still change.
     pub is_open: bool,
@@ -43,7 +43,7 @@ pub struct Overview<'a> {
     pub changes: Vec<Change>,
     /// The versions of Bioconductor that can be chosen.
     pub bioconductor: Vec<String>,
-    /// The calendar of the days.
+    /// The calendar of the repository.
     pub calendar: Calendar<'a>,
 }
 
@@ -91,7 +91,7 @@ impl Overview<'_> {
         }
     }
 
-    /// The form for the day, the system and the version of Bioconductor.
+    /// Renders the form to choose the day, the system and the version of Bioconductor.
     fn choice(&self, root: &Root) -> Markup {
         let Location { repo, snapshot } = &self.location;
         let day: Option<Day> = snapshot.parse().ok();

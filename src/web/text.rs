@@ -1,11 +1,11 @@
-//! Text in pages: numbers, days, and text that others wrote.
+//! Text in pages: numbers, days, and untrusted text.
 
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::time::Day;
 
-/// The characters that a segment of a path or a value of a query has encoded: all but the unreserved ones of RFC 3986.
+/// The characters to encode in a segment of a path or a value of a query: all but the unreserved ones of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Maximum length of an address, in bytes.
@@ -32,7 +32,7 @@ pub fn number(number: impl TryInto<i64>) -> String {
     text
 }
 
-/// A size in bytes as text with a unit that is a power of 1000.
+/// Formats a size in bytes with a unit that is a power of 1000.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let tenths = |unit: u64| {
@@ -77,7 +77,7 @@ pub fn external(address: &str) -> Option<&str> {
     (is_known && is_plain && rest.len() > 2).then_some(address)
 }
 
-/// A link to another site; only the text if pages may not link to the address.
+/// Renders a link to another site; only the text if pages may not link to the address.
 #[must_use]
 pub fn external_link(address: &str, text: &str) -> Markup {
     match external(address) {
@@ -86,15 +86,15 @@ pub fn external_link(address: &str, text: &str) -> Markup {
     }
 }
 
-/// Replaces control characters and those that change the direction of text by their code point: `⟨U+202E⟩`. Line breaks
-/// and tabs stay.
+/// Replaces control characters, and characters that change the direction of text, by their code point: `⟨U+202E⟩`.
+/// Keeps line feeds and tabs; removes carriage returns.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(c),
-            // The first character of a CRLF line break.
+            // Converts CRLF line breaks to line feeds.
             '\r' => {}
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
@@ -106,7 +106,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as CRAN shows them.
+/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as on CRAN's pages.
 #[must_use]
 pub fn description(text: &str) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();
@@ -121,7 +121,7 @@ pub fn description(text: &str) -> Markup {
     html! { @for part in &parts { (part) } }
 }
 
-/// The text between angle brackets.
+/// Renders the text between angle brackets, as a link if it is a known reference.
 fn reference(inside: &str) -> Markup {
     let lower = inside.to_ascii_lowercase();
     let after = |prefix: &str| {
@@ -141,7 +141,7 @@ fn path(id: &str) -> String {
     id.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
-/// A list of addresses as in the field `URL`, separated by commas or spaces.
+/// Renders a list of addresses as in the field `URL`, separated by commas or spaces, as links.
 #[must_use]
 pub fn addresses(field: &str) -> Markup {
     let separators = |c: char| c == ',' || c.is_whitespace();

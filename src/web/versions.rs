@@ -11,13 +11,13 @@ use crate::model::time::Day;
 pub struct File {
     /// Its name.
     pub name: String,
-    /// Its address, relative to the page; `None` if the page does not know it.
+    /// Its address, relative to the page; `None` if it is unknown.
     pub address: Option<String>,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
     /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
-    /// Further facts: the interpreters, or the reason for which it is yanked.
+    /// Further information: the interpreters, or the reason why the file is yanked or blocked.
     pub remark: String,
 }
 
@@ -28,7 +28,7 @@ pub struct Version {
     pub version: String,
     /// Its state in one word: `listed`, `archived`, `yanked`, `blocked`.
     pub state: &'static str,
-    /// Publication time.
+    /// Publication day, if known.
     pub published: Option<Day>,
     /// The number of its known vulnerabilities.
     pub vulnerabilities: usize,

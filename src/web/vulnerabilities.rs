@@ -16,7 +16,7 @@ pub struct Row {
     pub source: String,
     /// The id of the advisory.
     pub id: String,
-    /// Other ids, such as those of CVE.
+    /// Other ids, such as CVE ids.
     pub aliases: Vec<String>,
     /// Its summary; may be empty.
     pub summary: String,
@@ -24,7 +24,7 @@ pub struct Row {
     pub published: Option<String>,
     /// The affected versions that the snapshot has.
     pub versions: Vec<String>,
-    /// The versions that are no longer affected.
+    /// The first versions that are no longer affected.
     pub fixed_in: Vec<String>,
     /// Highest base score of the Common Vulnerability Scoring System, 0 to 10, if there is one.
     pub score: Option<f64>,
@@ -50,9 +50,9 @@ pub struct Vulnerabilities {
     pub pages: usize,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
-    /// The origin of the page, which is visible only when it is printed.
+    /// The line that is visible only on the printed page.
     pub printed: Printed,
-    /// Whether the server knows any advisory.
+    /// Whether the server has any advisories.
     pub has_advisories: bool,
 }
 
@@ -117,7 +117,7 @@ impl Vulnerabilities {
     }
 }
 
-/// The first versions, and the number of the others.
+/// Returns a text with the first versions and the number of the others.
 pub(super) fn versions(versions: &[String]) -> String {
     let first = versions.iter().take(MAX_VERSIONS).map(|version| visible(version).to_string());
     let first = first.collect::<Vec<_>>().join(", ");

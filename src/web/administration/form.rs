@@ -1,4 +1,4 @@
-//! A form of an administrator, and the command that does the same.
+//! A form of an administrator, displayed with the equivalent command.
 
 use maud::{Markup, html};
 
@@ -9,39 +9,39 @@ use crate::web::text::visible;
 pub const TOKEN: &str = "form_token";
 /// The name of the field with the action.
 pub const ACTION: &str = "action";
-/// The name of the field with the object of the action, on pages with several.
+/// The name of the field with the object of the action, on pages with several objects.
 pub const OBJECT: &str = "object";
 /// The name of the field that confirms an action that cannot be undone.
 pub const CONFIRM: &str = "confirm";
 
-/// A form that was refused, or, with an empty message, one that changed nothing and is shown with its values.
+/// A sent form that is displayed again with its values: it was refused, or, if the message is empty, changed nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its action.
+    /// The action of the form.
     pub action: String,
-    /// Its object; empty if there is none.
+    /// The object of the action; empty if there is none.
     pub object: String,
     /// The field to which the message refers.
     pub field: &'static str,
-    /// Why.
+    /// The reason of the refusal; may be empty.
     pub message: String,
-    /// Names and values of its fields.
+    /// Names and values of the fields.
     pub values: Vec<(String, String)>,
 }
 
 impl Rejected {
-    /// The value that a field had.
+    /// Returns the value that a field had.
     fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// How a field is filled in.
+/// The kind of input for a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A line of text of at most so many characters.
+    /// A line of text with this maximum number of characters.
     Text(u16),
-    /// A line of text that must not be empty.
+    /// A line of text with this maximum number of characters that must not be empty.
     Required(u16),
     /// One of these values, each with its label.
     Choice(Vec<(String, String)>),
@@ -56,9 +56,9 @@ pub struct Field {
     pub name: &'static str,
     /// Its label.
     pub label: String,
-    /// How it is filled in.
+    /// The kind of input.
     pub kind: Kind,
-    /// Its first value.
+    /// The initial value.
     pub value: String,
 }
 
@@ -73,13 +73,13 @@ pub struct Form {
 }
 
 impl Form {
-    /// A form without fields. `command` does the same as the form.
+    /// Creates a form without fields. `command` is the equivalent command.
     #[must_use]
     pub fn new(action: &'static str, button: &'static str, command: String) -> Form {
         Form { action, object: String::new(), button, fields: Vec::new(), command }
     }
 
-    /// Names the object of the action.
+    /// Sets the object of the action.
     #[must_use]
     pub fn of(self, object: &str) -> Form {
         Form { object: object.to_owned(), ..self }
@@ -92,14 +92,14 @@ impl Form {
         self
     }
 
-    /// Adds a field with a first value.
+    /// Adds a field with an initial value.
     #[must_use]
     pub fn filled(mut self, name: &'static str, label: &str, kind: Kind, value: &str) -> Form {
         self.fields.push(Field { name, label: label.to_owned(), kind, value: value.to_owned() });
         self
     }
 
-    /// Returns the form, or on a page without forms only the command.
+    /// Renders the form with the command, or only the command on a page without forms.
     #[must_use]
     pub fn render(&self, page: &Page) -> Markup {
         let command = html! { small.command { code { (visible(&self.command)) } } };
@@ -107,7 +107,7 @@ impl Form {
         let rejected = page.rejected.as_ref();
         let rejected =
             rejected.filter(|rejected| rejected.action == self.action && rejected.object == self.object);
-        // A message about a field that the form does not have is at its end.
+        // A message about a field that the form does not have is displayed at the end of the form.
         let other = rejected.filter(|rejected| {
             !rejected.message.is_empty() && self.fields.iter().all(|field| field.name != rejected.field)
         });
@@ -167,13 +167,13 @@ impl Form {
     }
 }
 
-/// The choices of a field whose values are their own labels.
+/// Returns a choice of values that are their own labels.
 #[must_use]
 pub fn choices<'a>(values: impl IntoIterator<Item = &'a str>) -> Kind {
     Kind::Choice(values.into_iter().map(|value| (value.to_owned(), value.to_owned())).collect())
 }
 
-/// Yes or no, as the values of flags.
+/// Returns a choice of yes and no, with the values `true` and `false`.
 #[must_use]
 pub fn yes_or_no() -> Kind {
     Kind::Choice([("false", "no"), ("true", "yes")].map(|(v, l)| (v.to_owned(), l.to_owned())).to_vec())
@@ -211,7 +211,7 @@ mod tests {
         assert!(text.contains("value=\"&lt;b&gt;\"") && text.contains("aria-invalid=\"true\""), "{text}");
         assert!(text.contains("aria-describedby=\"create-name-problem\""), "{text}");
         assert!(text.contains("id=\"create-name-problem\" role=\"alert\">the name '&lt;b&gt;'"), "{text}");
-        // A form of another object shows nothing of it.
+        // A form of another object does not display the message.
         let other = form.of("team").render(&page).into_string();
         assert!(!other.contains("problem") && other.contains("id=\"create-team-name\""), "{other}");
     }

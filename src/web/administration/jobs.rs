@@ -1,4 +1,4 @@
-//! The page of jobs: those that run, those that ended, and the schedules.
+//! The page of jobs: running jobs, ended jobs, and schedules.
 
 use maud::{Markup, html};
 
@@ -20,7 +20,7 @@ pub struct EndedJob {
     pub ended: String,
     /// Whether it succeeded.
     pub succeeded: bool,
-    /// The result as a sentence, or why it failed.
+    /// The result as a sentence, or the reason why the job failed.
     pub message: String,
 }
 
@@ -35,7 +35,7 @@ pub struct Jobs {
     pub schedules: Vec<Schedule>,
 }
 
-/// The page.
+/// Returns the page.
 #[must_use]
 pub fn list(page: &Page, jobs: &Jobs) -> String {
     page.render(

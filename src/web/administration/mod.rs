@@ -1,5 +1,5 @@
-//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Beside each form is the command that does
-//! the same; a page without forms shows the commands alone.
+//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Each form is displayed with the
+//! equivalent command; a page without forms displays only the commands.
 
 pub mod form;
 pub mod jobs;
@@ -43,7 +43,7 @@ impl Section {
         Section::Tokens,
     ];
 
-    /// The segment of its address.
+    /// Returns the segment of the address of the section.
     #[must_use]
     pub fn segment(self) -> &'static str {
         match self {
@@ -67,38 +67,38 @@ impl Section {
         }
     }
 
-    /// The address of its first page.
+    /// Returns the address of the first page of the section.
     #[must_use]
     pub fn address(self, root: &Root) -> String {
         format!("{root}__ui__/admin/{}/", self.segment())
     }
 
-    /// The address of the page of one of its objects.
+    /// Returns the address of the page of an object in the section.
     #[must_use]
     pub fn object(self, root: &Root, name: &str) -> String {
         format!("{}{}/", self.address(root), segment(name))
     }
 }
 
-/// What all pages of administrators show around their content.
+/// The parts that all pages of administrators display around their content.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The root of the server.
     pub root: Root,
-    /// The group of the page.
+    /// The section of the page.
     pub section: Section,
     /// The object of the page, if it has one.
     pub object: Option<String>,
     /// The token of forms; `None` if the page has no forms.
     pub form_token: Option<String>,
-    /// The action that was done before the page was requested.
+    /// The message about the change that led to this page, if any.
     pub done: Option<&'static str>,
-    /// The form that was refused, if the page answers one.
+    /// The refused form, if the page is the response to one.
     pub rejected: Option<Rejected>,
 }
 
 impl Page {
-    /// The address of the page, to which its forms are sent.
+    /// Returns the address of the page, to which its forms are sent.
     #[must_use]
     pub fn address(&self) -> String {
         match &self.object {
@@ -112,7 +112,7 @@ impl Page {
     pub fn render(&self, title: &str, content: &Markup) -> String {
         let navigation = Some(self.navigation());
         let frame = Frame { navigation, ..Frame::new(self.root.clone(), title) };
-        // A form that is not on the page any more, because its object is gone.
+        // On a page without forms, the message of a refused form is displayed at the top.
         let lost = self.rejected.as_ref().filter(|_| self.form_token.is_none());
         frame.render(&html! {
             h1 { (visible(title)) }

@@ -13,7 +13,7 @@ fn type_choices() -> Kind {
     Kind::Choice(TYPES.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec())
 }
 
-/// The list of repositories.
+/// Returns the page with the list of repositories.
 #[must_use]
 pub fn list(page: &Page, repos: &[Repo]) -> String {
     let create = Form::new("create", "Create", "rspm create repo --name=NAME --type=TYPE".to_owned())
@@ -43,7 +43,7 @@ pub fn list(page: &Page, repos: &[Repo]) -> String {
     )
 }
 
-/// The names of the sources, each once: a source may be subscribed to for several versions.
+/// Returns the names of the subscribed sources, each once: a repository may subscribe to several versions of a source.
 fn names(repo: &Repo) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for source in &repo.sources {
@@ -60,7 +60,7 @@ fn visibility(repo: &Repo) -> String {
     if all.is_empty() { "open".to_owned() } else { all.join(", ") }
 }
 
-/// The page of a repository. `sources` are the names of all sources.
+/// Returns the page of a repository. `sources` are the names of all sources.
 #[must_use]
 pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
     let name = &repo.name;
@@ -110,7 +110,7 @@ pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
     )
 }
 
-/// The subscriptions, in order of precedence.
+/// Renders the subscriptions, in order of precedence.
 fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
     let name = &repo.name;
     let subscribe =
@@ -158,7 +158,7 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
     }
 }
 
-/// The object of the form is the source, with its version if the subscription is for one.
+/// Returns the form to unsubscribe. Its object is the source, followed by the version if the subscription has one.
 fn unsubscribe(repo: &str, source: &str, version: Option<&str>) -> Form {
     let command = format!("rspm unsubscribe --repo={repo} --source={source}");
     match version {

@@ -19,7 +19,7 @@ pub struct Names {
     pub repositories: Vec<String>,
 }
 
-/// The page; `checked` is a rule that was only compared with the packages, not created.
+/// Returns the page; `checked` is a rule that was tested against the packages, and not created.
 #[must_use]
 pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&CreatedBlockRules>) -> String {
     page.render(
@@ -120,7 +120,7 @@ fn row(page: &Page, rule: &BlockRule) -> Markup {
     }
 }
 
-/// The criteria of a rule with their values.
+/// Returns the criteria of a rule with their values.
 fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
     let named =
         |name: &Option<String>, id: Option<i64>| name.clone().or_else(|| id.map(|id| format!("number {id}")));
@@ -149,7 +149,7 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
     if present.is_empty() { vec![("all versions of all packages", String::new())] } else { present }
 }
 
-/// The result of a comparison without a change.
+/// Renders the result of a test of a rule.
 fn matches(matches: &[BlockRuleMatches]) -> Markup {
     html! {
         div.notice role="status" {

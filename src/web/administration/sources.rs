@@ -9,7 +9,7 @@ use crate::web::text::{count, number, time};
 
 /// The types of sources that administrators create.
 const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];
-/// What can be synced, and its name in the API.
+/// The kinds of data that can be synced: the value in the API, and the label.
 const SYNCED: [(&str, &str); 5] = [
     ("cran", "CRAN"),
     ("bioconductor", "Bioconductor"),
@@ -18,7 +18,7 @@ const SYNCED: [(&str, &str); 5] = [
     ("vulns", "Advisories about vulnerabilities"),
 ];
 
-/// The list of sources.
+/// Returns the page with the list of sources.
 #[must_use]
 pub fn list(page: &Page, sources: &[Source]) -> String {
     let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
@@ -66,7 +66,7 @@ fn changes(added: i64, updated: i64, removed: i64) -> String {
     format!("{} new, {} updated, {} removed", number(added), number(updated), number(removed))
 }
 
-/// The page of a source.
+/// Returns the page of a source.
 #[must_use]
 pub fn show(page: &Page, source: &Source) -> String {
     let name = &source.name;

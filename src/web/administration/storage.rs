@@ -7,7 +7,7 @@ use super::form::{CONFIRM, Form, Kind};
 use crate::api::storage::{Storage, StorageOwner, StorageState};
 use crate::web::text::{self, number, time, visible};
 
-/// The page.
+/// Returns the page.
 #[must_use]
 pub fn list(page: &Page, storage: &Storage) -> String {
     let sweep = Form::new("sweep", "Sweep now", "rspm storage sweep".to_owned());
@@ -76,7 +76,7 @@ fn owner(class: &StorageState) -> Markup {
     }
 }
 
-/// A sweep that needs a confirmation.
+/// Renders the form to confirm a sweep, if the class has one that needs confirmation.
 fn waiting(page: &Page, class: &StorageState) -> Markup {
     let Some(sweep) = &class.waiting else { return html! {} };
     let name = &class.class;

@@ -10,7 +10,7 @@ use crate::web::text::{time, visible};
 const SCOPES: [&str; 6] =
     ["repos:read", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"];
 
-/// The page; `created` is a token that was just created, which is shown once.
+/// Returns the page; `created` is a token that was just created, which is displayed once.
 #[must_use]
 pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> String {
     let create = Form::new(

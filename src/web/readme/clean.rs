@@ -1,5 +1,5 @@
-//! Removes from HTML all but a list of elements and attributes, and adapts it to a page: headings below those of the
-//! page, ids with a prefix, relative links only to pages that exist, texts instead of images.
+//! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings are below
+//! those of the page, ids have a prefix, relative links lead only to pages that exist, and texts replace images.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -56,19 +56,19 @@ pub(super) const ELEMENTS: [&str; 46] = [
     "var",
 ];
 
-/// The beginning of all ids: a README cannot take those of the page.
+/// The prefix of all ids, so that a README cannot use ids of the page.
 const ID_PREFIX: &str = "readme-";
 
 /// Maximum length of the HTML of a converter, in bytes.
 const MAX_HTML: usize = 4 << 20;
-/// Maximum number of tags of a README. The parser of HTML has quadratic worst cases in the depth of the document.
+/// Maximum number of tags of a README: the HTML parser takes quadratic time in the depth of some documents.
 const MAX_TAGS: usize = 10_000;
-/// Maximum number of attributes of a tag: the parser compares each with all before it.
+/// Maximum number of attributes of a tag: the parser compares each attribute with all previous ones.
 const MAX_ATTRIBUTES: usize = 100;
-/// Limit of the product of tags and different tags for formatting: every paragraph repeats the open ones (HTML
-/// standard, reconstruction of the active formatting elements).
+/// Maximum number of tags that the parser may add: every paragraph repeats the open formatting elements (HTML standard,
+/// reconstruction of the active formatting elements).
 const MAX_REPEATED: usize = 300_000;
-/// Maximum size of the repeated tags with their attributes, in bytes.
+/// Maximum size of the tags that the parser may add, with their attributes, in bytes.
 const MAX_REPEATED_BYTES: usize = 8 << 20;
 
 /// The base addresses of relative links in a README.
@@ -80,7 +80,7 @@ pub struct Links {
     pub news: String,
 }
 
-/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long.
+/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse.
 #[must_use]
 pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
     if !is_simple(html) {
@@ -106,7 +106,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
     Some(adapt(&builder.clean(html).to_string()))
 }
 
-/// Converts relative addresses.
+/// Converts the relative addresses of a README.
 struct Relative(Links);
 
 impl<'a> UrlRelativeEvaluate<'a> for Relative {
@@ -115,7 +115,7 @@ impl<'a> UrlRelativeEvaluate<'a> for Relative {
     }
 }
 
-/// The target of a relative link: an id of the README, or a page of the package.
+/// Returns the target of a relative link: an id of the README, or a page of the package.
 fn target(address: &str, links: &Links) -> Option<String> {
     if let Some(fragment) = address.strip_prefix('#') {
         return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
@@ -130,10 +130,10 @@ fn target(address: &str, links: &Links) -> Option<String> {
     }
 }
 
-/// Whether the parser of HTML is fast with a text, and its result is not much longer.
+/// Returns true if the HTML parser is fast for a text, and its result is not much longer.
 ///
-/// SECURITY: every `<` is taken for the beginning of a tag, also one in a comment or in the value of an attribute, so
-/// that no tag of the parser is left out, regardless of the text before it.
+/// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute, so that
+/// every tag that the parser finds is counted, regardless of the text before it.
 fn is_simple(html: &str) -> bool {
     const FORMATTING: [&str; 13] =
         ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
@@ -142,7 +142,7 @@ fn is_simple(html: &str) -> bool {
     }
     let mut formatting: HashSet<&str> = HashSet::new();
     let (mut tags, mut formatting_bytes, mut longest_link) = (0_usize, 0_usize, 0_usize);
-    // Tags overlap only in values with `<`.
+    // Limits the total length of tags: they overlap only if the value of an attribute contains `<`.
     let mut unread = html.len().saturating_mul(4);
     for (start, _) in html.match_indices('<') {
         tags += 1;
@@ -156,20 +156,20 @@ fn is_simple(html: &str) -> bool {
         let tag = rest.get(..length).unwrap_or(rest);
         let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         if name.eq_ignore_ascii_case("a") {
-            // A link ends the one before it.
+            // Only one link is open at a time: the next one ends it.
             longest_link = longest_link.max(length);
         } else if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) && formatting.insert(tag) {
             formatting_bytes += length;
         }
     }
-    // Three equal tags can be open.
+    // At most three equal tags can be open.
     let bytes = formatting_bytes.saturating_mul(3).saturating_add(longest_link);
     tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
         && tags.saturating_mul(bytes) <= MAX_REPEATED_BYTES
 }
 
-/// The number of bytes of a tag behind its `<`, with its `>`, and the number of its attributes, as the parser reads
-/// them (HTML standard, 13.2.5.32 to 13.2.5.39). Reading ends after too many attributes.
+/// Returns the number of bytes of a tag after its `<`, including its `>`, and the number of its attributes, as the
+/// parser reads them (HTML standard, 13.2.5.32 to 13.2.5.39). Stops after too many attributes.
 fn extent(tag: &[u8]) -> (usize, usize) {
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum State {
@@ -223,7 +223,7 @@ enum Part<'a> {
     Tag(&'a str),
 }
 
-/// Splits clean HTML, in which `<` and `>` are only around tags.
+/// Splits clean HTML, in which `<` and `>` occur only as brackets of tags.
 fn parts(html: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = html;
@@ -237,7 +237,7 @@ fn parts(html: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The escaped value of an attribute of a tag of clean HTML.
+/// Returns the escaped value of an attribute of a tag of clean HTML.
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = tag.split_once(' ')?.1;
     loop {
@@ -250,7 +250,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// The level of the heading that a tag begins or ends.
+/// Returns the level of the heading that a tag begins or ends; `None` for other tags.
 fn heading(tag: &str) -> Option<usize> {
     let name = tag.strip_prefix('/').unwrap_or(tag).split(' ').next()?;
     let level = name.strip_prefix('h')?.parse().ok()?;
@@ -286,7 +286,7 @@ fn adapt(html: &str) -> String {
                 }
             }
         } else if tag == "/a" && std::mem::take(&mut hidden_end) {
-            // The end of a link without text.
+            // The end of a link without text is omitted.
         } else if is_named(tag, "img") {
             out.push_str(attribute(tag, "alt").unwrap_or_default());
         } else if is_named(tag, "a")
@@ -306,7 +306,7 @@ fn is_named(tag: &str, name: &str) -> bool {
     tag.split(' ').next() == Some(name)
 }
 
-/// Whether a link that begins before these parts has no text.
+/// Returns true if a link has no text; `behind` are the parts after its start tag.
 fn is_empty_link(behind: &[Part<'_>]) -> bool {
     for part in behind {
         match part {
@@ -323,7 +323,8 @@ fn is_empty_link(behind: &[Part<'_>]) -> bool {
     false
 }
 
-/// Writes a tag with one of its ids, and with a link to an id only if that exists.
+/// Writes a tag with `id`, and with its permitted attributes. A link to an id is written only if `known` contains the
+/// id.
 fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.push('<');
@@ -341,7 +342,7 @@ fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str
     out.push('>');
 }
 
-/// The ids that the text has itself, and an id for each heading in order, none of them twice.
+/// Returns the ids in the text outside headings, and a unique id for each heading, in order.
 fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     let tags = parts.iter().filter_map(|part| match part {
         Part::Tag(tag) if heading(tag).is_none() && !is_named(tag, "img") => Some(*tag),
@@ -367,7 +368,7 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     (own, headings)
 }
 
-/// The id of a heading whose content is at the beginning of these parts, as GitHub makes it.
+/// Returns the id of a heading, as GitHub forms it; `behind` are the parts after its start tag.
 fn slug(behind: &[Part<'_>]) -> String {
     let mut slug = ID_PREFIX.to_owned();
     for part in behind {

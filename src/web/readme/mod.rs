@@ -1,7 +1,7 @@
 //! READMEs as HTML: Markdown, reStructuredText, and plain text.
 //!
-//! SECURITY: authors of packages write READMEs. The result of every converter passes through [`clean`], which admits a
-//! list of elements and attributes; no converter is trusted.
+//! SECURITY: authors of packages write READMEs, and no converter is trusted. [`clean`] removes from the result of every
+//! converter all elements and attributes that are not in its list.
 
 mod clean;
 mod restructured;
@@ -14,9 +14,9 @@ use maud::{PreEscaped, Render, html};
 use super::text::visible;
 pub use clean::Links;
 
-/// Maximum size of a README that is converted, in bytes; of a larger one the beginning is shown as text.
+/// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
 const MAX_CONVERTED: usize = 256 << 10;
-/// Maximum number of quotes and lists that begin on one line of Markdown.
+/// Maximum number of quotes and lists that may begin on one line of Markdown.
 const MAX_MARKERS: usize = 100;
 
 /// The format of a README.
@@ -26,13 +26,13 @@ pub enum Format {
     Markdown,
     /// reStructuredText.
     Restructured,
-    /// Text.
+    /// Plain text.
     Plain,
 }
 
 impl Format {
-    /// The format of a media type, as in `Description-Content-Type` of Python packages; without one, a description is
-    /// reStructuredText (core metadata of Python packages).
+    /// Returns the format for a media type, such as that of `Description-Content-Type` of Python packages. Without a
+    /// media type it is reStructuredText, as the core metadata specification of Python packages defines.
     #[must_use]
     pub fn of_media_type(media_type: Option<&str>) -> Format {
         let Some(media_type) = media_type else { return Format::Restructured };
@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// HTML that [`render`] returned, and that a page may contain.
+/// HTML that [`render`] returned, so that a page may contain it.
 #[derive(Clone, Debug)]
 pub struct Html(Arc<str>);
 
@@ -63,7 +63,7 @@ impl Render for Html {
     }
 }
 
-/// Converts a README to HTML; `links` has the pages to which relative links lead.
+/// Converts a README to HTML; `links` contains the pages to which relative links may lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     let shown = text.get(..MAX_CONVERTED).unwrap_or(text);
@@ -84,8 +84,8 @@ pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     Html(html.into_string().into())
 }
 
-/// Converts Markdown to HTML that is not clean yet: raw HTML of the text is in it. `None` for a text that is nested
-/// deeply.
+/// Converts Markdown to HTML that is not clean yet, because it contains the raw HTML of the text. Returns `None` if the
+/// text is nested too deeply.
 fn markdown(text: &str) -> Option<String> {
     if text.lines().any(|line| markers(line) > MAX_MARKERS) {
         return None;
@@ -100,7 +100,7 @@ fn markdown(text: &str) -> Option<String> {
     Some(comrak::markdown_to_html(text, &options))
 }
 
-/// The number of quotes and lists that may begin on a line.
+/// Returns the maximum number of quotes and lists that begin on a line.
 fn markers(line: &str) -> usize {
     let start = line.find(|c| !" \t>*+-.)0123456789".contains(c)).unwrap_or(line.len());
     let start = line.get(..start).unwrap_or(line);
@@ -121,7 +121,7 @@ mod tests {
         render(text.as_bytes(), format, &links()).0.to_string()
     }
 
-    /// The names of start tags, and of their attributes; panics if the text is not strictly written.
+    /// Returns the names of start tags, with their attributes. Panics if the HTML is not well-formed.
     fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
         let mut tags = Vec::new();
         for part in html.split('<').skip(1) {
@@ -143,7 +143,7 @@ mod tests {
         tags
     }
 
-    /// Asserts that HTML has nothing that executes, loads or leaves the page.
+    /// Asserts that HTML contains nothing that executes code, loads a resource or affects the rest of the page.
     fn assert_harmless(html: &str, origin: &str) {
         const ATTRIBUTES: [&str; 11] =
             ["href", "title", "rel", "lang", "dir", "id", "class", "tabindex", "colspan", "rowspan", "start"];

@@ -1,13 +1,13 @@
-//! A small converter of reStructuredText to HTML. It converts the markup that READMEs use; all other text is shown as
-//! it is written. It accepts every text.
+//! A small converter of reStructuredText to HTML. It converts the markup that READMEs use, and leaves all other text
+//! unchanged. It accepts every text.
 
 use super::restructured_inline::{Names, escape, inline, key};
 
-/// Maximum nesting of lists, quotes and directives; deeper text is shown as it is written.
+/// Maximum nesting of lists, quotes and directives; deeper text is left unchanged.
 const MAX_DEPTH: usize = 8;
-/// Maximum length of a substituted text or address, in bytes: a name of one letter may occur in many places.
+/// Maximum length of a substituted text or address, in bytes: a text may refer to it many times by a short name.
 const MAX_SUBSTITUTION: usize = 500;
-/// Maximum number of lines of a table of columns.
+/// Maximum number of lines of a simple table.
 const MAX_TABLE: usize = 1000;
 /// The characters that underline titles.
 const ADORNMENTS: &str = "=-`:.'\"~^_*+#<>!$%&(),/;?@[\\]{|}";
@@ -21,7 +21,7 @@ pub(super) fn to_html(text: &str) -> String {
     writer.out
 }
 
-/// Reads targets and substitutions, which may stand after their use.
+/// Collects targets and substitutions, because they may be defined after their use.
 fn names(lines: &[&str]) -> Names {
     let mut names = Names::default();
     for (at, line) in lines.iter().enumerate() {
@@ -46,7 +46,7 @@ fn names(lines: &[&str]) -> Names {
     names
 }
 
-/// The value of an option, `:name: value`, at the beginning of the body of a directive.
+/// Returns the value of an option, `:name: value`, at the beginning of the body of a directive.
 fn option(body: &[&str], name: &str) -> Option<String> {
     let options = body.iter().map(|line| line.trim_start()).take_while(|line| line.starts_with(':'));
     let mut options = options.filter_map(|line| line.strip_prefix(':')?.split_once(':'));
@@ -57,7 +57,8 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// The number of lines at the beginning that are blank or indented by at least `least`; without blank ones at the end.
+/// Returns the number of lines at the beginning that are blank or indented by at least `least` columns, without
+/// trailing blank lines.
 fn indented(lines: &[&str], least: usize) -> usize {
     let end =
         lines.iter().position(|line| !line.is_empty() && indentation(line) < least).unwrap_or(lines.len());
@@ -65,12 +66,12 @@ fn indented(lines: &[&str], least: usize) -> usize {
     part.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1)
 }
 
-/// Removes the indentation that all lines have.
+/// Removes the common indentation of all lines.
 fn outdented<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     outdented_by(lines, usize::MAX)
 }
 
-/// Removes the indentation that all lines have, up to a number of columns.
+/// Removes the common indentation of all lines, at most `most` columns.
 fn outdented_by<'a>(lines: &[&'a str], most: usize) -> Vec<&'a str> {
     let common = lines
         .iter()
@@ -82,13 +83,13 @@ fn outdented_by<'a>(lines: &[&'a str], most: usize) -> Vec<&'a str> {
     lines.iter().map(|line| line.get(common..).unwrap_or_default()).collect()
 }
 
-/// The character of a line that consists of one adornment.
+/// Returns the character of a line that consists only of one adornment character; `None` for other lines.
 fn adornment(line: &str) -> Option<char> {
     let first = line.chars().next().filter(|c| ADORNMENTS.contains(*c))?;
     (line.len() >= 2 && line.chars().all(|c| c == first)).then_some(first)
 }
 
-/// Returns the width of the mark of a list item, and whether the list is numbered.
+/// Returns the width of the marker of a list item, and whether the list is numbered; `None` if the line is not an item.
 fn item(line: &str) -> Option<(usize, bool)> {
     let is_bullet = |line: &str| ["*", "+", "-", "•"].contains(&line);
     if is_bullet(line) {
@@ -105,14 +106,14 @@ fn item(line: &str) -> Option<(usize, bool)> {
     is_number.then_some((mark.len() + 1, true))
 }
 
-/// The name and the value of a field, `:name: value`.
+/// Returns the name and the value of a field, `:name: value`.
 fn field(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.strip_prefix(':')?.split_once(':')?;
     let is_field = !name.is_empty() && !name.starts_with(' ') && !name.contains('`');
     (is_field && (value.is_empty() || value.starts_with(' '))).then(|| (name, value.trim()))
 }
 
-/// Whether a line begins a table: a grid, or columns of `=`.
+/// Returns true if a line begins a grid table, or a simple table with columns of `=`.
 fn is_table(line: &str) -> bool {
     let is_grid = line.starts_with("+-") && line.chars().all(|c| "+-=".contains(c));
     is_grid || line.starts_with("==") && line.contains(' ') && line.chars().all(|c| "= ".contains(c))
@@ -120,7 +121,7 @@ fn is_table(line: &str) -> bool {
 
 struct Writer {
     names: Names,
-    /// The adornments of titles in the order in which they appear, and whether there is one above the title.
+    /// The styles of titles in order of appearance: the adornment, and whether it is also above the title.
     styles: Vec<(char, bool)>,
     out: String,
 }
@@ -133,7 +134,7 @@ impl Writer {
         }
         let mut at = 0;
         while let Some(rest) = lines.get(at..).filter(|rest| !rest.is_empty()) {
-            // Every block has at least one line.
+            // Advances by at least one line.
             at += self.block(rest, depth).max(1);
         }
     }
@@ -190,7 +191,7 @@ impl Writer {
         self.paragraph(lines)
     }
 
-    /// Writes lines, without their indentation, in an element; returns their number.
+    /// Writes the first `length` lines, without their common indentation, in an element; returns `length`.
     fn nested(&mut self, element: &str, lines: &[&str], length: usize, depth: usize) -> usize {
         let inside = outdented(lines.get(..length).unwrap_or_default());
         self.out.push_str(&format!("<{element}>"));
@@ -199,7 +200,7 @@ impl Writer {
         length
     }
 
-    /// Writes lines unchanged.
+    /// Writes lines as a literal block.
     fn literal(&mut self, lines: &[&str]) {
         let text = outdented(lines).join("\n");
         let text = text.trim_matches('\n');
@@ -208,7 +209,8 @@ impl Writer {
         }
     }
 
-    /// Writes a title or a line between paragraphs; returns the number of lines, `None` if there is neither.
+    /// Writes a title or a transition, which is a line between paragraphs. Returns the number of its lines; `None` if
+    /// there is neither.
     fn title(&mut self, lines: &[&str]) -> Option<usize> {
         let first = lines.first().copied()?;
         let second = lines.get(1).copied().unwrap_or_default();
@@ -224,7 +226,7 @@ impl Writer {
             }
             return None;
         }
-        // As docutils does, a short underline is accepted from four characters on.
+        // Like docutils, accepts an underline that is shorter than the title if it has at least four characters.
         let under = adornment(second)?;
         let is_title = second.len() >= first.chars().count() || second.len() >= 4;
         (is_title && item(first).is_none()).then(|| {
@@ -242,7 +244,7 @@ impl Writer {
         self.out.push_str(&format!("<h{level}>{}</h{level}>\n", inline(title, &self.names)));
     }
 
-    /// Writes a directive; leaves out comments, targets and substitutions.
+    /// Writes a directive; omits comments, targets and substitutions.
     fn explicit(&mut self, lines: &[&str], depth: usize) {
         let first = lines.first().copied().unwrap_or_default().trim_start_matches("..").trim();
         let body = lines.get(1..).unwrap_or_default();
@@ -264,7 +266,7 @@ impl Writer {
             "code-block" | "code" | "sourcecode" | "parsed-literal" | "highlight" | "literalinclude" => {
                 self.literal(content);
             }
-            // The page has no table of contents.
+            // These directives have no effect on the page.
             "contents" | "sectnum" | "meta" => {}
             kind @ ("note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger"
             | "error" | "hint" | "seealso" | "versionadded" | "versionchanged" | "deprecated"
@@ -356,7 +358,7 @@ impl Writer {
             self.out.push_str(&format!("<p>{}</p>\n", inline(&text, &self.names)));
             return length;
         };
-        // `text::` announces a literal block and is shown with one colon; `::` alone is not shown.
+        // `text::` precedes a literal block and is written with one colon; `::` alone is omitted.
         if !before.trim().is_empty() {
             let colon = if before.ends_with(' ') { "" } else { ":" };
             self.out.push_str(&format!("<p>{}{colon}</p>\n", inline(before.trim_end(), &self.names)));
@@ -369,7 +371,7 @@ impl Writer {
     }
 }
 
-/// The number of lines of a paragraph: up to a blank line.
+/// Returns the number of lines of a paragraph, which ends before a blank line.
 fn paragraph(lines: &[&str]) -> usize {
     lines.iter().take_while(|line| !line.is_empty()).count()
 }

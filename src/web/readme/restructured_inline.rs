@@ -6,13 +6,13 @@ use maud::html;
 
 use crate::web::text::external;
 
-/// Maximum length of the text between two marks, in bytes.
+/// Maximum length of the text between two markers of inline markup, in bytes.
 const MAX_SPAN: usize = 2000;
-/// Maximum length of the name of a reference without marks, in bytes. The limit bounds the search, which is repeated
-/// at each word.
+/// Maximum length of the name of a reference without backquotes, in bytes. The limit bounds the search, which is
+/// repeated at each word.
 const MAX_NAME: usize = 100;
 
-/// The targets and texts that names in a document stand for.
+/// The names that a document defines, with their addresses and texts.
 #[derive(Default)]
 pub(super) struct Names {
     /// Addresses of `.. _name: address`, by the name in lower case.
@@ -25,7 +25,7 @@ pub(super) struct Names {
 pub(super) fn inline(text: &str, names: &Names) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     let mut rest = text;
-    // The character before `rest`: a mark in the middle of a word is not markup.
+    // The character before `rest`: a marker in the middle of a word is not markup.
     let mut before = None;
     while let Some(first) = rest.chars().next() {
         let is_start = before.is_none_or(|c: char| !c.is_alphanumeric());
@@ -64,7 +64,7 @@ pub(super) fn escape(text: &str) -> String {
     html! { (text) }.into_string()
 }
 
-/// Returns the beginning of a text, so that the search for the end of a mark is bounded.
+/// Returns the beginning of a text, so that the search for an end marker is bounded.
 fn window(text: &str) -> &str {
     beginning(text, MAX_SPAN)
 }
@@ -78,7 +78,7 @@ fn beginning(text: &str, most: usize) -> &str {
     text.get(..limit).unwrap_or(text)
 }
 
-/// Returns the text between `start` and the next `end`, and the number of bytes to the end of `end`.
+/// Returns the text between `start` and the next `end`, and the number of bytes up to and including `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)> {
     let inside = text.strip_prefix(start)?;
     if inside.starts_with(char::is_whitespace) {
@@ -89,7 +89,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)
     Some((window.get(..at)?, start.len() + at + end.len()))
 }
 
-/// Converts markup that begins with a mark; returns the HTML and the number of bytes that it replaces.
+/// Converts markup that begins with a marker; returns the HTML and the number of bytes that it replaces.
 fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     if let Some((literal, length)) = between(rest, "``", "``") {
         return Some((format!("<code>{}</code>", escape(literal)), length));
@@ -121,13 +121,13 @@ fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     }
 }
 
-/// The number of underscores at an offset, at most two: a reference ends with one or two.
+/// Returns the number of underscores at an offset, at most two: a reference ends with one or two.
 fn underscores(rest: &str, offset: usize) -> usize {
     let suffix = rest.get(offset..).unwrap_or_default();
     suffix.len() - suffix.trim_start_matches('_').len().max(suffix.len().saturating_sub(2))
 }
 
-/// `:role:`text``: the text as code.
+/// Converts ``:role:`text` `` to the text as code; returns the HTML and the number of bytes that it replaces.
 fn role(rest: &str) -> Option<(String, usize)> {
     let (name, after) = window(rest).strip_prefix(':')?.split_once(":`")?;
     if name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
@@ -138,7 +138,7 @@ fn role(rest: &str) -> Option<(String, usize)> {
     Some((format!("<code>{}</code>", escape(label)), 1 + name.len() + 2 + text.len() + 1))
 }
 
-/// `name_`, if the name has an address.
+/// Converts the reference `name_` to a link, if the name has an address.
 fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
     let rest = beginning(rest, MAX_NAME);
     let end = rest.find(|c: char| !c.is_alphanumeric() && !"_-.+".contains(c)).unwrap_or(rest.len());
@@ -148,7 +148,7 @@ fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
     Some((linked(name, Some(target)), word.len()))
 }
 
-/// An address without markup.
+/// Converts an address without markup to a link.
 fn address(rest: &str) -> Option<(String, usize)> {
     if !rest.starts_with("http") {
         return None;
@@ -160,19 +160,19 @@ fn address(rest: &str) -> Option<(String, usize)> {
         .then(|| (linked(address, Some(address)), address.len()))
 }
 
-/// Converts a backslash: the next character is text; the backslash and a space after it are removed.
+/// Converts a backslash and the next character: writes the character as text, or nothing if it is a space.
 fn escaped(rest: &str) -> Option<(String, usize)> {
     let next = rest.chars().nth(1)?;
     let text = if next.is_whitespace() { String::new() } else { escape(next.encode_utf8(&mut [0; 4])) };
     Some((text, 1 + next.len_utf8()))
 }
 
-/// The name of a target as it is compared.
+/// Returns the normalized name of a target, by which names are compared.
 pub(super) fn key(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// A link, or its text if there is no address to which pages may link.
+/// Returns a link, or only its text if there is no address or pages may not link to it.
 fn linked(text: &str, address: Option<&str>) -> String {
     match address.and_then(external) {
         Some(address) => html! { a href=(address) { (text) } }.into_string(),

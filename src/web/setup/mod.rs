@@ -1,5 +1,5 @@
-//! The text with which a client is set up: the address of the repository, and for each client the lines to copy and a
-//! command that shows whether they work. The text is executed as printed by `tests/web/setup.rs`.
+//! Setup instructions for clients: the address of the repository, and for each client the lines to copy and a command
+//! that checks whether they work. `tests/web/setup.rs` executes the lines as displayed.
 
 mod bioconductor;
 mod python;
@@ -12,7 +12,7 @@ use crate::model::repository::RepoKind;
 /// The system on which packages are installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum System {
-    /// Any Linux: the code detects the distribution when it is executed.
+    /// Any Linux distribution: the code to copy detects it when it is executed.
     AnyLinux,
     /// A Linux distribution, by its name in addresses.
     Linux(String),
@@ -25,7 +25,7 @@ pub enum System {
 }
 
 impl System {
-    /// The value of the parameter `platform`.
+    /// Returns the value of the parameter `platform`.
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
@@ -43,7 +43,7 @@ impl System {
 pub struct Distribution {
     /// The name in addresses, after `__linux__/`.
     pub name: String,
-    /// The name for people.
+    /// The display name.
     pub display: String,
     /// The `ID` in `/etc/os-release`.
     pub id: String,
@@ -51,18 +51,18 @@ pub struct Distribution {
     pub release: String,
 }
 
-/// The inputs of the setup text.
+/// The data from which the setup instructions are made.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The kind of the repository.
     pub kind: RepoKind,
-    /// The URL of the repository, up to its name.
+    /// The URL of the repository, without a snapshot.
     pub repository: String,
     /// `latest`, a day or the number of a transaction.
     pub snapshot: String,
     /// The system.
     pub system: System,
-    /// The distributions that are offered.
+    /// The distributions to choose from.
     pub distributions: Vec<Distribution>,
     /// The version of Bioconductor.
     pub bioconductor: Option<String>,
@@ -73,7 +73,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The URL that clients use. For Linux distributions it is that of the binaries.
+    /// Returns the URL that clients use. For a Linux distribution it is the URL of the binaries.
     #[must_use]
     pub fn url(&self) -> String {
         let Setup { repository, snapshot, system, kind, .. } = self;
@@ -86,7 +86,7 @@ impl Setup {
         }
     }
 
-    /// The clients of the repository, with the most frequent one first.
+    /// Returns the setup of the clients of the repository, the most frequently used client first.
     #[must_use]
     pub fn clients(&self) -> Vec<Client> {
         match self.kind {
@@ -96,7 +96,7 @@ impl Setup {
         }
     }
 
-    /// Renders all clients; the first one is open.
+    /// Renders the setup of all clients; only that of the first one is expanded.
     #[must_use]
     pub fn render(&self) -> Markup {
         html! {
@@ -116,14 +116,14 @@ impl Setup {
     }
 }
 
-/// A client and its text.
+/// A client and its setup instructions.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// A short name in lower case.
     pub key: &'static str,
-    /// The name for people.
+    /// The display name.
     pub name: &'static str,
-    /// The text.
+    /// The parts of the instructions.
     pub parts: Vec<Part>,
 }
 
@@ -143,7 +143,7 @@ impl Client {
     }
 }
 
-/// A part of the text about a client.
+/// A part of the setup instructions of a client.
 #[derive(Clone, Debug)]
 pub enum Part {
     /// A sentence.

@@ -61,7 +61,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     clients
 }
 
-/// A command that shows the version that pip would install.
+/// Returns a command that shows the version that pip would install.
 fn check_command(setup: &Setup, url: &str, host: Option<&str>) -> String {
     let trusted = host.map(|host| format!(" --trusted-host {host}")).unwrap_or_default();
     match &setup.example {
@@ -74,7 +74,7 @@ fn check_command(setup: &Setup, url: &str, host: Option<&str>) -> String {
     }
 }
 
-/// The host of an address without encryption that is not this machine.
+/// Returns the host of an `http` URL, unless it is a loopback host.
 fn insecure_host(url: &str) -> Option<&str> {
     let authority = url.strip_prefix("http://")?.split('/').next()?;
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);

@@ -2,7 +2,7 @@
 
 use super::{Client, Setup, System};
 
-/// Sets the `User-Agent` by which the server recognizes the R version and the processor of a client on Linux.
+/// R code that sets the `User-Agent`, from which the server reads the R version and the processor of a client on Linux.
 const USER_AGENT: &str = "options(HTTPUserAgent = sprintf(\"R/%s R (%s)\", getRversion(), paste(getRversion(), \
                           R.version[\"platform\"], R.version[\"arch\"], R.version[\"os\"])))";
 
@@ -61,7 +61,7 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     clients
 }
 
-/// The lines that set the option `repos`.
+/// Returns R code that sets the option `repos`.
 fn options(setup: &Setup) -> String {
     let url = setup.url();
     match &setup.system {
@@ -71,8 +71,8 @@ fn options(setup: &Setup) -> String {
     }
 }
 
-/// Returns code that detects the distribution by `/etc/os-release`. A system that is not in the table gets source
-/// packages.
+/// Returns R code that detects the distribution by `/etc/os-release`. A distribution that is not in the table of the
+/// code gets source packages.
 fn any_linux(setup: &Setup) -> String {
     let rows: Vec<String> = setup
         .distributions
@@ -104,7 +104,7 @@ fn any_linux(setup: &Setup) -> String {
     )
 }
 
-/// A command that prints the version of a package, and what it should print.
+/// Returns a command that prints the version of a package, with the expected output as a comment.
 pub(super) fn check_command(setup: &Setup, url: &str) -> String {
     match &setup.example {
         Some((package, version)) => format!(

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::config;
 
-    /// The base URL of a request for `/cran/latest/` from an address with these headers.
+    /// Returns the base URL of a request for `/cran/latest/` from an address with these headers.
     fn base_of(gcfg: &str, address: &str, tls: bool, fields: &[(&str, &str)]) -> String {
         let config = config::parse("f", gcfg.as_bytes(), []).expect("valid").config;
         let mut request = http::Request::get("/cran/latest/").header(HOST, "own.example:4242");

@@ -41,20 +41,20 @@ impl Body {
         Body { content, sent: 0, finish: None, guards: None, owner: None, attachments: None }
     }
 
-    /// An empty body.
+    /// Creates an empty body.
     #[must_use]
     pub fn empty() -> Body {
         Body::new(Content::Empty)
     }
 
-    /// A body in memory.
+    /// Creates a body in memory.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
         Body::new(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
     }
 
-    /// A streamed body; `size` in bytes where known. A stream that yields more or fewer bytes than `size` fails.
+    /// Creates a streamed body; `size` in bytes, if known. A stream that yields more or fewer bytes than `size` fails.
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
         Body::new(Content::Stream { stream, remaining: size })

@@ -121,7 +121,7 @@ pub(super) struct Share {
 }
 
 impl MemoryBudget {
-    /// A budget of `limit` bytes in total and `address_limit` for one address.
+    /// Creates a budget of `limit` bytes in total and `address_limit` for one address.
     pub(super) fn new(limit: usize, address_limit: usize) -> MemoryBudget {
         let (used, freed) = (Mutex::default(), Notify::new());
         MemoryBudget(Arc::new(Inner { limit, address_limit, used, freed }))

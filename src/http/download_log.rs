@@ -80,7 +80,7 @@ pub struct DownloadRecorder {
 }
 
 impl DownloadRecorder {
-    /// A recorder that writes to `log` and counts in `usage`.
+    /// Creates a recorder that writes to `log` and counts in `usage`.
     #[must_use]
     pub fn new(log: ServiceLog, usage: Usage) -> DownloadRecorder {
         DownloadRecorder { log, usage }

@@ -54,7 +54,7 @@ impl Payload {
 }
 
 impl Failure {
-    /// A failure with any status; `code` is that of the JSON form.
+    /// Creates a failure with any status; `code` is that of the JSON form.
     #[must_use]
     pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
         Failure {

@@ -222,7 +222,7 @@ impl Liveness {
     /// sent a ping.
     fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
-        // The kernel takes the bytes of a ping even if the client is gone, so they do not count.
+        // The kernel accepts the bytes of a ping even if the client has disconnected, so they do not count.
         if bytes > self.bytes + if self.has_pinged { PING_BYTES } else { 0 } {
             (self.bytes, self.has_pinged) = (bytes, false);
             return true;

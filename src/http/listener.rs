@@ -50,7 +50,7 @@ const IDLE_SEARCH_INTERVAL: Duration = Duration::from_millis(50);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl HttpServer {
-    /// A server with these limits and those of the active configuration, without connections.
+    /// Creates a server with these limits and those of the active configuration, without connections.
     #[must_use]
     pub fn new(limits: Limits, site: Arc<ArcSwap<SiteSettings>>) -> HttpServer {
         let connection_permits = Arc::new(Semaphore::new(limits.connections));

@@ -251,7 +251,7 @@ pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(repo) {
         Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
-        // The repository was deleted in the meantime, so a cache entry with this value is already outdated.
+        // The repository has been deleted since the address was resolved, so a cache entry with this value is outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
 }

@@ -36,23 +36,23 @@ enum HttpBody {
 }
 
 impl Incoming {
-    /// The body of an HTTP/1 request.
+    /// Creates the body of an HTTP/1 request.
     pub(super) fn http1(body: hyper::body::Incoming, budget: Option<AddressBudget>) -> Incoming {
         Incoming { body: HttpBody::Http1(body), budget }
     }
 
-    /// The body of an HTTP/2 request with these headers.
+    /// Creates the body of an HTTP/2 request with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
         let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Incoming { body: HttpBody::Http2 { stream, content_length }, budget }
     }
 
-    /// The body of a request that the server sends to itself, without a budget.
+    /// Creates the body of a request that the server sends to itself, without a budget.
     pub(super) fn memory(bytes: Bytes) -> Incoming {
         Incoming { body: HttpBody::Memory(bytes), budget: None }
     }
 
-    /// An empty share of the budget for the bytes of this body.
+    /// Returns an empty share of the budget for the bytes of this body.
     pub(super) fn share(&self) -> Option<Share> {
         self.budget.as_ref().map(AddressBudget::share)
     }

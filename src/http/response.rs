@@ -10,7 +10,7 @@ use super::conditional::{self, Precondition, Validators};
 use super::error::{Failure, Payload};
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
-/// Why a package is blocked.
+/// The header with the reason why a package is blocked.
 const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
 /// `Cache-Control` of package files: short, because a local package may be replaced by different bytes of the same
@@ -183,7 +183,7 @@ impl Representation {
     }
 }
 
-/// A 304 response.
+/// Returns a 304 response.
 #[must_use]
 pub fn not_modified(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::NOT_MODIFIED, Body::empty());
@@ -191,7 +191,7 @@ pub fn not_modified(representation: &Representation) -> Response<Body> {
     response
 }
 
-/// A 200 response with the whole content; `size` where known. For HEAD `body` is empty.
+/// Returns a 200 response with the whole content; `size` in bytes, if known. For HEAD, `body` is empty.
 #[must_use]
 pub fn whole(representation: &Representation, size: Option<u64>, body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
@@ -203,7 +203,7 @@ pub fn whole(representation: &Representation, size: Option<u64>, body: Body) -> 
     response
 }
 
-/// A 206 response with the bytes of `range`, of `size`.
+/// Returns a 206 response with the bytes of `range`; `size` is that of the whole content, in bytes.
 #[must_use]
 pub fn part(
     representation: &Representation,
@@ -221,7 +221,7 @@ pub fn part(
     response
 }
 
-/// A 416 response for a resource of `size` bytes.
+/// Returns a 416 response for a resource of `size` bytes.
 #[must_use]
 pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Body> {
     let mut response = new_response(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
@@ -231,7 +231,7 @@ pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Bod
     response
 }
 
-/// A 412 response.
+/// Returns a 412 response.
 #[must_use]
 pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
@@ -252,7 +252,7 @@ pub(in crate::http) fn check_preconditions(
     }
 }
 
-/// A JSON response of the API, never cached.
+/// Returns a JSON response of the API, never cached.
 #[must_use]
 pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
@@ -276,7 +276,7 @@ fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     response
 }
 
-/// A response of JSON lines (`application/x-ndjson`), complete or streamed: a job's progress, a long list.
+/// Returns a response of JSON lines (`application/x-ndjson`), complete or streamed: a job's progress, a long list.
 #[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
@@ -286,7 +286,7 @@ pub fn json_lines(body: Body) -> Response<Body> {
     response
 }
 
-/// A file that a client saves under `name`, never cached. `name` consists of letters and dots.
+/// Returns a response with a file that a client saves as `name`, never cached. `name` consists of letters and dots.
 #[must_use]
 pub fn attachment(name: &str, size: u64, body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
@@ -298,7 +298,7 @@ pub fn attachment(name: &str, size: u64, body: Body) -> Response<Body> {
     response
 }
 
-/// A text response of a media type, never cached.
+/// Returns a text response of a media type, never cached.
 #[must_use]
 pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     let size = text.len();
@@ -310,7 +310,7 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// A redirect response.
+/// Returns a redirect response.
 #[must_use]
 pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
     let mut response = new_response(status, Body::empty());

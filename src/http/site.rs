@@ -42,7 +42,7 @@ pub struct SiteSettings {
 }
 
 impl SiteSettings {
-    /// The settings of a configuration.
+    /// Creates the settings of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> SiteSettings {
         let address = config.server.address.clone();

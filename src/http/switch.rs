@@ -53,7 +53,7 @@ struct Inner {
 }
 
 impl Switch {
-    /// A switch without an app.
+    /// Creates a switch without an app.
     #[must_use]
     pub fn new(context: ServerContext) -> Switch {
         Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context }))

@@ -72,7 +72,7 @@ pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, F
 fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
     let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
     if system.word == "linux" {
-        // The directory is correct even while the program itself is being replaced.
+        // Only the directory is used, because it is correct even while the program itself is being replaced.
         let own = std::env::current_exe().ok();
         paths.extend(own.as_deref().and_then(Path::parent).map(|directory| directory.join("rspm")));
     }

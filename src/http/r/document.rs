@@ -17,9 +17,9 @@ use crate::serve::document::{Document, DocumentRequest};
 /// The form in which the bytes of a document are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransferForm {
-    /// As they are.
+    /// Unchanged.
     Plain,
-    /// Compressed, with `Content-Encoding`.
+    /// Compressed for the transfer, with `Content-Encoding: gzip`.
     Gzip,
 }
 
@@ -31,7 +31,7 @@ pub struct ResolvedDocument {
     representation: OnceLock<Representation>,
     /// The representation of the compressed form, for pages of Python projects.
     compressed_representation: OnceLock<Representation>,
-    /// Whether resolving the address again gives the same document until the next publish.
+    /// Whether the address resolves to the same document until the next publish.
     is_settled: bool,
 }
 

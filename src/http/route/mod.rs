@@ -40,14 +40,14 @@ pub enum Route {
     Ping,
     /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
     Latest {
-        /// As in the URL; may not exist.
+        /// The name or number of the repository as in the URL; may not exist.
         repo: String,
         /// Whether the address ends in a slash.
         trailing_slash: bool,
     },
     /// `/{repo}/{snapshot}/` and the directory of a part of Bioconductor: an HTML page about the repository.
     RepositoryPage {
-        /// As in the URL; may not exist.
+        /// The name or number of the repository as in the URL; may not exist.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
@@ -56,7 +56,7 @@ pub enum Route {
     },
     /// `/{repo}/{snapshot}/web/…`: an HTML page about packages.
     Web {
-        /// As in the URL; may not exist.
+        /// The name or number of the repository as in the URL; may not exist.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
@@ -66,7 +66,7 @@ pub enum Route {
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. In an address of `packages/` the
     /// snapshot is optional.
     Repository {
-        /// As in the URL; may not exist.
+        /// The name or number of the repository as in the URL; may not exist.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
@@ -75,14 +75,14 @@ pub enum Route {
     },
     /// `/{repo}[/{snapshot}]/config.yaml`: the list of Bioconductor versions.
     Versions {
-        /// As in the URL; may not exist.
+        /// The name or number of the repository as in the URL; may not exist.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
     },
     /// `POST /upload/pypi/{source}`: an upload by twine and other clients.
     UploadPython {
-        /// As in the URL; may not exist.
+        /// The name or number of the source as in the URL; may not exist.
         source: String,
     },
     /// Sign-in with an identity provider.

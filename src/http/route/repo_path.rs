@@ -1,4 +1,4 @@
-//! The rest of an address in a repository, after the snapshot: one variant for each layout of repositories. No I/O.
+//! The part of an address after the snapshot: one variant for each layout of repositories. No I/O.
 
 use crate::http::error::Failure;
 use crate::python::{self, layout::PythonPath};
@@ -14,8 +14,8 @@ pub(super) const SIMPLE: &str = "simple";
 /// The directory of the documents of PyPI's JSON API.
 const JSON_API: &str = "pypi";
 
-/// The parsed rest of an address in a repository. Its first segments alone determine the layout; whether
-/// the repository has that layout is checked when the address is resolved.
+/// The parsed part of an address after the snapshot. Only its first segments determine the layout; whether the
+/// repository has that layout is checked when the address is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepoPath {
     /// A path in a repository of R packages.

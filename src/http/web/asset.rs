@@ -26,13 +26,13 @@ pub(in crate::http) fn answer(file: &str, head: &RequestHead<'_>) -> Result<Resp
     Ok(content(asset, is_current, head))
 }
 
-/// The icon that browsers request at a fixed address.
+/// Returns the response with the icon that browsers request at a fixed address.
 #[must_use]
 pub(in crate::http) fn favicon(head: &RequestHead<'_>) -> Response<Body> {
     content(&assets().favicon, false, head)
 }
 
-/// The rules for robots.
+/// Returns the response with the rules for robots.
 #[must_use]
 pub(in crate::http) fn robots() -> Response<Body> {
     response::text("text/plain; charset=utf-8", ROBOTS.as_bytes().to_vec())

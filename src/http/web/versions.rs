@@ -63,7 +63,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     let listed =
         Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
     if listed.is_empty() {
-        // Returns a 404 that suggests similar names.
+        // Fails with a 404 that suggests similar names.
         project::detail(&context, package).await?;
     }
     let rows = listed.into_iter().map(|row| history::ListedVersion {

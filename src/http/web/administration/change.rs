@@ -86,7 +86,7 @@ pub(super) fn done_text(name: &str) -> Option<&'static str> {
     }
 }
 
-/// A request with the most common values.
+/// Returns a request with the most common values.
 fn change(method: Method, path: String, body: Value, (then, done): (Target, &'static str)) -> Change {
     Change { method, path, body, field: "", then, done, shows: ResponsePart::Nothing }
 }

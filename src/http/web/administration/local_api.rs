@@ -46,7 +46,7 @@ impl<'a> LocalApi<'a> {
     /// Requests a path below `/__api__/admin/v1`.
     ///
     /// # Errors
-    /// Those of the API.
+    /// The errors of the API.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let bytes = self.request(Method::GET, path, Bytes::new()).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
@@ -58,7 +58,7 @@ impl<'a> LocalApi<'a> {
     /// Sends a request that changes something; returns the body of the response.
     ///
     /// # Errors
-    /// Those of the API.
+    /// The errors of the API.
     pub(super) async fn send(&self, change: &Change) -> Result<Bytes, Failure> {
         let body = Bytes::from(change.body.to_string());
         self.request(change.method.clone(), &change.path, body).await

@@ -24,7 +24,7 @@ pub enum Phase {
     Closing,
 }
 
-/// Resolution of the age of requests during a stop.
+/// Length of a slot: requests in progress are counted by the slot in which they began, measured from the stop.
 const SLOT: Duration = Duration::from_millis(100);
 /// Number of slots. The first one counts requests that began before the stop, the last one those that began after the
 /// period of all other slots.
@@ -172,8 +172,8 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.hand_over_timeout) => {}
             () = stop_requested => {
-                // Ends before the successor, which waits for this process: when the successor ends, this process is
-                // killed.
+                // An earlier deadline than that of the successor, which waits for this process: when the successor ends,
+                // systemd kills this process.
                 let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
                 let _ = tokio::time::timeout_at(last_moment, self.wait_for_earlier_requests()).await;

@@ -97,8 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
         Pin::new(&mut state.inner).poll_flush(context)
     }
 
-    /// Reads and discards the client's remaining bytes until it closes: if bytes are unread when a socket is closed, the
-    /// kernel resets the connection and the client may lose bytes that were sent to it.
+    /// Reads and discards the client's remaining bytes until it closes: if bytes are unread when a socket is closed,
+    /// the kernel resets the connection and the client may lose bytes that were sent to it.
     pub(super) async fn discard(&self) {
         let mut bytes = vec![0; 16 << 10];
         for _ in 0..MAX_DISCARD_READS {

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::body::BodyError;
 use super::budget::{AddressBudget, Share};
 
-/// Time for the rest of the body of a refused request.
+/// Maximum time for reading the rest of the body of a refused request.
 const DISCARD_TIME: Duration = Duration::from_secs(30);
 
 /// An unread request body.

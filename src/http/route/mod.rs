@@ -82,7 +82,7 @@ pub enum Route {
     },
     /// `POST /upload/pypi/{source}`: an upload by twine and other clients.
     UploadPython {
-        /// The name or number of the source as in the URL; may not exist.
+        /// The name of the source as in the URL; may not exist.
         source: String,
     },
     /// Sign-in with an identity provider.

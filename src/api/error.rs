@@ -36,7 +36,7 @@ pub enum Code {
     TooManyRequests = 11,
     /// The token lacks a scope.
     Forbidden = 12,
-    /// A named upload has expired or was sent to another process.
+    /// An upload in the request does not exist, has expired or was sent by another client.
     NoUpload = 10,
     /// A block rule forbids the package.
     Blocked = 13,

@@ -172,8 +172,8 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.hand_over_timeout) => {}
             () = stop_requested => {
-                // An earlier deadline than that of the successor, which waits for this process: when the successor ends,
-                // systemd kills this process.
+                // The deadline is earlier than that of the successor, which waits for this process: when the successor
+                // ends, this process is killed.
                 let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
                 let _ = tokio::time::timeout_at(last_moment, self.wait_for_earlier_requests()).await;

@@ -5,7 +5,7 @@ use crate::api::block_rule::{BlockedCount, BlockedRequests};
 use crate::http::error::Failure;
 use crate::model::time::{Day, SECOND, Timestamp};
 
-/// Number of days of a report without a first day.
+/// Default number of days of a report, if the parameter `since` is absent.
 const DEFAULT_DAYS: i64 = 7;
 
 /// `GET /blocked?since=`.

@@ -143,7 +143,8 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let (app, principal) = (call.app, call.principal);
     let (body, _): (git::EditGitBuilder, _) = call.json().await?;
     let present = builder::get(&app.builds, source, name).await?;
-    // SECURITY: a changed URL or directory of a builder with a credential may lead to another private repository.
+    // SECURITY: a changed URL or directory of a builder with a credential may lead to another private repository, so
+    // the change requires an administrator.
     let has_credential =
         present.credential.is_some() || body.credential.as_deref().is_some_and(|name| !name.is_empty());
     let urls = [Some(present.url.as_str()), body.url.as_deref()];

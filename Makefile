@@ -80,12 +80,15 @@ screenshots: setup
 	. tests/setup.env && RSPM_SCREENSHOTS=$(SCREENSHOTS) $(CARGO) test --test integration -- web::screenshots::pictures
 	@echo "$(SCREENSHOTS)"
 
+# Profile of the programs in the packages.
+export PROFILE ?= dist
+
 ## make portable  build the programs for every distribution with glibc 2.28 or newer, without debug information
 portable:
 	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) tests/packaging/portable
 
 # Folder of the programs for `install`, and release number of the package.
-BIN ?= $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/dist
+BIN ?= $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/$(PROFILE)
 RELEASE ?= 1
 # Target of the link /usr/bin/rspm: Debian requires an absolute one, rpm a relative one.
 RSPM ?= /opt/rstudio-pm/bin/rspm
@@ -183,8 +186,8 @@ soak:
 	. tests/setup.env && $(CARGO) test --test integration -- --exact --ignored --nocapture \
 	    daemon::soak::a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none
 
-# Build options of tested packages: faster to build than released ones.
-TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
+# Tested packages are faster to build than released ones: without optimization, and not compressed as well.
+TESTED := PROFILE=tested COMPRESSION="-Zxz -z1"
 
 ## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and build packages from git, on booted systems (as root, on Debian or Ubuntu)
 package-test:

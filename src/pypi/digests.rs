@@ -1,5 +1,5 @@
-//! The SHA-256 of files of a page that does not declare it, as on pages with MD5 or without digests: each such file is
-//! downloaded once to compute it. From then on it is a file like any other, and its bytes are compared with that digest.
+//! Computes the SHA-256 of files for which a page declares only another digest, such as MD5, or none. Each such file is
+//! downloaded once; later downloads of the file are compared with the computed digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::upstream::{ByteSink, Upstream, UpstreamError};
 
 /// Number of files that are downloaded at the same time.
 const CONCURRENCY: usize = 4;
-/// Time for which a reading of a page downloads files; a later reading downloads the others.
+/// Time limit for the downloads of one reading of a page; a later reading downloads the remaining files.
 const TIME: Duration = Duration::from_secs(60);
 /// Maximum size of a file whose digest is computed, in bytes.
 const MAX_FILE: u64 = 4 << 30;
@@ -38,15 +38,16 @@ pub struct ComputedDigest {
     pub size: Option<i64>,
 }
 
-/// The digests of the files of a page that does not declare them, by file name.
+/// Computed digests of the files of a page, by file name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ComputedDigests {
     pub(super) by_name: HashMap<String, ComputedDigest>,
-    /// Number of files whose digest a later reading may compute.
+    /// Number of files without a digest that a later reading can compute.
     pub(super) missing: usize,
 }
 
-/// Returns the digests of the files whose SHA-256 the page does not declare.
+/// Returns the SHA-256 of the files for which the page declares none: from an earlier reading, or computed from a
+/// download.
 ///
 /// # Errors
 /// Database errors.
@@ -88,7 +89,7 @@ pub(super) async fn complete(
             Err(error) => {
                 tracing::warn!(target: "sync", file = %name, %error, "could not compute the digest of a file of the index");
                 if !matches!(error, UpstreamError::Unavailable { .. }) {
-                    // A later reading would have the same result.
+                    // Permanent error: a later reading would fail too, so the file does not count as missing.
                     digests.missing -= 1;
                 }
             }
@@ -106,8 +107,8 @@ async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownF
     state.db.read(read).await
 }
 
-/// The digest of a file of an earlier reading: the newest one of this name, if the page states the same address and the
-/// same other digest as then.
+/// Returns the digest that an earlier reading computed for a file: that of the newest file with this name, if the page
+/// still states the same address and the same other digest.
 fn earlier_digest(earlier: &[KnownFile], file: &PageFile, locator: &str) -> Option<Sha256> {
     let same_name = earlier.iter().filter(|known| known.name == file.name.as_str());
     let newest = same_name.max_by_key(|known| known.revision)?;
@@ -116,7 +117,7 @@ fn earlier_digest(earlier: &[KnownFile], file: &PageFile, locator: &str) -> Opti
     is_same.then_some(newest.sha256)
 }
 
-/// Downloads a file from a location; returns its name, too.
+/// Computes the digest of a file at a location; returns it with the file's name.
 async fn request(
     upstream: Arc<Upstream>,
     config: Arc<Config>,
@@ -127,7 +128,7 @@ async fn request(
     (file.name.to_string(), digest)
 }
 
-/// Downloads a file, and compares it with the digest that the page declares.
+/// Downloads a file, computes its SHA-256, and compares its MD5 and SHA-512 with those that the page declares.
 async fn receive(
     upstream: &Upstream,
     config: &Pypi,
@@ -167,7 +168,7 @@ impl Hasher {
         Sha256(self.sha256.clone().finalize().into())
     }
 
-    /// The other digests that a page may declare.
+    /// Returns the other digests that a page may declare.
     fn others(&self) -> [(&'static str, String); 2] {
         [
             ("md5", hex::encode(self.md5.clone().finalize())),

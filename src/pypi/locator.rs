@@ -1,6 +1,6 @@
 //! The location of a file's bytes as a row stores it, and the address of a request for them. Pure.
 //!
-//! The addresses of files are on the page of a project, so the index can choose any: they are checked before each
+//! The page of a project states the addresses of its files. An index can state any address, so each is checked before a
 //! request.
 
 use percent_encoding::percent_decode_str;
@@ -15,21 +15,21 @@ const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
 /// The address of a file, as a folder and a path below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileAddress {
-    /// The address of a folder; contains user and password of the index only if it is on the same server.
+    /// The URL of a folder; it contains the user and password of the index only if the folder is on the index's server.
     pub folder: String,
     /// The decoded path below the folder.
     pub path: String,
 }
 
-/// Returns the base of an index: without `/simple` at its end.
+/// Returns the base URL of an index: the address without `/simple` at its end.
 #[must_use]
 pub fn base(index: &str) -> &str {
     let index = index.trim_end_matches('/');
     index.strip_suffix("/simple").unwrap_or(index)
 }
 
-/// Returns the location to store for an address on a page: of an index in a directory, the path from its root; on the
-/// server of the index, the path with its first slash; otherwise the address. `None` for an address that cannot be
+/// Returns the location to store for an address on a page: for an index in a directory, the path relative to it; for a
+/// file on the index's server, the absolute path; otherwise the whole address. `None` for an address that cannot be
 /// requested.
 #[must_use]
 pub fn locator(file: &str, index: &str) -> Option<String> {
@@ -41,7 +41,8 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
         if index.scheme() != "file" {
             return None;
         }
-        // SECURITY: only files below the directory. `Url` has removed `..`, but not that of `%2F..`.
+        // SECURITY: only files below the directory. `Url` has resolved `..`, but not `..` after an encoded slash
+        // (`%2F..`).
         let path = file.path().strip_prefix(index.path().trim_end_matches('/'))?.strip_prefix('/')?;
         let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
         return path.split('/').all(|part| !matches!(part, "" | "." | "..")).then_some(path);
@@ -111,7 +112,8 @@ fn is_same_server(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Refuses a host that neither the configuration nor PyPI names, and a connection without TLS if the index has it.
+/// Refuses a host that is neither the index's, nor PyPI's file host, nor in the configuration; also refuses an address
+/// without TLS if the index uses TLS.
 fn check_host(url: &Url, index: &Url, config: &Pypi) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));

@@ -26,18 +26,19 @@ use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
 use digests::ComputedDigests;
 use store::PageRead;
 
-/// Minimum age of an upload that every page contains, in microseconds: uploads become visible at PyPI up to ten minutes
-/// after their upload time.
+/// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
+/// ten minutes after its upload time.
 pub const MARGIN: i64 = 900 * SECOND;
 
-/// Pauses before a page that is older than the list of projects is requested again: a cache of the index has not been
-/// updated yet.
+/// Pauses before further requests for a page that is older than the list of projects, because a cache of the index has
+/// not been updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Time for which a project whose page could not be read is not requested again.
 const FAILURE_TTL: Duration = Duration::from_secs(60);
-/// Time for which an index that did not answer gets no request.
+/// Time without requests after the index did not answer.
 const UNAVAILABLE_TTL: Duration = Duration::from_secs(5);
-/// Time for which a page that was read is not requested again, although it is older than requested, in microseconds.
+/// Minimum interval between two requests for a page, in microseconds. It applies only without serials; until it ends,
+/// the last reading is used even for later points.
 const MIN_INTERVAL: i64 = 60 * SECOND;
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
@@ -62,7 +63,7 @@ pub enum PageError {
 /// The validity of the stored data about a project at the requested time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// Complete: answers for times up to the requested one are final.
+    /// Complete up to the requested time: responses for it and earlier times are final.
     Complete,
     /// The state of an earlier reading, because the index does not answer.
     Outdated,
@@ -95,7 +96,7 @@ impl PageReads {
         })
     }
 
-    /// Reads the page of a project unless the project is known at a sequence number of the tree.
+    /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree.
     ///
     /// # Errors
     /// [`PageError`], if nothing is known of the project.
@@ -135,7 +136,8 @@ impl PageReads {
         }
     }
 
-    /// Returns whether a project is known at a sequence number of the tree, so that no request is needed.
+    /// Returns whether the last reading of a project is valid at a sequence number of the tree, so that no request is
+    /// needed.
     ///
     /// # Errors
     /// [`PageError`], if the database fails, or if the index never listed the project.
@@ -198,7 +200,7 @@ impl PageReads {
         }
     }
 
-    /// Returns the error with which a request would fail again.
+    /// Returns the error of a recent failure after which no new request is made.
     fn check_failures(&self, project: &NormalName) -> ReadResult {
         if let Some((at, error)) = &*self.unavailable.lock()
             && at.elapsed() < UNAVAILABLE_TTL
@@ -268,7 +270,7 @@ impl PageReads {
                 }
                 return Ok(());
             }
-            // A response 304 may lack the serial.
+            // The next request is unconditional, because a response 304 may lack the serial.
             etag = None;
             if let Some(pause) = pauses.next() {
                 tokio::time::sleep(pause).await;
@@ -285,9 +287,10 @@ impl PageReads {
     }
 }
 
-/// Runs a request to its end and publishes the result.
+/// Reads a page, records a failure, and sends the result to all waiting clients.
 async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
-    /// Removes the entry of the reading, even after a panic: the next request starts a new one.
+    /// Removes the project from the running readings when dropped, even after a panic, so that the next request starts
+    /// a new reading.
     struct Entry<'a>(&'a PageReads, &'a NormalName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {
@@ -347,7 +350,7 @@ struct ParsedPage {
     digest: crate::model::digest::Sha256,
 }
 
-/// Parses a page, which may take a second of CPU time: not on an async thread.
+/// Parses a page on a blocking thread, because this may take a second of CPU time.
 async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, PageError> {
     let address = format!("{index}/simple/{project}/");
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };

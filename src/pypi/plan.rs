@@ -1,8 +1,7 @@
-//! Compares the page of a project with the rows of its files: which lives begin and end. Pure.
+//! Compares the page of a project with the rows of its files, and plans which lives begin and end. Pure.
 //!
-//! A file exists from the time of its upload, so one reading of a project yields all its past days. An answer that was
-//! final never changes: after the first reading, nothing is written before the instant up to which the reading before
-//! it is valid.
+//! A file exists from its upload time on, so one reading of a project provides its whole history. A final response
+//! never changes: later readings write no change before the instant up to which the previous reading is valid.
 
 use std::collections::HashMap;
 
@@ -24,9 +23,9 @@ pub struct PageRow {
     pub locator: String,
     /// Its size in bytes, if the page states it.
     pub size: Option<i64>,
-    /// The digest, declared or computed.
+    /// Its SHA-256, declared or computed.
     pub sha256: Sha256,
-    /// The facts on the page about it.
+    /// Its other properties on the page.
     pub facts: FileFacts,
     /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
@@ -35,7 +34,7 @@ pub struct PageRow {
 /// The instants of a reading, in microseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
-    /// The instant up to which the reading before this one is valid; `None` for the first reading.
+    /// The instant up to which the previous reading is valid; `None` for the first reading.
     pub seal: Option<i64>,
     /// The instant up to which this reading is valid.
     pub valid_at: i64,
@@ -43,7 +42,8 @@ pub struct Instants {
     pub head: i64,
     /// Whether files are listed although they are more recent than the head: see `[PyPI] DelayExcept`.
     pub lists_recent_files: bool,
-    /// Whether yanks that the first reading finds begin with it, and not with the upload: see `[PyPI] EarlierYanks`.
+    /// Whether yanks found by the first reading take effect at that reading, not at the upload: see `[PyPI]
+    /// EarlierYanks`.
     pub begins_yanks_at_reading: bool,
 }
 
@@ -57,13 +57,13 @@ pub struct Plan {
 }
 
 impl Instants {
-    /// The instant at which differences to the reading before this one are written: the last one for which this reading
-    /// is valid and that a client can request. A page of an index without serials is valid beyond the head.
+    /// Returns the instant of the changes since the previous reading: the last instant for which this reading is valid
+    /// and that a client can request. The reading of an index without serials may be valid beyond the head.
     fn change(self) -> i64 {
         self.seal.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }
 
-    /// The instant from which a new file is listed.
+    /// Returns the instant from which a new file is listed.
     fn begin(self, facts: &FileFacts) -> i64 {
         let uploaded = facts.upload_time().map(|time| time.0);
         let uploaded = if self.lists_recent_files {
@@ -72,8 +72,8 @@ impl Instants {
             uploaded
         };
         match self.seal {
-            // Without upload times, the history of the project begins with this reading.
-            // An index may state any time; sequence numbers below 0 are not times.
+            // Without upload times, the history of the project begins with this reading. An index may state any upload
+            // time; one before the epoch becomes 0, because sequence numbers are not negative.
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),
         }
@@ -149,7 +149,7 @@ fn end(file: &KnownFile, instants: Instants) -> Option<FileRowChange> {
 fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Instants) {
     let from = match others.iter().map(|file| file.revision).max() {
         None => instants.begin(&row.facts),
-        // Other bytes had the name until now.
+        // The name referred to a file with different bytes until now.
         Some(_) => instants.change().max(others.iter().filter_map(begin_of_life).max().unwrap_or(0)),
     };
     let file = NewFile {
@@ -162,7 +162,7 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
         facts: row.facts.write(),
         metadata: row.facts.metadata(),
     };
-    // The index does not state when it yanked the file.
+    // The index does not state when it yanked the file, so the time of this reading is used.
     let first_seen = instants.change();
     let is_dated = instants.seal.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
     let marked_from = (is_dated && from < first_seen).then_some(first_seen);
@@ -194,7 +194,7 @@ fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: Page
             });
             row.facts
         }
-        // METADATA of a file cannot change; different bytes are not advertised.
+        // The METADATA of a file cannot change; a different digest is ignored.
         (Some(known), Some(sha256)) if known != sha256 => row.facts.without_metadata(),
         (Some(_), Some(_)) | (_, None) => row.facts,
     };
@@ -211,7 +211,7 @@ fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: Page
     let (from, variant) = match &file.life {
         Some(life) if is_same && life.yanked == row.yanked => return,
         Some(life) => {
-            // A life that begins after the change is not visible yet; two lives cannot begin at one instant.
+            // A life that begins after the change is not visible yet. Two lives cannot begin at the same instant.
             let at = instants.change().max(life.from + 1);
             plan.changes.push(FileRowChange::End {
                 release: file.release,
@@ -224,10 +224,11 @@ fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: Page
         None => {
             let begin = match others.iter().filter_map(begin_of_life).max() {
                 None => instants.begin(&facts),
-                // Other bytes had the name until now.
+                // The name referred to a file with different bytes until now.
                 Some(from) => instants.change().max(from),
             };
-            // Two lives cannot begin at one instant, and one that ended before it was visible ends where it begins.
+            // Two lives cannot begin at the same instant. A life that ended before it was visible has the same begin
+            // and end, so the new one begins after that end.
             let from = file.last_end.map_or(begin, |end| begin.max(end.saturating_add(1)));
             (from, variant(plan, 0))
         }

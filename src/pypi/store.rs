@@ -1,4 +1,4 @@
-//! Writes a reading in one transaction: the reading, and the rows of files that begin and end.
+//! Writes one reading in one transaction: its row, and the changed rows of files.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::python::simple::read::ReadPage;
 use crate::state::State;
 use crate::upstream::{PageAge, UpstreamError};
 
-/// Number of files from which a reading is written with lower priority than interactive writes.
+/// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
 const LARGE: usize = 2_000;
 
-/// A page that was read, or found unchanged.
+/// The result of requesting a page: a new page, or the statement that it is unchanged.
 #[derive(Clone, Debug)]
 pub(super) struct PageRead {
     /// Its serial.
@@ -30,11 +30,11 @@ pub(super) struct PageRead {
     pub(super) age: i64,
     /// Its `ETag`.
     pub(super) etag: Option<String>,
-    /// Its digest.
+    /// SHA-256 of its body.
     pub(super) digest: Sha256,
     /// Time of the request.
     pub(super) requested_at: Timestamp,
-    /// Whether its files must not be offered; it lists none.
+    /// Whether the project is quarantined: its files must not be served, and the page lists none.
     pub(super) is_quarantined: bool,
     /// The status of the project.
     pub(super) status: String,
@@ -47,7 +47,7 @@ pub(super) struct PageRead {
 }
 
 impl PageRead {
-    /// The reading of a page that is unchanged since the last one.
+    /// Returns the reading of a page that is unchanged since the last reading.
     pub(super) fn unchanged(known: &KnownProject, age: PageAge, requested_at: Timestamp) -> PageRead {
         let last = known.reading.as_ref();
         let status = last.map_or_else(String::new, |reading| reading.status.clone());
@@ -65,7 +65,8 @@ impl PageRead {
         }
     }
 
-    /// Adds digests. While some are missing, the page is requested again as a whole by the next reading.
+    /// Adds computed digests. While some are missing, the ETag is dropped, so that the next reading requests the whole
+    /// page.
     pub(super) fn with_digests(self, digests: ComputedDigests) -> PageRead {
         if digests.missing == 0 {
             return PageRead { digests, ..self };
@@ -73,17 +74,17 @@ impl PageRead {
         PageRead { etag: None, digest: Sha256([0; 32]), digests, ..self }
     }
 
-    /// Whether the list of projects states a newer serial.
+    /// Returns whether the list of projects states a newer serial than the page.
     pub(super) fn is_older_than_list(&self, known: &KnownProject) -> bool {
         self.serial.zip(known.project.serial).is_some_and(|(page, listed)| page < listed)
     }
 
-    /// The instant up to which the page describes the project.
+    /// Returns the instant up to which the page describes the project.
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
-            // The page is valid at an unknown time after its newest upload, and the time of that upload may be any
-            // value.
+            // The page was generated at an unknown time after its newest upload, and the index may state any upload
+            // time.
             Some(_) => {
                 let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
@@ -126,14 +127,14 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     Ok(())
 }
 
-/// The configuration of writing a reading, see [`Instants`].
+/// The configuration for writing a reading, see [`Instants`].
 #[derive(Clone, Copy)]
 struct Options {
     lists_recent_files: bool,
     begins_yanks_at_reading: bool,
 }
 
-/// Returns the names of files whose bytes changed.
+/// Writes a reading; returns the names of files whose bytes changed.
 fn write(
     c: &mut dyn Conn,
     project: &NormalName,
@@ -158,7 +159,7 @@ fn write(
         etag: read.etag.clone(),
         page: read.digest,
         fetched_at: read.requested_at,
-        // With files that are left out for now, the page is not complete at any time.
+        // While digests are missing, files are left out, and the reading is not valid for any further time.
         valid_at: if read.digests.missing == 0 { valid_at } else { seal.unwrap_or(0) },
         status: read.status.clone(),
         reason: read.reason.clone(),
@@ -176,7 +177,8 @@ fn write(
         return Ok(Vec::new());
     }
     if read.is_quarantined {
-        // Its page lists no files; they are hidden as long as it is quarantined, and have not ended.
+        // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
+        // quarantine.
         return Ok(Vec::new());
     }
     let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
@@ -190,8 +192,8 @@ fn write(
     Ok(plan.replaced)
 }
 
-/// Ends the files of a project that neither the list nor its page has: if it is listed again, its files are those of
-/// another page, and a backup contains those that are in storage.
+/// Ends the lives of all files of a project that the list lacks and that has no page any more: if the project is listed
+/// again, its files come from another page.
 pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| {

@@ -106,7 +106,7 @@ fn a_file_that_is_gone_ends() {
     let file = row("a", Some(7));
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), LATER).changes, [end(7, 199)]);
     assert!(plan(vec![known(&file, None)], Vec::new(), LATER).changes.is_empty());
-    // One that is not visible yet ends where it begins.
+    // The life of a file that is not visible yet ends where it begins.
     assert_eq!(plan(vec![known(&file, Some(500))], Vec::new(), LATER).changes, [end(500, 500)]);
 }
 
@@ -135,7 +135,8 @@ fn a_file_that_is_back_begins_again() {
     let file = row("a", Some(7));
     let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
     assert_eq!(plan(vec![gone], vec![file.clone()], LATER).changes, [begin(0, 100, None)]);
-    // One that ended before it was visible: its life has no length, and another one cannot begin there.
+    // A life that ended before it was visible has the same begin and end, and another life cannot begin at that
+    // instant.
     let ended_early = KnownFile { last_end: Some(500), ..known(&file, None) };
     let later = row("a", Some(500));
     assert_eq!(plan(vec![ended_early], vec![file], LATER).changes, [begin(0, 501, None)]);
@@ -198,7 +199,7 @@ fn other_bytes_are_another_revision() {
     assert_eq!((file.revision, *from), (1, 199));
 }
 
-/// Lives as in the database: the facts, the beginning and the end of each file.
+/// Files and their lives, as the database stores them.
 #[derive(Clone, Default)]
 struct Rows {
     files: Vec<KnownFile>,
@@ -249,7 +250,7 @@ impl Rows {
         }
     }
 
-    /// The listed files at a sequence number.
+    /// Returns the listed files at a sequence number, with the reasons of yanked ones.
     fn at(&self, seq: i64) -> BTreeMap<String, Option<String>> {
         let open = self.files.iter().filter_map(|file| {
             let life = file.life.as_ref()?;
@@ -261,8 +262,8 @@ impl Rows {
 }
 
 proptest! {
-    /// Applies random pages at increasing instants: final answers never change, and the newest point is the
-    /// page.
+    /// Applies random pages at increasing instants: final responses never change, and the newest point lists the files
+    /// of the page.
     #[test]
     fn final_answers_never_change(
         readings in proptest::collection::vec(
@@ -272,7 +273,7 @@ proptest! {
         begins_yanks_at_reading in proptest::bool::ANY,
     ) {
         let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
-        // A name keeps its upload time.
+        // A file keeps its upload time.
         let mut uploads: HashMap<u8, i64> = HashMap::new();
         for (page, pause) in readings {
             valid_at += pause;

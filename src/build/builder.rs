@@ -24,13 +24,13 @@ use crate::serve::{RepoError, find};
 pub struct NewBuilder {
     /// The name of the source.
     pub source: String,
-    /// The package; `None` for that in the repository.
+    /// The name of the package; `None` to read it from the repository (R packages only).
     pub name: Option<String>,
     /// URL of the repository.
     pub url: String,
     /// The branch; empty for the default branch.
     pub branch: String,
-    /// The objects that it builds: commits or tags.
+    /// What is built: the newest commit of the branch, or each tag.
     pub trigger: Trigger,
     /// Relative path of the package.
     pub sub_dir: String,
@@ -44,7 +44,7 @@ pub struct NewBuilder {
     pub all_tags: bool,
     /// Name of a credential.
     pub credential: Option<String>,
-    /// Secret of webhooks.
+    /// Secret of webhooks, not encrypted.
     pub webhook_secret: Option<String>,
 }
 
@@ -67,11 +67,11 @@ pub struct BuilderEdit {
     pub credential: Option<String>,
     /// Secret of webhooks; empty for none.
     pub webhook_secret: Option<String>,
-    /// Whether the SSH host key that the host sends now is accepted.
+    /// Whether to accept the SSH host key that the host currently sends.
     pub accepts_host_key: bool,
 }
 
-/// A builder with the names and the build that lists show.
+/// A builder as lists show it: with names and its newest build.
 pub struct BuilderInfo {
     /// The builder.
     pub builder: GitBuilder,
@@ -83,13 +83,13 @@ pub struct BuilderInfo {
     pub newest: Option<GitBuild>,
 }
 
-/// Returns true if a URL is that of a repository on the server's machine.
+/// Returns true if a URL names a repository on the server's machine.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     GitUrl::parse(url).is_ok_and(|url| url.scheme == Scheme::File)
 }
 
-/// Returns a source that is built from git.
+/// Returns the number and the name of a source whose packages are built from git.
 pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), RepoError> {
     let catalog = builds.state.catalog.get();
     let source = find::source(&catalog, name)?;
@@ -192,7 +192,7 @@ pub async fn create(
     let (references, accepted) = list_accepting(builds, &builder, host_keys).await?;
     let name = match language {
         Language::R => package_name(builds, &builder, &references).await?,
-        // Its metadata is known after a build only.
+        // The metadata of a Python package is known only after a build.
         Language::Python => builder.name.clone(),
     };
     if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
@@ -209,7 +209,7 @@ pub async fn create(
         if let Some(key) = &key {
             check_key(c, key)?;
         }
-        // Both may have been deleted while the repository was fetched.
+        // The source and the credential may have been deleted while the repository was fetched.
         let has_source = db::source::get(c, row.source)?.is_some();
         let has_credential = match row.credential {
             Some(id) => git_credential::get(c, id)?.is_some(),
@@ -247,7 +247,8 @@ fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError>
     Ok(())
 }
 
-/// Lists references, and records host keys that are accepted for the first time; returns their fingerprints.
+/// Lists references, and records newly accepted host keys in the credential; returns the references and the
+/// fingerprints of these keys.
 async fn list_accepting(
     builds: &Builds,
     builder: &GitBuilder,
@@ -379,7 +380,7 @@ pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), Rep
     Ok(())
 }
 
-/// Lists the builders of a source, or of all.
+/// Lists the builders of a source, or of all sources.
 ///
 /// # Errors
 /// [`RepoError::Unknown`] for an unknown source.

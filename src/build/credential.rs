@@ -1,5 +1,5 @@
-//! Credentials for git servers: import, list, delete. Secrets are encrypted with the server's key; a job gets them by
-//! descriptor.
+//! Credentials for git servers: import, list, delete. Secrets are encrypted with the server's key; a job receives them
+//! through file descriptors.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -34,18 +34,18 @@ pub struct NewCredential {
     pub key: Option<(Zeroizing<String>, Option<Zeroizing<String>>)>,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     pub known_hosts: Option<String>,
-    /// The only host that it is used for.
+    /// The only host that the credential may be sent to; empty for any host.
     pub host: Option<String>,
 }
 
 /// The secrets with which a job logs in to a git server.
 #[derive(Default)]
 pub(super) struct Secrets {
-    /// A sealed file with user name and password.
+    /// An immutable in-memory file with user name and password.
     pub(super) file: Option<OwnedFd>,
-    /// The same for a request of the server.
+    /// The same user name and password, for requests that the server itself makes.
     pub(super) login: Option<Credential>,
-    /// The key of an SSH repository.
+    /// The private key for an SSH repository.
     pub(super) key: Option<Arc<PrivateKey>>,
     /// Accepted SSH host keys.
     pub(super) known_hosts: String,
@@ -53,7 +53,7 @@ pub(super) struct Secrets {
     pub(super) hidden: Vec<String>,
 }
 
-/// The reason why an SSH repository without a credential is refused.
+/// The error for an SSH repository without a credential.
 pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
     --credential";
 
@@ -80,12 +80,12 @@ pub(super) fn encrypt(key: &EncryptionKey, secret: &str) -> Result<String, RepoE
         .map_err(|error| RepoError::Invalid(format!("could not encrypt the secret: {error}")))
 }
 
-/// Decrypts a secret of the database.
+/// Decrypts a secret from the database.
 pub(super) fn decrypt(key: &EncryptionKey, secret: &str) -> Option<Zeroizing<String>> {
     value::decrypt(&key.key, secret)
 }
 
-/// Refuses to write a value that is encrypted with a key that differs from that of the database.
+/// Refuses to write a value that is encrypted with another key than the current one of the database.
 pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbError> {
     if git_credential::is_current_key(c, key.key.fingerprint())? {
         Ok(())
@@ -94,11 +94,13 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
     }
 }
 
-/// Imports a credential, or changes the existing one if `is_edit` is set. Returns it, and whether it existed.
+/// Imports a credential, or changes the existing one if `is_edit` is set. Returns the credential, and whether it
+/// existed before.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for
-/// a value that git cannot send, and for a file that is not a private key or has another passphrase.
+/// [`RepoError::Conflict`] if a credential of that name exists and `succeed_on_existing` is false;
+/// [`RepoError::Invalid`] for a value that git cannot send, for a file that is not a private key, and for a wrong
+/// passphrase.
 pub async fn import(
     builds: &Builds,
     kind: CredentialKind,
@@ -257,7 +259,7 @@ fn unknown(kind: CredentialKind, name: &str) -> RepoError {
     ))
 }
 
-/// Finds the credential of a builder by its name: one for SSH or one for HTTPS, as its URL requires.
+/// Finds a credential by name: an SSH key or an HTTPS credential, according to the scheme of the URL.
 pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i64, RepoError> {
     let kind = match url.scheme {
         Scheme::Ssh => CredentialKind::Ssh,
@@ -351,10 +353,11 @@ pub(super) async fn secrets(
     Ok(Secrets { file: Some(file), login: Some(login), hidden, ..Secrets::default() })
 }
 
-/// All characters but the unreserved ones (RFC 3986, section 2.3), which programs need not encode.
+/// The characters that are percent-encoded: all except the unreserved ones (RFC 3986, section 2.3), which programs may
+/// leave unencoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Adds host keys to a credential. With `replaced`, the earlier ones of that host are removed.
+/// Adds host keys to a credential. If `replaced` names a host, its earlier keys are removed.
 pub(super) async fn accept_host_keys(
     builds: &Builds,
     id: i64,

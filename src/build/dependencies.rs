@@ -1,5 +1,5 @@
-//! The packages that a build of an R package installs: the closure of its needs in a repository of this server, as files
-//! for the sandbox, in the order of their installation.
+//! The packages that the build of an R package installs: the closure of its build dependencies in a repository of this
+//! server. The sandbox gets their files in the order of their installation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -29,11 +29,11 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Default)]
 pub(super) struct Dependencies {
     pub(super) packages: Vec<RDependency>,
-    /// Their files, one after the other, open for reading only; `None` if there are none.
+    /// The concatenated files of `packages`, open for reading only; `None` without packages.
     pub(super) file: Option<File>,
-    /// The reasons why others are not installed.
+    /// The reasons why other needed packages are not installed.
     pub(super) notes: Vec<String>,
-    /// Whether others may be available later, because a mirror did not answer.
+    /// Whether a missing package may be available later, because a mirror did not answer.
     pub(super) is_incomplete: bool,
 }
 
@@ -45,7 +45,7 @@ struct Selected {
     requirements: Vec<String>,
 }
 
-/// Collects the packages that the build of a tree needs; returns the tree, too.
+/// Collects the packages that the build of a source tree needs; also returns the tree.
 pub(super) async fn collect(
     builds: &Builds,
     builder: &GitBuilder,
@@ -148,7 +148,8 @@ fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Sele
     (selected.collect(), notes)
 }
 
-/// Copies the files of packages into one file. R may do without those that a mirror does not deliver.
+/// Copies the files of packages into one file. A package that a mirror does not deliver is left out: the build may
+/// succeed without it.
 async fn copy(
     builds: &Builds,
     point: &Point,
@@ -159,7 +160,7 @@ async fn copy(
     if selected.is_empty() {
         return Ok(dependencies);
     }
-    // The sandbox gets a descriptor that cannot write.
+    // The sandbox gets a read-only descriptor.
     let mut target = tempfile::NamedTempFile::new_in(directory)?;
     let file = File::open(target.path())?;
     let mut total = 0;
@@ -200,7 +201,7 @@ async fn copy(
     Ok(dependencies)
 }
 
-/// Appends the source package of a version; returns its size, and `None` if it is larger than `limit`.
+/// Appends a source package to a file; returns its size in bytes, or `None` if it is larger than `limit`.
 async fn append(
     builds: &Builds,
     point: &Point,

@@ -9,7 +9,7 @@ use crate::r::description::Description;
 /// Maximum length of a DESCRIPTION in bytes.
 const MAX_LENGTH: u64 = 1 << 20;
 
-/// Reads the name of the package from DESCRIPTION in a tar file. Blocks.
+/// Reads the name of the package from DESCRIPTION in a tar file. Blocking.
 pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
     let bytes = read(tree)?;
     let invalid = |reason: String| BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"));
@@ -19,7 +19,7 @@ pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
         .ok_or_else(|| invalid("the field Package is not the name of a package".to_owned()))
 }
 
-/// Reads DESCRIPTION from a tar file. Blocks.
+/// Reads DESCRIPTION from a tar file. Blocking.
 pub(super) fn read(tree: &mut File) -> Result<Vec<u8>, BuildFailure> {
     tree.rewind()?;
     let mut archive = tar::Archive::new(tree);

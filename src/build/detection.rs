@@ -1,4 +1,4 @@
-//! Detects the sandbox of builds, with the messages of Posit Package Manager in the log.
+//! Detects the sandbox for builds. Log messages have the text of Posit Package Manager.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,16 @@ use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
 use crate::model::language::Language;
 
-/// Returns the program of the builder in the directory of this program, as in a build directory; `None` if it
-/// is installed.
+/// Returns the path of a builder program beside this program, as in a build directory; `None` if the builder is
+/// installed or there is no such program.
 pub(super) fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?.join("rstudio-pm-builder");
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-/// Returns the sandbox of a language. A failure is not cached: an administrator may remove its cause.
+/// Returns the sandbox for a language, and caches it. A failure is not cached, because an administrator may remove its
+/// cause.
 ///
 /// # Errors
 /// No sandbox works, with the reasons.
@@ -63,8 +64,8 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
     Ok(sandbox)
 }
 
-/// Runs a job in the sandbox of a language, as [`job::run`]. If the sandbox no longer exists, the next job detects one
-/// anew.
+/// Runs a job in the sandbox of a language, as [`job::run`]. If the sandbox no longer exists, the next job detects a
+/// sandbox again.
 ///
 /// # Errors
 /// Those of [`sandbox`] and of the job.

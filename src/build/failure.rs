@@ -6,18 +6,18 @@ use crate::builder::connection::JobError;
 use crate::builder::message::Failure;
 use crate::serve::RepoError;
 
-/// A failure of a job, by the action that follows.
+/// A failure of a job, classified by the action that follows.
 #[derive(Debug)]
 pub(super) enum BuildFailure {
     /// Another attempt would fail too.
     Final(String),
     /// Another attempt may succeed.
     Temporary(String),
-    /// The sandbox that was detected no longer exists. Another attempt may succeed, in another one.
+    /// The detected sandbox no longer exists. Another attempt may succeed in another sandbox.
     NoSandbox(String),
     /// The git server requests a pause of this duration.
     Later(String, Duration),
-    /// The server stops, or another server has the build: nothing is recorded.
+    /// The server is stopping, or another server has taken over the build: nothing is recorded.
     Interrupted,
 }
 
@@ -54,7 +54,7 @@ impl BuildFailure {
         }
     }
 
-    /// Returns a failure after which another attempt follows.
+    /// Makes a final failure temporary, so that another attempt follows.
     pub(super) fn repeated(self) -> BuildFailure {
         match self {
             BuildFailure::Final(reason) => BuildFailure::Temporary(reason),
@@ -62,7 +62,7 @@ impl BuildFailure {
         }
     }
 
-    /// Returns the failure with the last lines of a log.
+    /// Replaces the words "see the log" at the end of the reason by these lines of the log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
         let add = |reason: String| match reason.strip_suffix(": see the log") {
             Some(reason) if !log.is_empty() => format!("{reason}: {log}"),

@@ -1,4 +1,4 @@
-//! Jobs in the sandbox with network access: lists references and fetches commits. Each job reads the credential once.
+//! Jobs in the sandbox with network access: they list references and fetch commits. Each job reads the credential once.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,7 +24,7 @@ use crate::serve::RepoError;
 
 /// Time limit of a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(120);
-/// Time limit of a fetch: less than that of the unit.
+/// Time limit of a fetch: less than that of the systemd unit.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(840);
 /// Maximum size of a list of references in bytes.
 const MAX_REFERENCES: u64 = 32 << 20;
@@ -53,14 +53,14 @@ struct Access {
     host: String,
 }
 
-/// The SSH host keys that are accepted.
+/// Which SSH host keys are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HostKeys {
-    /// Those of the credential.
+    /// The keys in the credential.
     Known,
-    /// Those of the credential, and that of a host without any.
+    /// The keys in the credential; for a host without one, the key that it sends.
     New,
-    /// The one that the host sends, instead of those of the credential.
+    /// The key that the host sends; its keys in the credential are ignored.
     Replaced,
 }
 
@@ -79,7 +79,7 @@ async fn access(
         HostKeys::Known | HostKeys::New => known_hosts,
         HostKeys::Replaced => host_keys::without(&known_hosts, &host),
     };
-    // SECURITY: ssh accepts a key of another type even if it has one of the host.
+    // SECURITY: only for a host without a known key. Otherwise ssh would also accept a new key of another type.
     let accepts_new_host = url.scheme == Scheme::Ssh
         && match host_keys {
             HostKeys::Known => false,
@@ -91,7 +91,7 @@ async fn access(
         Scheme::File => vec![url.path.trim_end_matches('/').to_owned()],
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
-    // The unit of systemd may see directories that the server does not see.
+    // The systemd unit may see directories that the server does not see.
     let is_visible = detection::sandbox(builds, builds.language(builder)).await?.kind != Kind::Systemd;
     let missing_path = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing_path) = missing_path {
@@ -107,7 +107,7 @@ async fn access(
 
 /// The listed references.
 pub(super) struct Listing {
-    /// Pairs of object and name; those of annotated tags are followed by `name^{}` with the commit.
+    /// Pairs of object and name. An annotated tag is followed by a pair of its commit and `name^{}`.
     pub(super) references: Vec<(String, String)>,
     /// Host keys of the repository's host that were accepted, as lines of `known_hosts`, with their fingerprints.
     pub(super) host_keys: (String, Vec<String>),
@@ -144,7 +144,7 @@ pub(super) async fn references(
     Ok(Listing { references, host_keys })
 }
 
-/// Adds the cause in the log to a failure.
+/// Adds the cause from the log to a failure.
 fn explained(
     builds: &Builds,
     failure: BuildFailure,

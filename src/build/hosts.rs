@@ -1,5 +1,5 @@
-//! The hosts of git servers: the pauses that they requested, and the locks by which polls of webhooks run one at a time
-//! for each host.
+//! The hosts of git servers: the pauses that they requested, and one lock per host, so that polls of webhooks run one
+//! at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::builder::url::GitUrl;
 use crate::db::git_builder::GitBuilder;
 use crate::model::time::{Timestamp, microseconds};
 
-/// Pauses and turns, by host.
+/// Pauses and locks, by host.
 #[derive(Default)]
 pub(super) struct Hosts {
-    /// The ends of pauses.
+    /// The time at which the pause of each host ends.
     pauses: Mutex<HashMap<String, Timestamp>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -38,13 +38,13 @@ impl Hosts {
         pauses.insert(host, Timestamp(now.0.saturating_add(microseconds(pause))));
     }
 
-    /// Returns the rest of the pause of a host.
+    /// Returns the remaining pause of a host; zero if it has none.
     pub(super) fn remaining_pause(&self, host: &str, now: Timestamp) -> Duration {
         let until = self.pauses.lock().get(host).copied().unwrap_or(now);
         Duration::from_micros(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0))
     }
 
-    /// Returns the lock that a webhook holds while it polls the host.
+    /// Returns the lock that a poll of a webhook holds while it uses the host.
     pub(super) fn turn(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock();
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);

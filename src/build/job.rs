@@ -17,7 +17,7 @@ use crate::builder::connection::{Connection, Interrupter};
 use crate::builder::message::{Event, Job, Limits, Purpose, Report, Role};
 use crate::builder::sandbox::Sandbox;
 
-/// Time for the rest of the log after the end of a job.
+/// Time limit for reading the rest of the log after the end of a job.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes that a job may write to its log.
 const MAX_OUTPUT: u64 = 100 << 20;
@@ -29,22 +29,22 @@ const BUSY_ATTEMPTS: u32 = 240;
 /// A job and its descriptors.
 pub(super) struct Request {
     pub(super) job: Job,
-    /// Directories that the sandbox makes readable.
+    /// Directories that the job may read.
     pub(super) readable: Vec<PathBuf>,
     /// The package's directory as a tar file.
     pub(super) source: Option<File>,
-    /// The packages that the job installs, one after the other.
+    /// The concatenated files of the packages that the job installs.
     pub(super) dependencies: Option<File>,
-    /// A sealed file with a credential.
+    /// An immutable in-memory file with a credential.
     pub(super) credential: Option<OwnedFd>,
-    /// A key that an agent of the server signs with.
+    /// The key with which an SSH agent in the server signs.
     pub(super) key: Option<Arc<PrivateKey>>,
     pub(super) timeout: Duration,
     /// Directory for the result.
     pub(super) temp_dir: PathBuf,
 }
 
-/// Runs a job; returns its report and its result. `interrupted` ends it early.
+/// Runs a job; returns its report and its result. When `interrupted` completes, the job is stopped.
 pub(super) async fn run(
     sandbox: &Sandbox,
     request: Request,
@@ -53,11 +53,11 @@ pub(super) async fn run(
 ) -> Result<(Report, File), BuildFailure> {
     let (sender, mut interrupters) = tokio::sync::mpsc::unbounded_channel();
     let (sandbox, log) = (sandbox.clone(), Arc::clone(log));
-    // Also set when this future is dropped.
+    // Is also set when this future is dropped.
     let is_over = Arc::new(AtomicBool::new(false));
     let _end = SetWhenDropped(Arc::clone(&is_over));
     let flag = Arc::clone(&is_over);
-    // Bubblewrap ends with the thread that started it.
+    // The sandbox of bubblewrap ends with the thread that started it, so one thread runs the whole job.
     let mut work = tokio::task::spawn_blocking(move || run_blocking(&sandbox, request, &log, &sender, &flag));
     let panicked = |error: tokio::task::JoinError| BuildFailure::Temporary(error.to_string());
     tokio::pin!(interrupted);
@@ -100,7 +100,7 @@ fn run_blocking(
         attempt += 1;
         let mut out = tempfile::tempfile_in(&request.temp_dir)?;
         match attempt_job(sandbox, &mut request, &out, log, interrupters) {
-            // A connection that is closed before the job starts also gives `Busy`.
+            // An interruption before the job starts closes the connection, which is also reported as `Busy`.
             Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
             Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
             Err(Attempt::Busy) => {
@@ -155,7 +155,7 @@ fn attempt_job(
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.dependencies.iter().map(|file| (Purpose::Dependencies, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
-    // It ends with the job, which has the other end of its connection.
+    // The agent ends with the job, which holds the other end of its connection.
     let agent = request.key.clone().map(agent::start).transpose()?;
     descriptors.extend(agent.iter().map(|fd| (Purpose::Agent, fd.as_fd())));
     let busy = |error| match error {

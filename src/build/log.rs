@@ -1,6 +1,7 @@
 //! The log of a build: in memory while it runs, an object of the class `launcher` afterwards.
 //!
-//! The first megabyte and the last nine are kept. Control characters are removed, and secrets replaced by `***`.
+//! The first megabyte and the last nine megabytes are kept. Control characters are removed, and secrets replaced by
+//! `***`.
 
 use std::collections::VecDeque;
 
@@ -16,32 +17,32 @@ use crate::model::ids::{SourceId, TxId};
 use crate::serve::RepoError;
 use crate::storage::Key;
 
-/// Maximum size of the beginning that is stored, in bytes.
+/// Maximum size of the stored beginning of a log, in bytes.
 const HEAD: usize = 1 << 20;
-/// Maximum size of the end that is stored, in bytes.
+/// Maximum size of the stored end of a log, in bytes.
 const TAIL: usize = 9 << 20;
 /// Maximum length of a line, in bytes; a longer one is divided.
 const MAX_LINE: usize = 64 << 10;
-/// Maximum number of bytes returned at a time.
+/// Maximum size of one part of a log in a response, in bytes.
 const PAGE: usize = 256 << 10;
 /// Number of bytes that are repeated for a reader whose offset is beyond the end of a stored log.
 const REPEATED: usize = 4 << 10;
 /// A message of R's tar that is irrelevant for the package.
 const IRRELEVANT_MESSAGE: &str = "value replaced by that for user 'nobody'";
 
-/// The advice of git after each failure of SSH, whose message precedes it.
+/// General advice that git prints after each failure of SSH. The message with the cause precedes it.
 const ADVICE: [&str; 2] =
     ["Please make sure you have the correct access rights", "and the repository exists."];
 
-/// The line with which the output of the sandbox without network begins.
+/// The first line of the output of the sandbox without network.
 const BUILD_BEGIN: &str = "\n== sources\n";
 /// The beginning of the line with the reason of a failure.
 pub(super) const FAILED: &str = "== Failed: ";
-/// The public reason of a build that failed before the sandbox without network had started.
+/// The reason that users see if a build failed before the sandbox without network had started.
 const NOT_STARTED: &str = "the commit could not be fetched, or the build did not start";
-/// Number of lines of a log that explanations contain.
+/// Number of log lines in an explanation of a package's last build.
 const LAST_LINES: usize = 20;
-/// The text instead of a log that is not stored.
+/// The text that is returned for a log that is not stored.
 const NO_LOG: &str =
     "The log of this build is not stored: it is older than 180 days, or the server was killed.\n";
 
@@ -53,7 +54,7 @@ pub struct BuildLog {
 
 #[derive(Default)]
 struct Text {
-    /// The beginning of a line.
+    /// The bytes of an unfinished line.
     partial: Vec<u8>,
     head: String,
     tail: VecDeque<u8>,
@@ -77,7 +78,7 @@ impl BuildLog {
         BuildLog { text: Mutex::default(), secrets: Mutex::default() }
     }
 
-    /// Replaces these texts in all later output.
+    /// Adds texts that are replaced by `***` in all later output.
     pub(super) fn hide(&self, secrets: Vec<String>) {
         self.secrets.lock().extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
     }
@@ -142,7 +143,7 @@ impl BuildLog {
         }
     }
 
-    /// Returns the last lines, joined, for messages.
+    /// Returns the last lines, joined by ` / `, for messages.
     pub(super) fn last_lines(&self, count: usize) -> String {
         let text = self.text();
         let lines: Vec<&str> = text.lines().filter(|line| !ADVICE.contains(line)).collect();
@@ -180,7 +181,7 @@ impl Text {
     }
 }
 
-/// Returns the bytes without an incomplete character at their end.
+/// Removes an incomplete UTF-8 character at the end.
 fn whole_characters(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => &bytes[..error.valid_up_to()],
@@ -205,7 +206,7 @@ pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result
     Ok(builds.state.db.write(move |c| git_build::set_log(c, build, sha256, size)).await?)
 }
 
-/// Returns the build with that number, or that transaction.
+/// Returns the build with a number, or the build that a transaction recorded.
 ///
 /// # Errors
 /// [`RepoError::NotFound`].
@@ -256,7 +257,7 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
         let (text, next) = log.page(offset);
         return Ok(LogPage { text, next, is_end: false });
     }
-    // It may have been stored after the caller read the row.
+    // The log may have been stored after the caller read the row.
     let sha256 = match build.log {
         Some(sha256) => Some(sha256),
         None => {
@@ -274,7 +275,8 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     };
     let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
-    // A log is stored without its middle part, so a reader may be beyond the end; it gets the last lines again.
+    // The middle of a long log is not stored, so the offset may be beyond the end; the last lines are then returned
+    // again.
     let from = if from > bytes.len() { bytes.len().saturating_sub(REPEATED) } else { from };
     let to = from.saturating_add(PAGE).min(bytes.len());
     let text = whole_characters(&bytes[from..to]);
@@ -284,7 +286,7 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     Ok(LogPage { text, next: to as u64, is_end: to == bytes.len() && build.state.is_final() })
 }
 
-/// The newest build of a package that ended, and the last lines of its log.
+/// The last finished build of a package, and its log.
 pub struct LastBuild {
     /// The build.
     pub build: GitBuild,
@@ -292,9 +294,9 @@ pub struct LastBuild {
     text: String,
 }
 
-/// The part of a build that every reader of its package may know.
+/// The part of a build's result that everyone with read access to the package may see.
 pub struct PublicResult {
-    /// The reason of a failure, or a remark.
+    /// The reason for a failure, or a remark.
     pub reason: String,
     /// Last lines of the log.
     pub lines: String,
@@ -307,7 +309,7 @@ impl LastBuild {
         last_lines(&self.text, LAST_LINES, "\n")
     }
 
-    /// Returns what the commands of the build wrote, without messages of the fetch and of the server: these may name
+    /// Returns the output of the build's commands, without messages of the fetch and of the server, which may name
     /// hosts, paths and repositories.
     #[must_use]
     pub fn public(&self) -> PublicResult {
@@ -327,18 +329,18 @@ impl LastBuild {
     }
 }
 
-/// Removes the end of the reason of a failure in a line of a log.
+/// Removes the remedy from a log line that states the reason for a failure.
 fn without_remedy(line: &str) -> &str {
     if line.starts_with(FAILED) { first_clause(line) } else { line }
 }
 
-/// The part of a reason before the first semicolon. Others may name repositories and sources.
+/// Returns the part of a reason before the first semicolon. The rest may name repositories and sources.
 fn first_clause(reason: &str) -> &str {
     reason.split(';').next().unwrap_or_default()
 }
 
-/// Returns the last build of a package in the first of the sources that builds it from git; with a version, the build
-/// that published it.
+/// Returns the last finished build of a package, from the first source that builds it; with a version, the build that
+/// published this version.
 ///
 /// # Errors
 /// Database and storage errors.

@@ -1,8 +1,8 @@
 //! Builders of git repositories: polls, the queue of builds, credentials, logs, webhooks.
 //!
 //! A poll lists references of a remote repository and puts new commits and tags in the queue, which is a table. The
-//! leader claims builds and runs them: a sandbox fetches the commit, another one builds the package, and the result is
-//! added to the source like an upload.
+//! leader claims builds and runs them: one sandbox fetches the commit, another one builds the package, and the result
+//! is added to the source like an upload.
 
 pub mod builder;
 pub mod credential;
@@ -46,21 +46,21 @@ pub struct Builds {
     state: Arc<State>,
     uploads: Arc<Uploads>,
     repositories: Arc<Repositories>,
-    /// The detected sandboxes of R and of Python.
+    /// The detected sandboxes for R and Python.
     sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
-    /// The logs of running builds, by their numbers.
+    /// The logs of running builds, by build number.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
-    /// Builders that webhooks poll, and whether one more poll follows.
+    /// The numbers of builders whose poll by a webhook is running, and whether another poll follows.
     webhook_polls: Mutex<HashMap<i64, bool>>,
     /// Limits concurrent polls of webhooks.
     hook_slots: tokio::sync::Semaphore,
-    /// Pauses that git servers requested, and turns of webhooks.
+    /// Pauses that git servers requested, and the locks of hosts.
     hosts: hosts::Hosts,
-    /// The cache of polls about remote repositories.
+    /// Caches for polls of remote repositories.
     remotes: Remotes,
     /// Wakes the schedule.
     wake: Notify,
-    /// The program of the builder, if it is not where the package installs it.
+    /// The path of the builder program, if it is not the installed one.
     program: Option<PathBuf>,
 }
 
@@ -83,7 +83,7 @@ impl Builds {
         })
     }
 
-    /// The language of the packages of a builder.
+    /// Returns the language of the packages of a builder.
     fn language(&self, builder: &GitBuilder) -> Language {
         let catalog = self.state.catalog.get();
         catalog.source_by_id(builder.source).map_or(Language::R, |source| source.kind.language())

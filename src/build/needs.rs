@@ -1,5 +1,6 @@
-//! The R packages that the build of a package needs, from its DESCRIPTION and the files of its tree: the packages that
-//! its vignettes name and, if R installs the package during the build, those without which it cannot be installed.
+//! Build dependencies of an R package, from its DESCRIPTION, vignettes and help pages. If `R CMD build` installs the
+//! package: its strong dependencies, its vignette engines, and the packages of `Suggests` that vignettes name.
+//! Otherwise none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,21 +13,21 @@ use crate::r::description::Description;
 use crate::r::name::{is_base, is_package};
 use crate::r::version::is_numeric;
 
-/// Maximum number of bytes of each file that are searched.
+/// Maximum number of bytes that are searched in each file.
 const MAX_FILE: u64 = 4 << 20;
-/// Maximum number of bytes of all files together that are searched.
+/// Maximum number of bytes that are searched in all files together.
 const MAX_BYTES: u64 = 64 << 20;
-/// The beginnings of macros of help pages that R evaluates when it builds a package; it installs the package first.
-/// Another macro with one of these beginnings causes an unnecessary installation, and no error.
+/// Prefixes of Rd macros that `R CMD build` evaluates, for which it installs the package first. A false match causes an
+/// unnecessary installation, but no error.
 const EVALUATED_MACROS: [&str; 5] = ["\\Sexpr", "\\doi", "\\PR", "\\package", "\\bib"];
-/// The fields of packages without which a package cannot be installed.
+/// The fields of strong dependencies, without which a package cannot be installed.
 const STRONG: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
 /// Packages with the requirements on their versions, such as `>= 1.2`.
 pub(super) type Needs = BTreeMap<String, BTreeSet<String>>;
 
-/// Returns the packages that the build of a tree, a tar file, needs besides those that are part of R. Blocks.
+/// Returns the build dependencies of a source tree (a tar file), without base packages. Blocking.
 pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, BuildFailure> {
     let bytes = description::read(tree)?;
     // `R CMD build` reports an invalid DESCRIPTION.
@@ -57,7 +58,7 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
     Ok(found.needs(&description))
 }
 
-/// The properties of a tree that determine the needs.
+/// The properties of a source tree that determine its build dependencies.
 #[derive(Default)]
 struct Found {
     has_vignettes: bool,

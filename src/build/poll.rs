@@ -1,4 +1,4 @@
-//! Polls: lists the references of a remote repository, in one request, and puts new commits and tags in the queue.
+//! Polls: a poll lists the references of a remote repository and puts new commits and tags in the queue.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::db::{Conn, DbError};
 use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::serve::RepoError;
 
-/// Maximum time between polls that fail, in microseconds.
+/// Maximum pause after a failed poll, in microseconds; a longer poll interval replaces it.
 const MAX_BACK_OFF: i64 = 3600 * SECOND;
-/// Maximum number of requests of a poll while other polls record other commits.
+/// Maximum number of requests of one poll; it is repeated if a concurrent poll recorded another commit.
 const REQUESTS: usize = 3;
-/// Number of digits of a commit in messages.
+/// Number of digits of an abbreviated commit in messages.
 const SHORT_LENGTH: usize = 7;
 
 /// The result of a poll.
@@ -29,7 +29,7 @@ pub struct PollResult {
 /// Polls the remote repository of a builder, and puts new commits and tags in the queue.
 ///
 /// # Errors
-/// The repository cannot be reached; the reason is also recorded, and the next poll is later.
+/// The repository cannot be polled; the reason is also recorded, and the next poll is postponed.
 pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<PollResult, RepoError> {
     let mut builder = builder.clone();
     for _ in 0..REQUESTS {
@@ -44,13 +44,13 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
     Ok(PollResult { message, ..PollResult::default() })
 }
 
-/// The properties that must not change during a request: the repository, and the part of it that is built.
+/// Returns the settings that must not change during a request: repository, branch, subdirectory and credential.
 fn settings(builder: &GitBuilder) -> (&str, &str, &str, Option<i64>) {
     (&builder.url, &builder.branch, &builder.sub_dir, builder.credential)
 }
 
-/// Polls with one request; `None` if another poll has recorded another commit since: which of the two is the newer one
-/// is then unknown.
+/// Polls with one request. `None` if a concurrent poll has recorded another commit, because it is then unknown which of
+/// the two commits is newer.
 async fn request(
     builds: &Builds,
     builder: &GitBuilder,
@@ -131,8 +131,8 @@ fn interval(builds: &Builds) -> i64 {
     microseconds(builds.state.config.load().git.poll_interval)
 }
 
-/// Returns the time of the next poll. The first interval of a builder is longer by a part that depends on its number,
-/// so that the polls of many builders are spread.
+/// Returns the time of the next poll. The first interval of a builder is extended by a part that depends on the
+/// builder's number, so that the polls of many builders do not coincide.
 pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     let interval = interval(builds);
     let share = builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000);
@@ -152,7 +152,7 @@ pub(super) fn record(
         Trigger::Commits => {
             let commit = references.head.as_deref().unwrap_or_default();
             let earlier = git_build::of_commit(c, builder.id, "", commit)?;
-            // A commit that was skipped for a newer one may become the newest again.
+            // A commit that was skipped in favor of a newer one may become the newest again.
             if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
                 let mut message = nothing_new(builder, build);
                 let published = git_build::newest_published(c, builder.id)?;
@@ -252,7 +252,7 @@ fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
     format!("Nothing new: {branch} is at {}, {state}.", short(&build.commit))
 }
 
-/// Returns a tag as a word of a shell command: everyone who can push chooses it, and administrators copy the command.
+/// Quotes a tag for a shell command. Anyone who can push chooses its name, and administrators copy the command.
 pub(super) fn shell_word(tag: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,".contains(c);
     match tag.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! The proxy of `[Proxy]` for git over HTTPS and HTTP.
+//! Applies the proxy of the section `[Proxy]` to git over HTTPS and HTTP.
 
 use url::Url;
 
@@ -6,8 +6,8 @@ use crate::builder::message::{ProxyUrl, Remote};
 use crate::builder::url::Scheme;
 use crate::config::Proxy;
 
-/// Sets the proxy of a repository over HTTPS or HTTP; hosts in `NO_PROXY` of the server's environment are reached without
-/// it. Returns the texts that must not appear in a log.
+/// Sets the proxy for a repository over HTTPS or HTTP, and as exceptions the hosts in `NO_PROXY` of the server's
+/// environment. Returns the texts that must not appear in a log.
 pub(super) fn set(remote: &mut Remote, proxy: &Proxy, scheme: Scheme) -> Vec<String> {
     if !matches!(scheme, Scheme::Https | Scheme::Http) {
         return Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn set(remote: &mut Remote, proxy: &Proxy, scheme: Scheme) -> Vec<Str
     hidden
 }
 
-/// Returns the URL with user and password; `None` without a proxy, and for one that requests to mirrors refuse.
+/// Returns the URL of the proxy with user and password; `None` without a proxy, and for a URL that is not valid.
 pub(super) fn url(proxy: &Proxy) -> Option<Url> {
     let text = proxy.url.as_ref().map(|url| url.0.trim()).filter(|text| !text.is_empty())?;
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };

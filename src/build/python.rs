@@ -1,4 +1,5 @@
-//! The parts of a build that are specific to Python packages: version, time, written files, reason for a failure.
+//! The steps of a build that are specific to Python packages: version, time of the commit, built files, explanation of
+//! a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -10,7 +11,8 @@ use crate::python::version::Version;
 /// Maximum number of files of a build: a source distribution and a wheel.
 const MAX_FILES: usize = 2;
 
-/// Returns the time of the commit in seconds since the epoch, which all entries of its tree have.
+/// Reads the time of the commit, in seconds since the epoch, from the first entry of its tree (all have this time);
+/// also returns the tree.
 pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), BuildFailure> {
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<(File, Option<u64>)> {
         tree.rewind()?;
@@ -21,7 +23,8 @@ pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), B
     Ok(read.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??)
 }
 
-/// The version that a tag names, such as `1.2` of `v1.2`: projects that take their version from git cannot see the tag.
+/// Returns the version in a tag, such as `1.2` for `v1.2`. It is passed to projects that take their version from git,
+/// because they cannot see the tag.
 pub(super) fn version_of_tag(tag: &str) -> Option<String> {
     let text = tag.trim_start_matches(|c: char| !c.is_ascii_digit());
     text.parse::<Version>().ok().map(|version| version.normalized())
@@ -57,14 +60,14 @@ pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(S
     Ok(files)
 }
 
-/// Names the requirements of a build that are not installed, which the module `build` writes into the log.
+/// Adds missing requirements of the build to a failure; the Python module `build` lists them in the log.
 pub(super) fn explain(failure: BuildFailure, log: &str) -> BuildFailure {
     let BuildFailure::Final(reason) = failure else { return failure };
     let mut missing = Vec::new();
     let mut lines = log.lines();
     while let Some(line) = lines.next() {
         if line.ends_with("Missing dependencies:") {
-            // Indented: a requirement, and what requires it.
+            // Each indented line has a requirement, and the package that requires it.
             missing.extend(lines.by_ref().map_while(|line| line.strip_prefix('\t')).map(str::trim));
         } else if let Some((_, rest)) = line.split_once("ERROR Backend '")
             && let Some((backend, _)) = rest.split_once("' is not available")

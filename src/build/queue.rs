@@ -27,11 +27,12 @@ pub struct NamedBuild {
     pub builder: String,
 }
 
-/// Puts a commit or a tag in the queue that was built, moved or skipped before. With `replace`, its package replaces the
-/// same version.
+/// Puts a commit or tag in the queue again. With `replace`, the built package replaces a published one of the same
+/// version.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] if it was published, or is in the queue; [`RepoError::NotFound`] for an unknown revision.
+/// [`RepoError::Conflict`] if the revision is in the queue, or was published and `replace` is false;
+/// [`RepoError::NotFound`] for an unknown revision.
 pub async fn rerun(
     builds: &Builds,
     (source, name): (&str, &str),
@@ -107,7 +108,7 @@ async fn find(
     }
 }
 
-/// Lists builds, the newest first, with their total number.
+/// Lists one page of builds, the newest first, with the names of their builders.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown source or builder.

@@ -1,4 +1,4 @@
-//! One attempt of a build: fetch, build, publish, and the record of its result.
+//! One attempt of a build: fetches, builds, publishes, and records the result.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before the second attempt, in microseconds; doubled before each further one.
 const RETRY_PAUSE: i64 = 20 * SECOND;
 
-/// The error that rolls back a publish when another server has the build.
+/// The error that rolls back a publish when another server has taken over the build.
 #[derive(Debug, thiserror::Error)]
 #[error("another server has taken over the build")]
 struct ClaimLost;
@@ -53,7 +53,7 @@ struct Attempt<'a> {
     interrupted: Notify,
 }
 
-/// Runs a claimed build to the end of its attempt; returns a message for people.
+/// Runs one attempt of a claimed build; returns a message for users.
 pub(super) async fn run(
     builds: &Arc<Builds>,
     build: GitBuild,
@@ -91,10 +91,10 @@ pub(super) async fn run(
     };
     let result = tokio::select! {
         result = attempt.run(reporter) => result,
-        // Renewals end only when the claim is lost, and then interrupt the attempt.
+        // `renew` never returns: when the claim is lost, it interrupts the attempt, which then ends.
         never = attempt.renew() => match never {},
     };
-    // Readers of the log find it in storage, or here.
+    // Stored before it is removed from `running`, so that readers always find the log in one of the two places.
     if result.is_ok()
         && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
     {
@@ -106,14 +106,14 @@ pub(super) async fn run(
 }
 
 impl Attempt<'_> {
-    /// Renews the claim until it is lost.
+    /// Renews the claim in intervals; interrupts the attempt when the claim is lost.
     async fn renew(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
             let (id, holder, state) = (self.build.id, self.holder.clone(), *self.state.lock());
             let now = (self.builds.state.clock)();
             let renewal = self.builds.state.db.write(move |c| git_build::renew(c, id, &holder, state, now));
-            // If the database does not answer, the claim is lost only when another server takes the build.
+            // An error does not interrupt the attempt: the claim is lost only when another server takes over the build.
             if let Ok(false) = renewal.await {
                 self.interrupted.notify_one();
             }
@@ -154,7 +154,7 @@ impl Attempt<'_> {
         self.record_failure(&reason, is_last).await
     }
 
-    /// Records a failure: the last one in a transaction without changes, whose number identifies the log.
+    /// Records a failed attempt. The last one publishes a transaction without changes, whose number identifies the log.
     async fn record_failure(&self, reason: &str, is_last: bool) -> Result<String, String> {
         let now = (self.builds.state.clock)();
         let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
@@ -206,7 +206,7 @@ impl Attempt<'_> {
         };
         reporter.progress("publishing", 0, None);
         let version = files.first().map(|file| file.version.clone()).unwrap_or_default();
-        // A version that a builder for tags published is replaced only on request, even by a commit without a tag.
+        // A builder for tags replaces an existing version only on request, even if a commit without a tag is built.
         let existing = if builder.trigger == Trigger::Commits || build.replaces {
             OnExisting::Replace
         } else {
@@ -272,7 +272,7 @@ impl Attempt<'_> {
         Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
     }
 
-    /// Returns another tag for which the same commit was published as this version.
+    /// Returns another tag of the same commit for which this version was published.
     async fn other_tag(&self, version: &str) -> Result<Option<String>, BuildFailure> {
         let builder = self.builder.id;
         let known = self.builds.state.db.read(move |c| git_build::of_builder(c, builder));
@@ -287,7 +287,7 @@ impl Attempt<'_> {
         Ok(published.map(|build| build.tag))
     }
 
-    /// Builds a source package of R.
+    /// Builds an R source package.
     async fn build_r(
         &self,
         tree: File,
@@ -341,7 +341,7 @@ impl Attempt<'_> {
         Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])
     }
 
-    /// Builds a source distribution and a wheel of Python.
+    /// Builds a Python source distribution and a wheel.
     async fn build_python(
         &self,
         tree: File,
@@ -392,7 +392,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Ends the attempt, or rolls back the whole transaction if another server has the build.
+/// Records the end of the attempt; rolls back the whole transaction if another server has taken over the build.
 fn end(
     c: &mut dyn Conn,
     id: i64,

@@ -1,4 +1,4 @@
-//! The schedule of the leader: polls what is due, and starts builds of the queue.
+//! The schedule of the leader: polls the builders that are due, and starts builds from the queue.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use crate::jobs::AfterHalt;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 
-/// Maximum time between two reads of the tables: another server may have added a builder.
+/// Maximum time between two reads of the tables, because another server may have added a builder.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Time between two reads of the tables while there are builds in the queue.
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
-/// Maximum number of concurrent polls, at most one of each host.
+/// Maximum number of concurrent polls, with at most one for each host.
 const POLLS: usize = 4;
-/// Maximum number of due builders that are read: those of one host that does not answer must not hide the others.
+/// Maximum number of due builders that are read. It is large, so that many builders of a host that does not answer
+/// cannot hide the others.
 const MAX_DUE: i64 = 100_000;
-/// Prefix of the keys of jobs.
+/// Prefix of the job keys of builds.
 const KEY: &str = "git-build:";
 
 /// Polls and builds until the future is dropped. Only the leader may run it.
@@ -74,7 +75,8 @@ async fn start_due(
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
             polls.spawn(async move {
-                // `poll` logs and records errors, unless the database cannot be written: then the builder is still due.
+                // `poll` logs and records errors. If the database cannot be written, the builder stays due, so this
+                // task waits.
                 let result = poll::poll(&builds, &builder, "schedule").await;
                 if let Err(RepoError::Db(error)) = result {
                     tracing::warn!(builder = builder.name, %error, "could not record the result of a poll");
@@ -106,7 +108,8 @@ async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbErro
         let holder = holder.clone();
         let own_builds: Vec<i64> = builds.running.lock().keys().copied().collect();
         let claim = builds.state.db.write(move |c| {
-            // Builds that still run here keep their claims after the database did not answer for a while.
+            // Extends the claims of builds that run here, in case their renewals failed while the database did not
+            // answer.
             git_build::extend(c, &own_builds, &holder, now)?;
             git_build::release_expired(c, now, retries)?;
             git_build::claim(c, &holder, now)

@@ -1,4 +1,4 @@
-//! Webhooks: a signed request of a git server that triggers a poll. Its body is not read for anything else.
+//! Webhooks: authenticated requests of git servers that trigger a poll. The body is only used to verify the signature.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use super::{Builds, hosts, poll};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
-/// Maximum number of concurrent polls of webhooks, at most one of each host: a git server sends a webhook for every push,
-/// a request can be repeated, and several servers may not answer.
+/// Maximum number of concurrent polls of webhooks, with at most one for each host. A git server sends a webhook for
+/// every push, anyone who has a request can repeat it, and some servers may not answer.
 pub(super) const POLLS: usize = 8;
 
-/// Headers of a request that may authenticate it. One of them is a secret, so there is no `Debug` form.
+/// Headers that may authenticate a request. One of them is a secret, so `Debug` is not implemented.
 #[derive(Clone, Copy, Default)]
 pub struct Signatures<'a> {
     /// `X-Hub-Signature-256` of GitHub, Bitbucket (as `X-Hub-Signature`) and Gitea: `sha256=` and an HMAC.
@@ -26,7 +26,8 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Returns true if one of them is `tag`, that of the body, or the secret. Takes the same time for every wrong one.
+    /// Returns true if a header contains the HMAC of the body, `tag`, or is the secret. Takes the same time for every
+    /// wrong value.
     fn verify(&self, key: &hmac::Key, secret: &str, tag: &hmac::Tag) -> bool {
         // Compares digests with a secret key, so that the time does not depend on the values.
         let is_equal = |expected: &[u8], sent: &[u8]| {
@@ -39,11 +40,11 @@ impl Signatures<'_> {
     }
 }
 
-/// The verification of a request while its body is read, which is not stored.
+/// The verification of a request. The body is hashed while it is read, and not stored.
 pub struct Verification {
     /// `None` if there is no such builder.
     builder: Option<GitBuilder>,
-    /// The key and the secret of a builder that accepts signatures.
+    /// The key and the secret; `None` for a builder without a secret.
     secret: Option<(hmac::Key, Zeroizing<String>)>,
     context: hmac::Context,
 }
@@ -60,7 +61,7 @@ pub async fn begin(builds: &Builds, builder: i64) -> Result<Verification, RepoEr
         _ => None,
     };
     let secret = secret.map(|secret| (hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), secret));
-    // As much work as for a builder with a secret.
+    // Without a secret, the same work is done, so that the response time does not show whether there is one.
     let context = match &secret {
         Some((key, _)) => hmac::Context::with_key(key),
         None => hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
@@ -74,9 +75,9 @@ impl Verification {
         self.context.update(bytes);
     }
 
-    /// Starts a poll of the builder if the request is signed with its secret, or has a token with which the client may
-    /// change the source of a name (`may_write`). Returns false otherwise; an unknown builder and one without a secret
-    /// cannot be distinguished from a wrong signature.
+    /// Starts a poll of the builder if the request is signed with its secret, or if the client may change its source
+    /// (`may_write`, called with the name of the source). Returns false otherwise. Clients cannot distinguish an
+    /// unknown builder or one without a secret from a wrong signature.
     #[must_use]
     pub fn finish(
         self,
@@ -102,14 +103,14 @@ impl Verification {
     }
 }
 
-/// Polls until no further webhook has arrived.
+/// Polls once, and again while further webhooks have arrived during the poll.
 async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     let _entry = Entry { builds: &builds, builder: builder.id };
     let host = hosts::name(&builder);
     let turn = builds.hosts.turn(&host);
     let _turn = turn.lock().await;
     loop {
-        // The git server requested it in an earlier response.
+        // The git server may have requested a pause in an earlier response.
         tokio::time::sleep(builds.hosts.remaining_pause(&host, (builds.state.clock)())).await;
         let slot = builds.hook_slots.acquire().await;
         // `poll` logs and records errors.
@@ -121,7 +122,7 @@ async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     }
 }
 
-/// Removes the entry of a poll that panics, so that later webhooks start another one.
+/// Removes the entry in `webhook_polls` if a poll panics, so that later webhooks start another poll.
 struct Entry<'a> {
     builds: &'a Builds,
     builder: i64,
@@ -135,7 +136,7 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Returns true if a poll is to be started; otherwise the running one is repeated when it has ended.
+/// Returns true if the caller must start a poll. Otherwise the running poll is repeated when it has ended.
 fn begin_poll(builds: &Builds, builder: i64) -> bool {
     let mut polls = builds.webhook_polls.lock();
     let is_polled = polls.contains_key(&builder);
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn only_signatures_with_the_secret_are_accepted() {
         let (secret, body) = ("It's a Secret to Everybody", b"Hello, World!");
-        // The example of GitHub's documentation.
+        // The example from GitHub's documentation.
         let digits = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let (hub, wrong) = (format!("sha256={digits}"), format!("sha256={}", digits.replace('7', "8")));
         let verify = |signatures: Signatures<'_>, body: &[u8]| {

@@ -1,6 +1,6 @@
-//! Lists references over HTTP without git, in one request: the command `ls-refs` of version 2 of git's protocol
-//! (gitprotocol-v2(5)) or, where a server does not have it, the advertisement of version 0 (gitprotocol-http(5)).
-//! Redirects to other hosts, refused logins and errors are left to git in its sandbox.
+//! Lists references over HTTP without git, usually in one request: the command `ls-refs` of version 2 of git's protocol
+//! (gitprotocol-v2(5)) or, if a server does not support it, the advertisement of version 0 (gitprotocol-http(5)). In
+//! case of a redirect to another host, a refused login or an error, git lists the references in its sandbox.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,13 +21,13 @@ use crate::builder::sandbox::Kind;
 use crate::builder::url::GitUrl;
 use crate::db::git_builder::GitBuilder;
 
-/// The user agent: some servers answer only clients whose name begins with that of git.
+/// The user agent: some servers answer only clients whose user agent begins with `git/`.
 const USER_AGENT: &str = concat!("git/2 (rstudio-pm/", env!("CARGO_PKG_VERSION"), ")");
-/// Timeout of a connection with its TLS handshake.
+/// Timeout for connecting, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum length of a response in bytes. git lists longer ones.
+/// Maximum length of a response in bytes; longer lists are left to git.
 const MAX_RESPONSE: usize = 8 << 20;
 /// Maximum number of redirects on the same server.
 const MAX_REDIRECTS: usize = 3;
@@ -36,13 +36,14 @@ const MAX_REPOSITORIES: usize = 10_000;
 /// Maximum pause that a server may request.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// The clients, built for the first request, and the repositories that need the old protocol.
+/// The HTTP clients, created on first use, and the repositories that need version 0 of the protocol.
 #[derive(Default)]
 pub(in crate::build) struct HttpClients {
-    /// The clients; the key `true` is that of the client that connects only to addresses to which the unit of git can
-    /// connect.
+    /// The clients, by restriction: the client under `true` connects only to addresses that git's systemd unit may
+    /// connect to.
     clients: Mutex<HashMap<bool, Client>>,
-    /// URLs of repositories that are listed only by version 0 of the protocol, because of their server or of SHA-256.
+    /// URLs of repositories that can only be listed by version 0 of the protocol, because of their server or because
+    /// they use SHA-256.
     old_protocol: Mutex<HashSet<String>>,
 }
 
@@ -56,7 +57,7 @@ enum ListResponse {
     Refusal,
 }
 
-/// Lists references; `None` if git has to list them.
+/// Lists references; `None` if git must list them instead.
 pub(super) async fn list(
     builds: &Builds,
     builder: &GitBuilder,
@@ -65,7 +66,8 @@ pub(super) async fn list(
 ) -> Result<Option<Vec<Reference>>, BuildFailure> {
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let is_restricted = sandbox.kind == Kind::Systemd;
-    // git and its sandbox decide about `127.1` and `0x7f000001`, which this client would read as an address.
+    // This client would convert names such as `127.1` and `0x7f000001` to addresses; git and its sandbox decide about
+    // them.
     if !has_parsed_host(url, &builder.url) {
         return Ok(None);
     }
@@ -102,7 +104,7 @@ pub(super) async fn list(
 }
 
 impl HttpClients {
-    /// Returns a client; `None` if it cannot be created, as without certificates of authorities.
+    /// Returns a client; `None` if it cannot be created, for example because there are no certificates of authorities.
     fn client(&self, is_restricted: bool) -> Option<Client> {
         let mut clients = self.clients.lock();
         if let Some(client) = clients.get(&is_restricted) {
@@ -117,7 +119,7 @@ impl HttpClients {
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(Duration::from_secs(10))
             .referer(false)
-            // As git in its sandbox, which does not read the environment.
+            // git in its sandbox does not read the environment either.
             .no_proxy()
             // A login must not reach another server.
             .redirect(reqwest::redirect::Policy::none())
@@ -132,7 +134,7 @@ impl HttpClients {
     }
 }
 
-/// Resolves names to the addresses that the unit of git can connect to: a name may be that of a service of this
+/// Resolves names to the addresses that git's systemd unit may connect to: a name may refer to a service on this
 /// machine.
 struct AllowedAddresses;
 
@@ -150,8 +152,8 @@ impl Resolve for AllowedAddresses {
     }
 }
 
-/// Whether the unit `rstudio-pm-fetch@.service` may connect to an address: not to loopback, link-local and multicast
-/// ones.
+/// Returns whether the unit `rstudio-pm-fetch@.service` may connect to an address: loopback, link-local, multicast and
+/// unspecified addresses are excluded.
 fn is_allowed(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -163,8 +165,8 @@ fn is_allowed(address: IpAddr) -> bool {
     }
 }
 
-/// Whether the client connects to the host that was parsed: it converts some names to addresses, which the resolver
-/// does not see.
+/// Returns whether the client would connect to the host as parsed. It converts some names to addresses, which the
+/// resolver does not see.
 fn has_parsed_host(url: &GitUrl, text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|parsed| parsed.host_str() == Some(url.host.as_str()))
 }
@@ -214,7 +216,8 @@ async fn advertisement(
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(target) = location.and_then(|location| url.join(location).ok()) else { break };
-            // A different server would receive the credentials; git requests those for the server itself.
+            // Another server must not receive the credentials; git follows such a redirect and looks up credentials for
+            // that server.
             if target.origin() != url.origin() {
                 break;
             }
@@ -232,7 +235,7 @@ async fn advertisement(
     Ok(ListResponse::Refusal)
 }
 
-/// Sends a request; `None` if the server cannot be reached, which git explains.
+/// Sends a request; `None` if the server cannot be reached: git then reports the cause.
 async fn send(request: RequestBuilder) -> Result<Option<Response>, BuildFailure> {
     match request.send().await {
         Ok(response) => Ok(Some(response)),
@@ -245,7 +248,7 @@ fn no_answer() -> BuildFailure {
     BuildFailure::Temporary(format!("the git server did not answer in {} seconds", TIMEOUT.as_secs()))
 }
 
-/// Returns the meaning of a status other than 200.
+/// Interprets a status other than 200; `None` for 200. An error if the server requests a pause.
 fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -279,7 +282,7 @@ fn requested_pause(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Reads a response of this type; `None` if it has another type, is too long or incomplete.
+/// Reads the body of a response with this content type; `None` if it has another type, or is too long or incomplete.
 async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>, BuildFailure> {
     let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if value.is_none_or(|value| value.split(';').next().unwrap_or_default().trim() != content_type) {
@@ -291,7 +294,7 @@ async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>,
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) if error.is_timeout() => return Err(no_answer()),
-            // The connection broke: git explains why.
+            // The connection was lost: git reports the cause.
             Err(_) => return Ok(None),
         };
         if bytes.len() + chunk.len() > MAX_RESPONSE {

@@ -1,5 +1,5 @@
-//! Local repositories: git lists their references only if a file that contains references has changed since the last
-//! list. Nothing of these files is interpreted, shown or logged: they are only compared.
+//! Local repositories: git lists their references only if a file with references has changed since the last list. The
+//! files are only compared by digest; their content is not shown or logged.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -18,22 +18,22 @@ const MAX_BYTES: u64 = 16 << 20;
 const MAX_ENTRIES: usize = 20_000;
 /// Maximum depth of directories below `refs`.
 const MAX_DEPTH: usize = 32;
-/// Maximum number of lists in memory.
+/// Maximum number of cached lists.
 const MAX_REPOSITORIES: usize = 10_000;
 
-/// The lists of git, by the number of the builder, with the digest of the files before.
+/// The lists of references, by builder number, each with the digest that the files had before git read them.
 #[derive(Default)]
 pub(in crate::build) struct LocalListings(Mutex<HashMap<i64, (Vec<u8>, References)>>);
 
 impl LocalListings {
-    /// Returns the list of a builder if its files are the same.
+    /// Returns the cached list of a builder if the digest of its files is unchanged.
     pub(super) fn get(&self, builder: i64, digest: &[u8]) -> Option<References> {
         let listings = self.0.lock();
         let (known, references) = listings.get(&builder)?;
         (known == digest).then(|| references.clone())
     }
 
-    /// Stores a list. `digest` is that of the files before git read them.
+    /// Stores a list with the digest that the files had before git read them.
     pub(super) fn insert(&self, builder: i64, digest: Vec<u8>, references: References) {
         let mut listings = self.0.lock();
         if listings.len() >= MAX_REPOSITORIES {
@@ -43,14 +43,14 @@ impl LocalListings {
     }
 }
 
-/// Returns a digest of the files of a repository that contain references, and of `definition`; `None` if they cannot be
-/// read, or the repository is not an ordinary one: its configuration may include files elsewhere, which decide, for
-/// example, which references are hidden.
+/// Returns a digest of `definition` and the files of a repository that contain references. `None` if a file cannot be
+/// read, or the repository depends on files elsewhere: a linked worktree, or a configuration that includes other files,
+/// which may, for example, hide references.
 pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     let inner = repository.join(".git");
     let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
     let directory = if is_directory(&inner) { inner } else { repository.to_owned() };
-    // References of a linked worktree are elsewhere.
+    // A linked worktree has its references elsewhere.
     if fs::symlink_metadata(directory.join("commondir")).is_ok() {
         return None;
     }
@@ -63,7 +63,7 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     if !reader.file(&directory.join("HEAD"))? {
         return None;
     }
-    // With `extensions.worktreeConfig` git reads the second one, too.
+    // With `extensions.worktreeConfig`, git also reads the second file.
     for name in ["config", "config.worktree"] {
         let text = reader.read(&directory.join(name))?.unwrap_or_default();
         if includes_files(&text) {
@@ -77,7 +77,8 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     Some(reader.context.finish().as_ref().to_vec())
 }
 
-/// Whether a configuration of git may have a section `include` or `includeIf`; a comment or a value counts too.
+/// Returns whether a git configuration may have a section `include` or `includeIf`; matches in comments and values
+/// count too.
 fn includes_files(config: &[u8]) -> bool {
     config.split(|byte| *byte == b'[').any(|section| {
         section.trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"include"))
@@ -94,19 +95,21 @@ struct Reader {
     context: Context,
     /// Number of bytes that were read.
     bytes: u64,
-    /// Number of files and directories below `refs` that were found.
+    /// Number of files and directories found below `refs`.
     entries: usize,
 }
 
 impl Reader {
-    /// Adds a file; returns whether it exists, and `None` if it cannot be read, is not a regular file or too large.
+    /// Adds a file to the digest; returns whether it exists. `None` if it cannot be read, is not a regular file or is
+    /// too large.
     fn file(&mut self, path: &Path) -> Option<bool> {
         Some(self.read(path)?.is_some())
     }
 
-    /// Adds a file; returns its content if it exists, and `None` as [`Reader::file`].
+    /// Adds a file to the digest; returns its content if it exists. The outer `None` means the same as in
+    /// [`Reader::file`].
     fn read(&mut self, path: &Path) -> Option<Option<Vec<u8>>> {
-        // Another user may write to the repository: no link is followed, and no pipe blocks.
+        // Another user may write to the repository, so links are not followed, and opening a pipe does not block.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).ok()?;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -153,7 +156,7 @@ impl Reader {
                 self.walk(&path, depth + 1)?;
                 self.context.update(b")");
             } else if !self.file(&path)? {
-                // It was deleted since; the next poll reads the new state.
+                // The file was deleted meanwhile; the next poll reads the new state.
                 return None;
             }
         }
@@ -211,7 +214,7 @@ mod tests {
                 fs::rename(path.join("refs"), path.join("elsewhere")).unwrap();
                 std::os::unix::fs::symlink("elsewhere", path.join("refs")).unwrap();
             },
-            // Two files that together are larger than permitted; without content on the disk.
+            // Two sparse files that together are larger than permitted.
             |path| {
                 for name in ["a", "b"] {
                     let file = fs::File::create(path.join("refs/heads").join(name)).unwrap();

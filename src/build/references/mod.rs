@@ -1,5 +1,5 @@
-//! The references of a remote repository: its branch and its tags. git lists them in a sandbox; where that is
-//! not needed, the server requests them over HTTP itself, or compares the files of local repositories.
+//! The references of a remote repository: its branch and its tags. git lists them in a sandbox, unless the server can
+//! request them over HTTP itself, or the files of a local repository have not changed.
 
 mod http;
 mod local;
@@ -15,12 +15,12 @@ use crate::builder::url::{GitUrl, Scheme};
 use crate::db::git_builder::{GitBuilder, Trigger};
 use crate::r::version;
 
-/// Maximum number of tags of a repository that are considered: the highest ones.
+/// Maximum number of tags of a repository; only the highest ones are used.
 const MAX_TAGS: usize = 5_000;
 /// Maximum length of a tag in bytes.
 const MAX_TAG: usize = 1000;
 
-/// The cache of polls about remote repositories.
+/// Caches for polls of remote repositories.
 #[derive(Default)]
 pub(super) struct Remotes {
     http: http::HttpClients,
@@ -30,14 +30,14 @@ pub(super) struct Remotes {
 /// References of a remote repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct References {
-    /// The commit of the branch.
+    /// The newest commit of the branch.
     pub(super) head: Option<String>,
     /// Tags and the commits that they name, the lowest version first.
     pub(super) tags: Vec<(String, String)>,
 }
 
 impl References {
-    /// Converts a list: an annotated tag has a second line, with the commit.
+    /// Converts a list of objects and names. An annotated tag has a second entry, `name^{}`, with its commit.
     pub(super) fn new(listed: Vec<(String, String)>) -> References {
         let (mut head, mut tags) = (None, BTreeMap::new());
         for (object, name) in listed {
@@ -47,7 +47,8 @@ impl References {
                         Some(tag) => (tag, true),
                         None => (tag, false),
                     };
-                    // git does not check the names that a server sends; an empty one would stand for the branch.
+                    // git does not check the names that a server sends. An empty tag means the branch in rows of
+                    // builds.
                     let is_valid =
                         !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
                     if is_valid && (is_peeled || !tags.contains_key(tag)) {
@@ -102,7 +103,7 @@ async fn list_by_git(builds: &Builds, builder: &GitBuilder) -> Result<References
     checked(builder, listing.references)
 }
 
-/// Lists the references of a local repository: the previous list if its files have not changed since.
+/// Lists the references of a local repository; returns the previous list if its files have not changed.
 async fn list_local(builds: &Builds, builder: &GitBuilder, url: &GitUrl) -> Result<References, BuildFailure> {
     let path = PathBuf::from(&url.path);
     let definition = format!("{}\n{}\n{}", builder.url, builder.branch, builder.trigger.as_str());
@@ -119,7 +120,7 @@ async fn list_local(builds: &Builds, builder: &GitBuilder, url: &GitUrl) -> Resu
     Ok(references)
 }
 
-/// The names that a builder needs; that of all tags ends with `/`.
+/// Returns the references that a builder needs: the name of its branch, and the prefix `refs/tags/` for all tags.
 fn names(builder: &GitBuilder) -> Vec<String> {
     let mut names = vec![fetch::branch_reference(builder)];
     if builder.trigger == Trigger::Tags {
@@ -128,7 +129,8 @@ fn names(builder: &GitBuilder) -> Vec<String> {
     names
 }
 
-/// Whether a reference has one of the names: a server may ignore the requested names.
+/// Returns whether a reference matches one of the requested names or prefixes. A server may ignore the request and list
+/// others.
 fn is_listed(name: &str, names: &[String]) -> bool {
     let name = name.strip_suffix("^{}").unwrap_or(name);
     names.iter().any(|wanted| name == wanted || (wanted.ends_with('/') && name.starts_with(wanted.as_str())))

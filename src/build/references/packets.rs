@@ -1,23 +1,23 @@
-//! Lists of references in the format of git's protocol: packets with their length in front (gitprotocol-common(5)).
+//! Lists of references in the format of git's protocol: packets that begin with their length (gitprotocol-common(5)).
 //! The data that a git server sends is not trusted.
 
-/// Maximum length of a packet in bytes, with its length.
+/// Maximum length of a packet in bytes, including the length field.
 const MAX_PACKET: usize = 65_520;
 
-/// An object and the name of a reference; that of an annotated tag is followed by one with `^{}` and the commit.
+/// An object and the name of a reference. An annotated tag is followed by a pair of its commit and `name^{}`.
 pub(super) type Reference = (String, String);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Packet<'a> {
     /// The end of a list.
     Flush,
-    /// Between the parts of a list.
+    /// A separator between the parts of a list.
     Delimiter,
     /// A line, without the newline at its end.
     Line(&'a [u8]),
 }
 
-/// Removes the first packet; `None` if there is no complete one.
+/// Removes the first packet from the bytes and returns it; `None` if there is no complete packet.
 fn next<'a>(bytes: &mut &'a [u8]) -> Option<Packet<'a>> {
     let (digits, rest) = bytes.split_at_checked(4)?;
     let digits =
@@ -55,7 +55,7 @@ pub(super) fn command_response(mut bytes: &[u8]) -> Option<Vec<Reference>> {
             Packet::Flush => return Some(references),
             Packet::Delimiter => return None,
             Packet::Line(line) => {
-                // A name that is not UTF-8 is that of no builder.
+                // No builder uses a name that is not UTF-8.
                 let Ok(line) = std::str::from_utf8(line) else { continue };
                 let mut words = line.split(' ');
                 let (object, name) = (words.next().filter(|word| is_object(word))?, words.next()?);
@@ -94,7 +94,7 @@ pub(super) fn advertisement(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     }
 }
 
-/// Whether this is the name of an object: SHA-1 or SHA-256 in hexadecimal.
+/// Returns whether a text is the name of an object: SHA-1 or SHA-256 in lower-case hexadecimal.
 fn is_object(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

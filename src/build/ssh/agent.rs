@@ -1,4 +1,5 @@
-//! An agent of SSH with one key (draft-miller-ssh-agent): it signs logins, so that the key stays in the server.
+//! An SSH agent with one key (draft-miller-ssh-agent). It signs logins for jobs, so that the key does not leave the
+//! server.
 
 use std::io::{Read, Result, Write};
 use std::os::fd::OwnedFd;
@@ -13,20 +14,20 @@ const MAX_MESSAGE: u32 = 256 << 10;
 /// Maximum number of signatures for one job: git logs in a few times, and again for each submodule.
 const MAX_SIGNATURES: u32 = 1000;
 
-/// Numbers of messages.
+/// Message numbers of the agent protocol.
 const FAILURE: u8 = 5;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-/// Number of a request to log in (RFC 4252, section 5).
+/// Message number of a login request (RFC 4252, section 5).
 const USERAUTH_REQUEST: u8 = 50;
 
-/// Starts an agent; returns the other end of its connection. It ends when that is closed.
+/// Starts an agent; returns the client's end of its connection. The agent ends when that end is closed.
 pub(in crate::build) fn start(key: Arc<PrivateKey>) -> Result<OwnedFd> {
     let (own, other) = UnixStream::pair()?;
     std::thread::Builder::new().name("SSH agent".to_owned()).spawn(move || {
-        // An error is the end of the connection.
+        // An error means that the connection has ended.
         let _ = serve(&key, own);
     })?;
     Ok(other.into())
@@ -52,7 +53,7 @@ fn serve(key: &PrivateKey, mut stream: UnixStream) -> Result<()> {
     }
 }
 
-/// Answers a request; `None` for one that is refused.
+/// Answers a request; `None` if it is refused.
 fn answer(key: &PrivateKey, request: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader(request);
     match reader.byte()? {
@@ -72,13 +73,13 @@ fn answer(key: &PrivateKey, request: &[u8]) -> Option<Vec<u8>> {
             put_string(&mut answer, &key.sign(data, flags)?);
             Some(answer)
         }
-        // Other keys, locks, extensions.
+        // Requests to add or remove keys, to lock the agent, or for extensions.
         _ => None,
     }
 }
 
-/// Whether the data is a request to log in with this key (RFC 4252, section 7): other data, such as files and commits, is
-/// not signed.
+/// Returns whether the data is a login request with this key (RFC 4252, section 7). Other data, such as files and
+/// commits, is not signed.
 fn is_login(data: &[u8], public: &[u8]) -> bool {
     let mut reader = Reader(data);
     let mut fields = || {

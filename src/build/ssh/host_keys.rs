@@ -8,10 +8,10 @@ use super::key::fingerprint;
 use super::wire::Reader;
 use crate::builder::url::GitUrl;
 
-/// Maximum length of the lines of a credential in bytes: they are part of a message to a sandbox.
+/// Maximum length of all host keys of a credential in bytes, because they are part of a message to a sandbox.
 const MAX_LENGTH: usize = 12 << 10;
 
-/// A host key that is accepted.
+/// A line of `known_hosts`.
 struct Line<'a> {
     hosts: &'a str,
     /// The algorithm, such as `ssh-ed25519`.
@@ -34,7 +34,7 @@ impl<'a> Line<'a> {
         is_key.then_some(Line { hosts: first, algorithm, public })
     }
 
-    /// Whether it is for this host, by its name or by the digest of its name.
+    /// Returns whether the line is for this host, named in clear text or by a hash.
     fn is_for(&self, host: &str) -> bool {
         let Some(hashed) = self.hosts.strip_prefix("|1|") else {
             return self.hosts.split(',').any(|name| name.eq_ignore_ascii_case(host));
@@ -47,7 +47,7 @@ impl<'a> Line<'a> {
         hmac::verify(&key, host.as_bytes(), &digest).is_ok()
     }
 
-    /// `SHA256:… (ED25519)`.
+    /// Returns the fingerprint and the type of the key, such as `SHA256:… (ED25519)`.
     fn fingerprint(&self) -> String {
         let name = self.algorithm.trim_start_matches("ssh-").split("-nistp").next().unwrap_or_default();
         let name = name.trim_start_matches("ecdsa-sha2").trim_matches('-');
@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The name of the host of a URL in `known_hosts`: with a port other than 22, `[host]:port`.
+/// Returns the name of a URL's host in `known_hosts`: `[host]:port` for a port other than 22.
 pub(in crate::build) fn host(url: &GitUrl) -> String {
     let host = url.host.trim_matches(['[', ']']);
     match url.port {
@@ -65,7 +65,7 @@ pub(in crate::build) fn host(url: &GitUrl) -> String {
     }
 }
 
-/// Checks the text of an imported file; returns it without comments.
+/// Checks the text of an imported file; returns it without comments and empty lines.
 ///
 /// # Errors
 /// A line is not a host key (the error has its number), or the text is too long.
@@ -93,19 +93,19 @@ pub(in crate::build) fn check(text: &str) -> Result<String, String> {
     Ok(checked)
 }
 
-/// The text without the keys of a host.
+/// Returns the text without the keys of a host.
 pub(in crate::build) fn without(known: &str, host: &str) -> String {
     let is_other = |line: &&str| !Line::parse(line).is_some_and(|line| line.is_for(host));
     known.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
 }
 
-/// Whether a key of the host is known.
+/// Returns whether a key of the host is known.
 pub(in crate::build) fn is_known(known: &str, host: &str) -> bool {
     !fingerprints(known, host).is_empty()
 }
 
-/// The keys that a sandbox accepted for a host and that are not known yet, as lines, with their fingerprints. Lines for
-/// other hosts are ignored.
+/// Returns the new keys that a sandbox accepted for a host, as lines of `known_hosts`, and their fingerprints. Lines
+/// for other hosts are ignored.
 ///
 /// # Errors
 /// The credential would have too many host keys.
@@ -132,13 +132,13 @@ pub(in crate::build) fn accepted(
     Ok((lines, fingerprints))
 }
 
-/// The fingerprints of the known keys of a host.
+/// Returns the fingerprints of the known keys of a host.
 fn fingerprints(known: &str, host: &str) -> Vec<String> {
     let lines = known.lines().filter_map(Line::parse);
     lines.filter(|line| line.is_for(host)).map(|line| line.fingerprint()).collect()
 }
 
-/// Explains a refused host key, from the log of SSH; `None` if the log has none.
+/// Explains a refused host key, from the log of SSH; `None` if the log does not report one.
 pub(in crate::build) fn explain(log: &str, known: &str, host: &str, remedy: &str) -> Option<String> {
     let accepted = fingerprints(known, host).join(", ");
     if log.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn keys_of_a_host_are_found_under_its_name_and_its_digest() {
-        // Made with ssh-keygen -H.
+        // Created by `ssh-keygen -H`.
         let hashed = "|1|PoTi/aHi9/kd7tzrosKnF7EcrrE=|Gpdp2j77IDNsaVie69hrPVzzoqw=";
         let hashed = format!("{hashed} ssh-ed25519 {ED25519}");
         let parsed = Line::parse(&hashed).unwrap();

@@ -17,14 +17,13 @@ use zeroize::Zeroizing;
 
 use super::wire::{Reader, put_integer, put_string};
 
-/// First bytes of a key of OpenSSH.
+/// First bytes of a key in OpenSSH's format.
 const MAGIC: &[u8] = b"openssh-key-v1\0";
-/// Length of the blocks of an unencrypted key.
+/// Block length of an unencrypted key, in bytes.
 const BLOCK: usize = 8;
-/// Maximum number of rounds of the key derivation: they take several seconds. OpenSSH uses 16 or 24.
+/// Maximum number of rounds of the key derivation; this many take several seconds. OpenSSH uses 16 or 24.
 const MAX_ROUNDS: u32 = 512;
-/// Flags of a request to sign: the hash that a signature of an RSA key uses (draft-miller-ssh-agent, section
-/// 3.6.1).
+/// Flags of a request to sign with an RSA key, which select the hash (draft-miller-ssh-agent, section 3.6.1).
 const RSA_SHA2_256: u32 = 2;
 const RSA_SHA2_512: u32 = 4;
 
@@ -34,7 +33,7 @@ pub(in crate::build) enum KeyError {
     /// Not a private key.
     #[error("the file is not a private key of OpenSSH; it begins with -----BEGIN OPENSSH PRIVATE KEY-----")]
     Format,
-    /// The public half.
+    /// A public key.
     #[error("the file is a public key; import the private key, the file of the same name without .pub")]
     Public,
     /// No passphrase was given.
@@ -43,7 +42,7 @@ pub(in crate::build) enum KeyError {
     /// The passphrase is wrong.
     #[error("the passphrase is wrong")]
     Passphrase,
-    /// An older form.
+    /// A file format that is not supported, such as an old encrypted PEM file.
     #[error("this form of a key is not supported; convert it to that of OpenSSH: ssh-keygen -p -f FILE")]
     Form,
     /// An algorithm or a length that is not supported.
@@ -52,7 +51,7 @@ pub(in crate::build) enum KeyError {
          ssh-keygen -t ed25519"
     )]
     Algorithm,
-    /// Inconsistent numbers.
+    /// The parts of the key are inconsistent.
     #[error("the key is damaged: its parts are inconsistent")]
     Damaged,
 }
@@ -105,14 +104,13 @@ pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<Imp
     Ok(ImportedKey { key, text: Zeroizing::new(text.to_owned()) })
 }
 
-/// Returns the label and the bytes of a PEM file; encrypted files of OpenSSL have header lines and are not
-/// supported.
+/// Returns the label and the bytes of a PEM file. Files that OpenSSL encrypted have header lines and are not supported.
 fn pem(text: &str) -> Option<(&str, Zeroizing<Vec<u8>>)> {
     let start = text.find("-----BEGIN ")?;
     let (label, rest) = text[start + "-----BEGIN ".len()..].split_once("-----")?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
     if body.contains("Proc-Type:") {
-        // The form of encryption of OpenSSL, which is weak.
+        // The weak encryption of OpenSSL's older format.
         return Some(("ENCRYPTED PRIVATE KEY", Zeroizing::default()));
     }
     let digits: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
@@ -296,8 +294,8 @@ impl PrivateKey {
         format!("{name} {}", fingerprint(&self.public))
     }
 
-    /// Signs; returns the name of the algorithm and the signature in the format of the protocol. `None` for an RSA
-    /// signature with SHA-1, which is not secure.
+    /// Signs data; returns the name of the algorithm and the signature in the format of the protocol. `None` if an RSA
+    /// signature with SHA-1 is requested, which is not secure.
     pub(super) fn sign(&self, data: &[u8], flags: u32) -> Option<Vec<u8>> {
         let mut signature = Vec::new();
         match &self.secret {
@@ -330,7 +328,7 @@ impl PrivateKey {
     }
 }
 
-/// The fingerprint of a public key, as OpenSSH writes it: `SHA256:…`.
+/// Returns the fingerprint of a public key, as OpenSSH writes it: `SHA256:…`.
 pub(super) fn fingerprint(public: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public)))
 }
@@ -432,7 +430,7 @@ mod tests {
             let imported = read(&text, Some("a phrase")).unwrap_or_else(|error| panic!("{error}"));
             let stored = directory.path().join("key");
             std::fs::write(&stored, imported.text.as_bytes()).unwrap();
-            // OpenSSH reads the stored form, without a passphrase.
+            // OpenSSH reads the stored key, which has no passphrase.
             let public = ssh_keygen(&["-y", "-P", "", "-f", stored.to_str().unwrap()]);
             let expected = std::fs::read_to_string(directory.path().join("key.pub")).unwrap();
             assert_eq!(public.split(' ').nth(1), expected.split(' ').nth(1).map(str::trim));
@@ -464,7 +462,7 @@ mod tests {
             let text = generate(directory.path(), arguments, passphrase);
             assert_eq!(read(&text, Some(passphrase)).err(), Some(error), "{arguments}");
         }
-        // Each shorter and each changed file is an error or a key, and never a panic.
+        // A truncated or changed file gives an error or a key, and never causes a panic.
         let (_, bytes) = pem(&text).unwrap();
         for end in 0..bytes.len() {
             assert!(read_openssh(&bytes[..end], None).is_err(), "{end}");

@@ -1,10 +1,10 @@
-//! Values of the SSH protocol (RFC 4251, section 5): lengths of four bytes, then bytes.
+//! Values of the SSH protocol (RFC 4251, section 5): a string has a length of four bytes, then its bytes.
 
 /// Reads values one after the other.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Reads that many bytes.
+    /// Reads `count` bytes.
     pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -16,7 +16,7 @@ impl<'a> Reader<'a> {
         self.bytes(1).map(|bytes| bytes[0])
     }
 
-    /// Reads a number.
+    /// Reads a 32-bit number.
     pub(super) fn number(&mut self) -> Option<u32> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         self.bytes(length)
     }
 
-    /// Reads a positive number without a limit on its size, and leaves out leading zeros.
+    /// Reads a positive number of any size; returns its big-endian bytes without leading zeros.
     pub(super) fn integer(&mut self) -> Option<&'a [u8]> {
         let bytes = self.string()?;
         Some(&bytes[bytes.iter().take_while(|byte| **byte == 0).count()..])
@@ -42,7 +42,7 @@ pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-/// Appends a positive number without a limit on its size.
+/// Appends a positive number of any size, from its big-endian bytes.
 pub(super) fn put_integer(out: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
     let mut positive = Vec::with_capacity(bytes.len() + 1);

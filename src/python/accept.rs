@@ -7,11 +7,11 @@ pub enum SimpleFormat {
     Json,
     /// `application/vnd.pypi.simple.v1+html`
     Html,
-    /// `text/html`: the same document.
+    /// `text/html`: the same document as `Html`.
     TextHtml,
 }
 
-/// The `Accept` header for requests to other servers.
+/// The `Accept` header of requests to other servers.
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
@@ -19,7 +19,7 @@ impl SimpleFormat {
     /// Every format; earlier ones are preferred.
     pub const ALL: [SimpleFormat; 3] = [SimpleFormat::Json, SimpleFormat::Html, SimpleFormat::TextHtml];
 
-    /// The media type, without parameters.
+    /// Returns the media type, without parameters.
     #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
@@ -29,8 +29,8 @@ impl SimpleFormat {
         }
     }
 
-    /// Returns the format of a media type, with or without parameters. `latest` means version 1; mirrors without
-    /// content negotiation send `application/json`.
+    /// Returns the format of a media type, with or without parameters. `latest` means version 1. `application/json`
+    /// counts as JSON, because mirrors without content negotiation send it.
     #[must_use]
     pub fn of_media_type(text: &str) -> Option<SimpleFormat> {
         let media_type = text.split(';').next().unwrap_or_default().trim();

@@ -9,7 +9,7 @@ use super::version::Version;
 /// A patch version that is later than all others of a minor version.
 const LAST_PATCH: u32 = 9999;
 
-/// CPython of a version on a platform; `None` stands for all.
+/// CPython of a minor version on a platform; `None` stands for any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// The minor version of CPython.
@@ -19,8 +19,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns true if a marker may be true here when these extras (normalized names) are requested. Comparisons of
-    /// variables that are not known, such as the version of the kernel, may be true.
+    /// Returns true if a marker may be true in this environment when these extras (normalized names) are requested. A
+    /// comparison with an unknown variable, such as the version of the kernel, counts as true.
     #[must_use]
     pub fn may_satisfy(&self, marker: &Marker, extras: &[String]) -> bool {
         match marker {
@@ -47,13 +47,13 @@ impl Environment {
         }
     }
 
-    /// Returns true if a text of `Requires-Python` allows a version of this Python. A text that is not a list of
-    /// specifiers allows all.
+    /// Returns true if a value of `Requires-Python` allows any patch version of this Python. A text that is not a list
+    /// of specifiers allows all versions.
     #[must_use]
     pub fn is_allowed_by(&self, requires_python: Option<&str>) -> bool {
         let specifiers = requires_python.and_then(Specifiers::lenient);
         let (Some(specifiers), Some(python)) = (specifiers, self.python) else { return true };
-        // The first and the last version, and those that the text names.
+        // The first and the last patch version, and those that the text names.
         let mut versions = full_versions(python, "");
         let prefix = format!("{}.{}.", python.major, python.minor);
         let parts = specifiers.as_str().split(|c: char| !c.is_ascii_digit() && c != '.');
@@ -61,7 +61,7 @@ impl Environment {
         versions.iter().any(|version| specifiers.contains(&Version::lenient(version)))
     }
 
-    /// Returns the possible values of a variable that is compared with a text; `None` if they are not known.
+    /// Returns the values of a variable that must be compared with a text; `None` if they are unknown.
     fn values(&self, name: &str, text: &str) -> Option<Vec<String>> {
         let one = |value: &str| Some(vec![value.to_owned()]);
         match name {
@@ -108,8 +108,8 @@ impl Environment {
     }
 }
 
-/// Returns the first and the last version of a minor version, and the text if it is one of its versions: one of them
-/// satisfies each comparison with the text that any version satisfies.
+/// Returns the first and the last patch version, and `text` if it is one of the patch versions. If any patch version
+/// satisfies a comparison with `text`, one of these does.
 fn full_versions(python: PythonMinor, text: &str) -> Vec<String> {
     let prefix = format!("{}.{}.", python.major, python.minor);
     let mut versions = vec![format!("{prefix}0"), format!("{prefix}{LAST_PATCH}")];

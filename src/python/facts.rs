@@ -1,4 +1,4 @@
-//! Facts about a published file that are on its page but not in its name, as stored JSON.
+//! Facts about a published file that its name does not state, stored as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct FileFacts {
     /// The time of the upload in microseconds since the epoch.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     upload_time: Option<i64>,
-    /// The name of the project as its owner writes it, if that is not the normalized name.
+    /// The name of the project as its owner writes it, if it differs from the normalized name.
     #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `Requires-Python`.
@@ -32,7 +32,7 @@ pub struct FileFacts {
     /// The address of the provenance object at the index.
     #[serde(rename = "pv", skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
-    /// The digest that an index declares for a file whose SHA-256 it does not declare: `md5=…`.
+    /// The digest of another algorithm, such as `md5=…`, if the index declares no SHA-256 for the file.
     #[serde(rename = "d", skip_serializing_if = "Option::is_none")]
     pub other_digest: Option<String>,
 }
@@ -93,7 +93,8 @@ impl FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
     }
 
-    /// Returns these facts; missing ones are taken from `other`.
+    /// Returns these facts, with missing values taken from `other`. METADATA digest, provenance and other digest are
+    /// not taken.
     #[must_use]
     pub fn or(mut self, other: FileFacts) -> FileFacts {
         self.upload_time = self.upload_time.or(other.upload_time);
@@ -109,7 +110,7 @@ impl FileFacts {
         self.upload_time.map(Timestamp)
     }
 
-    /// Parses stored facts; facts that cannot be parsed are missing.
+    /// Parses stored facts; returns empty facts if they cannot be parsed.
     #[must_use]
     pub fn read(json: &[u8]) -> FileFacts {
         serde_json::from_slice(json).unwrap_or_default()

@@ -1,10 +1,11 @@
-//! File names of distributions: their kind by extension, and the version that a file of a project has.
+//! File names of distributions: the kind, by extension, and the version of a file of a project.
 
 use super::name::{self, NormalName};
 use super::version::Version;
 use super::wheel_name::WheelName;
 
-/// The kind of a distribution file. Installers use wheels and sdists only; the others are old files that are listed.
+/// The kind of a distribution file. Installers use only wheels and sdists; files of the other kinds are old, but still
+/// listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
     /// `.whl`
@@ -64,7 +65,7 @@ pub enum BadFileName {
 }
 
 impl FileKind {
-    /// The word in uploads and in PyPI's JSON API.
+    /// Returns the word for the kind in uploads and in PyPI's JSON API.
     #[must_use]
     pub fn package_type(self) -> &'static str {
         match self {
@@ -126,9 +127,9 @@ impl FileName {
         &self.text[self.stem_len..]
     }
 
-    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the one that
-    /// equals the text in the name. Returns `None` if the name is not that of a file of the project or of a listed
-    /// version.
+    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the listed
+    /// version that equals the one in the file name. Returns `None` if the file does not belong to the project; for
+    /// kinds other than wheels also if its version is not listed.
     #[must_use]
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
@@ -156,7 +157,8 @@ impl FileName {
         None
     }
 
-    /// Removes the suffixes of the version in names of old kinds: `-py2.7`, `.win32`, `-1.noarch`.
+    /// Removes the suffixes after the version, such as `-py2.7`, `.win32` or `-1.noarch`, in names of old kinds of
+    /// files.
     fn without_platform<'a>(&self, rest: &'a str) -> &'a str {
         const PLATFORMS: [&str; 4] = [".win", ".linux-", ".macosx-", ".cygwin-"];
         let cut_at = |text: &'a str, mark: &str| text.find(mark).map_or(text, |at| &text[..at]);
@@ -174,7 +176,7 @@ impl FileName {
     }
 }
 
-/// Returns the listed version with the same text, otherwise the one with the same value.
+/// Returns the listed version with the same text; otherwise, an equal one.
 fn find_version(text: &str, version: &Version, versions: &[String]) -> Option<String> {
     let same_text = versions.iter().find(|listed| *listed == text);
     let same_value =

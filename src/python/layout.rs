@@ -10,15 +10,15 @@ use crate::model::digest::Sha256;
 const UNENCODED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
 
-/// The parsed form of a path under the snapshot.
+/// A parsed path below the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PythonPath {
     /// `simple/`: the names of all projects.
     Root,
     /// `simple/{project}/`: the page of a project.
     Project(NormalName),
-    /// `simple`, the page of a project without the last slash, a document with one, or a path with another spelling of
-    /// the project: redirected to this path.
+    /// A redirect to this path: from `simple`, from a page without the final slash, from a JSON document with one, or
+    /// from another spelling of the project.
     Redirect(Box<PythonPath>),
     /// `packages/{id}/{file}`, or an attached file.
     File {
@@ -41,13 +41,13 @@ pub enum PythonPath {
 /// The identity of a distribution's bytes in an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileId {
-    /// Their digest.
+    /// The digest of the bytes.
     Sha256(Sha256),
-    /// The number of the row of a file whose digest is not known yet.
+    /// The row number of a file whose digest is not known yet.
     Row(u64),
 }
 
-/// A distribution, and the files attached to it, whose names have a suffix.
+/// A distribution, or a file attached to it: its name has a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FilePart {
     /// The distribution.
@@ -131,7 +131,8 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
     }
 }
 
-/// Parses the address of a document of the JSON API; `is_exact` unless it ends with a slash.
+/// Parses the path of a document of the JSON API. `is_exact` is false if the path ends with a slash, so that it is
+/// redirected.
 fn parse_json(name: &str, version: Option<&str>, is_exact: bool) -> Result<PythonPath, BadPath> {
     let project: NormalName = name.parse()?;
     let is_version =
@@ -162,9 +163,9 @@ pub fn link(id: FileId, file: &FileName) -> String {
     format!("../../packages/{id}/{file}")
 }
 
-/// Returns the address of a distribution from the root of the server, without a slash before it: a second address of
-/// the same bytes. Programs that mirror PyPI accept only addresses whose path begins with `/packages/`. `repository` is
-/// `{repository}/{snapshot}`.
+/// Returns the address of a distribution relative to the root of the server, without a leading slash. It is a second
+/// address of the same bytes, for programs that mirror PyPI: they accept only paths that begin with `/packages/`.
+/// `repository` is `{repository}/{snapshot}`.
 #[must_use]
 pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
     let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
@@ -192,7 +193,7 @@ impl fmt::Display for FileId {
 }
 
 impl fmt::Display for PythonPath {
-    /// Writes the decoded path; of a redirect its target.
+    /// Writes the decoded path; for a redirect, that of its target.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PythonPath::Root => f.write_str("simple/"),

@@ -1,5 +1,5 @@
-//! License expressions: SPDX, with identifiers in any case (PEP 639). Identifiers and exceptions are those of the crate
-//! `spdx`; the parser is written here because the crate accepts identifiers in their exact case only.
+//! License expressions: SPDX, with identifiers in any case (PEP 639). The lists of identifiers and exceptions are those
+//! of the crate `spdx`. Its parser is not used, because it accepts identifiers only in their exact case.
 
 use std::fmt;
 use std::str::FromStr;
@@ -56,7 +56,7 @@ impl FromStr for LicenseExpression {
         let mut canonical_text = String::with_capacity(text.len());
         let mut depth = 0_u32;
         loop {
-            // A license, after any number of opening parentheses.
+            // Reads a license after any number of opening parentheses.
             let mut word = words.next().ok_or_else(form_error)?;
             while word == "(" {
                 canonical_text.push('(');

@@ -4,9 +4,9 @@ use super::license::LicenseExpression;
 use super::metadata::Metadata;
 use crate::model::license::Licenses;
 
-/// Classifiers that name one license, without `License :: ` and `OSI Approved :: `. Those that name no version, such as
-/// `BSD License`, are ambiguous (PEP 639, appendix "Mapping License Classifiers to SPDX Identifiers"); of the ones here, only
-/// that of Apache is, which is used for version 2.0.
+/// Classifiers with their SPDX identifiers, without the prefixes `License :: ` and `OSI Approved :: `. Ambiguous
+/// classifiers, such as `BSD License`, are left out (PEP 639, appendix "Mapping License Classifiers to SPDX
+/// Identifiers"). Exceptions are some that are commonly used for one license, such as that of Apache for version 2.0.
 const CLASSIFIERS: &[(&str, &str)] = &[
     ("Apache Software License", "Apache-2.0"),
     ("Blue Oak Model License (BlueOak-1.0.0)", "BlueOak-1.0.0"),
@@ -53,8 +53,8 @@ const CLASSIFIERS: &[(&str, &str)] = &[
     ("zlib/libpng License", "Zlib"),
 ];
 
-/// Returns the licenses of a release: those of the expression; otherwise of the classifiers, whose relation is unknown if there are
-/// several; otherwise of the field `License` if it is an expression. Anything else has no identifier.
+/// Returns the licenses of a release: from the license expression; otherwise from the classifiers, whose relation is
+/// unknown if there are several; otherwise from the field `License`, if it is an expression.
 #[must_use]
 pub fn licenses(metadata: &Metadata) -> Licenses {
     if let Some(text) = &metadata.license_expression {

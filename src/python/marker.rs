@@ -1,5 +1,6 @@
 //! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers).
-//! Here only `extra` is evaluated, because a server has no environment; `environment` evaluates the others.
+//! Only `extra` is evaluated here, because a server has no environment; the module `environment` evaluates the other
+//! variables.
 
 use super::name::normalize;
 
@@ -36,9 +37,9 @@ const OPERATORS: [&str; 8] = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"];
 /// A valid marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// True if one of the markers is.
+    /// True if at least one of the markers is true.
     Any(Vec<Marker>),
-    /// True if all of the markers are.
+    /// True if all of the markers are true.
     All(Vec<Marker>),
     /// A comparison: the left operand, `==`, `in`, `not in` or another operator, the right operand.
     Compare(Operand, &'static str, Operand),
@@ -64,7 +65,7 @@ impl Marker {
     /// Parses a whole marker.
     ///
     /// # Errors
-    /// [`BadMarker`], which contains the text from the error on.
+    /// [`BadMarker`], which contains the text that follows the error.
     pub fn parse(text: &str) -> Result<Marker, BadMarker> {
         let mut input = Input { rest: text, depth: 0 };
         let marker = input.any()?;
@@ -72,7 +73,7 @@ impl Marker {
         if input.rest.is_empty() { Ok(marker) } else { Err(input.error()) }
     }
 
-    /// Returns true if it may be true in some environment when these extras (normalized names) are requested.
+    /// Returns true if the marker may be true in some environment when these extras (normalized names) are requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         match self {

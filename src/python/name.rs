@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Maximum length of a name in bytes: that of a directory name.
+/// Maximum length of a name in bytes: the maximum of a file name on Linux.
 const MAX_NAME: usize = 255;
 
-/// The normalized form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Two spellings with the
-/// same normalized form are one project.
+/// The normalized form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Spellings with the
+/// same normalized form name the same project.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NormalName(Box<str>);
 
@@ -26,7 +26,7 @@ impl NormalName {
         &self.0
     }
 
-    /// Returns the form in file names: `_` in place of `-` (PEP 427, 625).
+    /// Returns the form that is used in file names: with `_` instead of `-` (PEP 427, 625).
     #[must_use]
     pub fn file_form(&self) -> String {
         self.0.replace('-', "_")
@@ -50,7 +50,7 @@ pub fn is_valid(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Normalizes any text; only the result for a valid name is a [`NormalName`].
+/// Normalizes any text, without checking that it is a valid name.
 #[must_use]
 pub fn normalize(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -69,7 +69,7 @@ pub fn normalize(name: &str) -> String {
 impl FromStr for NormalName {
     type Err = BadName;
 
-    /// Accepts every spelling.
+    /// Parses a name in any spelling.
     fn from_str(text: &str) -> Result<NormalName, BadName> {
         if !is_valid(text) {
             return Err(BadName(text.escape_debug().take(120).collect()));

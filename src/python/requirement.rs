@@ -12,7 +12,7 @@ use super::specifier::{BadSpecifier, Specifiers};
 /// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 64 << 10;
 
-/// A requirement. There is no conversion back to text.
+/// A requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// The project.
@@ -28,9 +28,9 @@ pub struct Requirement {
 /// The versions or the file that a requirement allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
-    /// Versions; without a clause all of them.
+    /// The allowed versions; without a clause, all versions.
     Versions(Specifiers),
-    /// `@ url`: this file or checkout.
+    /// `@ url`: the file or checkout at this address.
     Url(String),
 }
 
@@ -40,7 +40,7 @@ pub enum BadRequirement {
     /// The text is too long.
     #[error("a requirement has {0} bytes, more than the {MAX_REQUIREMENT} allowed")]
     TooLong(usize),
-    /// It does not begin with a name.
+    /// The text does not begin with a name.
     #[error(transparent)]
     Name(#[from] BadName),
     /// Malformed extras.
@@ -108,7 +108,8 @@ impl Requirement {
         Ok(Requirement { name, extras, constraint, marker })
     }
 
-    /// Returns true if it may apply in some environment when these extras (normalized names) are requested.
+    /// Returns true if the requirement may apply in some environment when these extras (normalized names) are
+    /// requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))

@@ -1,5 +1,5 @@
-//! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files. Options
-//! that would change the source of packages are refused with their line number.
+//! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files.
+//! Unknown options, and those that would change the source of packages, are errors with the line number.
 
 use super::requirement::{BadRequirement, Constraint, Requirement};
 use crate::model::digest::Sha256;
@@ -10,9 +10,9 @@ const MAX_FILE: usize = 16 << 20;
 /// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequirementsFile {
-    /// The entries in their order.
+    /// The entries, in the order of the file.
     pub entries: Vec<Entry>,
-    /// Options without a meaning for a repository, with their lines.
+    /// Ignored options, which have no meaning for a repository, with their line numbers.
     pub ignored: Vec<(usize, String)>,
 }
 
@@ -36,7 +36,8 @@ pub enum Entry {
         line: usize,
         /// The path as written.
         path: String,
-        /// Whether its lines only restrict the versions of packages that are required elsewhere: `-c`.
+        /// Whether the file contains constraints (`-c`): its lines only restrict the versions of packages that are
+        /// required elsewhere.
         is_constraint: bool,
     },
 }
@@ -121,7 +122,8 @@ pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
     Ok(file)
 }
 
-/// Joins lines that end in a backslash; a comment line ends the joined one.
+/// Joins lines that end in a backslash; a comment line ends the joined line. Each line has the number of its first
+/// part.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut is_continued = false;
@@ -181,7 +183,7 @@ fn requirement(
     };
     let mut sha256 = Vec::new();
     for option in options.split_whitespace() {
-        // `--hash value` has its digest in the next word.
+        // In `--hash value`, the digest is the next word.
         let hash = option.strip_prefix("--hash").map(|rest| rest.strip_prefix('=').unwrap_or(rest));
         match hash.or_else(|| (!option.starts_with('-')).then_some(option)) {
             Some("") => {}
@@ -208,7 +210,7 @@ fn requirement(
     Ok(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 })
 }
 
-/// A digest of `--hash`. Other algorithms are refused: pages do not have them for every file.
+/// Parses the digest of `--hash`. Only SHA-256 is accepted, because pages do not state other digests for every file.
 fn digest(line: usize, text: &str) -> Result<Sha256, BadRequirements> {
     let hex = text.strip_prefix("sha256:").unwrap_or_default();
     hex.parse().map_err(|_| BadRequirements::Hash { line, text: text.chars().take(100).collect() })

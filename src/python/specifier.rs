@@ -1,5 +1,5 @@
-//! Version specifiers (PEP 440), such as `>=1.0,!=1.3.*`, and the versions that they contain. Pre-releases are
-//! contained as any other version.
+//! Version specifiers (PEP 440), such as `>=1.0,!=1.3.*`, and the versions that they contain. Pre-releases are treated
+//! like other versions.
 //!
 //! The comparison is implemented here because `pep440_rs` differs from the specification: its `==1.1.*` contains 1,
 //! and its `<1.0a2` does not contain 1.0a1.
@@ -61,8 +61,8 @@ enum Clause {
 }
 
 impl Specifiers {
-    /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` is `>=3.6`. `None` for
-    /// any other text that is not a list of specifiers; it does not restrict anything.
+    /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` means `>=3.6`. `None` for
+    /// a text that is not a list of specifiers; callers then restrict nothing.
     #[must_use]
     pub fn lenient(text: &str) -> Option<Specifiers> {
         if text.len() > MAX_SPECIFIERS {
@@ -78,20 +78,20 @@ impl Specifiers {
         &self.text
     }
 
-    /// Returns true if it has no clause and contains every version.
+    /// Returns true if there is no clause, so that every version is contained.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
     }
 
-    /// Returns true if every clause contains the version. A text that is not a version is only contained by the exact
-    /// text.
+    /// Returns true if every clause contains the version. A text that is not a valid version is contained only if each
+    /// clause is that exact text.
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
     }
 
-    /// Returns the only version that it can contain: that of `==1.2.3` or `===1.2.3`.
+    /// Returns the version of a clause `==1.2.3` or `===1.2.3`; no other version can be contained.
     #[must_use]
     pub fn pin(&self) -> Option<Version> {
         self.clauses.iter().find_map(|clause| match clause {
@@ -199,7 +199,7 @@ impl Clause {
             // Excludes pre-releases of the version, unless it is one itself.
             Operator::Less if this.any_prerelease() => value < this,
             Operator::Less => *value < this.clone().with_dev(Some(0)),
-            // Excludes its post-releases, unless it is one itself, and its local versions.
+            // Excludes post-releases of the version, unless it is one itself, and its local versions.
             Operator::Greater => {
                 let without_post = || public.clone().with_post(None).with_dev(None);
                 public > *this && (this.is_post() || !value.is_post() || without_post() != *this)

@@ -1,10 +1,10 @@
 //! Compatibility tags of wheels: interpreter, ABI and platform (PyPA: platform compatibility tags, PEP 425). Unknown
-//! tags are accepted: new families appear every year.
+//! tags are accepted, because new families of tags appear every year.
 
 use std::fmt;
 
-/// The tags of a wheel: three sets, each written with dots, such as `py2.py3-none-any`. The wheel has every
-/// combination of their tags.
+/// The tags of a wheel: three sets, whose members are joined by dots, such as `py2.py3-none-any`. Each combination of
+/// members is a tag of the wheel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WheelTags {
     python: Box<str>,
@@ -24,7 +24,7 @@ pub struct Tag<'a> {
 }
 
 impl WheelTags {
-    /// Parses the three sets. `None` unless each consists of ASCII letters, digits and `_`.
+    /// Parses the three sets. `None` unless every member consists of ASCII letters, digits and `_`.
     #[must_use]
     pub fn new(python: &str, abi: &str, platform: &str) -> Option<WheelTags> {
         let is_tag =
@@ -38,7 +38,7 @@ impl WheelTags {
         })
     }
 
-    /// The interpreters, joined by dots: the form field `pyversion` of an upload.
+    /// Returns the interpreters, joined by dots, as in the form field `pyversion` of an upload.
     #[must_use]
     pub fn python(&self) -> &str {
         &self.python

@@ -1,4 +1,4 @@
-//! Target environments and the wheels that can be installed in them, to choose the wheels of a bundle.
+//! Target environments, and which wheels can be installed in them. Used to choose the wheels of a bundle.
 
 use std::str::FromStr;
 
@@ -22,7 +22,7 @@ pub struct PythonMinor {
     pub minor: u16,
 }
 
-/// A platform, by the newest tag that it accepts.
+/// A platform, given by the newest platform tag that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// `manylinux_{major}_{minor}_{arch}`: Linux with at least this version of glibc.
@@ -31,7 +31,7 @@ pub enum Platform {
     Musl(u16, u16, Box<str>),
     /// `macosx_{major}_{minor}_{arch}`: macOS of at least this version.
     MacOs(u16, u16, Box<str>),
-    /// Any other, such as `win_amd64`, which only accepts itself.
+    /// Any other platform, such as `win_amd64`, which accepts only its own tag.
     Other(Box<str>),
 }
 
@@ -57,8 +57,8 @@ impl Target {
 }
 
 impl PythonMinor {
-    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI,
-    /// `abi3` of this or an earlier version, and those without an ABI.
+    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: the ABI of this
+    /// version, `abi3` of this or an earlier version, and no ABI.
     #[must_use]
     pub fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
@@ -104,7 +104,7 @@ impl Platform {
                     "intel" | "fat64" | "fat3" | "universal" => &**arch == "x86_64",
                     other => other == &**arch,
                 };
-                // macOS 11 and later count as 10.16 for wheels of Intel Macs.
+                // Wheels for macOS 10 run on macOS 11 and later only on Intel Macs, or if they are universal2.
                 fits && (tag_major, tag_minor) <= (*major, *minor)
                     && (tag_major > 10 || &**arch == "x86_64" || &*tag_arch == "universal2")
             }

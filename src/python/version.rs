@@ -1,4 +1,5 @@
-//! Versions (PEP 440), and other texts that are versions on PyPI: the text is the identity, the order is by value.
+//! Versions (PEP 440), and invalid versions of old files on PyPI. Their text identifies them; comparisons use the
+//! value.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -22,7 +23,7 @@ pub struct Version {
 pub struct BadVersion(String);
 
 impl Version {
-    /// Accepts any text, without the white space around it.
+    /// Creates a version from any text, without the white space around it.
     #[must_use]
     pub fn lenient(text: &str) -> Version {
         let text = text.trim();
@@ -36,7 +37,7 @@ impl Version {
         &self.text
     }
 
-    /// Returns true if it follows PEP 440.
+    /// Returns true if the version follows PEP 440.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.value.is_some()
@@ -54,13 +55,13 @@ impl Version {
         self.value.as_ref().map_or_else(|| self.text.to_string(), ToString::to_string)
     }
 
-    /// Returns true if it is an alpha, beta, release candidate or development release, or not a version.
+    /// Returns true for an alpha, beta, release candidate or development release, and for a text that is not a version.
     #[must_use]
     pub fn is_pre_release(&self) -> bool {
         self.value.as_ref().is_none_or(pep440_rs::Version::any_prerelease)
     }
 
-    /// Returns true if it has a local part: `1.0+cu121`.
+    /// Returns true if the version has a local part, as in `1.0+cu121`.
     #[must_use]
     pub fn has_local(&self) -> bool {
         self.value.as_ref().is_some_and(pep440_rs::Version::is_local)

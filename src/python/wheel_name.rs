@@ -7,7 +7,7 @@ use super::version::Version;
 /// The parts of a wheel's file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WheelName<'a> {
-    /// The project, in any spelling; with `_` for `-`.
+    /// The project, in any spelling, with `_` instead of `-`.
     pub distribution: &'a str,
     /// The version as written; it may be invalid, see [`Version::is_valid`].
     pub version: &'a str,
@@ -20,7 +20,7 @@ pub struct WheelName<'a> {
 /// A build tag, which begins with a digit and orders the wheels of one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Build<'a> {
-    /// The digits at its beginning.
+    /// The number at its beginning.
     pub number: u64,
     /// The rest.
     pub rest: &'a str,
@@ -66,7 +66,7 @@ impl<'a> WheelName<'a> {
         if !name::is_valid(distribution) {
             return Err(BadWheelName::Distribution(excerpt()));
         }
-        // Old tools wrote `_` for the `-` of a version.
+        // Old tools wrote `_` instead of `-` in versions.
         let is_version_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'!');
         if version.is_empty() || !version.bytes().all(is_version_byte) {
             return Err(BadWheelName::Version(excerpt()));

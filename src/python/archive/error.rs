@@ -9,7 +9,7 @@ use crate::r::archive::ArchiveError;
 /// The reason why a package is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// A malformed zip or tar file, or a limit.
+    /// A malformed zip or tar file, or one that exceeds a limit.
     #[error("{}", container_text(.0))]
     Container(#[source] ArchiveError),
     /// The format of the content differs from the extension.
@@ -41,12 +41,12 @@ pub enum PackageError {
     /// A required member is missing.
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),
-    /// The archive has no folder with metadata, or several.
+    /// The wheel does not have exactly one `.dist-info` directory.
     #[error(
         "a wheel must have exactly one folder named …-{{version}}.dist-info at its top, this one has {0}"
     )]
     DistInfo(usize),
-    /// The folder with metadata, or the top folder, is that of another package or version.
+    /// The name of the `.dist-info` directory or the top folder does not match the file name.
     #[error("the folder '{folder}' is not that of '{file}'; rename the file, or build the package again")]
     OtherFolder {
         /// The folder.
@@ -57,7 +57,7 @@ pub enum PackageError {
     /// A source distribution has several top folders.
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
-    /// The name in the metadata differs from that of the file.
+    /// The project in the metadata differs from that in the file name.
     #[error(
         "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
@@ -67,7 +67,7 @@ pub enum PackageError {
         /// The file name.
         file: String,
     },
-    /// The version in the metadata differs from that of the file.
+    /// The version in the metadata differs from that in the file name.
     #[error(
         "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
@@ -83,7 +83,7 @@ pub enum PackageError {
     /// RECORD is not a table of paths, digests and sizes.
     #[error("line {0} of RECORD is malformed; build the package again")]
     Record(usize),
-    /// The name of an entry point is not a file name.
+    /// The name of an entry point cannot be used as a file name.
     #[error("entry_points.txt has the name '{0}'; use letters, digits, '.', '_' and '-' only")]
     EntryPoint(String),
 }
@@ -94,7 +94,7 @@ impl From<ArchiveError> for PackageError {
     }
 }
 
-/// Returns the message without hints to R commands, because the archive reader also reads R packages.
+/// Returns the message without its hints to R commands: the archive reader is shared with R packages.
 fn container_text(error: &ArchiveError) -> String {
     error.to_string().replace(" with R CMD INSTALL --build", "").replace(" with R CMD build", "")
 }

@@ -1,5 +1,5 @@
-//! Wheels and source distributions, read without unpacking and with bounded memory. `read` makes all
-//! checks of an upload, `read_metadata` reads only the metadata of a published file.
+//! Wheels and source distributions, read without unpacking and with bounded memory. `read` does all checks of an
+//! upload; `read_metadata` reads only the metadata, for published files.
 
 mod error;
 mod record;
@@ -32,7 +32,7 @@ pub struct PackageArchive {
 /// Maximum number of notices.
 pub const MAX_NOTICES: usize = 20;
 
-/// Adds a notice unless there are [`MAX_NOTICES`].
+/// Adds a notice unless there are already [`MAX_NOTICES`].
 fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
     if notices.len() < MAX_NOTICES {
         notices.push(text());

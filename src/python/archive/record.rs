@@ -8,13 +8,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::PackageError;
 use crate::model::digest::Sha256;
 
-/// The digests by path; `None` for a path without a SHA-256.
+/// The digests, by path; `None` for a row without a SHA-256.
 pub(super) type Record = HashMap<String, Option<Sha256>>;
 
-/// Parses RECORD; stores only the rows of members, so that millions of other rows take no memory.
+/// Parses RECORD. Rows of paths that are not members of the wheel are not stored, so that millions of them take no
+/// memory.
 ///
 /// # Errors
-/// The number of a line that is not a row.
+/// [`PackageError::Record`] with the number of a malformed line.
 pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Record, PackageError> {
     let text = String::from_utf8_lossy(bytes);
     let mut record = Record::new();

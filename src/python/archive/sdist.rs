@@ -1,4 +1,4 @@
-//! Source distributions (PyPA: source distribution format, PEP 625): tar archives and, of older projects, zip files.
+//! Source distributions (PyPA: source distribution format, PEP 625): tar archives, and zip files from older projects.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -94,7 +94,8 @@ enum Container {
     Tar,
 }
 
-/// Returns the kind of archive by extension. The content must be of that kind, because installers rely on the extension.
+/// Returns the kind of archive according to the extension. The content must match it, because installers rely on the
+/// extension.
 fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Container, PackageError> {
     let mut head = Vec::new();
     source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;

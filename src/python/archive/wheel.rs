@@ -1,4 +1,4 @@
-//! Wheels (PyPA: binary distribution format, PEP 427): the folder with metadata, and the checks of an upload.
+//! Wheels (PyPA: binary distribution format, PEP 427): the `.dist-info` directory, and the checks of an upload.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek};
@@ -17,9 +17,9 @@ use crate::python::wheel_name::WheelName;
 use crate::r::archive::Limits;
 use crate::r::zip::{Zip, ZipFormat, ZipMember};
 
-/// Suffix of the folder with metadata.
+/// Suffix of the directory with metadata.
 const DIST_INFO: &str = ".dist-info";
-/// Maximum size of RECORD, in bytes; that of a wheel of 10,000 files is about 1 MB.
+/// Maximum size of RECORD, in bytes. For a wheel of 10,000 files, it is about 1 MB.
 const MAX_RECORD: u64 = 64 << 20;
 
 /// Reads METADATA of a wheel; other members are not read. `file` is the file name.
@@ -70,8 +70,8 @@ pub fn read(
     if let Some(member) = find(&zip, &format!("{folder}/entry_points.txt")) {
         check_entry_points(&member.read(source, MAX_METADATA)?)?;
     }
-    // SECURITY: a wheel may have 400,000 members, as many License-File fields, and millions of rows in
-    // RECORD.
+    // SECURITY: lookups use a set, because linear searches would take quadratic time: a wheel may have 400,000 members,
+    // as many License-File fields, and millions of rows in RECORD.
     let members: HashSet<&str> = zip.members.iter().map(|member| member.name.as_str()).collect();
     if metadata.metadata_version >= (2, 4) {
         for path in &metadata.license_files {
@@ -87,8 +87,8 @@ pub fn read(
     Ok(PackageArchive { metadata, metadata_raw, notices })
 }
 
-/// Returns the folder with metadata, whose spelling may differ from that of the file name. Vendored packages may have
-/// such folders at deeper levels.
+/// Returns the name of the `.dist-info` directory, which may spell project and version differently than the file name.
+/// Only the top level counts, because vendored packages may have such directories too.
 fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, PackageError> {
     let top_folders = zip.members.iter().filter_map(|member| Some(member.name.split_once('/')?.0));
     let folders: BTreeSet<&str> = top_folders.filter(|top| top.ends_with(DIST_INFO)).collect();
@@ -115,7 +115,7 @@ fn member<'a>(zip: &'a Zip, folder: &str, name: &str) -> Result<&'a ZipMember, P
     find(zip, &path).ok_or(PackageError::Missing(path))
 }
 
-/// Allows plain relative paths only.
+/// Checks that a path is a plain relative one.
 pub(super) fn check_path(path: &str) -> Result<(), PackageError> {
     let path_without_slash = path.strip_suffix('/').unwrap_or(path);
     let is_plain = !path.contains(|c: char| c.is_control() || c == '\\')
@@ -156,7 +156,8 @@ fn check_entry_points(bytes: &[u8]) -> Result<(), PackageError> {
     Ok(())
 }
 
-/// Reads every member and compares it with RECORD. Differences are notices: installers do not check them.
+/// Reads every member and compares its digest with RECORD. Differences are notices, because installers do not check
+/// them.
 fn compare_record(
     source: &mut (impl Read + Seek),
     zip: &Zip,

@@ -1,5 +1,5 @@
-//! Definitions of curated sources of Python packages: requirements files and lock files, the files of each project that
-//! they allow, and the plan of an update. Pure.
+//! Definitions of curated sources of Python packages: requirements files and lock files, the rules that follow from
+//! them, and the plan of an update. Pure.
 
 pub mod plan;
 pub mod rule;
@@ -19,12 +19,12 @@ use rule::{Alternative, Rule};
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
 
-/// Maximum number of files of a definition, and so the depth of files that refer to each other.
+/// Maximum number of files of a definition; it also limits the depth of files that refer to each other.
 const MAX_FILES: usize = 100;
 /// Maximum number of different lines for one project, and of digests on one line.
 const MAX_LINES: usize = 1000;
-/// Maximum size of the specifiers and digests that constraints add to the second line of a package and to further ones,
-/// in bytes: each line gets a copy.
+/// Maximum size in bytes of the specifiers and digests that constraints add to rules. Each line of a package gets a
+/// copy; the first copy does not count.
 const MAX_RESTRICTIONS: usize = 8 << 20;
 /// Maximum number of notices; further ones are counted.
 const MAX_NOTICES: usize = 100;
@@ -37,16 +37,16 @@ pub type NamedFile<'a> = (&'a str, &'a [u8]);
 pub struct Definition {
     /// The rules, by project.
     pub rules: BTreeMap<NormalName, Rule>,
-    /// The position at which each project is first named, for messages: the file and the line.
+    /// The file and the line that first name each project, for messages.
     pub origins: BTreeMap<NormalName, String>,
-    /// Notices for people about omitted and ignored parts.
+    /// Notices for users about omitted and ignored parts.
     pub notices: Vec<String>,
 }
 
-/// The reason why a definition is refused.
+/// The reason why a definition is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadDefinition {
-    /// A requirements file.
+    /// A requirements file is invalid.
     #[error("{file}: {error}")]
     Requirements {
         /// The file.
@@ -55,7 +55,7 @@ pub enum BadDefinition {
         #[source]
         error: BadRequirements,
     },
-    /// A lock file.
+    /// A lock file is invalid.
     #[error("{file}: {error}")]
     LockFile {
         /// The file.
@@ -64,7 +64,7 @@ pub enum BadDefinition {
         #[source]
         error: BadLockFile,
     },
-    /// Version specifiers that cannot be used.
+    /// Version specifiers are invalid.
     #[error("{origin}: {error}")]
     Versions {
         /// The file and the line.
@@ -83,7 +83,7 @@ pub enum BadDefinition {
         /// The path as written.
         path: String,
     },
-    /// A lock file is used as constraints; it would add its packages.
+    /// A lock file is used as constraints, but lock files add packages.
     #[error(
         "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
     )]
@@ -95,7 +95,7 @@ pub enum BadDefinition {
         /// The path as written.
         path: String,
     },
-    /// The lock file has no digest, which `--strict` requires.
+    /// The lock file has no digest for a package, but `--strict` requires one.
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
     )]
@@ -137,7 +137,8 @@ pub enum BadDefinition {
 /// The options of reading a definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Whether a lock file allows only the files whose digest it has; otherwise all files of its versions.
+    /// Whether a lock file allows only the files whose digests it lists; otherwise it allows all files of the listed
+    /// versions.
     pub strict: bool,
 }
 
@@ -154,7 +155,7 @@ fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
     Some(BadDefinition::Nul(origin))
 }
 
-/// Reads a definition: the first file and those that it names.
+/// Reads a definition: the first file, and the files to which it refers.
 ///
 /// # Errors
 /// [`BadDefinition`], for the first defect.
@@ -205,16 +206,16 @@ struct Reader<'a> {
     files: &'a [NamedFile<'a>],
     options: ReadOptions,
     definition: Definition,
-    /// Restrictions of constraints files by project, each with the origin of its last line.
+    /// Restrictions from constraints files, by project, each with the file and line of the last one.
     constraints: BTreeMap<NormalName, (String, Alternative)>,
-    /// The files that were read, as requirements or as constraints.
+    /// The files that were read; `true` if as constraints. A file may be read once in each way.
     read: HashSet<(String, bool)>,
     /// The origin of the first marker, and the number of markers.
     markers: Option<(String, usize)>,
 }
 
 impl Reader<'_> {
-    /// Reads a file; `named_at` is the file, line and path that names it.
+    /// Reads a file. `named_at` is the file and the line that refer to it, and the path there.
     fn file(
         &mut self,
         name: &str,
@@ -248,7 +249,7 @@ impl Reader<'_> {
             match entry {
                 Entry::Requirement { line, text, requirement, sha256 } => {
                     let origin = format!("{name}, line {line}");
-                    // `-r` within a constraints file names constraints.
+                    // In a file that constraints include by `-r`, requirements are constraints too.
                     self.requirement(origin, &text, requirement, (sha256, is_constraint))?;
                 }
                 Entry::File { line, path, is_constraint: names_constraints } => {
@@ -273,7 +274,7 @@ impl Reader<'_> {
         }
         let versions = match &requirement.constraint {
             Constraint::Versions(versions) => versions.as_str(),
-            // The reader of requirements files refuses addresses.
+            // Unreachable: the reader of requirements files refuses addresses.
             Constraint::Url(_) => text,
         };
         if sha256.len() > MAX_LINES {
@@ -348,7 +349,7 @@ fn is_lock_file(bytes: &[u8]) -> bool {
     first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
 }
 
-/// Returns a requirements file with these rules, for a definition whose packages were changed one by one.
+/// Writes rules as a requirements file: the new definition after single packages were added or removed.
 #[must_use]
 pub fn requirements(rules: &BTreeMap<NormalName, Rule>) -> String {
     rules.iter().map(|(name, rule)| rule.requirements(name.as_str())).collect()

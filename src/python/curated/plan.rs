@@ -11,10 +11,10 @@ use crate::python::version::Version;
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
 
-/// The facts about a project of the base at its state.
+/// The files of a project in the base, as far as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseProject {
-    /// The base does not list it.
+    /// The base does not list the project.
     Unlisted,
     /// Its files were not read, because every file is allowed.
     NotRead,
@@ -61,7 +61,7 @@ pub struct PlanRow {
     pub state: RowState,
 }
 
-/// A plan. The same definition, base and source always give the same plan.
+/// The plan of an update. The same current rules, definition and base always give the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The projects by name.
@@ -71,7 +71,7 @@ pub struct Plan {
 }
 
 impl RowState {
-    /// The word in tables.
+    /// Returns the word for tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,8 +91,8 @@ impl Plan {
     }
 }
 
-/// Returns the plan of an update from the rules `old` to a definition. `base` has every project of the definition;
-/// `snapshot` describes its state in messages.
+/// Returns the plan of an update from the rules `old` to the definition `new`. `base` has every project of the
+/// definition; `snapshot` names the base's snapshot in messages.
 #[must_use]
 pub fn plan(
     old: &BTreeMap<NormalName, Rule>,
@@ -148,7 +148,7 @@ pub fn plan(
     plan
 }
 
-/// The highest version that is not a pre-release, else the highest one.
+/// Returns the highest version that is not a pre-release; without one, the highest pre-release.
 fn newest(files: &[&BaseFile]) -> Option<String> {
     let versions = files.iter().map(|file| &file.version);
     let newest = versions.max_by_key(|version| (!version.is_pre_release(), *version));
@@ -186,7 +186,7 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
     }
 }
 
-/// Returns the versions around the requested one, or the highest ones.
+/// Returns the versions closest to a requested exact version; without one, the highest versions.
 fn nearest(alternative: &Alternative, files: &[BaseFile]) -> Vec<String> {
     let mut versions: Vec<&Version> = files.iter().map(|file| &file.version).collect();
     versions.sort();

@@ -1,5 +1,5 @@
-//! The rule of a definition for a project: the files that it allows. A rule is stored as text, one alternative on
-//! each line: version specifiers, then digests, each as `--hash=sha256:…`; an empty line allows all files.
+//! The rule of a curated source for a project: the files that are allowed. A rule is stored as text with one
+//! alternative per line: version specifiers, then digests, each as `--hash=sha256:…`. An empty line allows all files.
 
 use std::fmt;
 
@@ -10,25 +10,25 @@ use crate::python::version::Version;
 /// The text before a digest.
 const HASH: &str = "--hash=sha256:";
 
-/// The allowed files of a project: those of any alternative.
+/// The rule for a project: a file is allowed if any alternative allows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     alternatives: Vec<Alternative>,
 }
 
-/// Files that are allowed together.
+/// One alternative of a rule: versions and digests, both of which a file must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternative {
-    /// The versions; without a clause all of them.
+    /// The allowed versions; without a clause, all versions.
     versions: Specifiers,
-    /// The digests of the files, sorted; empty for all files of these versions.
+    /// The allowed digests, sorted; empty for all files of these versions.
     sha256: Vec<Sha256>,
 }
 
 /// A stored rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
-    /// The version specifiers.
+    /// Invalid version specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
     /// A digest.
@@ -37,7 +37,7 @@ pub enum BadRule {
 }
 
 impl Alternative {
-    /// Creates an alternative. White space and parentheses of old metadata are left out of the text.
+    /// Creates an alternative. White space and parentheses, as in old metadata, are removed from the specifiers.
     ///
     /// # Errors
     /// A clause of the specifiers is invalid.
@@ -62,19 +62,19 @@ impl Alternative {
             && self.versions.contains(version)
     }
 
-    /// Returns true if it allows every file.
+    /// Returns true if every file is allowed.
     #[must_use]
     pub fn allows_all(&self) -> bool {
         self.versions.is_empty() && self.sha256.is_empty()
     }
 
-    /// The size of the specifiers and digests, in bytes.
+    /// Returns the size of the specifiers and digests, in bytes.
     pub(super) fn size(&self) -> usize {
         self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
     }
 
-    /// Returns the alternative with the files that both allow; digests of a restriction are used only if the
-    /// alternative has none.
+    /// Returns an alternative that allows the versions that both allow. Its digests are those of `self`; if `self` has
+    /// none, those of `other`.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };
@@ -98,7 +98,7 @@ impl Rule {
     /// # Errors
     /// [`BadRule`].
     pub fn parse(text: &str) -> Result<Rule, BadRule> {
-        // Not `lines`, for which an empty text has no line.
+        // `lines` would return no line for an empty text, which is a rule that allows all files.
         let alternatives = text.split('\n').map(Alternative::parse).collect::<Result<_, _>>()?;
         Ok(Rule { alternatives })
     }
@@ -110,10 +110,10 @@ impl Rule {
         }
     }
 
-    /// Removes the files that a restriction does not allow from every alternative.
+    /// Restricts every alternative, as by a constraints file.
     ///
     /// # Errors
-    /// The specifiers together are too long.
+    /// The joined specifiers are too long.
     pub fn restrict(&mut self, restriction: &Alternative) -> Result<(), BadSpecifier> {
         for alternative in &mut self.alternatives {
             *alternative = alternative.restricted(restriction)?;
@@ -133,13 +133,13 @@ impl Rule {
         self.alternatives.iter().any(|alternative| alternative.allows(version, sha256))
     }
 
-    /// Returns true if it allows every file.
+    /// Returns true if every file is allowed.
     #[must_use]
     pub fn allows_all(&self) -> bool {
         self.alternatives.iter().any(Alternative::allows_all)
     }
 
-    /// Returns the lines of a requirements file with this rule for a project.
+    /// Returns the lines of a requirements file that express this rule for a project.
     #[must_use]
     pub fn requirements(&self, project: &str) -> String {
         self.alternatives.iter().map(|alternative| format!("{project}{alternative}\n")).collect()

@@ -11,7 +11,7 @@ use std::fmt;
 use super::name::{BadName, NormalName};
 use crate::model::digest::Sha256;
 
-/// Maximum size of a lock file, in bytes; those of large workspaces are 5 MB.
+/// Maximum size of a lock file, in bytes. Lock files of large workspaces have about 5 MB.
 const MAX_FILE: usize = 16 << 20;
 
 /// The tool or standard that defines the format of a lock file.
@@ -34,14 +34,14 @@ pub enum LockKind {
 pub struct LockFile {
     /// The format.
     pub kind: LockKind,
-    /// The packages of an index, in the order of the file, those of `Pipfile.lock` by group and name. A project has
+    /// The packages from an index, in the order of the file; those of `Pipfile.lock` by group and name. A project has
     /// several entries if its version depends on the environment.
     pub packages: Vec<LockedPackage>,
-    /// Packages that are not from an index, with the reason.
+    /// Packages that are not from an index.
     pub skipped: Vec<SkippedPackage>,
 }
 
-/// A package of an index at one version.
+/// A package from an index, at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedPackage {
     /// The project.
@@ -50,7 +50,7 @@ pub struct LockedPackage {
     pub version: String,
     /// The condition for its installation, as written.
     pub marker: Option<String>,
-    /// The files of the version that the lock file names; may be empty.
+    /// The files that the lock file lists for the version; may be empty.
     pub files: Vec<LockedFile>,
 }
 
@@ -70,7 +70,7 @@ pub struct LockedFile {
 pub struct SkippedPackage {
     /// The name as written.
     pub name: String,
-    /// The other origin: a checkout, an address, a directory.
+    /// The origin instead of an index: a checkout, an address or a directory.
     pub reason: &'static str,
 }
 
@@ -96,7 +96,7 @@ pub enum BadLockFile {
         "this is not a lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
     )]
     Unknown,
-    /// A version of the format that is not supported.
+    /// The version of the format is not supported.
     #[error("the file has version {version} of the format of {kind}; version {supported} is supported")]
     Format {
         /// The format.
@@ -109,7 +109,7 @@ pub enum BadLockFile {
     /// A package whose name is not valid.
     #[error(transparent)]
     Name(#[from] BadName),
-    /// A package of an index without a version.
+    /// A package from an index has no version.
     #[error("the package '{0}' has no version; lock the project again with its tool")]
     NoVersion(String),
     /// A malformed digest.
@@ -127,7 +127,7 @@ impl LockKind {
     pub const ALL: [LockKind; 5] =
         [LockKind::Pylock, LockKind::Uv, LockKind::Poetry, LockKind::Pdm, LockKind::Pipfile];
 
-    /// The usual file name.
+    /// Returns the usual file name.
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {

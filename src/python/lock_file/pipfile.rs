@@ -14,7 +14,7 @@ use crate::python::name::NormalName;
 struct RawFile {
     #[serde(rename = "_meta")]
     meta: Option<Meta>,
-    /// The groups `default`, `develop` and those of the user.
+    /// The groups `default` and `develop`, and further groups of the user.
     #[serde(flatten)]
     groups: BTreeMap<String, BTreeMap<String, Value>>,
 }
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         for hash in &raw.hashes {
             locked.files.push(LockedFile { name: None, sha256: digest(&name, hash)?, size: None });
         }
-        // A package of several groups is in each of them.
+        // A package of several groups is listed in each of them; equal entries are stored once.
         let key = (locked.name.clone(), locked.version.clone());
         let position = *positions.entry(key).or_insert(lock.packages.len());
         if lock.packages.get(position) != Some(&locked) {

@@ -23,7 +23,7 @@ struct HeadMetadata {
     /// Of Poetry.
     #[serde(rename = "lock-version")]
     lock_version: Option<IgnoredAny>,
-    /// Of Poetry; in lock files of PDM the key is `content_hash`.
+    /// In lock files of Poetry; PDM uses the key `content_hash`.
     #[serde(rename = "content-hash")]
     content_hash: Option<IgnoredAny>,
     /// Of PDM.
@@ -65,7 +65,7 @@ struct RawFile {
 
 #[derive(Default, Deserialize)]
 struct Metadata {
-    /// The files by package, of Poetry before 1.4.
+    /// The files by package, in lock files of Poetry before 1.4.
     #[serde(default)]
     files: BTreeMap<String, Vec<RawEntry>>,
 }
@@ -82,12 +82,12 @@ struct RawPackage {
     files: Vec<RawEntry>,
     /// Of PDM.
     marker: Option<String>,
-    /// Of Poetry: a text, or one for each group.
+    /// In lock files of Poetry: a text, or one text per group.
     markers: Option<Markers>,
-    /// Of uv: alternatives.
+    /// In lock files of uv: alternatives.
     #[serde(default, rename = "resolution-markers")]
     resolution_markers: Vec<String>,
-    /// Of PDM: the origin of a package that is not from an index.
+    /// In lock files of PDM, this and the next two keys are origins other than an index.
     git: Option<IgnoredAny>,
     url: Option<IgnoredAny>,
     path: Option<IgnoredAny>,
@@ -105,7 +105,7 @@ struct Source {
     /// Of Poetry.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Of uv, as are the others.
+    /// This and the following keys are in lock files of uv.
     registry: Option<IgnoredAny>,
     git: Option<IgnoredAny>,
     path: Option<IgnoredAny>,
@@ -123,7 +123,7 @@ struct RawEntry {
     size: Option<u64>,
 }
 
-/// Parses the text of a file of this kind.
+/// Parses the text of a lock file in one of the three formats.
 pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile> {
     let RawFile { package: packages, metadata } = toml(text)?;
     let earlier_files = metadata.unwrap_or_default().files;
@@ -139,7 +139,7 @@ pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile>
             raw.files.clone_from(files);
         }
         let locked = locked_package(raw)?;
-        // PDM has an entry for each combination of extras.
+        // PDM writes an entry for each combination of extras; equal ones are stored once.
         if !lock.packages.last().is_some_and(|last: &LockedPackage| *last == locked) {
             lock.packages.push(locked);
         }
@@ -147,7 +147,7 @@ pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile>
     Ok(lock)
 }
 
-/// Returns the origin of a package that is not from an index.
+/// Returns a message with the origin of a package, unless it is from an index.
 fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
     const GIT: &str = "it is from a git repository";
     const URL: &str = "it is from an address";
@@ -195,7 +195,7 @@ fn locked_package(raw: RawPackage) -> Result<LockedPackage, BadLockFile> {
     Ok(locked)
 }
 
-/// Joins the markers of alternatives.
+/// Joins alternative markers by `or`.
 fn any_of(mut markers: Vec<String>) -> Option<String> {
     markers.dedup();
     match markers.len() {

@@ -1,4 +1,4 @@
-//! Functions that the formats share: TOML with line numbers, digests, and file names in addresses.
+//! Functions shared by the formats: parsing of TOML with line numbers, digests, and file names in addresses.
 
 use serde::de::DeserializeOwned;
 
@@ -18,7 +18,7 @@ pub(super) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadLockFile> {
     })
 }
 
-/// Returns the beginning of a message in one line.
+/// Returns the beginning of a message, as one line.
 pub(super) fn excerpt(message: &str) -> String {
     message.chars().take(MAX_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -44,7 +44,7 @@ fn bad_digest(package: &str, text: &str) -> BadLockFile {
     }
 }
 
-/// Returns the file name at the end of an address or a path, decoded; `None` if there is none.
+/// Returns the decoded file name at the end of an address or a path; `None` if there is none.
 pub(super) fn file_name(address: &str) -> Option<String> {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -52,7 +52,7 @@ pub(super) fn file_name(address: &str) -> Option<String> {
     (!name.is_empty() && !name.contains(['/', '\\'])).then(|| name.into_owned())
 }
 
-/// Creates a package; a version is required.
+/// Creates a package without files.
 pub(super) fn package(
     name: &str,
     version: Option<String>,

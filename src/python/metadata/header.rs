@@ -19,8 +19,8 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Parses any bytes. Bytes that are not UTF-8 are decoded as Windows-1252, as old tools wrote them, and zero
-    /// bytes become U+FFFD. A line that is neither field nor continuation begins the body, as in Python's mail parser.
+    /// Parses any bytes. A text that is not UTF-8 is decoded as Windows-1252, which old tools wrote, and NUL bytes
+    /// become U+FFFD. A line that is neither field nor continuation begins the body, as in Python's mail parser.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Headers {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -86,7 +86,7 @@ pub enum BadMetadata {
     /// A required field is missing.
     #[error("the metadata has no field '{0}'; build the package again with a current build tool")]
     Missing(&'static str),
-    /// A field that identifies the distribution occurs twice.
+    /// A field that identifies the distribution is repeated.
     #[error("the metadata has the field '{0}' more than once; build the package again")]
     Repeated(&'static str),
     /// `Metadata-Version` is not a number.
@@ -141,7 +141,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Adds a field; if a single-value field is repeated, the first value counts.
+    /// Adds a field. The first value of a repeated single-value field is used.
     fn add(&mut self, name: &str, value: String) {
         let lower = name.to_ascii_lowercase();
         let list = match &*lower {
@@ -194,20 +194,20 @@ impl Metadata {
     /// Returns the project.
     ///
     /// # Errors
-    /// The name is invalid, which is possible only for metadata that was not parsed.
+    /// The name is invalid. This is possible only if the metadata was not created by [`Metadata::parse`].
     pub fn project(&self) -> Result<NormalName, super::name::BadName> {
         self.name.parse()
     }
 
-    /// Returns true if a field of a source distribution has the same value in every wheel built from it: since version
-    /// 2.2, unless `Dynamic` names it.
+    /// Returns true if a field of a source distribution has the same value in every wheel built from it. This is so
+    /// from Metadata-Version 2.2 on, unless `Dynamic` names the field.
     #[must_use]
     pub fn is_static(&self, field: &str) -> bool {
         self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
     }
 
-    /// Returns the license for rules and display: the canonical expression, otherwise the licenses of the classifiers,
-    /// otherwise the first line of `License`.
+    /// Returns the license for rules and display: the canonical license expression; otherwise, the licenses in the
+    /// classifiers; otherwise, the first line of `License`.
     #[must_use]
     pub fn license_summary(&self) -> Option<String> {
         const PREFIX: &str = "License :: ";

@@ -16,7 +16,7 @@ pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {
                 let serial = text.trim().strip_prefix("SERIAL ");
                 page.last_serial = serial.map(str::to_owned).or(page.last_serial);
             }
-            // Every known server writes this title.
+            // All known servers write this title.
             Token::Text(text) if text.trim_start().starts_with("Links for") => page.is_project_page = true,
             Token::Start(_) | Token::End(_) | Token::Text(_) => {}
         }

@@ -1,4 +1,4 @@
-//! Project pages in JSON. Values of an unexpected type count as missing: mirrors write `null` and empty texts.
+//! Project pages in JSON. Values of an unexpected type count as missing, because mirrors write `null` and empty texts.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -113,7 +113,7 @@ impl JsonFile {
     }
 }
 
-/// A value of any type; of a map, only the entries that are texts or numbers are stored.
+/// A value of any type. In a map, only entries that are texts or numbers are stored.
 #[derive(Debug, Default)]
 pub(super) enum Value {
     /// `null`, or a value of an unexpected type.

@@ -1,5 +1,5 @@
-//! A tokenizer for the HTML of simple pages: start tags with attributes, texts and comments. It accepts any text; end
-//! tags and doctypes are skipped.
+//! A tokenizer for the HTML of simple pages: start tags with attributes, texts and comments. It accepts any text;
+//! doctypes and processing instructions are skipped.
 //!
 //! No crate is suitable: browser parsers repair markup in ways that installers do not, and small ones do not decode
 //! character references.
@@ -31,7 +31,8 @@ impl<'a> Tag<'a> {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// Returns the decoded value of an attribute; empty if it has none. The first occurrence counts, as in browsers.
+    /// Returns the decoded value of an attribute; empty for an attribute without a value. The first occurrence counts,
+    /// as in browsers.
     pub(super) fn attribute(&self, name: &str) -> Option<String> {
         let mut attributes = Attributes { rest: self.attributes };
         attributes.find(|(attribute, _)| attribute.eq_ignore_ascii_case(name)).map(|(_, value)| decode(value))
@@ -80,7 +81,7 @@ impl<'a> Tokens<'a> {
         Tokens { rest: document }
     }
 
-    /// Returns the texts up to the end tag with this name, decoded and without white space around them.
+    /// Returns the decoded text up to the end tag with this name, without white space around it.
     pub(super) fn text_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         for token in self.by_ref() {
@@ -194,7 +195,7 @@ fn reference(name: &str) -> Option<char> {
     char::from_u32(number).filter(|c| *c != '\0')
 }
 
-/// Writes a text or the value of a quoted attribute.
+/// Appends a text to `out`, escaped for content and quoted attribute values.
 pub(super) fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 
-/// The version of the API that the writer declares. 1.5 is for servers with namespaces only.
+/// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";
 
 /// The page of a project.
@@ -42,7 +42,7 @@ impl ProjectPage {
         }
     }
 
-    /// Returns the files that are offered to clients: none of a quarantined project.
+    /// Returns the files that clients may see; a quarantined project has none.
     #[must_use]
     pub fn offered_files(&self) -> &[PageFile] {
         match self.status {
@@ -52,7 +52,7 @@ impl ProjectPage {
     }
 }
 
-/// The status of a project (PEP 792); unknown ones are `Active`.
+/// The status of a project (PEP 792). An unknown status counts as `Active`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProjectStatus {
     /// Maintained.
@@ -60,7 +60,7 @@ pub enum ProjectStatus {
     Active,
     /// No further uploads are expected.
     Archived,
-    /// Unsafe: no file may be offered.
+    /// Unsafe: no file may be served.
     Quarantined,
     /// Obsolete.
     Deprecated,
@@ -75,7 +75,7 @@ impl ProjectStatus {
         ProjectStatus::Deprecated,
     ];
 
-    /// The word on pages.
+    /// Returns the word for the status on pages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -109,7 +109,7 @@ pub struct PageFile {
     pub core_metadata: MetadataFile,
     /// Whether `{url}.asc` exists.
     pub gpg_sig: Option<bool>,
-    /// The mark of a yanked file, which installers ignore unless it is pinned.
+    /// Set if the file is yanked: installers ignore it unless its version is pinned.
     pub yanked: Option<Yank>,
     /// The size in bytes.
     pub size: Option<u64>,
@@ -120,7 +120,7 @@ pub struct PageFile {
 }
 
 impl PageFile {
-    /// Returns a file without facts.
+    /// Returns a file with only a name and an address.
     #[must_use]
     pub fn new(name: FileName, url: String) -> PageFile {
         PageFile {

@@ -1,4 +1,4 @@
-//! The content of a page of either format, before any check.
+//! The content of a page in either format, before any check.
 
 use super::page::MetadataFile;
 
@@ -11,7 +11,7 @@ pub(super) struct RawPage {
     pub(super) status: Option<String>,
     pub(super) status_reason: Option<String>,
     pub(super) versions: Option<Vec<String>>,
-    /// The base of relative addresses, if it is not the address of the page.
+    /// The base of relative addresses, if the page states one.
     pub(super) base: Option<String>,
     pub(super) files: Vec<RawFile>,
     /// Whether the document is recognizable as a project page even without files.
@@ -21,7 +21,7 @@ pub(super) struct RawPage {
 /// A file.
 #[derive(Debug, Default)]
 pub(super) struct RawFile {
-    /// The file name; in HTML it is the last part of the address.
+    /// The file name; `None` for HTML, where it is the last part of the address.
     pub(super) name: Option<String>,
     /// The address, which may have a fragment.
     pub(super) url: String,

@@ -1,5 +1,5 @@
 //! Reads project pages of other servers, in both formats. Files that cannot be used are skipped; a document that is not
-//! the page of the project is refused.
+//! the page of the project is an error.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ pub enum BadPage {
     /// The page has too many files.
     #[error("the page has more than {MAX_FILES} files")]
     TooManyFiles,
-    /// The media type is that of the other format.
+    /// The body has another format than the media type declares.
     #[error("the page was sent as {declared}, but is {actual}; check the address of the index")]
     OtherFormat {
         /// The media type of the response.
@@ -73,8 +73,8 @@ pub enum BadPage {
     },
 }
 
-/// Reads the page of `project`. `format` is that of the response's media type, `url` the address of the response after
-/// redirects.
+/// Reads the page of `project`. `format` is the format that the response's media type declares; `url` is the address
+/// after redirects.
 ///
 /// # Errors
 /// [`BadPage`].
@@ -131,7 +131,7 @@ fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
     }
 }
 
-/// Refuses a body whose first character is that of the other format.
+/// Refuses a body whose first character belongs to the other format.
 pub(super) fn check_format(format: SimpleFormat, body: &[u8]) -> Result<(), BadPage> {
     let first = body.trim_ascii_start().first();
     let actual = match (format, first) {
@@ -142,7 +142,7 @@ pub(super) fn check_format(format: SimpleFormat, body: &[u8]) -> Result<(), BadP
     Err(BadPage::OtherFormat { declared: format.media_type(), actual })
 }
 
-/// Refuses a major version other than 1; without a version it is 1.0.
+/// Refuses a major version other than 1. A missing version means 1.0.
 pub(super) fn check_api_version(version: Option<&str>) -> Result<(), BadPage> {
     let text = version.unwrap_or("1.0").trim();
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -196,7 +196,7 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
     })
 }
 
-/// Returns true for an absolute address that clients can be given.
+/// Returns true for an absolute `http` or `https` address, which can be passed on to clients.
 fn is_web_address(text: &str) -> bool {
     text.len() <= MAX_ADDRESS
         && Url::parse(text)

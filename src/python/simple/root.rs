@@ -1,4 +1,5 @@
-//! The root of an index: the names of all projects, read and written one by one; the root of PyPI has 900,000 of them.
+//! The root of an index: the names of all projects. They are read and written one by one, because PyPI has 900,000
+//! projects.
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
@@ -12,7 +13,7 @@ use super::read::{BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
 
-/// Maximum size of a root, in bytes; that of PyPI is 45 MB.
+/// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
 
 /// A project of the root.
@@ -43,9 +44,9 @@ pub struct Root {
 /// Reads a root as JSON from a stream; `each` is called for every project in the order of the document.
 ///
 /// # Errors
-/// [`BadPage`]; projects may have been passed to `each` before it was found.
+/// [`BadPage`]. Projects may have been passed to `each` before the error was found.
 pub fn read_json(source: impl Read, each: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
-    // serde_json reads single bytes.
+    // Buffered, because serde_json reads single bytes.
     let source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
     let mut deserializer = serde_json::Deserializer::from_reader(source);
     let mut reader = Reader { each, root: Root::default(), api_version: None };
@@ -180,7 +181,7 @@ impl<'de, F: FnMut(RootEntry)> Visitor<'de> for ProjectsSeed<'_, F> {
     }
 }
 
-/// Writes a root as JSON; each project is its name as displayed, and its serial.
+/// Writes a root as JSON. Each project consists of its displayed name and its serial.
 ///
 /// # Errors
 /// Those of `out`.

@@ -25,7 +25,7 @@ fn html(text: &str) -> ReadPage {
     read_text(SimpleFormat::TextHtml, text).expect(text)
 }
 
-/// A page with one file, whose keys are appended.
+/// Returns a page with one file that has these additional keys.
 fn with_keys(keys: &str) -> ReadPage {
     json(&format!(r#"{{"files":[{{"filename":"odd-1.0.tar.gz","url":"odd-1.0.tar.gz"{keys}}}]}}"#))
 }

@@ -12,7 +12,7 @@ use crate::python::version::Version;
 /// Writes a page as JSON.
 ///
 /// # Errors
-/// None in practice: every value can be written.
+/// None in practice, because every value can be written.
 pub fn json(page: &ProjectPage) -> Result<Vec<u8>, serde_json::Error> {
     let document = Document {
         files: page.offered_files().iter().map(File).collect(),
@@ -87,7 +87,7 @@ fn anchor(file: &PageFile, out: &mut String) {
         attribute("data-core-metadata", &metadata, out);
     }
     if let Some(yank) = &file.yanked {
-        // Without a value, pip treats the file as not yanked.
+        // The attribute is written even if the reason is empty: pip treats a file without the attribute as not yanked.
         attribute("data-yanked", &yank.reason, out);
     }
     if let Some(url) = &file.provenance {
@@ -101,7 +101,7 @@ fn anchor(file: &PageFile, out: &mut String) {
     out.push_str("</a><br />\n");
 }
 
-/// Returns the versions of the page, otherwise those of its files, sorted.
+/// Returns the versions that the page lists; if it lists none, the sorted versions of its files.
 fn versions(page: &ProjectPage) -> Vec<String> {
     if page.status == ProjectStatus::Quarantined {
         return Vec::new();

@@ -52,8 +52,7 @@ impl fmt::Debug for FileHasher {
     }
 }
 
-/// Returns the bytes of a digest in hexadecimal or, as old clients write MD5, in Base64. `None` if it is
-/// neither.
+/// Decodes a digest in hexadecimal, or in Base64, which old clients use for MD5. `None` if it is neither.
 #[must_use]
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];

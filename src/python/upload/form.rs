@@ -1,5 +1,5 @@
-//! The fields of an upload (PyPI's upload API), and their comparison with the file. The metadata of a package
-//! is taken from the file; the form only has to agree with it.
+//! The fields of an upload (PyPI's upload API), and their comparison with the file. The metadata of a package is taken
+//! from the file; the form must only agree with it.
 
 use super::digest::{FileDigests, decode};
 use crate::python::file_name::{FileKind, FileName};
@@ -12,7 +12,7 @@ pub const CONTENT: &str = "content";
 pub const ATTESTATIONS: &str = "attestations";
 /// Maximum number of fields.
 pub const MAX_FIELDS: usize = 2_000;
-/// Maximum size of a field, in bytes: a description.
+/// Maximum size of a field, in bytes; descriptions are the largest fields.
 pub const MAX_FIELD: u64 = 1 << 20;
 /// Maximum size of all fields together, in bytes.
 pub const MAX_FIELD_SUM: u64 = 4 << 20;
@@ -43,13 +43,13 @@ pub struct UploadForm {
 /// The reason why an upload is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpload {
-    /// A registration, which old clients send. The text is PyPI's.
+    /// The registration of a project, which old clients send. The message is PyPI's.
     #[error("Project pre-registration is no longer required or supported, upload your files instead.")]
     Registration,
     /// An action other than an upload.
     #[error("the upload has the :action '{0}'; file_upload is supported")]
     Action(String),
-    /// An unknown protocol. The text is PyPI's.
+    /// An unknown protocol version. The message is PyPI's.
     #[error("Unknown protocol version.")]
     Protocol,
     /// A field is missing or empty.
@@ -79,7 +79,7 @@ pub enum BadUpload {
     /// All fields together are too large.
     #[error("the fields of the upload have more than {MAX_FIELD_SUM} bytes together")]
     TooLarge,
-    /// The form contains attestations, which are not stored. The first words are PyPI's.
+    /// The form contains attestations, which are not stored. The message begins as PyPI's.
     #[error(
         "Invalid attestations supplied during upload: this server does not store attestations; upload without them \
          (uv publish --no-attestations, twine upload without --attestations)"
@@ -133,7 +133,7 @@ impl UploadForm {
         FIELDS.into_iter().find(|name| *name == field)
     }
 
-    /// Sets a compared field; others are ignored.
+    /// Sets a compared field; other fields are ignored.
     ///
     /// # Errors
     /// [`BadUpload::Repeated`], [`BadUpload::Value`].
@@ -160,7 +160,7 @@ impl UploadForm {
         self.value(field).ok_or(BadUpload::Missing(field))
     }
 
-    /// Checks action and protocol: a request of a different kind has no file.
+    /// Checks action and protocol version. This comes first, because requests of other kinds have no file.
     ///
     /// # Errors
     /// [`BadUpload::Registration`], [`BadUpload::Action`], [`BadUpload::Protocol`].
@@ -196,7 +196,7 @@ impl UploadForm {
         self.check_digest("md5_digest", digests.md5.0, &digests.md5)
     }
 
-    /// Compares a digest; each digest may be missing, because some systems have no MD5.
+    /// Compares a digest. A digest may be missing: some systems, for example, have no MD5.
     fn check_digest<const N: usize>(
         &self,
         field: &'static str,
@@ -239,7 +239,7 @@ impl UploadForm {
     }
 }
 
-/// Returns the beginning of a text of a client, for an error message.
+/// Returns the beginning of a text that a client sent, for an error message.
 fn excerpt(text: &str) -> String {
     text.escape_debug().take(80).collect()
 }
@@ -339,7 +339,8 @@ mod tests {
         for (changes, words) in table {
             let error = check(&form(changes), wheel).expect_err("refused");
             assert!(error.starts_with(words), "{changes:?}: {error}");
-            // On the first text Poetry registers a project; on the second it treats the file as existing.
+            // If a message contains the first text, Poetry registers a project; if it contains the second, Poetry
+            // treats the file as existing.
             assert!(!error.contains("was ever registered") && !error.contains("already exist"), "{error}");
         }
         let form = form(&[("filetype", "sdist"), ("pyversion", "py3")]);

@@ -1,5 +1,5 @@
 //! An incremental reader of `multipart/form-data` (RFC 7578, RFC 2046) with bounded memory: it buffers the head of one
-//! part or a piece of content, never a whole part. Pure: bytes are pushed, events are taken.
+//! part or a piece of its content, never a whole part. Pure: the caller pushes bytes and takes events.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
@@ -9,7 +9,7 @@ const MAX_HEAD: usize = 16 << 10;
 /// Maximum length of a boundary, in bytes (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// The next part of a form.
+/// The next element of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A part begins.
@@ -27,7 +27,7 @@ pub enum Event {
 pub struct PartHead {
     /// The field.
     pub name: String,
-    /// The file name, of a file.
+    /// The file name; `None` for a part that is not a file.
     pub file: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub enum BadForm {
     /// The boundary is missing, or RFC 2046 does not allow it.
     #[error("the Content-Type of the upload has no valid boundary")]
     Boundary,
-    /// The bytes end before the form.
+    /// The bytes end before the form is complete.
     #[error("the upload is incomplete: its last boundary is missing; upload the file again")]
     Incomplete,
     /// The bytes before the first boundary, or a head, are too long.
@@ -91,14 +91,14 @@ enum Position {
 /// Reads a form.
 #[derive(Debug)]
 pub struct FormReader {
-    /// The boundary with the line break and the dashes before it.
+    /// The boundary, preceded by a line break and two dashes.
     delimiter: Vec<u8>,
     buffer: BytesMut,
     position: Position,
 }
 
 impl FormReader {
-    /// Begins to read a form with this boundary.
+    /// Creates a reader of a form with this boundary.
     #[must_use]
     pub fn new(boundary: &str) -> FormReader {
         // The line break before the first boundary is optional.
@@ -106,7 +106,8 @@ impl FormReader {
         FormReader { delimiter: format!("\r\n--{boundary}").into_bytes(), buffer, position: Position::Start }
     }
 
-    /// Adds bytes. Memory is bounded by their number if all events are taken before the next call.
+    /// Adds bytes. If all events are taken before the next call, memory use is bounded by the number of bytes in one
+    /// call.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.position != Position::End {
             self.buffer.extend_from_slice(bytes);
@@ -132,7 +133,7 @@ impl FormReader {
         }
     }
 
-    /// Returns the error of a form whose bytes end here; `None` if it is complete.
+    /// Returns an error if the form is not complete, after all bytes were read.
     #[must_use]
     pub fn end(&self) -> Option<BadForm> {
         (self.position != Position::End).then_some(BadForm::Incomplete)
@@ -150,7 +151,7 @@ impl FormReader {
         }
     }
 
-    /// Reads the rest of the line of a boundary: two dashes after the last one, white space.
+    /// Reads the rest of a boundary line: two dashes after the last boundary, otherwise white space.
     fn end_boundary(&mut self) -> Result<bool, BadForm> {
         if self.buffer.len() < 2 {
             return Ok(false);
@@ -228,7 +229,7 @@ fn part_head(bytes: &[u8]) -> Result<PartHead, BadForm> {
     Ok(PartHead { name, file: only(&parameters, "filename")?.map(str::to_owned) })
 }
 
-/// Returns the value of a parameter that may occur only once: programs could differ in the one that they use.
+/// Returns the value of a parameter. A repeated one is an error, because programs differ in which value they use.
 fn only<'a>(parameters: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, BadForm> {
     let mut values = parameters.iter().filter(|(other, _)| other == name);
     let first = values.next().map(|(_, value)| value.as_str());
@@ -257,7 +258,7 @@ fn parameters_of(text: &str) -> Option<Vec<(String, String)>> {
     Some(parameters)
 }
 
-/// Splits at the closing quotation mark.
+/// Reads a quoted value; returns it and the text after the closing quotation mark.
 fn quoted_value(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices().peekable();
@@ -399,7 +400,7 @@ mod tests {
             parts in prop::collection::vec(("[a-z:_]{1,8}", prop::collection::vec(any::<u8>(), 0..200)), 0..6),
             size in 1_usize..64,
         ) {
-            // A boundary that the content cannot contain.
+            // The generated content cannot contain this boundary.
             let boundary = "0123456789012345678901234567890123456789";
             let mut form = Vec::new();
             for (name, content) in &parts {

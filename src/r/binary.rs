@@ -1,5 +1,5 @@
-//! The platform of a binary package, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
-//! Zip files (Windows) are also read and copied here; tar archives by [`super::archive`] and [`super::rewrite`].
+//! The platform of a binary package, as its field `Built` and its libraries declare it. Zip files (Windows) are also
+//! read and copied here; tar archives are read by [`super::archive`] and copied by [`super::rewrite`].
 
 use std::fmt;
 use std::io::{Read, Seek, Write};
@@ -17,14 +17,14 @@ use super::user_agent::RVersion;
 use super::version::RMinor;
 use super::zip::{self, Zip, ZipFormat};
 
-/// The platform an archive declares, and its `Meta/package.rds`.
+/// The platform that an archive declares, and its `Meta/package.rds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryInfo {
     /// The minor version of R.
     pub r: RMinor,
     /// The operating system, as far as the archive declares it.
     pub system: TargetSystem,
-    /// The architecture; `None` when the binary runs on any.
+    /// The architecture; `None` if the binary runs on any architecture.
     pub arch: Option<Arch>,
     /// `Meta/package.rds`, which R reads instead of DESCRIPTION once the package is installed.
     pub package_rds: Vec<u8>,
@@ -93,12 +93,12 @@ pub enum BinaryError {
         path: String,
         /// The platform of the library.
         platform: String,
-        /// The statement of `Built` as a predicate: `is built for '…'` or `has no compiled code`.
+        /// A phrase for the platform in `Built`: `is built for '…'` or `has no compiled code`.
         built: String,
     },
 }
 
-/// An [`ArchiveError`] of a binary package: its message names the command that builds binary packages.
+/// An [`ArchiveError`] whose message names the command that builds binary packages.
 #[derive(Debug)]
 pub struct BinaryArchiveError(ArchiveError);
 
@@ -121,7 +121,7 @@ impl std::error::Error for BinaryArchiveError {
 }
 
 impl TargetSystem {
-    /// Whether a binary for this system runs on a target.
+    /// Returns whether a binary for this system runs on a target.
     #[must_use]
     pub fn runs_on(self, target: &Target) -> bool {
         match target {
@@ -153,7 +153,7 @@ enum LibraryPlatform {
     Unsupported(&'static str),
 }
 
-/// Reads the platform of an archive that [`super::archive::read`] accepted; `source` yields the same bytes again.
+/// Reads the platform of an archive that [`super::archive::read`] accepted. `source` must provide the same bytes again.
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
@@ -204,7 +204,8 @@ pub struct ZipPackage {
     md5: Option<Vec<u8>>,
 }
 
-/// Reads and checks a whole zip file of a binary package; `name` is the file name that must match, if any.
+/// Reads and checks a whole zip file of a binary package. If `name` is given, package and version must match that file
+/// name.
 ///
 /// # Errors
 /// [`BinaryError`].
@@ -305,8 +306,8 @@ impl ZipPackage {
     }
 }
 
-/// Checks a whole file, which must be a binary for the platform, of the package that `name` states. Returns its
-/// `Built` field. `open` yields the same bytes each time.
+/// Checks that a file is a valid binary for the platform, of the package and version in `name`. Returns its `Built`
+/// field. `open` must provide the same bytes each time.
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
@@ -329,10 +330,12 @@ pub fn check_file<R: Read + Seek>(
     Ok(built)
 }
 
-/// Bytes at the start of a library that identify its format; the PE header of Windows follows a short DOS program.
+/// Number of bytes at the start of a library that identify its platform. The PE header of Windows follows a short DOS
+/// program.
 const HEAD_LEN: usize = 1024;
 
-/// Matches `libs/pkg.so`, `libs/x64/pkg.dll`; not the 32-bit `libs/i386` in Windows binaries before R 4.2.
+/// Returns whether a path names a library, such as `libs/pkg.so` or `libs/x64/pkg.dll`. The 32-bit `libs/i386` in
+/// Windows binaries before R 4.2 is not checked.
 fn is_library(inner_path: &str) -> bool {
     inner_path.starts_with("libs/")
         && !inner_path.starts_with("libs/i386/")
@@ -348,7 +351,7 @@ pub struct BuiltPlatform {
     pub system: TargetSystem,
     /// The architecture in the triplet; `None` without a triplet.
     pub arch: Option<Arch>,
-    /// Such as `x86_64-pc-linux-gnu`; empty for a package without compiled code.
+    /// The platform triplet, such as `x86_64-pc-linux-gnu`; empty for a package without compiled code.
     triplet: String,
 }
 
@@ -356,7 +359,7 @@ impl BuiltPlatform {
     /// Reads a `Built` field.
     ///
     /// # Errors
-    /// Not a version of R, or an unsupported system or architecture.
+    /// The field does not begin with a version of R, or names an unsupported system or architecture.
     pub fn parse(built: &Built) -> Result<BuiltPlatform, BinaryError> {
         let excerpt = |text: &str| text.chars().take(80).collect::<String>();
         let r =
@@ -386,7 +389,7 @@ impl BuiltPlatform {
         })
     }
 
-    /// Fails unless the binary runs on the platform.
+    /// Checks that the binary runs on the platform.
     ///
     /// # Errors
     /// [`BinaryError::OtherPlatform`].

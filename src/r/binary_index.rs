@@ -14,12 +14,12 @@ use crate::model::digest::{Md5, Sha256};
 const OMITTED_FIELDS: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
-/// The selection of the records of an index that are binaries.
+/// Which records of an index are binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordFilter {
     /// All records, as in an index for Windows or macOS.
     All,
-    /// The records with `Built`; the others are source packages.
+    /// Only the records with `Built`; the others are source packages.
     Built,
 }
 
@@ -45,7 +45,7 @@ pub struct IndexedBinary {
 /// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileLocation {
-    /// A file name in the directory of the index.
+    /// A file name, relative to the directory of the index.
     IndexDirectory(String),
     /// A URL.
     Url(String),
@@ -72,7 +72,7 @@ pub fn indexed_binary(
     let default_name = || format!("{}_{}.{}", record.package, record.version, platform.extension());
     let index_directory =
         || FileLocation::IndexDirectory(record.file.map_or_else(default_name, str::to_owned));
-    // A URL of another host is used only with a digest to verify the file against.
+    // The URL is used only if the record has a SHA-256 that verifies the file, because it may name another host.
     let download_url =
         description.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_unambiguous_url(url));
     let mut stanza = copy_fields(record.stanza, &OMITTED_FIELDS);
@@ -115,8 +115,8 @@ pub fn discovered_stanza(
 
 /// Adds `File` to the record of a binary that has `Platform`.
 ///
-/// Without `File`, pkgcache (part of pak) would request `{package}_{version}_R_{platform}.tar.gz`, the name that
-/// `R CMD INSTALL --build` gives.
+/// Without `File`, pkgcache (part of pak) would request `{package}_{version}_R_{platform}.tar.gz`, the file name of `R
+/// CMD INSTALL --build`.
 #[must_use]
 pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
     let mut out = stanza.to_vec();
@@ -161,7 +161,7 @@ fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Whether a URL has no user, no query, and no character that requires an encoding.
+/// Returns whether a URL has no user, no query, and no character that must be encoded.
 fn is_unambiguous_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let is_allowed_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);

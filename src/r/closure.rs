@@ -1,4 +1,4 @@
-//! Closures of dependencies: the packages of an index without which some of its packages cannot be installed, as
+//! Closures of dependencies: the direct and indirect dependencies of packages in an index, as
 //! `tools::package_dependencies` computes them.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,8 +11,8 @@ use super::{name, version};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kinds(u8);
 
-/// The packages of an index with their dependencies. Names are numbers: all of CRAN needs several megabytes, and a
-/// closure several milliseconds.
+/// The packages of an index with their dependencies. Names are stored as numbers, so that all of CRAN takes several
+/// megabytes, and a closure several milliseconds.
 #[derive(Clone, Debug, Default)]
 pub struct DependencyIndex {
     /// Names of packages and of their dependencies, by number.
@@ -30,7 +30,7 @@ pub struct DependencyIndex {
 #[derive(Clone, Debug)]
 struct Package {
     version: Box<str>,
-    /// The dependencies in the order of the kinds, then as written; without R and the packages that are part of it.
+    /// The dependencies, ordered by kind, then as written; without R and its base packages.
     edges: Box<[Edge]>,
     /// The numbers of the requirements on R.
     r: Box<[u32]>,
@@ -49,20 +49,21 @@ struct Edge {
 pub struct Root<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The dependencies of the package itself that are followed.
+    /// The kinds of the package's own dependencies that are followed.
     pub kinds: Kinds,
 }
 
 /// A closure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closure<'a> {
-    /// The roots in the order of the request, then their dependencies, the nearest first; each package once.
+    /// The roots in the order of the request, then their dependencies, by distance from the roots. Each package occurs
+    /// once.
     pub members: Vec<Member<'a>>,
     /// Dependencies that the index does not have, by name.
     pub missing: Vec<MissingDependency<'a>>,
-    /// Requirements that the versions of the index do not meet, in the order of the members that declare them.
+    /// Requirements that the versions in the index do not meet, in the order of the members that declare them.
     pub unmet: Vec<UnmetRequirement<'a>>,
-    /// Roots that the index does not have, in the order of the request; also packages that are part of R.
+    /// Roots that the index does not have, in the order of the request; base packages of R are always included.
     pub unknown_roots: Vec<String>,
 }
 
@@ -83,13 +84,13 @@ pub struct Member<'a> {
 pub struct MissingDependency<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The first package that declares it: of several, one that cannot be installed without it.
+    /// A package that declares it: the first that cannot be installed without it; if there is none, the first.
     pub dependent: &'a str,
     /// Whether that package cannot be installed without it: it is in `Depends`, `Imports` or `LinkingTo`.
     pub is_strong: bool,
 }
 
-/// A requirement that the version of the index does not meet.
+/// A requirement that the version in the index does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmetRequirement<'a> {
     /// The package that declares it.
@@ -107,12 +108,12 @@ pub struct UnmetRequirement<'a> {
 impl Kinds {
     /// No dependencies.
     pub const NONE: Kinds = Kinds(0);
-    /// Those without which a package cannot be installed: `Depends`, `Imports` and `LinkingTo`; `"strong"` in R.
+    /// The kinds without which a package cannot be installed: `Depends`, `Imports` and `LinkingTo`; `"strong"` in R.
     pub const STRONG: Kinds = Kinds::NONE
         .with(DependencyKind::Depends)
         .with(DependencyKind::Imports)
         .with(DependencyKind::LinkingTo);
-    /// Also `Suggests`; `"most"` in R.
+    /// The strong kinds and `Suggests`; `"most"` in R.
     pub const MOST: Kinds = Kinds::STRONG.with(DependencyKind::Suggests);
     /// Every kind.
     pub const ALL: Kinds = Kinds::MOST.with(DependencyKind::Enhances);
@@ -123,19 +124,19 @@ impl Kinds {
         Kinds(self.0 | (1 << kind as u8))
     }
 
-    /// Returns the kinds that are in one of both.
+    /// Returns the kinds that are in at least one of the sets.
     #[must_use]
     pub const fn union(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
 
-    /// Returns the kinds that are in both.
+    /// Returns the kinds that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Kinds) -> Kinds {
         Kinds(self.0 & other.0)
     }
 
-    /// Whether it contains a kind.
+    /// Returns whether the set contains a kind.
     #[must_use]
     pub const fn contains(self, kind: DependencyKind) -> bool {
         self.0 & (1 << kind as u8) != 0
@@ -181,12 +182,12 @@ impl DependencyIndex {
             .flat_map(move |package| package.r.iter().map(move |number| self.requirement_at(*number)))
     }
 
-    /// Returns the closure of some packages: their dependencies of the kinds of each root, and the dependencies of
-    /// `recursive` kinds of those. A root is also a dependency of another root; the kinds of the root apply to it.
+    /// Returns the closure of some packages: the dependencies of each root of its own kinds, and their direct and
+    /// indirect dependencies of the kinds `recursive`. If a root is also a dependency, the kinds of the root apply.
     #[must_use]
     pub fn closure<'a>(&'a self, roots: &[Root<'_>], recursive: Kinds) -> Closure<'a> {
         let mut closure = Closure::default();
-        // The numbers and kinds of the members, and the position of each number.
+        // The number and the followed kinds of each member, and the position of each number in `members`.
         let mut members: Vec<(u32, Kinds)> = Vec::new();
         let mut positions: Vec<Option<u32>> = vec![None; self.names.len()];
         for root in roots {
@@ -267,8 +268,8 @@ impl DependencyIndex {
         highest
     }
 
-    /// Returns the members of a closure in an order in which they can be installed: each after the members without which
-    /// it cannot be installed. Those of a cycle, which cannot be installed, are in any order.
+    /// Returns the members of a closure in an order in which they can be installed: each one after the members without
+    /// which it cannot be installed. The members of a cycle, which cannot be installed, have an arbitrary order.
     #[must_use]
     pub fn installation_order<'a>(&'a self, closure: &Closure<'a>) -> Vec<Member<'a>> {
         let positions: HashMap<u32, usize> = closure
@@ -285,7 +286,7 @@ impl DependencyIndex {
             strong.filter_map(|edge| positions.get(&edge.dependency).copied()).rev().collect()
         };
         let (mut order, mut visited) = (Vec::new(), vec![false; closure.members.len()]);
-        // A chain of dependencies may be longer than the stack permits.
+        // Not recursive: a chain of dependencies may be longer than the stack permits.
         let mut pending: Vec<(usize, Vec<usize>)> = Vec::new();
         for root in 0..closure.members.len() {
             if !std::mem::replace(&mut visited[root], true) {
@@ -305,7 +306,7 @@ impl DependencyIndex {
         order
     }
 
-    /// Returns the requirements that the members of a closure have on packages without which they cannot be installed.
+    /// Returns the version requirements of a closure's members on packages without which they cannot be installed.
     pub fn strong_requirements<'a>(
         &'a self,
         closure: &Closure<'a>,
@@ -374,7 +375,7 @@ mod tests {
 
     use super::*;
 
-    /// Records separated by empty lines, version 1.0 unless they have one.
+    /// Reads records that are separated by empty lines; a record without a version has version 1.0.
     fn index(text: &str) -> DependencyIndex {
         let mut index = DependencyIndex::default();
         for record in text.split("\n\n") {
@@ -410,7 +411,8 @@ mod tests {
         assert_eq!(index.minimum_r(&closure), Some(("MASS", "4.0")));
         assert_eq!(index.r_requirements("a1").count(), 1);
 
-        // Only for the roots: s2 is in the closure as a dependency of s1, not because b2 suggests it.
+        // Suggested packages are added only for roots: s2 is in the closure as a dependency of s1, not because b2
+        // suggests it.
         let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
         assert_eq!(names(&closure), ["a1", "b2", "MASS", "s1", "c3", "s2"]);
         assert_eq!(closure.chain(5), ["a1", "s1", "s2"]);
@@ -492,7 +494,7 @@ mod tests {
         assert_eq!((index.version("b2"), index.version("c3")), (Some("1.0"), None));
     }
 
-    /// The dependencies of each package by field, as numbers; those from 12 are not in the index.
+    /// The dependencies of each package, by field, as numbers; packages from number 12 on are not in the index.
     type Model = Vec<Vec<BTreeSet<u8>>>;
 
     fn package_name(number: u8) -> String {
@@ -515,7 +517,7 @@ mod tests {
         index
     }
 
-    /// Repeats one step until nothing is added. Returns the packages, those that are missing included.
+    /// Adds dependencies until there are no new ones. Returns the packages, including those that the index lacks.
     fn model_closure(model: &Model, roots: &BTreeMap<u8, Kinds>, recursive: Kinds) -> BTreeSet<String> {
         let mut members: BTreeSet<u8> = roots.keys().copied().collect();
         loop {

@@ -1,13 +1,13 @@
-//! CRAN's package database, `web/packages/packages.rds`, for `tools::CRAN_package_db()`: per package the fields of its
-//! index record and of its DESCRIPTION.
+//! CRAN's package database, `web/packages/packages.rds`, for `tools::CRAN_package_db()`: for each package, the fields
+//! of its index record and its DESCRIPTION.
 
 use std::io::Write;
 
 use super::dcf;
 use crate::model::time::Day;
 
-/// The record of a package: its index record, the further fields of its DESCRIPTION, and its publication date. Fields
-/// that locate the file (`Path`, `File`) are left out.
+/// Returns the record of a package: the fields of its index record, further fields of its DESCRIPTION, and its
+/// publication date. Fields that locate the file (`Path`, `File`) are left out.
 #[must_use]
 pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
     const OMITTED_FIELDS: [&[u8]; 2] = [b"Path", b"File"];

@@ -1,5 +1,5 @@
-//! DCF, the format of DESCRIPTION and PACKAGES, as R reads and writes it (`read.dcf`, `write.dcf`): records of
-//! `Tag: value` lines with continuation lines, parsed as slices of the input without copying.
+//! DCF, the format of DESCRIPTION and PACKAGES, as R reads and writes it (`read.dcf`, `write.dcf`): records of `Tag:
+//! value` lines with continuation lines. They are parsed without copying, as slices of the input.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Write};
 /// Fields whose white space is significant; R's package tools read them unchanged (`keep.white`).
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
 
-/// Maximum number of fields in a record: real records have at most about 70, and each field takes memory.
+/// Maximum number of fields in a record, because each field takes memory; real records have at most about 70.
 pub const MAX_FIELDS: usize = 10_000;
 
 /// The reason why a text is not DCF. Lines count from 1.
@@ -33,7 +33,7 @@ pub enum DcfError {
         /// The line.
         line: usize,
     },
-    /// A zero byte: not a text file.
+    /// A NUL byte: the input is not a text file.
     #[error("line {line}: a zero byte; this is not a text file")]
     Zero {
         /// The line.
@@ -41,7 +41,7 @@ pub enum DcfError {
     },
 }
 
-/// One field of a record; both slices are of the input.
+/// A field of a record. Tag and value are slices of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
     /// The text before the first `:`, trimmed.
@@ -67,8 +67,8 @@ impl<'a> Value<'a> {
         self.0
     }
 
-    /// The value as R reads a field: lines trimmed and joined by `\n`, a line ` .` as an empty one, no empty lines at
-    /// the end. Borrows when the value is on one line.
+    /// Returns the value as R reads most fields: lines are trimmed and joined by `\n`, a line ` .` becomes empty, and
+    /// empty lines at the end are removed. Borrows if the value has one line.
     #[must_use]
     pub fn fold(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
@@ -78,7 +78,7 @@ impl<'a> Value<'a> {
         }
         let mut text = Vec::with_capacity(self.0.len());
         text.extend_from_slice(first);
-        // An empty first line is skipped: the value begins on the next.
+        // If the first line is empty, the value begins on the next line.
         let mut has_text = !first.is_empty();
         while !rest.is_empty() {
             let (line, next) = split_line(rest);
@@ -97,8 +97,8 @@ impl<'a> Value<'a> {
         Cow::Owned(text)
     }
 
-    /// The value as R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` are removed; lines joined by
-    /// `\n`, a line ` .` as an empty one.
+    /// Returns the value as R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` are removed, lines are
+    /// joined by `\n`, and a line ` .` becomes empty.
     #[must_use]
     pub fn keep_white(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
@@ -132,7 +132,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The value of a tag (case matters); the last one where a tag is repeated, as in R.
+    /// Returns the value of a tag (case-sensitive). If a tag is repeated, the last value is used, as in R.
     #[must_use]
     pub fn get(&self, tag: &str) -> Option<Value<'a>> {
         self.fields.iter().rev().find(|f| f.tag == tag.as_bytes()).map(|f| f.value)
@@ -142,9 +142,9 @@ impl<'a> Record<'a> {
 /// The treatment of lines that are not DCF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Like `read.dcf`: an error, after which iteration ends; blank lines end a record.
+    /// As in `read.dcf`, such a line is an error, which ends the iteration. Blank lines end a record.
     Strict,
-    /// For old DESCRIPTION files: such lines are ignored and blank lines do not end the record.
+    /// For old DESCRIPTION files: such lines are ignored, and blank lines do not end the record.
     Lenient,
 }
 
@@ -154,8 +154,8 @@ pub fn records(text: &[u8]) -> Records<'_> {
     Records::new(text, Mode::Strict)
 }
 
-/// Reads the one record of a DESCRIPTION leniently (see [`Mode::Lenient`]): fields after a blank line are added, but
-/// never replace those before it.
+/// Reads the only record of a DESCRIPTION (see [`Mode::Lenient`]). Fields after a blank line are added, but do not
+/// replace fields before it.
 ///
 /// # Errors
 /// Only [`DcfError::Zero`] and [`DcfError::TooManyFields`].
@@ -191,9 +191,9 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.text;
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(16);
-        // Offsets of the record, of the value of the open field, and of the end of its last line so far.
+        // Byte offsets: of the record, of the current field's value, and of the end of its last line so far.
         let (mut record_start, mut value_start, mut end) = (self.position, self.position, self.position);
-        // Lenient only: the number of fields before the last blank line, and whether the open field is ignored.
+        // Lenient mode only: the number of fields before the last blank line, and whether the current field is ignored.
         let (mut fields_before_blank, mut is_ignored) = (0, false);
         while self.position < text.len() {
             let start = self.position;
@@ -256,7 +256,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Splits off the first line, without its end (LF, CRLF or CR: R's connections accept all three).
+/// Splits off the first line, without its line end. This is LF, CRLF or CR, as in R's connections.
 pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = text;
     // `skip_until` of a slice is the platform's memchr and cannot fail.
@@ -276,7 +276,7 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether a line consists of blanks and tabs only.
+/// Returns whether a line consists only of blanks and tabs.
 pub(in crate::r) fn is_empty(line: &[u8]) -> bool {
     trim_start(line).is_empty()
 }
@@ -293,11 +293,11 @@ fn trim(line: &[u8]) -> &[u8] {
 
 /// The line width of `write.dcf` in characters.
 const LINE_WIDTH: usize = 72;
-/// The indent of continuation lines in characters; their width counts without it.
+/// The indentation of continuation lines in characters.
 const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
-/// preserved. Unlike in `write.dcf`, no continuation line consists of a full stop.
+/// preserved. Unlike `write.dcf`, never puts a full stop alone on a line.
 ///
 /// # Errors
 /// Those of `out`.
@@ -309,7 +309,7 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
     let mut has_second_blank = false;
     for word in value.split([' ', '\t', '\n', '\r']) {
         if word.is_empty() {
-            // R keeps the second blank after the end of a sentence, unless the line breaks there.
+            // Like R, keeps a second blank after the end of a sentence, unless the line breaks there.
             has_second_blank |= is_after_sentence;
             is_after_sentence = false;
             continue;

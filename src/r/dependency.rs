@@ -5,7 +5,7 @@ use super::version;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// The field of a dependency; the numbers are those of `links[].type` in the public API.
+/// The field that declares a dependency. The numbers are the values of `links[].type` in the public API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DependencyKind {
     /// `Imports`: 0.
@@ -21,7 +21,7 @@ pub enum DependencyKind {
 }
 
 impl DependencyKind {
-    /// Every field, in the order of the numbers.
+    /// Every kind, in the order of the numbers.
     pub const ALL: [DependencyKind; 5] = [
         DependencyKind::Imports,
         DependencyKind::Depends,
@@ -30,7 +30,7 @@ impl DependencyKind {
         DependencyKind::Enhances,
     ];
 
-    /// The DESCRIPTION field.
+    /// Returns the name of the field in DESCRIPTION.
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl DependencyKind {
         }
     }
 
-    /// The number in the public API.
+    /// Returns the number in the public API.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -73,7 +73,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The operator as written in DESCRIPTION.
+    /// Returns the operator as written in DESCRIPTION.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,8 +86,8 @@ impl Operator {
         }
     }
 
-    /// The number in the public API's `links[].operator`: 0 to 4 as in Posit Package Manager; `!=`, for which no
-    /// number is known, is 5.
+    /// Returns the value of `links[].operator` in the public API: 0 to 4 as in Posit Package Manager, and 5 for `!=`,
+    /// whose number there is unknown.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -100,7 +100,7 @@ impl Operator {
         }
     }
 
-    /// Whether the operator allows a version whose comparison with the required one gives `order`.
+    /// Returns whether the operator allows a version whose comparison with the required version gives `order`.
     #[must_use]
     pub fn allows(self, order: Ordering) -> bool {
         match self {
@@ -124,8 +124,8 @@ pub struct Requirement<'a> {
 }
 
 impl Requirement<'_> {
-    /// Whether a version meets the requirement. A requirement that is not a version, such as a Subversion revision, is
-    /// always met.
+    /// Returns whether a version meets the requirement. If the required version is not a version number, such as a
+    /// Subversion revision, every version meets it.
     #[must_use]
     pub fn is_met_by(&self, candidate: &str) -> bool {
         !version::is_numeric(self.version) || self.operator.allows(version::compare(candidate, self.version))
@@ -137,7 +137,7 @@ impl Requirement<'_> {
 pub struct Dependency<'a> {
     /// The package, or `R`, as written; check with [`super::name::is_package`] before using it in a path.
     pub name: &'a str,
-    /// The version requirement; `None` also when the parentheses could not be parsed.
+    /// The version requirement; `None` also if it could not be parsed.
     pub requirement: Option<Requirement<'a>>,
 }
 
@@ -155,7 +155,7 @@ pub fn parse_list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
     text.split(',').filter_map(parse_item)
 }
 
-/// The version requirements on R itself.
+/// Returns the version requirements on R in a `Depends` field.
 pub fn r_requirements(depends: &str) -> impl Iterator<Item = Requirement<'_>> {
     parse_list(depends).filter(|d| d.name == "R").filter_map(|d| d.requirement)
 }

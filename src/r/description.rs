@@ -1,4 +1,4 @@
-//! A package's DESCRIPTION: its fields in order, decoded; and the index record made from it.
+//! A package's DESCRIPTION: its decoded fields in order, and the index record that is made from them.
 
 use super::dcf::{self, DcfError};
 use super::dependency::{self, Dependency, DependencyKind};
@@ -21,11 +21,11 @@ pub struct Built {
     pub platform: String,
     /// The build time, as written: the format varies between distributions.
     pub date: String,
-    /// `unix` or `windows`; empty where missing.
+    /// `unix` or `windows`; empty if missing.
     pub os_type: String,
 }
 
-/// The field's value as in DESCRIPTION.
+/// Writes the value of the field as in DESCRIPTION.
 impl std::fmt::Display for Built {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "R {}; {}; {}; {}", self.r, self.platform, self.date, self.os_type)
@@ -36,7 +36,7 @@ impl Description {
     /// Reads the bytes of a DESCRIPTION file and decodes them according to its `Encoding`.
     ///
     /// # Errors
-    /// A zero byte, or too many fields: not a DESCRIPTION.
+    /// The bytes contain NUL or too many fields, so they are not a DESCRIPTION.
     pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
         let record = dcf::description(bytes)?;
         let encoding_name = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
@@ -60,13 +60,13 @@ impl Description {
         self.fields.iter().map(|(tag, value)| (tag.as_str(), value.as_str()))
     }
 
-    /// A field's value (case matters); the last one of duplicates, as in R.
+    /// Returns the value of a field (case-sensitive). If a field is repeated, the last value is used, as in R.
     #[must_use]
     pub fn get(&self, tag: &str) -> Option<&str> {
         self.fields.iter().rev().find(|(t, _)| t == tag).map(|(_, value)| value.as_str())
     }
 
-    /// As [`Description::get`], and `None` for an empty value.
+    /// As [`Description::get`], but returns `None` for an empty value.
     #[must_use]
     pub fn non_empty(&self, tag: &str) -> Option<&str> {
         self.get(tag).filter(|value| !value.trim().is_empty())
@@ -84,7 +84,8 @@ impl Description {
         self.non_empty("Version")
     }
 
-    /// `NeedsCompilation`, case-insensitive; `None` when it is missing or neither yes nor no.
+    /// Returns the value of `NeedsCompilation`: yes or true, no or false, in any case; `None` for a missing or other
+    /// value.
     #[must_use]
     pub fn needs_compilation(&self) -> Option<bool> {
         let value = self.get("NeedsCompilation")?;
@@ -94,7 +95,7 @@ impl Description {
         (value.eq_ignore_ascii_case("no") || value.eq_ignore_ascii_case("false")).then_some(false)
     }
 
-    /// `Built`: present in binary packages only, which is how R distinguishes them from source packages.
+    /// Returns the field `Built`. Only binary packages have it; R distinguishes them from source packages by it.
     #[must_use]
     pub fn built(&self) -> Option<Built> {
         let mut parts = self.get("Built")?.split(';').map(|part| part.trim().to_owned());
@@ -113,18 +114,19 @@ impl Description {
         dependency::parse_list(self.get(kind.field()).unwrap_or_default())
     }
 
-    /// Whether R accepts the version.
+    /// Returns whether R accepts the version.
     #[must_use]
     pub fn has_valid_version(&self) -> bool {
         self.version().is_some_and(version::is_package_version)
     }
 }
 
-/// The record of `PACKAGES` for a source package: the fields and the folding of `tools::write_PACKAGES`, then
-/// `SystemRequirements`, `SHA256` and `Filesize` (bytes). LF after every field, no empty line at the end.
+/// Returns the record of a source package for `PACKAGES`: fields as `tools::write_PACKAGES` writes and folds them, then
+/// `SystemRequirements`, `SHA256` and `Filesize` (in bytes). An LF follows every field; there is no empty line at the
+/// end.
 ///
-/// R replaces `License` by a standard form and drops a license that it cannot standardize; here only the blanks around
-/// `|` and `+` are normalized and nothing is dropped, because a missing license is of no use to a client.
+/// R replaces `License` by a standard form, and drops a license that it cannot standardize. Here, only the blanks
+/// around `|` and `+` are normalized, and no license is dropped, so that clients always get one.
 #[must_use]
 pub fn index_stanza(
     description: &Description,
@@ -140,7 +142,7 @@ pub fn index_stanza(
 }
 
 /// As [`index_stanza`], for a package of which only DESCRIPTION was read: without digests and size, and with
-/// `NeedsCompilation` only where DESCRIPTION has it.
+/// `NeedsCompilation` only if DESCRIPTION has it.
 #[must_use]
 pub fn metadata_stanza(description: &Description) -> Vec<u8> {
     stanza(description, None, description.needs_compilation())

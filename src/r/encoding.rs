@@ -1,16 +1,16 @@
-//! Decodes a DESCRIPTION to UTF-8 by its `Encoding` field; without that field as UTF-8 if the bytes are valid,
-//! otherwise as latin1. Undecodable bytes become U+FFFD: they must not make a package unavailable.
+//! Decodes a DESCRIPTION according to its `Encoding` field; without that field as UTF-8 if the bytes are valid,
+//! otherwise as latin1. Bytes that cannot be decoded become U+FFFD, so that they do not make a package unavailable.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
 
-/// Returns the encoding of an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or the web's; `None` if
-/// the value is unknown.
+/// Returns the encoding for an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or that of the Encoding
+/// Standard; `None` for an unknown value.
 #[must_use]
 pub fn by_name(label: &str) -> Option<&'static Encoding> {
     let label = label.trim();
     match label.to_ascii_lowercase().as_str() {
-        // R's name for ISO 8859-15, which the web's table does not have.
+        // R's name for ISO 8859-15, which the Encoding Standard does not have.
         "latin9" | "latin-9" => Encoding::for_label(b"iso-8859-15"),
         "latin-1" | "iso8859-1" => Some(WINDOWS_1252),
         "latin-2" | "iso8859-2" => Encoding::for_label(b"iso-8859-2"),
@@ -19,8 +19,8 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. If the name of the
-/// encoding is unknown, decodes as if there were no `Encoding` field.
+/// Decodes bytes with the declared encoding, even if they are valid UTF-8, as R does. If the name of the encoding is
+/// unknown, decodes as if there were no `Encoding` field.
 #[must_use]
 pub fn decode<'a>(bytes: &'a [u8], encoding_name: Option<&str>) -> Cow<'a, str> {
     match encoding_name.and_then(by_name) {

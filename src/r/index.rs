@@ -1,4 +1,4 @@
-//! The index of a mirror in any of its formats, and its usable records.
+//! Reads the index of a mirror in any of its formats, and its valid records.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use super::packages::{self, IndexRecord};
 use super::rds::Limits;
 use super::rds::packages::read_package_table;
 
-/// Maximum size of a decompressed index in bytes: twenty times that of all of CRAN.
+/// Maximum size of a decompressed index in bytes, about twenty times the size of CRAN's.
 const MAX_TEXT: u64 = 128 << 20;
 
-/// Returns the index as text. `path` determines the format: `.rds`, else text, compressed or not.
+/// Returns the index as text. `path` determines the format: RDS for `.rds`, otherwise text, compressed or not.
 ///
 /// # Errors
 /// The bytes are not an index.
@@ -26,7 +26,7 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     Ok(Cow::Owned(text))
 }
 
-/// Returns the records of an index, possibly none. Single invalid records are skipped with a warning.
+/// Returns the records of an index; there may be none. Invalid records are skipped with a warning.
 ///
 /// # Errors
 /// More than half of the records are invalid, or the text is not DCF.

@@ -18,11 +18,11 @@ pub enum Compression {
     Zstd,
 }
 
-/// Memory limit of the xz decoder in bytes: the largest preset needs 65 MiB.
+/// Memory limit of the xz decoder, in bytes; the largest preset needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 /// The binary logarithm of the largest zstd window: 128 MiB.
 const ZSTD_WINDOW: u32 = 27;
-/// Inflated size in bytes above which the ratio is checked: small archives of zeros are harmless.
+/// Inflated size above which the ratio is checked, in bytes; smaller archives are harmless at any ratio.
 const RATIO_THRESHOLD: u64 = 64 << 20;
 const BUFFER_SIZE: usize = 64 << 10;
 
@@ -36,7 +36,7 @@ pub struct Decoder<R: Read> {
     output_size: u64,
 }
 
-/// Detects the compression by the first bytes and returns a decoder of the archive.
+/// Detects the compression by the first bytes, and returns a decoder for the archive.
 ///
 /// # Errors
 /// [`ArchiveError::Zip`], [`ArchiveError::PlainTar`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Io`].
@@ -87,7 +87,7 @@ fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
 }
 
 impl<R: Read> Decoder<R> {
-    /// Bytes inflated so far.
+    /// Returns the number of bytes inflated so far.
     #[must_use]
     pub fn output_size(&self) -> u64 {
         self.output_size
@@ -151,7 +151,7 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-/// The compressed bytes: counts those consumed and records whether the underlying reader failed.
+/// The reader of the compressed bytes. Counts the consumed bytes, and records whether the underlying reader failed.
 struct CompressedSource<R> {
     inner: BufReader<Chain<Cursor<Vec<u8>>, R>>,
     consumed_bytes: u64,
@@ -224,8 +224,8 @@ impl<R: Read> Stream<R> {
     }
 }
 
-/// A gzip stream of one or more members (RFC 1952, 2.2); zeros after the last are padding, as for `gzip`; anything else
-/// is an error.
+/// A gzip stream of one or more members (RFC 1952, 2.2). Zeros after the last member are padding, as for `gzip`; any
+/// other bytes are an error.
 enum GzipMembers<R: Read> {
     Member(Box<GzDecoder<CompressedSource<R>>>),
     Done(Option<Box<CompressedSource<R>>>),

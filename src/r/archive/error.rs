@@ -13,7 +13,7 @@ pub enum ArchiveError {
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     )]
     Zip,
-    /// A malformed zip file, or one that programs may read in different ways.
+    /// A malformed zip file, or one that programs may interpret differently.
     #[error(
         "the zip file is not acceptable at byte {offset}: {defect}; build the package again with R CMD INSTALL --build"
     )]
@@ -51,7 +51,7 @@ pub enum ArchiveError {
     /// An archive without members.
     #[error("the archive is empty; build the package with R CMD build")]
     Empty,
-    /// Larger than allowed when inflated.
+    /// The inflated archive is larger than allowed.
     #[error("the archive is larger than {limit} bytes when inflated")]
     TooLarge {
         /// The limit in bytes.
@@ -87,7 +87,7 @@ pub enum ArchiveError {
     /// A path with `..`.
     #[error("'{0}' contains '..'; an archive may only write inside its own folder")]
     ParentPath(String),
-    /// A link that leaves the package's folder, or may.
+    /// A link that leaves the package's folder, or may leave it.
     #[error("the link '{path}' to '{target}' leaves the package's folder; replace it by a copy of the file")]
     LinkOutside {
         /// Path of the link.

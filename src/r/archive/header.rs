@@ -8,8 +8,8 @@ pub(in crate::r) const BLOCK: usize = 512;
 pub(in crate::r) struct Header(pub(in crate::r) [u8; BLOCK]);
 
 impl Header {
-    /// Verifies the checksum: the sum of all bytes, with those of the checksum itself as blanks; also accepts the
-    /// signed sums of old tars.
+    /// Verifies the checksum: the sum of all bytes, where the bytes of the checksum field count as blanks. Sums of
+    /// signed bytes, which old tar programs wrote, are also accepted.
     pub(in crate::r) fn new(block: [u8; BLOCK]) -> Option<Header> {
         let header = Header(block);
         let declared_sum = number(&header.0[148..156])?;
@@ -30,7 +30,7 @@ impl Header {
         self.0.iter().enumerate().map(byte).sum()
     }
 
-    /// The name; the prefix applies only in POSIX headers, because GNU tar stores times there.
+    /// Returns the name. The prefix field is used only in POSIX headers, because GNU tar stores times there.
     pub(in crate::r) fn name(&self) -> Vec<u8> {
         let name = trim_at_zero(&self.0[..100]);
         let prefix = trim_at_zero(&self.0[345..500]);
@@ -67,10 +67,11 @@ fn trim_at_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
 
-/// Parses octal digits between blanks or zeros, or a base-256 number (first bit set), GNU tar's format for large sizes.
+/// Parses octal digits between blanks or NULs, or a base-256 number (first bit set), which GNU tar uses for large
+/// sizes.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
-        // Negative numbers (0xff…) overflow, which is refused as well.
+        // Negative numbers (0xff…) overflow, so they are refused too.
         let leading_bits = u64::from(field[0] & 0x7f);
         return field[1..]
             .iter()
@@ -100,7 +101,7 @@ mod tests {
         let header = header(b"a1/\xe9");
         assert!(Header::new(header.0).is_some());
         let mut signed_header = header.clone();
-        // 0xe9 as a signed byte is 256 less.
+        // As a signed byte, 0xe9 is 256 less.
         let sum = signed_header.sum() - 256;
         signed_header.0[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
         assert!(Header::new(signed_header.0).is_some());

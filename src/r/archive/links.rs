@@ -1,13 +1,13 @@
-//! Paths and links of an archive: checks that they stay inside its one folder, in any order of unpacking.
+//! Paths and links of an archive: checks that they stay inside its top-level folder, in any order of unpacking.
 
 use super::ArchiveError;
 use std::collections::HashSet;
 
-/// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
-/// Backslashes also count as separators, as they do for R on Windows.
+/// Checks a member's name, and returns it without `./` and without doubled and trailing slashes; empty for the root
+/// itself. Backslashes also count as separators, as they do for R on Windows.
 ///
 /// # Errors
-/// Names that are not UTF-8, absolute or contain `..`.
+/// The name is empty, is not UTF-8, is absolute, or contains NUL or `..`.
 pub fn validate_path(name: &[u8]) -> Result<String, ArchiveError> {
     let excerpt = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
     let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(excerpt())) };
@@ -29,8 +29,8 @@ fn is_absolute(text: &str) -> bool {
     text.starts_with(['/', '\\']) || (bytes.len() >= 2 && bytes[1] == b':' && bytes[0].is_ascii_alphabetic())
 }
 
-/// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder. With
-/// [`LinkCheck::check`] (no member below a link) this also holds for chains of links.
+/// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder.
+/// Together with [`LinkCheck::check`] (no member is below a link), this also covers chains of links.
 ///
 /// # Errors
 /// [`ArchiveError::LinkOutside`].
@@ -78,11 +78,11 @@ fn link_outside_error(path: &str, target: &[u8]) -> ArchiveError {
 pub struct LinkCheck {
     folders: HashSet<String>,
     links: HashSet<String>,
-    /// The total length of the names in bytes.
+    /// The total length of all stored names, in bytes.
     name_bytes: usize,
 }
 
-/// Maximum total length of names in bytes; real packages need about ten kilobytes.
+/// Maximum total length of the stored names, in bytes; real packages need about ten kilobytes.
 const MAX_NAME_BYTES: usize = 16 << 20;
 
 impl LinkCheck {
@@ -103,7 +103,7 @@ impl LinkCheck {
         self.name_bytes <= MAX_NAME_BYTES
     }
 
-    /// Checks, after the last member, that no folder with members is a link, in either order of the two.
+    /// Checks, after the last member, that no folder with members is also a link, in whichever order both occur.
     ///
     /// # Errors
     /// [`ArchiveError::ThroughLink`].

@@ -35,7 +35,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The name as a clean path below the archive's root.
+    /// Returns the name as a checked path below the archive's root.
     ///
     /// # Errors
     /// Names that leave the archive's folder or are not UTF-8.
@@ -43,7 +43,7 @@ impl Member {
         links::validate_path(&self.name)
     }
 
-    /// The folder if the member's name is `{folder}/{file}`, without any other check.
+    /// Returns the folder if the member's name is `{folder}/{file}`. Nothing else is checked.
     #[must_use]
     pub fn folder_of(&self, file: &str) -> Option<&[u8]> {
         let name = self.name.strip_prefix(b"./").unwrap_or(&self.name);
@@ -83,7 +83,7 @@ impl<R: Read> Members<R> {
     /// [`Members::trailing_chunk`] then returns the bytes that follow.
     ///
     /// # Errors
-    /// A damaged archive, a member of a type that packages do not have, a limit.
+    /// A damaged archive, a member of a type that packages do not have, or a limit that is exceeded.
     pub fn advance(&mut self) -> Result<Option<Member>, ArchiveError> {
         if self.is_finished {
             return Ok(None);
@@ -97,7 +97,7 @@ impl<R: Read> Members<R> {
             let error = |defect| ArchiveError::Tar { offset, defect };
             let Some(block) = self.block()? else {
                 if extensions.is_empty() && self.count > 0 {
-                    // No end mark: old tar programs omit it, and the compressed stream was intact.
+                    // The end mark is missing. Old tar programs omit it, and the compressed stream is intact.
                     self.is_finished = true;
                     return Ok(None);
                 }
@@ -130,7 +130,7 @@ impl<R: Read> Members<R> {
                 .size
                 .is_some_and(|extended_size| extended_size != size && extended_size < 8 << 30)
             {
-                // Readers differ on which of the two sizes applies, so they would find different members.
+                // Readers differ in which of the two sizes they use, so they would find different members.
                 return Err(error("two headers give different sizes"));
             }
             let size = extended_header.size.unwrap_or(size);
@@ -148,7 +148,8 @@ impl<R: Read> Members<R> {
                 other => return Err(special_member_error(&name, other)),
             };
             if kind != MemberKind::File && size > 0 {
-                // Readers differ on whether contents follow: bytes that one skips as data are a member to another.
+                // Readers differ in whether contents follow: what one reader skips as contents, another reads as a
+                // member.
                 return Err(error("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
@@ -163,7 +164,7 @@ impl<R: Read> Members<R> {
     /// Returns the next bytes of the current member's contents; `None` after the last.
     ///
     /// # Errors
-    /// A damaged archive or a limit.
+    /// A damaged archive, or a limit that is exceeded.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
         if self.remaining == 0 {
             return Ok(None);
@@ -177,7 +178,7 @@ impl<R: Read> Members<R> {
         Ok(Some(bytes))
     }
 
-    /// Returns the whole contents of the current member, at most `limit` bytes.
+    /// Returns the whole contents of the current member; an error if they have more than `limit` bytes.
     ///
     /// # Errors
     /// [`ArchiveError::MemberTooLarge`] and those of [`Members::chunk`].
@@ -211,8 +212,8 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// Returns, after the last member, the next bytes after the first block of the end mark, which unpackers ignore;
-    /// `None` at the end of an intact stream.
+    /// After the last member, returns the next bytes that follow the first block of the end mark; unpackers ignore
+    /// them. `None` at the end of an intact stream.
     ///
     /// # Errors
     /// A damaged stream, or a limit that is exceeded.
@@ -288,8 +289,8 @@ impl ExtendedHeader {
         Ok(())
     }
 
-    /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, which
-    /// would apply to every member.
+    /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, because
+    /// these would apply to every member.
     fn read_pax(&mut self, mut data: &[u8], is_global: bool) -> Result<(), &'static str> {
         const MALFORMED: &str = "an extended header is malformed";
         while !data.is_empty() {

@@ -1,4 +1,5 @@
-//! Package archives: detected by content, validated in one pass without writing to disk.
+//! Package archives: the format is detected by content, and the archive is validated in one pass without writing to
+//! disk.
 
 mod decode;
 mod error;
@@ -14,16 +15,16 @@ pub use read::{
     PackageArchive, PackageIdentity, ReadExtent, read, read_description, read_identity, read_up_to,
 };
 
-/// Resource limits of an archive. Sizes are in bytes after decompression unless stated otherwise.
+/// Resource limits of an archive. Sizes are in bytes after decompression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The whole archive.
+    /// Maximum size of the whole archive.
     pub inflated: u64,
-    /// Maximum ratio to the compressed size, checked above 64 MiB.
+    /// Maximum ratio of the inflated to the compressed size, checked above 64 MiB.
     pub ratio: u64,
-    /// Number of members, directories included.
+    /// Maximum number of members, including directories.
     pub members: u64,
-    /// DESCRIPTION; in a tar archive also `Meta/package.rds`.
+    /// Maximum size of DESCRIPTION; in a tar archive also of `Meta/package.rds`.
     pub description: u64,
 }
 

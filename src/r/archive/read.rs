@@ -1,4 +1,4 @@
-//! Reads a package from an archive: fully checked, or its identity only.
+//! Reads a package from an archive: fully checked, or only its identity.
 
 use super::links::{self, LinkCheck};
 use super::{ArchiveError, Limits, Member, MemberKind, Members};
@@ -17,9 +17,9 @@ pub struct PackageArchive {
     pub description: Description,
     /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
-    /// `NeedsCompilation`, else whether there is a `src` folder.
+    /// The value of `NeedsCompilation`; without it, whether there is a `src` folder.
     pub needs_compilation: bool,
-    /// The README's path within the folder and its bytes, at most 1 MiB.
+    /// The README's path within the folder, and its bytes; `None` also if it is larger than 1 MiB.
     pub readme: Option<(String, Vec<u8>)>,
     /// `Built`, for a binary package.
     pub built: Option<Built>,
@@ -52,8 +52,8 @@ impl PackageArchive {
     }
 }
 
-/// Reads and checks a whole archive in one pass; `file` is the file name that must match, if any. Nothing is unpacked.
-/// Accepts binary packages too: see [`PackageArchive::require_source`].
+/// Reads and checks a whole archive in one pass, without unpacking it. If `file` is given, package and version must
+/// match that file name. Accepts binary packages too: see [`PackageArchive::require_source`].
 ///
 /// # Errors
 /// [`ArchiveError`], one variant for each reason.
@@ -70,8 +70,8 @@ pub fn read(
 pub enum ReadExtent {
     /// The whole archive, fully checked.
     Whole,
-    /// Until the result is final: DESCRIPTION with `NeedsCompilation` and `README.md` were read. The rest is neither
-    /// read nor checked, nor counted in [`PackageArchive::inflated_size`]: only for bytes that were verified before.
+    /// Only until DESCRIPTION with `NeedsCompilation` and `README.md` were read. The rest is neither read nor checked,
+    /// nor counted in [`PackageArchive::inflated_size`], so this is only for bytes that were verified before.
     Metadata,
 }
 
@@ -109,7 +109,7 @@ pub fn read_up_to(
         has_src |=
             inner_path.starts_with("src/") || (inner_path == "src" && member.kind == MemberKind::Folder);
         if inner_path.eq_ignore_ascii_case("DESCRIPTION") {
-            // On a case-insensitive file system, `description` would overwrite it.
+            // On a case-insensitive file system, `description` would overwrite DESCRIPTION.
             let is_exact = inner_path == "DESCRIPTION";
             if is_exact && member.kind != MemberKind::File {
                 return Err(ArchiveError::DescriptionNotAFile(path));
@@ -147,7 +147,7 @@ pub fn read_up_to(
     content.into_package(file)
 }
 
-/// Whether no later member can change the result.
+/// Returns whether no later member can change the result.
 fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
     let is_known = |description_raw: &[u8]| {
         Description::from_bytes(description_raw)
@@ -252,9 +252,9 @@ pub struct PackageIdentity {
     pub description_raw: Vec<u8>,
 }
 
-/// Reads DESCRIPTION only, and the stream to its end to verify its checksums: for releases that an upstream archived
-/// long ago and whose contents can no longer be corrected. `file`, if given, must match by name and by the value of the
-/// version (`1.0-1` is `1.0.1`).
+/// Reads only DESCRIPTION; the rest of the stream is read to verify its checksums. Used for releases in the archive of
+/// an upstream, which may not pass all checks but can no longer be corrected. If `file` is given, its name must match,
+/// and its version must be equal (`1.0-1` equals `1.0.1`).
 ///
 /// # Errors
 /// A damaged stream, no DESCRIPTION, or a file name of another package or version.
@@ -303,7 +303,7 @@ fn find_description<R: Read>(
             folder = String::from_utf8_lossy(top_folder).chars().take(120).collect();
         }
     }
-    // Reports damage later in the stream rather than a missing DESCRIPTION.
+    // If the rest of the stream is damaged, reports that instead of a missing DESCRIPTION.
     members.finish()?;
     Err(ArchiveError::NoDescription(folder))
 }

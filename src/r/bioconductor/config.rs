@@ -1,6 +1,6 @@
-//! `config.yaml`: the versions of Bioconductor and of R that belong together. Clients parse it by line with regular
-//! expressions and not as YAML (BiocManager's `R/version.R`, pkgcache's `R/bioc.R`); it is parsed the same way here,
-//! and written so that all of them can parse it.
+//! `config.yaml`: the versions of Bioconductor and of R that belong together. Clients parse it line by line with
+//! regular expressions, not as YAML (BiocManager's `R/version.R`, pkgcache's `R/bioc.R`). It is parsed in the same way
+//! here, and written so that all clients can parse it.
 
 use std::fmt::Write;
 
@@ -24,11 +24,11 @@ pub struct Config {
 pub struct VersionRow {
     /// The version.
     pub version: Version,
-    /// The version of R it is for.
+    /// The version of R for this version.
     pub r: RMinor,
-    /// The day on which the version became the release; `None` for devel, and where the day is unknown.
+    /// The day on which the version became the release; `None` for devel, and if the day is unknown.
     pub release_day: Option<Day>,
-    /// The day of its last build, after which its packages no longer change.
+    /// The day of the version's last build, after which its packages no longer change.
     pub last_build_day: Option<Day>,
 }
 
@@ -46,14 +46,14 @@ pub enum BadConfig {
     Unmapped(Version),
 }
 
-/// The header line of the map of R versions, at column 0.
+/// The line before the map of R versions. It is not indented.
 const R_VERSIONS: &str = "r_ver_for_bioc_ver:";
 
 impl Config {
     /// Parses a `config.yaml`. Malformed rows are ignored; invalid UTF-8 is replaced, since no relevant row has any.
     ///
     /// # Errors
-    /// A file that clients could not use either, with the reason.
+    /// The reason why the file cannot be used; clients could not use it either.
     pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
@@ -98,7 +98,7 @@ impl Config {
         }
     }
 
-    /// The row of a version.
+    /// Returns the row of a version.
     #[must_use]
     pub fn get(&self, version: Version) -> Option<&VersionRow> {
         self.versions.iter().find(|row| row.version == version)
@@ -119,7 +119,7 @@ impl Config {
         self.versions.iter().rev()
     }
 
-    /// The status in BiocManager's terms: `release`, `devel` or `out-of-date`.
+    /// Returns the status in BiocManager's terms: `release`, `devel` or `out-of-date`.
     #[must_use]
     pub fn status(&self, version: Version) -> &'static str {
         if version == self.release {
@@ -131,8 +131,9 @@ impl Config {
         }
     }
 
-    /// The day after which a version's packages no longer change: its last build, else the release of the next version.
-    /// `None` while it is being rebuilt, and when the day is unknown.
+    /// Returns the day after which a version's packages no longer change: the day of its last build; if unknown, the
+    /// day on which the next version became the release. `None` for release and devel, which are still built, and if
+    /// both days are unknown.
     #[must_use]
     pub fn last_update(&self, version: Version) -> Option<Day> {
         if version >= self.release {
@@ -142,7 +143,7 @@ impl Config {
         last_build_day.or_else(|| self.successor_release_day(version))
     }
 
-    /// The day on which the next version became the release, which also determines the CRAN packages that permanently
+    /// Returns the day on which the next version became the release. It also determines which CRAN packages permanently
     /// belong to a version.
     #[must_use]
     pub fn successor_release_day(&self, version: Version) -> Option<Day> {
@@ -152,8 +153,8 @@ impl Config {
         self.versions.iter().find(|row| row.version > version).and_then(|row| row.release_day)
     }
 
-    /// Returns the configuration as of a day: a version is not the release before its release date. Where dates are
-    /// missing, the current configuration applies.
+    /// Returns the configuration as of a day, so that a version is not the release before its release day. If dates are
+    /// missing, returns the current configuration.
     #[must_use]
     pub fn as_of(&self, day: Day) -> Config {
         let is_released = |row: &&VersionRow| row.release_day.is_some_and(|release_day| release_day <= day);
@@ -179,7 +180,7 @@ impl Config {
         Config { release, devel, versions }
     }
 
-    /// Renders a small file with every line where each client expects it; the inverse of [`Config::parse`].
+    /// Renders a `config.yaml` that all clients can parse; the inverse of [`Config::parse`].
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::from("# Versions of Bioconductor, for BiocManager, pak and renv.\n");
@@ -221,7 +222,7 @@ fn unquote(value: &str) -> &str {
     value.trim().trim_matches(['"', '\''])
 }
 
-/// The keys and values of the indented lines after a header line at column 0.
+/// Returns the keys and values of the indented lines after a header line.
 fn map_rows<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let start = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |index| index + 1);
     let indented_lines =
@@ -253,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines in the forms of the project's own file.
+    /// Lines as in Bioconductor's own file.
     const EXAMPLE: &str = r#"## The site's own configuration.
 output_dir: output
 release_version: "3.19"

@@ -1,5 +1,5 @@
-//! Versions of Bioconductor, their repositories, and the paths of the repositories below `packages/`, as composed by
-//! BiocManager's `R/repositories.R`.
+//! Versions of Bioconductor, their repositories, and the paths of the repositories below `packages/`, as BiocManager's
+//! `R/repositories.R` composes them.
 
 pub mod config;
 
@@ -31,7 +31,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version as named in URLs and commands; `config.yaml` defines `release` and `devel`.
+/// The name of a version in URLs and commands. `config.yaml` defines `release` and `devel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VersionName {
     /// `3.20`
@@ -97,7 +97,7 @@ impl Component {
         Component::Extra,
     ];
 
-    /// The path below `packages/{version}/`.
+    /// Returns the path below `packages/{version}/`.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -116,7 +116,7 @@ impl Component {
         Component::ALL.into_iter().find(|component| component.path() == path)
     }
 
-    /// Whether a version has this repository.
+    /// Returns whether a version has this repository.
     #[must_use]
     pub fn is_in(self, version: Version) -> bool {
         let version_of = |major, minor| Version(RMinor { major, minor });
@@ -134,7 +134,7 @@ impl Component {
 pub struct Part {
     /// The version.
     pub version: Version,
-    /// The repository; all of them when `None`.
+    /// The repository; `None` for all repositories of the version.
     pub component: Option<Component>,
 }
 
@@ -151,7 +151,7 @@ impl Part {
         Part { version, component: Some(component) }
     }
 
-    /// Parses the [`fmt::Display`] form: `3.20`, `3.20/data/annotation`.
+    /// Parses the [`fmt::Display`] form, such as `3.20` or `3.20/data/annotation`.
     #[must_use]
     pub fn parse(label: &str) -> Option<Part> {
         match label.split_once('/') {
@@ -160,7 +160,7 @@ impl Part {
         }
     }
 
-    /// Whether `other` is this part or is included in it.
+    /// Returns whether `other` is this part or is included in it.
     #[must_use]
     pub fn contains(self, other: Part) -> bool {
         self.version == other.version && (self.component.is_none() || self.component == other.component)
@@ -168,7 +168,7 @@ impl Part {
 }
 
 impl fmt::Display for Part {
-    /// The path below `packages/`, which is also the label of the part's tree.
+    /// Writes the path below `packages/`, which is also the label of the part's tree.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.component {
             None => self.version.fmt(f),
@@ -177,7 +177,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// A part as named in a URL: `3.20/data/annotation`, `release/bioc`.
+/// The name of a part in a URL, such as `3.20/data/annotation` or `release/bioc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PartName {
     /// The version.
@@ -186,13 +186,13 @@ pub struct PartName {
     pub component: Component,
 }
 
-/// The URL of a part on a mirror of Bioconductor at `root`.
+/// Returns the URL of a part on a mirror of Bioconductor at `root`.
 #[must_use]
 pub fn part_url(root: &str, part: Part) -> String {
     format!("{root}/packages/{part}")
 }
 
-/// Splits the segments after `packages/` into the part and the remaining segments.
+/// Splits the path segments after `packages/` into the part and the remaining segments.
 #[must_use]
 pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;

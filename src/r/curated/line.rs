@@ -8,7 +8,7 @@ use crate::r::{name, version};
 /// Maximum length of a quoted text in an error, in characters.
 const MAX_EXCERPT: usize = 100;
 
-/// Operators, longer ones before their beginnings.
+/// Operators; each is before the operators that are its prefixes.
 const OPERATORS: [(&str, Operator); 7] = [
     ("==", Operator::Equal),
     (">=", Operator::GreaterEqual),
@@ -23,7 +23,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(MAX_EXCERPT).collect()
 }
 
-/// Splits a line after the name of the package.
+/// Splits a line after the name of the package, and checks the name.
 pub(super) fn name_and_rest(line: &str) -> Result<(&str, &str), String> {
     if line.starts_with('-') {
         let option = line.split_whitespace().next().unwrap_or_default();
@@ -52,7 +52,8 @@ pub(super) fn name_and_rest(line: &str) -> Result<(&str, &str), String> {
     Ok((package, rest))
 }
 
-/// Reads the rest of a line: `>=1.0, <2 [suggests]`, in parentheses as in DESCRIPTION, or `@1.0`.
+/// Reads the rest of a line, such as `>=1.0, <2 [suggests]`. Constraints may be in parentheses, as in DESCRIPTION;
+/// `@1.0` means `==1.0`.
 pub(super) fn constraints_and_extras(rest: &str) -> Result<(Vec<Constraint>, Kinds), String> {
     let (constraints, extras) = match rest.split_once('[') {
         Some((constraints, extras)) => {

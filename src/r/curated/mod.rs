@@ -1,5 +1,5 @@
-//! Definitions of curated sources of R packages: the requested packages with constraints of their versions, as lines of a
-//! text file or as a lock file; the selection of releases that they and their dependencies need; and the plan of an
+//! Definitions of curated sources of R packages: the requested packages with version constraints, as lines of a text
+//! file or as a lock file; the selection of releases of these packages and their dependencies; and the plan of an
 //! update.
 
 mod line;
@@ -29,15 +29,15 @@ pub struct Definition {
 /// A requested package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootPackage {
-    /// The constraints of its version; all apply.
+    /// The version constraints, all of which apply.
     pub constraints: Vec<Constraint>,
-    /// Kinds of dependencies that are included for this package beside those of the source.
+    /// Kinds of dependencies that are included for this package in addition to those of the source.
     pub extras: Kinds,
     /// The file and line that request it, for messages.
     pub origin: String,
 }
 
-/// A constraint of a version.
+/// A version constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Constraint {
     /// The operator.
@@ -69,7 +69,7 @@ pub enum BadDefinition {
     },
 }
 
-/// A set of kinds of dependencies that is not one.
+/// A word that is not a kind of dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a kind of dependency; write imports, depends, linking-to, suggests or enhances, separated by commas, or \
@@ -78,7 +78,7 @@ pub enum BadDefinition {
 pub struct BadInclude(String);
 
 impl Constraint {
-    /// Returns whether a version meets it.
+    /// Returns whether a version meets the constraint.
     #[must_use]
     pub fn is_met_by(&self, candidate: &str) -> bool {
         self.operator.allows(version::compare(candidate, &self.version))
@@ -92,7 +92,7 @@ impl RootPackage {
         self.constraints.iter().all(|constraint| constraint.is_met_by(candidate))
     }
 
-    /// Returns the constraints as written in a line of a definition: `>=1.0, <2.0`; empty without any.
+    /// Returns the constraints as written in a line of a definition, such as `>=1.0, <2.0`; empty without constraints.
     #[must_use]
     pub fn constraint_text(&self) -> String {
         let text =
@@ -232,7 +232,7 @@ fn add_lines(definition: &mut Definition, file: &str, text: &str) -> Result<(), 
     Ok(())
 }
 
-/// Adds a package; of several lines for one package, all constraints apply.
+/// Adds a package. If several lines name a package, all their constraints apply.
 pub fn add_root(definition: &mut Definition, package: String, root: RootPackage) {
     match definition.roots.entry(package) {
         Entry::Vacant(entry) => {
@@ -253,7 +253,7 @@ pub fn add_root(definition: &mut Definition, package: String, root: RootPackage)
     }
 }
 
-/// Returns the text of a definition with these packages, one on each line.
+/// Writes packages as the text of a definition, one on each line.
 #[must_use]
 pub fn text(roots: &BTreeMap<String, RootPackage>) -> String {
     let line = |(name, root): (&String, &RootPackage)| {

@@ -20,13 +20,13 @@ pub struct ListedRelease {
 pub enum Change {
     /// It was not in the source.
     Added,
-    /// It has a higher version, or other bytes of its version.
+    /// It has a higher version, or different bytes under the same version.
     Updated,
     /// It has a lower version.
     Downgraded,
     /// It is no longer in the source.
     Removed,
-    /// It has the same release.
+    /// The release is the same.
     Kept,
 }
 
@@ -35,13 +35,13 @@ pub enum Change {
 pub struct PlanRow {
     /// The package.
     pub name: String,
-    /// The selected version; the current one of a package that is removed.
+    /// The selected version; for a removed package, its current version.
     pub version: String,
     /// The current version, if the selected one differs.
     pub previous: Option<String>,
     /// The change.
     pub change: Change,
-    /// The shortest chain of packages from a requested one; empty for a package that is removed.
+    /// The shortest chain of dependencies from a requested package to this one; empty for a removed package.
     pub chain: Vec<String>,
     /// The selected release; `None` for a package that is removed.
     pub release: Option<ReleaseId>,
@@ -61,8 +61,8 @@ impl Change {
     }
 }
 
-/// Returns the rows by name. `listed` has the listed release of the base for each selected package without another one; a
-/// package without either is omitted.
+/// Returns the rows, by name. `listed` has the base's listed release of each selected package for which no other
+/// release is selected. A package without a release is omitted.
 #[must_use]
 pub fn rows(
     present: &BTreeMap<String, ListedRelease>,

@@ -12,23 +12,23 @@ use crate::r::version;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
-/// The least similarity of a name that an error suggests.
+/// Minimum similarity of a name that an error suggests.
 const MIN_SIMILARITY: f64 = 0.85;
 /// Maximum number of names in a notice.
 const MAX_NAMES: usize = 20;
 /// Maximum number of times that the closure is computed again with other versions.
 const MAX_ROUNDS: usize = 1000;
 
-/// A release of a package at the state from which is selected.
+/// A release of a package in the snapshot from which packages are selected.
 #[derive(Clone, Debug)]
 pub struct KnownRelease {
     /// The release.
     pub release: ReleaseId,
     /// Its version.
     pub version: String,
-    /// Whether it is listed, not archived.
+    /// Whether it is listed; otherwise it is archived.
     pub is_listed: bool,
-    /// Its record in an index; `None` for an archived release that no index had while this server read it.
+    /// Its record in an index; `None` for an archived release that was in no index that this server has read.
     pub record: Option<Description>,
 }
 
@@ -44,9 +44,9 @@ pub struct Request<'a> {
     pub include: Kinds,
     /// The listed releases.
     pub listed: &'a DependencyIndex,
-    /// All releases of the packages of earlier [`SelectionStep::NeedsReleases`].
+    /// All releases of the packages in earlier results [`SelectionStep::NeedsReleases`].
     pub known: &'a KnownReleases,
-    /// The name of the state in messages.
+    /// The name of the snapshot in messages.
     pub snapshot: &'a str,
     /// Whether dependencies that the index lacks are omitted, with a notice.
     pub allow_missing: bool,
@@ -57,7 +57,7 @@ pub struct Request<'a> {
 pub enum SelectionStep {
     /// The selection.
     Complete(Selection),
-    /// The archived releases of these packages must be known, too.
+    /// The caller must add all releases of these packages to `known`, and select again.
     NeedsReleases(Vec<String>),
 }
 
@@ -77,17 +77,17 @@ pub struct Selection {
 pub struct SelectedRelease {
     /// Its version.
     pub version: String,
-    /// The release if another one than the listed one is selected.
+    /// The selected release, if it is not the listed one.
     pub other: Option<ReleaseId>,
-    /// The shortest chain of packages from a requested one to this one, both included.
+    /// The shortest chain of dependencies from a requested package to this one, including both.
     pub chain: Vec<String>,
 }
 
-/// The requirements of dependents on a package: operator, version, and the first dependent that declares it.
+/// The requirements on the version of a package, each with the first dependent that declares it.
 type Requirements = BTreeMap<(Operator, String), String>;
 
-/// Selects the releases. A package without constraints has its listed version; otherwise it has the highest version that
-/// its line and its dependents allow.
+/// Selects the releases. The listed version of a package is used if the package's line and its dependents allow it;
+/// otherwise, the highest version that they allow.
 #[must_use]
 pub fn select(request: &Request<'_>) -> SelectionStep {
     let mut selector = Selector {
@@ -100,7 +100,7 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
     let roots = selector.roots();
     let roots: Vec<Root<'_>> =
         roots.iter().map(|(name, root)| Root { name, kinds: request.include.union(root.extras) }).collect();
-    // Suggested packages are those of the requested packages only.
+    // Suggested packages are included only for requested packages.
     let recursive = request.include.intersection(Kinds::STRONG);
     let unmet = selector.meet_requirements(&roots, recursive);
     if !selector.needed.is_empty() {
@@ -123,11 +123,11 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
 
 struct Selector<'a> {
     request: &'a Request<'a>,
-    /// The listed releases, replaced by the others that are selected.
+    /// The listed releases, with selected other releases in place of listed ones.
     index: Cow<'a, DependencyIndex>,
     /// The selected releases that are not the listed ones.
     others: BTreeMap<String, ReleaseId>,
-    /// Packages whose archived releases must be known.
+    /// Packages whose releases the caller must add to the request.
     needed: BTreeSet<String>,
     selection: Selection,
 }
@@ -145,7 +145,7 @@ impl<'a> Selector<'a> {
                 self.needed.insert(name.clone());
                 continue;
             };
-            // A package that is archived as a whole is selected only by a line with a version.
+            // If no release of a package is listed, only a line with a version selects it.
             let release =
                 highest(known, |version| root.allows(version)).filter(|_| !root.constraints.is_empty());
             match release {
@@ -159,12 +159,12 @@ impl<'a> Selector<'a> {
         roots
     }
 
-    /// Replaces versions until the requirements of all dependents are met; returns the problems that remain.
+    /// Replaces releases until the requirements of all dependents are met; returns the remaining problems.
     fn meet_requirements(&mut self, roots: &[Root<'_>], recursive: Kinds) -> Vec<String> {
         let mut requirements: BTreeMap<String, Requirements> = BTreeMap::new();
         let mut problems: BTreeMap<String, String> = BTreeMap::new();
         for _ in 0..MAX_ROUNDS {
-            // A problem of the versions of an earlier round may have ended with them.
+            // Replaced versions may have removed the problems of the previous round.
             problems.clear();
             let closure = self.index.closure(roots, recursive);
             let mut affected: BTreeSet<String> = BTreeSet::new();
@@ -254,7 +254,8 @@ impl<'a> Selector<'a> {
         let name = name.to_ascii_lowercase();
         let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
         let names = self.request.listed.names().map(|other| (similarity(other), other));
-        // Of equal ones, the first name: the order of the index must not change the message.
+        // For equal similarities, the first name by alphabet, so that the order of the index does not change the
+        // message.
         let similar = names.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
         similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
     }
@@ -286,7 +287,7 @@ fn is_strong(unmet: &UnmetRequirement<'_>) -> bool {
     !matches!(unmet.kind, DependencyKind::Suggests | DependencyKind::Enhances)
 }
 
-/// Returns the highest allowed version with a record; of equal ones the listed one, then the newest release.
+/// Returns the highest allowed version with a record; of equal versions the listed one, otherwise the newest release.
 fn highest(known: &[KnownRelease], allows: impl Fn(&str) -> bool) -> Option<(&KnownRelease, &Description)> {
     let allowed = known.iter().filter(|release| allows(&release.version));
     let with_record = allowed.filter_map(|release| Some((release, release.record.as_ref()?)));
@@ -295,7 +296,7 @@ fn highest(known: &[KnownRelease], allows: impl Fn(&str) -> bool) -> Option<(&Kn
     })
 }
 
-/// The highest versions, for a message.
+/// Returns the highest versions, for a message.
 fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool) -> String {
     let mut versions: Vec<&str> =
         known.iter().filter(|release| is_included(release)).map(|release| release.version.as_str()).collect();
@@ -310,7 +311,8 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
     }
 }
 
-/// Adds the dependencies that the index lacks: problems if a package cannot be installed without them.
+/// Reports the dependencies that the index lacks: as problems if a package cannot be installed without them, unless
+/// missing ones are allowed; otherwise in a notice.
 fn add_missing(request: &Request<'_>, closure: &Closure<'_>, selection: &mut Selection) {
     let mut omitted = Vec::new();
     for missing in &closure.missing {
@@ -345,7 +347,7 @@ mod tests {
         Description::from_bytes(text.as_bytes()).expect("a record")
     }
 
-    /// The listed releases are the records with `Listed: yes`; ids are positions from 1.
+    /// Reads releases from records. Records with `Listed: yes` are listed; the ids are positions from 1.
     fn releases(text: &str) -> (DependencyIndex, KnownReleases) {
         let (mut index, mut known) = (DependencyIndex::default(), KnownReleases::new());
         for (id, text) in (1..).zip(text.split("\n\n")) {
@@ -447,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_conflict_with_a_version_that_is_replaced_later_is_no_problem() {
-        // lib1 does not fit to app1 2.0, until mid1 1.0 requires an earlier app1.
+        // lib1 1.4 conflicts with app1 2.0 until mid1 1.0 requires an earlier app1.
         let selection = selected("app1\nkeeper\nlow1", STRONG, false);
         assert_eq!(selection.problems, [""; 0]);
         let expected = ["app1 1.0", "keeper 1.0", "lib1 1.4", "low1 1.0", "mid1 1.0", "old1 1.0"];

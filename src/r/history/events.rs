@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::model::time::Day;
 use crate::r::dcf::{self, DcfError};
 
-/// The kind of an event: a change of a whole package.
+/// The kind of an event, which concerns a whole package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
     /// The package left the index: archived, removed, renamed, replaced.
@@ -17,13 +17,13 @@ pub enum EventKind {
 /// A change with its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
-    /// The day at whose end the change is in effect.
+    /// The day of the change; it is in effect at the end of this day.
     pub day: Day,
     /// The kind of the change.
     pub kind: EventKind,
 }
 
-/// Maximum number of events of a package; packages of CRAN have a dozen at most.
+/// Maximum number of events of a package; packages of CRAN have at most a dozen.
 pub const MAX_EVENTS: usize = 1000;
 
 /// The events by package.
@@ -63,7 +63,7 @@ impl Events {
         }
     }
 
-    /// The events of a package, by day; empty for an unknown package.
+    /// Returns the events of a package, by day; empty for an unknown package.
     #[must_use]
     pub fn get(&self, package: &str) -> &[Event] {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
@@ -90,7 +90,7 @@ enum Verb {
     NoChange,
 }
 
-/// Extracts the events of a text: a verb, and the first day after it in the same sentence.
+/// Extracts the events from a text. An event is a verb and the first day after it in the same sentence.
 fn parse_events(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;

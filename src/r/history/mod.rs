@@ -1,4 +1,4 @@
-//! Reconstructs a mirror's history, the listed and archived files at the end of each day, from the times of its files.
+//! Reconstructs a mirror's history from the times of its files: the listed and archived files at the end of each day.
 //!
 //! A file keeps its publication time when it is archived, so the current files of a mirror determine its listing on
 //! every earlier day (rules and limits: `docs/admin/history.md`).
@@ -13,8 +13,8 @@ use self::package::PackageFiles;
 use super::rds::archive_meta::MetaRow;
 use crate::model::time::Day;
 
-/// Maximum number of files published on one day; more files with times on one day were copied on that day. CRAN
-/// publishes at most about 300 a day.
+/// Maximum plausible number of files published on one day. If more files have times on one day, they were probably
+/// copied on that day. CRAN publishes at most about 300 files a day.
 pub const BULK_COPY_FILES: usize = 500;
 
 /// The tables of a mirror from which its history is reconstructed.
@@ -22,14 +22,13 @@ pub const BULK_COPY_FILES: usize = 500;
 pub struct MirrorTables<'a> {
     /// Every archived file: `Meta/archive.rds`.
     pub archive: &'a [MetaRow<String>],
-    /// The listed file of every package at the end of the history, which is some time on the day `until`:
-    /// `Meta/current.rds`.
+    /// The listed file of every package at the end of the history, at some time on the day `until`: `Meta/current.rds`.
     pub current: &'a [MetaRow<String>],
-    /// `PACKAGES.in`; without it the days on which packages left the index are unknown.
+    /// The events in `PACKAGES.in`; without them, the days on which packages left the index are unknown.
     pub events: &'a Events,
 }
 
-/// The state of a file from a day on.
+/// The state of a file after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListingState {
     /// In the archive, because a later file of its package replaced it on that day.
@@ -43,7 +42,7 @@ pub enum ListingState {
 }
 
 impl ListingState {
-    /// Whether a file in this state is in the index; else it is in the archive.
+    /// Returns whether a file in this state is in the index; otherwise it is in the archive.
     #[must_use]
     pub fn is_listed(self) -> bool {
         match self {
@@ -67,23 +66,25 @@ pub struct Transition<'a> {
 pub struct HistoryDay<'a> {
     /// The day, in UTC.
     pub day: Day,
-    /// The changes by package; files that leave the index before those that enter it.
+    /// The changes, by package. For each package, files that leave the index precede files that enter it.
     pub changes: Vec<Transition<'a>>,
 }
 
 /// The history of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History<'a> {
-    /// The days with changes, oldest first. The changes of the first day are the whole state at its end.
+    /// The days with changes, oldest first. The changes of the first day contain the whole state at its end.
     pub days: Vec<HistoryDay<'a>>,
     /// Number of packages that left the index on an unknown day. Such a package counts as listed on the day of its last
     /// publication, and as archived from the next day on.
     pub undated_count: usize,
-    /// The day with the most publications and their number, if more than [`BULK_COPY_FILES`].
+    /// The day with the most publications, and their number, if it exceeds [`BULK_COPY_FILES`]. The first day is not
+    /// counted.
     pub bulk_copy: Option<(Day, usize)>,
 }
 
-/// Returns the history from `since` up to, not including, `until`. Earlier publications are part of the first day.
+/// Returns the history from the day `since` up to, not including, the day `until`. Earlier publications are part of the
+/// first day.
 #[must_use]
 pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {

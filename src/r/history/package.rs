@@ -32,15 +32,15 @@ enum TimelineEvent<'a> {
     Removed,
     /// The newest file of the package is listed again.
     Restored,
-    /// A file was published, and is the listed one.
+    /// A file was published, and is now the listed file.
     Published(&'a Row),
-    /// An earlier file is the listed one again.
+    /// An earlier file is the listed file again.
     Relisted(&'a Row),
 }
 
 impl<'a> PackageFiles<'a> {
-    /// Returns the distinct files in the order of publication. A file name in both `archive.rds` and `current.rds` is one
-    /// file that was being moved if size and time are equal; otherwise the version was published twice, as two files.
+    /// Returns the distinct files in the order of publication. If both tables have a file name with equal size and
+    /// time, it is one file that was being moved; otherwise the version was published twice, as two files.
     fn sorted_files(&self) -> Vec<&'a Row> {
         let mut keys = HashSet::new();
         let mut rows: Vec<&'a Row> = self.current_rows.iter().chain(&self.archive_rows).copied().collect();
@@ -54,7 +54,7 @@ impl<'a> PackageFiles<'a> {
         rows
     }
 
-    /// Returns the events before `until`.
+    /// Returns the timeline of the package before the day `until`.
     pub(super) fn timeline(&self, events: &[Event], until: Day) -> Timeline<'a> {
         let rows: Vec<&'a Row> =
             self.sorted_files().into_iter().filter(|row| row.mtime.day() < until).collect();
@@ -62,17 +62,17 @@ impl<'a> PackageFiles<'a> {
         let Some(last_file) = rows.last() else { return timeline };
         let first_day = rows[0].mtime.day();
         let is_on_last_day = |kind| events.iter().any(|event| event.day == until && event.kind == kind);
-        // Events before the first file are ignored: earlier files may be lost, or have a later time.
+        // Events before the first file are ignored: earlier files may have been lost, or may have a later time.
         let earlier_events = events.iter().filter(|event| event.day >= first_day && event.day < until);
         timeline.entries.extend(earlier_events.map(|event| match event.kind {
             EventKind::Removed => (event.day, TimelineEvent::Removed),
             EventKind::Restored => (event.day, TimelineEvent::Restored),
         }));
         timeline.entries.extend(rows.iter().map(|row| (row.mtime.day(), TimelineEvent::Published(row))));
-        // Stable sort: on one day a package left before it returned, and returned before a publication.
+        // On the same day, a removal precedes a return, and a return precedes a publication.
         timeline.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         match self.current_rows.iter().max_by_key(|row| row.mtime) {
-            // The package left the index on `until`, which is no longer part of the history.
+            // The package left the index on the day `until`, which is not part of the history.
             None if is_on_last_day(EventKind::Removed) => {}
             None => timeline.finish_unlisted(until),
             Some(listed_file) => {
@@ -102,8 +102,8 @@ impl<'a> Timeline<'a> {
         !matches!(self.entries.last(), None | Some((_, TimelineEvent::Removed)))
     }
 
-    /// Handles a package that is not listed at the end. If a removal is known for the day of the last entry, the
-    /// package left the index on that day, otherwise on an unknown later day; the next day is assumed.
+    /// Handles a package that is not listed at the end. If there is a removal on the day of the last entry, the package
+    /// left the index on that day. Otherwise the day is unknown, and the next day is assumed.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last_day, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
         let is_removed_on_last_day = self
@@ -118,16 +118,15 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package that is listed at the end: if the day of its return is unknown, the package is treated as never
-    /// removed.
+    /// Handles a package that is listed at the end. If the day of its return is unknown, the last removal is ignored.
     fn finish_listed(&mut self) {
         while let Some((_, TimelineEvent::Removed)) = self.entries.last() {
             self.entries.pop();
         }
     }
 
-    /// Handles a package whose listed file at the end is not the last published file. The last file was withdrawn on
-    /// an unknown day; the day after its publication is assumed.
+    /// Handles a package whose listed file at the end is not the last published file. The last file was withdrawn on an
+    /// unknown day, so the day after its publication is assumed.
     fn finish_relisted(&mut self, listed_file: &'a Row, last_file: &'a Row, until: Day) {
         if listed_file.mtime.day() >= until || std::ptr::eq(listed_file, last_file) {
             return;
@@ -139,7 +138,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// The days on which files were published.
+    /// Returns the days on which files were published.
     pub(super) fn publication_days(&self) -> impl Iterator<Item = Day> {
         self.entries
             .iter()
@@ -195,7 +194,7 @@ impl<'a> PackageState<'a> {
         self.listed_file.is_some_and(|listed| std::ptr::eq(listed, file))
     }
 
-    /// The state of a file that is not listed.
+    /// Returns the state of a file that is not listed.
     fn unlisted_state(&self, file: &Row) -> ListingState {
         let is_newest = self.newest_file.is_some_and(|newest| std::ptr::eq(newest, file));
         if is_newest && self.listed_file.is_none() {
@@ -234,7 +233,7 @@ impl<'a> PackageState<'a> {
     }
 }
 
-/// The version in a file's name.
+/// Returns the version in a file name.
 fn version(row: &Row) -> &str {
     PackageFile::parse(&row.file).map_or("", |file| file.version)
 }

@@ -16,7 +16,7 @@ fn number(day: Day) -> i64 {
     day.start().seconds() / 86_400
 }
 
-/// A file published at an hour of a day.
+/// Returns the row of a file that was published at an hour of a day.
 fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<String> {
     MetaRow {
         package: package.to_owned(),
@@ -85,7 +85,7 @@ fn files_are_ordered_by_time_and_not_by_version() {
     let current = [row("a", "1.9", 19, 5, 0)];
     let no_events = Events::default();
     assert_eq!(transitions(&archive, &current, &no_events, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
-    // At equal times the version decides.
+    // Files with equal times are ordered by version.
     let archive = [row("a", "1.10", 1, 3, 0), row("a", "1.9", 2, 3, 0)];
     assert_eq!(transitions(&archive, &[row("a", "2", 1, 4, 0)], &no_events, 3, 9)[0], "3: -a_1.9 +a_1.10");
 }
@@ -126,7 +126,7 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
-    // A new version was published on the day the package left.
+    // A new version was published on the day on which the package left the index.
     let same_day = events(&[("a", 12, EventKind::Removed)]);
     assert_eq!(transitions(&archive, &current, &same_day, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
@@ -148,13 +148,13 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
     let removal = events(&[("a", 8, EventKind::Removed)]);
     assert_eq!(transitions(&[], &current, &removal, 1, 20), ["3: +a_1.0"]);
-    // A later file was withdrawn, and the one before it is listed again.
+    // A later file was withdrawn, and the previous file is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
     assert_eq!(
         transitions(&archive, &current, &Events::default(), 1, 20),
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
-    // Published again on the day on which the history ends: on that day the package returned to the index.
+    // A new file was published on the day on which the history ends, so the package returned to the index on that day.
     let last_day = [row("a", "2.0", 11, 20, 0)];
     assert_eq!(transitions(&current, &last_day, &removal, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
     assert_eq!(transitions(&current, &last_day, &Events::default(), 1, 20), ["3: +a_1.0"]);
@@ -163,9 +163,9 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
 #[test]
 fn events_on_the_last_day_determine_earlier_days() {
     let file = [row("a", "1.0", 10, 3, 0)];
-    // Left on day 9, on which the mirror was read.
+    // The package left on day 9, on which the mirror was read.
     assert_eq!(transitions(&file, &[], &events(&[("a", 9, EventKind::Removed)]), 1, 9), ["3: +a_1.0"]);
-    // Left on day 5 and returned on day 9, by an event or a new file.
+    // The package left on day 5 and returned on day 9, by an event or a new file.
     let returns = events(&[("a", 5, EventKind::Removed), ("a", 9, EventKind::Restored)]);
     assert_eq!(transitions(&[], &file, &returns, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new_file = [row("a", "2.0", 20, 9, 0)];
@@ -227,7 +227,7 @@ impl SimulatedMirror {
             (Action::Republish, Some(old)) => {
                 let republished_row =
                     MetaRow { size: self.last_size, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
-                // An archive has one file per name: the older one of equal name would be overwritten.
+                // An archive has one file per name, so an older file with the same name would be overwritten.
                 if !self.archive.iter().any(|row| row.file == old.file) {
                     self.archive.push(old);
                     self.listed.insert(package, republished_row);
@@ -289,7 +289,7 @@ proptest! {
         let (since, until) = (since.min(length - 1), length - days_left_out.min(length - 1));
         let notes: String = mirror.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
-        // Files listed at the end of the requested days; files published later are in the archive.
+        // The files listed at the end of the requested days; files published later are in the archive table.
         let listed_at_end = &mirror.days[(until - 1) as usize].0;
         let rows: Vec<MetaRow<String>> = mirror.archive.iter().chain(mirror.listed.values()).cloned().collect();
         let current: Vec<_> = rows.iter().filter(|row| listed_at_end.contains(&(row.file.clone(), row.size))).cloned().collect();

@@ -28,7 +28,7 @@ pub enum BadPath {
     Unknown(String),
 }
 
-/// A directory of a repository with its own index; unlike a tree of the catalog, a part of a path.
+/// A directory of a repository with its own index, as part of a path. Not to be confused with a tree of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tree {
     /// `src/contrib`
@@ -62,7 +62,7 @@ pub enum IndexFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Segment(String);
 
-/// The parsed form of a path under the snapshot.
+/// A parsed path below the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RPath {
     /// The index of a tree.
@@ -99,15 +99,15 @@ pub enum RPath {
     CurrentMeta,
     /// `web/packages/packages.rds`: the package database.
     PackageDatabase,
-    /// `bin/linux/{distribution}-{arch}/{r}/` and a path below `src/contrib`: the same with binaries in place of
-    /// sources.
+    /// `bin/linux/{distribution}-{arch}/{r}/` followed by a path from `src/contrib` on: that path with binaries instead
+    /// of sources.
     Linux {
         /// The platform of the binaries.
         platform: LinuxPlatform,
         /// The path from `src/contrib` on.
         path: Box<RPath>,
     },
-    /// `builds/{platform}/{sha256}/{file}`: one exact binary, which newer ones do not replace.
+    /// `builds/{platform}/{sha256}/{file}`: exactly this binary, even if there are newer ones.
     Binary {
         /// The platform of the binary.
         platform: Platform,
@@ -149,18 +149,18 @@ pub struct SubDir(String);
 pub struct PackageFile<'a> {
     /// The whole name.
     pub name: &'a str,
-    /// Before the first `_`.
+    /// The part before the first `_`.
     pub package: &'a str,
-    /// Between that `_` and the extension; old archives have versions that R no longer accepts.
+    /// The part between the first `_` and the extension; old archives have versions that R no longer accepts.
     pub version: &'a str,
     /// `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`, `tgz` or `zip`.
     pub extension: &'a str,
 }
 
-/// Parses a path under the snapshot, percent-decoded segment by segment and without a leading slash.
+/// Parses a path below the snapshot, without a leading slash. Its segments must already be percent-decoded.
 ///
 /// # Errors
-/// `Form` for a malformed path, `Unknown` for a well-formed one that is not part of this layout.
+/// [`BadPath::Form`] for a malformed path, [`BadPath::Unknown`] for another path that is not part of this layout.
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let excerpt = || path.chars().take(200).collect::<String>();
     let unknown = || BadPath::Unknown(excerpt());
@@ -214,7 +214,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     r_path.ok_or_else(unknown)
 }
 
-/// Parses the parts of a binary's own path, each in its canonical spelling only.
+/// Parses the parts of a path [`RPath::Binary`]. Only their canonical spelling is accepted.
 fn parse_binary(tag: &str, digits: &str, file: &str) -> Option<RPath> {
     let platform = Platform::parse(tag).filter(|platform| platform.to_string() == tag)?;
     let sha256: Sha256 = digits.parse().ok().filter(|sha256: &Sha256| sha256.to_string() == digits)?;
@@ -222,13 +222,14 @@ fn parse_binary(tag: &str, digits: &str, file: &str) -> Option<RPath> {
 }
 
 impl RPath {
-    /// The relative path from this path's directory to the snapshot: `../../` from `src/contrib/{file}`.
+    /// Returns the relative path from this path's directory to the snapshot, such as `../../` from
+    /// `src/contrib/{file}`.
     #[must_use]
     pub fn path_to_root(&self) -> String {
         "../".repeat(self.path().matches('/').count())
     }
 
-    /// The path under the snapshot, without a leading slash; the inverse of [`parse`].
+    /// Returns the path below the snapshot, without a leading slash; the inverse of [`parse`].
     #[must_use]
     pub fn path(&self) -> String {
         match self {
@@ -255,7 +256,7 @@ impl RPath {
 }
 
 impl Tree {
-    /// The directory of the tree, as R's `contrib.url()` appends it to a repository's URL.
+    /// Returns the directory of the tree, as R's `contrib.url()` appends it to a repository's URL.
     #[must_use]
     pub fn contrib_dir(&self) -> String {
         match self {
@@ -266,7 +267,8 @@ impl Tree {
         }
     }
 
-    /// A macOS tree; `None` when the flavor is not a plain name, or is `contrib`, which means no flavor.
+    /// Returns a macOS tree with a flavor. `None` if the flavor is not a plain name, or is `contrib`, which paths have
+    /// instead of a flavor.
     #[must_use]
     pub fn macos(flavor: &str, r: RMinor) -> Option<Tree> {
         let flavor = Segment::parse(flavor).filter(|flavor| flavor.as_str() != "contrib")?;
@@ -282,7 +284,8 @@ impl LinuxPlatform {
         Some(LinuxPlatform { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
     }
 
-    /// Parses `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
+    /// Parses the segments of [`RPath::BinaryIndex`]: `4.5-noble` or `4.5-noble-arm64`, the same version of R, and the
+    /// name of an index.
     fn parse_index(name: &str, r: &str, file: &str) -> Option<RPath> {
         let (version, rest) = name.split_once('-')?;
         let platform =
@@ -353,7 +356,7 @@ impl FileName {
         (file.package_file().is_some() && platform.contains('-')).then_some((file, platform))
     }
 
-    /// The parts of the name, when it is that of a package file.
+    /// Returns the parts of the name, if it is the name of a package file.
     #[must_use]
     pub fn package_file(&self) -> Option<PackageFile<'_>> {
         PackageFile::parse(self.as_str())
@@ -370,7 +373,7 @@ impl SubDir {
         (is_plain && !is_reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
     }
 
-    /// The text, segments separated by `/`.
+    /// Returns the text, with segments separated by `/`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -634,8 +637,8 @@ mod tests {
         segments().prop_filter_map("a file", |s| FileName::parse(&s))
     }
 
-    /// Distribution names as in the configuration: ASCII letters, digits and `_`; the names of other systems are
-    /// reserved.
+    /// Platforms with distribution names as in the configuration: ASCII letters, digits and `_`. `win` and `macos` are
+    /// reserved for other systems.
     fn linux_platforms() -> impl Strategy<Value = LinuxPlatform> {
         let distribution = "[a-zA-Z0-9_]{1,12}"
             .prop_filter("a distribution", |name| !["win", "macos"].contains(&name.as_str()))
@@ -698,7 +701,7 @@ mod tests {
         ]
     }
 
-    /// The number of a variant; the exhaustive match forces a new variant to get one.
+    /// Returns the number of a variant. The match is exhaustive, so that a new variant must be added here.
     fn variant(path: &RPath) -> usize {
         match path {
             RPath::Index { .. } => 0,

@@ -1,11 +1,11 @@
-//! Identifiers of SPDX for the field `License` of R packages (Writing R Extensions, 1.1.2). Names and versions are those
-//! of R's own table, `share/licenses/license.db`; versions that only SPDX has are written by their identifier.
+//! Identifiers of SPDX for the field `License` of R packages (Writing R Extensions, 1.1.2). Names and versions are from
+//! R's own table, `share/licenses/license.db`. Versions that only SPDX has are recognized by their identifier.
 
 use std::cmp::Ordering;
 
 use crate::model::license::{Licenses, identifier};
 
-/// Maximum length of a field that is analyzed, in bytes; a longer one has no identifiers.
+/// Maximum length of a field, in bytes; a longer one has no identifiers.
 const MAX_FIELD: usize = 4096;
 /// Maximum number of conditions of a version range.
 const MAX_CONDITIONS: usize = 8;
@@ -14,7 +14,8 @@ const MAX_CONDITIONS: usize = 8;
 struct Family {
     /// Its names, in lower case.
     names: &'static [&'static str],
-    /// Versions, ascending, with their identifiers. Those of the GNU licenses lack `-only` and `-or-later`.
+    /// Versions, ascending, with their identifiers. The identifiers of GNU licenses are without `-only` and
+    /// `-or-later`.
     versions: &'static [(&'static str, &'static str)],
     /// Whether it is a GNU license.
     is_gnu: bool,
@@ -86,9 +87,9 @@ const NAMES: &[(&str, &str)] = &[
     ("creative commons attribution-noncommercial-noderivs 4.0 international license", "CC-BY-NC-ND-4.0"),
 ];
 
-/// Returns the licenses of a `License` field: alternatives are separated by `|`, a version may be part of the name or a
-/// range in parentheses, and `+ file LICENSE` does not change the license before it. `file LICENSE` alone, `Unlimited`,
-/// `ACM` and other texts have no identifier.
+/// Returns the licenses of a `License` field. Alternatives are separated by `|`; a version may be part of the name, or
+/// a range in parentheses; `+ file LICENSE` is ignored. `file LICENSE` alone, `Unlimited`, `ACM` and other texts have
+/// no identifier.
 #[must_use]
 pub fn licenses(field: &str) -> Licenses {
     if field.len() > MAX_FIELD {
@@ -101,7 +102,7 @@ pub fn licenses(field: &str) -> Licenses {
     }))
 }
 
-/// Returns the identifiers of one alternative, each of which the user may choose; none if it has no identifier.
+/// Returns the identifiers of one alternative, any of which the user may choose; empty if it has no identifier.
 fn alternative(text: &str) -> Vec<String> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_file = |rest: &str| rest.trim_start().to_ascii_lowercase().starts_with("file");
@@ -130,7 +131,7 @@ fn alternative(text: &str) -> Vec<String> {
             return ids;
         }
     }
-    // `CC BY-SA 4.0`, and identifiers of SPDX.
+    // Texts such as `CC BY-SA 4.0`, and SPDX identifiers.
     let id = name.strip_prefix("cc by").map(|rest| format!("cc-by{}", rest.replace(' ', "-")));
     identifier(id.as_deref().unwrap_or(&name)).map(str::to_owned).into_iter().collect()
 }
@@ -139,7 +140,7 @@ fn family(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.names.contains(&name))
 }
 
-/// Splits a name with a version: `gpl-3`, `apache license 2.0`, `gnu general public license version 2`.
+/// Splits a name with a version, such as `gpl-3`, `apache license 2.0` or `gnu general public license version 2`.
 fn with_version(name: &str) -> Option<(&'static Family, Condition)> {
     let (name, version) = name.rsplit_once([' ', '-'])?;
     let name = name.trim_end().trim_end_matches(',');
@@ -192,7 +193,7 @@ impl Condition {
         }
     }
 
-    /// Whether all later versions meet the condition.
+    /// Returns whether the condition permits all later versions.
     fn is_open(&self) -> bool {
         match self.operator {
             Operator::GreaterOrEqual | Operator::Greater | Operator::NotEqual => true,
@@ -201,7 +202,7 @@ impl Condition {
     }
 }
 
-/// The numbers of a version without zeros at the end: `GPL (>= 2.0)` means version 2.
+/// Returns the numbers of a version without zeros at the end, because `GPL (>= 2.0)` means version 2.
 fn numbers(version: &str) -> Option<Vec<u32>> {
     let mut numbers: Vec<u32> =
         version.split(['.', '-']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
@@ -212,8 +213,8 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 }
 
 impl Family {
-    /// Returns the identifiers of the versions that meet all conditions. A range of a GNU license without an upper end
-    /// is one identifier: its lowest version "or later".
+    /// Returns the identifiers of the versions that meet all conditions. For a range of a GNU license without an upper
+    /// limit, returns one identifier: the lowest version with `-or-later`.
     fn select(&self, conditions: &[Condition]) -> Vec<String> {
         let is_selected = |(version, _): &&(&str, &str)| {
             let version = numbers(version).unwrap_or_default();

@@ -33,9 +33,9 @@ pub struct LockFile {
     pub kind: LockKind,
     /// The version of R, as written, if the file states it.
     pub r_version: Option<String>,
-    /// Version by package. Packages that are part of R are omitted.
+    /// The versions, by package. Base packages of R are omitted.
     pub packages: BTreeMap<String, String>,
-    /// Packages that are not from a repository, such as checkouts of git, by name in alphabetical order.
+    /// The names of packages that are not from a repository, such as git checkouts, in alphabetical order.
     pub skipped: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub enum BadLockFile {
         /// The text.
         version: String,
     },
-    /// A package with two versions.
+    /// A package is listed with two versions.
     #[error("the package '{0}' has two versions in the file; a library has one")]
     TwoVersions(String),
 }
@@ -146,7 +146,7 @@ fn rv(text: &str) -> Result<LockFile, BadLockFile> {
     Ok(lock)
 }
 
-/// Parses lines such as `[1] ggplot2_3.5.2 dplyr_1.1.4`; elements without `_` are packages of R.
+/// Parses lines such as `[1] ggplot2_3.5.2 dplyr_1.1.4`. Elements without `_` are base packages of R.
 fn session_info(text: &str) -> Result<LockFile, BadLockFile> {
     let r_version = text.lines().find_map(|line| line.trim_start().strip_prefix("R version "));
     let r_version = r_version.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
@@ -160,7 +160,7 @@ fn session_info(text: &str) -> Result<LockFile, BadLockFile> {
         if index.is_empty() || !index.bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
         }
-        // The locale is a vector too: `[1] LC_CTYPE=en_US.UTF-8`.
+        // The locale is printed in the same form, as in `[1] LC_CTYPE=en_US.UTF-8`.
         for element in elements.split_whitespace().filter(|element| !element.contains('=')) {
             if let Some((package, version)) = element.split_once('_')
                 && name::is_package(package)
@@ -203,7 +203,7 @@ impl LockFile {
     }
 }
 
-/// Returns the beginning of a text in one line.
+/// Returns the beginning of a text, as one line.
 fn excerpt(text: &str) -> String {
     text.chars().take(MAX_EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::version;
 
-/// Packages that are part of R itself: no repository contains them.
+/// Packages that are part of R itself and in no repository.
 pub const BASE_PACKAGES: [&str; 15] = [
     "base",
     "compiler",
@@ -21,14 +21,14 @@ pub const BASE_PACKAGES: [&str; 15] = [
     "utils",
 ];
 
-/// Whether the package is part of R itself and thus in no repository.
+/// Returns whether a package is part of R itself.
 #[must_use]
 pub fn is_base(package: &str) -> bool {
     BASE_PACKAGES.contains(&package)
 }
 
-/// Whether R allows the name (Writing R Extensions, 1.1.1): two or more ASCII letters, digits and dots, beginning with
-/// a letter, not ending with a dot. At most 255 bytes, the limit of a directory name.
+/// Returns whether R allows the name (Writing R Extensions, 1.1.1): two or more ASCII letters, digits and dots,
+/// beginning with a letter, not ending with a dot. At most 255 bytes, the maximum of a directory name.
 #[must_use]
 pub fn is_package(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -41,7 +41,7 @@ pub fn is_package(name: &str) -> bool {
 /// The reason why a file name is not that of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Not `{package}_{version}` with a known extension.
+    /// The name does not have the form `{package}_{version}` with a known extension.
     #[error("'{0}' is not a source package's file name; expected the form name_1.0.tar.gz")]
     Form(String),
     /// The part before `_` is not a package name.
@@ -60,11 +60,11 @@ pub enum BadFileName {
 pub enum Extension {
     /// `.tar.gz`: the current format.
     TarGz,
-    /// `.tgz`: some old archives, and macOS binaries.
+    /// `.tgz`: some old files, and macOS binaries.
     Tgz,
-    /// `.tar.bz2`: some old archives.
+    /// `.tar.bz2`: some old files.
     TarBz2,
-    /// `.tar.xz`: some old archives.
+    /// `.tar.xz`: some old files.
     TarXz,
 }
 
@@ -84,9 +84,9 @@ impl Extension {
 /// The parts of `{package}_{version}.tar.gz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceFileName<'a> {
-    /// Before the first `_`.
+    /// The part before the first `_`.
     pub package: &'a str,
-    /// The rest without the extension; after [`SourceFileName::parse`] a version R allows.
+    /// The part between the first `_` and the extension. [`SourceFileName::parse`] only accepts versions that R allows.
     pub version: &'a str,
     /// The extension.
     pub extension: Extension,
@@ -105,7 +105,7 @@ impl<'a> SourceFileName<'a> {
         Err(BadFileName::Version(excerpt(name)))
     }
 
-    /// As [`SourceFileName::parse`], but also accepts the versions of old archives: see [`is_archive_file_version`].
+    /// As [`SourceFileName::parse`], but also accepts versions of old files: see [`is_archive_file_version`].
     ///
     /// # Errors
     /// [`BadFileName`].
@@ -126,8 +126,8 @@ impl<'a> SourceFileName<'a> {
     }
 }
 
-/// Whether a text can be the version in a file name: versions R allows, and those of old archives (at most 128 ASCII
-/// letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit).
+/// Returns whether a text can be the version in a file name. Besides versions that R allows, old files have others: at
+/// most 128 ASCII letters, digits, `.`, `-`, `_` and `+`, beginning with a letter or digit.
 #[must_use]
 pub fn is_archive_file_version(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');

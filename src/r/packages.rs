@@ -30,8 +30,8 @@ pub const SOURCE_FIELDS: [&str; 15] = [
 /// The fields of an index of binary packages: those of a source index without `NeedsCompilation`.
 pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 
-/// The order of packages in an index: by lower-case name, then by name. Sort with a stable sort, so that second records
-/// of a package (`Path`) follow its first and equal versions keep their order.
+/// The order of packages in an index: by lower-case name, then by name. Use a stable sort, so that further records of a
+/// package (with `Path`) follow its first one, and equal versions keep their order.
 #[must_use]
 pub fn compare_names(a: &str, b: &str) -> Ordering {
     let to_lower = |b: u8| b.to_ascii_lowercase();
@@ -63,8 +63,8 @@ where
     Ok(())
 }
 
-/// Returns a gzip writer for indexes: level 6, without time and name, so that equal texts give equal bytes. Call
-/// `finish` at the end.
+/// Returns a gzip encoder for indexes: level 6, without time and name, so that equal texts give equal bytes. The caller
+/// must call `finish`.
 pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
     GzBuilder::new().mtime(0).write(out, Compression::new(6))
 }
@@ -90,16 +90,16 @@ pub enum IndexError {
     /// The compressed stream is damaged.
     #[error("the compressed PACKAGES index is damaged")]
     Gzip(#[source] io::Error),
-    /// Larger than the caller allows.
+    /// The text is larger than the caller allows.
     #[error("the PACKAGES index is larger than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Not DCF.
+    /// The text is not DCF.
     #[error("the PACKAGES index is not well formed")]
     Dcf(#[from] dcf::DcfError),
-    /// A record without `Package` or `Version`.
+    /// A record has no `Package` or no `Version`.
     #[error("record {record} of the PACKAGES index has no {field}")]
     MissingField {
         /// The number of the record, from 1.
@@ -107,7 +107,7 @@ pub enum IndexError {
         /// `Package` or `Version`.
         field: &'static str,
     },
-    /// A value that is not safe in a path or in the database.
+    /// A record has a value that is not safe in a path or in the database.
     #[error("record {record} of the PACKAGES index: {field} '{value}' is not valid")]
     InvalidValue {
         /// The number of the record, from 1.
@@ -119,10 +119,11 @@ pub enum IndexError {
     },
 }
 
-/// Returns the text, at most `limit` bytes, of an index that is uncompressed or gzip-compressed (detected by content).
+/// Returns the text of an index, which may be gzip-compressed (detected by content). More than `limit` bytes are an
+/// error.
 ///
 /// # Errors
-/// [`IndexError`], except those of records.
+/// [`IndexError`], except the errors about records.
 pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     let text = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();
@@ -155,13 +156,13 @@ pub struct IndexRecord<'a> {
     pub package: &'a str,
     /// `Version`: one that is allowed in a file name.
     pub version: &'a str,
-    /// `Path`: the subdirectory, relative and clean.
+    /// `Path`: the subdirectory, a checked relative path.
     pub path: Option<&'a str>,
     /// `File`: a file name other than the default.
     pub file: Option<&'a str>,
-    /// `MD5sum` of the file, when it is valid.
+    /// `MD5sum` of the file, if it is valid.
     pub md5: Option<Md5>,
-    /// `SHA256` of the file (`SHA256sum` in CRAN's indexes for macOS), when it is valid.
+    /// `SHA256` of the file (`SHA256sum` in CRAN's indexes for macOS), if it is valid.
     pub sha256: Option<Sha256>,
     /// `Filesize` in bytes.
     pub size: Option<u64>,
@@ -169,8 +170,8 @@ pub struct IndexRecord<'a> {
     pub stanza: &'a [u8],
 }
 
-/// Iterates over the records of an index. After an error other than [`IndexError::Dcf`] iteration continues with the
-/// next record, so a caller may count and skip single invalid ones.
+/// Iterates over the records of an index. After an error other than [`IndexError::Dcf`], iteration continues with the
+/// next record, so that callers can skip invalid records.
 pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, IndexError>> {
     dcf::records(text).enumerate().map(|(n, record)| index_record(&record?, n + 1))
 }
@@ -211,7 +212,8 @@ fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexReco
     })
 }
 
-/// Whether a path is relative, of printable ASCII, and without segments that are empty, `.` or `..`.
+/// Returns whether a path is relative, consists of printable ASCII without `\`, `%`, `?` and `#`, and has no segment
+/// that is empty, `.` or `..`.
 fn is_clean_path(path: &str) -> bool {
     path.len() <= 1024
         && path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'%' | b'?' | b'#'))

@@ -1,11 +1,11 @@
-//! The platform of a binary package. A *label* names the version of R and the system (`4.5-noble`), a *tag* also the
-//! architecture unless that is `x86_64` (`4.5-noble-arm64`).
+//! The platform of a binary package. A *label* consists of the version of R and the system (`4.5-noble`). A *tag* also
+//! has the architecture, unless it is `x86_64` (`4.5-noble-arm64`).
 
 use std::fmt;
 
 use super::version::RMinor;
 
-/// Architectures that packages are built for.
+/// The architectures for which packages are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Arch {
     /// Intel and AMD, 64 bits.
@@ -18,7 +18,7 @@ impl Arch {
     /// Every architecture.
     pub const ALL: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
 
-    /// Parses any spelling in use: Linux has `aarch64` where macOS has `arm64`.
+    /// Parses any common spelling: for example, Linux uses `aarch64`, macOS `arm64`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Arch> {
         match text {
@@ -28,7 +28,7 @@ impl Arch {
         }
     }
 
-    /// The spelling in the status response.
+    /// Returns the spelling in the status response.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl fmt::Display for Arch {
     }
 }
 
-/// The architecture of binaries without compiled code, in the database form.
+/// The architecture of binaries without compiled code, in the database.
 pub const ANY_ARCH: &str = "any";
 
 /// The distribution or operating system of a binary.
@@ -70,7 +70,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Parses a tag: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
+    /// Parses a tag, such as `4.5-noble`, `4.5-noble-arm64`, `4.5-win` or `4.5-macos-arm64`.
     #[must_use]
     pub fn parse(tag: &str) -> Option<Platform> {
         let (r, rest) = tag.split_once('-')?;
@@ -102,13 +102,14 @@ impl Platform {
         Some(Platform { r: RMinor::parse(r)?, target, arch })
     }
 
-    /// The form in the database: the label, and the given architecture, or `any` for `None`.
+    /// Returns the form in the database: the label, a slash, and `arch`; `any` for `None`. The platform's own
+    /// architecture is not used.
     #[must_use]
     pub fn database_form(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }
 
-    /// The extension of binary packages, without a leading dot.
+    /// Returns the extension of binary packages, without a leading dot.
     #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.target {
@@ -118,7 +119,7 @@ impl Platform {
         }
     }
 
-    /// The platform without the architecture: `4.5-noble`, `4.5-win`, `4.5-macos`.
+    /// Returns the platform without the architecture, such as `4.5-noble`, `4.5-win` or `4.5-macos`.
     #[must_use]
     pub fn label(&self) -> String {
         let system = match &self.target {
@@ -130,7 +131,7 @@ impl Platform {
     }
 }
 
-/// The tag in `X-Package-Binary-Tag`: the label, and the architecture when it is not `x86_64`.
+/// Writes the tag, as in the header `X-Package-Binary-Tag`: the label, and the architecture unless it is `x86_64`.
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label())?;

@@ -15,7 +15,7 @@ pub enum Rank {
     Markdown,
 }
 
-/// The rank of a path in an archive; `None` when it is not a README, or is more than one directory deep.
+/// Returns the rank of a path in an archive; `None` if it is not a README, or is more than one directory deep.
 #[must_use]
 pub fn rank(path: &str) -> Option<Rank> {
     let name = match path.split_once('/') {

@@ -1,4 +1,4 @@
-//! Rewrites an archive with a given `Repository` field in DESCRIPTION and every other byte unchanged.
+//! Rewrites an archive with another `Repository` field in DESCRIPTION. Only files that depend on it are changed too.
 
 use super::archive::{ArchiveError, Limits, Member, MemberKind, Members, PackageArchive};
 use super::dcf;
@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Read, Write};
 /// Options of a rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The gzip level, 1 (fast) to 9 (small); other values are clamped.
+    /// The gzip level, from 1 (fast) to 9 (small); other values are clamped.
     pub level: u32,
     /// Size of the buffers before compression and before writing, in bytes.
     pub buffer: usize,
@@ -40,16 +40,16 @@ pub enum RewriteError {
     /// An extended header gives the size of a member to be replaced.
     #[error("'{0}' has an extended header that gives its size; build the package again")]
     ExtendedSize(String),
-    /// A value that does not fit on one line of DESCRIPTION.
+    /// The value cannot be written on one line of DESCRIPTION.
     #[error("'{0}' cannot be a Repository value: it must be printable ASCII on one line")]
     BadValue(String),
 }
 
 /// Returns DESCRIPTION with `Repository: value`: replaces the lines of the last `Repository` field, which R reads, or
-/// adds a line at the end of the record if there is no such field. Every other byte is unchanged, line ends included.
+/// adds a line at the end of the record if there is no such field. All other bytes are unchanged, including line ends.
 ///
 /// # Errors
-/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are not text.
+/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] if the bytes are not text.
 pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let is_printable = |b: u8| b == b' ' || b.is_ascii_graphic();
     if value.trim() != value || value.is_empty() || !value.bytes().all(is_printable) {
@@ -58,12 +58,13 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_at_beginning) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
-        // In a text without fields it is appended at the end: lines after the new field would be part of its value.
+        // If the text has no fields, the new field is appended at the end, because later lines would become part of its
+        // value.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
-            // A continuation line after a blank line continues the last field: a field added before that blank line
-            // would include the continuation line, so the new field is added at the beginning.
+            // A continuation line after a blank line continues the last field. It would become part of a field that is
+            // added before the blank line, so the new field is then added at the beginning.
             if is_continued(&raw[end..]) { (record.offset..record.offset, true) } else { (end..end, false) }
         }
     };
@@ -76,7 +77,8 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
     if !range.is_empty() && has_empty_line(&raw[range.clone()]) {
-        // Keeps an empty line in the field: fields after an empty line do not replace those before it.
+        // Keeps an empty line in the replaced field, because fields after an empty line do not replace fields before
+        // it.
         out.extend_from_slice(line_end);
     }
     let rest = &raw[range.end..];
@@ -87,7 +89,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     Ok(out)
 }
 
-/// The offset of the end of the last line before the first blank one, without its line end.
+/// Returns the offset of the end of the last line before the first blank line, without its line end.
 fn first_record_end(raw: &[u8], begin: usize) -> usize {
     let mut end = begin;
     let mut line_start = begin;
@@ -102,7 +104,7 @@ fn first_record_end(raw: &[u8], begin: usize) -> usize {
     end
 }
 
-/// Whether the first non-blank line of a text is a continuation line.
+/// Returns whether the first non-blank line of a text is a continuation line.
 fn is_continued(mut text: &[u8]) -> bool {
     while !text.is_empty() {
         let (line, rest) = dcf::split_line(text);
@@ -132,10 +134,10 @@ pub struct RewriteOutput {
     pub description: Vec<u8>,
 }
 
-/// Copies an archive that [`super::archive::read`] accepted as a gzip-compressed tar, with `Repository: repository` in
-/// DESCRIPTION, a matching `MD5` and, for a binary package, `package_rds` as `Meta/package.rds`. `source` yields the
-/// same bytes again: with this second pass MD5 may precede DESCRIPTION and nothing is buffered. The result depends
-/// only on the arguments.
+/// Copies an archive that [`super::archive::read`] accepted, as a gzip-compressed tar archive, with `Repository:
+/// repository` in DESCRIPTION, updated checksums in `MD5` and, for a binary package, `package_rds` as
+/// `Meta/package.rds`. `source` must provide the same bytes again. Nothing is buffered: the new DESCRIPTION is already
+/// known when `MD5` is copied. Equal arguments give equal bytes.
 ///
 /// # Errors
 /// [`RewriteError`].
@@ -226,10 +228,11 @@ fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> R
     write(out, &[0; 512][..text.len().next_multiple_of(512) - text.len()])
 }
 
-/// The file that R reads of an installed package in place of its DESCRIPTION.
+/// The file that R reads instead of DESCRIPTION for an installed package.
 pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
 
-/// Replaces the checksum of a path in `MD5`. A line is 32 digits, a blank, a `*` or a blank, and the path.
+/// Replaces the checksum of a path in an `MD5` file. A line consists of 32 digits, a blank, a `*` or a blank, and the
+/// path.
 pub(in crate::r) fn replace_checksum(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
     let mut line_start = 0;
     while line_start < contents.len() {

@@ -1,6 +1,6 @@
-//! Parses the version, architecture and operating system of R out of a `User-Agent` header, at any position in it.
+//! Reads the version, architecture and operating system of R from a `User-Agent` header.
 //!
-//! R's form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients put other products before and after it.
+//! R's form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients write other products before and after it.
 
 use super::platform::Arch;
 
@@ -9,7 +9,7 @@ use super::platform::Arch;
 pub enum UserAgent {
     /// R, with the properties that select a binary.
     R(RClient),
-    /// A header of R's form that another product sent, or that has no valid version of R.
+    /// A header in R's form that another product sent, or that has no valid version of R.
     NotR,
     /// A header in an unknown form, or with an unsupported operating system.
     Unsupported,
@@ -33,7 +33,7 @@ pub struct RVersion {
     pub major: u16,
     /// 5 in `4.5.1`.
     pub minor: u16,
-    /// 1 in `4.5.1`; some clients report two numbers only.
+    /// 1 in `4.5.1`; some clients report only two numbers.
     pub patch: Option<u16>,
 }
 
@@ -42,7 +42,7 @@ pub struct RVersion {
 pub enum ClientSystem {
     /// Linux with the GNU C library.
     Linux,
-    /// Linux with musl: cannot run binaries for the GNU C library.
+    /// Linux with musl, which cannot run binaries for the GNU C library.
     LinuxMusl,
     /// macOS.
     MacOs,
@@ -85,7 +85,7 @@ pub fn parse(header: &[u8]) -> UserAgent {
     let unescaped_header = unescape(header);
     let header = unescaped_header.as_deref().unwrap_or(header);
     let mut result = UserAgent::Unsupported;
-    // A piece between two parentheses is both inside the first and before the second.
+    // A piece between two opening parentheses is the content of the first group, and also precedes the second group.
     let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
     while let Some(prefix) = pieces.next() {
         let (Some(prefix), Some(group)) = (prefix.strip_suffix(b"("), pieces.peek()) else { continue };
@@ -115,9 +115,9 @@ fn last_word(text: &[u8]) -> Option<&[u8]> {
     words(text).next_back()
 }
 
-/// Parses a parenthesized group; `None` when it is not of R's form at all.
+/// Parses the content of parentheses; `None` if it does not have R's form.
 fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
-    // The form has four words; a longer comment belongs to another product.
+    // R's form has four words, or a few more; a longer comment belongs to another product.
     let words: Vec<&[u8]> = words(group).take(9).collect();
     let is_r = product == b"R" || product.starts_with(b"R/");
     let system = words.iter().rev().find_map(|word| parse_system(word));
@@ -129,7 +129,7 @@ fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
         (false, ..) | (true, None, _) => UserAgent::NotR,
         (true, Some(_), None) => UserAgent::Unsupported,
         (true, Some(r), Some(system)) => {
-            // The architecture is a separate word; the triplet before it also begins with it.
+            // The architecture is a separate word; if that is missing, it is the beginning of the triplet.
             let rest = words.get(1..).unwrap_or_default();
             let arch_word = rest.iter().rev().find_map(|word| parse_arch(word));
             let arch = arch_word
@@ -143,7 +143,7 @@ fn parse_arch(word: &[u8]) -> Option<Arch> {
     std::str::from_utf8(word).ok().and_then(Arch::parse)
 }
 
-/// Parses the system from a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
+/// Parses the system from a word, such as `linux-gnu`, `darwin20`, `mingw32`, or a triplet.
 fn parse_system(word: &[u8]) -> Option<ClientSystem> {
     let parts: Vec<&[u8]> = word.split(|b| *b == b'-').take(5).collect();
     let has_part = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));

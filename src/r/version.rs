@@ -1,16 +1,17 @@
-//! Package versions in R's order: numbers are compared one by one, `.` and `-` are equivalent, `1.0` sorts before
-//! `1.0.0`. Two texts can have equal values (`1.0-1`, `1.0.1`), but name different files. Also minor versions of R.
+//! Package versions in R's order: numbers are compared one by one, `.` and `-` are equivalent, and `1.0` precedes
+//! `1.0.0`. Different texts can have equal values (`1.0-1`, `1.0.1`), but are in the names of different files. Also:
+//! minor versions of R.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// A version as written. Comparing (and `==`) is by value: `1.0-1` equals `1.0.1`, and `1.2` equals `01.2`; compare
-/// [`Version::as_str`] where the text counts. Components may have any number of digits.
+/// A version as written. Comparisons (including `==`) use the value: `1.0-1` equals `1.0.1`, and `1.2` equals `01.2`.
+/// To compare texts, use [`Version::as_str`]. Components may have any number of digits.
 #[derive(Clone, Debug)]
 pub struct Version(Box<str>);
 
-/// A text that is not a package version to R.
+/// A text that R does not accept as a package version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a package version: write two or more numbers with '.' or '-' between them, such as 1.0 or 0.9-2"
@@ -18,7 +19,7 @@ pub struct Version(Box<str>);
 pub struct BadVersion(String);
 
 impl Version {
-    /// Creates a version from any text: old archives have versions with letters, which must still be sorted.
+    /// Creates a version from any text, because old files have versions with letters, which must be sorted too.
     #[must_use]
     pub fn lenient(text: &str) -> Version {
         Version(text.into())
@@ -30,28 +31,29 @@ impl Version {
         &self.0
     }
 
-    /// Whether R accepts the text as a package version: `([0-9]+[.-])+[0-9]+`.
+    /// Returns whether R accepts the text as a package version: `([0-9]+[.-])+[0-9]+`.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         is_package_version(&self.0)
     }
 }
 
-/// Whether R accepts the text as a package version (Writing R Extensions, 1.1.1): two or more numbers with `.` or `-`
-/// between them.
+/// Returns whether R accepts the text as a package version (Writing R Extensions, 1.1.1): two or more numbers,
+/// separated by `.` or `-`.
 #[must_use]
 pub fn is_package_version(text: &str) -> bool {
     is_numeric(text) && text.contains(['.', '-'])
 }
 
-/// Whether the text is one or more numbers with `.` or `-` between them; one is enough in `R (>= 4)`.
+/// Returns whether the text is one or more numbers, separated by `.` or `-`. One number is valid in requirements such
+/// as `R (>= 4)`.
 #[must_use]
 pub fn is_numeric(text: &str) -> bool {
     text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Compares two versions by value without allocating: R's `compareVersion` for valid ones; a total order for every
-/// other text (letters before numbers, any other character is a separator).
+/// Compares two versions by value, without allocating. For valid versions, the result is that of R's `compareVersion`.
+/// Other texts have a total order too: letters precede numbers, and all other ASCII characters are separators.
 #[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
     Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))
@@ -61,7 +63,7 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Token<'a> {
     Text(&'a [u8]),
-    /// Length first: without leading zeros the longer number is the greater.
+    /// The number of digits, and the digits without leading zeros: the longer number is the greater.
     Number(usize, &'a [u8]),
 }
 

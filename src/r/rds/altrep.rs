@@ -1,22 +1,22 @@
-//! Expands R's compact vector forms (ALTREP, version 3 only) that consist of data only.
+//! Expands R's compact forms of vectors (ALTREP, only in format version 3), as far as they consist only of data.
 
 use super::item::{Data, Item, Pair, Strings};
 
-/// A compact form of package `base` that expands without running R code.
+/// A compact form of package `base` that can be expanded without running R code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CompactForm {
     /// Integers that ascend or descend by one.
     IntegerSequence,
     /// Doubles that ascend or descend by one.
     RealSequence,
-    /// Integers to be converted to strings.
+    /// Strings that are stored as the integers from which they are converted.
     DeferredString,
-    /// A vector with metadata on its sort order.
+    /// A vector with metadata about its sort order.
     Wrapper,
 }
 
 impl CompactForm {
-    /// Parses the class name and package of an ALTREP item; `None` for every other class.
+    /// Parses the class name and package of an ALTREP item; `None` for other classes.
     pub(super) fn parse(info: &Item) -> Option<CompactForm> {
         let Data::Pairs(nodes) = &info.data else { return None };
         let [Pair { value: class, .. }, Pair { value: package, .. }, ..] = &nodes[..] else { return None };
@@ -34,7 +34,7 @@ impl CompactForm {
         }
     }
 
-    /// The number of elements of the expanded vector that are not in the stream; 0 for a malformed state.
+    /// Returns the number of elements that the expansion adds, which are not in the stream; 0 for a malformed state.
     pub(super) fn expanded_len(self, state: &Item) -> usize {
         match self {
             CompactForm::IntegerSequence | CompactForm::RealSequence => {
@@ -48,7 +48,7 @@ impl CompactForm {
         }
     }
 
-    /// Expands a state to its vector; `None` when the state is not of this form.
+    /// Expands a state to its vector; `None` if the state does not have this form.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -72,7 +72,8 @@ impl CompactForm {
                 Some(Item::new(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
             }
             CompactForm::DeferredString => {
-                // Doubles would need R's formatting with 15 significant digits; no index has them.
+                // Doubles are not supported: they would need R's formatting with 15 significant digits, and no index
+                // has them.
                 let Data::Integer(numbers) = &wrapped_vector(&state)?.data else { return None };
                 let mut strings = Strings::default();
                 for number in numbers {
@@ -90,7 +91,7 @@ impl CompactForm {
     }
 }
 
-/// Length, start and step of a sequence.
+/// Returns length, start and step of a sequence.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -103,7 +104,7 @@ fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
     (is_length && start.is_finite() && step.abs() == 1.0).then_some((n as usize, start, step))
 }
 
-/// The vector in a state: the first of a dotted pair or of a list of two.
+/// Returns the vector in a state: the first element of a dotted pair or of a list of two elements.
 fn wrapped_vector(state: &Item) -> Option<&Item> {
     match &state.data {
         Data::Pairs(nodes) if nodes.len() == 2 => nodes.first().map(|node| &node.value),

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
 use std::io::{self, Read, Write};
 
-/// A row of the tables: a file.
+/// A row of the tables, which describes a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaRow<S> {
     /// The package.
@@ -24,12 +24,12 @@ pub struct MetaRow<S> {
 /// Columns of `file.info()`, in its order.
 const COLUMNS: [&str; 10] =
     ["size", "isdir", "mode", "mtime", "ctime", "atime", "uid", "gid", "uname", "grname"];
-/// Fixed values of the columns that would reveal properties of the server: permissions 0644, owner 0 `root`.
+/// Fixed values for columns that would reveal properties of the server: permissions 0644, owner `root` (0).
 const MODE: u32 = 0o644;
 const OWNER: &str = "root";
 
-/// Writes `Meta/archive.rds`, uncompressed. `rows` are grouped by package and sorted oldest first, because clients read
-/// them from the end; row names are `{package}/{file}`. Times are truncated to seconds.
+/// Writes `Meta/archive.rds`, uncompressed. `rows` must be grouped by package and sorted oldest first, because clients
+/// read them from the end. Row names are `{package}/{file}`. Times are truncated to seconds.
 ///
 /// # Errors
 /// Those of `out`.
@@ -109,7 +109,7 @@ fn write_frame<W: Write, S: AsRef<str>>(
 /// `{package}/{package}_{version}.{extension}`.
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` when the object is not a list of data frames.
+/// [`RdsError`]; [`RdsError::Shape`] if the object is not a list of data frames.
 pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
     let mut decoder = Decoder::open(file, limits)?;
@@ -139,11 +139,10 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     Ok(rows)
 }
 
-/// Reads `Meta/current.rds`; skips rows as [`read_archive_meta`] does, with row names
-/// `{package}_{version}.{extension}`.
+/// Reads `Meta/current.rds`. Skips rows as [`read_archive_meta`] does; row names are `{package}_{version}.{extension}`.
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` when the object is not a data frame.
+/// [`RdsError`]; [`RdsError::Shape`] if the object is not a data frame.
 pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
     read_rows(&read(file, limits)?, CURRENT_SHAPE, PackageFile::parse, &mut rows)?;
@@ -153,7 +152,7 @@ pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
 /// The expected objects, for error messages.
 const ARCHIVE_SHAPE: &str = "a list of file tables by package";
 const CURRENT_SHAPE: &str = "a table of files";
-/// Memory of a row in bytes, with its two strings.
+/// Approximate memory of a row with its two strings, in bytes.
 const ROW_COST: usize = size_of::<MetaRow<String>>() + 64;
 
 fn shape_error(expected: &'static str, found: &str) -> RdsError {
@@ -194,7 +193,7 @@ fn read_rows<'f>(
     Ok(())
 }
 
-/// A number of an integer or double column; `None` for `NA` and beyond the end.
+/// Returns a number in an integer or double column; `None` for `NA` and beyond the end.
 fn number(column: &Item, row: usize) -> Option<f64> {
     match &column.data {
         Data::Real(values) => values.get(row).copied().filter(|value| value.is_finite()),

@@ -1,9 +1,9 @@
-//! The compression of an `.rds` file: detected by its first bytes, decompressed as a stream.
+//! The compression of an `.rds` file. It is detected by the first bytes, and decompressed as a stream.
 
 use super::RdsError;
 use std::io::{Cursor, Read};
 
-/// The compression around a stream, by its magic bytes.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsCompression {
     /// No compression.
@@ -24,7 +24,7 @@ const DECODER_MEMORY: u64 = 128 << 20;
 const ZSTD_WINDOW_LOG: u32 = 26;
 
 impl RdsCompression {
-    /// Detects the compression from the first bytes (six are enough).
+    /// Detects the compression from the first six bytes.
     #[must_use]
     pub fn detect(magic: &[u8]) -> Option<RdsCompression> {
         match magic {

@@ -1,11 +1,11 @@
-//! Reads bytes and numbers from a stream of unknown length, counted against the limits.
+//! Reads bytes and numbers from a stream of unknown length, and enforces the limits.
 
 use super::{Limits, RdsError};
 use std::io::{ErrorKind, Read};
 
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// A counted, buffered source of big-endian values.
+/// A buffered source of big-endian values that counts bytes.
 pub(super) struct Input<'a> {
     inner: Box<dyn Read + 'a>,
     buffer: Box<[u8]>,
@@ -33,7 +33,7 @@ impl<'a> Input<'a> {
         RdsError::Malformed { defect, offset: self.offset }
     }
 
-    /// Counts memory before it is allocated.
+    /// Counts memory that is about to be allocated; an error if it exceeds the limit.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), RdsError> {
         self.reserved_memory = self.reserved_memory.saturating_add(bytes as u64);
         if self.reserved_memory > self.limits.memory {
@@ -43,17 +43,18 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Returns the memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
+    /// Returns the counted memory, in bytes. Callers pass it to [`Input::release_to`] after dropping everything that
+    /// was read since.
     pub(super) fn reserved_memory(&self) -> u64 {
         self.reserved_memory
     }
 
-    /// Sets the counted memory back to an earlier value of [`Input::reserved_memory`].
+    /// Resets the counted memory to an earlier value of [`Input::reserved_memory`].
     pub(super) fn release_to(&mut self, earlier_value: u64) {
         self.reserved_memory = earlier_value;
     }
 
-    /// Fails for a length beyond the limit of the stream, before anything is allocated.
+    /// Checks, before anything is allocated, that a vector does not exceed the limit of the stream.
     pub(super) fn check_len(&self, count: usize, item_size: u64) -> Result<(), RdsError> {
         let required_len = (count as u64).saturating_mul(item_size).saturating_add(self.offset);
         if required_len > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
@@ -82,7 +83,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Returns the next `n` bytes, at most the size of the buffer.
+    /// Returns the next `n` bytes; `n` is at most the size of the buffer.
     pub(super) fn take(&mut self, n: usize) -> Result<&[u8], RdsError> {
         debug_assert!(n <= BUFFER_SIZE, "a piece fits the buffer");
         while self.end - self.start < n {
@@ -99,7 +100,8 @@ impl<'a> Input<'a> {
         Ok(piece)
     }
 
-    /// Passes the next `n` bytes to `consume` in pieces of a multiple of `unit`, at most the size of the buffer.
+    /// Passes the next `n` bytes to `consume`, in pieces whose size is a multiple of `unit` and at most that of the
+    /// buffer.
     pub(super) fn for_each_piece(
         &mut self,
         mut n: usize,

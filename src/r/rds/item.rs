@@ -1,8 +1,8 @@
-//! The values of a data-only RDS stream in memory.
+//! The values of an RDS stream in memory; only data can be represented.
 
 use std::sync::Arc;
 
-/// R's `NA` among logical values and integers.
+/// R's `NA` in logical and integer vectors.
 pub const NA_INT: i32 = i32::MIN;
 
 /// A value and its attributes (`names`, `class`, `dim` …).
@@ -40,7 +40,7 @@ pub enum Data {
     Raw(Vec<u8>),
 }
 
-/// A node of a pairlist. The tail of a dotted pair is a further node without a tag.
+/// A node of a pairlist. The tail of a dotted pair is stored as a further node without a tag.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
     /// The tag, if any.
@@ -56,13 +56,13 @@ impl Item {
         Item { data, attributes: Vec::new() }
     }
 
-    /// The attribute with this name.
+    /// Returns the attribute with this name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Item> {
         self.attributes.iter().find(|(tag, _)| &**tag == name).map(|(_, value)| value)
     }
 
-    /// The strings of a character vector.
+    /// Returns the strings of a character vector.
     #[must_use]
     pub fn text(&self) -> Option<&Strings> {
         match &self.data {
@@ -71,13 +71,13 @@ impl Item {
         }
     }
 
-    /// Whether the attribute `class` names this class.
+    /// Returns whether the attribute `class` contains this class.
     #[must_use]
     pub fn has_class(&self, class: &str) -> bool {
         self.attribute("class").and_then(Item::text).is_some_and(|c| c.iter().any(|c| c == Some(class)))
     }
 
-    /// The element of a list with this name in `names`.
+    /// Returns the element of a list that has this name in `names`.
     #[must_use]
     pub fn element(&self, name: &str) -> Option<&Item> {
         let Data::List(elements) = &self.data else { return None };
@@ -86,11 +86,11 @@ impl Item {
     }
 }
 
-/// A character vector in contiguous memory: four bytes per string in addition to its text.
+/// A character vector in contiguous memory. Each string takes four bytes in addition to its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings {
     text: String,
-    /// End of each string in `text`; the top bit marks `NA`.
+    /// The end of each string in `text`; the highest bit marks `NA`.
     ends: Vec<u32>,
 }
 
@@ -121,7 +121,7 @@ impl Strings {
         self.ends.is_empty()
     }
 
-    /// The string at an index; `None` for `NA` and beyond the end.
+    /// Returns the string at an index; `None` for `NA` and beyond the end.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&str> {
         let end = *self.ends.get(index)?;

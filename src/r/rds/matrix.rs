@@ -1,8 +1,8 @@
-//! Writes `PACKAGES.rds` from index records: the character matrix that `available.packages` makes of the same text.
+//! Writes `PACKAGES.rds` from index records: the character matrix that `available.packages` creates from the same text.
 //!
-//! The matrix is stored by column, the records are rows. A first pass over the records determines the size of every
-//! column, a second copies each row's values to their positions. Both passes are sequential, and the matrix is written
-//! into memory that is allocated once.
+//! The matrix is stored by column, while each record is a row. A first pass over the records determines the size of
+//! every column; a second pass copies the values of each row to their positions. The memory for the result is allocated
+//! once.
 
 use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, NA_STRING, STRING, TEXT, UTF8, Writer, r_string};
 use memchr::{memchr, memchr_iter};
@@ -12,8 +12,8 @@ use std::io::{self, Write};
 
 /// Fields that have a column only if a record has them.
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
-/// Number of columns after the previous field's that are compared with a field before its name is looked up in the map:
-/// records have their fields in nearly the same order.
+/// Number of columns, after the column of the previous field, that are compared with a field before its name is looked
+/// up in the map. Records have their fields in nearly the same order.
 const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
 const TYPICAL_FIELDS: usize = 12;
@@ -26,13 +26,13 @@ const PIECE_SIZE: usize = 8 << 20;
 /// Returns the matrix of `stanzas` (raw DCF records in index order) as an uncompressed RDS stream.
 ///
 /// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of first
-/// appearance. Values are those of `read.dcf`: lines trimmed, continuation lines joined by a newline, the last of
-/// repeated fields, ` .` for an empty line. Records without `Package` are left out, and so are fields beyond column
-/// 256. Equal stanzas give equal bytes, also in later versions. Uses about 12 bytes of memory per value in
-/// addition to the result.
+/// appearance. Values are as `read.dcf` reads them: lines are trimmed, continuation lines are joined by a newline, a
+/// line ` .` becomes empty, and the last of repeated fields is used. Records without `Package`, and fields beyond
+/// column 256, are left out. Equal stanzas must give equal bytes in all versions of this program. Uses about 12 bytes
+/// of memory per value in addition to the result.
 ///
 /// # Errors
-/// `InvalidInput` when a record or the matrix exceeds R's limits.
+/// [`io::ErrorKind::InvalidInput`] if a record or the matrix exceeds R's limits.
 pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<u8>> {
     let matrix = Matrix::read(fields, stanzas)?;
     let FixedParts { head, middle, tail } = matrix.fixed_parts()?;
@@ -52,7 +52,7 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     Ok(out)
 }
 
-/// As [`matrix`], but writes some columns at a time to `out`: a large matrix is never in memory as a whole.
+/// As [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a whole.
 ///
 /// # Errors
 /// Those of `out`, and of [`matrix`].
@@ -123,7 +123,7 @@ enum CellForm {
     Utf8,
 }
 
-/// A field of the current record: the range of its value with all continuation lines.
+/// A field of the current record, with the byte range of its value including continuation lines.
 struct FieldBytes {
     column: usize,
     start: usize,
@@ -133,7 +133,7 @@ struct FieldBytes {
 
 impl<'s> Matrix<'s> {
     fn read<S: AsRef<[u8]>>(fields: &[&'s str], stanzas: &'s [S]) -> io::Result<Matrix<'s>> {
-        // Reserved memory is not used until written; growing a vector would copy it.
+        // Reserved memory is not used until it is written, whereas growing a vector would copy it.
         let bytes = stanzas.iter().map(|stanza| stanza.as_ref().len()).sum();
         let mut matrix = Matrix {
             columns: Columns::new(fields),
@@ -192,7 +192,8 @@ impl<'s> Matrix<'s> {
         Ok(())
     }
 
-    /// Converts the end of [`Matrix::texts`] from `start` on to an R string; returns its offset, length and form.
+    /// Converts the bytes of [`Matrix::texts`] from `start` on to a valid R string; returns its offset, length and
+    /// form.
     fn finish_text(&mut self, start: usize) -> (usize, usize, CellForm) {
         let (length, replacement) = match r_string(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
@@ -243,7 +244,7 @@ impl<'s> Matrix<'s> {
         Ok(FixedParts { head, middle, tail: writer.take_bytes() })
     }
 
-    /// Writes columns consecutively into [`Matrix::size`] bytes.
+    /// Writes columns consecutively into `out`, whose length is [`Matrix::size`].
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
         let mut positions = vec![WritePosition::NONE; self.columns.list.len()];
         let mut offset = 0;
@@ -311,7 +312,7 @@ struct Column<'s> {
     name: &'s [u8],
     /// The last record with this field, counted from 1, and the field's index in that record.
     last_occurrence: (usize, usize),
-    /// The column of the field that followed this one in the last record.
+    /// The column of the field that followed this one in the last record with both.
     follower: usize,
     /// The size of the column's values in bytes, without their headers.
     bytes: usize,
@@ -346,15 +347,15 @@ impl<'s> Columns<'s> {
         self.list.len() - 1
     }
 
-    /// Returns the column of a field; adds one if there is none and the limit allows.
+    /// Returns the column of a field, and adds it if necessary; `None` if there are too many columns.
     fn column(&mut self, name: &'s [u8]) -> Option<usize> {
         let column = self.by_name.get(name).copied();
         column.or_else(|| (self.list.len() < MAX_COLUMNS).then(|| self.add(name)))
     }
 
-    /// Returns the column of the field that begins a line, and the offset of its value; `None` when no field begins
-    /// there or the limit of columns is reached. First tries the field that followed that of `previous_column` in the
-    /// last record, and the columns after `previous_column`.
+    /// Returns the column of the field that begins on a line, and the offset of its value; `None` if no field begins
+    /// there, or if there are too many columns. First tries the field that last followed that of `previous_column`,
+    /// then the columns after `previous_column`.
     fn field(&mut self, line: &'s [u8], previous_column: usize) -> Option<(usize, usize)> {
         let begins_line = |index: &usize| {
             let name = self.list[*index].name;
@@ -391,7 +392,7 @@ impl RecordFields {
         self.is_ascii_text = stanza.is_ascii() && memchr(0, stanza).is_none();
         self.records += 1;
         let mut next_line = 0;
-        // The column of the previous field, and the index of the field that a continuation line belongs to.
+        // The column of the previous field, and the index of the field to which a continuation line belongs.
         let (mut previous_column, mut continued_field) = (0, None::<usize>);
         for end in memchr_iter(b'\n', stanza).chain([stanza.len()]) {
             let (line, start) = (&stanza[next_line..end], next_line);
@@ -413,7 +414,7 @@ impl RecordFields {
         }
     }
 
-    /// Adds a field, or replaces an earlier one of the same name; returns its index among the fields.
+    /// Adds a field, or replaces an earlier one with the same name; returns its index in `fields`.
     fn add_field(&mut self, last_occurrence: &mut (usize, usize), field: FieldBytes) -> usize {
         if last_occurrence.0 == self.records {
             self.fields[last_occurrence.1] = field;
@@ -433,8 +434,8 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
         match trim(line) {
             b"." if number > 0 => empty_lines += 1,
             line => {
-                // Trailing empty lines do not count; a value that begins on the line after its tag has no line break
-                // before its first line.
+                // Empty lines at the end are dropped. If a value begins on the line after its tag, there is no line
+                // break before its first line.
                 let breaks = empty_lines + usize::from(number > 0 && out.len() > start);
                 out.extend(std::iter::repeat_n(b'\n', breaks));
                 out.extend_from_slice(line);
@@ -444,7 +445,7 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Trims blanks (and the carriage return of a CRLF) at both ends: other white space belongs to the value.
+/// Trims blanks and tabs at both ends, and the carriage return of a CRLF. Other white space belongs to the value.
 fn trim(mut line: &[u8]) -> &[u8] {
     line = line.strip_suffix(b"\r").unwrap_or(line);
     while let [b' ' | b'\t', rest @ ..] = line {

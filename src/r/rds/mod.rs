@@ -2,8 +2,8 @@
 //! matrix or data frame of packages, and the `Meta` tables). Format: "R Internals", section "Serialization Formats".
 //!
 //! The crate rd-rds 0.5 is not used: it traverses environments and the code inside them, supports no ALTREP forms,
-//! ignores bytes after the object, and holds the inflated stream and an `Arc` for every string at once. This reader
-//! streams from the decompressor, builds data only, and has one buffer per vector.
+//! ignores bytes after the object, and has the whole inflated stream and an `Arc` for every string in memory. This
+//! reader streams from the decompressor, accepts only data, and has one buffer per vector.
 
 mod altrep;
 pub mod archive_meta;
@@ -19,14 +19,14 @@ pub mod write;
 /// Resource limits for reading an untrusted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of the decompressed stream in bytes.
+    /// Maximum size of the decompressed stream, in bytes.
     pub stream: u64,
-    /// Memory for the result in bytes, at any time.
+    /// Maximum memory for the result at any time, in bytes.
     pub memory: u64,
 }
 
 impl Limits {
-    /// Limits for `PACKAGES.rds`: twenty times the size of all of CRAN.
+    /// Limits for `PACKAGES.rds`: twenty times the size of CRAN's.
     pub const INDEX: Limits = Limits { stream: 64 << 20, memory: 96 << 20 };
     /// Limits for `Meta/archive.rds`, `Meta/current.rds` and whole package databases.
     pub const META: Limits = Limits { stream: 512 << 20, memory: 256 << 20 };
@@ -35,7 +35,7 @@ impl Limits {
 /// The reason why an RDS file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RdsError {
-    /// The first bytes belong to no RDS format, as those of an HTML error page.
+    /// The first bytes belong to no RDS format, for example because the file is an HTML error page.
     #[error("not an RDS file (it begins with {0:02x?}); the mirror may have answered with an error page")]
     NotRds(Vec<u8>),
     /// A serialization other than XDR.

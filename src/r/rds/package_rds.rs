@@ -1,4 +1,4 @@
-//! Sets the `Repository` field in `Meta/package.rds`, which `packageDescription()` reads of an installed package.
+//! Sets the `Repository` field in `Meta/package.rds`, which `packageDescription()` reads for an installed package.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use super::{Limits, RdsError, read};
 /// Limits of the object, which contains DESCRIPTION (up to 1 MiB in a tar archive) and tables derived from it.
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
-/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`; the result depends only on the arguments.
+/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`. Equal arguments give equal bytes.
 ///
 /// # Errors
-/// Those of [`read`], and [`RdsError::Shape`] for any other object.
+/// The errors of [`read`], and [`RdsError::Shape`] for an object without such an element.
 pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
     let mut item = read::read(package_rds, LIMITS)?;
     let shape_error =

@@ -7,13 +7,13 @@ use std::io::Read;
 
 const EXPECTED_OBJECT: &str = "a matrix or data frame of packages";
 
-/// A table of packages: one record per row, fields in the order of the columns.
+/// A table of packages: each row is a record, and each column a field.
 #[derive(Debug)]
 pub struct PackageTable {
     cells: Cells,
-    /// The names and columns of the fields.
+    /// The names of the fields, and their column indexes.
     fields: Vec<(String, usize)>,
-    /// The rows with a package name.
+    /// The indexes of the rows with a package name.
     rows: Vec<u32>,
 }
 
@@ -35,11 +35,11 @@ impl Cells {
 }
 
 /// Reads a character matrix with column names, or a data frame. Skips rows whose `Package` is `NA` or empty, and
-/// columns that are not text or have no name; of several columns with the same name the one with the most values
-/// applies (a real CRAN database has `MD5sum` twice, once without values).
+/// columns that are not text or have no name; if several columns have the same name, uses the one with the most values
+/// (CRAN's own database has `MD5sum` twice, once without values).
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` for any other object.
+/// [`RdsError`]; [`RdsError::Shape`] for any other object.
 pub fn read_package_table(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
     PackageTable::from_item(read::read(file, limits)?)
 }
@@ -56,7 +56,7 @@ impl PackageTable {
     pub fn from_item(item: Item) -> Result<PackageTable, RdsError> {
         let (cells, names, rows) = if item.has_class("data.frame") { frame(item)? } else { matrix(item)? };
         let mut fields: Vec<(String, usize)> = Vec::new();
-        // The position in `fields`, and the number of values of the column there.
+        // By name: the index in `fields`, and the number of values of the column that is stored there.
         let mut fields_by_name: HashMap<&str, (usize, usize)> = HashMap::new();
         for (column, name) in names.iter().enumerate() {
             let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
@@ -93,12 +93,12 @@ impl PackageTable {
         self.rows.is_empty()
     }
 
-    /// The distinct names of the fields, in column order.
+    /// Returns the distinct names of the fields, in column order.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The fields of a record that have a value; none beyond the last record.
+    /// Returns the fields of a record that have a value; none beyond the last record.
     pub fn record(&self, record: usize) -> impl Iterator<Item = (&str, &str)> {
         let row = self.rows.get(record).copied();
         self.fields.iter().filter_map(move |(name, column)| {
@@ -106,14 +106,14 @@ impl PackageTable {
         })
     }
 
-    /// A field of a record.
+    /// Returns the value of a field of a record.
     #[must_use]
     pub fn get(&self, record: usize, field: &str) -> Option<&str> {
         self.record(record).find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// Appends a record as DCF text without the blank line after it. Lines of a value become continuation lines, empty
-    /// ones ` .`; empty values, and fields whose names are not valid in DCF, are left out.
+    /// Appends a record as DCF text without the blank line after it. Further lines of a value become continuation
+    /// lines, and empty lines ` .`. Empty values, and fields whose names are not valid in DCF, are left out.
     pub fn write_stanza(&self, record: usize, out: &mut Vec<u8>) {
         for (name, value) in self.record(record) {
             let is_valid = |c: char| c.is_ascii_graphic() && c != ':' || c == ' ' || !c.is_ascii();

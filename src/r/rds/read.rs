@@ -1,4 +1,4 @@
-//! Reads the items of a stream in versions 2 and 3 of the XDR format: data only, streamed from the decompressor.
+//! Reads the items of a stream in versions 2 and 3 of the XDR format. Only data is accepted.
 
 use super::item::{Data, Item, Pair, Strings};
 use super::{Limits, RdsError, altrep, container, input::Input};
@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 /// Maximum nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
-/// Maximum number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
+/// Maximum number of elements to which all compact forms of a file may expand. They do not need bytes in the file, so
+/// its size does not limit them.
 const MAX_EXPANDED_LEN: usize = 1 << 20;
 
 /// Maximum number of symbols in a file; R's tables have fewer than ten.
@@ -18,7 +19,7 @@ const MAX_SYMBOLS: usize = 1 << 16;
 /// A reader of a stream.
 pub(super) struct Decoder<'a> {
     pub(super) input: Input<'a>,
-    /// The reference table. It holds symbols only: every other type that R enters in it is refused.
+    /// The reference table. It contains only symbols, because the other types that R enters into it are refused.
     symbols: Vec<Arc<str>>,
     /// The encoding of strings without an encoding flag, if the file declares one (version 3) other than ASCII.
     default_encoding: Option<&'static Encoding>,
@@ -85,7 +86,7 @@ impl<'a> Decoder<'a> {
         Ok(Decoder { input, symbols: Vec::new(), default_encoding, expanded_len: 0 })
     }
 
-    /// Requires the end of the stream, where the decompressor verifies its checksums.
+    /// Checks that the stream has ended. At its end, the decompressor verifies the checksums.
     pub(super) fn finish(mut self) -> Result<(), RdsError> {
         if self.input.is_at_end()? { Ok(()) } else { Err(self.input.format_error("bytes after the object")) }
     }
@@ -100,7 +101,7 @@ impl<'a> Decoder<'a> {
         self.item_with_flags(flags, depth)
     }
 
-    /// Reads an item whose flags were read.
+    /// Reads an item whose flags have already been read.
     pub(super) fn item_with_flags(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
         if depth > MAX_DEPTH {
             return Err(self.input.format_error("lists nested too deep"));
@@ -198,7 +199,7 @@ impl<'a> Decoder<'a> {
             self.input.reserve(n + 4)?;
             self.input.take(n)?
         } else {
-            // Twice: the bytes and their decoded form are in memory at once.
+            // Counted twice, because the bytes and their decoded form are in memory at the same time.
             self.input.reserve(n.saturating_mul(2))?;
             let mut buffer = Vec::new();
             self.input.for_each_piece(n, 1, |piece| buffer.extend_from_slice(piece))?;
@@ -253,7 +254,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads a pairlist in a loop: recursion on a long one would overflow the stack.
+    /// Reads a pairlist in a loop, because recursion on a long one would overflow the stack.
     fn pairs(&mut self, first: Flags, depth: u32) -> Result<Vec<Pair>, RdsError> {
         let mut nodes = Vec::new();
         let mut flags = first;
@@ -317,7 +318,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Decodes a string to UTF-8. Never fails: a wrong encoding flag must not make the whole index unreadable.
+/// Decodes a string to UTF-8. Never fails, because a wrong encoding flag must not make the whole index unreadable.
 fn decode<'b>(bytes: &'b [u8], flags: Flags, default_encoding: Option<&'static Encoding>) -> Cow<'b, str> {
     const LATIN1: u32 = 0x4000;
     const UTF8: u32 = 0x8000;
@@ -335,7 +336,7 @@ fn decode<'b>(bytes: &'b [u8], flags: Flags, default_encoding: Option<&'static E
     }
 }
 
-/// The encoding in a version 3 header; `None` for UTF-8, ASCII and unknown names, which [`decode`] handles.
+/// Returns the encoding in a header of version 3; `None` for UTF-8, ASCII and unknown names, which [`decode`] handles.
 fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
     let ascii_names = [&b"ANSI_X3.4-1968"[..], b"US-ASCII", b"ASCII", b"646"];
     if ascii_names.iter().any(|a| a.eq_ignore_ascii_case(name)) {
@@ -344,7 +345,7 @@ fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_label(name).filter(|e| *e != UTF_8 && e.is_ascii_compatible())
 }
 
-/// The error for a type that is refused.
+/// Returns the error for a type that is refused.
 fn refused_type(code: u8, offset: u64) -> RdsError {
     let type_name = match code {
         3 => "a function",

@@ -1,10 +1,10 @@
-//! Writes items in format version 2, XDR, without compact forms of vectors; R 2.3 and later reads it.
+//! Writes items in format version 2, XDR, without compact forms of vectors. R 2.3 and later can read it.
 
 use super::item::{Data, Item};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-// The word before an item: its type, with 0x100 for a class and 0x200 for attributes.
+// The word before an item: its type, plus 0x100 if it has a class and 0x200 if it has attributes.
 pub(super) const TEXT: u32 = 16;
 pub(super) const LOGICAL: u32 = 10;
 pub(super) const INTEGER: u32 = 13;
@@ -25,14 +25,14 @@ pub(super) const UTF8: u32 = 0x8000;
 /// The string `NA`, a missing value. The header of any other string has the same length.
 pub(super) const NA_STRING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
-/// The version of R that the header names as the writer: 4.5.0. It must never change: it is part of every ETag.
+/// The version of R that the header names as the writer: 4.5.0. It must never change, because it affects every ETag.
 const WRITER: u32 = 0x0004_0500;
-/// The oldest R that reads version 2: 2.3.0.
+/// The oldest version of R that can read format version 2: 2.3.0.
 const OLDEST_READER: u32 = 0x0002_0300;
 const PIECE_SIZE: usize = 64 << 10;
 
-/// Converts bytes to a valid R string. R rejects a whole file for one NUL, so a NUL ends the string; bytes that are not
-/// UTF-8 are decoded as Latin-1.
+/// Converts bytes to a valid R string. A NUL ends the string, because R rejects a whole file with a NUL. Bytes that are
+/// not UTF-8 are decoded as Latin-1 (Windows-1252).
 pub(super) fn r_string(value: &[u8]) -> Cow<'_, [u8]> {
     let value = memchr::memchr(0, value).map_or(value, |end| &value[..end]);
     if value.is_ascii() || std::str::from_utf8(value).is_ok() {
@@ -42,11 +42,11 @@ pub(super) fn r_string(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text.into_owned().into_bytes())
 }
 
-/// A writer of a stream; writes to `out` in pieces of 64 KiB.
+/// Writes a stream to `out`, in pieces of about 64 KiB.
 pub(super) struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
-    /// Symbols written so far; a repeated one is written as a reference to its index.
+    /// The symbols written so far; a repeated symbol is written as a reference to its index.
     symbols: Vec<Box<str>>,
 }
 
@@ -59,7 +59,7 @@ impl Writer<Vec<u8>> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a stream with its header.
+    /// Begins a stream, and writes its header.
     pub(super) fn new(out: W) -> Writer<W> {
         let mut buffer = Vec::with_capacity(PIECE_SIZE + 1024);
         buffer.extend_from_slice(b"X\n");
@@ -77,7 +77,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes the rest of the buffer.
+    /// Writes the remaining bytes of the buffer.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)
     }
@@ -124,7 +124,7 @@ impl<W: Write> Writer<W> {
         values.into_iter().try_for_each(|value| self.string(value.as_bytes()))
     }
 
-    /// Begins the next attribute of the last item; its value must follow.
+    /// Begins the next attribute of the last item. The caller must then write its value.
     pub(super) fn attribute(&mut self, name: &str) -> io::Result<()> {
         self.word(PAIR_WITH_TAG)?;
         self.symbol(name)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The rules by name, and the systems they are for. Unused fields are ignored.
+/// The rules, and the systems for which there are rules. Unknown fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleBase {
     /// The rules by name (the file name without `.json`); responses list rules in this order.
@@ -13,12 +13,12 @@ pub struct RuleBase {
     pub systems: Vec<SystemRow>,
 }
 
-/// The operating system packages of a library or program.
+/// The packages of operating systems that provide a library or program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Case-insensitive regular expressions; the rule applies to a text that one of them matches.
+    /// Case-insensitive regular expressions. The rule applies to a text if one of them matches it.
     pub patterns: Vec<String>,
-    /// The first block for a system applies.
+    /// The packages, by system. The first block with the system applies.
     pub dependencies: Vec<Block>,
 }
 
@@ -50,15 +50,15 @@ pub struct Action {
     pub script: Option<String>,
 }
 
-/// A system that a block is for.
+/// A system to which a block applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
     /// `linux`, `windows`.
     pub os: String,
-    /// `ubuntu`; if missing, all distributions of that `os`.
+    /// Such as `ubuntu`; if missing, all distributions of the `os`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// `22.04`; if missing, all versions.
+    /// Such as `22.04`; if missing, all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Vec<String>>,
 }
@@ -96,14 +96,14 @@ impl BadRuleBase {
 const SYSTEMS: &str = "systems.json";
 
 impl RuleBase {
-    /// Whether a file in a directory or an archive belongs to a rule base: `rules/*.json` or `systems.json`, at the top
-    /// level or in one directory (as in archives of a repository).
+    /// Returns whether a file belongs to a rule base: `rules/*.json` or `systems.json`, at the top level or in one
+    /// directory (as in archives of a repository).
     #[must_use]
     pub fn accepts(path: &str) -> bool {
         parse_path(path).is_some()
     }
 
-    /// Parses the files that [`RuleBase::accepts`], each with its path; others are ignored.
+    /// Parses files, given by path and content. Files that [`RuleBase::accepts`] does not accept are ignored.
     ///
     /// # Errors
     /// A malformed or missing file.
@@ -127,7 +127,7 @@ impl RuleBase {
         base.validate()
     }
 
-    /// Parses a single document: `{"rules": {"libcurl": {…}}, "systems": […]}`.
+    /// Parses a single document, of the form `{"rules": {"libcurl": {…}}, "systems": […]}`.
     ///
     /// # Errors
     /// The document is malformed, or has no rules or no systems.

@@ -7,9 +7,9 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::base::{Action, BadRuleBase, Block, Constraint, RuleBase};
 use super::system::OsRelease;
 
-/// Maximum number of patterns: far more than real rule bases have.
+/// Maximum number of patterns; real rule bases have far fewer.
 const MAX_PATTERNS: usize = 20_000;
-/// Maximum length of a pattern in bytes: far more than real ones have.
+/// Maximum length of a pattern in bytes; real patterns are far shorter.
 const MAX_PATTERN_LEN: usize = 2_000;
 /// Maximum size of the compiled patterns in bytes.
 const MAX_COMPILED_SIZE: usize = 32 << 20;
@@ -56,7 +56,7 @@ impl Rules {
         let mut valid_patterns = patterns.clone();
         let set = match compile(&valid_patterns) {
             Ok(set) => set,
-            // Compiles them one by one to find the invalid ones.
+            // Compiles the patterns one by one to find the invalid ones.
             Err(_) => {
                 valid_patterns.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
                     Ok(_) => true,
@@ -75,7 +75,7 @@ impl Rules {
         Ok(Rules { base, names, set, pattern_rules, invalid_patterns })
     }
 
-    /// The rule base that was compiled.
+    /// Returns the rule base that was compiled.
     #[must_use]
     pub fn base(&self) -> &RuleBase {
         &self.base
@@ -87,24 +87,24 @@ impl Rules {
         self.names.len()
     }
 
-    /// Always false: [`Rules::new`] requires a rule.
+    /// Always returns false, because [`Rules::new`] requires a rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The invalid patterns, each with its rule and the reason.
+    /// Returns the invalid patterns, each with its rule and the reason.
     #[must_use]
     pub fn invalid_patterns(&self) -> &[String] {
         &self.invalid_patterns
     }
 
-    /// The names of the rules that match a text, in order, for any system.
+    /// Returns the names of the rules that match a text, in order, for any system.
     pub fn matching_rules(&self, text: &str) -> impl Iterator<Item = &str> {
         self.matching_indexes(text).into_iter().map(|index| self.names[index].as_str())
     }
 
-    /// The requirements of a `SystemRequirements` text on a system, by rule.
+    /// Returns the requirements of a `SystemRequirements` text on a system, by rule.
     #[must_use]
     pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
         let matched_rule = |index: usize| {
@@ -121,8 +121,8 @@ impl Rules {
         self.matching_indexes(text).into_iter().filter_map(matched_rule).collect()
     }
 
-    /// Returns the system to look up in the rules: the newest minor release (`15.6`) if the rules have only minor
-    /// releases of the given one (`15`), else the given system.
+    /// Returns the system to look up in the rules. If the rules have only minor releases of a release (`15.6` for
+    /// `15`), this is the newest of them; otherwise the system itself.
     #[must_use]
     pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
@@ -144,7 +144,7 @@ impl Rules {
         }
     }
 
-    /// The distinct indexes of the rules that match a text, in order.
+    /// Returns the distinct indexes of the rules that match a text, in order.
     fn matching_indexes(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
         let matches = self.set.matches(line.as_bytes());
@@ -156,12 +156,12 @@ impl Rules {
 
 /// Compiles patterns, each with its rule.
 ///
-/// SECURITY: patterns and texts are untrusted; this engine takes time linear in the text for any pattern.
+/// SECURITY: patterns and texts are untrusted. This engine takes linear time in the length of the text for any pattern.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
     if let Some((_, pattern)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
         return Err(format!("a pattern of {} bytes is too long", pattern.len()));
     }
-    // Letters and word boundaries are those of ASCII, as the authors of the rules assume.
+    // Letters and word boundaries are ASCII only, as the authors of the rules assume.
     let set = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
         .case_insensitive(true)
         .unicode(false)

@@ -1,5 +1,5 @@
-//! System requirements: maps the `SystemRequirements` field of a package to packages of an operating system by means of
-//! an open rule base that is fetched at run time (`docs/admin/system-requirements.md`).
+//! System requirements: translates the `SystemRequirements` field of a package to packages of an operating system, by
+//! an open rule base that is fetched while the server runs (`docs/admin/system-requirements.md`).
 
 pub mod base;
 pub mod matching;

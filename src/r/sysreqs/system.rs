@@ -3,13 +3,13 @@
 /// A release of a distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OsRelease {
-    /// `ubuntu`, lower case.
+    /// The name in lower case, such as `ubuntu`.
     pub distribution: String,
     /// `22.04`.
     pub release: String,
 }
 
-/// A candidate for the requested system.
+/// A candidate for a requested system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The system in the table of distributions.
@@ -25,9 +25,9 @@ impl OsRelease {
         OsRelease { distribution: distribution.to_owned(), release: release.to_owned() }
     }
 
-    /// Returns the candidates in the table, best first. Clients pass names and versions verbatim from
-    /// `/etc/os-release`. The rebuilds of Red Hat Enterprise Linux require the same system packages, and so do the
-    /// service packs of one release of SUSE.
+    /// Returns the candidates for names from `/etc/os-release`, which clients send unchanged; the best candidate is
+    /// first. Rebuilds of Red Hat Enterprise Linux are candidates for each other, because they need the same system
+    /// packages; so do the service packs of a SUSE release.
     #[must_use]
     pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
@@ -45,7 +45,7 @@ impl OsRelease {
                 );
             }
             "debian" => candidates.push(candidate(distribution, major)),
-            // `24.04.1` is listed as `24.04`.
+            // The table lists `24.04.1` as `24.04`.
             "ubuntu" => {
                 let numbers: Vec<&str> = release.splitn(3, '.').take(2).collect();
                 candidates.push(candidate(distribution, &numbers.join(".")));
@@ -61,7 +61,7 @@ impl OsRelease {
         candidates
     }
 
-    /// The command that installs packages, without the package names.
+    /// Returns the command that installs packages, without the package names.
     #[must_use]
     pub fn installer(&self) -> &'static str {
         let major = || self.release.split('.').next().and_then(|n| n.parse::<u32>().ok());
@@ -75,7 +75,7 @@ impl OsRelease {
     }
 }
 
-/// The rule base's name of a distribution.
+/// Returns the name of a distribution in the rule base.
 fn canonical_name(distribution: &str) -> &str {
     match distribution {
         "rhel" | "redhatenterprise" | "redhatenterpriselinux" => "redhat",

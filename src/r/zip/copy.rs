@@ -1,4 +1,4 @@
-//! Copies a zip file with the contents of single members replaced and every other byte unchanged.
+//! Copies a zip file with the contents of some members replaced; the other members are unchanged.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -6,10 +6,10 @@ use super::{CENTRAL_LEN, END, LOCAL, Zip, format_error};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
-/// Copies the file; `replacements` has pairs of member name and new contents. The result depends only on the arguments.
+/// Copies the file. `replacements` has pairs of member name and new contents. Equal arguments give equal bytes.
 ///
 /// # Errors
-/// [`RewriteError`]; also a result of more than 4 GiB.
+/// [`RewriteError`], also if the result would have more than 4 GiB.
 pub fn copy(
     file: &mut (impl Read + Seek),
     zip: &Zip,
@@ -45,7 +45,7 @@ pub fn copy(
                 central_record[16..20].copy_from_slice(&crc.sum().to_le_bytes());
                 central_record[20..24].copy_from_slice(&size(compressed_contents.len())?.to_le_bytes());
                 central_record[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
-                // The local record equals the beginning of the central record, without extra fields.
+                // The local record repeats fields of the central record, and has no extra fields.
                 let mut local_record = Vec::with_capacity(30 + member.name.len());
                 local_record.extend_from_slice(&LOCAL);
                 local_record.extend_from_slice(&central_record[6..30]);

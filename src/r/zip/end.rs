@@ -1,4 +1,4 @@
-//! The end record of a zip file: position and size of the central directory.
+//! Reads the end record of a zip file, which states the position and size of the central directory.
 
 use std::io::{Read, Seek};
 
@@ -52,7 +52,7 @@ pub(super) fn find(
     }
 }
 
-/// Reads the zip64 end record right before the end record, which then has only placeholders.
+/// Reads the zip64 end record directly before the end record, which then contains only placeholders.
 fn zip64_end(file: &mut (impl Read + Seek), end_offset: u64) -> Result<EndRecord, ArchiveError> {
     let missing_error = || format_error(end_offset, "its zip64 end record is missing");
     let offset = end_offset.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing_error)?;
@@ -62,7 +62,7 @@ fn zip64_end(file: &mut (impl Read + Seek), end_offset: u64) -> Result<EndRecord
         && u32_at(locator, 4) == 0
         && u64_at(locator, 8) == offset
         && u32_at(locator, 16) == 1;
-    // The size field of the record does not count its first twelve bytes.
+    // The size field does not include the first twelve bytes of the record.
     let is_valid = end[..4] == END64
         && u64_at(end, 4) == END64_LEN - 12
         && u32_at(end, 16) == 0
@@ -84,8 +84,8 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
 }
 
 /// Finds the end record and its offset. It is the last record with the signature, and its comment must end with the
-/// file. Earlier signatures belong to contents of members, such as zip files in the package. If the comment of an
-/// earlier record ends with the file as well, programs disagree on which record applies, and the file is refused.
+/// file. Earlier signatures belong to the contents of members, such as zip files in the package. If the comment of an
+/// earlier record also ends with the file, programs may differ in which record they use, so the file is refused.
 fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail_len = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail_len, tail_len)?;

@@ -1,7 +1,7 @@
-//! Zip files as R writes Windows binaries: read strictly, so that every program sees the same members, and copied with
-//! single members replaced. Format: PKWARE APPNOTE 6.3.
+//! Zip files, as R writes them for Windows binaries. They are read strictly, so that every program sees the same
+//! members, and copied with some members replaced. Format: PKWARE APPNOTE 6.3.
 //!
-//! The crate zip is not used because it reads leniently. Anything that programs may read in different ways (other bytes
+//! The crate zip is not used because it reads leniently. Anything that programs may interpret differently (other bytes
 //! before, between or after the records, data descriptors, zip64, contradictory records) is refused here. Files written
 //! as a stream, such as public advisories, have data descriptors and may have a zip64 end record: both are accepted on
 //! request, and must agree with the other records.
@@ -28,7 +28,7 @@ const DATA_DESCRIPTOR_FLAG: u16 = 1 << 3;
 /// Maximum size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
-/// A zip file with consistent records; its contents are not read yet.
+/// A zip file with consistent records. The contents of its members have not been read.
 #[derive(Debug)]
 pub struct Zip {
     /// The members in the order of the file.
@@ -41,9 +41,9 @@ pub enum ZipFormat {
     /// Checksum and sizes are in each local record, as R writes them.
     Plain,
     /// As `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after the
-    /// contents, and a zip64 end record is used where there are too many members for the plain one.
+    /// contents, and a zip64 end record is used if there are too many members for the plain one.
     Streamed,
-    /// As `Streamed`; names of members may differ in case only, because wheels are not unpacked on Windows alone.
+    /// As `Streamed`, but names of members may differ only in case, because not all wheels are for Windows.
     Wheel,
 }
 
@@ -66,7 +66,7 @@ pub struct ZipMember {
 }
 
 impl ZipMember {
-    /// Whether the member is a folder.
+    /// Returns whether the member is a folder.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.name.ends_with('/')
@@ -89,7 +89,8 @@ impl Zip {
     /// Reads the directory of a zip file and every local record.
     ///
     /// # Errors
-    /// [`ArchiveError::InvalidZip`] unless the file is exactly one zip file; limits.
+    /// [`ArchiveError::InvalidZip`] unless the file is exactly one zip file, or another [`ArchiveError`] if a limit is
+    /// exceeded.
     pub fn open(
         file: &mut (impl Read + Seek),
         format: ZipFormat,
@@ -104,7 +105,7 @@ impl Zip {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
         let directory = read_at(file, start, size)?;
-        // Allocates by the size of the directory, not by the untrusted count.
+        // Allocates according to the size of the directory, not to the untrusted count.
         let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
         let (mut directory_position, mut position, mut inflated_size) = (0, 0, 0_u64);
         let mut names = HashSet::new();
@@ -118,7 +119,7 @@ impl Zip {
             if inflated_size > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
-            // On Windows, names that differ in case only are one file.
+            // On Windows, names that differ only in case are the same file.
             let name = match format {
                 ZipFormat::Plain | ZipFormat::Streamed => member.name.to_lowercase(),
                 ZipFormat::Wheel => member.name.clone(),
@@ -180,10 +181,10 @@ impl ZipMember {
         Ok(())
     }
 
-    /// Returns the whole contents, at most `limit` bytes.
+    /// Returns the whole contents; an error if they have more than `limit` bytes.
     ///
     /// # Errors
-    /// As [`ZipMember::for_each_piece`], and more than `limit` bytes.
+    /// As [`ZipMember::for_each_piece`], and [`ArchiveError::MemberTooLarge`].
     pub fn read(&self, file: &mut (impl Read + Seek), limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if self.size > limit {
             let path = self.name.chars().take(200).collect();
@@ -245,7 +246,7 @@ fn read_central(
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
-    // Programs that read names as C strings see a different name.
+    // Programs that read names as C strings would see a different name.
     if name.contains('\0') {
         return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
     }
@@ -289,7 +290,8 @@ fn read_local(
     let name_and_extra_fields = read_at(file, position + LOCAL_LEN, name_len + extra_len)?;
     let central_record = &member.central_record;
     let is_streamed = u16_at(central_record, 8) & DATA_DESCRIPTOR_FLAG != 0;
-    // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
+    // Flags, method, time and date are the bytes 6..14 of the local record, and 8..16 of the central record. Checksum
+    // and both sizes follow.
     let is_consistent = head[..4] == LOCAL
         && head[6..14] == central_record[8..16]
         && (head[14..26] == central_record[16..28]
@@ -311,7 +313,7 @@ fn read_local(
     Ok(ZipMember { data_start, end: data_end + DESCRIPTOR_LEN, ..member })
 }
 
-/// Accepts only extra fields with times and user IDs, which are unambiguous; others may change the name or size.
+/// Accepts only extra fields with times and user IDs. Other extra fields may change the name or the size.
 fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
         let malformed_error = || format_error(offset, "an extra field is malformed");

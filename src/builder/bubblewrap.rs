@@ -1,4 +1,4 @@
-//! The command that runs a builder in its own namespaces with bubblewrap, where systemd does not run.
+//! The command that runs a builder in its own namespaces with bubblewrap. It is used where systemd does not run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::message::Role;
 /// Size of the workspace in bytes.
 const WORKSPACE_SIZE: &str = "3221225472";
 
-/// Paths that both roles can read, if they exist; of `/etc` only those that programs need.
+/// Paths that both roles can read, if they exist. In `/etc`, these are only the files that programs need.
 const VISIBLE_PATHS: &[&str] = &[
     "/opt/R",
     "/opt/python",
@@ -24,7 +24,7 @@ const VISIBLE_PATHS: &[&str] = &[
     "/etc/nsswitch.conf",
 ];
 
-/// Paths that a builder with the network can read in addition.
+/// Additional paths that a builder with network access can read.
 const NETWORK_PATHS: &[&str] = &[
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -39,20 +39,21 @@ const NETWORK_PATHS: &[&str] = &[
     "/run/systemd/resolve",
 ];
 
-/// Returns the command that runs the program `builder` in a role. It can also read the paths `readable_paths`.
+/// Returns the command that runs the program `builder` in a role. The builder can also read `readable_paths`.
 pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_paths: &[PathBuf]) -> Command {
     let mut command = Command::new(bubblewrap);
     command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent"]);
-    // A new session prevents a build from writing input to the terminal. Without a terminal the session stays
-    // that of the server: where sessions are scheduled as groups (sched(7), autogroup), a new one would get
-    // as much of the processors as the server.
+    // A new session prevents a build from writing input to the terminal. Without a terminal, the builder stays in the
+    // session of the server: where the kernel schedules sessions as groups (sched(7), autogroup), a new session would
+    // get as much processor time as the server.
     if std::fs::File::open("/dev/tty").is_ok() {
         command.arg("--new-session");
     }
-    // The builder is the first process of its namespace: all others end with it. It is never root, even if the server
-    // is.
+    // The builder is the first process of its namespace, so that all others end with it. It never runs as root, even if
+    // the server does.
     command.args(["--as-pid-1", "--uid", "65534", "--gid", "65534"]);
-    // Nested user namespaces would expose more of the kernel. Some container runtimes do not permit this limit.
+    // Prevents nested user namespaces, which would expose more of the kernel. Some container runtimes do not permit
+    // setting this limit.
     if is_writable("/proc/sys/user/max_user_namespaces") {
         command.arg("--disable-userns");
     }

@@ -42,7 +42,7 @@ pub(super) fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_
 /// Receives a packet; `None` at the end of the connection.
 ///
 /// # Errors
-/// No packet arrived until the deadline ([`ErrorKind::TimedOut`]), or one that is too long.
+/// No packet arrived before the deadline ([`ErrorKind::TimedOut`]), or the packet is too long.
 pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Packet>> {
     wait(&mut [PollFd::new(&socket, PollFlags::IN)], deadline)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -52,7 +52,7 @@ pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Pac
         let buffer = &mut [IoSliceMut::new(&mut bytes)];
         match recvmsg(&socket, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
-            // The peer closed the socket with unread packets.
+            // The peer closed the socket before it had read all packets.
             Err(Errno::CONNRESET) => return Ok(None),
             other => break other?,
         }

@@ -16,22 +16,22 @@ use rustix::net::{
 use super::channel;
 use super::message::{Credential, Event, Job, Limits, Purpose, Request};
 
-/// Time for a builder to end after the connection is closed.
+/// Time limit for a builder to end after its connection was closed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A builder reports the end of its time limit within this time.
+/// Additional time in which a builder must report that its time limit was reached.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The reason why a job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The unit closed the connection before the job started: the number of builders is limited.
+    /// The systemd unit closed the connection before the job started, for example because too many builders are
+    /// running.
     #[error(
         "the builder closed the connection before the job started: too many builders are running, or the unit cannot start; \
          see journalctl -u 'rstudio-pm-build@*' -u 'rstudio-pm-fetch@*'"
     )]
     Busy,
-    /// A builder that is a child of this process ended before the job started, such as bubblewrap without user
-    /// namespaces.
+    /// A builder that is a child process ended before the job started. Bubblewrap does this without user namespaces.
     #[error("the builder ended before the job started; its messages are in the standard error of the server")]
     Exit,
     /// The builder did not accept the job.
@@ -54,17 +54,17 @@ pub enum JobError {
 /// A connection to a builder. Dropping it ends the job.
 #[derive(Debug)]
 pub struct Connection {
-    // First in the order of dropping: a builder ends when its connection is closed.
+    // Must be dropped first, because a builder ends when its connection is closed.
     socket: Option<OwnedFd>,
     child: Option<Child>,
-    // The directory of a builder that has no separate file system.
+    // The workspace of a builder without a separate file system; deleted when dropped.
     _workspace: Option<tempfile::TempDir>,
     has_started: bool,
     deadline: Instant,
 }
 
 impl Connection {
-    /// Connects to the socket of a unit; systemd starts a builder.
+    /// Connects to the socket of a systemd unit, so that systemd starts a builder.
     ///
     /// # Errors
     /// The socket does not exist or does not accept this user.
@@ -82,7 +82,7 @@ impl Connection {
         let (socket, builder_end) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let child = command.stdin(Stdio::from(builder_end)).stdout(Stdio::null()).spawn()?;
-        // The command owns a copy of the builder's end, which must not keep the connection open.
+        // The command owns a copy of the builder's end. It is dropped here, because it would keep the connection open.
         command.stdin(Stdio::null());
         Ok(Connection::new(socket, Some(child), workspace))
     }
@@ -95,7 +95,7 @@ impl Connection {
     /// Sends the request. Events follow.
     ///
     /// # Errors
-    /// The request is invalid, or the builder is gone.
+    /// The request is invalid, or the builder has ended.
     pub fn start(
         &mut self,
         job: Job,
@@ -136,7 +136,7 @@ impl Connection {
     /// Returns a handle that ends the job from another thread.
     ///
     /// # Errors
-    /// No file descriptor is left.
+    /// The process cannot open another file descriptor.
     pub fn interrupter(&self) -> Result<Interrupter> {
         Ok(Interrupter(self.socket().try_clone_to_owned()?))
     }
@@ -157,14 +157,14 @@ pub struct Interrupter(OwnedFd);
 impl Interrupter {
     /// Ends the job: the builder ends, and [`Connection::next_event`] returns [`JobError::Ended`].
     pub fn interrupt(&self) {
-        // An error means that the builder is gone.
+        // An error means that the builder has ended.
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // An interrupter may hold the socket open.
+        // Shut down explicitly, because an interrupter may have a copy of the socket.
         if let Some(socket) = self.socket.take() {
             let _ = shutdown(&socket, Shutdown::Both);
         }
@@ -181,10 +181,10 @@ impl Drop for Connection {
     }
 }
 
-/// Returns a memory file with a credential, sealed against changes.
+/// Returns an immutable in-memory file with a credential (memfd_create(2), with seals).
 ///
 /// # Errors
-/// The kernel has no memory.
+/// The file cannot be created or written.
 pub fn credential_file(credential: &Credential) -> Result<OwnedFd> {
     let descriptor = memfd_create("credential", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(descriptor);

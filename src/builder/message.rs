@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::value;
 
 /// Version of the protocol. A builder refuses requests of newer versions; unknown fields are ignored. A request states
-/// the lowest version that has its job ([`Job::version`]), so that older builders do the jobs that they know.
+/// the lowest version that supports its job ([`Job::version`]), so that older builders accept the jobs that they
+/// support.
 pub const VERSION: u32 = 2;
 /// Maximum length of a packet in bytes.
 pub const MAX_PACKET: usize = 64 << 10;
@@ -26,7 +27,7 @@ pub enum MessageError {
     /// Not the JSON of a message.
     #[error("invalid message: {0}")]
     Json(#[from] serde_json::Error),
-    /// A request of a protocol version that this program does not have.
+    /// A request with a protocol version that this program does not support.
     #[error("protocol version {0} is not supported; this program has version {VERSION}")]
     Version(u32),
     /// A value that is not allowed.
@@ -50,9 +51,9 @@ pub enum Purpose {
     Result,
     /// A tar file open for reading: the package's directory.
     Source,
-    /// A file open for reading: the packages in [`BuildRPackage::dependencies`], one after the other.
+    /// A file open for reading: the concatenated files of the packages in [`BuildRPackage::dependencies`].
     Dependencies,
-    /// A sealed memory file with a [`Credential`].
+    /// An immutable in-memory file with a [`Credential`].
     Credential,
     /// A connected stream socket of an SSH agent.
     Agent,
@@ -85,9 +86,9 @@ pub struct Limits {
     pub file_size: u64,
     /// Private memory of each process in bytes.
     pub memory: Option<u64>,
-    /// Number of processes of the user; only for a user or a user namespace of the job's own.
+    /// Number of processes of the user. Only set if the job has its own user or user namespace.
     pub processes: Option<u64>,
-    /// Whether commands run only on processors that are otherwise idle.
+    /// Whether commands run only on otherwise idle processors.
     pub idle: bool,
 }
 
@@ -105,7 +106,7 @@ impl Default for Limits {
     }
 }
 
-/// A repository of git and how to connect to it.
+/// A git repository, and how to connect to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remote {
@@ -115,7 +116,7 @@ pub struct Remote {
     pub local_paths: Vec<String>,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     pub known_hosts: String,
-    /// Whether the key of a host that has none there is accepted, and reported.
+    /// Whether the key of a host without a key in `known_hosts` is accepted and reported.
     pub accepts_new_host: bool,
     /// The proxy for HTTPS and HTTP; empty for none.
     pub proxy: ProxyUrl,
@@ -162,7 +163,7 @@ pub struct FetchCommit {
     /// Other hosts from which submodules may be fetched.
     #[serde(default)]
     pub submodule_hosts: Vec<String>,
-    /// Whether a Python project that takes its version from git gets the history, as `.git`.
+    /// Whether the tree of a Python project that takes its version from git includes the history, as `.git`.
     #[serde(default)]
     pub history: bool,
     /// Relative path of the only directory that is needed; empty for the whole tree.
@@ -174,13 +175,13 @@ pub struct FetchCommit {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildRPackage {
-    /// Installation directory of R, such as `/opt/R/4.3.2`; without it R is searched for.
+    /// Installation directory of R, such as `/opt/R/4.3.2`. If missing, R is searched for.
     pub r: Option<String>,
     /// A library with packages that the build needs.
     pub library: Option<String>,
     /// Whether to build vignettes.
     pub vignettes: bool,
-    /// Packages that are installed before the build, each after those that it needs.
+    /// Packages that are installed before the build, each one after those that it needs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<RDependency>,
 }
@@ -194,7 +195,8 @@ pub struct RDependency {
     pub version: String,
     /// Size of the file in bytes.
     pub size: u64,
-    /// The requirements on its version, such as `>= 1.2`: an installed version that meets them is used instead.
+    /// The requirements on its version, such as `>= 1.2`. If an installed version meets them, the package is not
+    /// installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<String>,
 }
@@ -203,7 +205,7 @@ pub struct RDependency {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DetectR {
-    /// Installation directory of R; without it R is searched for.
+    /// Installation directory of R. If missing, R is searched for.
     pub r: Option<String>,
 }
 
@@ -211,11 +213,11 @@ pub struct DetectR {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildPythonPackage {
-    /// Installation directory of Python, such as `/opt/python/3.12.1`; without it Python is searched for.
+    /// Installation directory of Python, such as `/opt/python/3.12.1`. If missing, Python is searched for.
     pub python: Option<String>,
-    /// Version for projects that take theirs from git.
+    /// The version for projects that take it from git.
     pub version: Option<String>,
-    /// Time of the commit in seconds, which archives contain.
+    /// Time of the commit in seconds since the epoch, for the times in archives.
     pub time: Option<u64>,
 }
 
@@ -223,7 +225,7 @@ pub struct BuildPythonPackage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DetectPython {
-    /// Installation directory of Python; without it Python is searched for.
+    /// Installation directory of Python. If missing, Python is searched for.
     pub python: Option<String>,
 }
 
@@ -255,7 +257,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The first argument of the program.
+    /// Returns the first argument of the program.
     #[must_use]
     pub fn argument(self) -> &'static str {
         match self {
@@ -266,7 +268,7 @@ impl Role {
 }
 
 impl Job {
-    /// The role that runs it.
+    /// Returns the role that runs the job.
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
@@ -277,7 +279,7 @@ impl Job {
         }
     }
 
-    /// The lowest version of the protocol that has the job.
+    /// Returns the lowest protocol version that supports the job.
     #[must_use]
     pub fn version(&self) -> u32 {
         match self {
@@ -307,33 +309,33 @@ pub struct Request {
     pub job: Job,
 }
 
-/// Kind of a failure. Only some may succeed at a second attempt.
+/// Kind of a failure. It determines whether another attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// A command failed, or was ended by a signal of its own.
+    /// A command failed, or ended by a signal that none of the other causes explains.
     Command,
     /// The repository cannot be reached, or does not accept the credential.
     Remote,
-    /// The time limit.
+    /// The time limit was reached.
     Time,
     /// The time limit was reached while other processes used the processors.
     Processor,
     /// The kernel ended a process because the memory was exhausted.
     Memory,
-    /// A limit on sizes or numbers of files.
+    /// A limit on sizes or numbers of files was reached.
     Size,
     /// The tree or the result is not acceptable.
     Content,
     /// The builder itself could not do its work.
     Builder,
-    /// A cause of a newer version.
+    /// A cause from a newer version.
     #[serde(other)]
     Unknown,
 }
 
 impl Cause {
-    /// Whether the same job may succeed later.
+    /// Returns whether the same job may succeed later.
     #[must_use]
     pub fn is_temporary(self) -> bool {
         matches!(self, Cause::Remote | Cause::Processor | Cause::Memory | Cause::Builder)
@@ -358,13 +360,13 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// The fetched commit.
     pub commit: Option<String>,
-    /// Name of the package file as written by the command. Only the content of the file decides.
+    /// Name of the package file that the command wrote. Not trusted: name and version are read from its content.
     pub file: Option<String>,
     /// Number of bytes written to the result file.
     pub size: u64,
     /// SHA-256 of these bytes. Not trusted: the reader of the result file computes it again.
     pub sha256: Option<String>,
-    /// SSH host keys after the job, in the format of `known_hosts`, if new ones were to be accepted.
+    /// SSH host keys after the job, in the format of `known_hosts`, if new keys were accepted.
     pub known_hosts: Option<String>,
     /// Number of Git LFS pointers in the tree.
     pub lfs_pointers: u64,
@@ -374,7 +376,7 @@ pub struct Report {
     pub milliseconds: u64,
 }
 
-/// An event, from the builder.
+/// An event that the builder sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -382,7 +384,7 @@ pub enum Event {
     Started {
         /// Version of the protocol.
         v: u32,
-        /// The program that does the work and its version, such as `R 4.2.2`.
+        /// The program that the job runs, and its version, such as `R 4.2.2`.
         program: String,
     },
     /// A part of the job has begun.
@@ -397,7 +399,7 @@ pub enum Event {
         /// One sentence.
         reason: String,
     },
-    /// An event of a newer version.
+    /// An event from a newer version.
     #[serde(other)]
     Unknown,
 }
@@ -421,7 +423,7 @@ impl Request {
         struct Version {
             v: u32,
         }
-        // First, so that a request with an unknown job is refused for its version.
+        // The version is read first, so that a request with an unknown job is refused because of its version.
         let Version { v } = serde_json::from_slice(packet)?;
         if !(1..=VERSION).contains(&v) {
             return Err(MessageError::Version(v));
@@ -521,7 +523,7 @@ impl Event {
 }
 
 impl Failure {
-    /// A failure; control characters of the reason are replaced, and it is shortened to 2,000 characters.
+    /// Creates a failure. Control characters in the reason are replaced, and it is shortened to 2,000 characters.
     #[must_use]
     pub fn new(cause: Cause, reason: impl AsRef<str>) -> Failure {
         let reason = reason.as_ref().trim_end().chars().take(2000);
@@ -547,7 +549,7 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> MessageError {
     MessageError::Value { field, reason: reason.into() }
 }
 
-/// The URL itself is checked by [`crate::builder::url`].
+/// Checks all fields except the URL, which [`crate::builder::url`] checks.
 fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     for path in &remote.local_paths {
         check("local_paths", value::absolute(Some(path)))?;
@@ -555,7 +557,7 @@ fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     if remote.known_hosts.len() > MAX_TEXT || remote.known_hosts.contains('\0') {
         return Err(invalid("known_hosts", "too long, or a NUL character"));
     }
-    // It becomes a value in the configuration of git.
+    // The proxy becomes a value in git's configuration.
     let proxy = &remote.proxy.0;
     if proxy.len() > MAX_TEXT || !proxy.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
         return Err(invalid("proxy", "not a URL"));

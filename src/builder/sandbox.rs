@@ -1,5 +1,4 @@
-//! The choice of the sandbox that runs the builders: the units of systemd, bubblewrap, or none if the
-//! administrator allows that.
+//! Chooses the sandbox for builders: systemd units, bubblewrap, or none if the administrator allows that.
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Seek};
@@ -13,16 +12,16 @@ use super::bubblewrap;
 use super::connection::{Connection, JobError};
 use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Limits, Purpose, Role};
 
-/// The command that enables the sockets of the units.
+/// The command that enables the sockets of the systemd units.
 const ENABLE_SOCKETS: &str = "systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket";
 
-/// The choice of the administrator: the value of `Git.Sandbox`.
+/// The administrator's choice: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// The first that works.
+    /// The first sandbox that works.
     #[default]
     Auto,
-    /// Only the units of systemd.
+    /// Only systemd units.
     Systemd,
     /// Only bubblewrap.
     Bubblewrap,
@@ -60,11 +59,11 @@ impl Default for Paths {
 /// The kind of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Units of systemd: a user, a mount namespace, a network namespace and a control group for each job.
+    /// Systemd units: each job has its own user, mount namespace, network namespace and control group.
     Systemd,
-    /// User namespaces: all of these except the control group.
+    /// Bubblewrap with user namespaces: as systemd units, but without a control group.
     Bubblewrap,
-    /// The user of the server, restricted only by Landlock and resource limits.
+    /// No sandbox: jobs run as the user of the server, restricted only by Landlock and resource limits.
     None,
 }
 
@@ -73,7 +72,7 @@ pub enum Kind {
 pub struct Sandbox {
     /// Its kind.
     pub kind: Kind,
-    /// The version of the language that was detected in it.
+    /// The version of R or Python that was detected in it.
     pub version: String,
     paths: Paths,
 }
@@ -83,7 +82,7 @@ pub struct Sandbox {
 pub struct NoSandbox {
     /// The language of the packages.
     pub language: &'static str,
-    /// The attempts.
+    /// The kinds that were tried, and their errors.
     pub attempts: Vec<(Kind, JobError)>,
 }
 
@@ -118,8 +117,8 @@ impl fmt::Display for NoSandbox {
 
 impl std::error::Error for NoSandbox {}
 
-/// Returns the first sandbox that builds a package of three lines; `allow_unsandboxed` permits
-/// [`Kind::None`]; `r` is the installation directory of R.
+/// Returns the first sandbox in which a minimal R package can be built. `allow_unsandboxed` permits [`Kind::None`]; `r`
+/// is the installation directory of R.
 ///
 /// # Errors
 /// No permitted sandbox can build the package.
@@ -135,7 +134,7 @@ pub fn detect(
 /// Returns the first sandbox in which Python can be run; `python` is its installation directory.
 ///
 /// # Errors
-/// No permitted sandbox can run it, or it lacks the module `build`.
+/// Python cannot be run in any permitted sandbox, or lacks the module `build`.
 pub fn detect_python(
     choice: Choice,
     allow_unsandboxed: bool,
@@ -160,7 +159,7 @@ fn detect_with(
     };
     let mut attempts = Vec::new();
     for kind in kinds.into_iter().filter(|kind| *kind != Kind::None || allow_unsandboxed) {
-        // A sandbox that is only busy or slow must not be replaced by none, because the result is cached.
+        // If a sandbox is only busy or slow, [`Kind::None`] must not replace it, because the result is cached.
         if kind == Kind::None && attempts.iter().any(|(_, error)| is_overload(error)) {
             break;
         }
@@ -176,7 +175,7 @@ fn detect_with(
     Err(NoSandbox { language, attempts })
 }
 
-/// Whether the attempt failed because the sandbox was busy or slow: it may still work.
+/// Returns whether an attempt failed because the sandbox was busy or slow, so that it may still work.
 fn is_overload(error: &JobError) -> bool {
     match error {
         JobError::Busy => true,
@@ -185,7 +184,7 @@ fn is_overload(error: &JobError) -> bool {
     }
 }
 
-/// The error of an attempt that failed with this reason.
+/// Returns the error for an attempt whose job failed.
 fn refusal(failure: &Failure, reason: String) -> JobError {
     match failure.cause {
         Cause::Time | Cause::Processor => std::io::Error::new(ErrorKind::TimedOut, reason).into(),
@@ -194,8 +193,8 @@ fn refusal(failure: &Failure, reason: String) -> JobError {
 }
 
 impl Sandbox {
-    /// Starts a builder. Local repositories in `readable_paths` are visible to the role `fetch`; other directories that
-    /// a build needs, such as a library, to the role `build`.
+    /// Starts a builder. `readable_paths` are local repositories for the role `fetch`, and other directories, such as a
+    /// library, for the role `build`.
     ///
     /// # Errors
     /// The builder cannot be started.
@@ -224,8 +223,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns the remedy if [`Sandbox::start`] failed because no unit listens on the socket, which only an administrator
-    /// can change.
+    /// Returns a remedy if [`Sandbox::start`] failed because no unit listens on the socket. Only an administrator can
+    /// change this.
     #[must_use]
     pub fn remedy(&self, error: &Error) -> Option<String> {
         let is_disabled = self.kind == Kind::Systemd
@@ -233,7 +232,7 @@ impl Sandbox {
         is_disabled.then(|| format!("enable the sockets of the builders: {ENABLE_SOCKETS}"))
     }
 
-    /// The limits of a job of this kind: units have their own limits and users.
+    /// Returns the limits for a job in this sandbox. Systemd units have their own limits and users.
     #[must_use]
     pub fn limits(&self, limits: Limits) -> Limits {
         match self.kind {
@@ -243,7 +242,7 @@ impl Sandbox {
                 processes: limits.processes.or(Some(512)),
                 ..limits
             },
-            // The number of processes would be that of the server's user.
+            // No limit on processes, because it would include all processes of the server's user.
             Kind::None => Limits { memory: limits.memory.or(Some(4 << 30)), processes: None, ..limits },
         }
     }
@@ -257,7 +256,7 @@ impl Sandbox {
         let limits = self.limits(Limits { seconds: 60, ..Limits::default() });
         connection.start(job, limits, &[(Purpose::Log, log_writer.as_fd())])?;
         drop(log_writer);
-        // Read until its end, so that the builder does not wait.
+        // The log is read to its end, so that the builder does not block.
         let log = std::thread::spawn(move || tail(log));
         let mut version = String::new();
         let failure = loop {
@@ -275,7 +274,7 @@ impl Sandbox {
         }
     }
 
-    /// Builds a package of three lines; returns the version of R.
+    /// Builds a minimal package; returns the version of R.
     fn build_test_package(&self, r: Option<&str>) -> std::result::Result<String, JobError> {
         let mut source = Builder::new(tempfile::tempfile()?);
         let description = "Package: probe\nVersion: 1.0\nTitle: T\n";

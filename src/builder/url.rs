@@ -1,9 +1,10 @@
 //! The accepted URLs of git repositories: `https`, `http`, `ssh`, the form `user@host:path`, and `file` below
-//! configured directories. The rules are stricter than those of git, so that both read a URL in the same way.
+//! configured directories. The rules are stricter than git's, so that this program and git cannot interpret a URL
+//! differently.
 
 use std::path::Path;
 
-/// The transport by which a repository is reached.
+/// The transport for a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// HTTP over TLS.
@@ -24,7 +25,7 @@ pub struct UrlError(String);
 /// A parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitUrl {
-    /// The transport by which the repository is reached.
+    /// The transport for the repository.
     pub scheme: Scheme,
     /// The host in lower case; empty for `file`.
     pub host: String,
@@ -106,10 +107,10 @@ impl GitUrl {
         Ok(GitUrl { scheme, host: host.to_ascii_lowercase(), port, path: path.to_owned() })
     }
 
-    /// Checks that a `file` URL is below one of the directories; others need no check.
+    /// Checks that a `file` URL is below one of the directories. Other URLs are always accepted.
     ///
     /// # Errors
-    /// It is below none of them.
+    /// The path is below none of the directories.
     pub fn check_local(&self, directories: &[String]) -> Result<(), UrlError> {
         let is_below = |directory: &String| Path::new(&self.path).starts_with(directory);
         if self.scheme != Scheme::File || directories.iter().any(is_below) {
@@ -118,7 +119,7 @@ impl GitUrl {
         Err(error(format!("{} is not below one of the directories of Git.LocalPaths", self.path)))
     }
 
-    /// Host and port in the form that git passes to a credential helper.
+    /// Returns host and port in the form that git passes to a credential helper.
     #[must_use]
     pub fn authority(&self) -> String {
         match self.port {
@@ -128,7 +129,7 @@ impl GitUrl {
     }
 }
 
-/// Parses `user@host:path`, the form of scp.
+/// Parses the form of scp, `user@host:path`.
 fn scp_form(text: &str) -> Result<GitUrl, UrlError> {
     let Some((authority, path)) = text.split_once(':').filter(|(authority, _)| !authority.contains('/'))
     else {

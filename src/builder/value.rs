@@ -1,6 +1,6 @@
 //! Rules for values of requests that become arguments, paths or patterns of commands.
 
-/// The rules of `git check-ref-format` that matter for arguments and patterns.
+/// Checks the full name of a reference, by the rules of `git check-ref-format` that matter for arguments and patterns.
 pub(super) fn reference(name: &str) -> Result<(), String> {
     let is_allowed = |c: char| !c.is_control() && !" ~^:?*[\\".contains(c);
     let is_full_name = name == "HEAD" || name.starts_with("refs/");
@@ -15,7 +15,7 @@ pub(super) fn reference(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A commit is 40 or 64 hexadecimal digits in lower case.
+/// Checks that a commit is 40 or 64 hexadecimal digits in lower case.
 pub(super) fn commit(text: &str) -> Result<(), String> {
     let is_hexadecimal = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if is_hexadecimal && (text.len() == 40 || text.len() == 64) {
@@ -24,7 +24,7 @@ pub(super) fn commit(text: &str) -> Result<(), String> {
     Err("it must have 40 or 64 hexadecimal digits".to_owned())
 }
 
-/// A directory of a tree is a relative path without patterns; empty for the root.
+/// Checks that a directory of a tree is a relative path without patterns; empty for the root.
 pub(super) fn directory(path: &str) -> Result<(), String> {
     let is_valid_name = |name: &str| {
         !name.is_empty()
@@ -40,7 +40,7 @@ pub(super) fn directory(path: &str) -> Result<(), String> {
     Err(format!("'{}' is not a relative path", path.escape_debug()))
 }
 
-/// A path of the machine is absolute, without `..`.
+/// Checks that a path, if given, is absolute and does not contain `..`.
 pub(super) fn absolute(path: Option<&str>) -> Result<(), String> {
     match path {
         Some(path)
@@ -55,7 +55,8 @@ pub(super) fn absolute(path: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// A package of R with its version, which are parts of paths and arguments, and requirements, which R evaluates.
+/// Checks the name and version of an R package, which become parts of paths and arguments, and its requirements, which
+/// R evaluates.
 pub(super) fn r_package(name: &str, version: &str, requirements: &[String]) -> Result<(), String> {
     let is_name = name.len() <= 255
         && name.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -1,5 +1,5 @@
 //! Restrictions that the builder imposes on itself and its commands, in addition to those of the sandbox: Landlock,
-//! resource limits, no new privileges. Without a sandbox they are the only ones.
+//! resource limits, no new privileges. Without a sandbox, there are no other restrictions.
 
 use std::io::{Error, Result};
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use rustix::thread::set_no_new_privs;
 use super::workspace::Workspace;
 use crate::builder::message::Limits;
 
-/// The newest version of Landlock whose restrictions are used; older kernels enforce those that they know.
+/// The newest Landlock version whose restrictions are used. Older kernels enforce the restrictions that they support.
 const LANDLOCK: ABI = ABI::V6;
 
-/// The paths that commands may read: of `/etc` only those that programs and libraries need, no configuration of
-/// services.
+/// The paths that commands may read. In `/etc`, these are only the files that programs and libraries need, and no
+/// configuration of services.
 const READABLE_PATHS: &[&str] = &[
     "/usr",
     "/bin",
@@ -80,13 +80,14 @@ const READABLE_PATHS: &[&str] = &[
 const WRITABLE_PATHS: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom", "/dev/shm"];
 
-/// Applies all restrictions. There must be one thread.
+/// Applies all restrictions. The process must have only one thread.
 pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits: &Limits) -> Result<()> {
     set_no_new_privs(true)?;
-    // No process of the same user may read the memory and the descriptors of the builder.
+    // Prevents other processes of the same user from reading the builder's memory and descriptors.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Some(getpid()))?;
-    // Requests to the server come first. A unit has a weight and a policy instead, and may not change them.
+    // A low priority, so that requests to the server come first. An error is ignored: a systemd unit has a weight and a
+    // policy instead, and may not change its priority.
     let _ = nice(19);
     if limits.idle {
         let _ = run_when_idle();
@@ -103,28 +104,28 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     landlock(workspace, readable_paths).map_err(|error| Error::other(format!("Landlock: {error}")))
 }
 
-/// Gives this process and its commands the scheduling policy `SCHED_IDLE` (sched(7)): they run when no other process
-/// of the same control group and session wants the processor, and never delay one that wakes up, as a low priority
-/// does. The low priority prevents them from choosing another policy.
+/// Gives this process and its commands the scheduling policy `SCHED_IDLE` (sched(7)): they run only when no other
+/// process of the same control group and session needs the processor, and, unlike processes with a low priority, do not
+/// delay a process that wakes up. The low priority prevents them from changing the policy.
 #[allow(unsafe_code, reason = "neither rustix nor nix has this system call")]
 fn run_when_idle() -> Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the pointer is to an initialized structure, which the call only reads; 0 is the calling process.
+    // SAFETY: the pointer refers to an initialized structure, which the call only reads; 0 means the calling process.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } {
         0 => Ok(()),
         _ => Err(Error::last_os_error()),
     }
 }
 
-/// Lowers a limit; one that is lower already stays.
+/// Lowers a resource limit; a lower one is not raised.
 fn lower(resource: Resource, value: u64) -> Result<()> {
     let current = getrlimit(resource);
     let value = current.maximum.map_or(value, |maximum| maximum.min(value));
     Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
-/// Applies the rules of Landlock. A kernel without Landlock enforces nothing, which is not an error: the sandbox has
-/// the same restrictions.
+/// Applies the rules of Landlock. A kernel without Landlock enforces nothing. This is not an error, because the sandbox
+/// has the same restrictions.
 fn landlock(
     workspace: &Workspace,
     readable_paths: &[PathBuf],

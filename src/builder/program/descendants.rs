@@ -1,19 +1,19 @@
-//! Ends all processes that commands left running: the builder is the reaper of its descendants, so that those that
-//! detached themselves become its children.
+//! Ends all processes that commands left running. The builder is a child subreaper, so that descendants that detached
+//! themselves become its children.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
-/// Time limit. A unit or a process namespace ends the remaining processes.
+/// Time limit for ending the processes. The systemd unit or the process namespace ends any remaining ones.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause between two checks whether children have ended.
+/// Pause between two checks for children that have ended.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Number of checks for processes that are about to end: at least a second. Not a time, because builds get only the
-/// time of otherwise idle processors: the children get as much of it as this process.
+/// Number of checks for processes that are about to end; they take at least a second. A time limit is not used, because
+/// builds run only on otherwise idle processors: when this process has to wait, its children have to wait too.
 const CHECKS: u32 = 500;
 
-/// Waits at least a second for the children of this process; returns whether all of them have ended.
+/// Waits, for about a second or longer, until all children of this process have ended; returns whether they have.
 pub(super) fn have_ended() -> bool {
     let mut checks = 0;
     loop {
@@ -29,7 +29,7 @@ pub(super) fn have_ended() -> bool {
     }
 }
 
-/// Kills the children of this process until it has none. No command may be running.
+/// Kills the children of this process until there are none. No command may be running.
 pub(super) fn end_all() {
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
@@ -39,7 +39,7 @@ pub(super) fn end_all() {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => std::thread::sleep(PAUSE),
-            // There are no children, and no one can become a child.
+            // There are no children, so no process can become a child any more.
             Err(_) => return,
         }
     }

@@ -21,7 +21,7 @@ use crate::builder::message::{Cause, Event, Failure, Limits};
 /// The reason why a job ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// It failed, which is reported.
+    /// The job failed; the failure is reported.
     Failed(Failure),
     /// The server closed the connection.
     Disconnected,
@@ -33,7 +33,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// Returns the error of an operation of the builder itself.
+/// Returns a function that converts an I/O error of the builder itself to a failure.
 pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Stop {
     move |error| {
         let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge);
@@ -65,38 +65,38 @@ impl Job {
         Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
     }
 
-    /// Sends an event. An error means that the connection is closed.
+    /// Sends an event; [`Stop::Disconnected`] if the connection is closed.
     pub(super) fn send(&self, event: &Event) -> Result<(), Stop> {
         let packet = event.encode().map_err(|error| Failure::new(Cause::Builder, error.to_string()))?;
         channel::send(&self.connection, &packet, &[]).map_err(|_| Stop::Disconnected)
     }
 
-    /// Announces a part of the job, in an event and in the log.
+    /// Announces a phase of the job, by an event and in the log.
     pub(super) fn phase(&self, name: &str) -> Result<(), Stop> {
         self.write_log(&format!("== {name}"));
         self.send(&Event::Phase { name: name.to_owned() })
     }
 
-    /// Writes a line to the log. A log without a reader is not an error.
+    /// Writes a line to the log. Errors are ignored, because the log may have no reader.
     pub(super) fn write_log(&self, line: &str) {
         let _ = (&self.log).write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Runs a command with its output in the log; any exit code other than 0 is a failure.
+    /// Runs a command, with its output in the log. An exit code other than 0 is a failure.
     pub(super) fn run(&self, name: &str, command: &mut Command) -> Result<(), Stop> {
         let oom_kills = OomKills::now();
         let status = self.exit_status(name, command)?;
         self.check(name, status, oom_kills)
     }
 
-    /// Runs a command with its output in the log, and returns its exit status.
+    /// Runs a command, with its output in the log, and returns its exit status.
     pub(super) fn exit_status(&self, name: &str, command: &mut Command) -> Result<ExitStatus, Stop> {
         let output = || self.log.try_clone().map_err(io_failure("could not forward the log"));
         let child = spawn(name, command.stdout(output()?).stderr(output()?))?;
         self.wait(child)
     }
 
-    /// Runs a command and returns its standard output, at most `limit` bytes of it.
+    /// Runs a command and returns its standard output; more than `limit` bytes are a failure.
     pub(super) fn output(&self, name: &str, command: &mut Command, limit: u64) -> Result<Vec<u8>, Stop> {
         let mut bytes = Vec::new();
         self.read(name, command, |stdout| stdout.take(limit + 1).read_to_end(&mut bytes).map(|_| ()))?;
@@ -137,7 +137,7 @@ impl Job {
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
                 let result = read(&mut stdout);
-                // A command that writes more than is read must not block.
+                // Reads the rest, because a command that writes more than is read would block.
                 std::io::copy(&mut stdout, &mut std::io::sink()).and(result)
             });
             let status = self.wait(child);
@@ -148,7 +148,7 @@ impl Job {
         })
     }
 
-    /// Waits for a command, and ends all its remaining processes.
+    /// Waits for a command, and then ends all processes that it left running.
     fn wait(&self, mut child: Child) -> Result<ExitStatus, Stop> {
         let pid = Pid::from_child(&child);
         let has_exited = (|| {
@@ -169,7 +169,7 @@ impl Job {
                     result => break result?,
                 }
             }
-            // Anything on the connection is its end: the server sends nothing after the request.
+            // The server sends nothing after the request, so any event on the connection means that it was closed.
             Ok::<_, std::io::Error>(poll_fds[0].revents().is_empty())
         })();
         if !matches!(has_exited, Ok(true)) {
@@ -199,7 +199,7 @@ impl Job {
         }
     }
 
-    /// Whether processes of a command remained, which were ended.
+    /// Returns whether a command left processes running, which were ended.
     pub(super) fn has_leftovers(&self) -> bool {
         self.has_leftovers.get()
     }
@@ -230,12 +230,12 @@ impl Job {
     }
 }
 
-/// Interval between two samples of the times of processes.
+/// Interval between two samples of the processor times.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum length of a line passed to `handle_line` of [`Job::lines`]; longer ones are passed in pieces.
+/// Maximum length of a line that [`Job::lines`] passes on, in bytes; a longer line is passed on in pieces.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Starts a command in a new process group, with no standard input.
+/// Starts a command in a new process group, without standard input.
 fn spawn(name: &str, command: &mut Command) -> Result<Child, Stop> {
     command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
         let reason = format!("could not run {name} ({}): {error}", command.get_program().display());

@@ -1,20 +1,21 @@
-//! Processes that the kernel ended because the memory of the control group was exhausted, and the peak of memory.
+//! Counts processes that the kernel ended because the memory of the control group was exhausted, and reads the peak of
+//! memory.
 
 use std::path::Path;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// The number of ended processes at a time; unknown without version 2 of control groups.
+/// The number of processes that had been ended at some time; `None` without control groups version 2.
 #[derive(Clone, Copy)]
 pub(super) struct OomKills(Option<u64>);
 
 impl OomKills {
-    /// Reads the number.
+    /// Reads the current number.
     pub(super) fn now() -> OomKills {
         OomKills(read())
     }
 
-    /// Returns whether the number has increased since it was read.
+    /// Returns whether the number has increased since then.
     pub(super) fn has_increased(self) -> bool {
         matches!((self.0, read()), (Some(old_count), Some(new_count)) if new_count > old_count)
     }

@@ -27,7 +27,7 @@ use self::workspace::Workspace;
 use super::channel;
 use super::message::{self, Cause, Event, Failure, Purpose, Report, Request};
 
-/// The directory of the units for the job, a file system in memory.
+/// The default directory of a job. In the systemd units, it is a file system in memory.
 const DEFAULT_WORKSPACE: &str = "/build";
 /// Time limit for the request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +60,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Closes the descriptors that the program inherits besides the standard ones. Without systemd, those that the server got
-/// from the program that started it would otherwise be open in the commands of a job.
+/// Closes all inherited descriptors except the standard ones. Without systemd, the commands of a job would otherwise
+/// inherit descriptors that the server itself inherited.
 fn close_inherited() -> std::io::Result<()> {
     let mut inherited = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
@@ -69,7 +69,7 @@ fn close_inherited() -> std::io::Result<()> {
         inherited.extend(number.filter(|number| *number > 2));
     }
     for number in inherited {
-        // That of the list itself is closed already.
+        // The descriptor of the directory list is already closed.
         let _ = nix::unistd::close(number);
     }
     Ok(())
@@ -104,7 +104,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         Ok(workspace) => workspace,
         Err(error) => return refuse(format!("{}: {error}", directory.display())),
     };
-    // Determined before the restrictions, which may prevent it.
+    // Determined before the restrictions apply, because they may prevent it.
     let program = std::env::current_exe()?;
     let readable = readable_paths(&request.job, &program);
     if let Err(error) = confinement::confine(&workspace, &readable, &request.limits) {
@@ -145,15 +145,15 @@ fn readable_paths(job: &message::Job, program: &Path) -> Vec<PathBuf> {
     paths.into_iter().chain([program.to_owned()]).collect()
 }
 
-/// Takes a descriptor that the checked request has.
+/// Removes and returns a descriptor of the request.
 fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<OwnedFd> {
     descriptors
         .remove(&purpose)
         .ok_or_else(|| std::io::Error::other(format!("the descriptor for {purpose:?} is missing")))
 }
 
-/// Returns the file for the result, with its size limit: that of the request or, if it is lower, that of the sandbox for
-/// any file.
+/// Returns the file for the result. Its size limit is that of the request, or the sandbox's limit for files if that is
+/// lower.
 fn result_file(descriptors: &mut Descriptors, job: &Job) -> Result<result_file::ResultFile, Stop> {
     let file: File =
         take(descriptors, Purpose::Result).map_err(io_failure("could not open the result"))?.into();

@@ -1,4 +1,4 @@
-//! Writes the result of a job into the server's file, with its size limit and digest.
+//! Writes the result of a job into the server's file, limits its size, and computes its digest.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write};
@@ -14,7 +14,7 @@ pub(super) struct ResultFile {
 }
 
 impl ResultFile {
-    /// A result of at most `limit` bytes.
+    /// Creates a result of at most `limit` bytes.
     pub(super) fn new(file: File, limit: u64) -> ResultFile {
         ResultFile { file, digest: Sha256::new(), size: 0, limit }
     }
@@ -27,13 +27,13 @@ impl ResultFile {
 
 impl Write for ResultFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        // Checked before: at the limit of the process the kernel would end the builder.
+        // Checked before the write, because the kernel would end the builder at the limit of the process.
         if self.size + bytes.len() as u64 > self.limit {
             let reason = format!("the result is larger than {} bytes", self.limit);
             return Err(Error::new(ErrorKind::FileTooLarge, reason));
         }
         let count = self.file.write(bytes).map_err(|error| match error.kind() {
-            // Not a limit that the build reached: another attempt may succeed.
+            // Not reported as a limit that the build reached, because another attempt may succeed.
             ErrorKind::StorageFull => {
                 Error::other(format!("the server has no space for the result: {error}"))
             }

@@ -1,4 +1,5 @@
-//! The time during which the processes of a job got no processor: builds run only on processors that are otherwise idle.
+//! Measures the time during which the processes of a job got almost no processor time, because builds run only on
+//! otherwise idle processors.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,23 +7,23 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of processes that are read.
 const MAX_PROCESSES: usize = 4096;
-/// `stat` has times in hundredths of a second on all platforms.
+/// Unit of the times in `/proc/PID/stat`, in milliseconds: a hundredth of a second on all platforms.
 const MILLIS_PER_TICK: u64 = 10;
 
-/// Times of a process.
+/// Processor times of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Times {
     /// On a processor.
     running: Duration,
-    /// On a processor, of children that have ended.
+    /// On a processor, for children that have ended.
     running_of_ended: Duration,
-    /// Waiting for a processor, without the current waiting: the kernel adds it when it ends.
+    /// Waiting for a processor. The current wait is not included: the kernel adds it when it ends.
     waiting: Duration,
     /// Whether the process runs or waits for a processor.
     is_runnable: bool,
 }
 
-/// The measurement, in samples.
+/// The state of the measurement, which consists of samples.
 pub(super) struct Starvation {
     times: HashMap<u32, Times>,
     last: Instant,
@@ -37,10 +38,10 @@ impl Starvation {
         Starvation { times, last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample if the processes got almost no processor time in it. This process is one of
-    /// them: it has the same scheduling policy, so that samples are late when the job has to wait.
+    /// Adds the time since the last sample to the total if the processes got almost no processor time in it. This
+    /// process is included: it has the same scheduling policy, so samples are late when the job has to wait.
     pub(super) fn sample(&mut self) {
-        // This process runs now, which says nothing about the others.
+        // This process is running now, but this does not show whether the others can run.
         let own = times(std::process::id()).map(|own| Times { is_runnable: false, ..own });
         let processes = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?)));
         let times = processes.chain(own.map(|own| (std::process::id(), own))).collect();
@@ -49,13 +50,13 @@ impl Starvation {
         self.last = now;
     }
 
-    /// The processes got almost no processor time if all together ran for less than half of the time, although one of them
-    /// needs a processor now or waited for one most of the time. A job that has more processes than there are processors
-    /// is not starved.
+    /// Adds `elapsed` to the total if the processes together ran for less than half of this time, although one of them
+    /// needs a processor now, or waited for one most of the time. If a job merely has more processes than there are
+    /// processors, its processes together run for longer.
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
         let used = running(&times).saturating_sub(running(&self.times));
         let has_waited = |(pid, now): (&u32, &Times)| {
-            // The number of an ended process may be that of a new one.
+            // A new process may have the number of one that has ended.
             let before = self.times.get(pid).filter(|before| before.running <= now.running);
             let waiting = now.waiting.saturating_sub(before.map_or(Duration::ZERO, |before| before.waiting));
             now.is_runnable || waiting > elapsed / 2
@@ -66,13 +67,13 @@ impl Starvation {
         self.times = times;
     }
 
-    /// Whether the processes got almost no processor time for most of this time.
+    /// Returns whether the processes got almost no processor time for more than half of a duration.
     pub(super) fn is_most_of(&self, duration: Duration) -> bool {
         self.total > duration / 2
     }
 }
 
-/// The descendants of this process.
+/// Returns the descendants of this process.
 fn descendants() -> Vec<u32> {
     let mut found = children("self");
     let mut position = 0;
@@ -97,8 +98,8 @@ fn times(pid: u32) -> Option<Times> {
     parse(&times, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Parses `schedstat`, which begins with the times in nanoseconds, and `stat`, in which the state follows the name of the
-/// program in parentheses, and the times of ended children are the 16th and 17th field (proc(5)).
+/// Parses `schedstat`, which begins with the running and waiting times in nanoseconds, and `stat`. In `stat`, the state
+/// follows the name of the program in parentheses, and the fields 16 and 17 are the times of ended children (proc(5)).
 fn parse(times: &str, status: &str) -> Option<Times> {
     let mut numbers = times.split_ascii_whitespace().map(|number| number.parse().ok());
     let (_, fields) = status.rsplit_once(") ")?;
@@ -111,7 +112,7 @@ fn parse(times: &str, status: &str) -> Option<Times> {
     })
 }
 
-/// The time on a processor of all processes.
+/// Returns the time that all processes together ran on a processor.
 fn running(times: &HashMap<u32, Times>) -> Duration {
     times.values().map(|times| times.running + times.running_of_ended).sum()
 }
@@ -120,8 +121,8 @@ fn running(times: &HashMap<u32, Times>) -> Duration {
 mod tests {
     use super::*;
 
-    /// The starved seconds of samples of ten seconds: numbers of processes with the seconds that they ran and waited
-    /// until then.
+    /// Returns the total in seconds for samples at intervals of ten seconds. A sample lists processes: number, and
+    /// seconds that it has run and waited.
     fn starved(samples: &[&[(u32, u64, u64)]]) -> u64 {
         let mut starvation = Starvation::begin();
         for sample in samples {

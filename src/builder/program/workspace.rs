@@ -1,4 +1,4 @@
-//! The directory of a job: a file system of the sandbox, or an empty directory of the server.
+//! The directory of a job: a file system of the sandbox, or an empty directory that the server created.
 
 use std::fs;
 use std::io::Result;
@@ -14,7 +14,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// Creates the directories. Those of an earlier job must not exist.
+    /// Creates the directories, which must not exist yet.
     pub(super) fn create(root: &Path) -> Result<Workspace> {
         for name in ["home", "tmp", "sources", "result", "library"] {
             fs::DirBuilder::new().mode(0o700).create(root.join(name))?;
@@ -22,42 +22,42 @@ impl Workspace {
         Ok(Workspace { root: root.to_owned() })
     }
 
-    /// The root directory, which contains the others.
+    /// Returns the root directory, which contains the others.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The home directory of commands.
+    /// Returns the home directory of commands.
     pub(super) fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
-    /// The sources: a checked out commit, or the unpacked tar file.
+    /// Returns the directory of the sources: a checked out commit, or the unpacked tar file.
     pub(super) fn sources(&self) -> PathBuf {
         self.root.join("sources")
     }
 
-    /// The directory for temporary files.
+    /// Returns the directory for temporary files.
     pub(super) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
-    /// The directory in which a build writes its result.
+    /// Returns the directory to which a build writes its result.
     pub(super) fn result(&self) -> PathBuf {
         self.root.join("result")
     }
 
-    /// The library of packages that a build installs.
+    /// Returns the R library to which a build installs packages.
     pub(super) fn library(&self) -> PathBuf {
         self.root.join("library")
     }
 
-    /// Whether less than one percent of the file system is free.
+    /// Returns whether less than one percent of the file system is free.
     pub(super) fn is_full(&self) -> bool {
         statvfs(&self.root).is_ok_and(|fs| fs.f_bavail < fs.f_blocks / 100)
     }
 
-    /// A command whose environment has only general variables.
+    /// Returns a command with a minimal environment.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command

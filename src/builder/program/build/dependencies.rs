@@ -9,8 +9,8 @@ use super::find_r::R;
 use crate::builder::message::{BuildRPackage, Cause, Failure, RDependency};
 use crate::builder::program::job::{Job, Stop, io_failure};
 
-/// Writes the names of the packages that need not be installed: each line of a file has a name and requirements, which
-/// the installed version meets.
+/// An R script that writes the names of the packages that need not be installed. Each line of the input file has the
+/// name of a package and its requirements; the name is written if the installed version meets them.
 const SATISFIED: &str = r#"
 is_met <- function(requirement, version) {
     parts <- strsplit(requirement, " ", fixed = TRUE)[[1L]]
@@ -28,8 +28,8 @@ for (line in readLines(commandArgs(TRUE)[[1L]]))
 /// Maximum length of the output of [`SATISFIED`] in bytes.
 const MAX_OUTPUT: u64 = 256 << 10;
 
-/// Installs the packages that R and the library of builds do not have. Returns the names of those that cannot be
-/// installed, which is not a failure: the build may do without them.
+/// Installs the packages that are in no library, or only in unsuitable versions. Returns the names of the packages that
+/// cannot be installed. This is not a failure, because the build may succeed without them.
 pub(super) fn install(
     job: &Job,
     r: &R,
@@ -48,7 +48,7 @@ pub(super) fn install(
             continue;
         }
         let archive = job.workspace.tmp().join(format!("{name}_{version}.tar.gz"));
-        // The code of a package that was installed before may have written it.
+        // The code of an installed package may have created this file.
         let _ = fs::remove_file(&archive);
         let mut file = File::create_new(&archive).map_err(io_failure(format!("could not write {name}")))?;
         let copied = std::io::copy(&mut (&mut packages).take(*size), &mut file).map_err(read_error())?;
@@ -71,23 +71,23 @@ pub(super) fn install(
             let reason = format!("{title} left processes behind, which were ended");
             return Err(Failure::new(Cause::Command, reason).into());
         }
-        // Its own code may have deleted it.
+        // The code of the package may have deleted the file.
         let _ = fs::remove_file(&archive);
     }
     Ok(failed)
 }
 
-/// A command of R that uses the libraries of the build.
+/// Returns a command that runs R with the libraries of the build.
 pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
     let mut command = r.command(job);
-    // Not R_LIBS_SITE, which would hide the packages of the distribution.
+    // R_LIBS_SITE is not used, because it would hide the packages of the distribution.
     if let Some(library) = &request.library {
         command.env("R_LIBS_USER", format!("{}:{library}", job.workspace.library().display()));
     }
     command
 }
 
-/// Returns the names of the packages that are installed in a version that meets their requirements.
+/// Returns the names of the packages whose installed version meets the requirements.
 fn satisfied(job: &Job, r: &R, request: &BuildRPackage) -> Result<BTreeSet<String>, Stop> {
     let write_error = || io_failure("could not write the requirements of the build");
     let (script, list) = (job.workspace.tmp().join("satisfied.R"), job.workspace.tmp().join("requirements"));

@@ -1,4 +1,4 @@
-//! Finds the R that builds packages, and sets its environment.
+//! Finds the R installation that builds packages, and sets its environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(super) struct R {
     pub(super) version: String,
 }
 
-/// Finds R in its installation directory, or otherwise the newest in `/opt/R`, then that of the system.
+/// Finds R: in `directory` if it is given, otherwise the newest version in `/opt/R`, otherwise R of the system.
 pub(super) fn find(job: &Job, directory: Option<&Path>) -> Result<R, Stop> {
     let candidates = match directory {
         Some(directory) => vec![directory.join("bin/R"), directory.join("lib/R/bin/R")],
@@ -43,7 +43,7 @@ pub(super) fn find(job: &Job, directory: Option<&Path>) -> Result<R, Stop> {
 }
 
 impl R {
-    /// A command with the environment of builds: no profile and no library of a user.
+    /// Returns a command with the environment of builds, without a user's profile and library.
     pub(super) fn command(&self, job: &Job) -> Command {
         let mut command = job.workspace.command(&self.program);
         command
@@ -55,14 +55,14 @@ impl R {
     }
 }
 
-/// Returns the version in the output of `R --version`: `R version 4.2.2 Patched (2022-11-10 r83330)`.
+/// Returns the version in the output of `R --version`, such as `R version 4.2.2 Patched (2022-11-10 r83330)`.
 fn version(output: &str) -> Option<String> {
     let mut words = output.lines().find_map(|line| line.strip_prefix("R version "))?.split(' ');
     let version = words.next()?;
     version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.chars().take(32).collect())
 }
 
-/// The numbers of a directory name such as `4.10.1`; names without numbers are the oldest.
+/// Returns the numbers in a directory name such as `4.10.1`. Names without numbers are considered the oldest.
 pub(super) fn numbers(path: &Path) -> Vec<u32> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.split('.').map_while(|part| part.parse().ok()).collect()

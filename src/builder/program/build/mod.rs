@@ -55,12 +55,12 @@ pub(super) fn build_r_package(
         }
         result => result?,
     }
-    // Remaining processes could have changed the result at any time.
+    // Processes that still run could change the result.
     if job.has_leftovers() {
         let reason = "R CMD build left processes behind, which were ended: a build must end what it starts";
         return Err(Failure::new(Cause::Command, reason).into());
     }
-    // R does not notice that the package it wrote is incomplete.
+    // R does not notice if the package that it wrote is incomplete.
     if job.workspace.is_full() {
         return Err(Failure::new(Cause::Size, "the disk space of the sandbox was exhausted").into());
     }

@@ -1,4 +1,4 @@
-//! Builds a source distribution and a wheel with the module `build`.
+//! Builds a source distribution and a wheel with the Python module `build`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ pub(in crate::builder::program) fn detect_python(job: &Job, request: &DetectPyth
     Ok(Report::default())
 }
 
-/// Builds a source distribution and, if that succeeds, a wheel; writes both as a tar file.
+/// Builds a source distribution and a wheel, and writes them as a tar file. It is not a failure if only the wheel
+/// cannot be built.
 pub(in crate::builder::program) fn build_python_package(
     job: &Job,
     request: &BuildPythonPackage,
@@ -101,7 +102,8 @@ fn start(job: &Job, python: &Python) -> Result<(), Stop> {
     job.send(&Event::Started { v: VERSION, program: format!("Python {}", python.version) })
 }
 
-/// Finds Python in its installation directory, or otherwise the newest in `/opt/python`, then that of the system.
+/// Finds Python: in `directory` if it is given, otherwise the newest version in `/opt/python`, otherwise Python of the
+/// system.
 fn find(job: &Job, directory: Option<&Path>) -> Result<Python, Stop> {
     let candidates = match directory {
         Some(directory) => vec![directory.join("bin/python3"), directory.to_owned()],
@@ -140,7 +142,7 @@ fn find(job: &Job, directory: Option<&Path>) -> Result<Python, Stop> {
 }
 
 impl Python {
-    /// A command with the environment of builds: no packages of a user, no index.
+    /// Returns a command with the environment of builds, without a user's packages and without a package index.
     fn command(&self, job: &Job) -> Command {
         let mut command = job.workspace.command(&self.program);
         command
@@ -149,7 +151,7 @@ impl Python {
             .env("PYTHONNOUSERSITE", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PIP_NO_INDEX", "1")
-            // Programs that read the version from git: the configuration of the system cannot be read.
+            // For programs that read the version from git: they cannot read git's system configuration.
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         command

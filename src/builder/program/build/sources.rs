@@ -1,4 +1,4 @@
-//! Unpacks the sources: files, directories and links as the role `fetch` writes them, and nothing else.
+//! Unpacks the sources. Accepts only files, directories and links, as the role `fetch` writes them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::builder::program::job::{Stop, io_failure};
 pub(super) fn unpack(file: File, target_directory: &Path, limits: &Limits) -> Result<(), Stop> {
     let read_error = || io_failure("could not read the sources");
     fs::create_dir(target_directory).map_err(io_failure("could not create the directory of the package"))?;
-    // Directories that were created here: nothing is written through a link.
+    // The directories that were created here. Entries must be below them, so that nothing is written through a link.
     let mut directories = BTreeSet::from([PathBuf::new()]);
     let mut archive = Archive::new(file);
     let (mut count, mut size) = (0, 0);
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use tar::{Builder, Header};
 
-    /// Unpacks entries of type, path, link and content; returns the reason for a failure.
+    /// Unpacks entries, given by type, path, link target and content; returns the reason for a failure.
     fn unpack_entries(entries: &[(EntryType, &str, &str, &str)]) -> Result<tempfile::TempDir, String> {
         let mut tar = Builder::new(tempfile::tempfile().unwrap());
         for (kind, path, link, content) in entries {
@@ -85,7 +85,7 @@ mod tests {
             header.set_entry_type(*kind);
             header.set_mode(0o6755);
             header.set_size(content.len() as u64);
-            // Not set_path, which refuses invalid ones.
+            // `set_path` is not used, because it refuses invalid paths.
             header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
             header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
             header.set_cksum();

@@ -1,4 +1,5 @@
-//! Relays the messages of SSH's agent protocol to the server, which signs: the private key never enters the sandbox.
+//! Relays messages of the SSH agent protocol to the server, which signs, so that the private key never enters the
+//! sandbox.
 
 use std::fs;
 use std::io::{Error, Read, Result, Write};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// Maximum length of a message in bytes, as in OpenSSH.
 const MAX_MESSAGE: u32 = 256 << 10;
 
-/// Listens on a socket in the directory and relays its connections, one at a time, until the program ends.
+/// Listens on a socket in a directory, and relays its connections, one at a time, until the program ends. Returns the
+/// socket's path.
 pub(super) fn listen(directory: &Path, upstream: OwnedFd) -> Result<PathBuf> {
     let path = directory.join("agent");
     let listener = UnixListener::bind(&path)?;
@@ -18,7 +20,7 @@ pub(super) fn listen(directory: &Path, upstream: OwnedFd) -> Result<PathBuf> {
     let mut upstream = UnixStream::from(upstream);
     std::thread::Builder::new().name("agent".to_owned()).spawn(move || {
         for client in listener.incoming().flatten() {
-            // An error ends this connection; the commands report it.
+            // An error ends the connection, which the SSH command then reports.
             let _ = relay(client, &mut upstream);
         }
     })?;
@@ -34,7 +36,7 @@ fn relay(mut client: UnixStream, upstream: &mut UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// Reads a message with its length; `None` at the end.
+/// Reads a message, including its length; `None` at the end of the stream.
 fn message(stream: &mut UnixStream) -> Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     if stream.read(&mut length[..1])? == 0 {

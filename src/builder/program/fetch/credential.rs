@@ -1,5 +1,5 @@
-//! The credential helper of git: answers only for the protocol and the host of the job's credential, which it reads from
-//! an inherited memory file. So the password is in no argument, environment variable, file or log.
+//! The credential helper of git. It answers only for the protocol and host of the job's credential, which it reads from
+//! an inherited in-memory file, so that the password is in no argument, environment variable, file on disk or log.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use crate::builder::message::Credential;
 
-/// Maximum length of a question of git and of a credential in bytes.
+/// Maximum length of git's question and of the credential, in bytes.
 const MAX_LENGTH: u64 = 64 << 10;
 
-/// `rstudio-pm-builder credential NUMBER get`: NUMBER is the inherited descriptor. Other operations than `get` are ignored.
+/// Runs `rstudio-pm-builder credential NUMBER get`, where NUMBER is the inherited descriptor. Operations other than
+/// `get` are ignored.
 pub(in crate::builder::program) fn main(descriptor: &str) -> ExitCode {
     if std::env::args().nth(3).as_deref() != Some("get") {
         return ExitCode::SUCCESS;
@@ -35,7 +36,7 @@ pub(in crate::builder::program) fn main(descriptor: &str) -> ExitCode {
     }
 }
 
-/// The answer to a question in git's format; `quit` prevents git from asking in another way.
+/// Returns the answer to a question, in git's format. `quit` prevents git from asking in other ways.
 fn answer(question: &str, credential: &Credential) -> String {
     let value = |key: &str| question.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let is_match = value("protocol") == Some(credential.protocol.as_str())

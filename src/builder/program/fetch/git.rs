@@ -1,4 +1,4 @@
-//! The environment and configuration with which git runs; they replace those of the system and of users.
+//! The environment and configuration with which git runs, instead of those of the system and of users.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::builder::program::Descriptors;
 use crate::builder::program::job::{Job, Stop, io_failure};
 use crate::builder::url::{GitUrl, Scheme};
 
-/// Configuration of every command. Values of repositories that run programs are overridden.
+/// Configuration for every command. It overrides settings of repositories that could run programs.
 const CONFIG: &str = "\
 [core]
 	hooksPath = /dev/null
@@ -53,7 +53,7 @@ const CONFIG: &str = "\
 	interactive = never
 ";
 
-/// Options of SSH: no configuration of the system, no interaction, only known hosts.
+/// Options of SSH: no system configuration, no interaction, only known hosts.
 const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o UpdateHostKeys=no \
     -o GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts -o ConnectTimeout=10 -o ServerAliveInterval=15 \
     -o ServerAliveCountMax=4 -o ForwardAgent=no -o ForwardX11=no -o PermitLocalCommand=no -o ProxyCommand=none \
@@ -72,7 +72,7 @@ pub(super) struct Git<'a> {
     no_proxy: String,
     agent: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
-    // Inherited by the commands.
+    // Kept open, because the commands inherit it.
     _credential: Option<OwnedFd>,
 }
 
@@ -98,7 +98,8 @@ impl<'a> Git<'a> {
             let _ = writeln!(config, "\thelper = \"!'{program}' credential {}\"", credential.as_raw_fd());
         }
         if url.scheme == Scheme::File {
-            // The repository belongs to another user. Only this file is read by the process that reads it.
+            // The repository may belong to another user, which git refuses otherwise. The process that reads it takes
+            // this setting only from this file.
             let path = url.path.trim_end_matches('/');
             let _ = writeln!(config, "[safe]\n\tdirectory = \"{path}\"\n\tdirectory = \"{path}/.git\"");
         }
@@ -134,14 +135,15 @@ impl<'a> Git<'a> {
         })
     }
 
-    /// The host keys after a command that was to accept a new one; `None` if they are too long for a message.
+    /// Returns the host keys after a command that may accept new ones; `None` if none are accepted, or if they are too
+    /// long for a message.
     pub(super) fn known_hosts(&self) -> Option<String> {
         let text = fs::read_to_string(self.known_hosts.as_ref()?).ok()?;
         (text.len() <= MAX_KNOWN_HOSTS).then_some(text)
     }
 
-    /// Returns a command in the directory of the sources. It may use local repositories if that of the URL is local,
-    /// and otherwise only HTTP and SSH.
+    /// Returns a command in the directory of the sources. If the URL is local, the command may use only local
+    /// repositories; otherwise only HTTP and SSH.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.job.workspace.command("git");
         let protocols = match self.url.scheme {
@@ -191,7 +193,7 @@ impl<'a> Git<'a> {
     }
 }
 
-/// Converts the failure of a command that connects to a server: the server may be the reason.
+/// Sets the cause of a command's failure to [`Cause::Remote`], because the server may be the reason.
 pub(super) fn remote_failure(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(Failure { cause: Cause::Command, reason }) => {
@@ -201,7 +203,7 @@ pub(super) fn remote_failure(stop: Stop) -> Stop {
     }
 }
 
-/// Returns the name of a command in messages: `git fetch`.
+/// Returns the name of a command in messages, such as `git fetch`.
 fn name(arguments: &[&str]) -> String {
     format!("git {}", arguments.iter().find(|argument| !argument.starts_with('-')).unwrap_or(&""))
 }

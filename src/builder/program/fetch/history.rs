@@ -1,5 +1,5 @@
-//! The history of a Python project that takes its version from git: a directory `.git` with commits and tags, but
-//! without the contents of earlier commits, and with nothing that names the remote repository or runs a command.
+//! The history of a Python project that takes its version from git: a directory `.git` with commits and tags, without
+//! the contents of earlier commits if possible, and without settings that name the remote repository or run a command.
 
 use std::fs;
 use std::io::Read;
@@ -23,11 +23,10 @@ const PROGRAMS: [&str; 9] = [
     "dunamai",
     "source = \"scm\"",
 ];
-/// Number of bytes of a file that are searched.
+/// Maximum number of bytes that are searched in a file.
 const MAX_SEARCHED: u64 = 1 << 20;
 
-/// Fetches the history if the project needs it; returns the directory for `.git`. The repository cannot be used
-/// afterwards.
+/// Fetches the history if the project needs it; returns its directory. git cannot fetch into the repository afterwards.
 pub(super) fn collect(
     job: &Job,
     git: &Git<'_>,
@@ -35,7 +34,7 @@ pub(super) fn collect(
     commit: &str,
 ) -> Result<Option<PathBuf>, Stop> {
     let sources = job.workspace.sources();
-    // In one directory of a larger repository, git would report all other files as missing.
+    // Not for one directory of a larger repository, because git would report all other files as missing.
     if !request.history || !request.directory.is_empty() || !is_needed(&sources) {
         return Ok(None);
     }
@@ -67,7 +66,7 @@ fn prepare(repository: &Path, commit: &str, tags: &str) -> std::io::Result<()> {
             fs::remove_file(entry.path())?
         }
     }
-    // It may name other directories with objects.
+    // `objects/info` may name other directories with objects.
     let info = repository.join("objects/info");
     if info.exists() {
         fs::remove_dir_all(info)?;
@@ -81,7 +80,7 @@ fn prepare(repository: &Path, commit: &str, tags: &str) -> std::io::Result<()> {
     )
 }
 
-/// The configuration of the repository of a build.
+/// Returns the configuration of the repository for the build.
 fn config(is_partial: bool, commit: &str) -> String {
     let is_sha256 = commit.len() == 64;
     let version = u8::from(is_partial || is_sha256);
@@ -90,14 +89,14 @@ fn config(is_partial: bool, commit: &str) -> String {
         text += "[extensions]\n\tobjectFormat = sha256\n";
     }
     if is_partial {
-        // Without these lines git would treat the contents that were not fetched as damage.
+        // Without these lines, git would report the contents that were not fetched as damage.
         text += "[extensions]\n\tpartialClone = origin\n[remote \"origin\"]\n\tpromisor = true\n";
         text += "\tpartialCloneFilter = blob:none\n";
     }
     text
 }
 
-/// Whether a file of the project names a program that reads the version from git.
+/// Returns whether a file of the project names a program that reads the version from git.
 fn is_needed(sources: &Path) -> bool {
     FILES.iter().any(|name| {
         let path = sources.join(name);

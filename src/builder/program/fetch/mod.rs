@@ -1,4 +1,4 @@
-//! The role `fetch`: runs git with the network and a credential, and never code of the repository.
+//! The role `fetch`: runs git with network access and a credential, but no code of the repository.
 
 mod agent;
 pub(super) mod credential;
@@ -16,7 +16,7 @@ use super::job::{Job, Stop, io_failure};
 use super::{Descriptors, result_file};
 use crate::builder::message::{Cause, Event, Failure, FetchCommit, ListReferences, Report, VERSION};
 
-/// Lists references: one request, no clone.
+/// Lists references in one request, without a clone.
 pub(super) fn list_references(
     job: &Job,
     request: &ListReferences,
@@ -37,7 +37,8 @@ pub(super) fn list_references(
     Ok(Report { size, sha256: Some(sha256), known_hosts: git.known_hosts(), ..Report::default() })
 }
 
-/// Whether a line `<object>\t<reference>` has one of the names; git compares only the end of a name.
+/// Returns whether the reference in a line `<object>\t<reference>` matches a pattern as a whole. git compares only the
+/// end of a name.
 fn is_listed(line: &str, patterns: &[String]) -> bool {
     let Some((_, name)) = line.split_once('\t') else { return false };
     let name = name.strip_suffix("^{}").unwrap_or(name);
@@ -61,7 +62,7 @@ pub(super) fn fetch_commit(
     prepare(job, &git, request)?;
     let commit = download(job, &git, request)?;
     job.phase("git checkout")?;
-    // With a partial clone this also connects to the server.
+    // In a partial clone, this also connects to the server.
     git.run_remote(&mut git.command(&["checkout", "--quiet", "--force", "--detach", &commit]))?;
     submodules::fetch(job, &git, request)?;
     let directory = job.workspace.sources().join(&request.directory);
@@ -80,7 +81,7 @@ pub(super) fn fetch_commit(
     Ok(Report { commit: Some(commit), size, sha256: Some(sha256), lfs_pointers, ..Report::default() })
 }
 
-/// Reports the version of git, which shows that it can be run.
+/// Reports the version of git, after checking that git can be run.
 fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
     let version = git.output(&["--version"])?;
     let program = version.strip_prefix("git version ").unwrap_or(&version);
@@ -89,7 +90,7 @@ fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
 
 /// Creates the repository. If only a directory is requested, content outside of it is not fetched.
 fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
-    // git fetches only from repositories with the same names of objects.
+    // git fetches only from repositories with the same hash algorithm.
     let mut arguments = vec!["init", "--quiet", "--template=", "--initial-branch=main"];
     if request.commit.as_ref().is_some_and(|commit| commit.len() == 64) {
         arguments.push("--object-format=sha256");
@@ -115,7 +116,7 @@ fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> 
     Ok(())
 }
 
-/// Fetches the commit, by its name where the server allows that; returns its name.
+/// Fetches the commit, by its id if the server allows that, otherwise by the reference; returns its id.
 fn download(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<String, Stop> {
     let depth = format!("--depth={}", request.depth);
     let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];

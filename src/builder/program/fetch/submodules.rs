@@ -1,4 +1,5 @@
-//! Submodules, level by level: only of the server of the repository and of configured hosts, never local ones.
+//! Fetches submodules, level by level: only from the repository's host and from configured hosts, never from local
+//! paths.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,17 +9,17 @@ use crate::builder::message::{Cause, Failure, FetchCommit};
 use crate::builder::program::job::{Job, Stop};
 use crate::builder::url::{GitUrl, Scheme};
 
-/// Maximum number of submodules of all levels.
+/// Maximum number of submodules on all levels together.
 const MAX_SUBMODULES: usize = 200;
 
-/// Fetches the submodules of as many levels as requested.
+/// Fetches the submodules, down to the requested level.
 pub(super) fn fetch(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     let mut repositories = vec![job.workspace.sources()];
     let mut count = 0;
     for level in 1..=request.submodules {
         let mut next_level = Vec::new();
         for repository in repositories {
-            // A link could name a file outside of the tree.
+            // A symbolic link could refer to a file outside of the tree.
             let modules = fs::symlink_metadata(repository.join(".gitmodules"));
             if !modules.is_ok_and(|metadata| metadata.is_file()) {
                 continue;
@@ -53,7 +54,7 @@ pub(super) fn fetch(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(
     Ok(())
 }
 
-/// The URLs of the initialized submodules, relative ones resolved.
+/// Returns the URLs of the initialized submodules. git has resolved relative ones.
 fn urls(git: &Git<'_>, directory: &str) -> Result<Vec<String>, Stop> {
     let output = git.output(&["-C", directory, "config", "--local", "--null", "--list"])?;
     let entries = output.split('\0').filter_map(|entry| entry.split_once('\n'));
@@ -69,7 +70,7 @@ fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
     if submodule_url.scheme == Scheme::File {
         return Err(refusal("submodules of local repositories are not supported".to_owned()).into());
     }
-    // The key of the builder signs logins to the host of the repository only.
+    // The builder's key must sign only logins to the host of the repository.
     if submodule_url.scheme == Scheme::Ssh && submodule_url.host != parent.host {
         let reason = format!(
             "the host {} is not that of the repository, and submodules of other hosts are fetched only over HTTPS and HTTP",
@@ -87,7 +88,7 @@ fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The paths of submodules in the index.
+/// Returns the paths of submodules in the index.
 fn submodule_paths(git: &Git<'_>, directory: &str) -> Result<Vec<PathBuf>, Stop> {
     let output = git.output(&["-C", directory, "ls-files", "--stage", "-z"])?;
     let links = output.split('\0').filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'));

@@ -1,4 +1,4 @@
-//! Writes a checked out tree as a tar file: regular files, directories, and symbolic links that stay inside.
+//! Writes a checked out tree as a tar file: regular files, directories, and symbolic links to paths inside the tree.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -19,19 +19,19 @@ const MAX_PATH: usize = 4096;
 /// First line of a Git LFS pointer.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
-/// A tree as it is written.
+/// The state of writing a tree.
 struct TreeWriter {
     tar: Builder<ResultFile>,
     root: PathBuf,
-    /// The directory of the tar file.
+    /// The directory in the tar file to which `root` is written.
     prefix: PathBuf,
     mtime: u64,
     remaining_files: u64,
     lfs_pointers: u64,
 }
 
-/// Writes the tree at `root` with this modification time, and `history` as its directory `.git`; returns the file and the
-/// number of Git LFS pointers.
+/// Writes the tree at `root`, and `history` as its directory `.git`. All entries have the modification time `mtime`, in
+/// seconds since the epoch. Returns the file and the number of Git LFS pointers.
 pub(super) fn write(
     root: &Path,
     out: ResultFile,
@@ -68,7 +68,7 @@ impl TreeWriter {
             names.push(entry.map_err(read_error())?.file_name());
         }
         names.sort();
-        // The repository itself, and those of submodules.
+        // Skips the repository itself, and those of submodules.
         for name in names.iter().filter(|name| !name.eq_ignore_ascii_case(".git")) {
             let path = path.join(name);
             let metadata = fs::symlink_metadata(self.root.join(&path)).map_err(read_error())?;
@@ -156,7 +156,8 @@ fn failure(cause: Cause, reason: String) -> Stop {
     Failure::new(cause, reason).into()
 }
 
-/// Whether a link at the relative path `link` has a target inside the tree, without reading it.
+/// Returns whether the target of a symbolic link at the relative path `link` is inside the tree, judging by the paths
+/// alone.
 pub(in crate::builder::program) fn stays_inside(link: &Path, target: &Path) -> bool {
     if target.as_os_str().as_bytes().contains(&0) || target.as_os_str().is_empty() {
         return false;

@@ -7,7 +7,7 @@ use super::version::Ecosystem;
 use super::yaml;
 use crate::model::time::Timestamp;
 
-/// Maximum size of a file in bytes: ten times the largest advisory.
+/// Maximum size of a file in bytes, about ten times the largest advisory.
 pub const MAX_FILE_SIZE: u64 = 8 << 20;
 /// Maximum number of skipped files that are recorded; further ones are only counted.
 const MAX_RECORDED: usize = 20;
@@ -22,9 +22,9 @@ pub enum Format {
 }
 
 impl Format {
-    /// Detects the format from the path of a file in a directory or an archive: `vulns/readxl/RSEC-2023-1.yaml`. The
-    /// file name of an advisory is its id, which begins with capitals (`x_` for private ones); `None` for any other
-    /// name, and for files in hidden directories.
+    /// Detects the format from the path of a file in a directory or an archive, such as
+    /// `vulns/readxl/RSEC-2023-1.yaml`. The file name of an advisory is its id, which begins with capital letters, or
+    /// with `x_` for a private advisory. `None` for other names, and for files in hidden directories.
     #[must_use]
     pub fn from_path(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
@@ -51,19 +51,19 @@ impl Format {
 /// A file that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedFile {
-    /// The file, with the line for JSON lines.
+    /// The file; for JSON lines, with the number of the line.
     pub file: String,
     /// The reason.
     pub reason: String,
 }
 
-/// The reason for which all files are refused.
+/// The reason why all files are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
     /// There is no advisory in the files.
     #[error("there is no advisory about packages of CRAN, Bioconductor or PyPI in it")]
     Empty,
-    /// Too many files are malformed for the rest to be trusted.
+    /// So many files are malformed that the others are not trusted.
     #[error("{malformed} of {total} advisories in it are malformed; the first is {file}: {reason}")]
     Damaged {
         /// The number of malformed files.
@@ -83,7 +83,7 @@ pub struct Batch {
     records: BTreeMap<String, Record>,
     skipped: Vec<SkippedFile>,
     malformed: usize,
-    /// Well-formed advisories about other ecosystems only.
+    /// The number of well-formed advisories that are only about other ecosystems.
     unsupported: usize,
 }
 
@@ -96,7 +96,8 @@ struct Record {
 
 impl Batch {
     /// Adds the file of an advisory. A malformed file is skipped and counted; an advisory that is only about other
-    /// ecosystems is ignored. Of two advisories with the same id, the one that was modified later is used.
+    /// ecosystems is counted, but not stored. Of two advisories with the same id, the one that was modified later is
+    /// used.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -158,36 +159,37 @@ impl Batch {
         }
     }
 
-    /// The number of advisories.
+    /// Returns the number of advisories.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are no advisories.
+    /// Returns whether there are no advisories.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The number of skipped files, and the first of them.
+    /// Returns the number of skipped files, and the first of them with the reasons.
     #[must_use]
     pub fn skipped_files(&self) -> (usize, &[SkippedFile]) {
         (self.malformed, &self.skipped)
     }
 
-    /// The advisories by id.
+    /// Returns the advisories, by id.
     pub fn advisories(&self) -> impl Iterator<Item = &Advisory> {
         self.records.values().map(|record| &record.advisory)
     }
 
-    /// The last modification of an advisory; `None` when it is missing or has no such time.
+    /// Returns the time of an advisory's last modification; `None` if there is no such advisory, or if it has no such
+    /// time.
     #[must_use]
     pub fn modification_time(&self, id: &str) -> Option<Timestamp> {
         self.records.get(id)?.advisory.modified
     }
 
-    /// The advisories of an ecosystem, or of all, as JSON lines by id, with their unknown fields.
+    /// Returns the advisories of an ecosystem, or of all ecosystems, as JSON lines, by id. Unknown fields are included.
     pub fn lines(&self, ecosystem: Option<Ecosystem>) -> impl Iterator<Item = &str> {
         let is_selected = move |record: &&Record| {
             ecosystem.is_none_or(|ecosystem| record.advisory.ecosystems().any(|e| e == ecosystem))
@@ -206,11 +208,11 @@ impl Batch {
         out
     }
 
-    /// Returns the batch if it is usable: single malformed files are tolerated, but many indicate files of another
-    /// kind.
+    /// Checks that the batch can be used. Single malformed files are tolerated, but many indicate that these are not
+    /// advisories.
     ///
     /// # Errors
-    /// There are no advisories, or the malformed files are more than a tenth of all advisories and malformed files.
+    /// There are no advisories, or more than a tenth of all advisories and malformed files are malformed.
     pub fn validate(self) -> Result<Batch, BadBatch> {
         let total = self.len() + self.unsupported + self.malformed;
         match self.skipped.first() {
@@ -226,7 +228,7 @@ impl Batch {
     }
 }
 
-/// Decodes a file. The error is a clause after a colon.
+/// Decodes a file. The error is a clause that follows a colon in the message.
 fn text(bytes: &[u8]) -> Result<&str, String> {
     if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(format!("it has more than {MAX_FILE_SIZE} bytes"));
@@ -235,7 +237,8 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// Rewrites JSON to one line; strings have no line breaks in JSON. The error is a clause after a colon.
+/// Rewrites JSON to one line; JSON strings contain no line breaks. The error is a clause that follows a colon in the
+/// message.
 fn one_line(text: &str) -> Result<String, String> {
     if !text.trim().contains(['\n', '\r']) {
         return Ok(text.trim().to_owned());

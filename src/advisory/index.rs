@@ -1,4 +1,5 @@
-//! The advisories by package: finds those that affect a version and are not withdrawn, and merges duplicates.
+//! An index of advisories by package. Finds the advisories that affect a version and are not withdrawn, and merges
+//! duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +15,7 @@ use crate::model::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Index {
     advisories: Vec<AdvisoryEntry>,
-    /// The affected versions by normalized name of the package.
+    /// The affected versions: for each ecosystem, by the normalized name of the package.
     packages: [HashMap<Box<str>, Vec<AffectedEntry>>; Ecosystem::ALL.len()],
     feeds: BTreeMap<String, FeedState>,
 }
@@ -58,19 +59,19 @@ struct AffectedEntry {
     advisory: usize,
     ranges: Vec<Range>,
     prepared_ranges: Vec<PreparedRange>,
-    /// The listed versions outside all ranges.
+    /// The listed versions that are outside all ranges.
     versions: Vec<Version>,
     severity: Vec<Severity>,
 }
 
-/// A vulnerability of a version.
+/// A vulnerability that affects a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding<'a> {
     /// The id of the advisory, preferably from the ecosystem's own database.
     pub id: &'a str,
     /// All other ids of the vulnerability, sorted.
     pub aliases: Vec<&'a str>,
-    /// A summary in one line.
+    /// A one-line summary.
     pub summary: Option<&'a str>,
     /// The publication time.
     pub published: Option<Timestamp>,
@@ -91,7 +92,8 @@ pub struct PackageAdvisories<'a> {
 }
 
 impl Index {
-    /// Creates an index of several feeds. Of advisories with the same id the last modified one applies.
+    /// Creates an index of several feeds. If several advisories have the same id, the one that was modified last is
+    /// used.
     #[must_use]
     pub fn new(feeds: Vec<AdvisoryFeed>) -> Index {
         let mut index = Index::default();
@@ -133,31 +135,31 @@ impl Index {
         }
     }
 
-    /// The number of advisories.
+    /// Returns the number of advisories.
     #[must_use]
     pub fn len(&self) -> usize {
         self.advisories.len()
     }
 
-    /// Whether there are no advisories.
+    /// Returns whether there are no advisories.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.advisories.is_empty()
     }
 
-    /// The number of packages of an ecosystem with advisories.
+    /// Returns the number of packages of an ecosystem that have advisories.
     #[must_use]
     pub fn package_count(&self, ecosystem: Ecosystem) -> usize {
         self.packages[ecosystem as usize].len()
     }
 
-    /// The feeds of the index by name.
+    /// Returns the feeds of the index, by name.
     #[must_use]
     pub fn feeds(&self) -> &BTreeMap<String, FeedState> {
         &self.feeds
     }
 
-    /// The advisories about a package; `None` for most packages.
+    /// Returns the advisories about a package; `None` if there are none.
     #[must_use]
     pub fn package(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
         let entries = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
@@ -183,7 +185,7 @@ impl AffectedEntry {
 }
 
 impl<'a> PackageAdvisories<'a> {
-    /// The vulnerabilities of a version that are in force at `now`; newest first.
+    /// Returns the vulnerabilities of a version whose advisories are not withdrawn at `now`, newest first.
     #[must_use]
     pub fn vulnerabilities(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
@@ -205,7 +207,7 @@ impl<'a> PackageAdvisories<'a> {
         findings
     }
 
-    /// Merges the advisories of one vulnerability; there is at least one.
+    /// Merges the advisories about one vulnerability. `hits` must not be empty.
     fn finding(&self, mut hits: Vec<&'a AffectedEntry>) -> Finding<'a> {
         let advisory = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
         hits.sort_by_key(|hit| (id_rank(self.ecosystem, &advisory(hit).id), advisory(hit).id.clone()));
@@ -240,7 +242,7 @@ impl<'a> PackageAdvisories<'a> {
     }
 }
 
-/// The precedence of the database that an id belongs to: the lowest number is preferred.
+/// Returns the rank of the database to which an id belongs; the lowest rank is preferred.
 fn id_rank(ecosystem: Ecosystem, id: &str) -> usize {
     let databases = [ecosystem.id_prefix(), "GHSA-", "CVE-"];
     databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())

@@ -1,9 +1,9 @@
-//! Groups advisories about the same vulnerability: databases copy from each other under their own ids.
+//! Groups advisories about the same vulnerability, because databases copy from each other under their own ids.
 
 use std::collections::HashMap;
 
-/// Groups items that share a name, directly or through other items. An item is an iterator over its names. Returns the
-/// sorted indexes of the items of each group.
+/// Groups items that share a name, directly or through other items. An item is given by its names. Returns the sorted
+/// item indexes of each group.
 pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
     items: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {
@@ -20,7 +20,7 @@ pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
             groups.len() - 1
         });
         groups[target].push(index);
-        // An item with names of several groups unites them.
+        // An item with names from several groups joins these groups.
         for other in existing_groups.into_iter().skip(1) {
             let members = std::mem::take(&mut groups[other]);
             groups[target].extend(members);

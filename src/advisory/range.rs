@@ -5,7 +5,7 @@ use super::version::{Ecosystem, Version};
 /// A range with its events in the order of the advisory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// `ECOSYSTEM`, `SEMVER`, `GIT`.
+    /// `ECOSYSTEM`, `SEMVER` or `GIT`.
     pub kind: Box<str>,
     /// The events.
     pub events: Box<[Event]>,
@@ -16,18 +16,18 @@ pub struct Range {
 pub struct Event {
     /// The kind of the event.
     pub kind: EventKind,
-    /// The version or commit; `0` is before all versions, `*` as a limit is after all.
+    /// The version or commit. `0` as an introduction precedes all versions; `*` as a limit follows all versions.
     pub version: Box<str>,
 }
 
-/// The kind of an event, in the order of events at one version.
+/// The kind of an event. Events at the same version are evaluated in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
-    /// Affected from this version on.
+    /// This version and later ones are affected.
     Introduced,
-    /// Affected up to and including this version.
+    /// Versions up to and including this one are affected.
     LastAffected,
-    /// Affected up to, but not including, this version.
+    /// Versions up to, but not including, this one are affected.
     Fixed,
     /// The range does not apply to this version and later ones.
     Limit,
@@ -38,7 +38,7 @@ pub enum EventKind {
 pub(super) struct PreparedRange {
     /// The sorted events, without limits.
     events: Box<[(Bound, EventKind)]>,
-    /// The limits; unless empty, a version must be below one of them.
+    /// The limits. If there are any, a version must be below one of them.
     limits: Box<[Bound]>,
 }
 
@@ -81,7 +81,7 @@ impl Bound {
 }
 
 impl PreparedRange {
-    /// Prepares a range; `None` for a range of commits, whose order is only in the source code repository.
+    /// Prepares a range; `None` for a range of commits, whose order only the source code repository contains.
     pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<PreparedRange> {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
@@ -96,7 +96,7 @@ impl PreparedRange {
         })
     }
 
-    /// Whether the range contains a version.
+    /// Returns whether the range contains a version.
     pub(super) fn contains(&self, version: &Version) -> bool {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.compare_version(version).is_gt())
         {
@@ -195,7 +195,7 @@ mod tests {
         );
     }
 
-    /// The algorithm of the schema, for versions that are numbers.
+    /// Evaluates the events by the algorithm of the schema, for versions that are numbers.
     fn expected_membership(events: &[(EventKind, u8)], v: u8) -> bool {
         let limits: Vec<u8> = events.iter().filter(|e| e.0 == Limit).map(|e| e.1).collect();
         if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {
@@ -225,7 +225,7 @@ mod tests {
         fn ranges_are_evaluated_as_the_schema_defines(
             events in proptest::collection::vec(event(), 0..7), v in 0_u8..9, python in any::<bool>(),
         ) {
-            // The number 0 becomes the version `0`, which is before all versions.
+            // The number 0 becomes the version `0`, which precedes all versions.
             let (ecosystem, text) = if python {
                 (Ecosystem::Pypi, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}.0") }) as fn(u8) -> String)
             } else {

@@ -1,5 +1,5 @@
-//! The fields of an advisory that are matched or reported, parsed from a JSON record of the Open Source Vulnerability
-//! schema.
+//! Parses an advisory from a JSON record of the Open Source Vulnerability schema: the fields that are matched or
+//! reported.
 
 use serde::{Deserialize, Deserializer};
 
@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 pub struct Advisory {
     /// The id, such as `RSEC-2023-1`.
     pub id: String,
-    /// The last modification.
+    /// The time of the last modification.
     #[serde(default, deserialize_with = "time")]
     pub modified: Option<Timestamp>,
     /// The publication time.
@@ -24,7 +24,7 @@ pub struct Advisory {
     /// Other ids of the same vulnerability.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub aliases: Vec<String>,
-    /// A summary in one line.
+    /// A one-line summary.
     #[serde(default)]
     pub summary: Option<String>,
     /// The full text in Markdown.
@@ -38,7 +38,7 @@ pub struct Advisory {
     pub affected: Vec<Affected>,
 }
 
-/// A severity by one scoring method.
+/// A severity according to one scoring method.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Severity {
     /// The method, such as `CVSS_V3`.
@@ -74,12 +74,12 @@ pub struct Package {
     pub name: String,
 }
 
-/// The reason why a record is not an advisory, as a clause after a colon.
+/// The reason why a record is not an advisory: a clause that follows a colon in the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAdvisory(pub(super) String);
 
-/// Maximum length of an id in bytes; real ones are less than half as long.
+/// Maximum length of an id in bytes; real ids are less than half as long.
 const MAX_ID_LEN: usize = 200;
 
 impl Advisory {
@@ -88,7 +88,7 @@ impl Advisory {
     /// # Errors
     /// The text is not JSON, or not an advisory.
     pub fn from_json(text: &str) -> Result<Advisory, BadAdvisory> {
-        // serde would accept an array as the fields in order.
+        // serde would also accept an array with the fields in order.
         if !text.trim_start().starts_with('{') {
             return Err(BadAdvisory("it is not a JSON object".to_owned()));
         }
@@ -100,12 +100,12 @@ impl Advisory {
         Ok(advisory)
     }
 
-    /// The supported ecosystems of the affected packages.
+    /// Returns the supported ecosystems of the affected packages.
     pub fn ecosystems(&self) -> impl Iterator<Item = Ecosystem> {
         self.affected.iter().filter_map(Affected::ecosystem)
     }
 
-    /// Returns one line about the advisory: the summary, else the beginning of the details.
+    /// Returns one line about the advisory: the summary; without a summary, the first sentence of the details.
     #[must_use]
     pub fn headline(&self) -> Option<String> {
         let summary = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
@@ -114,21 +114,21 @@ impl Advisory {
 }
 
 impl Affected {
-    /// The ecosystem of the package, if it is supported.
+    /// Returns the ecosystem of the package, if it is supported.
     #[must_use]
     pub fn ecosystem(&self) -> Option<Ecosystem> {
         self.package.as_ref()?.ecosystem.parse().ok()
     }
 }
 
-/// Whether a text is valid as an id and in a URL path.
+/// Returns whether a text is valid as an id and in a URL path.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let is_id_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_id_char) && !text.starts_with('.')
 }
 
-/// The first sentence in one line, truncated to 200 characters; `None` if there is no text.
+/// Returns the first sentence as one line, truncated to 200 characters; `None` if there is no text.
 fn first_sentence(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = text.find(". ").map_or(text.len(), |full_stop| full_stop + 1);
@@ -137,13 +137,13 @@ fn first_sentence(details: &str) -> Option<String> {
     (!sentence.is_empty()).then(|| if is_truncated { format!("{}…", sentence.trim_end()) } else { sentence })
 }
 
-/// Deserializes a time of RFC 3339; an invalid one becomes `None`.
+/// Deserializes a time in the format of RFC 3339; an invalid one becomes `None`.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     Ok(text.and_then(|text| parse_time(&text)))
 }
 
-/// Parses a time of RFC 3339.
+/// Parses a time in the format of RFC 3339.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     let time: jiff::Timestamp = text.trim().parse().ok()?;
@@ -166,7 +166,7 @@ struct RawRange {
     events: Vec<RawEvent>,
 }
 
-/// An event, or, in old advisories, several at once.
+/// An event; in old advisories, several events.
 #[derive(Deserialize)]
 struct RawEvent {
     introduced: Option<String>,

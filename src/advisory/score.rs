@@ -1,13 +1,14 @@
 //! The base score of a CVSS vector.
 
-/// The required base metrics of CVSS 2. Metrics of the other groups depend on the time or the environment.
+/// The required base metrics of CVSS 2. Other metrics are ignored, because they depend on the time or the environment.
 const BASE_METRICS_V2: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
 /// The required base metrics of CVSS 3.
 const BASE_METRICS_V3: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
 /// The required base metrics of CVSS 4.
 const BASE_METRICS_V4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
 
-/// The base score of a vector of CVSS 2.0, 3.0, 3.1 or 4.0, from 0.0 to 10.0; `None` when the text is not a vector.
+/// Returns the base score, from 0.0 to 10.0, of a CVSS vector of version 2.0, 3.0, 3.1 or 4.0; `None` if the text is
+/// not a vector.
 #[must_use]
 pub fn base_score(vector: &str) -> Option<f64> {
     if vector.len() > 400 {

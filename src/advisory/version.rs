@@ -1,4 +1,4 @@
-//! The supported ecosystems and their version orders.
+//! The supported ecosystems, and the orders of their versions.
 
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ impl Ecosystem {
     /// All supported ecosystems.
     pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
 
-    /// The name in advisories, which is also the directory of the OSV database.
+    /// Returns the name in advisories, which is also the name of the directory in the OSV database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,13 +30,13 @@ impl Ecosystem {
         }
     }
 
-    /// The name in files of a bundle: lower case.
+    /// Returns the name for files of a bundle, in lower case.
     #[must_use]
     pub fn file_name(self) -> String {
         self.as_str().to_ascii_lowercase()
     }
 
-    /// The prefix of ids in the ecosystem's own database.
+    /// Returns the prefix of ids in the ecosystem's own database.
     pub(super) fn id_prefix(self) -> &'static str {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => "RSEC-",
@@ -44,7 +44,7 @@ impl Ecosystem {
         }
     }
 
-    /// The name under which a package is looked up: unchanged for R, normalized for Python.
+    /// Returns the name under which a package is looked up: unchanged for R, normalized for Python.
     pub(super) fn lookup_name(self, name: &str) -> String {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
@@ -56,19 +56,19 @@ impl Ecosystem {
 impl FromStr for Ecosystem {
     type Err = ();
 
-    /// Parses a name as in advisories. A name with a suffix (`PyPI:…`) is rejected: it restricts the ecosystem to one
-    /// of its repositories, none of which is supported.
+    /// Parses a name as in advisories. A name with a suffix (`PyPI:…`) is an error: the suffix restricts the ecosystem
+    /// to another repository, which is not supported.
     fn from_str(text: &str) -> Result<Ecosystem, ()> {
         Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
     }
 }
 
-/// A version with the order of its ecosystem.
+/// A version, with the order of its ecosystem.
 #[derive(Clone, Debug)]
 pub(super) enum Version {
-    /// A version of CRAN or Bioconductor; versions that R does not accept are also ordered.
+    /// A version from CRAN or Bioconductor. Versions that R does not accept have an order too.
     R(Box<str>),
-    /// A version of PyPI.
+    /// A version from PyPI.
     Python(python::version::Version),
 }
 
@@ -80,7 +80,7 @@ impl Version {
         }
     }
 
-    /// Whether two versions are the same: by value if both are valid, else by text.
+    /// Returns whether two versions are the same. Valid versions are compared by value, others by text.
     pub(super) fn is_same(&self, other: &Version) -> bool {
         match (self, other) {
             (Version::R(a), Version::R(b)) => {
@@ -94,7 +94,7 @@ impl Version {
         }
     }
 
-    /// Compares in the order of the ecosystem.
+    /// Compares two versions in the order of the ecosystem.
     pub(super) fn compare(&self, other: &Version) -> Ordering {
         match (self, other) {
             (Version::R(a), Version::R(b)) => r::version::compare(a, b),

@@ -1,5 +1,5 @@
-//! Converts an advisory from YAML to JSON. Every scalar becomes a string, so that a version `1.10` is not changed;
-//! only an empty value and `null` become `null`.
+//! Converts an advisory from YAML to JSON. Every scalar becomes a string, so that a version `1.10` is not changed; only
+//! an empty plain scalar, `~` and `null` in three spellings become `null`.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
@@ -12,15 +12,15 @@ const MAX_NODES: usize = 200_000;
 /// A list or map under construction.
 enum Collection {
     List(Vec<Value>),
-    /// A map, with the key of the next value once the key was read.
+    /// A map, and the key of the next value, if it has been read.
     Map(Map<String, Value>, Option<String>),
 }
 
-/// Reads the only document of a text.
+/// Reads a text with one document.
 ///
 /// # Errors
-/// The text is not YAML, or has features that no advisory has: aliases, keys that are not text, duplicate keys, several
-/// documents, too many values.
+/// The text is not YAML, or has features that advisories do not use: aliases, keys that are not text, duplicate keys,
+/// several documents, or too many values.
 pub(super) fn read(text: &str) -> Result<Value, String> {
     let mut open_collections: Vec<Collection> = Vec::new();
     let mut root = None;

@@ -1,14 +1,15 @@
-//! The age of a release: the time from which it counts.
+//! The age of a release: the time from which it is measured.
 
 use crate::model::time::{SECOND, Timestamp};
 
-/// Largest difference between the publication time that upstream claims and the first sync that saw the release, in
-/// microseconds. The age of a release that appears with an older claim counts from that sync.
+/// Maximum time, in microseconds, from the publication time that upstream claims to the first sync that saw the
+/// release. If the claimed time is older, the age is measured from that sync.
 pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 
-/// Returns the time from which the age of a release counts: the time that upstream claims if the release was there at the
-/// first sync of its source, or if the claim is at most [`MAX_CLAIM_LEAD`] before the first sync that saw it; otherwise
-/// the time of that sync. A claim later than that sync is not used either.
+/// Returns the time from which the age of a release is measured. This is the publication time that upstream claims, if
+/// the first sync of the source (`is_initial`) saw the release, or if the claimed time is at most [`MAX_CLAIM_LEAD`]
+/// before the first sync that saw it. Otherwise, and if the claimed time is later than that sync, it is the time of
+/// that sync.
 #[must_use]
 pub fn effective_time(claimed: Option<Timestamp>, first_seen: Timestamp, is_initial: bool) -> Timestamp {
     match claimed {

@@ -21,14 +21,14 @@ pub struct PackageFacts<'a> {
     pub name: &'a str,
     /// The language.
     pub language: Language,
-    /// The source that owns it.
+    /// The source that provides it in the repository.
     pub source: SourceId,
-    /// Whether the packages of the source were built here, or uploaded: their age matters only to rules that name the
-    /// source.
+    /// Whether the packages of the source are uploaded or built here. Rules about the age then apply only if they name
+    /// the source.
     pub is_own: bool,
     /// The advisories about it.
     pub advisories: Option<PackageAdvisories<'a>>,
-    /// Whether a version of it is listed.
+    /// Whether any version of it is listed.
     pub is_listed: bool,
     /// Its releases.
     pub releases: &'a [ReleaseFacts],
@@ -43,9 +43,9 @@ pub struct ReleaseFacts {
     pub license: Option<String>,
     /// The publication time that upstream claims.
     pub claimed_at: Option<Timestamp>,
-    /// When a sync of the source saw it first.
+    /// The time of the first sync of the source that saw it.
     pub first_seen: Timestamp,
-    /// Whether that was the first sync of the source.
+    /// Whether `first_seen` was the first sync of the source.
     pub is_initial: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct ReleaseFacts {
 pub struct Clock {
     /// The time at which the age is measured.
     pub age_at: Timestamp,
-    /// The time at which advisories must be in force.
+    /// The current time: advisories that are withdrawn by then are ignored.
     pub now: Timestamp,
 }
 
@@ -70,7 +70,7 @@ pub enum Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    /// The rule that blocks it.
+    /// Returns the rule that blocks the release.
     #[must_use]
     pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
         match self {
@@ -96,19 +96,21 @@ impl PackageFacts<'_> {
         self.advisories.map(|advisories| advisories.vulnerabilities(version, clock.now)).unwrap_or_default()
     }
 
-    /// The license of a release; if it is not known, that of any other release, as licenses seldom change.
+    /// Returns the license of a release. If it is unknown, returns that of another release, because licenses rarely
+    /// change.
     fn license<'b>(&'b self, release: &'b ReleaseFacts) -> Option<&'b str> {
         let mut others = self.releases.iter().filter_map(|other| other.license.as_deref());
         release.license.as_deref().or_else(|| others.next_back())
     }
 
-    /// Whether a release is younger than `min_age` microseconds.
+    /// Returns whether a release is younger than `min_age` microseconds.
     fn is_young(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> bool {
         let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
         clock.age_at.0.saturating_sub(since.0) < min_age
     }
 
-    /// The ids of vulnerabilities of the highest older release that passes `min_age`, which `release` does not have.
+    /// Returns the ids of the vulnerabilities that `release` fixes: those of the highest lower version that is old
+    /// enough for `min_age`, without those that `release` has too.
     fn fixed(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> Vec<String> {
         let older = self.releases.iter().filter(|other| {
             self.compare(&other.version, &release.version).is_lt() && !self.is_young(other, min_age, clock)
@@ -123,7 +125,7 @@ impl PackageFacts<'_> {
     }
 }
 
-/// Whether all criteria besides the repository match; those of a [`RuleSet`] are rules of its repository.
+/// Returns whether all criteria match, except the repository: a [`RuleSet`] contains only rules of its repository.
 pub(super) fn matches(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -134,7 +136,7 @@ pub(super) fn matches(
         && admitting_fixes(criteria, package, release, clock).is_empty()
 }
 
-/// The ids of the vulnerabilities whose fix is the only reason why a rule with a minimum age does not match.
+/// Returns the ids of vulnerabilities if their fix is the only reason why a rule with a minimum age does not match.
 pub(super) fn fixes(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -147,7 +149,8 @@ pub(super) fn fixes(
     }
 }
 
-/// The ids of the vulnerabilities whose fix admits a release that is too young; empty if the rule admits none.
+/// Returns the ids of the vulnerabilities whose fix exempts a release from the minimum age; empty without such an
+/// exemption.
 fn admitting_fixes(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -160,7 +163,7 @@ fn admitting_fixes(
     }
 }
 
-/// Whether all criteria of [`matches`] are met, except that a fix of vulnerabilities admits a young release.
+/// Returns whether all criteria of [`matches`] match, without regard to exemptions for fixes of vulnerabilities.
 fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> bool {
     let Criteria { version, source, license, license_types, min_age, .. } = criteria;
     let is_named = |name: &String| match package.language {
@@ -182,7 +185,8 @@ fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFac
         })
 }
 
-/// Whether each alternative of the license has one of the types: the user may choose.
+/// Returns whether each alternative of the license has one of the types. If one has none of them, the user may choose
+/// that one.
 fn has_only_types(package: &PackageFacts<'_>, release: &ReleaseFacts, types: &[String]) -> bool {
     let is_hit = |id: &str| types.iter().any(|hit| hit.eq_ignore_ascii_case(id));
     match (package.license(release), package.language) {
@@ -210,12 +214,13 @@ fn is_vulnerable(
     })
 }
 
-/// The highest base score of a vulnerability, from 0 to 10.
+/// Returns the highest base score of a vulnerability, from 0 to 10.
 fn score(finding: &Finding<'_>) -> Option<f64> {
     finding.severity.iter().filter_map(|severity| base_score(&severity.score)).reduce(f64::max)
 }
 
-/// The facts of a release that make a rule match, in a few words; empty for criteria that the rule's listing explains.
+/// Returns short texts about the facts that make a rule match a release. There are none for criteria that need no
+/// explanation, such as the name.
 #[must_use]
 pub(super) fn evidence(
     criteria: &Criteria,

@@ -12,10 +12,10 @@ use crate::python;
 /// Maximum length of a pattern, in bytes.
 const MAX_PATTERN: usize = 128;
 
-/// A name, or the beginning of names. Names of Python are in normal form.
+/// A name, or a prefix of names. Python names are in normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamePattern {
-    /// This name alone.
+    /// Only this name.
     Exact(String),
     /// All names that begin with this text.
     Prefix(String),
@@ -25,7 +25,7 @@ impl NamePattern {
     /// Parses `acme` or `acme.*`.
     ///
     /// # Errors
-    /// Text that cannot match a name of the language, or that matches all names.
+    /// The text cannot match a name of the language, or matches all names.
     pub fn parse(text: &str, language: Language) -> Result<NamePattern, BadRule> {
         let shown: String = text.chars().take(80).collect();
         let text = text.trim();
@@ -75,7 +75,7 @@ impl NamePattern {
         Ok(if is_prefix { NamePattern::Prefix(name) } else { NamePattern::Exact(name) })
     }
 
-    /// Whether it matches a name: exactly in R, in normal form in Python.
+    /// Returns whether the pattern matches a name. A Python name must be in normal form.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -84,7 +84,7 @@ impl NamePattern {
         }
     }
 
-    /// Whether a name can match both.
+    /// Returns whether a name can match both patterns.
     #[must_use]
     pub fn overlaps(&self, other: &NamePattern) -> bool {
         match (self, other) {
@@ -97,7 +97,7 @@ impl NamePattern {
         }
     }
 
-    /// The text before `*`, or the name.
+    /// Returns the text before `*`, or the name.
     #[must_use]
     pub fn stem(&self) -> &str {
         match self {
@@ -115,8 +115,8 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// The form in which names of R are compared for a warning: lower case, without `.` and `_`. A guard does not hide such
-/// names: `data.table` and `datatable` are different packages.
+/// Returns the form in which R names are compared for a warning: lower case, without `.`, `-` and `_`. Guards do not
+/// hide names that only have the same form: `data.table` and `datatable` are different packages.
 #[must_use]
 pub fn folded(name: &str) -> String {
     name.chars().filter(|c| !".-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
@@ -131,42 +131,43 @@ pub struct NameGuard {
     pub language: Language,
     /// The names.
     pub pattern: NamePattern,
-    /// The source that may provide them. Of an automatic guard, the first one that had the name: other local and git
-    /// sources may provide it too.
+    /// The source that may provide them. For an automatic guard, this is the first source with the name; other local
+    /// and git sources may provide it too.
     pub source: SourceId,
     /// Whether it was created by the first upload of the name.
     pub is_automatic: bool,
-    /// Whether an automatic guard hides anything: another source listed the name.
+    /// Whether another source has listed the name. Only then does an automatic guard hide anything.
     pub has_overlap: bool,
     /// Free text.
     pub description: String,
 }
 
 impl NameGuard {
-    /// Whether a source may not provide the guarded names. `is_own` states whether its packages are uploaded or built here.
+    /// Returns whether the guard hides the guarded names of a source. `is_own` states whether the source's packages are
+    /// uploaded or built here.
     #[must_use]
     pub fn hides(&self, source: SourceId, is_own: bool) -> bool {
         self.source != source && !(self.is_automatic && is_own)
     }
 
-    /// `name guard 7`, for clients: without the pattern and the source.
+    /// Returns a label for clients, such as `name guard 7`, without the pattern and the source.
     #[must_use]
     pub fn label(&self) -> String {
         format!("name guard {}", self.id)
     }
 }
 
-/// All guards in force, or those that concern a repository.
+/// A set of guards: all active ones, or those for a repository.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NameGuards {
-    /// The guards of one name.
+    /// The guards of single names, by language and name.
     exact: HashMap<Language, HashMap<String, Arc<NameGuard>>>,
-    /// The others, longest prefix first.
+    /// The guards of prefixes, the longest prefix first.
     prefixes: Vec<Arc<NameGuard>>,
 }
 
 impl NameGuards {
-    /// Prepares guards. For one name, a guard of a pattern precedes an automatic one.
+    /// Creates a set of guards. For the same name, a guard that an administrator created replaces an automatic one.
     #[must_use]
     pub fn new(guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
         let mut set = NameGuards::default();
@@ -186,18 +187,19 @@ impl NameGuards {
         set
     }
 
-    /// Whether no name is guarded.
+    /// Returns whether no name is guarded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty()
     }
 
-    /// The guards, in unspecified order.
+    /// Returns the guards, in unspecified order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
         self.exact.values().flat_map(HashMap::values).chain(&self.prefixes)
     }
 
-    /// The guard of a name: that of the exact name, else that of the longest prefix, else an automatic one.
+    /// Returns the guard of a name: a guard of the exact name that is not automatic, otherwise the guard of the longest
+    /// prefix, otherwise an automatic guard.
     #[must_use]
     pub fn find(&self, language: Language, name: &str) -> Option<&Arc<NameGuard>> {
         let exact = self.exact.get(&language).and_then(|names| names.get(name));
@@ -208,8 +210,8 @@ impl NameGuards {
         self.prefixes.iter().find(is_match).or(exact)
     }
 
-    /// The guards that hide packages of any of these sources in documents of a repository. `sources` states for each
-    /// whether its packages are uploaded or built here.
+    /// Returns the guards that hide packages of any of these sources in a repository. `sources` states for each source
+    /// whether its packages are uploaded or built here; `automatic`, whether automatic guards are included.
     #[must_use]
     pub fn select(&self, language: Language, sources: &[(SourceId, bool)], automatic: bool) -> NameGuards {
         let concerns = |guard: &&Arc<NameGuard>| {
@@ -220,7 +222,7 @@ impl NameGuards {
         NameGuards::new(self.iter().filter(concerns).cloned())
     }
 
-    /// Without the automatic guards.
+    /// Returns the guards without the automatic ones.
     #[must_use]
     pub fn without_automatic(&self) -> NameGuards {
         NameGuards::new(self.iter().filter(|guard| !guard.is_automatic).cloned())

@@ -10,32 +10,32 @@ use crate::model::time::SECOND;
 use crate::python;
 use crate::r;
 
-/// Largest age criterion, in microseconds: ten years.
+/// Maximum of the age criterion, in microseconds: ten years.
 pub const MAX_MIN_AGE: i64 = 3_650 * 86_400 * SECOND;
 
-/// A rule. The first rule that matches a release decides, in the order of [`Rule::order`].
+/// A rule. In the order of [`Rule::order`], the first rule that matches a release decides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Its id, unique.
     pub id: i64,
     /// Rules with a lower priority number come first.
     pub priority: i64,
-    /// Whether it allows what it matches, instead of blocking it.
+    /// Whether the rule allows matching releases, instead of blocking them.
     pub exception: bool,
-    /// What it matches.
+    /// The criteria for releases.
     pub criteria: Criteria,
     /// Free text, shown to clients.
     pub description: String,
 }
 
-/// The criteria of a rule; all of them must match. Without any, it matches every release.
+/// The criteria of a rule, all of which must match. A rule without criteria matches every release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Criteria {
     /// The name of the package: exact for R, normalized for Python.
     pub package: Option<String>,
-    /// The versions.
+    /// The range of versions.
     pub version: Option<VersionRange>,
-    /// The source that owns the package in the repository.
+    /// The source that provides the package in the repository.
     pub source: Option<SourceId>,
     /// The repository.
     pub repo: Option<RepoId>,
@@ -45,11 +45,11 @@ pub struct Criteria {
     pub license_types: Vec<String>,
     /// Whether the release must have a known vulnerability.
     pub vulns: bool,
-    /// The lowest base score of a vulnerability, from 0 to 10.
+    /// The minimum base score of a vulnerability, from 0 to 10.
     pub min_severity: Option<f64>,
-    /// Whether a vulnerability without a score counts for `min_severity`.
+    /// Whether a vulnerability without a score also matches `min_severity`.
     pub block_unscored: bool,
-    /// Whether no version of the package may be listed any more.
+    /// Whether the rule matches only packages without a listed version.
     pub deleted_packages: bool,
     /// The age below which a release matches, in microseconds.
     pub min_age: Option<i64>,
@@ -72,7 +72,7 @@ pub enum Operator {
     Equal,
 }
 
-/// Versions on one side of a version, or that version.
+/// A range of versions with one bound, or a single version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
     /// The comparison.
@@ -87,13 +87,13 @@ pub struct VersionRange {
 pub struct BadRule(pub String);
 
 impl Rule {
-    /// The key by which rules are sorted: priority, exceptions first, id.
+    /// Returns the key by which rules are sorted: priority, exceptions before other rules, id.
     #[must_use]
     pub fn order(&self) -> (i64, bool, i64) {
         (self.priority, !self.exception, self.id)
     }
 
-    /// `rule 7 (the description)`, or `rule 7`.
+    /// Returns a label, such as `rule 7 (the description)`, or `rule 7` without a description.
     #[must_use]
     pub fn label(&self) -> String {
         match self.description.as_str() {
@@ -104,13 +104,13 @@ impl Rule {
 }
 
 impl Criteria {
-    /// Whether there is no criterion: the rule matches every release.
+    /// Returns whether there is no criterion, so that the rule matches every release.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.has_release_criterion() && self.source.is_none() && self.repo.is_none()
     }
 
-    /// Whether there is a criterion besides a source and a repository.
+    /// Returns whether there is a criterion other than the source and the repository.
     fn has_release_criterion(&self) -> bool {
         self.package.is_some()
             || self.version.is_some()
@@ -121,19 +121,20 @@ impl Criteria {
             || self.min_age.is_some()
     }
 
-    /// Whether the decision depends on advisories.
+    /// Returns whether the decision depends on advisories.
     #[must_use]
     pub fn needs_advisories(&self) -> bool {
         self.vulns || self.min_severity.is_some()
     }
 
-    /// Whether the decision depends on the license.
+    /// Returns whether the decision depends on the license.
     #[must_use]
     pub fn needs_license(&self) -> bool {
         self.license.is_some() || !self.license_types.is_empty()
     }
 
-    /// The criteria as lines of `rspm list blocklist-rules`, without source and repository, whose names are not known here.
+    /// Returns the criteria as lines for `rspm list blocklist-rules`, except source and repository, whose names are
+    /// unknown here.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -162,7 +163,7 @@ impl Criteria {
     }
 }
 
-/// `7 days`, `36 hours`.
+/// Returns a duration in words, such as `7 days` or `36 hours`.
 pub(super) fn age_text(micros: i64) -> String {
     let hours = micros / (3600 * SECOND);
     match (hours % 24, hours / 24) {
@@ -173,7 +174,7 @@ pub(super) fn age_text(micros: i64) -> String {
 }
 
 impl VersionRange {
-    /// Whether it contains a version, in the order of the language.
+    /// Returns whether the range contains a version, in the order of the language.
     #[must_use]
     pub fn contains(&self, language: Language, version: &str) -> bool {
         let order = match language {

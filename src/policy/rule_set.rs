@@ -1,4 +1,4 @@
-//! The rules of one repository, prepared for decisions.
+//! The rules of one repository, indexed for decisions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::python::name::normalize;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
-    /// Indices of the rules with a package name, by name.
+    /// Indexes of the rules with a package name, by name.
     by_package: HashMap<String, Vec<usize>>,
-    /// Indices of the other rules.
+    /// Indexes of the other rules.
     general: Vec<usize>,
 }
 
@@ -26,27 +26,27 @@ pub struct Scope<'a> {
     pub repo: RepoId,
     /// The language of its packages.
     pub language: Language,
-    /// All sources that it ever subscribed to: dated snapshots still contain them.
+    /// All sources to which it ever subscribed, because dated snapshots still contain them.
     pub sources: &'a [SourceId],
 }
 
 impl RuleSet {
-    /// Selects the rules that can match in a repository, in their order; none if they block nothing.
+    /// Returns the rules that can match in a repository, in their order; empty if they block nothing.
     #[must_use]
     pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
         let is_in_scope = |rule: &&Arc<Rule>| {
             rule.criteria.repo.is_none_or(|repo| repo == scope.repo)
                 && rule.criteria.source.is_none_or(|source| scope.sources.contains(&source))
-                // The pages of Python projects do not state licenses.
+                // Rules about licenses do not apply to Python projects, whose pages do not state licenses.
                 && !(scope.language == Language::Python && rule.criteria.needs_license())
         };
         let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
         rules.sort_by_key(|rule| rule.order());
-        // Exceptions alone allow nothing that is not allowed already.
+        // Exceptions without a blocking rule have no effect.
         if rules.iter().all(|rule| rule.exception) { Vec::new() } else { rules }
     }
 
-    /// Prepares rules that [`RuleSet::select`] returned.
+    /// Creates a set of rules that [`RuleSet::select`] returned.
     #[must_use]
     pub fn new(rules: Vec<Arc<Rule>>, language: Language) -> RuleSet {
         let mut set = RuleSet { rules, ..RuleSet::default() };
@@ -65,38 +65,38 @@ impl RuleSet {
         set
     }
 
-    /// Whether no release is blocked.
+    /// Returns whether there are no rules, so that no release is blocked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Whether the set consists of these rules.
+    /// Returns whether the set consists of these rules.
     #[must_use]
     pub fn has_rules(&self, rules: &[Arc<Rule>]) -> bool {
         self.rules.len() == rules.len()
             && self.rules.iter().zip(rules).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
     }
 
-    /// The rules in their order.
+    /// Returns the rules in their order.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.iter()
     }
 
-    /// The names of the only packages that a rule can match; `None` if a rule has no name.
+    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package.
     #[must_use]
     pub fn only_packages(&self) -> Option<Vec<&str>> {
         let blocks_any = self.general.iter().any(|index| !self.rules[*index].exception);
         (!blocks_any).then(|| self.by_package.keys().map(String::as_str).collect())
     }
 
-    /// Whether a rule may match releases of the package.
+    /// Returns whether a rule may match releases of a package.
     #[must_use]
     pub fn may_match(&self, package: &str) -> bool {
         !self.general.is_empty() || self.by_package.contains_key(package)
     }
 
-    /// The rules that may match releases of a package, in their order.
+    /// Returns the rules that may match releases of a package, in their order.
     fn of_package(&self, package: &str) -> impl Iterator<Item = &Arc<Rule>> {
         let named = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
         let (mut named, mut general) = (named.iter().peekable(), self.general.iter().peekable());
@@ -110,7 +110,8 @@ impl RuleSet {
         })
     }
 
-    /// The ids of the rules that are compared with releases of a package, up to the one that decides.
+    /// Returns the ids of the rules that are evaluated for releases of a package, in order, up to and including the
+    /// rule `decisive`.
     #[must_use]
     pub fn compared(&self, package: &str, decisive: Option<i64>) -> Vec<i64> {
         let mut ids = Vec::new();
@@ -123,7 +124,7 @@ impl RuleSet {
         ids
     }
 
-    /// Whether a decision depends on advisories.
+    /// Returns whether a decision depends on advisories.
     #[must_use]
     pub fn needs_advisories(&self) -> bool {
         self.rules.iter().any(|rule| {
@@ -131,19 +132,19 @@ impl RuleSet {
         })
     }
 
-    /// Whether a decision depends on licenses.
+    /// Returns whether a decision depends on licenses.
     #[must_use]
     pub fn needs_license(&self) -> bool {
         self.rules.iter().any(|rule| rule.criteria.needs_license())
     }
 
-    /// Whether a decision depends on the time.
+    /// Returns whether a decision depends on the age of releases.
     #[must_use]
     pub fn needs_age(&self) -> bool {
         self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
     }
 
-    /// Decides about a release of a package: the first rule that matches.
+    /// Decides about a release of a package, by the first rule that matches.
     #[must_use]
     pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
         let found =
@@ -155,8 +156,8 @@ impl RuleSet {
         }
     }
 
-    /// Why a release that no rule matches is allowed although it is too young for a rule: it fixes vulnerabilities. `None`
-    /// if it is not too young for any rule.
+    /// Explains why a release is allowed although it is too young for a rule: it fixes vulnerabilities. `None` if there
+    /// is no such rule. Call this only for a release that no rule matches.
     #[must_use]
     pub fn early_admission(
         &self,
@@ -173,14 +174,14 @@ impl RuleSet {
         })
     }
 
-    /// Why a rule matches a release: its number, its description, and facts of the release.
+    /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.
     #[must_use]
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
         described(rule, evidence(&rule.criteria, package, release, clock))
     }
 }
 
-/// The number of a rule, with its description and facts.
+/// Returns the number of a rule, with its description and facts.
 fn described(rule: &Rule, facts: Vec<String>) -> String {
     let description = (!rule.description.is_empty()).then(|| rule.description.clone());
     let parts: Vec<String> = description.into_iter().chain(facts).collect();

@@ -1,4 +1,5 @@
-//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source and repository have columns.
+//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source and repository are in columns
+//! of their own.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ struct Stored {
     block_unscored: bool,
     #[serde(skip_serializing_if = "is_false")]
     deleted_packages: bool,
-    /// Microseconds.
+    /// In microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     min_age: Option<i64>,
     #[serde(skip_serializing_if = "is_false")]
@@ -36,7 +37,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Returns the text of the criteria besides source and repository.
+/// Returns the text of the criteria, except source and repository.
 #[must_use]
 pub fn criteria_text(criteria: &Criteria) -> String {
     let stored = Stored {
@@ -54,10 +55,10 @@ pub fn criteria_text(criteria: &Criteria) -> String {
     serde_json::to_string(&stored).expect("the fields have JSON forms")
 }
 
-/// Reads the text of criteria; source and repository are `None`.
+/// Reads the text of criteria. Source and repository are `None`, because the text does not contain them.
 ///
 /// # Errors
-/// The text has another form, or a criterion that this version does not know.
+/// The text is malformed, or has a criterion that this version does not support.
 pub fn read_criteria(text: &str) -> Result<Criteria, BadRule> {
     let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
     Ok(Criteria {

@@ -41,7 +41,7 @@ fn package<'a>(name: &'a str, releases: &'a [ReleaseFacts]) -> PackageFacts<'a> 
 
 const CLOCK: Clock = Clock { age_at: Timestamp(100 * DAY), now: Timestamp(100 * DAY) };
 
-/// The number of the rule that blocks, 0 if none does.
+/// Returns the number of the rule that blocks the release; 0 if none does.
 fn blocked_by(set: &RuleSet, package: &PackageFacts<'_>, release: &ReleaseFacts) -> i64 {
     set.decide(package, release, CLOCK).blocking_rule().map_or(0, |rule| rule.id)
 }
@@ -120,7 +120,7 @@ fn advisories(text: &str) -> Index {
     Index::new(vec![AdvisoryFeed { name: "test".to_owned(), digest: Sha256([0; 32]), batch }])
 }
 
-/// An advisory about the versions of the package `one` below 2.0.
+/// Returns an index with an advisory about the versions of the package `one` below 2.0.
 fn advisory(severity: &str, withdrawn: &str) -> Index {
     advisories(&format!(
         r#"{{"id":"RSEC-2026-1","modified":"1970-01-02T00:00:00Z"{withdrawn},"severity":[{severity}],

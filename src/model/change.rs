@@ -1,4 +1,4 @@
-//! Changes of a tree, both those planned by a sync and those made by an administrator.
+//! Changes of a tree, planned by a sync or made by an administrator.
 
 use super::digest::{Md5, Sha256};
 use super::ids::{FileId, PackageId, ReleaseId};
@@ -7,9 +7,9 @@ use super::time::Timestamp;
 /// The state of a release in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LifeState {
-    /// In the index: `state` 0.
+    /// In the index; stored as 0.
     Listed,
-    /// In `Archive/`: `state` 1.
+    /// In `Archive/`; stored as 1.
     Archived,
 }
 
@@ -29,13 +29,13 @@ impl LifeState {
 pub struct NewRelease {
     /// The package's name, as written.
     pub package: String,
-    /// The version, as written: file names contain this string.
+    /// The version, as written in file names.
     pub version: String,
-    /// 0 for the first file of this version, one more for each re-publication with different bytes.
+    /// 0 for the first publication of this version, increased by one for each re-publication with different bytes.
     pub revision: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// The index record: DCF text without the terminating blank line; `None` for archived releases whose DESCRIPTION
+    /// The index record: DCF text without the blank line at its end. `None` for an archived release whose DESCRIPTION
     /// was never read.
     pub stanza: Option<Vec<u8>>,
     /// The DESCRIPTION in the archive, byte for byte, if it was read.
@@ -49,7 +49,7 @@ pub struct NewRelease {
 /// A file of a new release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
-    /// The file's name in URLs: `{package}_{version}.tar.gz`.
+    /// The file's name in URLs, such as `{package}_{version}.tar.gz`.
     pub name: String,
     /// Its location upstream, relative to `src/contrib`; empty if only this server has it.
     pub locator: String,
@@ -70,14 +70,14 @@ pub struct LifeKey {
     pub state: LifeState,
     /// The package.
     pub package: PackageId,
-    /// The `Path:` of the record, for a package that is listed again in a subdirectory (`4.6.0/Recommended`); else
-    /// empty.
+    /// The field `Path` of the record, for a package that is also listed in a subdirectory (`4.6.0/Recommended`);
+    /// otherwise empty.
     pub path: String,
     /// The release.
     pub release: ReleaseId,
     /// The file that the life lists; 0 for the release's own source package.
     pub file: FileId,
-    /// The step that began the life, a part of the row's key.
+    /// The step at which the life began; part of the row's key.
     pub from_seq: i64,
 }
 
@@ -94,7 +94,7 @@ pub enum Change {
         /// As in [`LifeKey::path`].
         path: String,
     },
-    /// A known release begins a life (superseded into the archive, or restored).
+    /// A known release begins a life, for example because it is archived or listed again.
     BeginLife {
         /// Listed or archived.
         state: LifeState,
@@ -102,33 +102,33 @@ pub enum Change {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The number of the index record in the index: 0 is the first source record of the release, see
+        /// The number of the index record that the life lists. 0 is the first source record of the release; see
         /// [`Change::Record`].
         variant: i64,
         /// As in [`LifeKey::path`].
         path: String,
     },
-    /// A known release gets a new index record: upstream may edit a record without changing the file, and a release
-    /// that was only in `Archive/` has no record before it is listed. The same step has a [`Change::BeginLife`] with
-    /// the number of the new record.
+    /// A known release gets a new index record. Upstream may edit a record without changing the file, and a release
+    /// that was only in `Archive/` gets its first record when it is listed. The same step contains a
+    /// [`Change::BeginLife`] with the number of the new record.
     Record {
         /// The release.
         release: ReleaseId,
-        /// The number of the index record: below every earlier one of the release (-1, -2 …); numbers above 0 belong to
-        /// binaries.
+        /// The number of the index record, which is lower than all earlier ones of the release (-1, -2 …). Numbers
+        /// above 0 are those of binaries.
         variant: i64,
         /// As [`NewRelease::stanza`].
         stanza: Vec<u8>,
-        /// MD5 that the index declares, used if that of the release's own file is not known.
+        /// The MD5 that the index declares. Used if the MD5 of the release's own file is unknown.
         md5: Option<Md5>,
-        /// Size in bytes, used if that of the release's own file is not known.
+        /// The size in bytes. Used if the size of the release's own file is unknown.
         size: Option<i64>,
     },
     /// A life ends.
     EndLife(LifeKey),
 }
 
-/// The changes of a transaction in numbers, as in the public API.
+/// The numbers of changes of a transaction, as in the public API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Packages that are newly listed.

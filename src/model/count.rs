@@ -1,6 +1,6 @@
 //! Formats a number with its noun.
 
-/// Returns `1 package`, `23,144 packages`.
+/// Returns a number with its noun, such as `1 package` or `23,144 packages`.
 #[must_use]
 pub fn count_of(n: impl TryInto<u64>, singular: &str, plural: &str) -> String {
     let n = n.try_into().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Cells of CSV (RFC 4180), for spreadsheets.
 
-/// Returns a text as a cell, in quotes if it needs them.
+/// Returns a text as a cell, in quotes if necessary.
 #[must_use]
 pub fn cell(text: &str) -> String {
     let text = harmless(text);
@@ -17,8 +17,8 @@ fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Returns a text that a spreadsheet displays. SECURITY: spreadsheets execute a cell that begins as a formula, and
-/// users of identity providers and authors of packages choose texts: such a text gets an apostrophe.
+/// Puts an apostrophe before a text that a spreadsheet would interpret as a formula. SECURITY: users of identity
+/// providers and authors of packages choose texts, and spreadsheets execute formulas.
 fn harmless(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => format!("'{text}"),

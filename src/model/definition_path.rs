@@ -1,7 +1,8 @@
-//! Paths of the files of a definition of a curated source: a file names others, relative to itself.
+//! Paths of the files of a definition of a curated source. A file may include others, by paths relative to itself.
 
-/// Returns the path of a file that `file` names, relative to the directory of the main file: `../common.txt` in `a/b.txt`
-/// is `common.txt`. A path above that directory begins with `..`; an absolute path is unchanged.
+/// Converts the path of a file that `file` includes to a path relative to the directory of the main file:
+/// `../common.txt` in `a/b.txt` becomes `common.txt`. A path above that directory begins with `..`; an absolute path is
+/// unchanged.
 #[must_use]
 pub fn included_path(file: &str, path: &str) -> String {
     if path.starts_with('/') {
@@ -22,7 +23,7 @@ pub fn included_path(file: &str, path: &str) -> String {
     format!("{prefix}{}", parts.join("/"))
 }
 
-/// Returns the paths that the lines `-r path` and `-c path` of a requirements file name, as written.
+/// Returns the paths in the lines `-r path` and `-c path` of a requirements file, as written.
 #[must_use]
 pub fn included_files(text: &str) -> Vec<String> {
     const OPTIONS: [&str; 4] = ["--requirement", "--constraint", "-r", "-c"];

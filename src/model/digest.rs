@@ -1,4 +1,4 @@
-//! Digests: 32 bytes of SHA-256 and BLAKE2b-256 and 16 bytes of MD5, written in lower-case hexadecimal.
+//! Digests, written in lower-case hexadecimal: SHA-256 and BLAKE2b-256 (32 bytes), and MD5 (16 bytes).
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ macro_rules! digest {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                // One write instead of one per byte: a bundle's records have hundreds of thousands of digests.
+                // One write for all bytes, because the records of a bundle have hundreds of thousands of digests.
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
                     pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -56,12 +56,12 @@ digest!(
     32
 );
 digest!(
-    /// MD5 (RFC 1321): only for comparing with what CRAN-like indexes declare, never for identity.
+    /// MD5 (RFC 1321): only compared with values that indexes declare, never used to identify bytes.
     Md5,
     16
 );
 digest!(
-    /// BLAKE2b with 256 bits (RFC 7693): clients of Python's upload API declare it.
+    /// BLAKE2b with 256 bits (RFC 7693), which clients of PyPI's upload API declare.
     Blake2b256,
     32
 );

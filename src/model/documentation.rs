@@ -1,4 +1,4 @@
-//! The pages of the documentation that messages name, by their installed paths.
+//! The pages of the documentation to which messages refer, by their installed paths.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ pages! {
 }
 
 impl Page {
-    /// The path below `docs/`.
+    /// Returns the path below `docs/`.
     #[must_use]
     pub fn file(self) -> &'static str {
         self.0

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// Formats an error and its causes on one line, separated by `: `. Omits a cause whose text is already part of the
-/// line, because many errors include the message of their source in their own.
+/// Formats an error and its causes on one line, separated by `: `. Omits a cause whose text is already in the line,
+/// because many errors include the message of their source.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! Changes of a tree whose lives list files: a version of a Python package has several.
+//! Changes of a tree whose lives list single files, because a version of a Python package has several files.
 
 use super::change::LifeKey;
 use super::digest::Sha256;
@@ -11,7 +11,7 @@ pub struct NewPythonFile {
     pub project: String,
     /// The normalized version.
     pub version: String,
-    /// 0 for the first bytes under this file name, one more for each replacement by different bytes.
+    /// 0 for the first bytes under this file name, increased by one for each replacement by different bytes.
     pub revision: i64,
     /// The file name.
     pub name: String,
@@ -19,13 +19,14 @@ pub struct NewPythonFile {
     pub size: i64,
     /// Digest of the bytes, which are in storage.
     pub sha256: Sha256,
-    /// Facts that the page of the project states, as JSON.
+    /// Facts for the page of the project, as JSON.
     pub facts: Vec<u8>,
-    /// Digest and size of METADATA of a wheel, which is in storage.
+    /// Digest and size in bytes of the METADATA of a wheel, which is in storage.
     pub metadata: Option<(Sha256, i64)>,
 }
 
-/// One change of such a tree at its next step. The reason for a yank may be empty; `None` is a file that is not yanked.
+/// One change of such a tree at its next step. `yanked` is the reason for a yank, which may be empty; `None` for a file
+/// that is not yanked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileChange {
     /// A new file is listed.

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use super::digest::{BadDigest, Sha256};
 
-/// The SHA-256 of a key. It is displayed by its first eight digits; [`Fingerprint::digits`] has all of them.
+/// The SHA-256 of a key. Its `Display` form has only the first eight digits; [`Fingerprint::digits`] returns all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub Sha256);
 
 impl Fingerprint {
-    /// Returns all 64 hexadecimal digits, the form that is read back.
+    /// Returns all 64 hexadecimal digits, the form that [`FromStr`] parses.
     #[must_use]
     pub fn digits(self) -> String {
         self.0.to_string()

@@ -1,4 +1,4 @@
-//! Bytes that hold a guard until their last clone is dropped.
+//! Bytes that own a guard, which is dropped with their last clone.
 
 use bytes::Bytes;
 

@@ -1,10 +1,10 @@
-//! Random identities of 128 bits, written in lower-case hexadecimal: of a database, created with its schema, of a
-//! server process (node), new with each start, and of other objects such as generations of a storage marker.
+//! Random identities of 128 bits, written in lower-case hexadecimal. A database gets one with its schema, a server
+//! process (node) at each start; other objects have them too, such as the generations of a storage marker.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A random identity. A dump or a copy of a database has the same identity as the database.
+/// A random identity. A dump or copy of a database has the identity of the database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub [u8; 16]);
 

@@ -19,7 +19,7 @@ id!(
     SourceId
 );
 id!(
-    /// A package list that changes independently of others (for example CRAN's `src/contrib`).
+    /// A tree: a package list with its own history, such as CRAN's `src/contrib`.
     TreeId
 );
 id!(
@@ -35,7 +35,7 @@ id!(
     ReleaseId
 );
 id!(
-    /// A file of a release: the tarball, or a binary.
+    /// A file of a release, such as a source package or a binary.
     FileId
 );
 id!(
@@ -43,16 +43,17 @@ id!(
     TokenId
 );
 id!(
-    /// A transaction; ids grow in order of publication. To select a state, compare instants, not ids.
+    /// A transaction. Ids increase in the order of publication. To select a state, compare times, not ids.
     TxId
 );
 id!(
-    /// The number of a step of a tree, without gaps. The first publish has 1; lower numbers are steps of a back-fill.
+    /// The number of a step of a tree, without gaps. The first publish has number 1; lower numbers are steps of a
+    /// back-fill. In the tree of an index of Python packages, it is a time in microseconds since the epoch.
     Seq
 );
 
 impl SourceId {
-    /// The built-in CRAN source. Old clients request `/__api__/sources/1/transactions`.
+    /// The built-in CRAN source. The number is fixed, because old clients request `/__api__/sources/1/transactions`.
     pub const CRAN: SourceId = SourceId(1);
     /// The built-in Bioconductor source.
     pub const BIOCONDUCTOR: SourceId = SourceId(2);
@@ -61,7 +62,7 @@ impl SourceId {
 }
 
 impl Seq {
-    /// Marks a life that has not ended; larger than every step: 2^62.
+    /// The end of a life that has not ended: 2^62, which is greater than every step.
     pub const OPEN: Seq = Seq(1 << 62);
 
     /// Returns the next step's number.

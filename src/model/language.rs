@@ -1,9 +1,9 @@
 //! The languages whose packages are served.
 
-/// A language: a package name means the same package in all sources of one language.
+/// A language. Within one language, a name refers to the same package in all sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Language {
-    /// R, Bioconductor included.
+    /// R, including Bioconductor.
     R,
     /// Python.
     Python,

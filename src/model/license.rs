@@ -1,4 +1,4 @@
-//! The licenses of a release as identifiers of SPDX (<https://spdx.org/licenses/>).
+//! The licenses of a release, as SPDX identifiers (<https://spdx.org/licenses/>).
 
 /// The type of a license that has no identifier.
 pub const UNKNOWN: &str = "Unknown";
@@ -11,7 +11,7 @@ const REFERENCE: &str = "LicenseRef-Unknown";
 pub struct Licenses {
     /// The SPDX expression; `None` if no license has an identifier, or if their relation is not stated.
     expression: Option<String>,
-    /// The identifiers without exceptions, sorted, each once; [`UNKNOWN`] for licenses without one. Never empty.
+    /// The distinct identifiers, sorted, without exceptions; [`UNKNOWN`] for licenses without one. Never empty.
     types: Vec<String>,
 }
 
@@ -22,7 +22,8 @@ impl Default for Licenses {
 }
 
 impl Licenses {
-    /// Returns the licenses among which the user may choose; `None` is a license without an identifier.
+    /// Creates the value for alternative licenses, among which the user may choose. `None` is a license without an
+    /// identifier.
     pub fn of_alternatives(alternatives: impl IntoIterator<Item = Option<String>>) -> Licenses {
         let mut words: Vec<Option<String>> = Vec::new();
         for alternative in alternatives {
@@ -35,7 +36,8 @@ impl Licenses {
         Licenses::new(expression, words.into_iter().map(|id| id.unwrap_or_else(|| UNKNOWN.to_owned())))
     }
 
-    /// Returns the licenses of an expression with these identifiers; without an expression, their relation is unknown.
+    /// Creates the value for an expression with these identifiers. Without an expression, the relation of the licenses
+    /// is unknown.
     pub fn new(expression: Option<String>, ids: impl IntoIterator<Item = String>) -> Licenses {
         let mut types: Vec<String> = ids.into_iter().collect();
         types.sort_unstable();
@@ -43,20 +45,20 @@ impl Licenses {
         if types.is_empty() { Licenses::default() } else { Licenses { expression, types } }
     }
 
-    /// The SPDX expression, if there is one.
+    /// Returns the SPDX expression, if there is one.
     #[must_use]
     pub fn expression(&self) -> Option<&str> {
         self.expression.as_deref()
     }
 
-    /// The identifiers, sorted; [`UNKNOWN`] for licenses without one.
+    /// Returns the identifiers, sorted; [`UNKNOWN`] for licenses without one.
     #[must_use]
     pub fn types(&self) -> &[String] {
         &self.types
     }
 }
 
-/// Returns identifier and name of every license of SPDX that is not deprecated, by identifier, ignoring case.
+/// Returns the identifier and name of every SPDX license that is not deprecated, sorted by identifier, ignoring case.
 #[must_use]
 pub fn all() -> Vec<(&'static str, &'static str)> {
     let listed = |license: &&spdx::License| license.flags & spdx::flags::IS_DEPRECATED == 0;
@@ -67,7 +69,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
     rows
 }
 
-/// Returns the identifier that is equal ignoring case, as SPDX writes it.
+/// Returns the SPDX identifier that equals the text, ignoring case, in its SPDX spelling.
 #[must_use]
 pub fn identifier(text: &str) -> Option<&'static str> {
     let found = spdx::identifiers::LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(text));

@@ -1,27 +1,27 @@
-//! Names of sources and repositories: one path segment of a URL and no reserved word.
+//! Names of sources and repositories. A name is one path segment of a URL, and not a reserved word.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of a source or a repository: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, beginning with a letter or
-/// a digit, so never `__like_this__`; reserved words are excluded.
+/// The name of a source or a repository: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, beginning with a letter or a
+/// digit, so that it cannot be `__api__`. Reserved words are excluded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 /// The reason why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Empty, too long, or with a character outside the set.
+    /// The text is empty or too long, begins with another character, or has a character that is not allowed.
     #[error(
         "'{0}' cannot be a name: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit"
     )]
     Form(String),
-    /// A path segment reserved by the server.
+    /// The text is a reserved path segment.
     #[error("'{0}' is a reserved name; choose another")]
     Reserved(String),
 }
 
-/// First path segments that are not repositories.
+/// First path segments of URLs that are not names of repositories.
 const RESERVED: [&str; 4] = ["client", "upload", "assets", "favicon.ico"];
 
 impl Name {

@@ -10,21 +10,22 @@ pub struct PointTree {
     pub source: SourceId,
     /// The tree.
     pub tree: TreeId,
-    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived. In the tree of an index it is a time
-    /// in microseconds since the epoch.
+    /// Its step. The state consists of the lives with `from_seq ≤ seq < to_seq`. In the tree of an index of Python
+    /// packages, it is a time in microseconds since the epoch.
     pub seq: Seq,
-    /// The state from which the definition of a curated source selects.
+    /// The state from which a curated source selects; `None` for other sources.
     pub base: Option<Base>,
-    /// The block rules in force for its repository; `None` if there are none.
+    /// The block rules of the repository; `None` if there are none.
     pub rules: Option<PointRules>,
 }
 
 /// The block rules that apply to a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PointRules {
-    /// A number that this process gave to them: other rules, and other advisories that they depend on, have another one.
+    /// A number that this process assigned to the rules. It changes with the rules, and with the advisories on which
+    /// they depend.
     pub number: u64,
-    /// The instant at which they measure the age of releases; the epoch if none of them does.
+    /// The instant at which the age of releases is measured; the epoch if no rule depends on the age.
     pub at: Timestamp,
 }
 
@@ -42,13 +43,13 @@ pub struct Base {
 }
 
 impl PointTree {
-    /// Returns the source that releases come from: that of the base of a curated source, otherwise the source itself.
+    /// Returns the source of the releases: for a curated source, that of its base; otherwise the source itself.
     #[must_use]
     pub fn origin(&self) -> SourceId {
         self.base.map_or(self.source, |base| base.source)
     }
 
-    /// Returns the tree from whose packages a curated source selects, or the tree itself.
+    /// Returns the tree whose packages are listed: for a curated source, that of its base; otherwise the tree itself.
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {
@@ -65,11 +66,11 @@ impl PointTree {
 pub struct Point {
     /// The repository.
     pub repo: RepoId,
-    /// The trees in order of precedence: the first one that has a package serves it.
+    /// The trees in order of precedence: a package is served from the first tree that lists it.
     pub trees: Vec<PointTree>,
-    /// Whether the point may still change: `latest`, today, a day that is not closed yet.
+    /// Whether the point may still change, such as `latest`, today, or a day that is not closed yet.
     pub open: bool,
-    /// Publication time of the newest of the steps and of the subscription list: the point's `Last-Modified`. `None`
-    /// if nothing is published, or if sequence numbers of a tree are times.
+    /// The latest publication time of the steps and the subscription list, used as `Last-Modified`. `None` if nothing
+    /// is published, or if the sequence numbers of a tree are times.
     pub modified: Option<Timestamp>,
 }

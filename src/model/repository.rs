@@ -1,4 +1,5 @@
-//! The kinds of repository, and the changes that one accepts. A repository is an ordered list of subscribed sources under one name.
+//! The kinds of repositories, and the changes that a repository accepts. A repository is an ordered list of subscribed
+//! sources under one name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -55,12 +56,12 @@ impl RepoKind {
 /// The changes that a repository accepts, spelled as in `rspm create repo --changes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ChangePolicy {
-    /// Subscriptions, and whatever its sources publish.
+    /// Changes of subscriptions; it also serves everything that its sources publish.
     #[default]
     Any,
-    /// Promotions only: between them, it serves a fixed state.
+    /// Only promotions; between them, it serves a fixed state.
     Promotion,
-    /// Promotions that were approved by a person other than the requester.
+    /// Only promotions that a person other than the requester has approved.
     TwoPersons,
 }
 

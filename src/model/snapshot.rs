@@ -6,16 +6,16 @@ use std::str::FromStr;
 use super::ids::TxId;
 use super::time::Day;
 
-/// A snapshot as a URL names it.
+/// A snapshot, as named in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Snapshot {
     /// `latest`: the newest state.
     Latest,
-    /// `YYYY-MM-DD`, also with an old-style `+suffix` that is ignored: the state at the end of that UTC day.
+    /// `YYYY-MM-DD`: the state at the end of that UTC day. A `+suffix`, as in old URLs, is ignored.
     Date(Day),
-    /// Digits only: the state right after that transaction.
+    /// Only digits: the state directly after that transaction.
     Transaction(TxId),
-    /// `YYYY-MM-DD-NNNNNN`: the state that a fixed URL of the repository names.
+    /// `YYYY-MM-DD-NNNNNN`: the state that a fixed URL of the repository selects.
     Alias(Alias),
 }
 
@@ -27,7 +27,7 @@ pub struct Alias {
 }
 
 impl Alias {
-    /// The largest number: nine digits.
+    /// The largest number, which has nine digits.
     const MAX: u32 = 999_999_999;
 
     /// Creates a name; `None` if the number is negative or has more than nine digits.
@@ -52,7 +52,7 @@ impl FromStr for Alias {
             let (day, number) = text.rsplit_once('-')?;
             let is_number = number.len() >= 6 && number.bytes().all(|b| b.is_ascii_digit());
             let alias = Alias::new(day.parse().ok()?, number.parse().ok().filter(|_| is_number)?)?;
-            // One name has one spelling.
+            // Only the canonical spelling is accepted.
             (alias.to_string() == text).then_some(alias)
         };
         parse().ok_or_else(|| BadSnapshot(text.chars().take(60).collect()))
@@ -76,7 +76,8 @@ impl FromStr for Snapshot {
         if !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit()) {
             return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| error());
         }
-        // Until about 2022 Posit Package Manager issued `date+base64`; many Dockerfiles still contain such URLs.
+        // Until about 2022, URLs of Posit Package Manager contained `date+base64`; many Dockerfiles still have such
+        // URLs.
         let date = text.split_once('+').map_or(text, |(date, _)| date);
         match (date.parse(), text.parse()) {
             (Ok(day), _) => Ok(Snapshot::Date(day)),

@@ -17,7 +17,7 @@ pub enum SourceKind {
     CuratedCran,
     /// Bioconductor; built in, updated by sync.
     Bioconductor,
-    /// R packages an administrator adds.
+    /// R packages that administrators upload.
     Local,
     /// R packages built from git.
     Git,
@@ -25,7 +25,7 @@ pub enum SourceKind {
     Pypi,
     /// Selected PyPI projects.
     CuratedPypi,
-    /// Python packages an administrator adds.
+    /// Python packages that administrators upload.
     LocalPython,
     /// Python packages built from git.
     GitPython,
@@ -53,15 +53,15 @@ struct Properties {
 /// The ways in which packages are added to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Supply {
-    /// From its mirror; the source is built in.
+    /// From a mirror; the source is built in.
     Mirror,
-    /// As uploads of administrators.
+    /// By uploads.
     Uploads,
-    /// From builds of git repositories.
+    /// By builds of git repositories.
     Builds,
-    /// Selected from another source by a definition.
+    /// By a definition that selects them from another source.
     Curated,
-    /// All packages of one state of another source.
+    /// As all packages of one state of another source.
     Snapshot,
 }
 
@@ -122,7 +122,7 @@ impl SourceKind {
         self.properties().storage_class
     }
 
-    /// Returns the way in which packages get into a source of this kind.
+    /// Returns the way in which packages are added to a source of this kind.
     #[must_use]
     pub fn supply(self) -> Supply {
         self.properties().supply
@@ -134,7 +134,7 @@ impl SourceKind {
         matches!(self.supply(), Supply::Uploads | Supply::Builds)
     }
 
-    /// Returns whether there is one source of this kind, in every database.
+    /// Returns whether every database has exactly one source of this kind.
     #[must_use]
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror

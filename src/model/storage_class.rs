@@ -1,11 +1,11 @@
-//! The classes of stored data. Each has its own location.
+//! The classes of stored data, each with its own location.
 
 /// The nine classes of variable data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StorageClass {
-    /// Computed artifacts.
+    /// Generated documents.
     Cache,
-    /// Output of builds.
+    /// Logs of builds.
     Launcher,
     /// Aggregated usage data.
     Metrics,
@@ -19,12 +19,12 @@ pub enum StorageClass {
     Bioconductor,
     /// Files fetched from PyPI.
     Pypi,
-    /// Rendered indexes of closed points, rules for system requirements, and advisories; never evicted.
+    /// Indexes of closed points, rules for system requirements, and advisories. Never evicted.
     Persistent,
 }
 
 impl StorageClass {
-    /// All nine.
+    /// All classes.
     pub const ALL: [StorageClass; 9] = [
         StorageClass::Cache,
         StorageClass::Launcher,
@@ -37,7 +37,7 @@ impl StorageClass {
         StorageClass::Persistent,
     ];
 
-    /// Returns the name in the gcfg, in the tables, and of the default directory.
+    /// Returns the name in the configuration and in the tables, which is also that of the default directory.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl StorageClass {
         }
     }
 
-    /// Returns the class of that name.
+    /// Returns the class with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<StorageClass> {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name)

@@ -1,4 +1,4 @@
-//! Instants as microseconds since the epoch, and UTC days, which name snapshots.
+//! Instants in microseconds since the epoch, and UTC days, which are names of snapshots.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub fn microseconds(duration: Duration) -> i64 {
 
 impl Timestamp {
     /// Converts seconds since the epoch, as in R's `POSIXct`, rounded down to whole seconds. `None` if the value is not
-    /// finite or outside the years 0 to 9999.
+    /// finite, or is outside the years 0 to 9999.
     #[must_use]
     pub fn from_r_seconds(seconds: f64) -> Option<Timestamp> {
         let whole_seconds = seconds.floor();
@@ -112,7 +112,7 @@ impl Day {
         Timestamp(midnight.map_or(i64::MAX, |z| z.timestamp().as_microsecond()))
     }
 
-    /// Returns the first instant after this day: states of the day are strictly before it.
+    /// Returns the first instant after this day. The state of the day is what was published before it.
     #[must_use]
     pub fn end(self) -> Timestamp {
         Timestamp(self.start().0.saturating_add(86_400 * SECOND))

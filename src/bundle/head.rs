@@ -1,4 +1,4 @@
-//! The head of a product: its only mutable file, which lists every segment with its digest.
+//! The head of a product: its only mutable file, which lists all segments with their digests.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256 as Hasher};
@@ -10,9 +10,9 @@ use crate::model::time::{Day, Timestamp};
 
 /// The `format` of every head.
 pub const FORMAT: &str = "rspm-bundle/1";
-/// The reader level of this program: the greatest `min_reader` that it supports.
+/// The reader level of this program: the highest `min_reader` that it supports.
 pub const READER_LEVEL: u32 = 1;
-/// Maximum number of segments: more than ten years of daily runs.
+/// Maximum number of segments; enough for more than ten years of daily runs.
 const MAX_SEGMENTS: usize = 10_000;
 
 /// The head of a product.
@@ -36,23 +36,23 @@ pub struct Head {
     pub created: Timestamp,
     /// The number of listed packages.
     pub packages: usize,
-    /// The requested packages, if the bundle has only these and their dependencies.
+    /// The requested packages, if the bundle contains only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
     /// The rule by which files of Python packages were chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesRule>,
-    /// The bundle that an incremental bundle is relative to; `None` for a complete bundle.
+    /// The bundle on which an incremental bundle is based; `None` for a complete bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<IncrementalBase>,
     /// The origin of the product.
     pub upstream: ProductOrigin,
-    /// The retained heads of earlier days, oldest first.
+    /// The stored heads of earlier days, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<EarlierHead>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentRef>,
-    /// See [`Head::chain_of`].
+    /// The digest over all segments: see [`Head::chain_of`].
     #[serde(with = "as_text")]
     pub chain: Sha256,
 }
@@ -60,20 +60,20 @@ pub struct Head {
 /// The rule by which files of Python packages were chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesRule {
-    /// Platform tags whose wheels were taken; empty for all.
+    /// The platform tags for which wheels were included; empty for all.
     #[serde(default)]
     pub platforms: Vec<String>,
-    /// Minor versions of Python whose wheels were taken; empty for all.
+    /// The minor versions of Python for which wheels were included; empty for all.
     #[serde(default)]
     pub pythons: Vec<String>,
-    /// Whether source distributions were taken.
+    /// Whether source distributions were included.
     pub sdists: bool,
 }
 
-/// The bundle that an incremental bundle is relative to.
+/// The bundle on which an incremental bundle is based.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncrementalBase {
-    /// The earliest day of that bundle's snapshot.
+    /// The earliest day that the snapshot of that bundle may have.
     #[serde(with = "as_text")]
     pub snapshot: Day,
 }
@@ -98,7 +98,7 @@ pub struct ProductOrigin {
     pub serial: Option<u64>,
 }
 
-/// A segment in a head.
+/// The entry of a segment in a head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRef {
     /// The serial, which increases from segment to segment.
@@ -114,19 +114,19 @@ pub struct SegmentRef {
     pub file: CompressedFile,
     /// The number of records.
     pub records: u64,
-    /// The number of records of releases.
+    /// The number of records that are releases.
     pub objects: u64,
     /// The total size of the releases' files in bytes.
     pub objects_size: u64,
     /// The digest of the previous segment; `None` for the first one of a bundle or of an incremental bundle.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub prev: Option<Sha256>,
-    /// The file with the READMEs of its records.
+    /// The file with the READMEs of its records, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readmes: Option<CompressedFile>,
 }
 
-/// An immutable file, compressed by zstd.
+/// An immutable file, compressed with zstd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompressedFile {
     /// The path relative to the head.
@@ -146,7 +146,7 @@ impl Head {
     /// # Errors
     /// The head is damaged, of a different product, or of a newer format.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
-        /// The members that are read first: in a later schema the others may differ.
+        /// The members that are read first, because the others may differ in a later schema.
         #[derive(Deserialize)]
         struct FormatMembers {
             format: String,
@@ -179,13 +179,13 @@ impl Head {
         Ok(head)
     }
 
-    /// The content of the file.
+    /// Returns the content of the file.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         seal::seal(self)
     }
 
-    /// The digest over the digests of the segments in order.
+    /// Returns the digest over the digests of the segments, in order.
     #[must_use]
     pub fn chain_of(segments: &[SegmentRef]) -> Sha256 {
         let mut hasher = Hasher::new();
@@ -193,7 +193,7 @@ impl Head {
         Sha256(hasher.finalize().into())
     }
 
-    /// The path of the head's dated copy: see [`Product::dated_head_path`].
+    /// Returns the path of the head's dated copy: see [`Product::dated_head_path`].
     #[must_use]
     pub fn dated_path(&self, product: &Product) -> String {
         product.dated_head_path(self.snapshot, self.base.is_some())

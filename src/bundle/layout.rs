@@ -1,22 +1,22 @@
-//! The paths of a bundle, all defined here. They are relative, lower-case except for versions, and valid on Windows
-//! file systems.
+//! The paths of a bundle, all of which are defined here. They are relative, in lower case except for versions, and
+//! valid on Windows file systems.
 
 use std::fmt;
 
 use crate::model::digest::Sha256;
 use crate::r::platform::Platform;
 
-/// The schema of CRAN, the directory `v3`.
+/// The schema of CRAN, in the directory `v3`.
 pub const CRAN_SCHEMA: u32 = 3;
-/// The schema of Bioconductor, the directory `bioc/v4`.
+/// The schema of Bioconductor, in the directory `bioc/v4`.
 pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
 /// The schema of lists of binaries, below `bindex`.
 pub const BINARIES_SCHEMA: u32 = 1;
 
-/// The schema of Python packages, the directory `pypi/v1`.
+/// The schema of Python packages, in the directory `pypi/v1`.
 pub const PYTHON_SCHEMA: u32 = 1;
 
-/// The name of the mutable file that lists all others of its directory.
+/// The name of the head, the mutable file that lists the other files of its directory.
 pub const HEAD: &str = "head.json";
 /// The directory of earlier heads, one per day.
 pub const HEADS: &str = "heads";
@@ -24,7 +24,7 @@ pub const HEADS: &str = "heads";
 pub const SEGMENTS: &str = "log";
 /// The directory of READMEs.
 pub const READMES: &str = "doc";
-/// The extension of METADATA of a wheel, whose object is named by the digest of the wheel.
+/// The extension of the METADATA of a wheel. The name of its object is the digest of the wheel.
 pub const METADATA_EXTENSION: &str = "metadata";
 /// The file with the versions of Bioconductor.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
@@ -34,9 +34,9 @@ pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 pub enum Product {
     /// Source packages of CRAN.
     Cran,
-    /// Source packages of a version of Bioconductor, `3.20`.
+    /// Source packages of a version of Bioconductor, such as `3.20`.
     Bioconductor(String),
-    /// Binaries for a platform, by its tag: `4.5-noble`.
+    /// Binaries for a platform, by its tag, such as `4.5-noble`.
     Binaries(String),
     /// Python packages.
     Pypi,
@@ -57,7 +57,7 @@ impl Product {
         }
     }
 
-    /// The schema of the product.
+    /// Returns the schema of the product.
     #[must_use]
     pub fn schema(&self) -> u32 {
         match self {
@@ -68,7 +68,7 @@ impl Product {
         }
     }
 
-    /// The directory of its head.
+    /// Returns the directory of its head.
     #[must_use]
     pub fn root(&self) -> String {
         match self {
@@ -79,7 +79,7 @@ impl Product {
         }
     }
 
-    /// The directory of its objects.
+    /// Returns the directory of its objects.
     #[must_use]
     pub fn objects_dir(&self) -> String {
         match self {
@@ -88,35 +88,35 @@ impl Product {
         }
     }
 
-    /// The path of its head.
+    /// Returns the path of its head.
     #[must_use]
     pub fn head_path(&self) -> String {
         format!("{}/{HEAD}", self.root())
     }
 
-    /// The path of the head of a day, `2026-11-20`, of a whole or of an incremental bundle: the names differ so
-    /// that an incremental bundle can be copied over a bundle of the same day.
+    /// Returns the path of the head of a day, such as `2026-11-20`. The names for complete and incremental bundles
+    /// differ, so that an incremental bundle can be copied over a bundle of the same day.
     #[must_use]
     pub fn dated_head_path(&self, day: impl fmt::Display, is_incremental: bool) -> String {
         let suffix = if is_incremental { "-difference" } else { "" };
         format!("{}/{HEADS}/{day}{suffix}.json", self.root())
     }
 
-    /// The path of a file that a head lists relative to itself.
+    /// Returns the path of a file that a head lists relative to itself.
     #[must_use]
     pub fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.root())
     }
 
-    /// The path of an object.
+    /// Returns the path of an object.
     #[must_use]
     pub fn object_path(&self, sha256: Sha256, extension: &str) -> String {
         let name = sha256.to_string();
         format!("{}/{}/{name}.{extension}", self.objects_dir(), &name[..2])
     }
 
-    /// The file whose presence indicates that the bundle has the product, and the content of the file; `None` for
-    /// binaries, which only have a head.
+    /// Returns the path and the content of the file that shows that the bundle has the product; `None` for binaries,
+    /// which only have a head.
     #[must_use]
     pub fn marker(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -128,7 +128,7 @@ impl Product {
     }
 }
 
-/// `cran`, `bioconductor/3.20`, `binaries/4.5-noble`, `pypi`.
+/// Writes a name such as `cran`, `bioconductor/3.20`, `binaries/4.5-noble` or `pypi`.
 impl fmt::Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -140,17 +140,17 @@ impl fmt::Display for Product {
     }
 }
 
-/// The path, relative to its head, of an immutable metadata file, whose name contains the first 16 digits of its
-/// digest. An empty `folder` is the directory of the head.
+/// Returns the path of an immutable metadata file, relative to its head. The name contains the first 16 digits of the
+/// digest. An empty `folder` means the directory of the head.
 #[must_use]
 pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
     let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 
-/// Returns the path of an object of Python packages for the address of a file on a page that a bundle is read as:
-/// `{object}/{file name}`, because installers take the name from the end of the address. With `.metadata` after the name,
-/// the object with METADATA. `None` for any other path.
+/// Returns the path of the object for the address of a file on a page that was generated from a bundle. Such an address
+/// is `{object}/{file name}`, because installers take the name from the end of the address; with `.metadata` after the
+/// name, it is that of the object with METADATA. `None` for any other path.
 #[must_use]
 pub fn python_object_of_page(path: &str) -> Option<String> {
     let (object, name) = path.rsplit_once('/')?;
@@ -168,7 +168,8 @@ pub fn python_object_of_page(path: &str) -> Option<String> {
     })
 }
 
-/// Whether a path in a head is safe: below the directory of the head, of lower-case letters, digits, `.`, `-` and `_`.
+/// Returns whether a path in a head is safe: below the directory of the head, and of lower-case letters, digits, `.`,
+/// `-` and `_`.
 #[must_use]
 pub fn is_safe_path(path: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
@@ -178,7 +179,7 @@ pub fn is_safe_path(path: &str) -> bool {
             .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_allowed))
 }
 
-/// Whether a text is a version of Bioconductor: two numbers with a dot between them.
+/// Returns whether a text is a version of Bioconductor: two numbers, separated by a dot.
 #[must_use]
 pub fn is_bioconductor_version(text: &str) -> bool {
     let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());

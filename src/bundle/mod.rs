@@ -1,5 +1,5 @@
-//! The bundle: a directory of package files and their metadata, for servers without internet. Its layout and records,
-//! and their readers and writers; `docs/bundle.md` is the specification.
+//! The bundle: a directory of package files and their metadata, for servers without internet. Defines its layout and
+//! records, and reads and writes them. The specification is `docs/bundle.md`.
 
 pub mod head;
 pub mod layout;
@@ -19,13 +19,13 @@ pub use python_state::PythonState;
 pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
 pub use state::ProductState;
 
-/// A violation of the specification. Callers add the path of the file to the text.
+/// A violation of the specification. Callers add the path of the file to the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The bytes are truncated, changed, or those of a different file.
+    /// The bytes are truncated or changed, or belong to a different file.
     #[error("{0}")]
     Damaged(String),
-    /// The format is newer than this program.
+    /// The format is newer than those that this program supports.
     #[error("{0}")]
     Newer(String),
 }

@@ -1,4 +1,4 @@
-//! A line of a segment of Python packages: a file, or an event of a file or project.
+//! A line of a segment of Python packages: a file, or an event that concerns a file or a project.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::python::name::NormalName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum PythonRecord {
-    /// A file, which is listed from its day on. A file of the same name with different bytes is replaced.
+    /// A file, which is listed from its day on. It replaces a file of the same name with different bytes.
     File(Box<FileRecord>),
     /// A file is yanked, or no longer yanked.
     Mark(MarkRecord),
@@ -23,11 +23,11 @@ pub enum PythonRecord {
     Remove(RemoveRecord),
     /// The status of a project.
     Status(StatusRecord),
-    /// A file of a listed version that is not in the bundle.
+    /// A file that the index lists, but the bundle does not contain.
     Skip(SkipRecord),
     /// The listing at the end of a run.
     Snapshot(SnapshotRecord),
-    /// A record of a later version of the format.
+    /// A record from a later version of the format.
     #[serde(skip)]
     Unknown,
 }
@@ -85,7 +85,7 @@ pub struct FileRecord {
     /// The time of the upload, if the index states it.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub upload: Option<Timestamp>,
-    /// Its bytes.
+    /// The digests and the size of its bytes.
     pub obj: FileObject,
     /// `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub struct FileRecord {
     pub yanked: Option<String>,
 }
 
-/// The bytes of a file.
+/// The digests and the size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileObject {
     /// The digest.
@@ -121,7 +121,7 @@ pub struct MetadataObject {
     pub size: u64,
 }
 
-/// A change of the mark of a file.
+/// A change of whether a file is yanked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkRecord {
     /// The normalized name of the project.
@@ -166,7 +166,7 @@ pub struct StatusRecord {
     pub day: Day,
 }
 
-/// A file of the index that is not in the bundle and not listed.
+/// A file that the index lists, but the bundle neither contains nor lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkipRecord {
     /// The normalized name of the project.
@@ -182,7 +182,7 @@ impl FileRecord {
     /// Checks the values that become parts of paths or rows, and returns the extension of the object.
     ///
     /// # Errors
-    /// The invalid value.
+    /// A message with the invalid value.
     pub fn extension(&self) -> Result<String, String> {
         check_project(&self.project)?;
         object_extension(&self.name)
@@ -199,7 +199,7 @@ pub(super) fn check_project(project: &str) -> Result<(), String> {
     }
 }
 
-/// Returns the extension of the object of a file, in lower case and without a dot: `whl`, `tar.gz`.
+/// Returns the extension of a file's object, in lower case and without a leading dot, such as `whl` or `tar.gz`.
 ///
 /// # Errors
 /// The text is not the name of a distribution file.
@@ -212,7 +212,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(80).collect::<String>().escape_debug().to_string()
 }
 
-/// As on pages of the simple API: `false`, `true`, or the reason.
+/// Writes a yank as on pages of the simple API: `false`, `true`, or the reason.
 #[allow(clippy::ref_option, reason = "the signature is that of serde")]
 fn write_yank<S: Serializer>(yanked: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     match yanked.as_deref() {

@@ -1,4 +1,4 @@
-//! The state of the Python packages of a bundle after applying their records: projects with their listed files.
+//! The state of a bundle's Python packages after applying their records: projects with their listed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,8 @@ use crate::model::time::Day;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PythonState {
     projects: BTreeMap<String, ProjectState>,
-    /// Listed files without a record, as in an incremental bundle whose base is missing or a different one.
+    /// Listed files without a record. There are some if the base of an incremental bundle is missing or is another
+    /// bundle.
     missing_files: Vec<String>,
     day: Option<Day>,
 }
@@ -20,24 +21,24 @@ pub struct PythonState {
 /// A project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectState {
-    /// The serial of the segment with its last change.
+    /// The serial of the segment with the project's last change.
     pub serial: u64,
-    /// The listed files by name.
+    /// The listed files, by name.
     pub files: BTreeMap<String, FileRecord>,
-    /// The last record of its status.
+    /// The last record of the project's status.
     pub status: Option<StatusRecord>,
-    /// Names of files of the index that are not in the bundle.
+    /// Names of files that the index lists, but the bundle does not contain.
     pub skipped: BTreeSet<String>,
 }
 
-/// A file as a line of a listing: `odd_lib-1.0.tar.gz` and its digest.
+/// Returns the line of a file in a listing: its name, such as `odd_lib-1.0.tar.gz`, and its digest.
 #[must_use]
 pub fn file_line(name: &str, sha256: Sha256) -> String {
     format!("{name} {sha256}")
 }
 
 impl PythonState {
-    /// The projects by their normalized names. A project without files had files before.
+    /// Returns the projects, by normalized name. They include projects without listed files.
     #[must_use]
     pub fn projects(&self) -> &BTreeMap<String, ProjectState> {
         &self.projects
@@ -49,24 +50,24 @@ impl PythonState {
         self.projects.get(name)
     }
 
-    /// A listed file.
+    /// Returns a listed file.
     #[must_use]
     pub fn file(&self, project: &str, name: &str) -> Option<&FileRecord> {
         self.projects.get(project)?.files.get(name)
     }
 
-    /// The listed files with a record.
+    /// Returns the listed files with a record.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         self.projects.values().flat_map(|project| project.files.values())
     }
 
-    /// Listed files without a record, as lines of the listing.
+    /// Returns the listed files without a record, as lines of the listing.
     #[must_use]
     pub fn missing_files(&self) -> &[String] {
         &self.missing_files
     }
 
-    /// The lines of the listing, sorted bytewise.
+    /// Returns the lines of the listing, sorted by bytes.
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let mut lines: Vec<String> =
@@ -76,7 +77,7 @@ impl PythonState {
         lines
     }
 
-    /// The day of the last record.
+    /// Returns the latest day of the records.
     #[must_use]
     pub fn day(&self) -> Option<Day> {
         self.day
@@ -85,7 +86,7 @@ impl PythonState {
     /// Applies a record of the segment with this serial.
     ///
     /// # Errors
-    /// An invalid name, or a snapshot that does not match.
+    /// An invalid name, or a snapshot that does not match the state.
     pub fn apply(&mut self, record: &PythonRecord, serial: u64) -> Result<(), String> {
         match record {
             PythonRecord::File(file) => {
@@ -163,8 +164,8 @@ impl PythonState {
         Ok(())
     }
 
-    /// Records the files of the listing of an incremental bundle that have no record. Other files of the base
-    /// stay listed: the writer of an incremental bundle does not know them.
+    /// Stores the files without a record in the listing of an incremental bundle. Files of the base that the listing
+    /// lacks stay listed, because the writer of an incremental bundle does not know them.
     fn set_missing(&mut self, listing: &[String]) {
         let mut rest: BTreeSet<&str> = listing.iter().map(String::as_str).collect();
         for file in self.files() {

@@ -1,4 +1,4 @@
-//! A line of a segment: a release, or an event of a package.
+//! A line of a segment: a release, or an event that concerns a package.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,27 +19,27 @@ pub const EXTENSIONS: [&str; 6] = ["tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zs
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
-    /// A new release. Unless it is archived immediately, it is listed from its day on, in place of the previous one.
+    /// A new release. Unless it is archived, it is listed from its day on, instead of the previous release.
     #[serde(rename = "ver")]
     Release(Box<ReleaseRecord>),
     /// A changed index record of a release.
     Index(IndexUpdate),
     /// A package is no longer listed.
     Archive(PackageEvent),
-    /// A release is listed again, in place of the current one.
+    /// A release is listed again, instead of the current one.
     Restore(PackageEvent),
     /// A release is no longer available.
     Remove(PackageEvent),
     /// The listing at the end of a run.
     Snapshot(SnapshotRecord),
-    /// A record of a later version of the format.
+    /// A record from a later version of the format.
     #[serde(other)]
     Unknown,
 }
 
 impl Record {
-    /// Parses a line. Reads the kind first: the derived `Deserialize` would buffer every member until it finds the
-    /// kind, which takes twice the time.
+    /// Parses a line. The kind is read first, because the derived `Deserialize` would buffer all members until it finds
+    /// the kind, which takes twice as long.
     ///
     /// # Errors
     /// The line is not a record.
@@ -49,7 +49,7 @@ impl Record {
             #[serde(borrow)]
             t: Cow<'a, str>,
         }
-        // Lines that this program writes begin with the kind and need no parsing to find it.
+        // Fast path: lines that this program writes begin with the kind.
         if line.starts_with(br#"{"t":"ver","#) {
             return serde_json::from_slice(line).map(Record::Release);
         }
@@ -66,11 +66,11 @@ impl Record {
     }
 }
 
-/// A release with its file. Releases of equal package, version and folder with different bytes are revisions.
+/// A release with its file. Releases with the same package, version and folder but different bytes are revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
-    /// The folder, unless it is the default one: `4.6.0/Recommended` below `src/contrib` of CRAN, the repository
-    /// (`data/annotation`) of Bioconductor.
+    /// The folder, if it is not the default one: for CRAN, the directory below `src/contrib`, such as
+    /// `4.6.0/Recommended`; for Bioconductor, the repository, such as `data/annotation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
     /// The package.
@@ -83,8 +83,8 @@ pub struct ReleaseRecord {
     /// The publication time, if known.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// Whether it is archived from the first day, because another release is listed, or because this one is not known
-    /// to have been listed.
+    /// Whether it is archived from the first day on, because another release is listed, or because it is unknown
+    /// whether this one was ever listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
     /// Its file.
@@ -92,13 +92,13 @@ pub struct ReleaseRecord {
     /// Its record in the mirror's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
-    /// Every field of its DESCRIPTION; `None` for a binary, and for a file that is not readable as a package.
+    /// All fields of its DESCRIPTION; `None` for a binary, and for a file that cannot be read as a package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desc: Option<Fields>,
     /// Whether the package needs compilation, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compiled: Option<bool>,
-    /// The README, whose text is in the README file of the same segment.
+    /// A reference to the README. Its text is in the README file of the same segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readme: Option<Readme>,
 }
@@ -141,14 +141,14 @@ pub struct IndexUpdate {
     /// The digest of the file.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
-    /// The first day of the record.
+    /// The day from which the record applies.
     #[serde(with = "as_text")]
     pub day: Day,
     /// The index record.
     pub index: String,
 }
 
-/// An event of a package.
+/// An event that concerns a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageEvent {
     /// As [`ReleaseRecord::folder`].
@@ -159,7 +159,7 @@ pub struct PackageEvent {
     /// The version of the release, for `restore` and `remove`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The digest of the revision; if missing, the newest for `restore`, all for `remove`.
+    /// The digest of the revision. If missing, `restore` applies to the newest revision, and `remove` to all.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
     /// The day from which the event applies.
@@ -173,12 +173,12 @@ pub struct SnapshotRecord {
     /// The day of the run.
     #[serde(with = "as_text")]
     pub day: Day,
-    /// The number of listed packages.
+    /// The number of listed packages; for Python packages, of listed files.
     pub packages: usize,
     /// The digest of the listing: see [`super::state::ProductState::digest`].
     #[serde(with = "as_text")]
     pub state: Sha256,
-    /// The whole listing, in an incremental bundle, whose writer does not know the previous state.
+    /// The whole listing. Only incremental bundles have it, because their writer does not know the previous state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Vec<String>>,
 }
@@ -187,7 +187,7 @@ impl ReleaseRecord {
     /// Checks the values that become parts of paths or rows.
     ///
     /// # Errors
-    /// The invalid value.
+    /// A message with the invalid value.
     pub fn check(&self) -> Result<(), String> {
         check_names(self.folder.as_deref(), &self.name, Some(&self.version))?;
         if EXTENSIONS.contains(&self.obj.ext.as_str()) {
@@ -225,7 +225,7 @@ fn is_folder(folder: &str) -> bool {
 pub struct Fields(pub Vec<(String, String)>);
 
 impl Fields {
-    /// A field's value; the last one of duplicates, as in R.
+    /// Returns the value of a field. If a field is repeated, the last value is used, as in R.
     #[must_use]
     pub fn get(&self, tag: &str) -> Option<&str> {
         self.0.iter().rev().find(|(name, _)| name == tag).map(|(_, value)| value.as_str())

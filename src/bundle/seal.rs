@@ -1,4 +1,5 @@
-//! Sealed documents: JSON objects with their own digest. The last member, `sha256`, covers every byte before its comma.
+//! Sealed documents: JSON objects that contain their own digest. It is the last member, `sha256`, and covers all bytes
+//! before the comma that precedes this member.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(Hasher::digest(bytes).into())
 }
 
-/// Serializes a value with at least one member to a sealed document.
+/// Serializes a value as a sealed document. It must be an object with at least one member.
 #[must_use]
 pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("keys of maps are strings");
@@ -47,7 +48,7 @@ pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
             "it is truncated, or not a file of a bundle (it does not end with its own sha256)",
         ));
     };
-    // The second check rejects upper-case digits, which would be another form of the same digest.
+    // The second check rejects upper-case digits, so that a document has only one form.
     if digest(body) != declared_digest || tail != digest_member(declared_digest) {
         return Err(FormatError::damaged("it was changed: its sha256 does not match its bytes"));
     }
@@ -55,7 +56,7 @@ pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
         .map_err(|e| FormatError::damaged(format!("it does not have the expected form: {e}")))
 }
 
-/// The last bytes of a sealed document.
+/// Returns the last bytes of a sealed document.
 fn digest_member(sha256: Sha256) -> Vec<u8> {
     [DIGEST_PREFIX, sha256.to_string().as_bytes(), DIGEST_SUFFIX].concat()
 }

@@ -1,4 +1,5 @@
-//! A segment: the records of a run, or of a part of it, one per line; and the file of their READMEs.
+//! Reads and writes segments, which have the records of a run or of a part of it, one per line; and the files with
+//! their READMEs.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,8 +10,8 @@ use super::text::as_optional_text;
 use super::{FormatError, Product, PythonRecord, Record, layout, seal};
 use crate::model::digest::Sha256;
 
-/// The zstd level. Half of the bytes of a record are digests, which do not compress: level 12 takes four times as long
-/// for no gain.
+/// The zstd level. Half of the bytes of a record are digests, which do not compress, so level 12 would take four times
+/// as long without a gain.
 const COMPRESSION_LEVEL: i32 = 8;
 /// Maximum unpacked size of a segment or a file of READMEs in bytes.
 pub const MAX_UNPACKED_SIZE: u64 = 1 << 30;
@@ -26,7 +27,7 @@ struct Preamble {
     prev: Option<Sha256>,
 }
 
-/// The last line, which reveals truncation even if decompression does not fail.
+/// The last line of a file. It shows whether the file is complete, even if decompression does not fail.
 #[derive(Serialize, Deserialize)]
 struct Trailer {
     end: bool,
@@ -51,7 +52,7 @@ pub struct LinesWriter {
 }
 
 impl LinesWriter {
-    /// Starts a segment with its first line.
+    /// Begins a segment with its first line.
     #[must_use]
     pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> LinesWriter {
         let preamble = Preamble { segment: serial, product: product.to_string(), prev };
@@ -61,7 +62,7 @@ impl LinesWriter {
         lines
     }
 
-    /// Starts a file of READMEs.
+    /// Begins a file of READMEs.
     #[must_use]
     pub fn readmes() -> LinesWriter {
         LinesWriter { text: Vec::new(), records: 0 }
@@ -75,13 +76,13 @@ impl LinesWriter {
         self.records += 1;
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn record_count(&self) -> u64 {
         self.records
     }
 
-    /// The unpacked size so far in bytes.
+    /// Returns the current unpacked size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.text.len()
@@ -90,7 +91,7 @@ impl LinesWriter {
     /// Returns the content of the file and its entry in a head. `folder` is relative to the head.
     ///
     /// # Errors
-    /// Out of memory.
+    /// Compression failed, for example because memory is exhausted.
     pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, CompressedFile)> {
         let records = self.records;
         self.push(&Trailer { end: true, records });
@@ -103,8 +104,8 @@ impl LinesWriter {
     }
 }
 
-/// Verifies a file against its entry in a head and returns a reader of its lines, which unpacks as it is read: the
-/// text is never in memory as a whole. Convert errors of the reader with [`format_error`].
+/// Verifies a file against its entry in a head, and returns a reader of its lines. It unpacks while it is read, so that
+/// the text is never in memory as a whole. Errors of the reader must be converted by [`format_error`].
 ///
 /// # Errors
 /// The size or the digest differs.
@@ -131,7 +132,7 @@ pub fn unpack_reader<'a>(
     ))
 }
 
-/// A reader that fails unless it yields exactly `size` bytes.
+/// A reader that fails unless the inner reader has exactly `size` bytes.
 struct ExactReader<R> {
     inner: R,
     size: u64,
@@ -165,10 +166,10 @@ pub fn format_error(error: io::Error) -> FormatError {
         .unwrap_or_else(|error| FormatError::damaged(format!("could not unpack it: {error}")))
 }
 
-/// Verifies a file against its entry in a head and returns its whole unpacked content.
+/// Verifies a file against its entry in a head, and returns its whole unpacked content.
 ///
 /// # Errors
-/// As [`unpack_reader`], and when unpacking fails.
+/// As [`unpack_reader`], and if unpacking fails.
 pub fn unpack(bytes: &[u8], entry: &CompressedFile) -> Result<Vec<u8>, FormatError> {
     let mut lines = unpack_reader(bytes, entry)?;
     let mut text = Vec::with_capacity(usize::try_from(entry.raw_size).unwrap_or_default());
@@ -189,11 +190,11 @@ pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec
     Ok(records)
 }
 
-/// Passes the records of a segment to `take` one by one: all of them together take several times the memory of the
-/// text.
+/// Passes the records of a segment to `take` one by one, because all records together take several times the memory of
+/// the text.
 ///
 /// # Errors
-/// As [`records`], and errors of `take`; earlier records were passed.
+/// As [`records`], and errors of `take`. Records before the error have been passed.
 pub fn for_each_record(
     text: impl BufRead,
     product: &Product,
@@ -246,7 +247,7 @@ fn for_each_parsed<R>(
     })
 }
 
-/// Passes each line to `take`, with true for the last one, the trailer.
+/// Passes each line to `take`; the second argument is true for the last line, the trailer.
 fn for_each_line(
     mut text: impl BufRead,
     mut take: impl FnMut(&[u8], bool) -> Result<(), FormatError>,
@@ -262,7 +263,7 @@ fn for_each_line(
         take(&line, is_end)?;
         is_first = false;
         if is_end {
-            // Reads the rest, to verify the size.
+            // Reads the rest of the file to verify its size.
             return io::copy(&mut text, &mut io::sink()).map(drop).map_err(format_error);
         }
     }
@@ -293,7 +294,7 @@ pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, FormatError> {
 /// Passes the READMEs of a file to `take` one by one, each verified by its digest.
 ///
 /// # Errors
-/// As [`records`], and errors of `take`; earlier READMEs were passed.
+/// As [`records`], and errors of `take`. READMEs before the error have been passed.
 pub fn for_each_readme(
     text: impl BufRead,
     mut take: impl FnMut(ReadmeText) -> Result<(), String>,

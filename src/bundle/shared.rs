@@ -1,5 +1,5 @@
-//! Data shared by all products: rules for system requirements, distributions, advisories, each a folder with a head and
-//! immutable files; and the versions of Bioconductor.
+//! Data shared by all products. Rules for system requirements, distributions and advisories are folders with a head and
+//! immutable files; the versions of Bioconductor are one file.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub enum SharedFolder {
     Requirements,
     /// `distros`: one document, `distros`, with the available platforms.
     Distributions,
-    /// `vulns`: a file per ecosystem, one OSV record per line.
+    /// `vulns`: one file per ecosystem, with one OSV record per line.
     Advisories,
 }
 
@@ -48,12 +48,12 @@ pub struct SharedHead {
     /// The time at which the head was written.
     #[serde(with = "as_text")]
     pub created: Timestamp,
-    /// The files by content: `rules`, `distros`, `cran`, `bioconductor`, `pypi`.
+    /// The files, by content: `rules`, `distros`, `cran`, `bioconductor` or `pypi`.
     pub files: BTreeMap<String, CompressedFile>,
 }
 
 impl SharedHead {
-    /// Creates a head of these files.
+    /// Creates a head that lists these files.
     #[must_use]
     pub fn new(
         folder: SharedFolder,
@@ -97,7 +97,7 @@ impl SharedHead {
     }
 }
 
-/// `bioc/v4/config.json`: the versions of Bioconductor upstream.
+/// The content of `bioc/v4/config.json`: the versions of Bioconductor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BioconductorConfig {
     /// The unchanged `config.yaml` of the mirror.

@@ -1,4 +1,4 @@
-//! The state of a product after applying its records: its releases, and which of them are listed.
+//! The state of a product after applying its records: the releases, and which of them are listed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +13,10 @@ pub type Key = (String, String);
 /// The state after a sequence of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProductState {
-    /// A hash map, because lookups (for every record and index row) are frequent, and sorted iteration is rare.
+    /// A hash map, because there is a lookup for every record and index row, whereas sorted iteration is rare.
     packages: HashMap<Key, PackageState>,
-    /// Listed releases without a record, as in an incremental bundle whose base is missing or a different one.
+    /// Listed releases without a record. There are some if the base of an incremental bundle is missing or is another
+    /// bundle.
     missing_releases: Vec<String>,
     day: Option<Day>,
 }
@@ -45,14 +46,14 @@ pub struct Release {
 }
 
 impl PackageState {
-    /// The listed release.
+    /// Returns the listed release.
     #[must_use]
     pub fn listed_release(&self) -> Option<&Release> {
         self.releases.get(self.listed_index?)
     }
 }
 
-/// A release as a line of a listing: `R6 2.6.1`, `data/annotation:GenomeInfoDbData 1.2.13`.
+/// Returns the line of a release in a listing, such as `R6 2.6.1` or `data/annotation:GenomeInfoDbData 1.2.13`.
 #[must_use]
 pub fn listing_line(folder: &str, package: &str, version: &str) -> String {
     match folder {
@@ -66,21 +67,21 @@ fn key(folder: Option<&str>, name: &str) -> Key {
 }
 
 impl ProductState {
-    /// The packages, ordered by folder and name; packages without releases are left out.
+    /// Returns the packages, ordered by folder and name.
     pub fn packages(&self) -> impl Iterator<Item = (&Key, &PackageState)> {
         let mut packages: Vec<_> = self.packages.iter().collect();
         packages.sort_unstable_by_key(|(key, _)| *key);
         packages.into_iter()
     }
 
-    /// As [`ProductState::packages`], by value, so that each package is freed before the next one.
+    /// As [`ProductState::packages`], by value, so that a package can be freed before the next one is used.
     pub fn into_packages(self) -> impl Iterator<Item = (Key, PackageState)> {
         let mut packages: Vec<_> = self.packages.into_iter().collect();
         packages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         packages.into_iter()
     }
 
-    /// The package with this name in a folder.
+    /// Returns the package with this name in a folder.
     #[must_use]
     pub fn package(&self, folder: &str, name: &str) -> Option<&PackageState> {
         self.packages.get(&key(Some(folder), name))
@@ -91,14 +92,14 @@ impl ProductState {
         self.packages().flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
     }
 
-    /// The number of listed packages, including those without a record.
+    /// Returns the number of listed packages, including those without a record.
     #[must_use]
     pub fn listed_count(&self) -> usize {
         self.packages.values().filter(|package| package.listed_index.is_some()).count()
             + self.missing_releases.len()
     }
 
-    /// The lines of the listing, sorted by bytes.
+    /// Returns the lines of the listing, sorted by bytes.
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let recorded_lines = self.packages.iter().filter_map(|((folder, name), package)| {
@@ -109,7 +110,7 @@ impl ProductState {
         lines
     }
 
-    /// The SHA-256 of the lines of the listing, each with LF.
+    /// Returns the SHA-256 of the lines of the listing, each followed by LF.
     #[must_use]
     pub fn digest(&self) -> Sha256 {
         listing_digest(&self.listing())
@@ -121,7 +122,7 @@ impl ProductState {
         &self.missing_releases
     }
 
-    /// The day of the last record.
+    /// Returns the latest day of the records.
     #[must_use]
     pub fn day(&self) -> Option<Day> {
         self.day
@@ -130,7 +131,7 @@ impl ProductState {
     /// Applies a record.
     ///
     /// # Errors
-    /// An invalid name, an event of an unknown release, or a snapshot that does not match.
+    /// An invalid name, the restoration of an unknown release, or a snapshot that does not match the state.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::Release(release) => {
@@ -182,7 +183,7 @@ impl ProductState {
         Ok(())
     }
 
-    /// Removes a package from the listed releases without a record.
+    /// Removes a package from `missing_releases`.
     fn remove_missing_release(&mut self, folder: Option<&str>, name: &str) {
         let prefix = listing_line(folder.unwrap_or_default(), name, "");
         self.missing_releases.retain(|line| !line.starts_with(&prefix));
@@ -202,7 +203,7 @@ impl ProductState {
         };
         let is_same =
             |other: &Release| other.version == record.version && other.object.sha256 == record.obj.sha256;
-        // If an incremental bundle records a release of its base again, the first day applies.
+        // An incremental bundle may record a release of its base again. The first record, with its day, is kept.
         let index = package.releases.iter().position(is_same).unwrap_or_else(|| {
             package.releases.push(release);
             package.releases.len() - 1
@@ -248,7 +249,7 @@ impl ProductState {
         ))
     }
 
-    /// Sets the listing to exactly these lines.
+    /// Sets the listing to these lines. Lines without a record become `missing_releases`.
     fn set_listing(&mut self, listing: &[String]) {
         let mut versions_by_package: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
         for line in listing {
@@ -275,7 +276,7 @@ impl ProductState {
     }
 }
 
-/// The SHA-256 of lines, each with LF.
+/// Returns the SHA-256 of lines, each followed by LF.
 #[must_use]
 pub fn listing_digest(lines: &[String]) -> Sha256 {
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();

@@ -1,4 +1,4 @@
-//! Serializes values with a text form (days, times, digests) as JSON strings.
+//! Serializes values with a text form, such as days, times and digests, as JSON strings.
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// A value parsed from the borrowed text without an allocation: a record has several of them, a bundle millions.
+/// A value that is parsed from borrowed text. This avoids allocations, because a bundle has millions of such values.
 struct TextValue<T>(T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for TextValue<T> {
@@ -26,7 +26,7 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for TextValue<T> {
     }
 }
 
-/// A value in its `Display` form.
+/// Serializes a value in its `Display` form.
 pub(super) mod as_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Serializer, TextValue};
 

@@ -1,14 +1,14 @@
-//! The stored form of a finished day: one line per package, compressed. Pure.
+//! The stored form of the counts of a finished day: one line per package, compressed. Pure.
 
 use std::fmt::Write;
 
 use crate::db::download::PackageCount;
 
-/// Maximum size of a decompressed day in bytes.
+/// Maximum decompressed size of a day in bytes.
 const MAX_SIZE: usize = 64 << 20;
 
-/// Renders a day: lines of `language`, `source`, `package`, `count`, separated by tabs, in a Zstandard frame. Equal
-/// counts give equal bytes.
+/// Renders the counts of a day: lines with language, source, package and count, separated by tabs, in a Zstandard
+/// frame. Equal counts give equal bytes.
 pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
     let mut sorted_counts: Vec<&PackageCount> = counts.iter().collect();
     sorted_counts.sort_unstable();

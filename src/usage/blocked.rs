@@ -1,4 +1,5 @@
-//! Counts of the requests that block rules refused: in memory, written with the downloads.
+//! Counts requests that block rules refused. The counts are in memory, and are written together with those of
+//! downloads.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use crate::db::blocked_request::{self, BlockedCount};
 use crate::metrics;
 use crate::model::time::{Day, Timestamp};
 
-/// Maximum number of counters; further ones are lost while the database is unavailable.
+/// Maximum number of counters. While the database is unavailable, counts that would need more are lost.
 const MAX_COUNTERS: usize = 10_000;
 /// Maximum length of a name or a version, in bytes.
 const MAX_NAME: usize = 1024;
@@ -40,7 +41,7 @@ type Key = (i64, i64, String, String, &'static str);
 pub(super) struct BlockedTally(Mutex<HashMap<Key, i64>>);
 
 impl BlockedTally {
-    /// Counts a request; false if it needs another counter and the maximum number is reached, or a name is too long.
+    /// Counts a request. Returns false if the maximum number of counters is reached, or if a name is too long.
     fn count(&self, request: &BlockedRequest<'_>) -> bool {
         let BlockedRequest { at, rule, package, version, client } = *request;
         if package.len() > MAX_NAME || version.len() > MAX_NAME {
@@ -75,12 +76,12 @@ impl BlockedTally {
     }
 }
 
-/// The refused requests since a day.
+/// The requests that were refused since a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockedReport {
-    /// All requests.
+    /// The number of all these requests.
     pub total: i64,
-    /// The totals by rule, version and kind of client, the largest first.
+    /// The totals by rule, package, version and kind of client, the largest first.
     pub totals: Vec<BlockedCount>,
 }
 
@@ -93,8 +94,8 @@ impl Usage {
         }
     }
 
-    /// Returns the refused requests since a day, without those of the last seconds, which are not written yet; `None` if
-    /// nothing is counted.
+    /// Returns the requests that were refused since a day; `None` if nothing is counted. The last seconds are not
+    /// included, because their counts are not written yet.
     ///
     /// # Errors
     /// The database failed.

@@ -1,4 +1,4 @@
-//! The handle of the usage database, which is opened in the background, so that no download waits for it.
+//! The handle of the usage database. It is opened in the background, so that no download waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::db::{Db, DbError};
 pub(super) struct UsageDb {
     config: Arc<Config>,
     state: Mutex<State>,
-    /// Serializes opening: a new SQLite file is locked while it is initialized.
+    /// Serializes opening, because a new SQLite file is locked while it is initialized.
     open_lock: tokio::sync::Mutex<()>,
 }
 
@@ -25,12 +25,12 @@ struct State {
 }
 
 impl UsageDb {
-    /// A handle that is not open yet.
+    /// Creates a handle; the database is not opened yet.
     pub(super) fn new(config: Arc<Config>) -> UsageDb {
         UsageDb { config, state: Mutex::default(), open_lock: tokio::sync::Mutex::default() }
     }
 
-    /// Returns the database, opening it first if necessary, without a timeout.
+    /// Returns the database, and opens it first if necessary. There is no timeout.
     pub(super) async fn open(&self) -> Result<Db, DbError> {
         let _guard = self.open_lock.lock().await;
         {
@@ -65,14 +65,14 @@ impl UsageDb {
         self.state.lock().is_unavailable = !is_success;
     }
 
-    /// Returns the database if it is open and the last attempt to open or write it succeeded.
+    /// Returns the database if it is open and the last write succeeded.
     pub(super) fn available_db(&self) -> Option<Db> {
         let state = self.state.lock();
         state.db.clone().filter(|_| !state.is_unavailable)
     }
 
-    /// Like [`UsageDb::available_db`], but opens a database that was not opened yet, for queries before the first write;
-    /// `None` after the timeout.
+    /// As [`UsageDb::available_db`], but opens the database if that was not tried yet, for queries before the first
+    /// write. `None` if this takes longer than the timeout.
     pub(super) async fn open_within(&self, timeout: Duration) -> Option<Db> {
         if let Some(db) = self.available_db() {
             return Some(db);

@@ -1,7 +1,8 @@
-//! Usage data: counts of downloads and of requests that block rules refused, in a separate database.
+//! Usage data: counts of downloads, and of requests that block rules refused, in a separate database.
 //!
-//! Requests count in memory ([`tally`]); a task writes the counts every few seconds and at a stop ([`writer`]); nightly
-//! work aggregates finished days into storage and removes old ones ([`rollup`]). Nothing about clients is recorded.
+//! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the server stops
+//! ([`writer`]). Nightly work aggregates finished days into storage, and removes old days ([`rollup`]). Clients are not
+//! recorded, except for their kind in counts of refused requests.
 
 mod aggregate;
 mod blocked;
@@ -29,13 +30,14 @@ use summary::Summaries;
 use tally::Tally;
 use writer::UsageWriter;
 
-/// Shutdown timeout for flushing usage counters.
+/// Timeout for writing the remaining counts when the server stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of queries for the counts of a few packages, which are a detail of a response, and for opening the database.
+/// Timeout for querying the counts of a few packages, which are only a detail of a response, and for opening the
+/// database.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The download counter; cloning shares it. If `Server.UsageDataEnabled` is false, it counts nothing and opens no
-/// database.
+/// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is false, it
+/// counts nothing and opens no database.
 #[derive(Clone, Default)]
 pub struct Usage(Option<Arc<Inner>>);
 
@@ -52,8 +54,8 @@ struct Inner {
 }
 
 impl Usage {
-    /// Starts counting. Needs the runtime: it starts the task that opens the database and writes to it. If opening
-    /// fails, the task retries while packages are served.
+    /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be running. If
+    /// opening fails, the task retries; packages are served meanwhile.
     #[must_use]
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
@@ -74,18 +76,18 @@ impl Usage {
         Usage(Some(inner))
     }
 
-    /// Whether downloads are counted.
+    /// Returns whether downloads are counted.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Counts a download. This takes a hash and an uncontended lock, and an allocation only for the first download of
-    /// its kind since the last write.
+    /// Counts a download. The cost is a hash and an uncontended lock; memory is allocated only for the first equal
+    /// download since the last write.
     pub fn count(&self, download: &Download<'_>) {
         let Some(inner) = &self.0 else { return };
         let catalog = inner.state.catalog.get();
-        // A source that was just deleted has no name any more.
+        // A source that was deleted meanwhile has no name any more, so the download is not counted.
         let is_counted = catalog
             .source_by_id(download.source)
             .is_some_and(|source| inner.tally.count(source.kind.language(), source.name.as_str(), download));
@@ -94,8 +96,8 @@ impl Usage {
         }
     }
 
-    /// Returns the total downloads of these packages, each from its source, without those of the last seconds, which are not
-    /// written yet. 0 if the database does not respond within the timeout.
+    /// Returns the total downloads of packages, each from its source; 0 if the database does not respond within the
+    /// timeout. The last seconds are not included, because their counts are not written yet.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let zeros = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return zeros };
@@ -124,7 +126,7 @@ impl Usage {
     }
 }
 
-/// The day as counted in the tables: days since the epoch.
+/// Returns the day as in the tables: the number of days since the epoch.
 fn day_number(at: crate::model::time::Timestamp) -> i64 {
     at.seconds().div_euclid(86_400)
 }

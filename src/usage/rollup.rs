@@ -1,4 +1,4 @@
-//! The scheduled work on usage data: aggregates finished days into storage, removes days beyond the retention and
+//! The scheduled work on usage data: aggregates finished days into storage, and removes days beyond the retention and
 //! unreferenced objects.
 
 use std::time::{Duration, SystemTime};
@@ -19,23 +19,23 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::PendingSweep;
 use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
-/// The key of the time of the last success in the database.
+/// The key under which the database has the time of the last successful run.
 const TASK: &str = "night";
-/// Delay after the start.
+/// Delay of the schedule after the start of the server.
 const START_DELAY: Duration = Duration::from_secs(1);
 /// Retry interval while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Minimum age of unreferenced objects: the row of a younger one may not be written yet.
+/// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be written yet.
 const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
 /// Number of objects per listing.
 const PAGE: usize = 1000;
 /// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
-/// Time in microseconds after which the row of a process that does not write is removed.
+/// Time, in microseconds, after which the row of a process that no longer writes is removed.
 const WRITER_EXPIRY: i64 = 7 * 86_400 * SECOND;
 
 impl Usage {
-    /// The state of the schedule; `None` if downloads are not counted.
+    /// Returns the state of the schedule; `None` if downloads are not counted.
     pub async fn schedule(&self) -> Option<ScheduleStatus> {
         let inner = self.0.as_ref()?;
         let last_rollup = inner.last_rollup().await.ok().flatten();
@@ -48,7 +48,7 @@ impl Usage {
         ))
     }
 
-    /// Runs the schedule until the task is dropped; a run that was missed while the server was down is done
+    /// Runs the schedule until the future is dropped. If a run was missed while the server was down, it is started
     /// immediately.
     pub async fn run_schedule(&self) {
         let Some(inner) = &self.0 else { return };
@@ -80,8 +80,8 @@ impl Usage {
 }
 
 impl Usage {
-    /// Removes unreferenced objects and returns their number, which is limited unless an administrator confirmed the
-    /// removal (`is_confirmed`).
+    /// Moves unreferenced objects to the trash, and returns their number. More objects than the daily limit are only
+    /// removed if an administrator confirmed this (`is_confirmed`).
     ///
     /// # Errors
     /// The database or the storage failed.
@@ -101,7 +101,7 @@ impl Inner {
     async fn roll_up(&self) -> Result<(), UsageError> {
         let db = self.database.open().await?;
         let start = (self.state.clock)();
-        // Days beyond the retention are removed permanently, so the clock must be trusted.
+        // Days beyond the retention are removed permanently, so the clock is checked first.
         self.state.db.read(move |c| clock::check(c, start)).await?;
         let today = day_number(start);
         let mut aggregated_count = 0;
@@ -121,7 +121,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Aggregates a day: object first, row second. False if a process still counts for that day; the next run retries.
+    /// Aggregates a day: writes the object first, then the row. Returns false if a process may still write counts of
+    /// that day; the next run retries.
     async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
         let counts = db.read(move |c| download::day_counts(c, day)).await?;
         let bytes = Bytes::from(aggregate::render(&counts));
@@ -131,7 +132,7 @@ impl Inner {
         Ok(db.bulk(move |c| download::put_aggregate(c, &aggregate, now)).await?)
     }
 
-    /// Removes the days beyond the retention, one transaction per day: rows first, objects second.
+    /// Removes the days beyond the retention, one transaction per day: rows first, then objects. Returns their number.
     async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
         let retention = self.state.config.load().server.usage_data_retention;
         if retention.is_zero() {
@@ -150,7 +151,7 @@ impl Inner {
                 })
                 .await?;
             for Aggregate { sha256, .. } in aggregates {
-                // An object that is not deleted here is removed by the sweep, if no row refers to it.
+                // If the object is not deleted here and no row refers to it, the sweep removes it later.
                 if !self.is_held().await? && !db.read(move |c| download::has_aggregate(c, sha256)).await? {
                     self.state.storage.delete(&Key::Usage(sha256)).await?;
                 }
@@ -160,7 +161,8 @@ impl Inner {
         Ok(removed_count)
     }
 
-    /// Moves unreferenced objects to the trash: those of a day that was counted again, or of an interrupted run.
+    /// Moves unreferenced objects to the trash. They belong to a day that was aggregated again, or to an interrupted
+    /// run.
     async fn sweep(&self, db: &Db, is_confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
         if !storage.is_own(CLASS) || self.is_held().await? {
@@ -184,8 +186,7 @@ impl Inner {
             return Ok(0);
         }
         storage.set_pending_sweep(CLASS, None);
-        // Recorded before the first object is moved: otherwise, after a killed run, the next one could exceed the
-        // limit.
+        // Recorded before the first object is moved. Otherwise the run after a killed one could exceed the limit.
         if objects > 0 && !is_confirmed {
             let count = i64::try_from(objects).unwrap_or(i64::MAX);
             self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
@@ -197,13 +198,13 @@ impl Inner {
         Ok(objects)
     }
 
-    /// Returns true if nothing may be removed, because a backup is being made.
+    /// Returns true if nothing may be removed, because a backup is running.
     async fn is_held(&self) -> Result<bool, UsageError> {
         let now = (self.state.clock)();
         Ok(self.state.db.read(move |c| hold::held_until(c, now)).await?.is_some())
     }
 
-    /// Returns the number of objects, and the unreferenced objects that are older than [`MIN_AGE`].
+    /// Returns the number of all objects, and the unreferenced objects that are older than [`MIN_AGE`].
     async fn unreferenced_objects(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
         let (mut total, mut unreferenced_objects) = (0, Vec::new());
         let Some(max_modified) = SystemTime::now().checked_sub(MIN_AGE) else {
@@ -224,7 +225,8 @@ impl Inner {
         }
     }
 
-    /// Deletes objects that were in the trash for the grace period; restores those that a row refers to.
+    /// Processes objects whose grace period in the trash is over: restores those to which a row refers, and deletes the
+    /// others.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
         let today = day_of(SystemTime::now());
         self.state.db.write(move |c| sweep::record_day(c, today)).await?;

@@ -1,4 +1,5 @@
-//! Download counts of all packages over a number of days: aggregated days from storage, the others from the database.
+//! Download counts of all packages over a number of days. Aggregated days are read from storage, the others from the
+//! database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use crate::model::ids::SourceId;
 use crate::model::time::{Day, SECOND, Timestamp};
 use crate::storage::{Key, StorageError};
 
-/// Lifetime of cached results: their computation takes long, and any client can request them.
+/// Lifetime of cached results. They are cached because their computation is slow and any client can request them.
 const CACHE_LIFETIME: Duration = Duration::from_secs(30);
-/// Maximum number of cached results, one per number of days.
+/// Maximum number of cached results; there is one for each number of days.
 const MAX_CACHED: usize = 16;
 
-/// The reason why there is no result.
+/// The reason why usage data is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// `Server.UsageDataEnabled` is false.
@@ -33,7 +34,8 @@ pub enum UsageError {
     Storage(#[from] StorageError),
 }
 
-/// Cached results by the number of days. Locked while one is computed, so concurrent requests share it.
+/// Cached results, by number of days. The map is locked while a result is computed, so that concurrent requests share
+/// it.
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
@@ -59,8 +61,8 @@ impl Usage {
         Ok(new_summary)
     }
 
-    /// Returns the downloads of a package from a source in the last `weeks` times seven days, the last of which is today:
-    /// the first day of each week, and its downloads. Without those of the last seconds, which are not written yet.
+    /// Returns the weekly downloads of a package from a source: the first day of each week, and its downloads. The last
+    /// of the `weeks` weeks ends today. The last seconds are not included, because their counts are not written yet.
     ///
     /// # Errors
     /// Downloads are not counted, or the database failed.
@@ -91,7 +93,7 @@ impl Inner {
     async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let end_day = day_number((self.state.clock)()) + 1;
         let first_day = end_day.saturating_sub(days);
-        // One consistent read: each day is in exactly one of the two results.
+        // Both are read in one transaction, so that each day is in exactly one of the two results.
         let (aggregates, rows) = db
             .read(move |c| {
                 Ok((

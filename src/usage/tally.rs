@@ -14,10 +14,10 @@ use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 
-/// Number of shards; each thread uses one, so that threads rarely wait for each other.
+/// Number of shards. Each thread always uses the same one, so that threads rarely wait for each other.
 const SHARDS: usize = 8;
-/// Maximum number of counters, of several hundred bytes each; further ones are lost while the database is
-/// unavailable.
+/// Maximum number of counters, which take several hundred bytes each. While the database is unavailable, counts that
+/// would need more are lost.
 const MAX_COUNTERS: usize = 100_000;
 /// Maximum length of a name in bytes.
 const MAX_NAME: usize = 1024;
@@ -40,7 +40,8 @@ pub struct Download<'a> {
 /// The counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Counts by key: the other columns of the row, encoded as one byte string for a lookup without allocation.
+    /// Counts by key. A key consists of the other columns of the row, encoded as one byte string, so that a lookup
+    /// needs no allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
     /// Number of counters in all shards.
     len: AtomicUsize,
@@ -55,7 +56,7 @@ thread_local! {
 }
 
 impl Tally {
-    /// Counts a download; false if it needs another counter and the maximum number is reached, or a name is too long.
+    /// Counts a download. Returns false if the maximum number of counters is reached, or if a name is too long.
     pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
         KEY.with_borrow_mut(|key| {
             if encode_key(key, language, source, download).is_none() {
@@ -94,7 +95,7 @@ impl Tally {
     }
 }
 
-/// Encodes a key with length-prefixed parts, which keeps it unambiguous. `None` if a part is too long.
+/// Encodes a key. Its parts have length prefixes, so that it is unambiguous. `None` if a part is too long.
 fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, download: &Download<'_>) -> Option<()> {
     key.clear();
     key.extend_from_slice(&day_number(download.at).to_be_bytes());
@@ -108,7 +109,7 @@ fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, download: &Do
     })
 }
 
-/// Appends a part with its length. `None` if it is too long.
+/// Appends a part, preceded by its length. `None` if it is too long.
 fn push_part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
     let start = key.len();
     key.extend_from_slice(&[0; 2]);
@@ -119,7 +120,7 @@ fn push_part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
     Some(())
 }
 
-/// Decodes a key of [`encode_key`].
+/// Decodes a key that [`encode_key`] encoded.
 fn decode_key(key: &[u8], count: i64) -> Option<Count> {
     let (day, mut rest) = key.split_first_chunk()?;
     let mut part = || {

@@ -1,4 +1,4 @@
-//! The task that writes the counts every few seconds, in small transactions, each exactly once.
+//! The task that writes the counts every few seconds, in small transactions. Each count is written exactly once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use crate::db::download::{self, Count};
 use crate::db::{Db, DbError};
 use crate::metrics;
 
-/// Interval of the writes; a killed process loses at most the downloads of this time.
+/// Interval of the writes. A killed process loses at most the counts of this time.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Delay of the first write, which opens the database, so that it does not slow down the start.
+/// Delay of the first write, so that opening the database does not slow down the start.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// Number of rows per transaction.
+/// Maximum number of rows per transaction.
 const CHUNK: usize = 1000;
 
 /// The state of the task.
 pub(super) struct UsageWriter {
     inner: Arc<Inner>,
-    /// Identifies this process in the database.
+    /// The random id of this process in the database.
     writer_id: Arc<str>,
     /// Number of the newest batch.
     last_batch: i64,
-    /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
+    /// The batches to write, in order. Number and rows of a batch do not change until it is known to be written.
     batches: VecDeque<(i64, Arc<[Count]>)>,
-    /// Refused requests to write, likewise.
+    /// The batches of refused requests to write, as `batches`.
     blocked_batches: VecDeque<(i64, Arc<[BlockedCount]>)>,
     is_failing: bool,
 }
@@ -44,7 +44,7 @@ impl UsageWriter {
         }
     }
 
-    /// Writes periodically until it is notified to stop, then a last time.
+    /// Writes periodically until the task is notified to stop, and then once more.
     pub(super) async fn run(mut self) {
         let mut pause = FIRST_DELAY;
         loop {
@@ -70,7 +70,7 @@ impl UsageWriter {
         }
     }
 
-    /// Writes the batches and logs the first failure of several.
+    /// Writes the batches. Only the first of consecutive failures is logged.
     async fn write(&mut self) {
         match self.try_write().await {
             Ok(()) => {
@@ -82,7 +82,7 @@ impl UsageWriter {
             Err(DbError::Closed) => {}
             Err(error) => {
                 self.inner.database.record_write(false);
-                // Logged once: a retry follows every few seconds.
+                // Logged only once, because a retry follows every few seconds.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
                         target: "usage",
@@ -109,7 +109,8 @@ impl UsageWriter {
             let (writer_id, batch, rows) = (Arc::clone(&self.writer_id), *batch, Arc::clone(rows));
             let now = (self.inner.state.clock)();
             let count: i64 = rows.iter().map(|n| n.count).sum();
-            // After an unknown outcome the batch is retried with the same number, so it is not counted twice.
+            // If it is unknown whether a batch was written, it is written again with the same number, so that it is not
+            // counted twice.
             db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
             metrics::add_saved_downloads(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();
@@ -117,7 +118,7 @@ impl UsageWriter {
         self.write_blocked(&db).await
     }
 
-    /// Writes the refused requests, as a writer of its own.
+    /// Writes the batches of refused requests, under a writer id of their own.
     async fn write_blocked(&mut self, db: &Db) -> Result<(), DbError> {
         if self.blocked_batches.is_empty() {
             for chunk in self.inner.blocked.take().chunks(CHUNK) {

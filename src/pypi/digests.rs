@@ -107,8 +107,8 @@ async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownF
     state.db.read(read).await
 }
 
-/// Returns the digest that an earlier reading computed for a file: that of the newest file with this name, if the page
-/// still states the same address and the same other digest.
+/// Returns the digest that an earlier reading computed for a file: the digest of the newest file with this name, if the
+/// page still states the same address and the same other digest.
 fn earlier_digest(earlier: &[KnownFile], file: &PageFile, locator: &str) -> Option<Sha256> {
     let same_name = earlier.iter().filter(|known| known.name == file.name.as_str());
     let newest = same_name.max_by_key(|known| known.revision)?;

@@ -23,7 +23,8 @@ fn row(name: &str, uploaded: Option<i64>) -> PageRow {
     }
 }
 
-/// The row of a file in the database after a reading of `row` gave it a life from `from` on.
+/// Returns the database row of a file with the properties of `row`. If `from` is given, the file has a life that began
+/// then.
 fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     KnownFile {
         release: ReleaseId(1),
@@ -58,7 +59,7 @@ fn begin(variant: i64, from: i64, yanked: Option<&str>) -> FileRowChange {
     FileRowChange::Begin { release: ReleaseId(1), file: FileId(1), variant, from, yanked }
 }
 
-/// The instant from which a new file is listed.
+/// Returns the instant from which a new file is listed.
 fn introduced(plan: &Plan) -> i64 {
     match &plan.changes[..] {
         [FileRowChange::Introduce { from, .. }] => *from,

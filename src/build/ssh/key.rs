@@ -279,7 +279,7 @@ fn rsa(key: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<PrivateKey, 
 }
 
 impl PrivateKey {
-    /// The public key in the format of the protocol.
+    /// Returns the public key in the format of the protocol.
     pub(super) fn public(&self) -> &[u8] {
         &self.public
     }
@@ -333,7 +333,7 @@ pub(super) fn fingerprint(public: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public)))
 }
 
-/// A new key, for tests.
+/// Returns a new key, for tests.
 #[cfg(test)]
 pub(super) fn generated() -> PrivateKey {
     let bytes = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();

@@ -81,7 +81,7 @@ impl FileFacts {
         FileFacts { metadata: None, ..self }
     }
 
-    /// The digest of METADATA that an index declares.
+    /// Returns the digest of METADATA that an index declares.
     #[must_use]
     pub fn metadata(&self) -> Option<Sha256> {
         self.metadata.as_ref()?.parse().ok()
@@ -104,7 +104,7 @@ impl FileFacts {
         self
     }
 
-    /// The time of the upload.
+    /// Returns the time of the upload.
     #[must_use]
     pub fn upload_time(&self) -> Option<Timestamp> {
         self.upload_time.map(Timestamp)

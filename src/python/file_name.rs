@@ -103,32 +103,32 @@ impl FileName {
         Ok(FileName { text: text.into(), kind, stem_len: text.len() - extension.len() })
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The kind.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> FileKind {
         self.kind
     }
 
-    /// The name without its extension.
+    /// Returns the name without its extension.
     #[must_use]
     pub fn stem(&self) -> &str {
         &self.text[..self.stem_len]
     }
 
-    /// The extension, with its dot.
+    /// Returns the extension, with its dot.
     #[must_use]
     pub fn extension(&self) -> &str {
         &self.text[self.stem_len..]
     }
 
     /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the listed
-    /// version that equals the one in the file name. Returns `None` if the file does not belong to the project; for
+    /// version that equals the version in the file name. Returns `None` if the file does not belong to the project; for
     /// kinds other than wheels also if its version is not listed.
     #[must_use]
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {

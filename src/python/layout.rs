@@ -87,7 +87,7 @@ impl FilePart {
     pub const ALL: [FilePart; 4] =
         [FilePart::Distribution, FilePart::Metadata, FilePart::Signature, FilePart::Provenance];
 
-    /// The suffix of the file name.
+    /// Returns the suffix of the file name.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -193,7 +193,7 @@ impl fmt::Display for FileId {
 }
 
 impl fmt::Display for PythonPath {
-    /// Writes the decoded path; for a redirect, that of its target.
+    /// Writes the decoded path; for a redirect, the path of its target.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PythonPath::Root => f.write_str("simple/"),

@@ -6,7 +6,8 @@ use crate::model::license::Licenses;
 
 /// Classifiers with their SPDX identifiers, without the prefixes `License :: ` and `OSI Approved :: `. Ambiguous
 /// classifiers, such as `BSD License`, are left out (PEP 639, appendix "Mapping License Classifiers to SPDX
-/// Identifiers"). Exceptions are some that are commonly used for one license, such as that of Apache for version 2.0.
+/// Identifiers"). Exceptions are classifiers that are commonly used for one license, such as `Apache Software License`
+/// for version 2.0.
 const CLASSIFIERS: &[(&str, &str)] = &[
     ("Apache Software License", "Apache-2.0"),
     ("Blue Oak Model License (BlueOak-1.0.0)", "BlueOak-1.0.0"),

@@ -1,6 +1,6 @@
-//! Formats of Python packages: names, versions, file names, tags, metadata, requirements, license expressions, the simple
-//! repository API, archives and repository paths (specifications of the PyPA). No I/O beyond the `Read` and `Write`
-//! passed in.
+//! Formats of Python packages: names, versions, file names, tags, metadata, requirements, license expressions, the
+//! simple repository API, archives and repository paths (specifications of the PyPA). No I/O beyond the `Read` and
+//! `Write` passed in.
 
 pub mod accept;
 pub mod archive;

@@ -20,7 +20,7 @@ pub struct NormalName(Box<str>);
 pub struct BadName(String);
 
 impl NormalName {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

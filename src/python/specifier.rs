@@ -72,7 +72,7 @@ impl Specifiers {
         Some(Specifiers { text: text.trim().into(), clauses: clauses.collect::<Option<_>>()? })
     }
 
-    /// The text, without white space around it.
+    /// Returns the text, without white space around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -219,7 +219,8 @@ fn release_at(value: &Value, at: usize) -> u64 {
     value.release().get(at).copied().unwrap_or(0)
 }
 
-/// Returns true if the release of `version`, padded with zeros, begins with that of `prefix`.
+/// Returns true if the release number of `version`, padded with zeros, begins with the release number of `prefix`, and
+/// the epochs are equal.
 fn has_prefix(version: &Value, prefix: &Value) -> bool {
     let mut components = 0..prefix.release().len();
     version.epoch() == prefix.epoch()

@@ -44,7 +44,7 @@ impl WheelTags {
         &self.python
     }
 
-    /// The platforms, joined by dots.
+    /// Returns the platforms, joined by dots.
     #[must_use]
     pub fn platform(&self) -> &str {
         &self.platform

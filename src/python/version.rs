@@ -31,7 +31,7 @@ impl Version {
         Version { text: text.into(), value }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

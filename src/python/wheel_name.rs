@@ -80,7 +80,7 @@ impl<'a> WheelName<'a> {
         })
     }
 
-    /// The version.
+    /// Returns the version.
     #[must_use]
     pub fn version(&self) -> Version {
         Version::lenient(self.version)

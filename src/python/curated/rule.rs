@@ -49,7 +49,7 @@ impl Alternative {
         Ok(Alternative { versions: versions.trim_end_matches(',').parse()?, sha256 })
     }
 
-    /// The versions.
+    /// Returns the versions.
     #[must_use]
     pub fn versions(&self) -> &Specifiers {
         &self.versions
@@ -73,8 +73,8 @@ impl Alternative {
         self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
     }
 
-    /// Returns an alternative that allows the versions that both allow. Its digests are those of `self`; if `self` has
-    /// none, those of `other`.
+    /// Returns an alternative that allows the versions that both allow. It has the digests of `self`; if `self` has
+    /// none, the digests of `other`.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };
@@ -121,7 +121,7 @@ impl Rule {
         Ok(())
     }
 
-    /// The alternatives.
+    /// Returns the alternatives.
     #[must_use]
     pub fn alternatives(&self) -> &[Alternative] {
         &self.alternatives

@@ -34,7 +34,7 @@ pub enum LockKind {
 pub struct LockFile {
     /// The format.
     pub kind: LockKind,
-    /// The packages from an index, in the order of the file; those of `Pipfile.lock` by group and name. A project has
+    /// The packages from an index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
     /// several entries if its version depends on the environment.
     pub packages: Vec<LockedPackage>,
     /// Packages that are not from an index.

@@ -137,7 +137,7 @@ impl PageFile {
         }
     }
 
-    /// The declared SHA-256.
+    /// Returns the declared SHA-256.
     #[must_use]
     pub fn sha256(&self) -> Option<Sha256> {
         self.hashes.get("sha256")?.parse().ok()

@@ -208,7 +208,7 @@ fn is_plausible(time: &Timestamp) -> bool {
     (0..253_402_300_800 * SECOND).contains(&time.0)
 }
 
-/// Returns the digests in lower case, without malformed ones and those of unknown algorithms.
+/// Returns the digests in lower case. Malformed digests and digests of unknown algorithms are left out.
 fn hashes(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let pairs = pairs.into_iter().map(|(name, hex)| (name.to_ascii_lowercase(), hex.to_ascii_lowercase()));
     let is_digest = |(name, hex): &(String, String)| {

@@ -34,7 +34,7 @@ pub struct PartHead {
 /// The reason why bytes are not a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadForm {
-    /// The `Content-Type` is not that of a form.
+    /// The `Content-Type` is not `multipart/form-data`.
     #[error(
         "an upload must have the Content-Type multipart/form-data; use twine, uv publish or another upload client"
     )]

@@ -276,8 +276,8 @@ pub fn read_zip(
 }
 
 impl ZipPackage {
-    /// Writes a copy of the package with `Repository: {repository}` in DESCRIPTION, the given `Meta/package.rds`, and
-    /// the checksums of both updated in `MD5`.
+    /// Writes a copy of the package with `Repository: {repository}` in DESCRIPTION, with `package_rds` as
+    /// `Meta/package.rds`, and with the checksums of both in `MD5`.
     ///
     /// # Errors
     /// [`RewriteError`].

@@ -63,7 +63,7 @@ pub struct Closure<'a> {
     pub missing: Vec<MissingDependency<'a>>,
     /// Requirements that the versions in the index do not meet, in the order of the members that declare them.
     pub unmet: Vec<UnmetRequirement<'a>>,
-    /// Roots that the index does not have, in the order of the request; base packages of R are always included.
+    /// Roots that the index does not have, and roots that are base packages of R, in the order of the request.
     pub unknown_roots: Vec<String>,
 }
 

@@ -61,7 +61,7 @@ pub struct Field<'a> {
 pub struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
-    /// The unchanged bytes, without the last line end.
+    /// Returns the unchanged bytes, without the last line end.
     #[must_use]
     pub fn raw(self) -> &'a [u8] {
         self.0

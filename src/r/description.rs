@@ -72,13 +72,13 @@ impl Description {
         self.get(tag).filter(|value| !value.trim().is_empty())
     }
 
-    /// `Package`.
+    /// Returns the field `Package`.
     #[must_use]
     pub fn package(&self) -> Option<&str> {
         self.non_empty("Package")
     }
 
-    /// `Version`.
+    /// Returns the field `Version`.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.non_empty("Version")

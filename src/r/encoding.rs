@@ -4,7 +4,7 @@
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
 
-/// Returns the encoding for an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or that of the Encoding
+/// Returns the encoding for an `Encoding` value, in the spelling of R (`UTF-8`, `latin1`, `latin2`) or of the Encoding
 /// Standard; `None` for an unknown value.
 #[must_use]
 pub fn by_name(label: &str) -> Option<&'static Encoding> {

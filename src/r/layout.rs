@@ -299,7 +299,7 @@ impl IndexFormat {
     /// Every format, in the order in which R requests them.
     pub const ALL: [IndexFormat; 3] = [IndexFormat::Rds, IndexFormat::Gz, IndexFormat::Text];
 
-    /// The file name.
+    /// Returns the file name.
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
@@ -321,7 +321,7 @@ impl Segment {
         Segment::is_valid(text).then(|| Segment(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -341,7 +341,7 @@ impl FileName {
         if IndexFormat::parse(text).is_some() { None } else { Some(FileName(segment)) }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()

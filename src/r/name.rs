@@ -38,7 +38,7 @@ pub fn is_package(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
 }
 
-/// The reason why a file name is not that of a source package.
+/// The reason why a text is not the file name of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// The name does not have the form `{package}_{version}` with a known extension.
@@ -69,7 +69,7 @@ pub enum Extension {
 }
 
 impl Extension {
-    /// The extension with its leading dot.
+    /// Returns the extension with its leading dot.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

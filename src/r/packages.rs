@@ -30,8 +30,8 @@ pub const SOURCE_FIELDS: [&str; 15] = [
 /// The fields of an index of binary packages: those of a source index without `NeedsCompilation`.
 pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 
-/// The order of packages in an index: by lower-case name, then by name. Use a stable sort, so that further records of a
-/// package (with `Path`) follow its first one, and equal versions keep their order.
+/// Compares names in the order of packages in an index: by lower-case name, then by name. Use a stable sort, so that
+/// further records of a package (with `Path`) follow its first one, and equal versions keep their order.
 #[must_use]
 pub fn compare_names(a: &str, b: &str) -> Ordering {
     let to_lower = |b: u8| b.to_ascii_lowercase();

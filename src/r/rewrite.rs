@@ -34,7 +34,7 @@ pub enum RewriteError {
     /// The result cannot be written.
     #[error("could not write the rewritten package")]
     Write(#[source] io::Error),
-    /// The archive is not the one that was checked.
+    /// The archive has changed since it was checked.
     #[error("the file changed while it was being added; add it again")]
     Changed,
     /// An extended header gives the size of a member to be replaced.

@@ -25,7 +25,7 @@ impl Version {
         Version(text.into())
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,8 +52,9 @@ pub fn is_numeric(text: &str) -> bool {
     text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Compares two versions by value, without allocating. For valid versions, the result is that of R's `compareVersion`.
-/// Other texts have a total order too: letters precede numbers, and all other ASCII characters are separators.
+/// Compares two versions by value, without allocating. For valid versions, the result equals that of R's
+/// `compareVersion`. Other texts have a total order too: letters precede numbers, and all other ASCII characters are
+/// separators.
 #[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
     Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))

@@ -93,7 +93,7 @@ impl<R: Read> Decoder<R> {
         self.output_size
     }
 
-    /// The limits that apply.
+    /// Returns the limits that apply.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits

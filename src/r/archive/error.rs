@@ -152,7 +152,7 @@ pub enum ArchiveError {
     /// A version R does not allow.
     #[error("DESCRIPTION: '{0}' is not a version; write two or more numbers such as 1.0 or 0.9-2")]
     BadVersion(String),
-    /// The name of the folder is not that of the package.
+    /// The folder does not have the name of the package.
     #[error("DESCRIPTION has package '{package}', but the folder is '{folder}'; they must be the same")]
     OtherFolder {
         /// The package in DESCRIPTION.

@@ -44,12 +44,12 @@ impl Header {
         trim_at_zero(&self.0[157..257]).to_vec()
     }
 
-    /// The type flag.
+    /// Returns the type flag.
     pub(in crate::r) fn kind(&self) -> u8 {
         self.0[156]
     }
 
-    /// The size of the contents in bytes; `None` when the field is not a number.
+    /// Returns the size of the contents in bytes; `None` when the field is not a number.
     pub(in crate::r) fn size(&self) -> Option<u64> {
         number(&self.0[124..136])
     }

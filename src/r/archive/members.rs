@@ -212,7 +212,7 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// After the last member, returns the next bytes that follow the first block of the end mark; unpackers ignore
+    /// Returns, after the last member, the next bytes that follow the first block of the end mark; unpackers ignore
     /// them. `None` at the end of an intact stream.
     ///
     /// # Errors

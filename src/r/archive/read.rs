@@ -28,13 +28,13 @@ pub struct PackageArchive {
 }
 
 impl PackageArchive {
-    /// `Package`.
+    /// Returns the field `Package`.
     #[must_use]
     pub fn package(&self) -> &str {
         self.description.package().unwrap_or(&self.folder)
     }
 
-    /// `Version`, as written.
+    /// Returns the field `Version`, as written.
     #[must_use]
     pub fn version(&self) -> &str {
         self.description.version().unwrap_or_default()

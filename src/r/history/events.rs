@@ -69,13 +69,13 @@ impl Events {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
-    /// The number of packages with events.
+    /// Returns the number of packages with events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_package.len()
     }
 
-    /// Whether there are no events.
+    /// Returns whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_package.is_empty()

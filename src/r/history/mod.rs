@@ -1,7 +1,7 @@
 //! Reconstructs a mirror's history from the times of its files: the listed and archived files at the end of each day.
 //!
-//! A file keeps its publication time when it is archived, so the current files of a mirror determine its listing on
-//! every earlier day (rules and limits: `docs/admin/history.md`).
+//! Archiving does not change the time of a file, so the current files of a mirror determine its listing on every
+//! earlier day (rules and limits: `docs/admin/history.md`).
 
 pub mod events;
 mod package;

@@ -109,13 +109,13 @@ impl Strings {
         Ok(())
     }
 
-    /// The number of strings.
+    /// Returns the number of strings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether the vector is empty.
+    /// Returns whether the vector is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

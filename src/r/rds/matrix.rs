@@ -354,8 +354,8 @@ impl<'s> Columns<'s> {
     }
 
     /// Returns the column of the field that begins on a line, and the offset of its value; `None` if no field begins
-    /// there, or if there are too many columns. First tries the field that last followed that of `previous_column`,
-    /// then the columns after `previous_column`.
+    /// there, or if there are too many columns. First tries the field that last followed the field of
+    /// `previous_column`, then the columns after `previous_column`.
     fn field(&mut self, line: &'s [u8], previous_column: usize) -> Option<(usize, usize)> {
         let begins_line = |index: &usize| {
             let name = self.list[*index].name;

@@ -81,13 +81,13 @@ impl PackageTable {
         Ok(PackageTable { cells, fields, rows })
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -81,7 +81,7 @@ impl Rules {
         &self.base
     }
 
-    /// The number of rules.
+    /// Returns the number of rules.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()

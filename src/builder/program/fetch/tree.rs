@@ -68,7 +68,7 @@ impl TreeWriter {
             names.push(entry.map_err(read_error())?.file_name());
         }
         names.sort();
-        // Skips the repository itself, and those of submodules.
+        // Skips the directory `.git` of the repository, and those of submodules.
         for name in names.iter().filter(|name| !name.eq_ignore_ascii_case(".git")) {
             let path = path.join(name);
             let metadata = fs::symlink_metadata(self.root.join(&path)).map_err(read_error())?;

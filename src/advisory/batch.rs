@@ -96,8 +96,7 @@ struct Record {
 
 impl Batch {
     /// Adds the file of an advisory. A malformed file is skipped and counted; an advisory that is only about other
-    /// ecosystems is counted, but not stored. Of two advisories with the same id, the one that was modified later is
-    /// used.
+    /// ecosystems is counted, but not stored. If two advisories have the same id, the later modified one is used.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),

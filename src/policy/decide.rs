@@ -96,8 +96,8 @@ impl PackageFacts<'_> {
         self.advisories.map(|advisories| advisories.vulnerabilities(version, clock.now)).unwrap_or_default()
     }
 
-    /// Returns the license of a release. If it is unknown, returns that of another release, because licenses rarely
-    /// change.
+    /// Returns the license of a release. If it is unknown, returns the license of another release, because licenses
+    /// rarely change.
     fn license<'b>(&'b self, release: &'b ReleaseFacts) -> Option<&'b str> {
         let mut others = self.releases.iter().filter_map(|other| other.license.as_deref());
         release.license.as_deref().or_else(|| others.next_back())
@@ -109,8 +109,8 @@ impl PackageFacts<'_> {
         clock.age_at.0.saturating_sub(since.0) < min_age
     }
 
-    /// Returns the ids of the vulnerabilities that `release` fixes: those of the highest lower version that is old
-    /// enough for `min_age`, without those that `release` has too.
+    /// Returns the ids of the vulnerabilities that `release` fixes: the vulnerabilities of the highest lower version
+    /// that is old enough for `min_age`, except those that `release` has too.
     fn fixed(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> Vec<String> {
         let older = self.releases.iter().filter(|other| {
             self.compare(&other.version, &release.version).is_lt() && !self.is_young(other, min_age, clock)

@@ -43,13 +43,14 @@ pub struct Base {
 }
 
 impl PointTree {
-    /// Returns the source of the releases: for a curated source, that of its base; otherwise the source itself.
+    /// Returns the source of the releases: for a curated source, the source of its base; otherwise the source itself.
     #[must_use]
     pub fn origin(&self) -> SourceId {
         self.base.map_or(self.source, |base| base.source)
     }
 
-    /// Returns the tree whose packages are listed: for a curated source, that of its base; otherwise the tree itself.
+    /// Returns the tree whose packages are listed: for a curated source, the tree of its base; otherwise the tree
+    /// itself.
     #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {

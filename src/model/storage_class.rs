@@ -3,7 +3,7 @@
 /// The nine classes of variable data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StorageClass {
-    /// Generated documents.
+    /// A class of Posit Package Manager. It can be configured, but nothing is stored in it.
     Cache,
     /// Logs of builds.
     Launcher,
@@ -37,7 +37,7 @@ impl StorageClass {
         StorageClass::Persistent,
     ];
 
-    /// Returns the name in the configuration and in the tables, which is also that of the default directory.
+    /// Returns the name in the configuration and in the tables, which is also the name of the default directory.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -150,7 +150,7 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
 
 /// Returns the path of the object for the address of a file on a page that was generated from a bundle. Such an address
 /// is `{object}/{file name}`, because installers take the name from the end of the address; with `.metadata` after the
-/// name, it is that of the object with METADATA. `None` for any other path.
+/// name, it is the address of the object with METADATA. `None` for any other path.
 #[must_use]
 pub fn python_object_of_page(path: &str) -> Option<String> {
     let (object, name) = path.rsplit_once('/')?;

@@ -55,7 +55,7 @@ impl PythonRecord {
         }
     }
 
-    /// The day from which it applies.
+    /// Returns the day from which it applies.
     #[must_use]
     pub fn day(&self) -> Option<Day> {
         match self {

@@ -44,7 +44,7 @@ impl PythonState {
         &self.projects
     }
 
-    /// A project.
+    /// Returns a project.
     #[must_use]
     pub fn project(&self, name: &str) -> Option<&ProjectState> {
         self.projects.get(name)

@@ -25,7 +25,7 @@ impl SharedFolder {
     pub const ALL: [SharedFolder; 3] =
         [SharedFolder::Requirements, SharedFolder::Distributions, SharedFolder::Advisories];
 
-    /// The name of the folder.
+    /// Returns the name of the folder.
     #[must_use]
     pub fn folder(self) -> &'static str {
         match self {

@@ -116,7 +116,7 @@ impl ProductState {
         listing_digest(&self.listing())
     }
 
-    /// Listed releases without a record.
+    /// Returns the listed releases without a record.
     #[must_use]
     pub fn missing_releases(&self) -> &[String] {
         &self.missing_releases

@@ -44,7 +44,7 @@ impl BuildFailure {
         }
     }
 
-    /// Returns a final failure with notes that may explain it.
+    /// Appends notes that may explain a final failure to its reason.
     pub(super) fn with_notes(self, notes: &[String]) -> BuildFailure {
         match self {
             BuildFailure::Final(reason) if !notes.is_empty() => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Maximum length of a name in bytes: the maximum of a file name on Linux.
+/// Maximum length of a name in bytes, which is that of a directory name.
 const MAX_NAME: usize = 255;
 
 /// The normalized form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Spellings with the

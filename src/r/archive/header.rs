@@ -49,7 +49,7 @@ impl Header {
         self.0[156]
     }
 
-    /// Returns the size of the contents in bytes; `None` when the field is not a number.
+    /// Returns the size of the contents in bytes; `None` if the field is not a number.
     pub(in crate::r) fn size(&self) -> Option<u64> {
         number(&self.0[124..136])
     }

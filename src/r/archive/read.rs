@@ -19,7 +19,7 @@ pub struct PackageArchive {
     pub description_raw: Vec<u8>,
     /// The value of `NeedsCompilation`; without it, whether there is a `src` folder.
     pub needs_compilation: bool,
-    /// The README's path within the folder, and its bytes; `None` also if it is larger than 1 MiB.
+    /// The README's path within the folder, and its bytes. Files larger than 1 MiB are ignored.
     pub readme: Option<(String, Vec<u8>)>,
     /// `Built`, for a binary package.
     pub built: Option<Built>,

@@ -167,7 +167,7 @@ mod tests {
     use super::super::scope::{Scope, Selection};
     use super::*;
 
-    const ACTIONS: [Action; 9] = [
+    const COMMON_ACTIONS: [Action; 9] = [
         Action::Notify,
         Action::ReadPublic,
         Action::Read,
@@ -192,11 +192,11 @@ mod tests {
             Err(Refusal::MissingScope(scope)) => panic!("{scope} is required for {action:?}"),
             Err(Refusal::SocketOnly) => 'l',
         };
-        ACTIONS.into_iter().map(answer).collect()
+        COMMON_ACTIONS.into_iter().map(answer).collect()
     }
 
     #[test]
-    fn every_actor_action_and_object_has_one_answer() {
+    fn common_actions_have_one_answer_for_every_actor_and_object() {
         let grant = |scope| Grant::new(vec![scope]);
         let (one, all) = (Selection::Only(vec![RepoId(1)]), Selection::All);
         let (read, read_all) = (grant(Scope::ReposRead(one)), grant(Scope::ReposRead(all)));

@@ -200,8 +200,11 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token =
-            table.tokens.get(digest).map(|ByDigest(token)| token).filter(|token| self.is_live(token, now))?;
+        let token = table
+            .tokens
+            .get(digest)
+            .map(|ByDigest(token)| token)
+            .filter(|token| self.is_unexpired(token, now))?;
         let today = now.0.div_euclid(86_400 * SECOND);
         // Of several concurrent requests, only the first records the use.
         if token.used_on.load(Ordering::Relaxed) != today
@@ -241,12 +244,12 @@ impl Tokens {
                 table.revoked_users.get(&*token.user).is_some_and(|(revoked, _)| revision < *revoked)
             }
         };
-        !is_revoked && self.is_live(token, now)
+        !is_revoked && self.is_unexpired(token, now)
     }
 
     /// Returns true if a token has not expired. SECURITY: a token that had expired when the newest transaction was
     /// published stays expired even if the clock was set back.
-    fn is_live(&self, token: &Token, now: Timestamp) -> bool {
+    fn is_unexpired(&self, token: &Token, now: Timestamp) -> bool {
         let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
         token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
     }

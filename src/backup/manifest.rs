@@ -107,7 +107,7 @@ pub struct Manifest {
 /// The file of a manifest: the manifest with its digest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SealedManifest {
+struct ManifestFile {
     manifest: Manifest,
     #[serde(with = "text")]
     sha256: Sha256,
@@ -130,8 +130,8 @@ impl Manifest {
 
     /// Returns the content of its file.
     pub(super) fn to_file(&self) -> Vec<u8> {
-        let sealed_manifest = SealedManifest { manifest: self.clone(), sha256: self.sha256() };
-        let mut bytes = serde_json::to_vec_pretty(&sealed_manifest).unwrap_or_default();
+        let file = ManifestFile { manifest: self.clone(), sha256: self.sha256() };
+        let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
@@ -162,7 +162,7 @@ impl Manifest {
                 version.chars().take(40).collect::<String>()
             )));
         }
-        let SealedManifest { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
+        let ManifestFile { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
         if manifest.sha256() != sha256 {
             return Err(BackupError::damaged(
                 &path,

@@ -101,7 +101,7 @@ pub struct MigrationResult {
     /// The documents that were rendered from both databases.
     pub documents: Vec<DocumentDigest>,
     /// Whether an interrupted run had copied the usage data already.
-    pub usage_was_there: bool,
+    pub usage_exists: bool,
     /// The duration.
     pub elapsed: Duration,
 }
@@ -124,16 +124,16 @@ pub fn migrate(
         return Err(MigrateError::Serving(servers.join(", ")));
     }
     let key = DigestKey::of(source.conn()?)?;
-    let usage_was_there = has_same_usage(config, &mut source, to, key)?;
+    let usage_exists = has_same_usage(config, &mut source, to, key)?;
     let mut head = Head { key, levels: source.schema_versions().to_vec() };
-    head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
+    head.levels.retain(|(schema, _)| !(usage_exists && *schema == Schema::Usage));
     let mut destination = Destination::create(config, to, &head.levels, ExistingFiles::Refused)?;
     let summaries = copy(&mut source, &mut destination, &head, progress)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;
     let documents = compare(&mut source, &mut destination, key, &summaries, progress)?;
     destination.commit()?;
-    Ok(MigrationResult { tables: summaries, documents, usage_was_there, elapsed: start.elapsed() })
+    Ok(MigrationResult { tables: summaries, documents, usage_exists, elapsed: start.elapsed() })
 }
 
 /// Returns true if the destination has exactly the usage data of the source, because a run was interrupted between its

@@ -34,7 +34,7 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
     let Ok(description) = Description::from_bytes(&bytes) else { return Ok(Needs::new()) };
     let suggested: BTreeSet<&str> =
         description.dependencies(DependencyKind::Suggests).map(|dependency| dependency.name).collect();
-    let mut found = Found::default();
+    let mut found = TreeFacts::default();
     tree.rewind()?;
     let mut archive = tar::Archive::new(tree);
     let mut bytes_left = MAX_BYTES;
@@ -60,21 +60,21 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
 
 /// The properties of a source tree that determine its build dependencies.
 #[derive(Default)]
-struct Found {
+struct TreeFacts {
     has_vignettes: bool,
     /// Whether a help page is evaluated during the build.
     has_evaluated_page: bool,
     /// Packages of `Suggests` that vignettes name.
-    named: BTreeSet<String>,
+    vignette_packages: BTreeSet<String>,
 }
 
-impl Found {
+impl TreeFacts {
     fn add_vignette(&mut self, text: &[u8], suggested: &BTreeSet<&str>) {
         self.has_vignettes = true;
         let words = text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'.');
         let words = words.filter_map(|word| std::str::from_utf8(word).ok());
         let words = words.map(|word| word.trim_matches('.')).filter(|word| suggested.contains(word));
-        self.named.extend(words.map(str::to_owned));
+        self.vignette_packages.extend(words.map(str::to_owned));
     }
 
     fn add_page(&mut self, path: &[u8], text: &[u8]) {
@@ -95,8 +95,9 @@ impl Found {
         let strong = STRONG.into_iter().flat_map(|kind| description.dependencies(kind));
         let is_engine = |name: &str| engines.iter().any(|engine| engine.name == name);
         let suggested = description.dependencies(DependencyKind::Suggests);
-        let named =
-            suggested.filter(|dependency| self.named.contains(dependency.name) || is_engine(dependency.name));
+        let named = suggested.filter(|dependency| {
+            self.vignette_packages.contains(dependency.name) || is_engine(dependency.name)
+        });
         for dependency in strong.chain(named).chain(engines.iter().copied()) {
             if dependency.name == "R" || is_base(dependency.name) || !is_package(dependency.name) {
                 continue;

@@ -36,7 +36,7 @@ pub enum ModeRequestError {
         names: Vec<String>,
     },
     /// The database is SQLite, which no other server uses.
-    #[error("this server keeps its database in SQLite: there is no cluster; its own name is {0}")]
+    #[error("this server uses SQLite and is in no cluster; the only accepted server name is {0}")]
     NoCluster(String),
     /// The database is not open.
     #[error("this server has not opened its database, which the other servers share")]

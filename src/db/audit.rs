@@ -245,7 +245,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
         None => (0, String::new()),
     };
     let mut result = Verification { rows: 0, last: 0, sha256: NO_DIGEST.to_owned(), problems: Vec::new() };
-    let mut is_known_seen = false;
+    let mut has_known_row = false;
     c.each(ALL, &[], &mut |row| {
         let row = decode(row)?;
         result.rows += 1;
@@ -261,7 +261,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
             result.report(format!("row {} was changed", row.id));
         }
         if let Some((_, digest)) = known.filter(|(id, _)| *id == row.id) {
-            is_known_seen = true;
+            has_known_row = true;
             if *digest != row.sha256 {
                 result.report(format!(
                     "row {} has a different digest than the given one: {}",
@@ -281,7 +281,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
             result.last
         ));
     }
-    if let Some((id, _)) = known.filter(|_| !is_known_seen) {
+    if let Some((id, _)) = known.filter(|_| !has_known_row) {
         result.report(format!("there is no row {id}"));
     }
     Ok(result)

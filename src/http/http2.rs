@@ -272,7 +272,7 @@ impl Stream {
         }
         let mut timeout = WindowTimeout::new(&self.limits);
         match send(&mut stream, &mut body, &mut timeout, &self.send_budget).await {
-            Ok(()) | Err(SendError::ClientGone) => {}
+            Ok(()) | Err(SendError::Disconnected) => {}
             Err(SendError::Stalled) => {
                 tracing::debug!("HTTP/2 stream reset: the client reads too slowly");
                 stream.send_reset(Reason::CANCEL);

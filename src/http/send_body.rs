@@ -45,7 +45,7 @@ impl Buf for SendChunk {
 /// The reason why a response was not sent completely.
 pub(super) enum SendError {
     /// The client reset the stream, or the connection ended.
-    ClientGone,
+    Disconnected,
     /// The client read too slowly.
     Stalled,
     /// The body failed.
@@ -54,7 +54,7 @@ pub(super) enum SendError {
 
 impl From<h2::Error> for SendError {
     fn from(_: h2::Error) -> SendError {
-        SendError::ClientGone
+        SendError::Disconnected
     }
 }
 
@@ -128,7 +128,7 @@ async fn wait_for_window(
             while stream.capacity() == 0 {
                 match ready!(stream.poll_capacity(context)) {
                     Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return Poll::Ready(Err(SendError::ClientGone)),
+                    Some(Err(_)) | None => return Poll::Ready(Err(SendError::Disconnected)),
                 }
             }
             Poll::Ready(Ok(()))
@@ -152,7 +152,7 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
                 Poll::Pending => {
                     // Releases the reserved window of the connection to other streams meanwhile.
                     stream.reserve_capacity(0);
-                    return stream.poll_reset(context).map(|_| Err(SendError::ClientGone));
+                    return stream.poll_reset(context).map(|_| Err(SendError::Disconnected));
                 }
             }
         }

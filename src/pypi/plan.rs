@@ -35,7 +35,7 @@ pub struct PageRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
     /// The instant up to which the previous reading is valid; `None` for the first reading.
-    pub seal: Option<i64>,
+    pub previous_valid_at: Option<i64>,
     /// The instant up to which this reading is valid.
     pub valid_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
@@ -60,7 +60,7 @@ impl Instants {
     /// Returns the instant of the changes since the previous reading: the last instant for which this reading is valid
     /// and that a client can request. The reading of an index without serials may be valid beyond the head.
     fn change(self) -> i64 {
-        self.seal.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
+        self.previous_valid_at.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }
 
     /// Returns the instant from which a new file is listed.
@@ -71,11 +71,11 @@ impl Instants {
         } else {
             uploaded
         };
-        match self.seal {
+        match self.previous_valid_at {
             // Without upload times, the history of the project begins with this reading. An index may state any upload
             // time; one before the epoch becomes 0, because sequence numbers are not negative.
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
-            Some(seal) => uploaded.unwrap_or_else(|| self.change()).max(seal),
+            Some(previous_valid_at) => uploaded.unwrap_or_else(|| self.change()).max(previous_valid_at),
         }
     }
 }
@@ -164,7 +164,8 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
     };
     // The index does not state when it yanked the file, so the time of this reading is used.
     let first_seen = instants.change();
-    let is_dated = instants.seal.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
+    let is_dated =
+        instants.previous_valid_at.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
     let marked_from = (is_dated && from < first_seen).then_some(first_seen);
     plan.changes.push(FileRowChange::Introduce {
         file: Box::new(file),

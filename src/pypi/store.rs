@@ -152,15 +152,15 @@ fn write(
             packages.first().copied().unwrap_or(PackageId(0))
         }
     };
-    let seal = known.valid_at();
-    let valid_at = read.valid_at(&known, rows).max(seal.unwrap_or(0));
+    let previous_valid_at = known.valid_at();
+    let valid_at = read.valid_at(&known, rows).max(previous_valid_at.unwrap_or(0));
     let reading = PageState {
         serial: read.serial,
         etag: read.etag.clone(),
         page: read.digest,
         fetched_at: read.requested_at,
         // While digests are missing, files are left out, and the reading is not valid for any further time.
-        valid_at: if read.digests.missing == 0 { valid_at } else { seal.unwrap_or(0) },
+        valid_at: if read.digests.missing == 0 { valid_at } else { previous_valid_at.unwrap_or(0) },
         status: read.status.clone(),
         reason: read.reason.clone(),
     };
@@ -184,9 +184,15 @@ fn write(
     let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
     let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first reading has no history yet.
-    let seal = seal.filter(|_| !files.is_empty() || !was_quarantined(&known));
+    let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
     let Options { lists_recent_files, begins_yanks_at_reading } = options;
-    let instants = Instants { seal, valid_at, head: known.head, lists_recent_files, begins_yanks_at_reading };
+    let instants = Instants {
+        previous_valid_at,
+        valid_at,
+        head: known.head,
+        lists_recent_files,
+        begins_yanks_at_reading,
+    };
     let plan = plan::plan(files, rows.to_vec(), instants);
     index_file::apply(c, target, &plan.changes)?;
     Ok(plan.replaced)
@@ -199,17 +205,24 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
     let write = move |c: &mut dyn Conn| {
         pypi::lock(c, SourceId::PYPI, name.as_str())?;
         let Some(known) = pypi::known(c, SourceId::PYPI, name.as_str())? else { return Ok(()) };
-        let (Some(package), Some(seal)) = (known.package, known.valid_at()) else { return Ok(()) };
+        let (Some(package), Some(previous_valid_at)) = (known.package, known.valid_at()) else {
+            return Ok(());
+        };
         let at = known.project.to_at;
         if at == Seq::OPEN.0 {
             return Ok(());
         }
         let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
         let files = index_file::of_project(c, target)?;
-        let seal = Some(seal.max(at));
+        let previous_valid_at = Some(previous_valid_at.max(at));
         let (lists_recent_files, begins_yanks_at_reading) = (false, false);
-        let instants =
-            Instants { seal, valid_at: at, head: known.head, lists_recent_files, begins_yanks_at_reading };
+        let instants = Instants {
+            previous_valid_at,
+            valid_at: at,
+            head: known.head,
+            lists_recent_files,
+            begins_yanks_at_reading,
+        };
         index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
     };
     state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))

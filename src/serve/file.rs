@@ -86,7 +86,7 @@ pub async fn locate(
 }
 
 /// Discards the cache of stored files after an eviction. Other servers detect an evicted file when they open it.
-pub fn forget_stored_files(repositories: &Repositories) {
+pub fn clear_stored_files(repositories: &Repositories) {
     repositories.located_files.clear();
 }
 

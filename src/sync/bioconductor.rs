@@ -30,7 +30,7 @@ const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
 /// Time after its last update during which a version may still change, in microseconds.
-const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
+const CHANGE_PERIOD: i64 = 30 * 86_400 * SECOND;
 
 /// Returns the key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
@@ -68,7 +68,7 @@ pub(super) async fn run(
     let requested_version = version.map(|name| config.version(name));
     let mut summary = RunSummary::new(address.clone());
     for version in versions_to_sync(&config, requested_version, &address)? {
-        if *trigger == SyncTrigger::Schedule && is_settled(state, &config, &address, version).await? {
+        if *trigger == SyncTrigger::Schedule && is_final(state, &config, &address, version).await? {
             summary.unchanged_count += 1;
             continue;
         }
@@ -91,7 +91,7 @@ pub(super) async fn run(
 }
 
 /// Returns whether a version was read from this mirror long after its last update: it will not change.
-async fn is_settled(
+async fn is_final(
     state: &State,
     config: &Config,
     address: &str,
@@ -101,9 +101,9 @@ async fn is_settled(
     let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
     let part_address = part_url(address, software);
-    let settled_at = last_update.end().0.saturating_add(SETTLING_TIME);
+    let final_at = last_update.end().0.saturating_add(CHANGE_PERIOD);
     Ok(row.is_some_and(|row| {
-        row.mirror_address() == Some(part_address.as_str()) && row.fetched_at.0 >= settled_at
+        row.mirror_address() == Some(part_address.as_str()) && row.fetched_at.0 >= final_at
     }))
 }
 

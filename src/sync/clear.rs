@@ -66,7 +66,7 @@ async fn clear(
         return Err(error.into());
     }
     let publish = Publish { now: (state.clock)(), ..publish };
-    let tx = transaction.publish(publish, forget_mirror).await?;
+    let tx = transaction.publish(publish, delete_success_row).await?;
     Ok(format!(
         "cran was cleared (transaction {tx}): {} removed from its newest state; earlier snapshots still serve them.",
         count_of(counts.removed, "package", "packages")
@@ -74,6 +74,6 @@ async fn clear(
 }
 
 /// Deletes the row of the last success, without which a sync ignores the validators of files.
-fn forget_mirror(c: &mut dyn Conn) -> Result<(), DbError> {
+fn delete_success_row(c: &mut dyn Conn) -> Result<(), DbError> {
     upstream::delete(c, &Task::Cran.success_key())
 }

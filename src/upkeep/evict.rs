@@ -199,7 +199,7 @@ async fn evict_cached(
     let lease = lease::claim(state, "sweep", "is sweeping or evicting storage").await?;
     let outcome = evict_pages(upkeep, &lease, reporter, unused(result.kind, now), result).await;
     lease.release().await;
-    serve::file::forget_stored_files(&upkeep.repositories);
+    serve::file::clear_stored_files(&upkeep.repositories);
     outcome
 }
 

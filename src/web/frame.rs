@@ -64,7 +64,7 @@ impl Root {
 
     /// Adds the selected version of Bioconductor to links.
     #[must_use]
-    pub fn selecting(self, bioconductor: Option<String>) -> Root {
+    pub fn with_bioconductor(self, bioconductor: Option<String>) -> Root {
         Root { bioconductor, ..self }
     }
 
@@ -352,7 +352,7 @@ mod tests {
         let location = Location { repo: "bioc".to_owned(), snapshot: "latest".to_owned() };
         let root = Root::of_path("/bioc/latest/");
         assert_eq!(root.version(&location, "a", "1"), "../../bioc/latest/web/packages/a/?version=1");
-        let root = root.selecting(Some("3.20".to_owned()));
+        let root = root.with_bioconductor(Some("3.20".to_owned()));
         assert_eq!(
             root.package(&location, "a", "versions/"),
             "../../bioc/latest/web/packages/a/versions/?bioc=3.20"

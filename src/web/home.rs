@@ -26,7 +26,7 @@ pub struct RepositoryCard {
 
 /// A match of a search.
 #[derive(Clone, Debug)]
-pub struct FoundPackage {
+pub struct SearchMatch {
     /// Its repository.
     pub repo: String,
     /// The name.
@@ -39,18 +39,23 @@ pub struct FoundPackage {
 
 /// The result of a search in all repositories.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// The searched part of the name.
     pub query: String,
     /// The first matches in each repository.
-    pub packages: Vec<FoundPackage>,
+    pub packages: Vec<SearchMatch>,
     /// The repositories with more matches, each with the number of all its matches.
     pub more: Vec<(String, usize)>,
 }
 
 /// Returns the home page; `alerts` are the current problems of the server.
 #[must_use]
-pub fn page(root: Root, alerts: &[Alert], repositories: &[RepositoryCard], found: Option<&Found>) -> String {
+pub fn page(
+    root: Root,
+    alerts: &[Alert],
+    repositories: &[RepositoryCard],
+    found: Option<&SearchResult>,
+) -> String {
     let title = if found.is_some() { "Search results" } else { "Packages" };
     let search = found.map(|found| found.query.clone()).unwrap_or_default();
     let json = Some(format!("{root}__api__/repos"));
@@ -109,7 +114,7 @@ fn card(root: &Root, repository: &RepositoryCard) -> Markup {
     }
 }
 
-fn results(root: &Root, found: &Found) -> Markup {
+fn results(root: &Root, found: &SearchResult) -> Markup {
     if found.packages.is_empty() {
         return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
     }

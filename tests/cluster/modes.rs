@@ -95,5 +95,5 @@ fn a_server_on_sqlite_is_the_only_one_of_its_list() {
     assert_eq!(server.rspm_stdout("cluster online --nodes=*"), format!("{name}: online\n"));
     assert_eq!(server.get("/__ping__").status, 200);
     let error = server.refused("cluster offline --nodes=pm2");
-    assert!(error.contains("keeps its database in SQLite: there is no cluster"), "{error}");
+    assert!(error.contains("uses SQLite and is in no cluster"), "{error}");
 }

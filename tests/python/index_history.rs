@@ -68,7 +68,7 @@ pub(super) async fn find_page(
         Err(RepoError::NotFound(_)) => return Ok(None),
         located => located?,
     };
-    let is_final = located.is_settled && !located.point.open;
+    let is_final = located.is_cacheable && !located.point.open;
     let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format));
     let document = serve::index::document(&backend.repositories, &request).await?;
     let url = format!("http://h/simple/{project}/").parse().unwrap();

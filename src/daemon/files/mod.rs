@@ -146,7 +146,9 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
 #[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {
-        Decision::Refuse(Violation::Type | Violation::DeadLink) if rule.file_type == FileType::Directory => {
+        Decision::Refuse(Violation::Type | Violation::DanglingLink)
+            if rule.file_type == FileType::Directory =>
+        {
             None
         }
         // If root runs the check and owns the gcfg, the server's user is that of User=, which only systemd knows.
@@ -223,7 +225,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<u32> {
 fn describe_repair(rule: &PathRule, path: &Path, violation: Violation, mode: u32) -> String {
     let old_mode = match violation {
         Violation::WorldWritable(mode) | Violation::TooOpen(mode) | Violation::TooClosed(mode) => mode,
-        Violation::ForeignLink(_) | Violation::DeadLink | Violation::Type | Violation::Owner(_) => mode,
+        Violation::ForeignLink(_) | Violation::DanglingLink | Violation::Type | Violation::Owner(_) => mode,
     };
     format!("{} '{}' had mode {old_mode:04o}; changed to {mode:04o}", rule.name, path.display())
 }
@@ -247,7 +249,7 @@ fn describe(rule: &PathRule, path: &Path, violation: Violation, own_uid: u32) ->
             "{name} '{path}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {own_name} '{path}'",
             user(uid)
         ),
-        Violation::DeadLink => {
+        Violation::DanglingLink => {
             format!("{name} '{path}' is a dangling symbolic link; fix it with: rm '{path}'")
         }
         Violation::Type => format!("{name} '{path}' is not {expected}; move it away"),

@@ -35,7 +35,7 @@ pub enum Violation {
     /// A symbolic link of another ordinary user (the user ID), who can redirect it.
     ForeignLink(u32),
     /// A dangling symbolic link.
-    DeadLink,
+    DanglingLink,
     /// Wrong file type.
     Type,
     /// Owned by another ordinary user (the user ID).
@@ -75,7 +75,7 @@ pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, holds_secrets: bo
         return by_rule(Violation::ForeignLink(uid));
     }
     let (file_type, uid, mode) = match state.target {
-        PathTarget::Missing if state.link.is_some() => return by_rule(Violation::DeadLink),
+        PathTarget::Missing if state.link.is_some() => return by_rule(Violation::DanglingLink),
         PathTarget::Missing => return Decision::Conforms,
         // An administrator may pass a file through a pipe or a device.
         PathTarget::OtherType
@@ -129,7 +129,7 @@ pub fn relax_on_network(decision: Decision) -> Decision {
             violation @ (Violation::Owner(_) | Violation::WorldWritable(_) | Violation::ForeignLink(_)),
         ) => Decision::Warn(violation),
         Decision::Refuse(
-            Violation::DeadLink | Violation::Type | Violation::TooOpen(_) | Violation::TooClosed(_),
+            Violation::DanglingLink | Violation::Type | Violation::TooOpen(_) | Violation::TooClosed(_),
         )
         | Decision::Conforms
         | Decision::Repair(..)
@@ -182,7 +182,7 @@ mod tests {
         for rule in RULES {
             let cases = [
                 (state(other_type(rule.file_type), OWN_UID, rule.mode), Violation::Type),
-                (PathState { link: Some(OWN_UID), target: PathTarget::Missing }, Violation::DeadLink),
+                (PathState { link: Some(OWN_UID), target: PathTarget::Missing }, Violation::DanglingLink),
                 (
                     PathState { link: Some(OTHER), ..state(rule.file_type, OWN_UID, rule.mode) },
                     Violation::ForeignLink(OTHER),

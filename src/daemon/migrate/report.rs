@@ -94,14 +94,14 @@ pub(super) fn migration(direction: &Direction, result: &MigrationResult, format:
             "documents": result.documents.iter().map(|document| {
                 json!({ "name": document.name, "sha256": document.content.to_string() })
             }).collect::<Value>(),
-            "usage_was_there": result.usage_was_there,
+            "usage_was_there": result.usage_exists,
             "seconds": (seconds * 1000.0).round() / 1000.0,
             "provider": provider,
             "next": next,
         }));
     }
     let mut text = format!("From {source}\nTo   {target}\n\n{}\n", table(&rows));
-    if result.usage_was_there {
+    if result.usage_exists {
         text.push_str("The usage data was already there, from an interrupted run, and is equal.\n");
     }
     let _ = write!(

@@ -18,7 +18,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
-const GENERATED: &str = "packages.txt";
+const GENERATED_FILE: &str = "packages.txt";
 
 /// The current definition of a source, and its releases.
 pub(super) struct CurrentDefinition {
@@ -121,7 +121,7 @@ fn include_suggests(definition: &mut Definition) {
 /// Returns a definition with a generated file, because it differs from the file that an administrator wrote.
 pub(super) fn generated(definition: Definition) -> NewDefinition {
     let content = curated::text(&definition.roots).into_bytes();
-    let files = vec![DefinitionFile { name: GENERATED.to_owned(), content }];
+    let files = vec![DefinitionFile { name: GENERATED_FILE.to_owned(), content }];
     NewDefinition { definition, sha256: digest(&files), files }
 }
 

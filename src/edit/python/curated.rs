@@ -29,7 +29,7 @@ use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
-const GENERATED: &str = "requirements.txt";
+const GENERATED_FILE: &str = "requirements.txt";
 
 /// The change to the definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -294,7 +294,10 @@ async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition,
 
 /// Returns a generated file for a definition that differs from the file that an administrator wrote.
 fn generated(rules: &BTreeMap<NormalName, Rule>) -> Vec<DefinitionFile> {
-    vec![DefinitionFile { name: GENERATED.to_owned(), content: curated::requirements(rules).into_bytes() }]
+    vec![DefinitionFile {
+        name: GENERATED_FILE.to_owned(),
+        content: curated::requirements(rules).into_bytes(),
+    }]
 }
 
 /// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several

@@ -94,7 +94,7 @@ async fn require_administrator(app: &App, principal: &Principal, reason: &str) -
 
 /// Returns the reason why a builder requires the permission of an administrator: its credential or its URL gives access
 /// to more than the client may read. `None` if it does not.
-fn privilege(url: &str, has_credential: bool) -> Option<&'static str> {
+fn reason_for_administrator(url: &str, has_credential: bool) -> Option<&'static str> {
     match (has_credential, builder::is_local(url)) {
         (true, _) => Some("only administrators may use credentials for git repositories"),
         (false, true) => Some("only administrators may use repositories on the server's machine"),
@@ -113,7 +113,7 @@ pub(super) async fn builders(call: Call<'_>) -> AdminResult {
 pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
     let (app, principal) = (call.app, call.principal);
     let (body, actor): (git::CreateGitBuilder, _) = call.json().await?;
-    if let Some(reason) = privilege(&body.url, body.credential.is_some()) {
+    if let Some(reason) = reason_for_administrator(&body.url, body.credential.is_some()) {
         require_administrator(app, principal, reason).await?;
     }
     let trigger = Trigger::parse(&body.build_trigger)
@@ -148,7 +148,9 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let has_credential =
         present.credential.is_some() || body.credential.as_deref().is_some_and(|name| !name.is_empty());
     let urls = [Some(present.url.as_str()), body.url.as_deref()];
-    if let Some(reason) = urls.into_iter().flatten().find_map(|url| privilege(url, has_credential)) {
+    if let Some(reason) =
+        urls.into_iter().flatten().find_map(|url| reason_for_administrator(url, has_credential))
+    {
         require_administrator(app, principal, reason).await?;
     }
     let edit = BuilderEdit {

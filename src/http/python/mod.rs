@@ -174,7 +174,7 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
             let catalog = app.state.catalog.get();
             let document = page.document(project.clone(), format);
             let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
-            Resource::Document(Box::new(if page.is_settled { resolved } else { resolved.not_cacheable() }))
+            Resource::Document(Box::new(if page.is_cacheable { resolved } else { resolved.not_cacheable() }))
         }
         PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
             let metadata = match part {

@@ -32,7 +32,7 @@ pub struct ResolvedDocument {
     /// The representation of the compressed form, for pages of Python projects.
     compressed_representation: OnceLock<Representation>,
     /// Whether the address resolves to the same document until the next publish.
-    is_settled: bool,
+    is_cacheable: bool,
 }
 
 impl ResolvedDocument {
@@ -49,18 +49,18 @@ impl ResolvedDocument {
             modified,
             representation: OnceLock::new(),
             compressed_representation: OnceLock::new(),
-            is_settled: true,
+            is_cacheable: true,
         }
     }
 
     /// Marks the document as one that may change without a publish.
     pub(in crate::http) fn not_cacheable(self) -> ResolvedDocument {
-        ResolvedDocument { is_settled: false, ..self }
+        ResolvedDocument { is_cacheable: false, ..self }
     }
 
     /// Returns false for a document that may change without a publish, such as package details.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
-        self.is_settled && !self.document.document().has_details()
+        self.is_cacheable && !self.document.document().has_details()
     }
 
     /// Returns the serial that a list or page of Python projects states.

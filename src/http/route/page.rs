@@ -4,7 +4,7 @@ use super::repo_path::{PACKAGES, SIMPLE};
 use super::web::WEB;
 
 /// First segments of addresses that are neither in a repository nor pages.
-const OTHERS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
+const NON_PAGE_SEGMENTS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
 
 /// Returns true if a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
 /// that is malformed or too long, are then displayed as pages.
@@ -16,7 +16,7 @@ pub fn is_page_path(path: &str) -> bool {
     }
     match segments[..] {
         [] | ["client" | "__docs__", ..] => true,
-        [first, ..] if OTHERS.contains(&first) => false,
+        [first, ..] if NON_PAGE_SEGMENTS.contains(&first) => false,
         [repo, "__linux__", _, _] => !repo.starts_with("__"),
         [first, ..] if first.starts_with("__") => false,
         // Programs request these.

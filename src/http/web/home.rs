@@ -16,7 +16,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::description::Description;
 use crate::serve::listing::{PackageQuery, packages};
 use crate::serve::{self, RepoError};
-use crate::web::home::{self, Found, FoundPackage, RepositoryCard};
+use crate::web::home::{self, RepositoryCard, SearchMatch, SearchResult};
 
 /// Maximum number of packages that a search shows per repository.
 const MAX_RESULTS: usize = 20;
@@ -35,7 +35,7 @@ pub(in crate::http) async fn answer(
     let catalog = app.state.catalog.get();
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
     let mut cards = Vec::new();
-    let mut found = Found { query: searched, packages: Vec::new(), more: Vec::new() };
+    let mut found = SearchResult { query: searched, packages: Vec::new(), more: Vec::new() };
     // SECURITY: lists, counts and searches omit repositories that the client may not read, and hidden ones for every
     // client.
     for repo in catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)) {
@@ -70,7 +70,12 @@ async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Fai
     }
 }
 
-async fn search(app: &App, repo: &Repository, point: &Point, found: &mut Found) -> Result<(), Failure> {
+async fn search(
+    app: &App,
+    repo: &Repository,
+    point: &Point,
+    found: &mut SearchResult,
+) -> Result<(), Failure> {
     let query = PackageQuery {
         name_part: found.query.clone(),
         exact_first: true,
@@ -79,7 +84,7 @@ async fn search(app: &App, repo: &Repository, point: &Point, found: &mut Found) 
     };
     let page = packages(&app.repositories, point, query).await?;
     let shown = page.packages.len();
-    found.packages.extend(page.packages.into_iter().map(|row| FoundPackage {
+    found.packages.extend(page.packages.into_iter().map(|row| SearchMatch {
         repo: repo.name.to_string(),
         title: title(&row.description),
         name: row.name,

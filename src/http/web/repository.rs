@@ -151,7 +151,8 @@ pub(in crate::http) async fn answer(
             selected,
         },
     };
-    let root = context::root(app, head).selecting(requested_part.map(|part| part.version.to_string()));
+    let root =
+        context::root(app, head).with_bioconductor(requested_part.map(|part| part.version.to_string()));
     Ok(answer::page(head, overview.render(root), is_detected))
 }
 

@@ -49,7 +49,7 @@ pub(in crate::http) async fn answer(
         part,
         snapshot,
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
-        root: context::root(app, head).selecting(part.map(|part| part.version.to_string())),
+        root: context::root(app, head).with_bioconductor(part.map(|part| part.version.to_string())),
         query,
         principal: head.principal,
         base: &base,

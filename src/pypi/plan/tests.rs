@@ -42,13 +42,13 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
 }
 
 const FIRST: Instants = Instants {
-    seal: None,
+    previous_valid_at: None,
     valid_at: 200,
     head: 200,
     lists_recent_files: false,
     begins_yanks_at_reading: false,
 };
-const LATER: Instants = Instants { seal: Some(100), ..FIRST };
+const LATER: Instants = Instants { previous_valid_at: Some(100), ..FIRST };
 
 fn end(from: i64, at: i64) -> FileRowChange {
     FileRowChange::End { release: ReleaseId(1), file: FileId(1), from, at }
@@ -103,7 +103,7 @@ fn a_new_file_never_changes_what_was_final() {
 }
 
 #[test]
-fn a_file_that_is_gone_ends() {
+fn the_life_of_an_unlisted_file_ends() {
     let file = row("a", Some(7));
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), LATER).changes, [end(7, 199)]);
     assert!(plan(vec![known(&file, None)], Vec::new(), LATER).changes.is_empty());
@@ -132,7 +132,7 @@ fn a_yank_and_its_end_and_another_reason_begin_other_lives() {
 }
 
 #[test]
-fn a_file_that_is_back_begins_again() {
+fn a_file_that_is_listed_again_begins_a_life() {
     let file = row("a", Some(7));
     let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
     assert_eq!(plan(vec![gone], vec![file.clone()], LATER).changes, [begin(0, 100, None)]);
@@ -164,13 +164,13 @@ fn a_page_of_an_index_without_serials_changes_what_clients_see_now() {
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), after_head).changes, [end(7, 199)]);
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", None)], after_head)), 199);
     // Read again before the head moves: earlier responses remain valid.
-    let again = Instants { seal: Some(900), valid_at: 950, ..LATER };
+    let again = Instants { previous_valid_at: Some(900), valid_at: 950, ..LATER };
     assert_eq!(plan(vec![known(&file, Some(7))], Vec::new(), again).changes, [end(7, 900)]);
 }
 
 #[test]
 fn a_time_before_the_epoch_is_the_epoch() {
-    let first = Instants { seal: None, ..LATER };
+    let first = Instants { previous_valid_at: None, ..LATER };
     assert_eq!(introduced(&plan(Vec::new(), vec![row("a", Some(-2))], first)), 0);
 }
 
@@ -273,7 +273,7 @@ proptest! {
         ),
         begins_yanks_at_reading in proptest::bool::ANY,
     ) {
-        let (mut rows, mut seal, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
+        let (mut rows, mut previous_valid_at, mut finals, mut valid_at) = (Rows::default(), None, Vec::new(), 100);
         // A file keeps its upload time.
         let mut uploads: HashMap<u8, i64> = HashMap::new();
         for (page, pause) in readings {
@@ -287,26 +287,26 @@ proptest! {
                 })
                 .collect();
             let (head, lists_recent_files) = (valid_at, false);
-            let instants = Instants { seal, valid_at, head, lists_recent_files, begins_yanks_at_reading };
+            let instants = Instants { previous_valid_at, valid_at, head, lists_recent_files, begins_yanks_at_reading };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);
             }
             let listed: BTreeMap<_, _> = page.into_iter().map(|row| (row.name, row.yanked)).collect();
             prop_assert_eq!(rows.at(valid_at - 1), listed);
-            let first = seal.unwrap_or(0);
+            let first = previous_valid_at.unwrap_or(0);
             finals.extend((first..valid_at).map(|seq| (seq, rows.at(seq))));
-            seal = Some(valid_at);
+            previous_valid_at = Some(valid_at);
         }
     }
 }
 
 #[test]
 fn a_file_newer_than_the_head_is_listed_immediately_on_request() {
-    for (lists_recent_files, seal, expected) in
+    for (lists_recent_files, previous_valid_at, expected) in
         [(false, None, 500), (true, None, 199), (true, Some(150), 199)]
     {
-        let instants = Instants { seal, lists_recent_files, ..FIRST };
+        let instants = Instants { previous_valid_at, lists_recent_files, ..FIRST };
         let facts = FileFacts::default().uploaded_at(Timestamp(500));
         assert_eq!(instants.begin(&facts), expected);
     }

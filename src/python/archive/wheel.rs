@@ -179,7 +179,7 @@ fn compare_record(
         let actual_digest = Sha256(hasher.finalize().into());
         match record.get(&member.name) {
             Some(Some(digest)) if *digest == actual_digest => {}
-            Some(Some(_)) => notice(notices, || format!("RECORD has another digest of '{}'", member.name)),
+            Some(Some(_)) => notice(notices, || format!("the digest of '{}' in RECORD differs", member.name)),
             Some(None) => notice(notices, || format!("RECORD has no SHA-256 of '{}'", member.name)),
             None => notice(notices, || format!("RECORD does not list '{}'", member.name)),
         }

@@ -317,7 +317,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
 
 proptest! {
     #[test]
-    fn all_formats_say_the_same_about_the_same_packages(models in models()) {
+    fn all_formats_give_equal_packages(models in models()) {
         for kind in LockKind::ALL {
             let lock = read(&write(kind, &models));
             prop_assert_eq!(lock.kind, kind);
@@ -340,7 +340,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_fatal(
+    fn no_text_causes_a_panic(
         pieces in prop::collection::vec(
             prop::sample::select(vec![
                 "version = 1\n", "lock-version = \"1.0\"\n", "[metadata]\n", "lock_version = \"4\"\n", "[[package]]\n",

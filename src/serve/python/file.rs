@@ -71,7 +71,7 @@ pub struct LocatedPage {
     /// The point, with only the tree that owns the project.
     pub point: Point,
     /// Whether locating it again under the same catalog gives the same page.
-    pub is_settled: bool,
+    pub is_cacheable: bool,
     /// The facts on the page besides its files, while the point may change.
     pub latest: LatestState,
 }
@@ -173,7 +173,7 @@ async fn find_page(
     }
     let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
     let latest = LatestState { serial, ..LatestState::default() };
-    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_settled: true, latest })
+    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_cacheable: true, latest })
 }
 
 /// Finds the tree that owns a project, and whether the project has files in it; always false for the tree of an index.
@@ -223,12 +223,12 @@ async fn index_page(
         None => true,
     };
     let validity = if may_request { reads.at(project, seq).await? } else { Validity::Outdated };
-    let is_settled = validity == Validity::Complete;
+    let is_cacheable = validity == Validity::Complete;
     let name = project.clone();
-    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_settled)).await?;
-    let open = point.open || !is_settled;
+    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_cacheable)).await?;
+    let open = point.open || !is_cacheable;
     let point = Point { trees: vec![page.tree], open, ..point.clone() };
-    Ok(LocatedPage { point, is_settled, latest: page.latest })
+    Ok(LocatedPage { point, is_cacheable, latest: page.latest })
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all

@@ -34,8 +34,7 @@ pub(super) async fn find(
     conditions: ConditionScan<'_>,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let (end, mut lost, mut refetchable_count) =
-        (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
+    let (end, mut lost, mut refetchable_count) = (compare_end(&upkeep.state, run), BTreeSet::new(), 0_u64);
     'directories: for directory in Key::directories(class).iter().map(Key::directory) {
         let mut last_digest: Option<Sha256> = None;
         loop {
@@ -79,7 +78,7 @@ pub(super) async fn find(
 /// Returns the end of the compared rows: those written at or after this instant are not compared. A row that refers to
 /// an object is written after the object is durable, so on a single server every row can be compared. Another server's
 /// object may not be visible yet on a network file system that caches directories.
-fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
+fn compare_end(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = match state.config.load().database.provider {
         Provider::Sqlite => return Timestamp(i64::MAX),
         Provider::Postgres => run.options.age.min(VISIBILITY_DELAY),

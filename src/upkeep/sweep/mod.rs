@@ -273,7 +273,7 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
 }
 
 /// Returns the instant after which blob rows are too recent to be removed.
-fn rows_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
+fn row_limit(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = microseconds(run.options.age);
     Timestamp((state.clock)().0.saturating_sub(age))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::pages::Pages;
-use super::{PAGE, SweepResult, SweepRun, rows_before};
+use super::{PAGE, SweepResult, SweepRun, row_limit};
 use crate::db;
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -80,7 +80,7 @@ pub(super) async fn preview(
     let scan = scan(upkeep, class, run).await?;
     result.objects += scan.unknown;
     result.bytes += scan.keys.iter().map(|object| object.size).sum::<u64>();
-    let end = rows_before(&upkeep.state, run);
+    let end = row_limit(&upkeep.state, run);
     let mut last_digest: Option<Sha256> = None;
     loop {
         run.lease.check().await?;
@@ -105,7 +105,7 @@ pub(super) async fn count_unreferenced(
     class: StorageClass,
     run: &SweepRun<'_>,
 ) -> Result<u64, RepoError> {
-    let end = rows_before(state, run);
+    let end = row_limit(state, run);
     let directory_counts = state.db.read(move |c| db::blob::count_unreferenced(c, end)).await?;
     let class_counts = directory_counts.iter().filter(|(directory, _)| {
         object_key(directory, Sha256([0; 32])).is_some_and(|key| key.class() == class)
@@ -121,7 +121,7 @@ pub(super) async fn sweep_rows(
     result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let end = rows_before(&upkeep.state, run);
+    let end = row_limit(&upkeep.state, run);
     let mut last_digest: Option<Sha256> = None;
     loop {
         run.lease.check().await?;

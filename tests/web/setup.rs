@@ -60,6 +60,37 @@ fn r_finds_the_packages_with_the_text_for_every_system() {
 }
 
 #[test]
+fn the_lines_for_images_and_workflows_set_the_repository_of_r() {
+    let server = super::server();
+    let page = server.get("/team/latest/?platform=source").text();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    // `R RHOME` of the image, with a folder that a test may write.
+    std::fs::create_dir_all(path("R/etc")).expect("a folder");
+    std::fs::write(path("bin-R"), format!("#!/bin/sh\necho '{}'\n", path("R").display())).expect("written");
+    let line = lines(&page, "docker", "Dockerfile");
+    let line = line.strip_prefix("RUN ").expect("an instruction");
+    let r = format!("R() {{ sh '{}' \"$@\"; }}", path("bin-R").display());
+    shell(Command::new("sh"), &format!("{r}\n{line}"));
+    let step = lines(&page, "github", "A step after the one that installs R");
+    let (line, rest) = step.split_once('\n').expect("two lines");
+    assert_eq!(rest, "  shell: bash");
+    let line = line.strip_prefix("- run: ").expect("a command");
+    let mut bash = Command::new("bash");
+    bash.env("HOME", folder.path());
+    shell(bash, line);
+    for file in ["R/etc/Rprofile.site", ".Rprofile"] {
+        let mut shown = Command::new("sh");
+        shown.env("R_PROFILE_USER", path(file));
+        assert_eq!(
+            shell(shown, "Rscript -e 'cat(getOption(\"repos\")[[\"CRAN\"]])'"),
+            server.url("/team/latest"),
+            "{file}"
+        );
+    }
+}
+
+#[test]
 fn the_command_for_r_prints_the_version_that_the_page_names() {
     let server = super::server();
     let page = server.get("/team/latest/?platform=source").text();
@@ -87,6 +118,23 @@ fn pip_and_uv_find_the_packages_with_the_text_of_the_page() {
     let test = lines(&page, "pip", "Test it");
     assert!(test.ends_with("# version 1.0"), "{test}");
     assert!(shell(sh_with(&server, &pip, "web-pip"), &test).contains("odd_lib-1.0"));
+
+    let mut settings = sh_with(&server, &pip, "web-pip-set");
+    // The other commands of these tests read no file of the user.
+    settings.env_remove("PIP_CONFIG_FILE");
+    let line = lines(&page, "pip", "Command line");
+    let download = "pip download --no-deps --dest . odd-lib";
+    assert!(shell(settings, &format!("{line} && {download}")).contains("odd_lib-1.0"));
+    // An instruction of a Dockerfile, as the shell of the image gets it.
+    let environment = lines(&page, "docker", "Dockerfile");
+    let environment = environment.strip_prefix("ENV ").expect("an instruction");
+    let line = format!("export {environment}\n{download}\necho odd-lib | uv pip compile --no-header -");
+    let mut image = sh_with(&server, &pip, "web-docker");
+    let uv_folder = program("uv", "uv").parent().expect("a folder").display().to_string();
+    let folders = format!("{}:{uv_folder}:/usr/bin:/bin", pip.parent().expect("a folder").display());
+    image.env("PATH", folders);
+    let output = shell(image, &line);
+    assert!(output.contains("odd_lib-1.0") && output.contains("odd-lib==1.0"), "{output}");
 
     let environment = lines(&page, "uv", "Environment");
     let uv = program("uv", "uv").display().to_string();

@@ -8,6 +8,7 @@ mod files;
 mod headers;
 mod hostile;
 mod links;
+mod lists;
 mod lock_file;
 mod packages;
 mod real_packages;

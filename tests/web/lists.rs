@@ -1,0 +1,89 @@
+//! Long lists: their pages add up, and CSV has the same rows.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::document::{self, unescape};
+use crate::support::full_mirror::{self, Size};
+use crate::support::server::{Builder, Server};
+
+/// The first cells of the rows of a page.
+fn names(html: &str) -> Vec<String> {
+    let body = html.split_once("<tbody>").expect("a table").1.split("</tbody>").next().expect("its end");
+    let name = |row: &str| {
+        let cell = row.split_once("</td>").expect("a cell").0;
+        let text = cell.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text);
+        unescape(&text.collect::<String>())
+    };
+    body.split("<tr>").skip(1).map(name).collect()
+}
+
+/// The first cells of all pages of a list, which links lead to one after the other.
+fn all_names(server: &Server, first: &str) -> (Vec<String>, usize) {
+    let (mut all, mut page, mut pages) = (Vec::new(), first.to_owned(), 0);
+    loop {
+        let answer = server.get(&page);
+        let tags = document::page(&answer, &page);
+        all.extend(names(&answer.text()));
+        pages += 1;
+        assert!(pages < 100, "{first} has no end");
+        let Some(next) = tags.iter().find(|tag| tag.get("rel") == Some("next")) else { return (all, pages) };
+        let folder = first.split('?').next().expect("a path");
+        page = format!("{folder}{}", next.get("href").expect("an address"));
+    }
+}
+
+/// Reads CSV as a spreadsheet does.
+const READ: &str = "import csv, json, sys
+print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='', encoding='utf-8'), strict=True))))";
+
+fn csv(server: &Server, path: &str) -> Vec<Value> {
+    let file = server.dir().join("list.csv");
+    std::fs::write(&file, &server.get(path).body).expect("written");
+    let output = Command::new("python3").args(["-c", READ]).arg(&file).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("a list of rows")
+}
+
+#[test]
+fn the_pages_of_a_long_list_add_up_and_csv_has_their_rows() {
+    let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
+    let sync = |listed_count| {
+        let size = Size { listed_count, archived_count: 0 };
+        full_mirror::write(&server.dir().join("mirror"), size, None).expect("written");
+        server.rspm_stdout("sync --type=CRAN");
+    };
+    sync(3);
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    let info = server.json("info --source=cran");
+    let before = info["last_transaction"]["id"].as_i64().expect("a transaction");
+    sync(1_203);
+
+    let diff = server.get(&format!("/__api__/repos/prod/diff?from={before}&to=latest")).json();
+    let rows = diff.as_array().expect("rows");
+    let expected: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert!(expected.len() >= 1_200, "{}", expected.len());
+    let changes = format!("/prod/latest/web/changes/?since={before}");
+    let (changed, pages) = all_names(&server, &changes);
+    assert_eq!((changed, pages), (expected.iter().map(|name| (*name).to_owned()).collect(), 3));
+    let sheet = csv(&server, &format!("{changes}&format=csv"));
+    let of_sheet: Vec<&str> = sheet.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(of_sheet, expected);
+    for (row, json) in sheet.iter().zip(rows) {
+        let cells = row.as_object().expect("cells");
+        assert_eq!(cells.len(), 7, "{row}");
+        assert_eq!((&row["kind"], &row["to_source"]), (&json["kind"], &json["to_source"]), "{row}");
+        let is_formula =
+            |cell: &Value| cell.as_str().expect("a text").starts_with(['=', '+', '-', '@', '\t']);
+        assert!(!cells.values().any(is_formula), "{row}");
+    }
+
+    let (listed, pages) = all_names(&server, "/prod/latest/web/packages/");
+    assert_eq!((listed.len(), pages), (1_203, 13));
+    let unique: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!(unique.len(), listed.len(), "no package is on two pages");
+    assert!(listed.is_sorted_by_key(|name| name.to_lowercase()), "{listed:?}");
+}

@@ -68,7 +68,7 @@ pub fn page(
             h2 { "Repositories" }
         }
         @if repositories.is_empty() {
-            p { "There is no repository yet. An administrator creates one: " code { "rspm create repo --name=…" } }
+            p { "There is no repository yet. An administrator creates one: " code { "rspm create repo --name=prod" } }
         } @else {
             ul.cards { @for repository in repositories { (card(&frame.root, repository)) } }
         }

@@ -144,8 +144,12 @@ impl Overview<'_> {
         let Location { repo, snapshot } = &self.location;
         html! {
             p { a href=(root.packages(repo, snapshot)) { (count(self.packages, "package", "packages")) } }
-            @if self.sources.is_empty() { p { "No source is subscribed." } }
-            @else {
+            @if self.sources.is_empty() {
+                p {
+                    "No source is subscribed. An administrator subscribes one: "
+                    code { "rspm subscribe --repo=" (repo) " --source=" (mirror(self.setup.kind)) }
+                }
+            } @else {
                 p { "Sources; a package comes from the first one that has it:" }
                 ol { @for source in &self.sources { li { (source) } } }
             }
@@ -156,5 +160,14 @@ impl Overview<'_> {
                 } }
             }
         }
+    }
+}
+
+/// The source of a kind of repositories that every server has.
+fn mirror(kind: RepoKind) -> &'static str {
+    match kind {
+        RepoKind::R => "cran",
+        RepoKind::Bioconductor => "bioconductor",
+        RepoKind::Python => "pypi",
     }
 }

@@ -4,6 +4,7 @@ mod administration;
 mod appearance;
 mod changes;
 mod document;
+mod empty;
 mod files;
 mod headers;
 mod hostile;

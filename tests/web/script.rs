@@ -1,5 +1,7 @@
 //! What the script of the pages adds: links of the original, suggestions, copied text, the key of the search field.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::support::chromium::Chromium;
@@ -49,6 +51,67 @@ fn links_of_the_original_open_their_pages() {
         chromium.open(&server.url(link));
         chromium.wait_for_text("Packages");
         assert_eq!(chromium.url(), server.url(link));
+    }
+}
+
+/// The rows of the table of addresses in `docs/compatibility.md`: an address of the original, and the first address in
+/// the text beside it, `None` for the list of repositories.
+fn documented_links() -> Vec<(String, Option<String>)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compatibility.md");
+    let text = std::fs::read_to_string(file).expect("the documentation");
+    let table = text.split_once("| address of the original |").expect("a table").1;
+    let mut links = Vec::new();
+    for line in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let (original, target) = line.trim_start_matches('|').split_once('|').expect("two cells");
+        let addresses =
+            |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let target = addresses(target).into_iter().next();
+        let mut previous = String::new();
+        for address in addresses(original) {
+            // `…/packages/x` continues the address before it.
+            previous = match address.strip_prefix('…') {
+                Some(rest) => {
+                    let folder = format!("/{}", rest.split('/').nth(1).expect("a folder"));
+                    let start =
+                        previous.find(&folder).unwrap_or_else(|| panic!("{previous} has no {folder}"));
+                    format!("{}{rest}", &previous[..start])
+                }
+                None => address,
+            };
+            links.push((previous.clone(), target.clone()));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_documented_address_of_the_original_leads_where_the_table_says() {
+    let server = super::server();
+    let today = stable_today().to_string();
+    let chromium = Chromium::start();
+    let links = documented_links();
+    assert!(links.len() > 8 && links.iter().any(|(_, target)| target.is_none()), "{links:?}");
+    for (link, target) in links {
+        // The history of this server begins today.
+        let fill = |text: &str| {
+            text.replace("{repo}", "team").replace("{name}", "alpha").replace("2026-11-20", &today)
+        };
+        let (link, target) = (fill(&link), target.as_deref().map(fill));
+        // A query of the original that names no search has none of ours.
+        let target = target.map(|target| match link.contains("search=") {
+            false => target.split_once("?q=").map_or(target.clone(), |(path, _)| path.to_owned()),
+            true => target,
+        });
+        chromium.open("about:blank");
+        chromium.open(&server.url(&link));
+        let expected = server.url(target.as_deref().unwrap_or(&link));
+        until(&link, || chromium.url() == expected);
+        // The part behind # is not sent; the server has a page at each address.
+        let path = expected.strip_prefix(&server.url("")).expect("this server").split('#').next();
+        server.get(path.expect("a path")).assert_page(&link);
+        if target.is_none() {
+            chromium.wait_for_text("Packages");
+        }
     }
 }
 

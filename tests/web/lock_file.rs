@@ -2,8 +2,9 @@
 
 use super::document;
 use crate::python::package::{Package, add, repository};
+use crate::support::data;
 use crate::support::http::{self, Answer};
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 
 const PAGE: &str = "/team/latest/web/lockfile/";
 
@@ -92,6 +93,38 @@ fn another_day_is_compared_with_the_versions_of_the_file() {
             .text();
     let part = page.split_once(" would change</h2>").expect("the part").1;
     assert!(part.contains("<strong>2 packages</strong>") && part.contains("→ 1.0"), "{part}");
+}
+
+#[test]
+fn a_day_before_the_first_sync_is_compared_with_its_own_versions() {
+    let mirror = data::path("cran-mirror");
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
+    server.rspm_stdout("sync --type=CRAN");
+    server.rspm_stdout("create repo --name=team");
+    server.rspm_stdout("subscribe --repo=team --source=cran");
+    server.rspm_stdout("backfill --source=cran --since=2015-01-01");
+    let now = data::cran().version("R6").to_owned();
+    // R6 2.5.1 was published on 2021-08-19, its successor in 2025.
+    let compare = |version: &str, day: &str| {
+        let lock = format!(
+            r#"{{"Packages": {{"R6": {{"Package": "R6", "Version": "{version}", "Source": "Repository"}}}}}}"#
+        );
+        let answer = post(&server, &format!("{PAGE}?day={day}"), &[], lock.as_bytes());
+        assert_eq!(answer.status, 200, "{version} {day}: {}", answer.text());
+        document::page(&answer, PAGE);
+        answer.text()
+    };
+    let page = compare(&now, "2023-01-15");
+    let part = page.split_once("would change</h2>").expect("the part").1;
+    assert!(part.contains("<strong>1 package</strong>") && part.contains("→ 2.5.1"), "{page}");
+    // The version of that day changes nothing, and the page names the days on which it was listed.
+    let page = compare("2.5.1", "2023-01-15");
+    assert!(page.contains("lists all versions of the file"), "{page}");
+    assert!(page.contains("../../2021-08-19/") || page.contains("/team/2021-08-19/"), "{page}");
+    assert!(page.contains("in the archive, lists"), "{page}");
+    let page = compare("2.5.1", "2021-08-18");
+    let part = page.split_once("would change</h2>").expect("the part").1;
+    assert!(part.contains("<strong>1 package</strong>") && !part.contains("→ 2.5.1"), "{page}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Sign-in in Chromium: cookies, redirects between sites and the policies of pages as a browser applies them.
 
+use serde_json::json;
+
 use super::sign_in::{access_token, begin_device, poll, server, with_mock_at};
-use super::{bearer, get};
+use super::{bearer, get, token};
 use crate::support::chromium::Chromium;
 use crate::support::fixtures::free_port;
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
@@ -78,4 +80,49 @@ fn people_sign_in_and_out_at_a_certified_provider() {
     chromium.wait_for_url(&server.url("/"));
     chromium.wait_for_text("Sign in");
     assert!(!chromium.text().contains("team"), "{}", chromium.text());
+}
+
+#[test]
+fn people_sign_in_revoke_a_token_and_sign_out_without_script() {
+    let provider = OpenIdProvider::mock();
+    // Another site than that of the pages.
+    let issuer = provider.issuer().replace("127.0.0.1", "localhost");
+    let server = server(&issuer, free_port(), "ClientSecret = secret\nScope = global:admin");
+    let secret = token(&server, "--scope=repos:read --repos=team");
+    let tokens = server.json("list tokens");
+    let guid = tokens[0]["guid"].as_str().expect("a token").to_owned();
+    let index = || get(&server, "/team/latest/src/contrib/PACKAGES", Some(&bearer(&secret))).status;
+    assert_eq!(index(), 200);
+    let chromium = Chromium::start();
+    chromium.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
+    let page = server.url("/__ui__/admin/tokens/");
+    chromium.open(&page);
+    chromium.fill("input[name=sub]", "ann");
+    chromium.click("button[type=submit]:not([name])");
+    chromium.wait_for_url(&page);
+    chromium.wait_for_text("Sign out");
+    assert!(chromium.cookie("ppm").is_some());
+    chromium.click(&format!("form:has(input[value='{guid}']) button"));
+    chromium.wait_for_text("Revoked.");
+    assert_eq!(index(), 401);
+    let trail = server.json("audit list");
+    let row = trail.as_array().expect("rows").iter().find(|row| row["action"] == "revoke token");
+    assert!(row.is_some_and(|row| row["actor"].to_string().contains("ann")), "{trail}");
+    // The script adds buttons that copy; there are none.
+    chromium.open(&server.url("/team/latest/"));
+    chromium.wait_for_text("Set up");
+    assert!(!chromium.text().contains("Copy"), "{}", chromium.text());
+    chromium.click("a[data-automation=sign-out]");
+    chromium.wait_for_text("You are signed in as ann");
+    chromium.click("form[action$='/__logout__'] button");
+    chromium.wait_for_text("End session");
+    chromium.click("button[type=submit]");
+    chromium.wait_for_url(&server.url("/"));
+    chromium.wait_for_text("Sign in");
+    assert_eq!(chromium.cookie("ppm"), None);
+    chromium.open(&page);
+    chromium.wait_for_url(&issuer);
+    // The pages of the provider request a style sheet from another host.
+    let messages = chromium.messages();
+    assert!(!messages.iter().any(|message| message.contains(server.host())), "{messages:?}");
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::document::{self, Tag};
 use crate::python::package::{Package, add, repository};
+use crate::support::http::Answer;
 use crate::support::server::{Builder, Server};
 
 /// Resolves a reference against the path of a page (RFC 3986, 5.2, for the forms that pages have).
@@ -53,6 +54,11 @@ fn last(path: &str) -> String {
 
 /// Follows all links from `/`; `prefix` is what a proxy removes from paths. Returns the paths of the pages.
 pub(super) fn crawl(server: &Server, prefix: &str) -> BTreeSet<String> {
+    crawl_with(prefix, |path| server.get(path))
+}
+
+/// [`crawl`] with another request than that of a client without a token.
+pub(super) fn crawl_with(prefix: &str, get: impl Fn(&str) -> Answer) -> BTreeSet<String> {
     let (mut pages, mut requested, mut pending) =
         (BTreeSet::new(), BTreeSet::new(), vec![format!("{prefix}/")]);
     while let Some(path) = pending.pop() {
@@ -61,8 +67,9 @@ pub(super) fn crawl(server: &Server, prefix: &str) -> BTreeSet<String> {
             continue;
         }
         let stripped = path.strip_prefix(prefix).unwrap_or_else(|| panic!("{path} left {prefix}"));
-        let answer = server.get(stripped);
+        let answer = get(stripped);
         assert!([200, 302, 303].contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
+        pending.extend(answer.header("location").map(|target| resolve(&path, target)));
         let is_page = answer.header("content-security-policy").is_some();
         if is_page && answer.header("content-type") == Some("text/html; charset=utf-8") {
             let references = references(&document::page(&answer, &path));

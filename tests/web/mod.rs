@@ -17,6 +17,7 @@ mod relations;
 mod repositories;
 mod screenshots;
 mod script;
+mod servers;
 mod setup;
 mod tasks;
 

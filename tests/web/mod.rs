@@ -5,6 +5,7 @@ mod appearance;
 mod changes;
 mod document;
 mod empty;
+mod feeds;
 mod files;
 mod headers;
 mod hostile;

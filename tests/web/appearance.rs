@@ -2,9 +2,11 @@
 //! and use without script.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::administration;
@@ -256,7 +258,61 @@ fn a_printed_page_has_its_heading_and_no_navigation() {
         &[],
     );
     assert!(numbers.as_str().is_some_and(|rule| rule.contains("counter(pages)")), "{numbers}");
+}
+
+/// The text of a page as the browser prints it, one string for each sheet of paper.
+fn print(chromium: &Chromium, folder: &Path) -> Vec<String> {
     let printed = chromium.devtools("Page.printToPDF", &json!({}));
-    let size = printed["data"].as_str().expect("a document").len();
-    assert!(size > 5_000, "{size} characters of base64");
+    let pdf = BASE64_STANDARD.decode(printed["data"].as_str().expect("a document")).expect("base64");
+    let file = folder.join("page.pdf");
+    std::fs::write(&file, pdf).expect("written");
+    let output = Command::new("pdftotext").arg("-layout").arg(&file).arg("-").output();
+    let output = output.expect("pdftotext: run tests/setup");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.split_terminator('\u{c}').map(str::to_owned).collect()
+}
+
+fn on_one_line(sheets: &[String]) -> String {
+    sheets.iter().flat_map(|sheet| sheet.split_whitespace()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_paper_has_what_identifies_a_difference_and_no_navigation() {
+    let server = server();
+    let newest = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a transaction");
+    let project = Package::new("Linked", "1.0")
+        .field("Description-Content-Type: text/markdown\n\n[a manual](https://example.org/manual)");
+    add(&server, "python", &project);
+    let chromium = Chromium::start();
+    let (since, to) = (newest - 1, newest);
+    chromium.open(&server.url(&format!("/team/{to}/web/changes/?since={since}")));
+    let sheets = print(&chromium, server.dir());
+    let text = on_one_line(&sheets);
+    for part in [
+        format!("Changes of team from {since} to {to}"),
+        format!(
+            "at {}, repository team, {since} to {to}; published 20",
+            server.url("").trim_end_matches('/')
+        ),
+        "beta".to_owned(),
+        "2.0".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    for (number, sheet) in sheets.iter().enumerate() {
+        let position = format!("{}/{}", number + 1, sheets.len());
+        let last = sheet.split_whitespace().collect::<String>();
+        assert!(last.ends_with(&position), "{position}: {sheet}");
+    }
+    for part in ["Repositories", "Lock file", "Vulnerabilities", "Search", "Compare", "Manual", "Skip to"] {
+        assert!(!text.contains(part), "{part}: {text}");
+    }
+    chromium.open(&server.url("/team/latest/web/vulnerabilities/"));
+    let text = on_one_line(&print(&chromium, server.dir()));
+    assert!(text.contains("Known vulnerabilities") && text.contains("repository team, latest"), "{text}");
+    // The address of a link of a text, which is not visible on paper otherwise.
+    chromium.open(&server.url("/py/latest/web/packages/linked/"));
+    let text = on_one_line(&print(&chromium, server.dir()));
+    assert!(text.contains("a manual (https://example.org/manual)"), "{text}");
 }

@@ -13,6 +13,7 @@ mod links;
 mod lists;
 mod lock_file;
 mod packages;
+mod read_only;
 mod real_packages;
 mod relations;
 mod repositories;

@@ -63,6 +63,9 @@ pub struct BlockRule {
     /// Whether the rule allows what it matches.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exception: bool,
+    /// Whether what the rule matches stays available, with the reason as a warning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warn: bool,
     /// Free text, shown to clients.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,

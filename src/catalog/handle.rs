@@ -285,11 +285,11 @@ fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, 
     }
     let mut rules = Vec::new();
     for row in db::block_rule::list(c)? {
-        match crate::policy::read_criteria(&row.criteria) {
-            Ok(criteria) => rules.push(Arc::new(Rule {
+        match crate::policy::read_criteria(&row.criteria, row.exception) {
+            Ok((criteria, effect)) => rules.push(Arc::new(Rule {
                 id: row.id,
                 priority: row.priority,
-                exception: row.exception,
+                effect,
                 criteria: Criteria { source: row.source, repo: row.repo, ..criteria },
                 description: row.description,
             })),

@@ -206,7 +206,7 @@ pub enum Create {
     Repo(CreateRepo),
     /// Create an access token, which is shown once
     Token(CreateToken),
-    /// Create a rule that blocks packages, or an exception
+    /// Create a rule that blocks packages, an exception, or a warning
     BlocklistRule(Box<CreateRule>),
     /// Create block rules from a JSON file
     BulkBlocklistRules(CreateBulk),

@@ -64,6 +64,9 @@ pub struct RuleFlags {
     /// Allow what the rule matches, instead of blocking it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub exception: Option<bool>,
+    /// Leave what the rule matches available, with the reason as a warning
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub warn: Option<bool>,
     /// Rules with a lower number are compared first [default: 100]
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<i64>,
@@ -165,6 +168,7 @@ impl RuleFlags {
             ("min_age", self.min_age.map(Value::from)),
             ("min_age_fixes", self.min_age_fixes.map(Value::from)),
             ("exception", self.exception.map(Value::from)),
+            ("warn", self.warn.map(Value::from)),
             ("priority", self.priority.map(Value::from)),
             ("description", self.description.map(Value::from)),
         ];
@@ -188,8 +192,11 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
         let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
-        let is_exception = created.rules.iter().any(|rule| rule.exception);
-        let verb = if is_exception { "Exempts" } else { "Blocks" };
+        let verb = match created.rules.first().map(effect) {
+            Some(Effect::Allow) => "Exempts",
+            Some(Effect::Warn) => "Warns about",
+            Some(Effect::Block) | None => "Blocks",
+        };
         for found in &created.matches {
             let examples = found.examples.join(", ");
             lines.push(format!(
@@ -243,7 +250,8 @@ pub fn show_example(output: &Output) -> Result<(), CliError> {
         { "license": "AGPL", "priority": 200 },
         { "license": "AGPL", "priority": 200, "source_name": "internal", "exception": true },
         { "min_severity": 7.0, "block_unscored": false, "repo": "prod" },
-        { "min_age": "7d", "source_type": "cran" }
+        { "min_age": "7d", "source_type": "cran" },
+        { "vulns": true, "warn": true, "description": "ask security@example.org" }
     ]);
     output.print(&example, || serde_json::to_string_pretty(&example).unwrap_or_default())
 }
@@ -305,6 +313,9 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
     let subject = format!("{} {}", test.package_name, test.version);
     output.print(&test, || {
         let result = match (&test.rule, test.blocked) {
+            (Some(rule), false) if rule.warn => {
+                format!("{subject} is available in {repo} with a warning of {}.", test.reason)
+            }
             (_, true) => format!("{subject} is blocked in {repo} by {}.", test.reason),
             (Some(_), false) => format!("{subject} is allowed in {repo} by the exception {}.", test.reason),
             (None, false) if test.reason.is_empty() => {
@@ -327,10 +338,29 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
     Ok(())
 }
 
-/// Formats a rule as Posit Package Manager lists it.
+/// The effect of a rule.
+enum Effect {
+    Allow,
+    Block,
+    Warn,
+}
+
+fn effect(rule: &BlockRule) -> Effect {
+    match (rule.exception, rule.warn) {
+        (true, _) => Effect::Allow,
+        (false, true) => Effect::Warn,
+        (false, false) => Effect::Block,
+    }
+}
+
+/// A rule as in the listing of Posit Package Manager.
 fn describe(rule: &BlockRule) -> String {
     let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
-    let kind = if rule.exception { "  Exception" } else { "" };
+    let kind = match effect(rule) {
+        Effect::Allow => "  Exception",
+        Effect::Warn => "  Warning",
+        Effect::Block => "",
+    };
     let mut lines = vec![
         format!("ID: {id}  Priority: {}{kind}", rule.priority.unwrap_or(100)),
         " -- Match criteria:".to_owned(),

@@ -4,7 +4,7 @@ use super::Actor;
 use crate::db::audit;
 use crate::db::block_rule::{self, BlockRule};
 use crate::model::ids::SourceId;
-use crate::policy::Rule;
+use crate::policy::{Effect, Rule};
 use crate::publish::edit::apply_edit;
 use crate::serve::RepoError;
 use crate::state::State;
@@ -97,10 +97,10 @@ fn row(rule: &Rule) -> BlockRule {
     BlockRule {
         id: rule.id,
         priority: rule.priority,
-        exception: rule.exception,
+        exception: rule.effect == Effect::Allow,
         source: rule.criteria.source,
         repo: rule.criteria.repo,
-        criteria: crate::policy::criteria_text(&rule.criteria),
+        criteria: crate::policy::criteria_text(&rule.criteria, rule.effect),
         description: rule.description.clone(),
         created_by: String::new(),
         created_at: crate::model::time::Timestamp(0),

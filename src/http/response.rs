@@ -10,7 +10,7 @@ use super::conditional::{self, Precondition, Validators};
 use super::error::{Failure, Payload};
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
-/// The header with the reason why a package is blocked.
+/// Why a package is blocked, or the warning about it.
 const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
 /// `Cache-Control` of package files: short, because a local package may be replaced by different bytes of the same
@@ -26,7 +26,7 @@ const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
 /// Capacity for all headers of one response, so that the map is allocated once.
-const HEADER_CAPACITY: usize = 19;
+const HEADER_CAPACITY: usize = 20;
 
 /// Returns a header value from text made of digests, dates and plain names; empty if it is not valid.
 pub(in crate::http) fn header_value(text: String) -> HeaderValue {
@@ -34,7 +34,7 @@ pub(in crate::http) fn header_value(text: String) -> HeaderValue {
 }
 
 /// Returns a header value from any text: characters other than visible ASCII become `?`, and at most 300 are sent.
-fn visible_ascii(text: &str) -> HeaderValue {
+pub(in crate::http) fn visible_ascii(text: &str) -> HeaderValue {
     header_value(text.chars().take(300).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect())
 }
 
@@ -110,6 +110,8 @@ pub struct PackageHeaders {
     pub permanent_address: Option<HeaderValue>,
     /// Whether the address contains the digest of the bytes.
     pub immutable: bool,
+    /// `X-PM-Reason`: the rule that warns about the package.
+    pub warning: Option<HeaderValue>,
 }
 
 impl Representation {
@@ -143,7 +145,10 @@ impl Representation {
         {
             headers.insert(header::CONTENT_LOCATION, address.clone());
         }
-        // RFC 9110, 12.5.5: without `Vary`, a shared cache would serve one client's binary to another.
+        if let RepresentationKind::Package(PackageHeaders { warning: Some(warning), .. }) = &self.kind {
+            headers.insert(X_PM_REASON, warning.clone());
+        }
+        // RFC 9110, 12.5.5: without it, a shared cache serves one client's binary to another.
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),

@@ -67,6 +67,8 @@ pub enum Verdict<'a> {
     Exception(&'a Arc<Rule>),
     /// A rule blocks it.
     Blocked(&'a Arc<Rule>),
+    /// A rule warns about it: it is available.
+    Warned(&'a Arc<Rule>),
 }
 
 impl<'a> Verdict<'a> {
@@ -75,7 +77,7 @@ impl<'a> Verdict<'a> {
     pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
         match self {
             Verdict::Blocked(rule) => Some(rule),
-            Verdict::NoRule | Verdict::Exception(_) => None,
+            Verdict::NoRule | Verdict::Exception(_) | Verdict::Warned(_) => None,
         }
     }
 }

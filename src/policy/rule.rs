@@ -20,15 +20,27 @@ pub struct Rule {
     pub id: i64,
     /// Rules with a lower priority number come first.
     pub priority: i64,
-    /// Whether the rule allows matching releases, instead of blocking them.
-    pub exception: bool,
-    /// The criteria for releases.
+    /// What it does with the releases that it matches.
+    pub effect: Effect,
+    /// What it matches.
     pub criteria: Criteria,
     /// Free text, shown to clients.
     pub description: String,
 }
 
-/// The criteria of a rule, all of which must match. A rule without criteria matches every release.
+/// The effect of a rule on a release that it matches. Among rules of one priority, the first of these comes first: a warning
+/// does not cancel a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// The release is allowed: an exception.
+    Allow,
+    /// The release is withheld from clients.
+    Block,
+    /// The release stays available, with the reason as a warning.
+    Warn,
+}
+
+/// The criteria of a rule; all of them must match. Without any, it matches every release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Criteria {
     /// The name of the package: exact for R, normalized for Python.
@@ -87,10 +99,10 @@ pub struct VersionRange {
 pub struct BadRule(pub String);
 
 impl Rule {
-    /// Returns the key by which rules are sorted: priority, exceptions before other rules, id.
+    /// The key by which rules are sorted: priority, effect, id.
     #[must_use]
-    pub fn order(&self) -> (i64, bool, i64) {
-        (self.priority, !self.exception, self.id)
+    pub fn order(&self) -> (i64, Effect, i64) {
+        (self.priority, self.effect, self.id)
     }
 
     /// Returns a label, such as `rule 7 (the description)`, or `rule 7` without a description.
@@ -272,16 +284,21 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_precede_blocks_of_the_same_priority() {
-        let rule = |id, priority, exception| Rule {
+    fn exceptions_precede_blocks_and_blocks_precede_warnings_of_the_same_priority() {
+        let rule = |id, priority, effect| Rule {
             id,
             priority,
-            exception,
+            effect,
             criteria: Criteria::default(),
             description: String::new(),
         };
-        let mut rules = [rule(1, 100, false), rule(2, 100, true), rule(3, 50, false)];
+        let mut rules = [
+            rule(1, 100, Effect::Warn),
+            rule(2, 100, Effect::Block),
+            rule(3, 100, Effect::Allow),
+            rule(4, 50, Effect::Warn),
+        ];
         rules.sort_by_key(Rule::order);
-        assert_eq!(rules.map(|rule| rule.id), [3, 2, 1]);
+        assert_eq!(rules.map(|rule| rule.id), [4, 3, 2, 1]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, fixes, matches};
-use super::rule::Rule;
+use super::rule::{Effect, Rule};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
 use crate::python::name::normalize;
@@ -31,7 +31,7 @@ pub struct Scope<'a> {
 }
 
 impl RuleSet {
-    /// Returns the rules that can match in a repository, in their order; empty if they block nothing.
+    /// Selects the rules that can match in a repository, in their order; none if all of them are exceptions.
     #[must_use]
     pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
         let is_in_scope = |rule: &&Arc<Rule>| {
@@ -42,8 +42,8 @@ impl RuleSet {
         };
         let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
         rules.sort_by_key(|rule| rule.order());
-        // Exceptions without a blocking rule have no effect.
-        if rules.iter().all(|rule| rule.exception) { Vec::new() } else { rules }
+        // Exceptions alone allow nothing that is not allowed already.
+        if rules.iter().all(|rule| rule.effect == Effect::Allow) { Vec::new() } else { rules }
     }
 
     /// Creates a set of rules that [`RuleSet::select`] returned.
@@ -65,7 +65,7 @@ impl RuleSet {
         set
     }
 
-    /// Returns whether there are no rules, so that no release is blocked.
+    /// Whether there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -83,10 +83,10 @@ impl RuleSet {
         self.rules.iter()
     }
 
-    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package.
+    /// The names of the only packages that a rule can block; `None` if a rule that blocks has no name.
     #[must_use]
     pub fn only_packages(&self) -> Option<Vec<&str>> {
-        let blocks_any = self.general.iter().any(|index| !self.rules[*index].exception);
+        let blocks_any = self.general.iter().any(|index| self.rules[*index].effect == Effect::Block);
         (!blocks_any).then(|| self.by_package.keys().map(String::as_str).collect())
     }
 
@@ -151,8 +151,11 @@ impl RuleSet {
             self.of_package(package.name).find(|rule| matches(&rule.criteria, package, release, clock));
         match found {
             None => Verdict::NoRule,
-            Some(rule) if rule.exception => Verdict::Exception(rule),
-            Some(rule) => Verdict::Blocked(rule),
+            Some(rule) => match rule.effect {
+                Effect::Allow => Verdict::Exception(rule),
+                Effect::Block => Verdict::Blocked(rule),
+                Effect::Warn => Verdict::Warned(rule),
+            },
         }
     }
 
@@ -165,7 +168,7 @@ impl RuleSet {
         release: &ReleaseFacts,
         clock: Clock,
     ) -> Option<String> {
-        self.of_package(package.name).filter(|rule| !rule.exception).find_map(|rule| {
+        self.of_package(package.name).filter(|rule| rule.effect != Effect::Allow).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
                 let name = described(rule, Vec::new());

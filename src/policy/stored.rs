@@ -1,9 +1,9 @@
-//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source and repository are in columns
-//! of their own.
+//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source, repository and the mark of an
+//! exception have columns. An earlier version does not apply a rule with a key that it does not know.
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::{BadRule, Criteria};
+use super::rule::{BadRule, Criteria, Effect};
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +29,8 @@ struct Stored {
     min_age: Option<i64>,
     #[serde(skip_serializing_if = "is_false")]
     fixes_pass: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    warn: bool,
 }
 
 // The signature is serde's.
@@ -37,9 +39,9 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Returns the text of the criteria, except source and repository.
+/// Returns the text of the criteria besides source and repository, and of the effect.
 #[must_use]
-pub fn criteria_text(criteria: &Criteria) -> String {
+pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
     let stored = Stored {
         package: criteria.package.clone(),
         version: criteria.version.as_ref().map(ToString::to_string),
@@ -51,17 +53,23 @@ pub fn criteria_text(criteria: &Criteria) -> String {
         deleted_packages: criteria.deleted_packages,
         min_age: criteria.min_age,
         fixes_pass: criteria.fixes_pass,
+        warn: effect == Effect::Warn,
     };
     serde_json::to_string(&stored).expect("the fields have JSON forms")
 }
 
-/// Reads the text of criteria. Source and repository are `None`, because the text does not contain them.
+/// Reads the text of criteria and of the effect; source and repository are `None`.
 ///
 /// # Errors
-/// The text is malformed, or has a criterion that this version does not support.
-pub fn read_criteria(text: &str) -> Result<Criteria, BadRule> {
+/// The text has another form, or a criterion that this version does not know.
+pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, Effect), BadRule> {
     let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
-    Ok(Criteria {
+    let effect = match (exception, stored.warn) {
+        (true, _) => Effect::Allow,
+        (false, true) => Effect::Warn,
+        (false, false) => Effect::Block,
+    };
+    let criteria = Criteria {
         package: stored.package,
         version: stored.version.map(|text| text.parse()).transpose()?,
         source: None,
@@ -74,7 +82,8 @@ pub fn read_criteria(text: &str) -> Result<Criteria, BadRule> {
         deleted_packages: stored.deleted_packages,
         min_age: stored.min_age,
         fixes_pass: stored.fixes_pass,
-    })
+    };
+    Ok((criteria, effect))
 }
 
 #[cfg(test)]
@@ -97,9 +106,13 @@ mod tests {
             ..Criteria::default()
         };
         for criteria in [all, Criteria::default()] {
-            assert_eq!(read_criteria(&criteria_text(&criteria)).expect("its own text"), criteria);
+            for effect in [Effect::Allow, Effect::Block, Effect::Warn] {
+                let text = criteria_text(&criteria, effect);
+                let read = read_criteria(&text, effect == Effect::Allow).expect("its own text");
+                assert_eq!(read, (criteria.clone(), effect));
+            }
         }
-        assert_eq!(criteria_text(&Criteria::default()), "{}");
-        assert!(read_criteria(r#"{"moon":1}"#).is_err() && read_criteria("x").is_err());
+        assert_eq!(criteria_text(&Criteria::default(), Effect::Block), "{}");
+        assert!(read_criteria(r#"{"moon":1}"#, false).is_err() && read_criteria("x", false).is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::model::change::LifeState;
 use crate::model::point::PointRules;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
-use crate::policy::Rule;
+use crate::policy::{Effect, Rule};
 use crate::r::bioconductor::{Part, Version};
 use crate::r::version::compare;
 use crate::state::policies::age_instant;
@@ -38,7 +38,7 @@ pub struct RuleMatches {
 /// Database errors.
 pub async fn matches(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
-    let rule = Arc::new(Rule { exception: false, ..rule.clone() });
+    let rule = Arc::new(Rule { effect: Effect::Block, ..rule.clone() });
     let mut matches = Vec::new();
     for repo in state.catalog.get().repos.iter().filter(|repo| repo.kind != RepoKind::Python) {
         let Some(policy) = policies::of_rules(state, repo, &[Arc::clone(&rule)]).await else { continue };
@@ -126,7 +126,9 @@ pub async fn test(
     let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
         None | Some(Decision::NoRule) => (None, String::new(), false),
         Some(Decision::AdmittedEarly(reason)) => (None, reason.clone(), false),
-        Some(Decision::Exception(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), false),
+        Some(Decision::Exception(rule, reason) | Decision::Warned(rule, reason)) => {
+            (Some(Arc::clone(rule)), reason.clone(), false)
+        }
         Some(Decision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
     };
     let compared = policies::of_repo(state, repo.id)

@@ -1,6 +1,7 @@
 //! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in progress.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 
@@ -67,18 +68,21 @@ pub async fn locate(
                 }
             }
             let Some(row) = row else { return Ok(None) };
-            let blocked = blocked::of_release(&tree.decided(c, &name)?, row.release);
-            Ok(Some((tree.listing(), row, blocked)))
+            let decided = tree.decided(c, &name)?;
+            let blocked = blocked::of_release(&decided, row.release);
+            let warning = blocked::warning_of(&decided, row.release);
+            Ok(Some((tree.listing(), row, blocked, warning)))
         })
         .await?;
-    let Some((tree, row, blocked)) = located_row else {
+    let Some((tree, row, blocked, warning)) = located_row else {
         let text = format!("there is no {package} {version} in this snapshot");
         return Err(name_guards::missing(&repositories.state, point, Language::R, package, text));
     };
     if let Some(blocked) = blocked {
         return Err(RepoError::Blocked(Box::new(blocked)));
     }
-    let located = LocatedFile::new(package, tree, row);
+    let warning = warning.map(Arc::from);
+    let located = LocatedFile { warning, ..LocatedFile::new(package, tree, row) };
     if located.stored {
         repositories.located_files.insert(key, located.clone());
     }

@@ -68,6 +68,8 @@ pub struct Release {
     pub sha256: Option<Sha256>,
     /// The rule that blocks it, with the reason: `rule 7 (no copyleft; license AGPL-3)`.
     pub blocked: Option<String>,
+    /// The rule that warns about it, with the reason.
+    pub warning: Option<String>,
     /// Its DESCRIPTION; only set for the other versions of a single package.
     pub description: Option<Vec<u8>>,
 }
@@ -276,7 +278,8 @@ fn detail(
     }
     let blocked = |release: Release| {
         let blocked = blocked::of_release(&decided, release.id).map(|blocked| blocked.reason);
-        Release { blocked, ..release }
+        let warning = blocked::warning_of(&decided, release.id);
+        Release { blocked, warning, ..release }
     };
     let others = files.into_iter().map(|file| blocked(release(name, file))).collect();
     let stored_archive = unread_archive(&file).filter(|_| readme.is_none());
@@ -328,6 +331,7 @@ fn release(name: &str, file: ReleaseFile) -> Release {
         size: file.size.and_then(|size| u64::try_from(size).ok()),
         sha256: file.sha256,
         blocked: None,
+        warning: None,
         description: None,
     }
 }

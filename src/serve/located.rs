@@ -1,6 +1,7 @@
 //! Located and opened files of packages.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -40,6 +41,8 @@ pub struct LocatedFile {
     pub stored: bool,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
+    /// The rule that warns about the release, with the reason.
+    pub warning: Option<Arc<str>>,
     /// The platform of a binary; `None` for a source package.
     pub(super) platform: Option<Platform>,
     /// The tree that contains it.
@@ -80,6 +83,7 @@ impl LocatedFile {
             md5: row.md5,
             stored: row.file_state == FileState::Stored,
             modified: row.published_at,
+            warning: None,
             platform: None,
             tree,
             row,
@@ -132,8 +136,7 @@ impl LocatedFile {
             published_at: Some(binary.at),
             ..self.row.clone()
         };
-        let located = LocatedFile::new(&self.package, self.tree, row);
-        LocatedFile { platform: Some(platform.clone()), ..located }
+        self.binary(row, platform)
     }
 
     /// Replaces a source package by one of its binaries that is in no list yet.
@@ -154,7 +157,12 @@ impl LocatedFile {
             published_at: None,
             ..self.row.clone()
         };
-        LocatedFile { platform: Some(platform.clone()), ..LocatedFile::new(&self.package, self.tree, row) }
+        self.binary(row, platform)
+    }
+
+    fn binary(&self, row: ReleaseFile, platform: &Platform) -> LocatedFile {
+        let (platform, warning) = (Some(platform.clone()), self.warning.clone());
+        LocatedFile { platform, warning, ..LocatedFile::new(&self.package, self.tree, row) }
     }
 
     /// Returns the key of the stored object; `None` if the row states that it is not stored.

@@ -58,6 +58,8 @@ pub struct Package {
     pub yanked: Option<String>,
     /// The reason why a rule blocks the version; `None` if no rule does.
     pub blocked: Option<String>,
+    /// The rule that warns about it, with the reason.
+    pub warning: Option<String>,
     /// The title.
     pub title: String,
     /// The description, as in a DESCRIPTION file.
@@ -149,6 +151,9 @@ impl Package {
             }
             @if let Some(reason) = &self.blocked {
                 p.notice { "This version is blocked in this repository by " (visible(reason)) "." }
+            }
+            @if let Some(reason) = &self.warning {
+                p.notice { span.danger { "Warning" } " of this repository about this version: " (visible(reason)) "." }
             }
             @if let Some(reason) = &self.yanked {
                 p.notice { span.danger { "Yanked" } @if !reason.is_empty() { ": " (visible(reason)) } }

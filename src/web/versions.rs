@@ -17,7 +17,7 @@ pub struct File {
     pub size: Option<u64>,
     /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
-    /// Further information: the interpreters, or the reason why the file is yanked or blocked.
+    /// Further facts: the interpreters, the reason for which it is yanked or blocked, or a warning.
     pub remark: String,
 }
 

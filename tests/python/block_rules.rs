@@ -90,6 +90,59 @@ fn the_page_of_a_project_whose_files_are_all_blocked_is_forbidden_not_missing() 
 }
 
 #[test]
+fn a_file_with_a_warning_is_yanked_and_pip_and_uv_print_the_reason() {
+    let server = server();
+    let description = "ask~security@example.org";
+    server.rspm_stdout(&format!(
+        "create blocklist-rule --package-name=one --version=2.0 --warn --description={description}"
+    ));
+    let reason = "rule 1 (ask security@example.org; versions 2.0)";
+    assert_eq!(names(&server, "latest", "one").len(), 2);
+    let page = get(&server, "/py/latest/simple/one/").json();
+    let yanked: Vec<_> =
+        page["files"].as_array().expect("files").iter().map(|file| &file["yanked"]).collect();
+    assert_eq!(yanked, [&json!(false), &json!(reason)]);
+    assert_eq!(page["versions"], json!(["1.0", "2.0"]));
+    let html = server.get("/py/latest/simple/one/").text();
+    assert!(html.contains(&format!("data-yanked=\"{reason}\"")), "{html}");
+    for path in [path("2.0"), format!("{}.metadata", path("2.0"))] {
+        let answer = server.get(&path);
+        assert_eq!((answer.status, answer.header("x-pm-reason")), (200, Some(reason)), "{path}");
+    }
+    assert_eq!(server.get(&path("1.0")).header("x-pm-reason"), None);
+    let document = server.get("/py/latest/pypi/one/json").json();
+    assert_eq!(document["info"]["version"], "1.0", "installers prefer it");
+    assert_eq!(document["releases"]["2.0"][0]["yanked_reason"], reason);
+    let page = server.get("/py/latest/web/packages/one/?version=2.0").text();
+    assert!(page.contains("rule 1 (ask security@example.org"), "{page}");
+    let explained = server.rspm_stdout("explain py one");
+    assert!(explained.contains("yanked with a warning") && explained.contains(reason), "{explained}");
+
+    let (target, output) = pip(&server, "one");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(
+        installed_version(&target, "one").as_deref(),
+        Some("1.0"),
+        "a yanked version is not preferred"
+    );
+    let url = server.url("/py/latest/simple");
+    std::fs::remove_dir_all(&target).expect("removed");
+    let (target, output) = pip(&server, "one==2.0");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(installed_version(&target, "one").as_deref(), Some("2.0"));
+    assert!(text(&output).contains(&format!("Reason for being yanked: {reason}")), "{}", text(&output));
+    let mut uv = command(&server, &program("uv", "uv"), "uv");
+    uv.args(["pip", "install", "--target", "uv-target", "--index-url", &url, "one==2.0"]);
+    let output = run(uv);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("is yanked") && text(&output).contains(reason), "{}", text(&output));
+
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    let page = get(&server, "/py/latest/simple/one/").json();
+    assert_eq!(page["files"][1]["yanked"], false);
+}
+
+#[test]
 fn pip_installs_the_highest_allowed_version_and_not_a_blocked_one() {
     let server = server();
     server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0");

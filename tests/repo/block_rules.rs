@@ -120,6 +120,65 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
 }
 
 #[test]
+fn a_warning_leaves_a_version_available_and_every_view_states_the_reason() {
+    let server = server();
+    let created = server.rspm_stdout(
+        "create blocklist-rule --package-name=one --version=2.0 --warn --description=ask~security",
+    );
+    assert!(created.starts_with("ID: 1  Priority: 100  Warning\n"), "{created}");
+    assert!(
+        created.contains("Warns about the listed version of 1 of 2 packages in prod: one 2.0"),
+        "{created}"
+    );
+    let reason = "rule 1 (ask security; versions 2.0)";
+    assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
+    let url = server.url(&format!("{BASE}/one_2.0.tar.gz"));
+    let answer = http::get(&url);
+    assert_eq!((answer.status, answer.header("x-pm-reason")), (200, Some(reason)));
+    let etag = answer.header("etag").expect("an ETag").to_owned();
+    for (method, headers, status) in [
+        ("GET", vec![("Range", "bytes=0-9")], 206),
+        ("GET", vec![("If-None-Match", etag.as_str())], 304),
+        ("HEAD", Vec::new(), 200),
+        ("GET", Vec::new(), 200),
+    ] {
+        let answer = http::request(method, &url, &headers, b"");
+        assert_eq!((answer.status, answer.header("x-pm-reason")), (status, Some(reason)), "{method}");
+    }
+    for file in ["two_1.0.tar.gz", "Archive/one/one_1.1.tar.gz"] {
+        let answer = server.get(&format!("{BASE}/{file}"));
+        assert_eq!((answer.status, answer.header("x-pm-reason")), (200, None), "{file}");
+    }
+
+    let detail = server.get("/__api__/repos/prod/packages/one").json();
+    assert_eq!((&detail["blocked"], &detail["warning"]), (&json!(false), &json!(reason)));
+    assert!(server.get("/__api__/repos/prod/packages/two").json().get("warning").is_none());
+    let explained = server.rspm_stdout("explain prod one");
+    assert!(explained.contains("available with a warning") && explained.contains(reason), "{explained}");
+    let page = server.get("/prod/latest/web/packages/one/").text();
+    assert!(page.contains("of this repository about this version: rule 1 (ask security"), "{page}");
+    let versions = server.get("/prod/latest/web/packages/one/versions").text();
+    assert!(versions.contains("rule 1 (ask security") && versions.contains("one_2.0.tar.gz\""), "{versions}");
+    let tested = server.rspm_stdout("test blocklist-rules --repo=prod --package-name=one");
+    assert!(
+        tested.contains(&format!("one 2.0 is available in prod with a warning of {reason}.")),
+        "{tested}"
+    );
+
+    // A rule that blocks precedes a warning of the same priority; without the warning it is a block.
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0");
+    assert_blocked(&http::get(&url), "rule 2 (versions 2.0)");
+    server.rspm_stdout("delete blocklist-rule --id=2");
+    assert_eq!(http::get(&url).header("x-pm-reason"), Some(reason));
+    server.rspm_stdout("edit blocklist-rule --id=1 --warn=false");
+    assert_blocked(&http::get(&url), reason);
+    let refused = server.refused("edit blocklist-rule --id=1 --warn --exception");
+    assert!(refused.contains("an exception or a warning, not both"), "{refused}");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    assert_eq!(http::get(&url).header("x-pm-reason"), None);
+}
+
+#[test]
 fn a_package_whose_versions_are_all_blocked_is_absent_and_forbidden() {
     let server = server();
     server.rspm_stdout("create source --name=later");

@@ -270,7 +270,7 @@ fn a_rule_is_compared_before_it_is_created_and_its_reason_is_on_the_pages() {
         ("repo", "team"),
         ("description", "ask <legal>"),
         ("vulns", "false"),
-        ("exception", "false"),
+        ("effect", "block"),
         ("priority", "50"),
     ];
     // The first answer shows what the rule matches, and keeps the fields.

@@ -113,6 +113,9 @@ pub struct Package {
     pub installed: bool,
     /// Whether a rule blocks it.
     pub blocked: bool,
+    /// The rule that warns about it, with the reason; only in the response for one R package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Whether it has only archived versions.
     pub is_archived: bool,
     /// Download count.
@@ -220,6 +223,9 @@ pub struct ArchivedRelease {
     pub blocked: bool,
     /// The blocking rule.
     pub blocking_rule: Option<String>,
+    /// The rule that warns about it, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<ArchivedVulnerability>,
 }

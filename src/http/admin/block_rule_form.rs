@@ -7,7 +7,7 @@ use crate::model::ids::{RepoId, SourceId};
 use crate::model::license::UNKNOWN;
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
-use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
+use crate::policy::{BadRule, Criteria, Effect, MAX_MIN_AGE, Rule};
 use crate::python::license::LicenseExpression;
 use crate::serve::find;
 
@@ -62,7 +62,13 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
     if criteria.is_empty() && !rule.all {
         return Err(bad("a rule without a criterion matches everything; --all confirms that"));
     }
-    Ok(Rule { id: 0, priority, exception: rule.exception, criteria, description: description.to_owned() })
+    let effect = match (rule.exception, rule.warn) {
+        (true, true) => return Err(bad("a rule is an exception or a warning, not both")),
+        (true, false) => Effect::Allow,
+        (false, true) => Effect::Warn,
+        (false, false) => Effect::Block,
+    };
+    Ok(Rule { id: 0, priority, effect, criteria, description: description.to_owned() })
 }
 
 fn bad(reason: impl Into<String>) -> Failure {
@@ -197,7 +203,8 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
             .criteria
             .min_age
             .map(|_| if rule.criteria.fixes_pass { "pass" } else { "wait" }.to_owned()),
-        exception: rule.exception,
+        exception: rule.effect == Effect::Allow,
+        warn: rule.effect == Effect::Warn,
         description: rule.description.clone(),
         all: rule.criteria.is_empty(),
         without_effect,
@@ -224,6 +231,8 @@ mod tests {
             r#"{"min_severity":7.5,"block_unscored":false}"#,
             r#"{"min_age":"7d","min_age_fixes":"wait"}"#,
             r#"{"all":true}"#,
+            r#"{"all":true,"warn":true}"#,
+            r#"{"vulns":true,"exception":true}"#,
         ] {
             let rule = parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
             let again = rule_of_wire(&catalog, &wire_of_rule(&catalog, &rule)).expect("its own form");
@@ -231,6 +240,7 @@ mod tests {
         }
         for (bad, reason) in [
             ("{}", "--all"),
+            (r#"{"package_name":"gg","warn":true,"exception":true}"#, "not both"),
             (r#"{"package_name":"gg*"}"#, "without patterns"),
             (r#"{"package_name":""}"#, "1 to 200"),
             (r#"{"version":"~=1.0"}"#, "operators"),

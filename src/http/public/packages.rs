@@ -99,6 +99,7 @@ pub(super) async fn detail(
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         is_archived: release.archived,
         blocked: release.blocked.is_some(),
+        warning: release.warning.clone(),
         downloads: Downloads { count },
         readme: detail.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: detail.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
@@ -213,6 +214,7 @@ fn archived_release(
         license: field("License"),
         blocked: release.blocked.is_some(),
         blocking_rule: release.blocked.clone(),
+        warning: release.warning.clone(),
         vulns: vulnerabilities
             .of(source, &release.package, &release.version)
             .iter()

@@ -4,7 +4,9 @@ use http::header::HeaderValue;
 
 use crate::catalog::Catalog;
 use crate::http::etag;
-use crate::http::response::{self, PackageHeaders, Representation, RepresentationKind, Vary, header_value};
+use crate::http::response::{
+    self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, visible_ascii,
+};
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
 use crate::r::platform::Platform;
@@ -50,6 +52,7 @@ impl ResolvedFile {
         let (etag, previous_etag) = etag::of_file(&located);
         let modified = located.modified.map(Timestamp::seconds);
         let is_cacheable = located.stored;
+        let warning = located.warning.as_deref().map(visible_ascii);
         let representation = Representation {
             etag,
             previous_etag,
@@ -62,6 +65,7 @@ impl ResolvedFile {
                 binary_tag: None,
                 permanent_address: None,
                 immutable: true,
+                warning,
             }),
         };
         ResolvedFile {
@@ -127,7 +131,8 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        // A new revision has different bytes and the same publication time, so its number is added as seconds.
+        let warning = located.warning.as_deref().map(visible_ascii);
+        // A new revision has different bytes and the same publication time, so the revision is added.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
             etag,
@@ -144,6 +149,7 @@ impl FileWithHeaders {
                 binary_tag: platform.map(|platform| header_value(platform.to_string())),
                 permanent_address: None,
                 immutable: false,
+                warning,
             }),
         };
         FileWithHeaders { located, modified, representation }

@@ -43,7 +43,7 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
                     .filter(|_| context.repo.kind == RepoKind::R && release.blocked.is_none()),
                 size: release.size,
                 sha256: release.sha256.map(|digest| digest.to_string()),
-                remark: release.blocked.clone().unwrap_or_default(),
+                remark: release.blocked.as_ref().or(release.warning.as_ref()).cloned().unwrap_or_default(),
             }],
         }
     };

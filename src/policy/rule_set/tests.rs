@@ -4,14 +4,14 @@ use super::*;
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
 use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{Criteria, Verdict};
+use crate::policy::{Criteria, Effect, Verdict};
 
 const DAY: i64 = 86_400 * SECOND;
 const REPO: RepoId = RepoId(3);
 const SOURCE: SourceId = SourceId(1);
 
 fn rule(id: i64, criteria: Criteria) -> Rule {
-    Rule { id, priority: 100, exception: false, criteria, description: String::new() }
+    Rule { id, priority: 100, effect: Effect::Block, criteria, description: String::new() }
 }
 
 fn named(name: &str) -> Criteria {
@@ -51,17 +51,36 @@ fn the_first_matching_rule_decides() {
     let one = [release("1.0", 1)];
     let package = package("one", &one);
     let block = rule(1, named("one"));
-    let exception = Rule { exception: true, ..rule(2, named("one")) };
+    let exception = Rule { effect: Effect::Allow, ..rule(2, named("one")) };
     assert_eq!(blocked_by(&set(std::slice::from_ref(&block)), &package, &one[0]), 1);
     assert_eq!(blocked_by(&set(&[block.clone(), exception.clone()]), &package, &one[0]), 0);
     let earlier = Rule { priority: 50, ..rule(3, Criteria::default()) };
     assert_eq!(blocked_by(&set(&[block, exception.clone(), earlier]), &package, &one[0]), 3);
     let only_exception = set(&[exception]);
     assert!(only_exception.is_empty() && !only_exception.may_match("one"));
-    let general = set(&[rule(4, Criteria::default()), Rule { exception: true, ..rule(5, named("one")) }]);
+    let general =
+        set(&[rule(4, Criteria::default()), Rule { effect: Effect::Allow, ..rule(5, named("one")) }]);
     assert_eq!(general.decide(&package, &one[0], CLOCK).blocking_rule(), None);
     assert!(matches!(general.decide(&package, &one[0], CLOCK), Verdict::Exception(rule) if rule.id == 5));
     assert!(general.may_match("two") && general.only_packages().is_none());
+}
+
+#[test]
+fn a_warning_blocks_nothing_and_does_not_cancel_a_block_of_the_same_priority() {
+    let one = [release("1.0", 1)];
+    let package = package("one", &one);
+    let warning = Rule { effect: Effect::Warn, ..rule(1, Criteria::default()) };
+    let only = set(std::slice::from_ref(&warning));
+    assert!(matches!(only.decide(&package, &one[0], CLOCK), Verdict::Warned(rule) if rule.id == 1));
+    assert_eq!(blocked_by(&only, &package, &one[0]), 0);
+    assert_eq!(only.only_packages(), Some(Vec::new()), "no release is looked for in the index");
+    let block = rule(2, named("one"));
+    assert_eq!(blocked_by(&set(&[warning.clone(), block.clone()]), &package, &one[0]), 2);
+    let earlier = Rule { priority: 50, ..warning.clone() };
+    assert_eq!(blocked_by(&set(&[earlier, block]), &package, &one[0]), 0, "a lower priority number");
+    let exception = Rule { effect: Effect::Allow, ..rule(3, named("one")) };
+    let with_exception = set(&[warning, exception]);
+    assert!(matches!(with_exception.decide(&package, &one[0], CLOCK), Verdict::Exception(_)));
 }
 
 #[test]

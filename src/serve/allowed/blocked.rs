@@ -1,4 +1,4 @@
-//! Why a release is blocked, for clients.
+//! Why a release is blocked, or has a warning, for clients.
 
 use super::{Decided, Decision};
 use crate::model::ids::ReleaseId;
@@ -24,4 +24,10 @@ pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> O
         reason: reason.clone(),
         allowed: highest_allowed(package),
     })
+}
+
+/// Returns the rule that warns about a release, with the reason.
+pub(in crate::serve) fn warning_of(package: &[Decided], release: ReleaseId) -> Option<String> {
+    let decided = package.iter().find(|decided| decided.release.release == release)?;
+    decided.warning().map(str::to_owned)
 }

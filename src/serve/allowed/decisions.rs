@@ -56,11 +56,30 @@ pub(in crate::serve) enum Decision {
     Exception(Arc<Rule>, String),
     /// A rule blocks it, with the reason.
     Blocked(Arc<Rule>, String),
+    /// A rule warns about it, with the reason.
+    Warned(Arc<Rule>, String),
 }
 
 impl Decided {
     pub(in crate::serve) fn is_blocked(&self) -> bool {
-        matches!(self.decision, Decision::Blocked(..))
+        match self.decision {
+            Decision::Blocked(..) => true,
+            Decision::NoRule
+            | Decision::AdmittedEarly(_)
+            | Decision::Exception(..)
+            | Decision::Warned(..) => false,
+        }
+    }
+
+    /// The rule that warns about it, with the reason.
+    pub(in crate::serve) fn warning(&self) -> Option<&str> {
+        match &self.decision {
+            Decision::Warned(_, reason) => Some(reason),
+            Decision::NoRule
+            | Decision::AdmittedEarly(_)
+            | Decision::Exception(..)
+            | Decision::Blocked(..) => None,
+        }
     }
 }
 
@@ -160,6 +179,7 @@ impl TreePolicy {
                         .map_or(Decision::NoRule, Decision::AdmittedEarly),
                     Verdict::Exception(rule) => Decision::Exception(Arc::clone(rule), reason(rule)),
                     Verdict::Blocked(rule) => Decision::Blocked(Arc::clone(rule), reason(rule)),
+                    Verdict::Warned(rule) => Decision::Warned(Arc::clone(rule), reason(rule)),
                 },
                 since,
                 first_seen: release.first_seen,

@@ -11,79 +11,129 @@ use crate::python::version::Version;
 use crate::serve::BlockedRelease;
 use crate::serve::vulnerabilities::ecosystem;
 
-/// A rule that blocks a file, and its reason.
-type Blocking = (i64, String);
-
-/// Removes the blocked files of one project.
-pub(in crate::serve) fn retain_allowed(view: &View, files: &mut Vec<ListedFile>) {
-    retain(&verdicts(view, files), files);
+/// The decision about a file.
+#[derive(Clone, Debug)]
+enum FileVerdict {
+    /// It is available.
+    Allowed,
+    /// A rule warns about it, with the reason.
+    Warned(String),
+    /// A rule with this id blocks it, with the reason.
+    Blocked(i64, String),
 }
 
-/// Removes the blocked files of one project; returns why each of them is blocked.
-pub(in crate::serve) fn take_blocked(view: &View, files: &mut Vec<ListedFile>) -> Vec<BlockedRelease> {
+/// The files of a project that rules withhold, or warn about.
+#[derive(Debug, Default)]
+pub(in crate::serve) struct DecidedFiles {
+    /// Why each blocked file is blocked.
+    pub(in crate::serve) blocked: Vec<BlockedRelease>,
+    /// The version of each file with a warning, and the warning.
+    pub(in crate::serve) warned: Vec<(String, String)>,
+}
+
+impl FileVerdict {
+    fn is_blocked(&self) -> bool {
+        match self {
+            FileVerdict::Blocked(..) => true,
+            FileVerdict::Allowed | FileVerdict::Warned(_) => false,
+        }
+    }
+}
+
+/// Removes the blocked files of one project, and yanks those with a warning.
+pub(in crate::serve) fn retain_allowed(view: &View, files: &mut Vec<ListedFile>) {
+    retain(verdicts(view, files), files);
+}
+
+/// As [`retain_allowed`]; returns the decisions.
+pub(in crate::serve) fn take_decided(view: &View, files: &mut Vec<ListedFile>) -> DecidedFiles {
     let verdicts = verdicts(view, files);
     let allowed = highest_allowed(files, &verdicts);
-    let blocked = files
-        .iter()
-        .zip(&verdicts)
-        .filter_map(|(file, verdict)| Some(blocked_release(file, verdict.as_ref()?, allowed.as_ref())));
-    let blocked = blocked.collect();
-    retain(&verdicts, files);
-    blocked
+    let mut decided = DecidedFiles::default();
+    for (file, verdict) in files.iter().zip(&verdicts) {
+        decided.blocked.extend(blocked_release(file, verdict, allowed.as_ref()));
+        if let FileVerdict::Warned(reason) = verdict {
+            decided.warned.push((file.version.clone(), reason.clone()));
+        }
+    }
+    retain(verdicts, files);
+    decided
 }
 
-/// Returns the reason why a file of a project is blocked; `None` if it is not. `files` are all files of the project
-/// that the tree lists.
-pub(in crate::serve) fn blocked_file(
+/// Returns the warning about a file of a project, if there is one.
+///
+/// # Errors
+/// Why the file is blocked, if it is. `files` are all files of the project that the tree lists.
+pub(in crate::serve) fn decide_file(
     view: &View,
     files: &[ListedFile],
     position: usize,
-) -> Option<BlockedRelease> {
+) -> Result<Option<String>, BlockedRelease> {
     let verdicts = verdicts(view, files);
-    let (file, verdict) = (files.get(position)?, verdicts.get(position)?.as_ref()?);
-    Some(blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()))
+    let Some((file, verdict)) = files.get(position).zip(verdicts.get(position)) else { return Ok(None) };
+    if let Some(blocked) = blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()) {
+        return Err(blocked);
+    }
+    match verdict {
+        FileVerdict::Warned(reason) => Ok(Some(reason.clone())),
+        FileVerdict::Allowed | FileVerdict::Blocked(..) => Ok(None),
+    }
 }
 
 /// Returns the reason why the highest version of a project is blocked, if all its files are blocked; otherwise `None`.
 pub(in crate::serve) fn blocked_project(view: &View, files: &[ListedFile]) -> Option<BlockedRelease> {
     let verdicts = verdicts(view, files);
-    if verdicts.iter().any(Option::is_none) {
+    if !verdicts.iter().all(FileVerdict::is_blocked) {
         return None;
     }
     let (file, verdict) =
         files.iter().zip(&verdicts).max_by_key(|(file, _)| Version::lenient(&file.version))?;
-    Some(blocked_release(file, verdict.as_ref()?, None))
+    blocked_release(file, verdict, None)
 }
 
-fn retain(verdicts: &[Option<Blocking>], files: &mut Vec<ListedFile>) {
-    let mut verdicts = verdicts.iter();
-    files.retain(|_| verdicts.next().is_none_or(Option::is_none));
+/// Removes blocked files. A file with a warning is yanked (PEP 592): the reason is the only text of a server that pip shows
+/// to its user. An upstream reason precedes it.
+fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
+    let mut verdicts = verdicts.into_iter();
+    files.retain_mut(|file| match verdicts.next() {
+        None | Some(FileVerdict::Allowed) => true,
+        Some(FileVerdict::Warned(reason)) => {
+            file.yanked = Some(match file.yanked.as_deref() {
+                None | Some("") => reason,
+                Some(upstream) => format!("{upstream}; {reason}"),
+            });
+            true
+        }
+        Some(FileVerdict::Blocked(..)) => false,
+    });
 }
 
-fn highest_allowed(files: &[ListedFile], verdicts: &[Option<Blocking>]) -> Option<Version> {
-    let allowed = files.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_none());
+fn highest_allowed(files: &[ListedFile], verdicts: &[FileVerdict]) -> Option<Version> {
+    let allowed = files.iter().zip(verdicts).filter(|(_, verdict)| !verdict.is_blocked());
     allowed.map(|(file, _)| Version::lenient(&file.version)).max()
 }
 
 fn blocked_release(
     file: &ListedFile,
-    (rule, reason): &Blocking,
+    verdict: &FileVerdict,
     allowed: Option<&Version>,
-) -> BlockedRelease {
-    BlockedRelease {
+) -> Option<BlockedRelease> {
+    let FileVerdict::Blocked(rule, reason) = verdict else { return None };
+    Some(BlockedRelease {
         package: file.project.clone(),
         version: file.version.clone(),
         rule: *rule,
         reason: reason.clone(),
         allowed: allowed.map(|version| version.as_str().to_owned()),
-    }
+    })
 }
 
-/// Returns the rule that blocks each file, with the reason. The age of a file counts from its upload.
-fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<Blocking>> {
-    let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return vec![None; files.len()] };
+/// The decision about each file. Each file has its own age: its upload.
+fn verdicts(view: &View, files: &[ListedFile]) -> Vec<FileVerdict> {
+    let none = || vec![FileVerdict::Allowed; files.len()];
+    let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
     if !policy.repo.set.may_match(&first.project) {
-        return vec![None; files.len()];
+        return none();
     }
     let release = |file: &ListedFile| {
         let uploaded_at = FileFacts::read(&file.facts).upload_time();
@@ -113,8 +163,11 @@ fn verdicts(view: &View, files: &[ListedFile]) -> Vec<Option<Blocking>> {
     };
     let clock = Clock { age_at: policy.age_at, now: policy.repo.prepared_at };
     let verdict = |release: &ReleaseFacts| match policy.repo.set.decide(&facts, release, clock) {
-        Verdict::Blocked(rule) => Some((rule.id, RuleSet::reason(rule, &facts, release, clock))),
-        Verdict::NoRule | Verdict::Exception(_) => None,
+        Verdict::Blocked(rule) => {
+            FileVerdict::Blocked(rule.id, RuleSet::reason(rule, &facts, release, clock))
+        }
+        Verdict::Warned(rule) => FileVerdict::Warned(RuleSet::reason(rule, &facts, release, clock)),
+        Verdict::NoRule | Verdict::Exception(_) => FileVerdict::Allowed,
     };
     releases.iter().map(verdict).collect()
 }

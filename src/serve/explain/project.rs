@@ -11,12 +11,13 @@ use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
 use crate::python::name::{BadName, NormalName};
 use crate::python::version::Version;
+use crate::serve::allowed::python::DecidedFiles;
 use crate::serve::allowed::{self, View};
 use crate::serve::python::{curated, names, owner};
 use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, point, vulnerabilities};
 
-/// Maximum number of blocked files that are explained.
-const MAX_BLOCKED: usize = 12;
+/// Maximum number of blocked files, and of files with a warning, that are explained.
+const MAX_FILES: usize = 12;
 
 /// The files of a project in one tree of a point.
 struct TreeFiles {
@@ -24,8 +25,8 @@ struct TreeFiles {
     /// Whether the tree listed the project at the point or before.
     is_known: bool,
     files: Vec<ListedFile>,
-    /// The files that block rules forbid.
-    blocked: Vec<BlockedRelease>,
+    /// The files that block rules forbid or warn about.
+    decided: DecidedFiles,
 }
 
 /// Explains a request for a project.
@@ -56,16 +57,17 @@ pub(super) async fn explain_project(
     let query = repositories.state.db.read(move |c| {
         let mut by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
-            let (mut is_known, mut files, mut blocked) = (false, Vec::new(), Vec::new());
+            let (mut is_known, mut files) = (false, Vec::new());
+            let mut decided = DecidedFiles::default();
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
                 is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
                 files = curated::with_blocked(c, tree, package)?;
-                blocked = allowed::python::take_blocked(tree, &mut files);
+                decided = allowed::python::take_decided(tree, &mut files);
             }
             if tree.base.is_some() {
                 is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
             }
-            by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, blocked });
+            by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, decided });
         }
         Ok::<_, DbError>(by_tree)
     });
@@ -94,14 +96,16 @@ pub(super) async fn explain_project(
     }
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
-    let Some(TreeFiles { tree, files, blocked, .. }) = owned else {
+    let Some(TreeFiles { tree, files, decided, .. }) = owned else {
         let guarded = name_guards::guarded(&repositories.state, &point, Language::Python, project.as_str());
         if let Some(guarded) = guarded {
             return no_file(format!("403: {guarded}"));
         }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
     };
-    decisions.extend(blocked.iter().take(MAX_BLOCKED).map(blocked_decision));
+    let DecidedFiles { blocked, warned } = decided;
+    decisions.extend(blocked.iter().take(MAX_FILES).map(blocked_decision));
+    decisions.extend(warned.iter().take(MAX_FILES).map(|warned| warned_decision(&project, warned)));
     let source = request.source_name(&catalog, tree.source);
     let selected = match version {
         Some(text) => {
@@ -168,6 +172,16 @@ fn blocked_decision(blocked: &BlockedRelease) -> Decision {
         state: "a file is blocked".to_owned(),
         is_selected: false,
         rule: blocked.reason.clone(),
+    }
+}
+
+fn warned_decision(project: &NormalName, (version, reason): &(String, String)) -> Decision {
+    Decision {
+        topic: Topic::Release,
+        subject: format!("{project} {version}"),
+        state: "a file is yanked with a warning".to_owned(),
+        is_selected: false,
+        rule: reason.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Explains which releases of a package block rules forbid, and which version is listed instead.
+//! Explains which releases of a package block rules forbid or warn about, and which version is listed instead.
 
 use super::sentences::format_time;
 use super::{Decision, Topic};
@@ -27,6 +27,7 @@ fn decision(decided: &Decided) -> Option<Decision> {
         allowed::Decision::AdmittedEarly(reason) => ("admitted early", reason),
         allowed::Decision::Exception(_, reason) => ("allowed by an exception", reason),
         allowed::Decision::Blocked(_, reason) => ("blocked", reason),
+        allowed::Decision::Warned(_, reason) => ("available with a warning", reason),
     };
     Some(Decision {
         topic: Topic::Release,

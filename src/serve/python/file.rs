@@ -1,5 +1,6 @@
 //! Finds pages and files of a Python repository.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::curated;
@@ -299,8 +300,8 @@ pub async fn locate(
             if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
                 let is_quarantined =
                     owner::is_index(tree) && is_quarantined(c, listing.source, found.row.package)?;
-                let blocked = blocked_file(c, view, &found, sha256)?;
-                return Ok(Ok((listing, found, is_quarantined, blocked)));
+                let decision = decide_file(c, view, &found, sha256)?;
+                return Ok(Ok((listing, found, is_quarantined, decision)));
             }
         }
         for (project, guarded) in &guarded {
@@ -316,7 +317,7 @@ pub async fn locate(
     if let Err(Some(guarded)) = found {
         return Err(RepoError::Guarded(Box::new(guarded)));
     }
-    let Ok((tree, found, is_quarantined, blocked)) = found else {
+    let Ok((tree, found, is_quarantined, decision)) = found else {
         let part = if metadata { "no metadata of the file" } else { "no file" };
         // A lock file may still name a removed file.
         let removed = if point.trees.iter().any(owner::is_index) {
@@ -335,12 +336,11 @@ pub async fn locate(
             found.project
         )));
     }
-    if let Some(blocked) = blocked {
-        return Err(RepoError::Blocked(Box::new(blocked)));
-    }
+    let warning = decision.map_err(|blocked| RepoError::Blocked(Box::new(blocked)))?;
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = upload_time;
+    located.warning = warning.map(Arc::from);
     if metadata {
         located.name.push_str(".metadata");
     }
@@ -363,16 +363,16 @@ fn guarded_projects(
     guarded.collect()
 }
 
-/// Returns the reason why a file is blocked; `None` if it is not. A file that the tree does not list at the point is
-/// judged together with the files that it lists.
-fn blocked_file(
+/// Returns the warning about a file, or why it is blocked. A file that the tree does not list at the point is compared with
+/// those that it lists.
+fn decide_file(
     c: &mut dyn Conn,
     view: &View,
     found: &FoundFile,
     sha256: Sha256,
-) -> Result<Option<BlockedRelease>, DbError> {
+) -> Result<Result<Option<String>, BlockedRelease>, DbError> {
     if view.rules.is_none() {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let mut files = curated::with_blocked(c, view, found.row.package)?;
     let position = files.iter().position(|file| file.sha256 == sha256 && file.version == found.row.version);
@@ -401,7 +401,7 @@ fn blocked_file(
             files.len() - 1
         }
     };
-    Ok(allowed::python::blocked_file(view, &files, position))
+    Ok(allowed::python::decide_file(view, &files, position))
 }
 
 /// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for lock files

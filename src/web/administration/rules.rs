@@ -54,8 +54,9 @@ fn create(names: &Names) -> Form {
         let names = names.iter().map(|name| (name.clone(), name.clone()));
         Kind::Choice(std::iter::once((String::new(), all.to_owned())).chain(names).collect())
     };
-    let pairs = |pairs: [(&str, &str); 2]| {
-        Kind::Choice(pairs.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec())
+    let choice = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned()));
+        Kind::Choice(pairs.collect())
     };
     let command =
         "rspm create blocklist-rule --package-name=NAME --version=VERSIONS --repo=REPO --dry-run".to_owned();
@@ -70,13 +71,18 @@ fn create(names: &Names) -> Form {
         .field("min_severity", "Severity of a vulnerability, from 0 to 10", Kind::Text(4))
         .filled("deleted_packages", "Only packages that are not listed any more", yes_or_no(), "false")
         .field("min_age", "Younger than: 7d, 36h", Kind::Text(10))
-        .filled("exception", "Effect", pairs([("false", "blocks"), ("true", "allows")]), "false")
+        .filled(
+            "effect",
+            "Effect",
+            choice(&[("block", "blocks"), ("warn", "warns"), ("allow", "allows")]),
+            "block",
+        )
         .filled("priority", "Priority, the lowest first", Kind::Text(10), "100")
         .field("description", "Reason; clients see it", Kind::Text(500))
         .filled(
             "dry_run",
             "Action",
-            pairs([("true", "show what matches"), ("false", "create the rule")]),
+            choice(&[("true", "show what matches"), ("false", "create the rule")]),
             "true",
         )
 }
@@ -103,7 +109,11 @@ fn row(page: &Page, rule: &BlockRule) -> Markup {
         tr {
             td.number { (number(rule.priority.unwrap_or(100))) }
             td.number { (id) }
-            td { @if rule.exception { span.ok { "allows" } } @else { span.danger { "blocks" } } }
+            td {
+                @if rule.exception { span.ok { "allows" } }
+                @else if rule.warn { span.changed { "warns" } }
+                @else { span.danger { "blocks" } }
+            }
             td {
                 ul.criteria { @for (name, value) in criteria(rule) {
                     li { (name) @if !value.is_empty() { ": " bdi { (visible(&value)) } } }

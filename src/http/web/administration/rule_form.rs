@@ -29,7 +29,8 @@ pub(super) fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static st
         min_severity,
         deleted_packages: is("deleted_packages"),
         min_age: text("min_age"),
-        exception: is("exception"),
+        exception: form.get("effect") == Some("allow"),
+        warn: form.get("effect") == Some("warn"),
         description: text("description").unwrap_or_default(),
         ..BlockRule::default()
     })
@@ -46,12 +47,12 @@ mod tests {
     #[test]
     fn empty_fields_are_no_criteria() {
         assert_eq!(read("package_name=&version=+&license_types=,&min_severity="), Ok(BlockRule::default()));
-        let rule =
-            read("license_types=MIT,+GPL-3.0-only&min_severity=7&vulns=true&exception=true&priority=5")
-                .expect("a rule");
+        let rule = read("license_types=MIT,+GPL-3.0-only&min_severity=7&vulns=true&effect=allow&priority=5")
+            .expect("a rule");
         assert_eq!(rule.license_types, ["MIT", "GPL-3.0-only"]);
         assert_eq!((rule.min_severity, rule.priority), (Some(7.0), Some(5)));
-        assert!(rule.vulns && rule.exception && !rule.deleted_packages);
+        assert!(rule.vulns && rule.exception && !rule.warn && !rule.deleted_packages);
+        assert!(read("effect=warn").is_ok_and(|rule| rule.warn && !rule.exception));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct BlockRule {
     /// Whether versions that fix a vulnerability are exempt from `min_age`: `pass` (default) or `wait`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age_fixes: Option<String>,
+    /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_dated: bool,
     /// Whether the rule allows what it matches.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exception: bool,

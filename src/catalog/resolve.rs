@@ -103,6 +103,7 @@ pub fn resolve(
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
     Ok(Point {
         repo: repo.id,
+        frozen: false,
         open: !catalog.is_closed(end)
             || !catalog.is_closed(list.list_end)
             || !states.iter().all(|state| state.is_final),
@@ -161,6 +162,7 @@ pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, pa
     Point {
         repo,
         open: true,
+        frozen: false,
         modified: states.iter().map(|state| state.at).max(),
         trees: states.into_iter().map(|state| state.tree).collect(),
     }
@@ -218,7 +220,7 @@ pub fn periods(
 /// Returns the point of a repository for which nothing is published: an empty index, which clients read without a
 /// warning.
 fn empty_point(repo: &Repository) -> Point {
-    Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
+    Point { repo: repo.id, open: true, frozen: false, modified: None, trees: Vec::new() }
 }
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has

@@ -16,6 +16,9 @@ use crate::api::block_rule::{
     TestBlockRules,
 };
 
+/// The effect of a rule about vulnerabilities on dated snapshots.
+const DATED: &str =
+    "affected, by the advisories of today: a version can disappear from them; --not-dated excludes them";
 /// Maximum size of a file with rules, in bytes.
 const MAX_INPUT: u64 = 64 << 20;
 
@@ -61,6 +64,9 @@ pub struct RuleFlags {
     /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
     #[arg(long, value_name = "WHAT", value_parser = SuggestedValues(&["pass", "wait"]))]
     pub min_age_fixes: Option<String>,
+    /// Do not apply the rule to dated snapshots: days, transactions and fixed URLs
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub not_dated: Option<bool>,
     /// Allow what the rule matches, instead of blocking it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub exception: Option<bool>,
@@ -167,6 +173,7 @@ impl RuleFlags {
             ("deleted_packages", self.deleted_packages.map(Value::from)),
             ("min_age", self.min_age.map(Value::from)),
             ("min_age_fixes", self.min_age_fixes.map(Value::from)),
+            ("not_dated", self.not_dated.map(Value::from)),
             ("exception", self.exception.map(Value::from)),
             ("warn", self.warn.map(Value::from)),
             ("priority", self.priority.map(Value::from)),
@@ -384,6 +391,12 @@ fn describe(rule: &BlockRule) -> String {
     add("Younger than", rule.min_age.clone());
     add("Fixes of vulnerabilities", rule.min_age_fixes.clone());
     add("All packages", rule.all.then(|| "yes".to_owned()));
+    let needs_advisories = rule.vulns || rule.min_severity.is_some();
+    match (rule.not_dated, needs_advisories) {
+        (true, _) => lines.push(" -- Dated snapshots: not affected".to_owned()),
+        (false, true) => lines.push(format!(" -- Dated snapshots: {DATED}")),
+        (false, false) => {}
+    }
     if !rule.description.is_empty() {
         lines.push(format!(" -- Description: {}", rule.description));
     }

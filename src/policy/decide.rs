@@ -49,13 +49,15 @@ pub struct ReleaseFacts {
     pub is_initial: bool,
 }
 
-/// The times of a decision.
+/// The snapshot and the times of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// The time at which the age is measured.
     pub age_at: Timestamp,
     /// The current time: advisories that are withdrawn by then are ignored.
     pub now: Timestamp,
+    /// Whether the decision is about a dated snapshot.
+    pub is_dated: bool,
 }
 
 /// The decision about a release.
@@ -172,7 +174,8 @@ fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFac
         Language::R => *name == package.name,
         Language::Python => normalize(name) == package.name,
     };
-    criteria.package.as_ref().is_none_or(is_named)
+    !(criteria.not_dated && clock.is_dated)
+        && criteria.package.as_ref().is_none_or(is_named)
         && source.is_none_or(|source| source == package.source)
         && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
         && (!criteria.deleted_packages || !package.is_listed)

@@ -67,6 +67,8 @@ pub struct Criteria {
     pub min_age: Option<i64>,
     /// Whether a release that fixes a vulnerability is exempt from `min_age`.
     pub fixes_pass: bool,
+    /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
+    pub not_dated: bool,
 }
 
 /// A comparison of versions.

@@ -144,7 +144,13 @@ impl RuleSet {
         self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
     }
 
-    /// Decides about a release of a package, by the first rule that matches.
+    /// Whether a decision depends on whether the snapshot is dated.
+    #[must_use]
+    pub fn needs_snapshot(&self) -> bool {
+        self.rules.iter().any(|rule| rule.criteria.not_dated)
+    }
+
+    /// Decides about a release of a package: the first rule that matches.
     #[must_use]
     pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
         let found =

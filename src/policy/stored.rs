@@ -30,6 +30,8 @@ struct Stored {
     #[serde(skip_serializing_if = "is_false")]
     fixes_pass: bool,
     #[serde(skip_serializing_if = "is_false")]
+    not_dated: bool,
+    #[serde(skip_serializing_if = "is_false")]
     warn: bool,
 }
 
@@ -53,6 +55,7 @@ pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
         deleted_packages: criteria.deleted_packages,
         min_age: criteria.min_age,
         fixes_pass: criteria.fixes_pass,
+        not_dated: criteria.not_dated,
         warn: effect == Effect::Warn,
     };
     serde_json::to_string(&stored).expect("the fields have JSON forms")
@@ -82,6 +85,7 @@ pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, Effect), 
         deleted_packages: stored.deleted_packages,
         min_age: stored.min_age,
         fixes_pass: stored.fixes_pass,
+        not_dated: stored.not_dated,
     };
     Ok((criteria, effect))
 }
@@ -103,6 +107,7 @@ mod tests {
             deleted_packages: true,
             min_age: Some(5),
             fixes_pass: true,
+            not_dated: true,
             ..Criteria::default()
         };
         for criteria in [all, Criteria::default()] {

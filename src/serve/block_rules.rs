@@ -45,7 +45,7 @@ pub async fn matches(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         let Ok(point) = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await else {
             continue;
         };
-        let rules = PointRules { number: 0, at: age_instant((state.clock)()) };
+        let rules = PointRules { number: 0, at: age_instant((state.clock)()), is_dated: false };
         let views = View::with_policy(state, &point, &policy, rules);
         let query = state.db.read(move |c| {
             let mut names: HashSet<String> = HashSet::new();

@@ -141,8 +141,9 @@ fn key(point: &Point, document: &Document) -> String {
         if let Some(base) = tree.base {
             write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
         }
-        if let Some(PointRules { number, at }) = tree.rules {
-            write!(key, "!{number}@{}", at.0).expect("writing to a String cannot fail");
+        if let Some(PointRules { number, at, is_dated }) = tree.rules {
+            let dated = if is_dated { "d" } else { "" };
+            write!(key, "!{number}@{}{dated}", at.0).expect("writing to a String cannot fail");
         }
         key.push(',');
     }
@@ -171,7 +172,13 @@ mod tests {
             base: None,
             rules: None,
         };
-        Point { repo: RepoId(1), trees: trees.iter().map(tree).collect(), open: false, modified: None }
+        Point {
+            repo: RepoId(1),
+            trees: trees.iter().map(tree).collect(),
+            open: false,
+            frozen: false,
+            modified: None,
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct BlockedRelease {
     pub version: String,
     /// The id of the rule.
     pub rule: i64,
+    /// Whether the rule is about vulnerabilities.
+    pub needs_advisories: bool,
     /// The rule and the facts that it matches: `rule 7 (no copyleft; license AGPL-3)`.
     pub reason: String,
     /// The highest allowed version.

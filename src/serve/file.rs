@@ -7,7 +7,9 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
-use super::{RepoError, Repositories, bundle_files, bundles, name_guards, owner, upstream, visibility};
+use super::{
+    RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, upstream, visibility,
+};
 use crate::db;
 use crate::fetch::accesses::Transfer;
 use crate::fetch::integrity::IntegrityError;
@@ -79,6 +81,7 @@ pub async fn locate(
         return Err(name_guards::missing(&repositories.state, point, Language::R, package, text));
     };
     if let Some(blocked) = blocked {
+        policies::log_frozen(&repositories.state, point, &blocked);
         return Err(RepoError::Blocked(Box::new(blocked)));
     }
     let warning = warning.map(Arc::from);

@@ -76,6 +76,7 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     Ok(Point {
         repo: RepoId(0),
         open: true,
+        frozen: false,
         modified: heads.iter().filter_map(|(_, at)| *at).max(),
         trees: heads.iter().map(|(tree, _)| *tree).collect(),
     })

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, Repository};
 use crate::model::ids::RepoId;
+use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
+use crate::serve::BlockedRelease;
 use crate::state::State;
 use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
 
@@ -47,4 +49,18 @@ pub fn generation(state: &State, catalog: &Arc<Catalog>, now: Timestamp) -> (u64
         return (0, 0);
     }
     state.policies.generation(&inputs_in(state, Arc::clone(catalog), now))
+}
+
+/// Logs a request that a rule about vulnerabilities refuses at a frozen point, once for each repository and release: the
+/// address served the release until an advisory appeared.
+pub(super) fn log_frozen(state: &State, point: &Point, blocked: &BlockedRelease) {
+    let BlockedRelease { package, version, reason, .. } = blocked;
+    if !point.frozen || !blocked.needs_advisories {
+        return;
+    }
+    if state.policies.logs_frozen(point.repo, format!("{package} {version}")) {
+        let catalog = state.catalog.get();
+        let repository = catalog.repo_by_id(point.repo).map(|repo| repo.name.as_str()).unwrap_or_default();
+        tracing::info!(repository, package, version, "dated snapshots do not serve a package: {reason}");
+    }
 }

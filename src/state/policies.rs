@@ -19,6 +19,8 @@ use crate::policy::{NameGuards, Rule, RuleSet, Scope};
 const AGE_PRECISION: i64 = 3600 * SECOND;
 /// Number of trees of a repository whose blocked releases are in memory; those of all of CRAN take some megabytes.
 const BLOCKED_TREES: usize = 24;
+/// Maximum number of logged releases in memory; beyond it, all are logged again.
+const MAX_LOGGED: usize = 10_000;
 
 /// The prepared rules of all repositories.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub struct Policies {
     /// Held while rules are prepared.
     preparation: Mutex<()>,
     last_number: AtomicU64,
+    /// Releases that dated snapshots of a repository do not serve because of vulnerabilities, in the log already.
+    logged: Mutex<HashSet<(RepoId, String)>>,
 }
 
 #[derive(Default)]
@@ -54,13 +58,16 @@ pub struct RepoPolicy {
     pub advisories: Option<Arc<Index>>,
     /// Time at which the rules were prepared, and at which an advisory must be in force to have an effect.
     pub prepared_at: Timestamp,
-    /// The blocked releases of the states used last, by source, tree, state, and the instant at which the age is
-    /// measured.
-    pub blocked: quick_cache::sync::Cache<(SourceId, TreeId, Seq, Timestamp), Arc<BlockedReleases>>,
+    /// The blocked releases of the states used last: by source, tree, state, the instant at which the age is measured, and
+    /// whether the snapshot is dated.
+    pub blocked: quick_cache::sync::Cache<BlockedKey, Arc<BlockedReleases>>,
     /// The language of the packages.
     pub language: Language,
     sources: Vec<SourceId>,
 }
+
+/// The key of [`RepoPolicy::blocked`].
+type BlockedKey = (SourceId, TreeId, Seq, Timestamp, bool);
 
 /// The releases of a state that are blocked, and those that replace them.
 #[derive(Debug, Default)]
@@ -139,6 +146,15 @@ impl Policies {
     pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.current(inputs).generation, hour)
+    }
+
+    /// Whether a release that dated snapshots of a repository do not serve is not in the log yet; it is recorded as logged.
+    pub fn logs_frozen(&self, repo: RepoId, release: String) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() >= MAX_LOGGED {
+            logged.clear();
+        }
+        logged.insert((repo, release))
     }
 
     fn current(&self, inputs: &PolicyInputs) -> Arc<PolicySet> {

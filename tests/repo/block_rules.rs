@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use serde_json::{Value, json};
 
 use crate::support::advisories::{folder, record};
+use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::mirror_dir::MirrorDir;
@@ -251,13 +252,40 @@ fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdr
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
-    server.rspm_stdout("create blocklist-rule --vulns");
+    let url = server.rspm_stdout("url create --repo=prod --lock");
+    let frozen = format!("{}/src/contrib", url.trim().split_at(url.find("/prod/").expect("a path")).1);
+    server.local_repository("later", &[Tarball::new("three", "1.0")]);
+    let created = server.rspm_stdout("create blocklist-rule --vulns");
+    assert!(created.contains(" -- Dated snapshots: affected, by the advisories of today"), "{created}");
     assert_eq!(index(&server, BASE), ["one 1.0", "two 2.0"]);
     folder(&server.dir().join("own"), &[record("x_OWN-1", "CRAN", "one", "2.0")]);
     server.sync_of("vulns").expect("advisories");
     assert_eq!(index(&server, BASE), ["two 2.0"]);
     let today = server.get(&format!("{BASE}/one_1.0.tar.gz"));
     assert_blocked(&today, "rule 1 (x_OWN-1, without a score)");
+
+    // A fixed URL loses the version; the log says so once. A rule that is not dated leaves it as it was.
+    let file = server.url(&format!("{frozen}/one_1.0.tar.gz"));
+    assert_eq!(index(&server, &frozen), ["two 2.0"]);
+    for method in ["GET", "HEAD", "GET"] {
+        assert_eq!(http::request(method, &file, &[], b"").status, 403, "{method}");
+    }
+    let lines = || {
+        let lines = server.log_lines().into_iter();
+        lines.filter(|line| line.contains("dated snapshots do not serve a package")).collect::<Vec<_>>()
+    };
+    until("it is logged", || !lines().is_empty());
+    assert_eq!(lines().len(), 1, "{:?}", lines());
+    for part in ["prod", "one", "1.0", "x_OWN-1"] {
+        assert!(lines()[0].contains(part), "{part}: {:?}", lines());
+    }
+    let edited = server.rspm_stdout("edit blocklist-rule --id=1 --not-dated");
+    assert!(edited.contains(" -- Dated snapshots: not affected"), "{edited}");
+    assert_eq!(index(&server, &frozen), ["one 1.0", "two 2.0"]);
+    assert_eq!(http::get(&file).status, 200);
+    assert_eq!(index(&server, BASE), ["two 2.0"]);
+    assert_eq!(status(&server, "one_1.0.tar.gz"), 403);
+    assert_eq!(lines().len(), 1);
     let mut withdrawn = record("x_OWN-1", "CRAN", "one", "2.0");
     withdrawn["withdrawn"] = json!("2024-05-07T00:00:00Z");
     folder(&server.dir().join("own"), &[withdrawn]);

@@ -58,6 +58,7 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         deleted_packages: rule.deleted_packages,
         min_age,
         fixes_pass: min_age.is_some() && fixes_pass,
+        not_dated: rule.not_dated,
     };
     if criteria.is_empty() && !rule.all {
         return Err(bad("a rule without a criterion matches everything; --all confirms that"));
@@ -203,6 +204,7 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
             .criteria
             .min_age
             .map(|_| if rule.criteria.fixes_pass { "pass" } else { "wait" }.to_owned()),
+        not_dated: rule.criteria.not_dated,
         exception: rule.effect == Effect::Allow,
         warn: rule.effect == Effect::Warn,
         description: rule.description.clone(),
@@ -231,7 +233,7 @@ mod tests {
             r#"{"min_severity":7.5,"block_unscored":false}"#,
             r#"{"min_age":"7d","min_age_fixes":"wait"}"#,
             r#"{"all":true}"#,
-            r#"{"all":true,"warn":true}"#,
+            r#"{"all":true,"warn":true,"not_dated":true}"#,
             r#"{"vulns":true,"exception":true}"#,
         ] {
             let rule = parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -240,6 +242,7 @@ mod tests {
         }
         for (bad, reason) in [
             ("{}", "--all"),
+            (r#"{"not_dated":true}"#, "--all"),
             (r#"{"package_name":"gg","warn":true,"exception":true}"#, "not both"),
             (r#"{"package_name":"gg*"}"#, "without patterns"),
             (r#"{"package_name":""}"#, "1 to 200"),

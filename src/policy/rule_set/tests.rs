@@ -39,7 +39,7 @@ fn package<'a>(name: &'a str, releases: &'a [ReleaseFacts]) -> PackageFacts<'a> 
     PackageFacts { name, language, source, is_own: false, advisories: None, is_listed: true, releases }
 }
 
-const CLOCK: Clock = Clock { age_at: Timestamp(100 * DAY), now: Timestamp(100 * DAY) };
+const CLOCK: Clock = Clock { age_at: Timestamp(100 * DAY), now: Timestamp(100 * DAY), is_dated: false };
 
 /// Returns the number of the rule that blocks the release; 0 if none does.
 fn blocked_by(set: &RuleSet, package: &PackageFacts<'_>, release: &ReleaseFacts) -> i64 {
@@ -81,6 +81,20 @@ fn a_warning_blocks_nothing_and_does_not_cancel_a_block_of_the_same_priority() {
     let exception = Rule { effect: Effect::Allow, ..rule(3, named("one")) };
     let with_exception = set(&[warning, exception]);
     assert!(matches!(with_exception.decide(&package, &one[0], CLOCK), Verdict::Exception(_)));
+}
+
+#[test]
+fn a_rule_that_is_not_dated_does_not_match_in_a_dated_snapshot() {
+    let one = [release("1.0", 1)];
+    let package = package("one", &one);
+    let rules = set(&[rule(1, Criteria { not_dated: true, ..named("one") }), rule(2, named("two"))]);
+    assert!(rules.needs_snapshot());
+    assert_eq!(blocked_by(&rules, &package, &one[0]), 1);
+    let dated = Clock { is_dated: true, ..CLOCK };
+    assert_eq!(rules.decide(&package, &one[0], dated), Verdict::NoRule);
+    let everywhere = set(&[rule(1, named("one"))]);
+    assert!(!everywhere.needs_snapshot());
+    assert!(everywhere.decide(&package, &one[0], dated).blocking_rule().is_some());
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> O
         package: decided.release.name.clone(),
         version: decided.release.version.clone(),
         rule: rule.id,
+        needs_advisories: rule.criteria.needs_advisories(),
         reason: reason.clone(),
         allowed: highest_allowed(package),
     })

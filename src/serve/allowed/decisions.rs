@@ -10,7 +10,7 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId, Seq};
 use crate::model::language::Language;
-use crate::model::point::PointTree;
+use crate::model::point::{PointRules, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::policy::{Clock, PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict, effective_time};
@@ -29,8 +29,8 @@ pub(super) struct TreePolicy {
     pub(super) repo: Arc<RepoPolicy>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tree: PointTree,
-    /// The time at which the age of releases is measured.
-    pub(super) age_at: Timestamp,
+    /// The rules of the point.
+    pub(super) rules: PointRules,
 }
 
 /// A release with the decision about it.
@@ -86,7 +86,8 @@ impl Decided {
 impl TreePolicy {
     /// Returns the blocked releases of the whole tree; from memory if they were computed before.
     pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
-        let key = (self.tree.source, self.tree.tree, self.tree.seq, self.age_at);
+        let PointRules { at, is_dated, .. } = self.rules;
+        let key = (self.tree.source, self.tree.tree, self.tree.seq, at, is_dated);
         self.repo.blocked.get_or_insert_with(&key, || {
             let mut blocked = BlockedReleases::default();
             let single_packages =
@@ -164,7 +165,7 @@ impl TreePolicy {
             is_listed: rows.iter().any(|row| row.state == LifeState::Listed),
             releases: &releases,
         };
-        let clock = Clock { age_at: self.age_at, now: self.repo.prepared_at };
+        let clock = self.clock();
         let decided = |(row, release): (&TreeRelease, &ReleaseFacts)| {
             let reason = |rule: &Rule| match with_reasons {
                 true => RuleSet::reason(rule, &facts, release, clock),
@@ -187,6 +188,12 @@ impl TreePolicy {
             }
         };
         rows.iter().zip(&releases).map(decided).collect()
+    }
+
+    /// The snapshot and the times of decisions.
+    pub(super) fn clock(&self) -> Clock {
+        let PointRules { at, is_dated, .. } = self.rules;
+        Clock { age_at: at, now: self.repo.prepared_at, is_dated }
     }
 
     fn advisories(&self, kind: Option<SourceKind>, name: &str) -> Option<PackageAdvisories<'_>> {

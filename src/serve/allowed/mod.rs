@@ -59,9 +59,14 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
     } else {
         Timestamp(0)
     };
-    let rules = Some(PointRules { number: policy.number, at });
+    let is_dated = policy.set.needs_snapshot()
+        && match snapshot {
+            Snapshot::Latest => false,
+            Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => true,
+        };
+    let rules = Some(PointRules { number: policy.number, at, is_dated });
     let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
-    Point { trees, open: true, ..point }
+    Point { trees, open: true, frozen: !point.open, ..point }
 }
 
 impl View {
@@ -87,10 +92,7 @@ impl View {
         let catalog = state.catalog.get();
         let view = |tree: &PointTree| {
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
-            View {
-                point_tree: tree,
-                policy: Some(Arc::new(TreePolicy { repo, catalog, tree, age_at: rules.at })),
-            }
+            View { point_tree: tree, policy: Some(Arc::new(TreePolicy { repo, catalog, tree, rules })) }
         };
         point.trees.iter().map(view).collect()
     }

@@ -1,11 +1,13 @@
 //! Decisions of block rules about files of Python projects.
 
+use std::sync::Arc;
+
 use super::View;
 use crate::db::python_file::ListedFile;
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::policy::{Clock, PackageFacts, ReleaseFacts, RuleSet, Verdict};
+use crate::policy::{PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict};
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
 use crate::serve::BlockedRelease;
@@ -18,8 +20,8 @@ enum FileVerdict {
     Allowed,
     /// A rule warns about it, with the reason.
     Warned(String),
-    /// A rule with this id blocks it, with the reason.
-    Blocked(i64, String),
+    /// A rule blocks it, with the reason.
+    Blocked(Arc<Rule>, String),
 }
 
 /// The files of a project that rules withhold, or warn about.
@@ -122,7 +124,8 @@ fn blocked_release(
     Some(BlockedRelease {
         package: file.project.clone(),
         version: file.version.clone(),
-        rule: *rule,
+        rule: rule.id,
+        needs_advisories: rule.criteria.needs_advisories(),
         reason: reason.clone(),
         allowed: allowed.map(|version| version.as_str().to_owned()),
     })
@@ -161,10 +164,10 @@ fn verdicts(view: &View, files: &[ListedFile]) -> Vec<FileVerdict> {
         is_listed: true,
         releases: &releases,
     };
-    let clock = Clock { age_at: policy.age_at, now: policy.repo.prepared_at };
+    let clock = policy.clock();
     let verdict = |release: &ReleaseFacts| match policy.repo.set.decide(&facts, release, clock) {
         Verdict::Blocked(rule) => {
-            FileVerdict::Blocked(rule.id, RuleSet::reason(rule, &facts, release, clock))
+            FileVerdict::Blocked(Arc::clone(rule), RuleSet::reason(rule, &facts, release, clock))
         }
         Verdict::Warned(rule) => FileVerdict::Warned(RuleSet::reason(rule, &facts, release, clock)),
         Verdict::NoRule | Verdict::Exception(_) => FileVerdict::Allowed,

@@ -24,7 +24,7 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
-use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards};
+use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
 
 /// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and
 /// it never decreases. `None` for a point with a curated source, whose pages have no serials.
@@ -124,7 +124,10 @@ pub(super) async fn locate_page_within(
     });
     // SECURITY: installers continue with the next index after 404, and after a page without files.
     match blocked.await? {
-        Some(blocked) => Err(RepoError::Blocked(Box::new(blocked))),
+        Some(blocked) => {
+            policies::log_frozen(&repositories.state, point, &blocked);
+            Err(RepoError::Blocked(Box::new(blocked)))
+        }
         None => Ok(page),
     }
 }
@@ -336,7 +339,10 @@ pub async fn locate(
             found.project
         )));
     }
-    let warning = decision.map_err(|blocked| RepoError::Blocked(Box::new(blocked)))?;
+    let warning = decision.map_err(|blocked| {
+        policies::log_frozen(&repositories.state, point, &blocked);
+        RepoError::Blocked(Box::new(blocked))
+    })?;
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = upload_time;

@@ -210,7 +210,7 @@ pub async fn blocked(
     let mut blocked = HashMap::new();
     for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
         let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point { repo: repo.id, trees: vec![tree], open: true, modified: None };
+        let point = Point { repo: repo.id, trees: vec![tree], open: true, frozen: false, modified: None };
         let point = allowed::with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().all(|tree| tree.rules.is_none()) {
             continue;

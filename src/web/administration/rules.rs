@@ -71,6 +71,7 @@ fn create(names: &Names) -> Form {
         .field("min_severity", "Severity of a vulnerability, from 0 to 10", Kind::Text(4))
         .filled("deleted_packages", "Only packages that are not listed any more", yes_or_no(), "false")
         .field("min_age", "Younger than: 7d, 36h", Kind::Text(10))
+        .filled("not_dated", "Only in latest, not in dated snapshots", yes_or_no(), "false")
         .filled(
             "effect",
             "Effect",
@@ -154,9 +155,14 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
             (rule.min_age_fixes.as_deref() == Some("wait")).then(String::new),
         ),
     ];
-    let present: Vec<(&str, String)> =
+    let not_dated = rule.not_dated.then(|| ("not in dated snapshots", String::new()));
+    let mut present: Vec<(&str, String)> =
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    if present.is_empty() { vec![("all versions of all packages", String::new())] } else { present }
+    if present.is_empty() {
+        present.push(("all versions of all packages", String::new()));
+    }
+    present.extend(not_dated);
+    present
 }
 
 /// Renders the result of a test of a rule.

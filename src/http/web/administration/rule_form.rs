@@ -29,6 +29,7 @@ pub(super) fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static st
         min_severity,
         deleted_packages: is("deleted_packages"),
         min_age: text("min_age"),
+        not_dated: is("not_dated"),
         exception: form.get("effect") == Some("allow"),
         warn: form.get("effect") == Some("warn"),
         description: text("description").unwrap_or_default(),
@@ -52,7 +53,10 @@ mod tests {
         assert_eq!(rule.license_types, ["MIT", "GPL-3.0-only"]);
         assert_eq!((rule.min_severity, rule.priority), (Some(7.0), Some(5)));
         assert!(rule.vulns && rule.exception && !rule.warn && !rule.deleted_packages);
-        assert!(read("effect=warn").is_ok_and(|rule| rule.warn && !rule.exception));
+        assert!(
+            read("effect=warn&not_dated=true")
+                .is_ok_and(|rule| rule.warn && rule.not_dated && !rule.exception)
+        );
     }
 
     #[test]

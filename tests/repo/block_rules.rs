@@ -252,7 +252,7 @@ fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdr
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
-    let url = server.rspm_stdout("url create --repo=prod --lock");
+    let url = server.rspm("url create --repo=prod --lock").out;
     let frozen = format!("{}/src/contrib", url.trim().split_at(url.find("/prod/").expect("a path")).1);
     server.local_repository("later", &[Tarball::new("three", "1.0")]);
     let created = server.rspm_stdout("create blocklist-rule --vulns");

@@ -360,7 +360,7 @@ fn effect(rule: &BlockRule) -> Effect {
     }
 }
 
-/// A rule as in the listing of Posit Package Manager.
+/// Formats a rule as Posit Package Manager lists it.
 fn describe(rule: &BlockRule) -> String {
     let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
     let kind = match effect(rule) {

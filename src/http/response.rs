@@ -10,7 +10,7 @@ use super::conditional::{self, Precondition, Validators};
 use super::error::{Failure, Payload};
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
-/// Why a package is blocked, or the warning about it.
+/// The header with the reason why a package is blocked, or with the warning about it.
 const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
 /// `Cache-Control` of package files: short, because a local package may be replaced by different bytes of the same
@@ -110,8 +110,8 @@ pub struct PackageHeaders {
     pub permanent_address: Option<HeaderValue>,
     /// Whether the address contains the digest of the bytes.
     pub immutable: bool,
-    /// `X-PM-Reason`: the rule that warns about the package.
-    pub warning: Option<HeaderValue>,
+    /// `X-PM-Reason`: the rule that warns about the package. In a box, because it is rare.
+    pub warning: Option<Box<HeaderValue>>,
 }
 
 impl Representation {
@@ -146,9 +146,9 @@ impl Representation {
             headers.insert(header::CONTENT_LOCATION, address.clone());
         }
         if let RepresentationKind::Package(PackageHeaders { warning: Some(warning), .. }) = &self.kind {
-            headers.insert(X_PM_REASON, warning.clone());
+            headers.insert(X_PM_REASON, HeaderValue::clone(warning));
         }
-        // RFC 9110, 12.5.5: without it, a shared cache serves one client's binary to another.
+        // RFC 9110, 12.5.5: without `Vary`, a shared cache would serve one client's binary to another.
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),

@@ -27,7 +27,7 @@ pub struct PointRules {
     pub number: u64,
     /// The instant at which the age of releases is measured; the epoch if no rule depends on the age.
     pub at: Timestamp,
-    /// Whether the rules that do not apply to dated snapshots are left out; false if there are none.
+    /// Whether the snapshot is dated, so that some rules do not apply. False if all rules apply to dated snapshots.
     pub is_dated: bool,
 }
 
@@ -73,9 +73,9 @@ pub struct Point {
     pub trees: Vec<PointTree>,
     /// Whether the point may still change, such as `latest`, today, or a day that is not closed yet.
     pub open: bool,
-    /// Whether it is open only because of block rules: without them, nothing can change it any more.
+    /// Whether the point is open only because block rules apply: without rules, it could not change any more.
     pub frozen: bool,
-    /// Publication time of the newest of the steps and of the subscription list: the point's `Last-Modified`. `None`
-    /// if nothing is published, or if sequence numbers of a tree are times.
+    /// The latest publication time of the steps and the subscription list, used as `Last-Modified`. `None` if nothing
+    /// is published, or if the sequence numbers of a tree are times.
     pub modified: Option<Timestamp>,
 }

@@ -69,7 +69,7 @@ pub enum Verdict<'a> {
     Exception(&'a Arc<Rule>),
     /// A rule blocks it.
     Blocked(&'a Arc<Rule>),
-    /// A rule warns about it: it is available.
+    /// A rule warns about it; the release is available.
     Warned(&'a Arc<Rule>),
 }
 

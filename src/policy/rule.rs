@@ -20,27 +20,27 @@ pub struct Rule {
     pub id: i64,
     /// Rules with a lower priority number come first.
     pub priority: i64,
-    /// What it does with the releases that it matches.
+    /// The effect on matching releases.
     pub effect: Effect,
-    /// What it matches.
+    /// The criteria for releases.
     pub criteria: Criteria,
     /// Free text, shown to clients.
     pub description: String,
 }
 
-/// The effect of a rule on a release that it matches. Among rules of one priority, the first of these comes first: a warning
-/// does not cancel a block.
+/// The effect of a rule on matching releases. Rules of the same priority are evaluated in the order of the variants, so
+/// that a warning does not cancel a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// The release is allowed: an exception.
     Allow,
-    /// The release is withheld from clients.
+    /// The release is not available to clients.
     Block,
-    /// The release stays available, with the reason as a warning.
+    /// The release stays available, and clients receive the reason as a warning.
     Warn,
 }
 
-/// The criteria of a rule; all of them must match. Without any, it matches every release.
+/// The criteria of a rule, all of which must match. A rule without criteria matches every release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Criteria {
     /// The name of the package: exact for R, normalized for Python.
@@ -101,7 +101,7 @@ pub struct VersionRange {
 pub struct BadRule(pub String);
 
 impl Rule {
-    /// The key by which rules are sorted: priority, effect, id.
+    /// Returns the key by which rules are sorted: priority, effect, id.
     #[must_use]
     pub fn order(&self) -> (i64, Effect, i64) {
         (self.priority, self.effect, self.id)

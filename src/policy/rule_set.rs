@@ -31,7 +31,7 @@ pub struct Scope<'a> {
 }
 
 impl RuleSet {
-    /// Selects the rules that can match in a repository, in their order; none if all of them are exceptions.
+    /// Returns the rules that can match in a repository, in their order; empty if all of them are exceptions.
     #[must_use]
     pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
         let is_in_scope = |rule: &&Arc<Rule>| {
@@ -42,7 +42,7 @@ impl RuleSet {
         };
         let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
         rules.sort_by_key(|rule| rule.order());
-        // Exceptions alone allow nothing that is not allowed already.
+        // Exceptions without other rules have no effect.
         if rules.iter().all(|rule| rule.effect == Effect::Allow) { Vec::new() } else { rules }
     }
 
@@ -65,7 +65,7 @@ impl RuleSet {
         set
     }
 
-    /// Whether there is no rule.
+    /// Returns whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -83,7 +83,7 @@ impl RuleSet {
         self.rules.iter()
     }
 
-    /// The names of the only packages that a rule can block; `None` if a rule that blocks has no name.
+    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package.
     #[must_use]
     pub fn only_packages(&self) -> Option<Vec<&str>> {
         let blocks_any = self.general.iter().any(|index| self.rules[*index].effect == Effect::Block);
@@ -144,7 +144,7 @@ impl RuleSet {
         self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
     }
 
-    /// Whether a decision depends on whether the snapshot is dated.
+    /// Returns true if a decision depends on whether the snapshot is dated.
     #[must_use]
     pub fn needs_snapshot(&self) -> bool {
         self.rules.iter().any(|rule| rule.criteria.not_dated)

@@ -1,5 +1,5 @@
-//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source, repository and the mark of an
-//! exception have columns. An earlier version does not apply a rule with a key that it does not know.
+//! The text of criteria in the table `block_rule`: JSON without absent criteria. Source, repository and the flag of an
+//! exception are in columns of their own. A server does not apply a rule that has a key unknown to its version.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Returns the text of the criteria besides source and repository, and of the effect.
+/// Returns the text of the criteria, except source and repository, and of the effect.
 #[must_use]
 pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
     let stored = Stored {
@@ -61,10 +61,11 @@ pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
     serde_json::to_string(&stored).expect("the fields have JSON forms")
 }
 
-/// Reads the text of criteria and of the effect; source and repository are `None`.
+/// Reads the text of criteria, and determines the effect. Source and repository are `None`, because the text does not
+/// contain them.
 ///
 /// # Errors
-/// The text has another form, or a criterion that this version does not know.
+/// The text is malformed, or has a criterion that this version does not support.
 pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, Effect), BadRule> {
     let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
     let effect = match (exception, stored.warn) {

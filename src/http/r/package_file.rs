@@ -52,7 +52,7 @@ impl ResolvedFile {
         let (etag, previous_etag) = etag::of_file(&located);
         let modified = located.modified.map(Timestamp::seconds);
         let is_cacheable = located.stored;
-        let warning = located.warning.as_deref().map(visible_ascii);
+        let warning = located.warning.as_deref().map(visible_ascii).map(Box::new);
         let representation = Representation {
             etag,
             previous_etag,
@@ -131,8 +131,8 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        let warning = located.warning.as_deref().map(visible_ascii);
-        // A new revision has different bytes and the same publication time, so the revision is added.
+        let warning = located.warning.as_deref().map(visible_ascii).map(Box::new);
+        // A new revision has different bytes and the same publication time, so its number is added as seconds.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
             etag,

@@ -16,7 +16,7 @@ use crate::serve::vulnerabilities::ecosystem;
 /// The decision about a file.
 #[derive(Clone, Debug)]
 enum FileVerdict {
-    /// It is available.
+    /// The file is available.
     Allowed,
     /// A rule warns about it, with the reason.
     Warned(String),
@@ -24,10 +24,10 @@ enum FileVerdict {
     Blocked(Arc<Rule>, String),
 }
 
-/// The files of a project that rules withhold, or warn about.
+/// The decisions of rules about the files of a project.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct DecidedFiles {
-    /// Why each blocked file is blocked.
+    /// The reason for each blocked file.
     pub(in crate::serve) blocked: Vec<BlockedRelease>,
     /// The version of each file with a warning, and the warning.
     pub(in crate::serve) warned: Vec<(String, String)>,
@@ -47,7 +47,7 @@ pub(in crate::serve) fn retain_allowed(view: &View, files: &mut Vec<ListedFile>)
     retain(verdicts(view, files), files);
 }
 
-/// As [`retain_allowed`]; returns the decisions.
+/// Does the same as [`retain_allowed`], and returns the decisions.
 pub(in crate::serve) fn take_decided(view: &View, files: &mut Vec<ListedFile>) -> DecidedFiles {
     let verdicts = verdicts(view, files);
     let allowed = highest_allowed(files, &verdicts);
@@ -62,10 +62,11 @@ pub(in crate::serve) fn take_decided(view: &View, files: &mut Vec<ListedFile>) -
     decided
 }
 
-/// Returns the warning about a file of a project, if there is one.
+/// Returns the warning about a file of a project, if there is one. `files` are all files of the project that the tree
+/// lists.
 ///
 /// # Errors
-/// Why the file is blocked, if it is. `files` are all files of the project that the tree lists.
+/// The file is blocked; the error has the reason.
 pub(in crate::serve) fn decide_file(
     view: &View,
     files: &[ListedFile],
@@ -93,8 +94,8 @@ pub(in crate::serve) fn blocked_project(view: &View, files: &[ListedFile]) -> Op
     blocked_release(file, verdict, None)
 }
 
-/// Removes blocked files. A file with a warning is yanked (PEP 592): the reason is the only text of a server that pip shows
-/// to its user. An upstream reason precedes it.
+/// Removes blocked files, and marks files with a warning as yanked (PEP 592), because pip shows the reason of a yank to
+/// its user. If upstream yanked the file, its reason comes first.
 fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
     let mut verdicts = verdicts.into_iter();
     files.retain_mut(|file| match verdicts.next() {
@@ -131,7 +132,7 @@ fn blocked_release(
     })
 }
 
-/// The decision about each file. Each file has its own age: its upload.
+/// Returns the decision about each file. The age of a file counts from its upload.
 fn verdicts(view: &View, files: &[ListedFile]) -> Vec<FileVerdict> {
     let none = || vec![FileVerdict::Allowed; files.len()];
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };

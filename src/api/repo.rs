@@ -46,8 +46,8 @@ pub struct Subscription {
     pub name: String,
     /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
-    /// The Bioconductor version of a `bioconductor` source, or the only one for which packages of another source are
-    /// served; absent for all versions.
+    /// For a source of type Bioconductor, its served version; for any other source, the only version of Bioconductor
+    /// for which it is served. Absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }

@@ -97,7 +97,8 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
 }
 
 /// Removes all backups that are not retained. The backups of each database and of each restored copy of it are counted
-/// separately, and so are complete ones. Backups that are later than the clock `now` are kept and not counted: a backup
+/// separately: once all of them, and once only the complete ones, so that an incomplete backup does not displace a
+/// complete one. Backups that are later than the clock `now` are kept and not counted: a backup
 /// made with a wrong clock would otherwise be the newest for a long time.
 ///
 /// # Errors
@@ -133,11 +134,11 @@ pub fn prune(
         let parts = [folder::dump_path(manifest.dump.sha256), folder::list_path(manifest.objects.sha256)];
         referenced.extend(paths.chain(parts).map(|path| (path, manifest)));
     }
-    let mut unreferenced = Vec::new();
+    let mut files = Vec::new();
     for directory in [folder::DATABASES, folder::BLOBS, folder::CONFIGURATIONS] {
-        unreferenced.extend(folder.list(directory)?);
+        files.extend(folder.list(directory)?);
     }
-    let existing: HashSet<&String> = unreferenced.iter().map(|(path, _)| path).collect();
+    let existing: HashSet<&String> = files.iter().map(|(path, _)| path).collect();
     for (path, manifest) in referenced.iter().filter(|(path, _)| !existing.contains(path)) {
         let is_dump = *path == folder::dump_path(manifest.dump.sha256);
         if allow_missing && !is_dump {
@@ -154,13 +155,15 @@ pub fn prune(
         let reason = format!("is missing, and the backup {created}, which is kept, needs it; {remedy}");
         return Err(folder.damaged(path, reason));
     }
-    unreferenced.retain(|(path, _)| !referenced.contains_key(path) && folder::is_part_path(path));
+    let is_unreferenced =
+        |(path, _): &(String, u64)| !referenced.contains_key(path) && folder::is_part_path(path);
+    let unreferenced: Vec<(String, u64)> = files.into_iter().filter(is_unreferenced).collect();
     result.files = unreferenced.len() as u64;
     result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
     if dry_run {
         return Ok(result);
     }
-    // The manifest is removed first: a backup with a manifest has all its parts.
+    // Manifests are removed first: a backup with a manifest has all its parts.
     lock.check()?;
     let manifests: Vec<String> = result.removed.iter().map(|name| folder::manifest_path(name)).collect();
     folder.remove(&manifests)?;

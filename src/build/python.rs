@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_build_has_a_source_distribution_and_one_wheel() {
+    async fn a_build_has_one_or_two_files() {
         for (count, is_accepted) in [(0, false), (1, true), (2, true), (3, false)] {
             let mut archive = tar::Builder::new(tempfile::tempfile().unwrap());
             for number in 0..count {

@@ -226,7 +226,7 @@ pub enum Create {
 /// `rspm edit …`
 #[derive(Debug, Subcommand)]
 pub enum Edit {
-    /// Change the name of a source, or its state of CRAN
+    /// Change the name of a source, or the snapshot of CRAN from which it selects
     Source(EditSource),
     /// Change a repository's name, description, visibility, authentication or accepted changes
     Repo(EditRepo),
@@ -275,7 +275,7 @@ pub enum List {
     Tokens(ListTokens),
     /// List promotions of repositories, the newest first
     Promotions(super::promote::ListPromotions),
-    /// List block rules in the order in which they are compared
+    /// List block rules in the order in which they are evaluated
     BlocklistRules,
     /// Count the stored files of each storage class
     Storage,

@@ -73,7 +73,7 @@ pub struct RuleFlags {
     /// Leave what the rule matches available, with the reason as a warning
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub warn: Option<bool>,
-    /// Rules with a lower number are compared first [default: 100]
+    /// Rules with a lower number are evaluated first [default: 100]
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<i64>,
     /// The reason, shown to clients

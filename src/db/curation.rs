@@ -101,7 +101,7 @@ pub fn projects(
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns the rule of a step for a project; `None` if the step does not list the project.
+/// Returns the rule of a step for the project with the normalized name `fold`; `None` if the step does not list the project.
 pub fn rule(c: &mut dyn Conn, tree: TreeId, seq: Seq, fold: &str) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND fold = $3";
     let row = c.query(FIND, &[tree.into(), seq.into(), fold.into()])?.into_iter().next();

@@ -69,8 +69,8 @@ pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbErr
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Writes facts about many files.
-pub fn update(c: &mut dyn Conn, facts: &[FetchedFacts]) -> Result<(), DbError> {
+/// Writes facts about many files. The column `facts` of a binary contains its field `Built`.
+pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
         size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
         facts = coalesce($4, facts) WHERE id = $5";
@@ -79,7 +79,7 @@ pub fn update(c: &mut dyn Conn, facts: &[FetchedFacts]) -> Result<(), DbError> {
         let (sha256, state) = (Value::opt_text(update.sha256), update.state.as_i64().into());
         vec![sha256, update.size.into(), state, built, update.file.into()]
     };
-    let rows: Vec<Vec<Value>> = facts.iter().map(row).collect();
+    let rows: Vec<Vec<Value>> = updates.iter().map(row).collect();
     c.execute_many(UPDATE, &rows).map(drop)
 }
 
@@ -102,7 +102,7 @@ pub struct FileWithoutDigest {
     pub state: FileState,
 }
 
-/// Returns every source package of a source without a digest.
+/// Returns the source packages without a known SHA-256 that come from the source `origin`.
 pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
     const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
         JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \

@@ -42,7 +42,7 @@ pub struct FetchRequest {
     /// The storage class for it.
     pub(super) class: StorageClass,
     /// Whether the file is missing or damaged although it is in storage according to its row.
-    pub(super) is_lost: bool,
+    pub(super) is_unusable: bool,
     /// The tree that lists the file.
     pub(super) tree: PointTree,
 }
@@ -66,9 +66,9 @@ impl FetchRequest {
         // A file that was stored before is stored again in the class that its row names.
         let stored_class = file.class.as_deref().filter(|_| file.file_state == FileState::Stored);
         let stored_class = stored_class.and_then(StorageClass::parse);
-        let is_lost = stored_class.is_some();
+        let is_unusable = stored_class.is_some();
         let class = stored_class.unwrap_or(class);
-        FetchRequest { file: file.file, candidates, expected, class, is_lost, tree }
+        FetchRequest { file: file.file, candidates, expected, class, is_unusable, tree }
     }
 }
 

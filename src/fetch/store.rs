@@ -18,8 +18,8 @@ const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
 /// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers are
 /// notified.
-pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
-    if task.request.is_lost {
+pub(super) async fn complete_if_stored(task: &FetchTask) -> bool {
+    if task.request.is_unusable {
         return false;
     }
     let file = task.request.file;
@@ -79,7 +79,8 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
         // There is one blob for each digest: an existing one keeps its class, whichever source provided it.
         Ok(blob) => blob.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
-            tracing::error!(%error, "could not store a fetched package: the database failed");
+            let file = &task.request.expected.name;
+            tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
             task.complete(Delivery::SentOnly);
             return Ok(());
         }
@@ -87,7 +88,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
     let key = Key::Package(class.unwrap_or(task.request.class), digest);
     let exists = class.is_some()
         && matches!(fetches.state.storage.size(&key).await, Ok(Some(size)) if size == received_file.size);
-    let result = match (task.request.is_lost, exists) {
+    let result = match (task.request.is_unusable, exists) {
         // The existing object has the right size but is damaged.
         (true, true) => fetches.state.storage.replace(spool, &key).await,
         (false, true) => Ok(()),
@@ -105,7 +106,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
         return Ok(());
     }
     task.fetch.overflow_budget.log_disk_space();
-    if exists && !task.request.is_lost {
+    if exists && !task.request.is_unusable {
         fetches.integrity.remove(&key);
     } else {
         // The bytes were verified while they were fetched.

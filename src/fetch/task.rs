@@ -106,7 +106,7 @@ impl FetchTask {
 
     /// Downloads and stores the file from the first candidate that has it.
     async fn attempt(&self) -> Result<(), FetchError> {
-        if store::is_stored_already(self).await {
+        if store::complete_if_stored(self).await {
             return Ok(());
         }
         let mut last_error =

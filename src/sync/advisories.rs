@@ -10,7 +10,7 @@ use sha2::Digest;
 
 use super::SyncError;
 use super::failures::log_failure;
-use super::stored_document::{DocumentKind, blocking, read_document};
+use super::stored_dataset::{DatasetKind, blocking, read_dataset};
 use super::task::{SyncTrigger, Task};
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
 use crate::config::Vulnerabilities;
@@ -24,8 +24,8 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::advisories::{Feed, FeedRefresh};
 
-const DOCUMENT: DocumentKind =
-    DocumentKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
+const DOCUMENT: DatasetKind =
+    DatasetKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
 /// zstd level of stored documents: a level that compresses several hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
 /// Size limit of an unpacked document, in bytes: twice that of all advisories of a feed, see
@@ -91,7 +91,7 @@ fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
 }
 
 async fn read_batch(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
-    let bytes = read_document(state, &Key::Advisories(sha256)).await?;
+    let bytes = read_dataset(state, &Key::Advisories(sha256)).await?;
     blocking(move || {
         let mut text = Vec::new();
         let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;

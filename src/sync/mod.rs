@@ -24,7 +24,7 @@ mod requirements;
 mod run;
 mod schedule;
 mod skew;
-mod stored_document;
+mod stored_dataset;
 pub mod task;
 
 pub use error::SyncError;

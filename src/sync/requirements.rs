@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use super::SyncError;
 use super::descriptions::{self, DescriptionsUpdate};
-use super::stored_document::{DocumentKind, blocking, read_document};
+use super::stored_dataset::{DatasetKind, blocking, read_dataset};
 use super::task::{SyncTrigger, Task};
 use crate::config::without_userinfo;
 use crate::db::upstream::{self, RULES, StoredValidators};
@@ -22,7 +22,7 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::rule_base::RuleBaseRefresh;
 
-const DOCUMENT: DocumentKind = DocumentKind {
+const DOCUMENT: DatasetKind = DatasetKind {
     noun: "rules for system requirements",
     counted_noun: "rules for system requirements",
     sync_type: "sysreqs",
@@ -47,7 +47,7 @@ pub(super) async fn load(state: &State) {
 
 async fn load_stored(state: &State) -> Result<(), SyncError> {
     let Some(row) = state.db.read(|c| upstream::get(c, RULES)).await? else { return Ok(()) };
-    let document = read_document(state, &Key::Rules(row.sha256)).await?;
+    let document = read_dataset(state, &Key::Rules(row.sha256)).await?;
     let base =
         blocking(move || RuleBase::from_document(&document).map_err(|error| error.to_string())).await?;
     let rules = compile(base).await?;

@@ -228,7 +228,7 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
             "odd-1.0/PKG-INFO",
             Kind::Regular,
             "",
-            "the member 'odd-1.0/PKG-INFO' has a path that is not allowed",
+            "the member 'odd-1.0/PKG-INFO' occurs twice",
         ),
     ] {
         let result = read(path, kind, target);

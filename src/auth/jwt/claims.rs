@@ -34,7 +34,7 @@ pub enum Invalid {
     #[error("its claim '{0}' has the wrong type")]
     Type(&'static str),
     /// The issuer differs from the expected one.
-    #[error("its claim 'iss' is not the issuer, byte for byte")]
+    #[error("its claim 'iss' is not exactly the configured issuer")]
     Issuer,
     /// The token is for another audience.
     #[error("its claim 'aud' has none of the accepted audiences")]

@@ -20,7 +20,9 @@ pub enum DumpError {
         known: u16,
     },
     /// A schema of a newer program.
-    #[error("the dump has schema {found} of {schema}; this version of rstudio-pm reads up to {known}")]
+    #[error(
+        "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm knows migrations up to {known}: use the version that wrote the dump, or a later one"
+    )]
     Schema {
         /// The schema.
         schema: &'static str,

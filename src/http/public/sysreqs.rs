@@ -35,19 +35,19 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
         ));
     }
     let roots = (!is_all).then(|| names.clone());
-    let rules = load_requirements(app, repo, query, roots.as_deref()).await?;
-    let (unknown_count, unknown) = unknown_names(&rules, roots.as_deref());
+    let requirements = load_requirements(app, repo, query, roots.as_deref()).await?;
+    let (unknown_count, unknown) = unknown_names(&requirements, roots.as_deref());
     // Takes milliseconds for all of CRAN, so it does not run on an async thread.
     let response = tokio::task::spawn_blocking(move || {
-        let installer = rules.system().installer();
+        let installer = requirements.system().installer();
         let wire = |(name, needs): (&str, Vec<MatchedRule<'_>>)| Requirement {
             name: name.to_owned(),
             requirements: wire(&needs, installer),
         };
         let requirements: Vec<Requirement> = if is_all {
-            rules.of_all().map(wire).collect()
+            requirements.of_all().map(wire).collect()
         } else {
-            rules.of(names.iter().map(String::as_str)).map(wire).collect()
+            requirements.of(names.iter().map(String::as_str)).map(wire).collect()
         };
         let each = || requirements.iter().map(|requirement| &requirement.requirements);
         WireRequirements {
@@ -70,16 +70,16 @@ pub(super) async fn of_package(
     query: &Query,
 ) -> Result<PackageRequirements, Failure> {
     let roots = [name.to_owned()];
-    let rules = load_requirements(app, repo, query, Some(&roots)).await?;
-    if !rules.lists(name) {
+    let requirements = load_requirements(app, repo, query, Some(&roots)).await?;
+    if !requirements.lists(name) {
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
         let point = newest_point(app, repo).await?;
         return Err(serve::name_guards::missing(&app.state, &point, Language::R, name, text).into());
     }
-    let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
-    let installer = rules.system().installer();
-    let mut matches: Vec<(&str, Vec<MatchedRule<'_>>)> = rules.of([name]).collect();
+    let (unknown_count, unknown) = unknown_names(&requirements, Some(&roots));
+    let installer = requirements.system().installer();
+    let mut matches: Vec<(&str, Vec<MatchedRule<'_>>)> = requirements.of([name]).collect();
     // The requirements of the package itself come first; the sort is stable for the others.
     matches.sort_by_key(|(package, _)| *package != name);
     let mut distinct = HashSet::new();
@@ -126,15 +126,16 @@ pub(super) async fn of_description(
     };
     let roots = kinds.iter().flat_map(|kind| description.dependencies(*kind));
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
-    let rules = load_requirements(app, repo, query, Some(&roots)).await?;
-    let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
-    let matching_rules = rules.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
+    let requirements = load_requirements(app, repo, query, Some(&roots)).await?;
+    let (unknown_count, unknown) = unknown_names(&requirements, Some(&roots));
+    let matching_rules =
+        requirements.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
     let package = description.package().unwrap_or_default();
     let mut packages = vec![(package, matching_rules)];
     // Circular dependencies lead back to the package itself.
-    packages.extend(rules.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
+    packages.extend(requirements.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     packages.retain(|(_, needs)| !needs.is_empty());
-    let installer = rules.system().installer();
+    let installer = requirements.system().installer();
     let dependency = |(name, needs): &(&str, Vec<MatchedRule<'_>>)| Dependency {
         name: (*name).to_owned(),
         needs: wire(needs, installer),
@@ -152,8 +153,8 @@ pub(super) async fn of_description(
 }
 
 /// Returns the number of packages with unknown requirements, and the first names.
-fn unknown_names(rules: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
-    let mut names = rules.unknown(roots);
+fn unknown_names(requirements: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
+    let mut names = requirements.unknown(roots);
     let count = names.len();
     names.truncate(MAX_UNKNOWN_NAMES);
     (count, names)
@@ -170,7 +171,7 @@ async fn load_requirements(
     let parameter = |name| {
         let missing = || {
             Failure::bad_request(format!(
-                "the parameter {name} is missing: distribution=ubuntu&release=22.04"
+                "the parameter {name} is missing; for example: distribution=ubuntu&release=22.04"
             ))
         };
         query.get(name).filter(|text| !text.trim().is_empty()).ok_or_else(missing)

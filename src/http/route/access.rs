@@ -99,6 +99,7 @@ pub fn route_access(route: &Route) -> Access<'_> {
         | Route::Ping
         | Route::Login(_)
         | Route::PublishingAudience => server(Action::ReadPublic),
+        // The handler verifies the identity token in the body.
         Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
         | Route::RepositoryPage { repo, .. }
@@ -127,6 +128,7 @@ fn public_access(route: &PublicRoute) -> Access<'_> {
             // The body names the repository, which the handler checks.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
+            // The handler verifies the signature.
             PublicRoute::GitWebhook(_) | PublicRoute::Bootstrap => server(Action::Notify),
             PublicRoute::Download => server(Action::Inspect),
             PublicRoute::Repo(repo)

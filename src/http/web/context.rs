@@ -57,15 +57,15 @@ impl Context<'_> {
 
     /// Returns the address of a path in the API of the repository, with parameters for this snapshot and the selected
     /// version of Bioconductor.
-    pub(super) fn api(&self, rest: &str) -> Option<String> {
+    pub(super) fn api(&self, rest: &str) -> String {
         let repo = segment(&self.location.repo);
         let address = format!("{}__api__/repos/{repo}/{rest}", self.root);
         let snapshot = Some(&*self.location.snapshot).filter(|snapshot| *snapshot != "latest");
         let parameters = [("snapshot", snapshot), ("bioc_version", self.root.bioconductor())];
         let present = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        Some(present.fold(address, |address, (name, value)| {
+        present.fold(address, |address, (name, value)| {
             let sign = if address.contains('?') { '&' } else { '?' };
             format!("{address}{sign}{name}={}", segment(value))
-        }))
+        })
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
     let list = List {
         rows: rows.collect(),
-        json: context.api(&json),
+        json: Some(context.api(&json)),
         location: context.location,
         query: searched,
         sort: key.to_owned(),

@@ -30,7 +30,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         is_python: context.repo.kind == RepoKind::Python,
         printed: context.printed(),
         has_advisories: serve::vulnerabilities::current(&app.state).await.is_known(),
-        json: context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}")),
+        json: Some(context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}"))),
         location: context.location,
     };
     Ok(list.render(context.root))

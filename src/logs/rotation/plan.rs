@@ -317,7 +317,8 @@ mod tests {
         }
     }
 
-    /// Generates any directory that rotations of this server (complete or interrupted) or of other programs may leave.
+    /// Generates directories with any set of the log and its rotated files, such as other programs or interrupted
+    /// rotations leave, without the temporary names of an interrupted compression.
     fn folder() -> impl Strategy<Value = Folder> {
         let suffixes = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
         proptest::sample::subsequence(suffixes.to_vec(), 0..=suffixes.len()).prop_map(|suffixes| {

@@ -20,6 +20,9 @@ pub enum PackageError {
         /// The expected format.
         expected: &'static str,
     },
+    /// A source distribution in a format that is not supported.
+    #[error("'{0}' has a format that is not supported; build a .tar.gz file")]
+    Unsupported(String),
     /// Not the file name of a wheel.
     #[error(transparent)]
     WheelName(#[from] BadWheelName),
@@ -38,6 +41,9 @@ pub enum PackageError {
     /// A member whose path leaves the archive or is ambiguous.
     #[error("the member '{0}' has a path that is not allowed; build the package again")]
     Path(String),
+    /// A member that may occur once occurs again.
+    #[error("the member '{0}' occurs twice; build the package again")]
+    Repeated(String),
     /// A required member is missing.
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),

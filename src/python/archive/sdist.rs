@@ -24,6 +24,7 @@ pub fn read_metadata(
 ) -> Result<(Metadata, Vec<u8>), PackageError> {
     let raw = match container(source, file)? {
         Container::Zip => {
+            // The names of members are as in a wheel: they may differ only in case.
             let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
             let mut members = zip.members.iter();
             let pkg_info = members.find(|member| folder_of(&member.name, "PKG-INFO").is_some());
@@ -108,7 +109,7 @@ fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Contain
         }
         ".tar.bz2" | ".tbz" => (Container::Tar, head.starts_with(b"BZh"), "a compressed tar archive (bzip2)"),
         ".tar.xz" => (Container::Tar, head.starts_with(b"\xfd7zXZ\0"), "a compressed tar archive (xz)"),
-        _ => (Container::Tar, false, "in a supported format; build a .tar.gz file"),
+        _ => return Err(PackageError::Unsupported(file.to_string())),
     };
     if is_expected {
         return Ok(kind);
@@ -169,7 +170,7 @@ fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>
         }
         if member.kind == MemberKind::File && folder_of(&path, "PKG-INFO").is_some() {
             if raw.is_some() {
-                return Err(PackageError::Path(path));
+                return Err(PackageError::Repeated(path));
             }
             raw = Some(members.contents(&member, limits.description)?);
         }

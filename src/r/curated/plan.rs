@@ -61,8 +61,9 @@ impl Change {
     }
 }
 
-/// Returns the rows, by name. `listed` has the base's listed release of each selected package for which no other
-/// release is selected. A package without a release is omitted.
+/// Returns the rows, by name. `present` has the current releases of the source. A selected package without
+/// another release (`SelectedRelease::other`) has its release in `listed`, which contains those that the base lists; the package is
+/// omitted if `listed` does not contain it.
 #[must_use]
 pub fn rows(
     present: &BTreeMap<String, ListedRelease>,

@@ -1,5 +1,5 @@
-//! Documents that are fetched, stored, and loaded again at the next start: the rules for system requirements and the
-//! advisories. A document that cannot be used is logged; one that lost more than half of its entries is refused.
+//! Data files from upstream that are stored, and loaded again at the next start: the rules for system requirements and
+//! the advisories. A file that cannot be used is logged; one that lost more than half of its entries is refused.
 
 use bytes::Bytes;
 use sha2::Digest;
@@ -12,8 +12,8 @@ use crate::model::digest::Sha256;
 use crate::state::State;
 use crate::storage::Key;
 
-/// A kind of document, with its names in log lines and errors.
-pub(super) struct DocumentKind {
+/// A kind of data files, with its names in log lines and errors.
+pub(super) struct DatasetKind {
     /// Plural noun: `rules for system requirements`.
     pub(super) noun: &'static str,
     /// The noun as it follows a number.
@@ -22,7 +22,7 @@ pub(super) struct DocumentKind {
     pub(super) sync_type: &'static str,
 }
 
-impl DocumentKind {
+impl DatasetKind {
     /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
     pub(super) fn log_load_error(&self, result: Result<(), SyncError>) {
         match result {
@@ -34,7 +34,7 @@ impl DocumentKind {
         }
     }
 
-    /// Refuses a document that lost more than half of its entries, unless an administrator started the refresh.
+    /// Refuses a file that lost more than half of its entries, unless an administrator started the refresh.
     pub(super) fn check_loss(
         &self,
         new_count: usize,
@@ -54,11 +54,11 @@ impl DocumentKind {
     }
 }
 
-/// Reads a document from storage.
+/// Reads a data file from storage.
 ///
 /// # Errors
 /// Storage errors; [`SyncError::Refused`] if the bytes have a different digest.
-pub(super) async fn read_document(state: &State, key: &Key) -> Result<Bytes, SyncError> {
+pub(super) async fn read_dataset(state: &State, key: &Key) -> Result<Bytes, SyncError> {
     let bytes = state.storage.read(key).await?;
     let digest = Sha256(sha2::Sha256::digest(&bytes).into());
     if digest == *key.digest() {

@@ -39,7 +39,7 @@ pub enum BootstrapCommand {
     Keys(Keys),
     /// Print a signed request, for curl: POST /__api__/bootstrap
     Signature(Signature),
-    /// Create a token with the scope global:admin on the server --address, which is shown once
+    /// Create a token with the scope global:admin on the server of --address; the token is shown once
     Token(Token),
 }
 

@@ -29,7 +29,7 @@ pub struct CreateMetadata {
     /// Only in this repository (default: in every repository)
     #[arg(long)]
     pub repo: Option<String>,
-    /// The key; pages show the value of the key status above all others
+    /// The key; web pages show the key 'status' first
     #[arg(long)]
     pub key: String,
     /// The value

@@ -21,7 +21,7 @@ const MAX_ROWS: usize = 100;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("operation").required(true).args(["from", "approve", "reject", "show"]))]
 pub struct Promote {
-    /// Repository to promote; the same as --to, with --snapshot, to return to that snapshot
+    /// Repository whose state is promoted; to return to an earlier snapshot, that of --to, with --snapshot
     #[arg(long, requires = "to", value_name = "REPO")]
     pub from: Option<String>,
     /// Repository that changes

@@ -78,7 +78,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("PackageRewriteBufferSize", Size(1, MAX_BUFFER), "32KB",
       "Write buffer for packages of local sources; values below 32KB have no effect because the compressor's own buffer has 32KB.").reloadable(),
     p("AutomaticNameGuard", Boolean, "true",
-      "Whether only local and git sources may provide a name from its first upload on, unless a mirror listed it before; see name-guard.md.").reloadable(),
+      "Whether the first upload of a package to a local or git source reserves its name for such sources, unless a mirror listed it before; see name-guard.md.").reloadable(),
     p("ContentTypeSniffing", Boolean, "false",
       "If false, responses have the header `X-Content-Type-Options: nosniff`.").reloadable(),
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",
@@ -138,7 +138,7 @@ s("Postgres", Never, "Used with `Database.Provider = postgres`.", &[
     p("UsageDataPassword", Secret, "",
       "The password for `UsageDataURL`, if that URL has none; if unset, `Password` is used. It may be encrypted."),
     p("ListenURL", Url(UrlPurpose::Postgres), "",
-      "Address of the database of `URL` for notifications and heartbeats, if `URL` is that of a connection pooler in transaction mode; if unset, `URL`. It may be encrypted."),
+      "Direct URL of the same database for notifications and heartbeats; required if `URL` names a connection pooler in transaction mode. If unset, `URL`. It may be encrypted."),
 ]),
 s("Storage", Never, "The backend of each class of variable data: disk (`file`) or S3 (`s3`).", &[
     p("Default", BACKEND, "file",

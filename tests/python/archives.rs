@@ -224,12 +224,7 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
         ("odd-1.0/a", Kind::Link, "/etc/passwd", "leaves the package's folder"),
         ("odd-1.0/a", Kind::Link, "other/a", "leaves the package's folder"),
         ("other/a", Kind::Regular, "", "is outside the top folder"),
-        (
-            "odd-1.0/PKG-INFO",
-            Kind::Regular,
-            "",
-            "the member 'odd-1.0/PKG-INFO' occurs twice",
-        ),
+        ("odd-1.0/PKG-INFO", Kind::Regular, "", "the member 'odd-1.0/PKG-INFO' occurs twice"),
     ] {
         let result = read(path, kind, target);
         assert!(

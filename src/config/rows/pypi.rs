@@ -19,7 +19,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     p("DelayExcept", Text, "",
       "A project whose files are listed at once, regardless of `DelaySyncDuration`; in any spelling.").multi(),
     p("EarlierYanks", Choice(&["show", "hide-mark"]), "show",
-      "The mark of files that were yanked before the first request for their project; the index does not state when. With `show` they are marked on all days. With `hide-mark` they are marked from that request on, so that earlier days resolve as they did then, even to files that were yanked because of a vulnerability. Applies to projects that were not requested before."),
+      "How files are marked that were yanked before the first request for their project, because the index does not state when they were yanked. With `show` they are marked on all days. With `hide-mark` they are marked from that request on, so that earlier days resolve as they did then, even to files that were yanked because of a vulnerability. Applies to projects that were not requested before."),
     p("Unlisted", Boolean, "false",
       "Whether projects that the list of the index lacks are requested from it by name: for an index without a list, or whose list is incomplete, such as a caching proxy. Every requested name that no earlier source has is then sent to the index."),
     p("Concurrency", Integer(1, 64), "8",

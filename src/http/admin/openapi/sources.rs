@@ -18,7 +18,7 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Patch,
         "/sources/{name}",
-        "Rename a source, or set its state of CRAN",
+        "Rename a source, or set the snapshot of CRAN from which it selects",
         Some("EditSource"),
         Some("Source"),
     ),

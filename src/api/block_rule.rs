@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use crate::model::rule_effect::RuleEffect;
+
 /// A block rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; the output of a
 /// list is accepted as input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -84,6 +86,14 @@ pub struct BlockRule {
     /// When it was created, RFC 3339. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+}
+
+impl BlockRule {
+    /// Returns the effect of the rule.
+    #[must_use]
+    pub fn effect(&self) -> RuleEffect {
+        RuleEffect::of_flags(self.exception, self.warn)
+    }
 }
 
 /// Reads a list, or a string of values separated by commas.

@@ -15,6 +15,7 @@ use crate::api::block_rule::{
     BlockRule, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules, DeletedBlockRules,
     TestBlockRules,
 };
+use crate::model::rule_effect::RuleEffect;
 
 /// The effect of a rule about vulnerabilities on dated snapshots.
 const DATED: &str =
@@ -199,10 +200,10 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
         let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
-        let verb = match created.rules.first().map(effect) {
-            Some(Effect::Allow) => "Exempts",
-            Some(Effect::Warn) => "Warns about",
-            Some(Effect::Block) | None => "Blocks",
+        let verb = match created.rules.first().map(BlockRule::effect) {
+            Some(RuleEffect::Allow) => "Exempts",
+            Some(RuleEffect::Warn) => "Warns about",
+            Some(RuleEffect::Block) | None => "Blocks",
         };
         for found in &created.matches {
             let examples = found.examples.join(", ");
@@ -345,28 +346,13 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
     Ok(())
 }
 
-/// The effect of a rule.
-enum Effect {
-    Allow,
-    Block,
-    Warn,
-}
-
-fn effect(rule: &BlockRule) -> Effect {
-    match (rule.exception, rule.warn) {
-        (true, _) => Effect::Allow,
-        (false, true) => Effect::Warn,
-        (false, false) => Effect::Block,
-    }
-}
-
 /// Formats a rule as Posit Package Manager lists it.
 fn describe(rule: &BlockRule) -> String {
     let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
-    let kind = match effect(rule) {
-        Effect::Allow => "  Exception",
-        Effect::Warn => "  Warning",
-        Effect::Block => "",
+    let kind = match rule.effect() {
+        RuleEffect::Allow => "  Exception",
+        RuleEffect::Warn => "  Warning",
+        RuleEffect::Block => "",
     };
     let mut lines = vec![
         format!("ID: {id}  Priority: {}{kind}", rule.priority.unwrap_or(100)),

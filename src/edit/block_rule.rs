@@ -4,7 +4,8 @@ use super::Actor;
 use crate::db::audit;
 use crate::db::block_rule::{self, BlockRule};
 use crate::model::ids::SourceId;
-use crate::policy::{Effect, Rule};
+use crate::model::rule_effect::RuleEffect;
+use crate::policy::Rule;
 use crate::publish::edit::apply_edit;
 use crate::serve::RepoError;
 use crate::state::State;
@@ -97,7 +98,7 @@ fn row(rule: &Rule) -> BlockRule {
     BlockRule {
         id: rule.id,
         priority: rule.priority,
-        exception: rule.effect == Effect::Allow,
+        exception: rule.effect == RuleEffect::Allow,
         source: rule.criteria.source,
         repo: rule.criteria.repo,
         criteria: crate::policy::criteria_text(&rule.criteria, rule.effect),

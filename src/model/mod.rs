@@ -17,6 +17,7 @@ pub mod license;
 pub mod name;
 pub mod point;
 pub mod repository;
+pub mod rule_effect;
 pub mod snapshot;
 pub mod source;
 pub mod storage_class;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
+use crate::model::rule_effect::RuleEffect;
 use crate::model::time::SECOND;
 use crate::python;
 use crate::r;
@@ -21,23 +22,11 @@ pub struct Rule {
     /// Rules with a lower priority number come first.
     pub priority: i64,
     /// The effect on matching releases.
-    pub effect: Effect,
+    pub effect: RuleEffect,
     /// The criteria for releases.
     pub criteria: Criteria,
     /// Free text, shown to clients.
     pub description: String,
-}
-
-/// The effect of a rule on matching releases. Rules of the same priority are evaluated in the order of the variants, so
-/// that a warning does not cancel a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effect {
-    /// The release is allowed: an exception.
-    Allow,
-    /// The release is not available to clients.
-    Block,
-    /// The release stays available, and clients receive the reason as a warning.
-    Warn,
 }
 
 /// The criteria of a rule, all of which must match. A rule without criteria matches every release.
@@ -103,7 +92,7 @@ pub struct BadRule(pub String);
 impl Rule {
     /// Returns the key by which rules are sorted: priority, effect, id.
     #[must_use]
-    pub fn order(&self) -> (i64, Effect, i64) {
+    pub fn order(&self) -> (i64, RuleEffect, i64) {
         (self.priority, self.effect, self.id)
     }
 
@@ -295,10 +284,10 @@ mod tests {
             description: String::new(),
         };
         let mut rules = [
-            rule(1, 100, Effect::Warn),
-            rule(2, 100, Effect::Block),
-            rule(3, 100, Effect::Allow),
-            rule(4, 50, Effect::Warn),
+            rule(1, 100, RuleEffect::Warn),
+            rule(2, 100, RuleEffect::Block),
+            rule(3, 100, RuleEffect::Allow),
+            rule(4, 50, RuleEffect::Warn),
         ];
         rules.sort_by_key(Rule::order);
         assert_eq!(rules.map(|rule| rule.id), [4, 3, 2, 1]);

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, fixes, matches};
-use super::rule::{Effect, Rule};
+use super::rule::Rule;
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
+use crate::model::rule_effect::RuleEffect;
 use crate::python::name::normalize;
 
 /// The rules that can match releases of a repository, in their order.
@@ -43,7 +44,7 @@ impl RuleSet {
         let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
         rules.sort_by_key(|rule| rule.order());
         // Exceptions without other rules have no effect.
-        if rules.iter().all(|rule| rule.effect == Effect::Allow) { Vec::new() } else { rules }
+        if rules.iter().all(|rule| rule.effect == RuleEffect::Allow) { Vec::new() } else { rules }
     }
 
     /// Creates a set of rules that [`RuleSet::select`] returned.
@@ -86,7 +87,7 @@ impl RuleSet {
     /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package.
     #[must_use]
     pub fn only_packages(&self) -> Option<Vec<&str>> {
-        let blocks_any = self.general.iter().any(|index| self.rules[*index].effect == Effect::Block);
+        let blocks_any = self.general.iter().any(|index| self.rules[*index].effect == RuleEffect::Block);
         (!blocks_any).then(|| self.by_package.keys().map(String::as_str).collect())
     }
 
@@ -158,9 +159,9 @@ impl RuleSet {
         match found {
             None => Verdict::NoRule,
             Some(rule) => match rule.effect {
-                Effect::Allow => Verdict::Exception(rule),
-                Effect::Block => Verdict::Blocked(rule),
-                Effect::Warn => Verdict::Warned(rule),
+                RuleEffect::Allow => Verdict::Exception(rule),
+                RuleEffect::Block => Verdict::Blocked(rule),
+                RuleEffect::Warn => Verdict::Warned(rule),
             },
         }
     }
@@ -174,7 +175,7 @@ impl RuleSet {
         release: &ReleaseFacts,
         clock: Clock,
     ) -> Option<String> {
-        self.of_package(package.name).filter(|rule| rule.effect != Effect::Allow).find_map(|rule| {
+        self.of_package(package.name).filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
                 let name = described(rule, Vec::new());

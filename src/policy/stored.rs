@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::{BadRule, Criteria, Effect};
+use super::rule::{BadRule, Criteria};
+use crate::model::rule_effect::RuleEffect;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,7 +44,7 @@ fn is_false(value: &bool) -> bool {
 
 /// Returns the text of the criteria, except source and repository, and of the effect.
 #[must_use]
-pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
+pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
     let stored = Stored {
         package: criteria.package.clone(),
         version: criteria.version.as_ref().map(ToString::to_string),
@@ -56,7 +57,7 @@ pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
         min_age: criteria.min_age,
         fixes_pass: criteria.fixes_pass,
         not_dated: criteria.not_dated,
-        warn: effect == Effect::Warn,
+        warn: effect == RuleEffect::Warn,
     };
     serde_json::to_string(&stored).expect("the fields have JSON forms")
 }
@@ -66,13 +67,9 @@ pub fn criteria_text(criteria: &Criteria, effect: Effect) -> String {
 ///
 /// # Errors
 /// The text is malformed, or has a criterion that this version does not support.
-pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, Effect), BadRule> {
+pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, RuleEffect), BadRule> {
     let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
-    let effect = match (exception, stored.warn) {
-        (true, _) => Effect::Allow,
-        (false, true) => Effect::Warn,
-        (false, false) => Effect::Block,
-    };
+    let effect = RuleEffect::of_flags(exception, stored.warn);
     let criteria = Criteria {
         package: stored.package,
         version: stored.version.map(|text| text.parse()).transpose()?,
@@ -112,13 +109,13 @@ mod tests {
             ..Criteria::default()
         };
         for criteria in [all, Criteria::default()] {
-            for effect in [Effect::Allow, Effect::Block, Effect::Warn] {
+            for effect in [RuleEffect::Allow, RuleEffect::Block, RuleEffect::Warn] {
                 let text = criteria_text(&criteria, effect);
-                let read = read_criteria(&text, effect == Effect::Allow).expect("its own text");
+                let read = read_criteria(&text, effect == RuleEffect::Allow).expect("its own text");
                 assert_eq!(read, (criteria.clone(), effect));
             }
         }
-        assert_eq!(criteria_text(&Criteria::default(), Effect::Block), "{}");
+        assert_eq!(criteria_text(&Criteria::default(), RuleEffect::Block), "{}");
         assert!(read_criteria(r#"{"moon":1}"#, false).is_err() && read_criteria("x", false).is_err());
     }
 }

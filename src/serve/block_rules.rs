@@ -9,8 +9,9 @@ use crate::db::life;
 use crate::model::change::LifeState;
 use crate::model::point::PointRules;
 use crate::model::repository::RepoKind;
+use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
-use crate::policy::{Effect, Rule};
+use crate::policy::Rule;
 use crate::r::bioconductor::{Part, Version};
 use crate::r::version::compare;
 use crate::state::policies::age_instant;
@@ -38,7 +39,7 @@ pub struct RuleMatches {
 /// Database errors.
 pub async fn matches(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
-    let rule = Arc::new(Rule { effect: Effect::Block, ..rule.clone() });
+    let rule = Arc::new(Rule { effect: RuleEffect::Block, ..rule.clone() });
     let mut matches = Vec::new();
     for repo in state.catalog.get().repos.iter().filter(|repo| repo.kind != RepoKind::Python) {
         let Some(policy) = policies::of_rules(state, repo, &[Arc::clone(&rule)]).await else { continue };

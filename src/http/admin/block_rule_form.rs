@@ -5,9 +5,10 @@ use crate::catalog::Catalog;
 use crate::http::error::{Failure, truncate};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::license::UNKNOWN;
+use crate::model::rule_effect::RuleEffect;
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
-use crate::policy::{BadRule, Criteria, Effect, MAX_MIN_AGE, Rule};
+use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
 use crate::python::license::LicenseExpression;
 use crate::serve::find;
 
@@ -63,13 +64,10 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
     if criteria.is_empty() && !rule.all {
         return Err(bad("a rule without a criterion matches everything; --all confirms that"));
     }
-    let effect = match (rule.exception, rule.warn) {
-        (true, true) => return Err(bad("a rule is an exception or a warning, not both")),
-        (true, false) => Effect::Allow,
-        (false, true) => Effect::Warn,
-        (false, false) => Effect::Block,
-    };
-    Ok(Rule { id: 0, priority, effect, criteria, description: description.to_owned() })
+    if rule.exception && rule.warn {
+        return Err(bad("a rule is an exception or a warning, not both"));
+    }
+    Ok(Rule { id: 0, priority, effect: rule.effect(), criteria, description: description.to_owned() })
 }
 
 fn bad(reason: impl Into<String>) -> Failure {
@@ -205,8 +203,8 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
             .min_age
             .map(|_| if rule.criteria.fixes_pass { "pass" } else { "wait" }.to_owned()),
         not_dated: rule.criteria.not_dated,
-        exception: rule.effect == Effect::Allow,
-        warn: rule.effect == Effect::Warn,
+        exception: rule.effect == RuleEffect::Allow,
+        warn: rule.effect == RuleEffect::Warn,
         description: rule.description.clone(),
         all: rule.criteria.is_empty(),
         without_effect,

@@ -3,15 +3,16 @@
 use super::*;
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
 use crate::model::digest::Sha256;
+use crate::model::rule_effect::RuleEffect;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{Criteria, Effect, Verdict};
+use crate::policy::{Criteria, Verdict};
 
 const DAY: i64 = 86_400 * SECOND;
 const REPO: RepoId = RepoId(3);
 const SOURCE: SourceId = SourceId(1);
 
 fn rule(id: i64, criteria: Criteria) -> Rule {
-    Rule { id, priority: 100, effect: Effect::Block, criteria, description: String::new() }
+    Rule { id, priority: 100, effect: RuleEffect::Block, criteria, description: String::new() }
 }
 
 fn named(name: &str) -> Criteria {
@@ -51,7 +52,7 @@ fn the_first_matching_rule_decides() {
     let one = [release("1.0", 1)];
     let package = package("one", &one);
     let block = rule(1, named("one"));
-    let exception = Rule { effect: Effect::Allow, ..rule(2, named("one")) };
+    let exception = Rule { effect: RuleEffect::Allow, ..rule(2, named("one")) };
     assert_eq!(blocked_by(&set(std::slice::from_ref(&block)), &package, &one[0]), 1);
     assert_eq!(blocked_by(&set(&[block.clone(), exception.clone()]), &package, &one[0]), 0);
     let earlier = Rule { priority: 50, ..rule(3, Criteria::default()) };
@@ -59,7 +60,7 @@ fn the_first_matching_rule_decides() {
     let only_exception = set(&[exception]);
     assert!(only_exception.is_empty() && !only_exception.may_match("one"));
     let general =
-        set(&[rule(4, Criteria::default()), Rule { effect: Effect::Allow, ..rule(5, named("one")) }]);
+        set(&[rule(4, Criteria::default()), Rule { effect: RuleEffect::Allow, ..rule(5, named("one")) }]);
     assert_eq!(general.decide(&package, &one[0], CLOCK).blocking_rule(), None);
     assert!(matches!(general.decide(&package, &one[0], CLOCK), Verdict::Exception(rule) if rule.id == 5));
     assert!(general.may_match("two") && general.only_packages().is_none());
@@ -69,7 +70,7 @@ fn the_first_matching_rule_decides() {
 fn a_warning_blocks_nothing_and_does_not_cancel_a_block_of_the_same_priority() {
     let one = [release("1.0", 1)];
     let package = package("one", &one);
-    let warning = Rule { effect: Effect::Warn, ..rule(1, Criteria::default()) };
+    let warning = Rule { effect: RuleEffect::Warn, ..rule(1, Criteria::default()) };
     let only = set(std::slice::from_ref(&warning));
     assert!(matches!(only.decide(&package, &one[0], CLOCK), Verdict::Warned(rule) if rule.id == 1));
     assert_eq!(blocked_by(&only, &package, &one[0]), 0);
@@ -78,7 +79,7 @@ fn a_warning_blocks_nothing_and_does_not_cancel_a_block_of_the_same_priority() {
     assert_eq!(blocked_by(&set(&[warning.clone(), block.clone()]), &package, &one[0]), 2);
     let earlier = Rule { priority: 50, ..warning.clone() };
     assert_eq!(blocked_by(&set(&[earlier, block]), &package, &one[0]), 0, "a lower priority number");
-    let exception = Rule { effect: Effect::Allow, ..rule(3, named("one")) };
+    let exception = Rule { effect: RuleEffect::Allow, ..rule(3, named("one")) };
     let with_exception = set(&[warning, exception]);
     assert!(matches!(with_exception.decide(&package, &one[0], CLOCK), Verdict::Exception(_)));
 }

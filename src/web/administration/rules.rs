@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
 use crate::api::block_rule::{BlockRule, BlockRuleMatches, CreatedBlockRules};
+use crate::model::rule_effect::RuleEffect;
 use crate::web::text::{number, time, visible};
 
 /// Maximum number of rules on the page: a server may have 200,000.
@@ -111,9 +112,11 @@ fn row(page: &Page, rule: &BlockRule) -> Markup {
             td.number { (number(rule.priority.unwrap_or(100))) }
             td.number { (id) }
             td {
-                @if rule.exception { span.ok { "allows" } }
-                @else if rule.warn { span.changed { "warns" } }
-                @else { span.danger { "blocks" } }
+                @match rule.effect() {
+                    RuleEffect::Allow => span.ok { "allows" },
+                    RuleEffect::Warn => span.changed { "warns" },
+                    RuleEffect::Block => span.danger { "blocks" },
+                }
             }
             td {
                 ul.criteria { @for (name, value) in criteria(rule) {

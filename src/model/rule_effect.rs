@@ -1,0 +1,25 @@
+//! The effect of a block rule.
+
+/// The effect of a block rule on matching releases. Rules of the same priority are evaluated in the order of the
+/// variants, so that a warning does not cancel a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleEffect {
+    /// The release is allowed: an exception.
+    Allow,
+    /// The release is not available to clients.
+    Block,
+    /// The release stays available, and clients receive the reason as a warning.
+    Warn,
+}
+
+impl RuleEffect {
+    /// Returns the effect of a rule with these flags. An exception takes precedence over a warning.
+    #[must_use]
+    pub fn of_flags(exception: bool, warn: bool) -> RuleEffect {
+        match (exception, warn) {
+            (true, _) => RuleEffect::Allow,
+            (false, true) => RuleEffect::Warn,
+            (false, false) => RuleEffect::Block,
+        }
+    }
+}

@@ -79,8 +79,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
         // There is one blob for each digest: an existing one keeps its class, whichever source provided it.
         Ok(blob) => blob.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
-            let file = &task.request.expected.name;
-            tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
+            log_sent_only(task, &error);
             task.complete(Delivery::SentOnly);
             return Ok(());
         }
@@ -97,10 +96,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
     if let Err(error) = result {
         match error {
             StorageError::Full(_) => task.fetch.overflow_budget.log_disk_full(&error.to_string()),
-            error => {
-                let file = &task.request.expected.name;
-                tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
-            }
+            error => log_sent_only(task, &error),
         }
         task.complete(Delivery::SentOnly);
         return Ok(());
@@ -152,4 +148,9 @@ fn whole_file<'a>(
 
 fn spool_error(expected: &ExpectedFile, error: &io::Error) -> FetchError {
     FetchError::Storage(format!("could not read the spool of {} again: {error}", expected.name))
+}
+
+fn log_sent_only(task: &FetchTask, error: &dyn std::error::Error) {
+    let file = &task.request.expected.name;
+    tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
 }

@@ -7,6 +7,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::setup::{Setup, System};
 use super::text::{self, count, visible};
 use crate::model::repository::RepoKind;
+use crate::model::source::SourceKind;
 use crate::model::time::Day;
 
 /// A transaction of one of the sources.
@@ -147,7 +148,7 @@ impl Overview<'_> {
             @if self.sources.is_empty() {
                 p {
                     "No source is subscribed. An administrator subscribes one: "
-                    code { "rspm subscribe --repo=" (repo) " --source=" (mirror(self.setup.kind)) }
+                    code { "rspm subscribe --repo=" (repo) " --source=" (built_in_source(self.setup.kind).as_str()) }
                 }
             } @else {
                 p { "Sources; a package comes from the first one that has it:" }
@@ -163,11 +164,11 @@ impl Overview<'_> {
     }
 }
 
-/// The source of a kind of repositories that every server has.
-fn mirror(kind: RepoKind) -> &'static str {
+/// Returns the built-in source for a kind of repositories; its name is that of its type.
+fn built_in_source(kind: RepoKind) -> SourceKind {
     match kind {
-        RepoKind::R => "cran",
-        RepoKind::Bioconductor => "bioconductor",
-        RepoKind::Python => "pypi",
+        RepoKind::R => SourceKind::Cran,
+        RepoKind::Bioconductor => SourceKind::Bioconductor,
+        RepoKind::Python => SourceKind::Pypi,
     }
 }

@@ -185,7 +185,7 @@ struct Entry {
 pub enum AfterHalt {
     /// Restarts from the beginning, so it is better to wait for its end.
     Restarts,
-    /// Resumes where it was halted, so nobody needs to wait for its end.
+    /// Resumes where it was halted, so it is not necessary to wait for its end.
     Resumes,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Call<'a> {
     pub(super) body: Incoming,
     pub(super) principal: &'a Principal,
     pub(super) route: &'a DataRoute,
-    /// Whether nobody on the network can read the response: it is encrypted, or does not leave this machine.
+    /// Whether the response cannot be read on the network: it is encrypted, or does not leave this machine.
     pub(super) is_confidential: bool,
     /// The base URL of this server for clients; `None` on the admin socket without `Server.Address`.
     pub(super) base: Option<String>,

@@ -86,7 +86,7 @@ pub(super) struct AdminRequest {
     pub(super) route: AdminRoute,
     pub(super) query: Query,
     pub(super) principal: Principal,
-    /// Whether nobody on the network can read the response: it is encrypted, or does not leave this machine.
+    /// Whether the response cannot be read on the network: it is encrypted, or does not leave this machine.
     pub(super) is_confidential: bool,
 }
 
@@ -184,7 +184,7 @@ fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }
 
-/// Returns true if nobody else on the network can read the response.
+/// Returns true if the response cannot be read on the network.
 pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     match head.peer {
         Peer::Unix { .. } => true,

@@ -50,8 +50,8 @@ pub(super) fn check_schema(manifest: &Manifest) -> Result<(), BackupError> {
         let newest_level = schema.map_or(0, newest_migration);
         if *level > newest_level {
             return Err(BackupError::Refused(format!(
-                "the backup {} has schema {level} of {name}, and this version reads up to {newest_level}; install version {} \
-                 of rstudio-pm or a newer one",
+                "the backup {} has migration {level} of the schema '{name}'; this version of rstudio-pm knows migrations up to \
+                 {newest_level}: install version {} or a newer one",
                 manifest.created, manifest.version
             )));
         }

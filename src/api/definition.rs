@@ -82,11 +82,24 @@ pub struct PlannedPackage {
     pub files: Option<i64>,
     /// The newest allowed version of a Python package; absent if all files are allowed.
     pub newest: Option<String>,
+    /// For a Python package, the allowed files that block rules hide from the clients of a repository. Files that were not
+    /// read from the index do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_files: Option<BlockedFiles>,
     /// `added`, `changed`, `removed` or `kept`; for an R package `updated` or `downgraded` instead of `changed`.
     pub state: String,
     /// The selected release of an R package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<PlannedRelease>,
+}
+
+/// Files that block rules hide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedFiles {
+    /// The number of files.
+    pub count: i64,
+    /// The repository, and the rule that blocks one of the files.
+    pub reason: String,
 }
 
 /// The selected release of an R package; the current one of a removed package.

@@ -9,7 +9,7 @@ use hyper::Method;
 use super::client::{Client, segment};
 use super::curated_r;
 use super::error::CliError;
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_count, format_time, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use crate::model::csv;
 use crate::model::definition_path::{included_files, included_path};
@@ -196,8 +196,13 @@ fn describe(plan: &DefinitionPlan) -> String {
     } else {
         format!("{}\n", table(&["Name", "Versions", "Files", "Newest", "Change"], &rows))
     };
+    let blocked = plan.packages.iter().filter_map(|package| {
+        let files = package.blocked_files.as_ref()?;
+        Some(format!("{}: {} of its files are {}\n", package.name, format_count(files.count), files.reason))
+    });
     format!(
-        "{table}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",
+        "{table}{}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",
+        blocked.collect::<String>(),
         count("added"),
         count("changed"),
         count("removed"),
@@ -208,11 +213,15 @@ fn describe(plan: &DefinitionPlan) -> String {
 
 /// Returns the plan as CSV, with all packages.
 fn csv_text(packages: &[PlannedPackage]) -> String {
-    let mut text = "name,versions,files,newest,change\n".to_owned();
+    let mut text = "name,versions,files,newest,change,blocked_files,blocked\n".to_owned();
     for package in packages {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.as_deref().unwrap_or_default();
-        let fields = [&*package.name, &*package.constraint, &*files, newest, &*package.state];
+        let blocked = package.blocked_files.as_ref();
+        let count = blocked.map(|blocked| blocked.count.to_string()).unwrap_or_default();
+        let reason = blocked.map(|blocked| blocked.reason.as_str()).unwrap_or_default();
+        let fields =
+            [&*package.name, &*package.constraint, &*files, newest, &*package.state, &*count, reason];
         text.push_str(&fields.map(csv::cell).join(","));
         text.push('\n');
     }
@@ -299,7 +308,7 @@ mod tests {
         assert!(printed(&plan, "subset", false).ends_with("Source 'subset' was updated in transaction 7."));
         assert_eq!(
             csv_text(&plan.packages),
-            "name,versions,files,newest,change\nodd,\">=1,<2\",2,,added\neven,all versions,2,,kept\n"
+            "name,versions,files,newest,change,blocked_files,blocked\nodd,\">=1,<2\",2,,added,,\neven,all versions,2,,kept,,\n"
         );
     }
 }

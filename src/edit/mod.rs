@@ -9,6 +9,7 @@ pub mod block_rule;
 pub mod curated;
 mod durability;
 pub mod fixed_url;
+mod last_plan;
 pub mod metadata;
 pub mod name_guard;
 pub mod package;

@@ -21,7 +21,7 @@ use crate::support::pypi::Pypi;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 
-fn wheel(pypi: &Pypi, name: &str, version: &str, uploaded: &str) {
+pub(super) fn wheel(pypi: &Pypi, name: &str, version: &str, uploaded: &str) {
     let package = Package::new(name, version);
     let file = package.wheel_name();
     pypi.add(name, &file, &package.wheel(), uploaded);
@@ -29,7 +29,7 @@ fn wheel(pypi: &Pypi, name: &str, version: &str, uploaded: &str) {
 }
 
 /// Starts a server with the curated source `subset`, the only one of the repository `py`, after a sync of PyPI.
-fn start(pypi: &Pypi) -> Server {
+pub(super) fn start(pypi: &Pypi) -> Server {
     for (version, uploaded) in
         [("1.0", "2019-01-01T00:00:00Z"), ("1.5", "2020-01-01T00:00:00Z"), ("2.0", "2021-01-01T00:00:00Z")]
     {
@@ -46,11 +46,11 @@ fn start(pypi: &Pypi) -> Server {
     server
 }
 
-fn update(server: &Server, flags: &str) -> RspmOutput {
+pub(super) fn update(server: &Server, flags: &str) -> RspmOutput {
     server.rspm(&format!("update --source=subset {flags}"))
 }
 
-fn file(version: &str, project: &str) -> String {
+pub(super) fn file(version: &str, project: &str) -> String {
     format!("{project}-{version}-py3-none-any.whl")
 }
 
@@ -79,7 +79,8 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
     assert!(commit.code == 0 && commit.out.contains("was updated in transaction"), "{commit:?}");
     let csv = std::fs::read_to_string(csv).expect("a plan");
-    assert_eq!(csv, "name,versions,files,newest,change\nlib,<2,2,1.5,added\nother,all versions,,,added\n");
+    let columns = "name,versions,files,newest,change,blocked_files,blocked";
+    assert_eq!(csv, format!("{columns}\nlib,<2,2,1.5,added,,\nother,all versions,,,added,,\n"));
     assert!(pypi.take_requests().is_empty(), "a commit reads no page again");
     assert!(update(&server, &format!("{flags} --commit")).out.contains("Nothing changed"));
 

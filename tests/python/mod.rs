@@ -9,6 +9,7 @@ mod block_rules;
 pub(crate) mod clients;
 mod compression;
 mod curated;
+mod curated_plans;
 pub(crate) mod form;
 mod history;
 pub(crate) mod index;

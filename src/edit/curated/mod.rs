@@ -3,13 +3,13 @@
 
 mod commit;
 mod definition;
-mod last_plan;
 pub mod snapshot;
 
 use crate::catalog::Source;
 use crate::catalog::resolve::today;
 use crate::db::curation::{Curation, RuleRow};
 use crate::db::tx::{Publish, TxKind};
+use crate::edit::last_plan::{self, Selected};
 use crate::edit::python::curated::Input;
 use crate::edit::{Actor, RemoveScope, publish};
 use crate::model::change::Counts;
@@ -165,13 +165,13 @@ async fn apply(
     if !update.problems.is_empty() {
         return Ok(update);
     }
-    let selected: last_plan::Selected = update
-        .rows
-        .iter()
-        .filter_map(|row| Some((row.plan.name.clone(), row.plan.version.clone(), row.plan.release?)))
-        .collect();
-    let key =
-        last_plan::request_digest(sha256, &update.snapshot, &include_text(include), request.allow_missing);
+    let selected = |row: &UpdateRow| {
+        let files = row.plan.release?.0.to_string();
+        Some(Selected { name: row.plan.name.clone(), version: row.plan.version.clone(), files })
+    };
+    let selected: Vec<Selected> = update.rows.iter().filter_map(selected).collect();
+    let flags = format!("{} {}", include_text(include), request.allow_missing);
+    let key = last_plan::request_digest(sha256, &update.snapshot, &flags);
     if !request.commit {
         if base.is_open {
             last_plan::store(state, current.tree, key, &selected).await?;
@@ -179,7 +179,7 @@ async fn apply(
         return Ok(update);
     }
     if base.is_open {
-        last_plan::compare(state, current.tree, key, &selected).await?;
+        last_plan::compare(state, (current.tree, "CRAN"), key, &selected).await?;
     }
     let step = NewStep {
         curation: Curation {
@@ -361,7 +361,7 @@ fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
     let problem = |row: &UpdateRow| {
         let reason = row.blocked.as_ref()?;
         Some(format!(
-            "{} {} is {reason}; nobody could download it: select another version, or create an exception",
+            "{} {} is {reason}; no client could download it: select another version, or create an exception",
             row.plan.name, row.plan.version
         ))
     };

@@ -11,6 +11,7 @@ use crate::catalog::Source;
 use crate::db::curation::{self, Curation, DefinitionFile, RuleRow};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{DbError, tree};
+use crate::edit::last_plan::{self, Selected};
 use crate::edit::upload_body::shutting_down;
 use crate::edit::{Actor, EditResult, RemoveScope, publish};
 use crate::model::change::Counts;
@@ -20,11 +21,13 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
-use crate::python::curated::plan::{Plan, RowState, plan};
+use crate::python::curated::plan::{Plan, PlanRow, RowState, plan};
 use crate::python::curated::rule::Rule;
 use crate::python::curated::{self, Definition, NamedFile, ReadOptions};
 use crate::python::name::NormalName;
-use crate::serve::python::curated::{BaseState, base_projects, base_state, parse_rule};
+use crate::serve::python::curated::{
+    BaseState, BlockedFiles, base_projects, base_state, blocked_files, parse_rule,
+};
 use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
 
@@ -64,6 +67,8 @@ pub struct UpdateRequest {
 pub struct Update {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
+    /// The files that block rules hide, by project.
+    pub blocked: BTreeMap<NormalName, BlockedFiles>,
     /// Notices about omitted and ignored parts.
     pub notices: Vec<String>,
     /// The snapshot to pass in the request that publishes this plan.
@@ -98,7 +103,8 @@ struct NewDefinition {
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
-/// names file and line; [`RepoError::Conflict`] when PyPI was not synced, or when the source was changed meanwhile.
+/// names file and line; [`RepoError::Conflict`] when PyPI was not synced, when the source was changed meanwhile, or when a
+/// commit for a day that is not over allows other files than the last plan.
 pub async fn update(
     repositories: &Repositories,
     state: &State,
@@ -126,9 +132,27 @@ pub async fn update(
     notices.extend(open_notice(&base, &snapshot));
     let projects = base_projects(repositories, base.base, &new.definition).await?;
     let plan = plan(&current.rules, &new.definition, &projects, &snapshot);
+    let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
     let mut update =
-        Update { plan, notices, snapshot, base_at: base.at, sha256: new.sha256, transaction: None };
-    if request.commit && update.plan.problems.is_empty() {
+        Update { plan, blocked, notices, snapshot, base_at: base.at, sha256: new.sha256, transaction: None };
+    if request.commit {
+        let problems = blocked_problems(&update);
+        update.plan.problems.extend(problems);
+    }
+    if !update.plan.problems.is_empty() {
+        return Ok(update);
+    }
+    if base.is_open {
+        let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
+        let flags = if request.strict { "strict" } else { "" };
+        let key = last_plan::request_digest(new.sha256, &update.snapshot, flags);
+        if request.commit {
+            last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
+        } else {
+            last_plan::store(state, current.tree, key, &selected).await?;
+        }
+    }
+    if request.commit {
         let curation = Curation {
             base_tree: base.base.tree,
             base_seq: base.base.seq,
@@ -317,12 +341,33 @@ pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
     }
 }
 
+/// Returns the packages of which a commit would offer no file.
+fn blocked_problems(update: &Update) -> Vec<String> {
+    let problem = |row: &PlanRow| {
+        let blocked = update.blocked.get(&row.name).filter(|blocked| row.files == Some(blocked.count))?;
+        Some(format!(
+            "all {} files of '{}' are {}; no client could download them: allow other versions, or create an exception",
+            blocked.count, row.name, blocked.reason
+        ))
+    };
+    update.plan.rows.iter().filter_map(problem).collect()
+}
+
+/// Returns what a commit is compared with; a package whose files were not read has only its name.
+fn selected(row: &PlanRow) -> Selected {
+    Selected {
+        name: row.name.to_string(),
+        version: row.newest.clone().unwrap_or_else(|| "-".to_owned()),
+        files: row.files_digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string()),
+    }
+}
+
 /// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
 fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
     base.is_open.then(|| {
         format!(
-            "{snapshot} is not over, or PyPI has not been synced since its end: this plan selects packages as of {}, the \
-             commit as of the last sync before the commit",
+            "{snapshot} is not over, or PyPI has not been synced since its end: this plan selects packages as of {}; a commit \
+             after another sync is refused if it would allow other files",
             base.at
         )
     })

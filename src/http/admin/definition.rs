@@ -2,7 +2,8 @@
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::definition::{
-    Definition, DefinitionFile, DefinitionPlan, PlannedPackage, PlannedRelease, UpdateDefinition,
+    BlockedFiles, Definition, DefinitionFile, DefinitionPlan, PlannedPackage, PlannedRelease,
+    UpdateDefinition,
 };
 use crate::db::curation;
 use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
@@ -121,6 +122,7 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
             constraint: String::new(),
             files: None,
             newest: None,
+            blocked_files: None,
             state: row.plan.change.as_str().to_owned(),
             release: Some(PlannedRelease {
                 version: row.plan.version,
@@ -149,7 +151,13 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
 }
 
 fn wire(update: Update, commit: bool) -> DefinitionPlan {
+    let blocked = |row: &PlanRow| {
+        let files = update.blocked.get(&row.name)?;
+        let count = i64::try_from(files.count).unwrap_or(i64::MAX);
+        Some(BlockedFiles { count, reason: files.reason.clone() })
+    };
     let package = |row: PlanRow| PlannedPackage {
+        blocked_files: blocked(&row),
         name: row.name.to_string(),
         constraint: row.constraint,
         files: row.files.map(|files| i64::try_from(files).unwrap_or(i64::MAX)),

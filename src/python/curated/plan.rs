@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::Digest;
+
 use super::Definition;
 use super::rule::{Alternative, Rule};
 use crate::model::digest::Sha256;
@@ -57,6 +59,8 @@ pub struct PlanRow {
     pub files: Option<usize>,
     /// The newest allowed version; `None` if the files were not read, or if there is none.
     pub newest: Option<String>,
+    /// SHA-256 of the digests of the allowed files in ascending order; `None` if the files were not read.
+    pub files_digest: Option<Sha256>,
     /// The change.
     pub state: RowState,
 }
@@ -109,6 +113,7 @@ pub fn plan(
                 constraint: old.get(name).map(Rule::summary).unwrap_or_default(),
                 files: None,
                 newest: None,
+                files_digest: None,
                 state: RowState::Removed,
             });
             continue;
@@ -141,11 +146,20 @@ pub fn plan(
             name: name.clone(),
             constraint: rule.summary(),
             files: allowed.as_ref().map(Vec::len),
+            files_digest: allowed.as_deref().map(files_digest),
             newest: allowed.and_then(|files| newest(&files)),
             state,
         });
     }
     plan
+}
+
+fn files_digest(files: &[&BaseFile]) -> Sha256 {
+    let mut digests: Vec<Sha256> = files.iter().map(|file| file.sha256).collect();
+    digests.sort_unstable();
+    let mut hasher = sha2::Sha256::new();
+    digests.iter().for_each(|digest| hasher.update(digest.0));
+    Sha256(hasher.finalize().into())
 }
 
 /// Returns the highest version that is not a pre-release; without one, the highest pre-release.

@@ -22,7 +22,7 @@ fn a_blocked_package_is_marked_in_the_plan_and_refused_at_the_commit() {
 
     let commit = curated.update("app\n", "--snapshot=2025-10-14 --commit");
     let expected = format!(
-        "Error: lib 2.0 is {reason}; nobody could download it: select another version, or create an exception\n\
+        "Error: lib 2.0 is {reason}; no client could download it: select another version, or create an exception\n\
          Nothing was changed.\n"
     );
     assert_eq!((commit.code, commit.err), (1, expected));

@@ -1,4 +1,4 @@
-//! The last plan of an update for a day that is not over: a commit must select the same releases.
+//! The last plan of an update of a curated source for a day that is not over: a commit must select the same packages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use sha2::Digest;
 
 use crate::db::curation_plan;
 use crate::model::digest::Sha256;
-use crate::model::ids::{ReleaseId, TreeId};
+use crate::model::ids::TreeId;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
@@ -15,20 +15,24 @@ use crate::state::State;
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
 
-/// Time for which a plan is kept, in microseconds.
-const KEPT: i64 = 24 * 3600 * SECOND;
+/// Time after which a plan is deleted, in microseconds.
+const MAX_AGE: i64 = 24 * 3600 * SECOND;
 
-/// The selected releases: name, version, release.
-pub(super) type Selected = Vec<(String, String, ReleaseId)>;
+/// A package that an update selects. No field contains a space or a line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selected {
+    /// The name of the package.
+    pub(super) name: String,
+    /// The selected version of an R package, the newest selected version of a Python package.
+    pub(super) version: String,
+    /// Differs if the selected files differ.
+    pub(super) files: String,
+}
 
-/// Returns the digest of what an update requests, except the state from which it selects.
-pub(super) fn request_digest(
-    definition: Sha256,
-    snapshot: &str,
-    include: &str,
-    allow_missing: bool,
-) -> Sha256 {
-    let text = format!("{definition}\n{snapshot}\n{include}\n{allow_missing}\n");
+/// Returns the digest of what an update requests, except the state from which it selects. `flags` are those that change
+/// the selection.
+pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) -> Sha256 {
+    let text = format!("{definition}\n{snapshot}\n{flags}\n");
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
@@ -37,30 +41,31 @@ pub(super) async fn store(
     state: &State,
     tree: TreeId,
     request: Sha256,
-    selected: &Selected,
+    selected: &[Selected],
 ) -> Result<(), RepoError> {
     let mut text = String::new();
-    for (name, version, release) in selected {
+    for Selected { name, version, files } in selected {
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{name} {version} {}", release.0);
+        let _ = writeln!(text, "{name} {version} {files}");
     }
     let now = (state.clock)();
-    let times = (now, Timestamp(now.0.saturating_sub(KEPT)));
+    let times = (now, Timestamp(now.0.saturating_sub(MAX_AGE)));
     let write = state.db.write(move |c| curation_plan::put(c, (tree, request), times, text.as_bytes()));
     Ok(write.await?)
 }
 
-/// Compares a selection with that of the last plan for the same request, if there was one within the last day.
+/// Compares a selection with that of the last plan for the same request, if there was one within the last day. `index` is
+/// the name of the index in the error.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] with the differences.
 pub(super) async fn compare(
     state: &State,
-    tree: TreeId,
+    (tree, index): (TreeId, &str),
     request: Sha256,
-    selected: &Selected,
+    selected: &[Selected],
 ) -> Result<(), RepoError> {
-    let since = Timestamp((state.clock)().0.saturating_sub(KEPT));
+    let since = Timestamp((state.clock)().0.saturating_sub(MAX_AGE));
     let planned = state.db.read(move |c| curation_plan::get(c, tree, request, since)).await?;
     let Some(planned) = planned else { return Ok(()) };
     let planned = String::from_utf8_lossy(&planned).into_owned();
@@ -74,28 +79,28 @@ pub(super) async fn compare(
         shown.push(format!("and {rest} more"));
     }
     Err(RepoError::Conflict(format!(
-        "CRAN has changed since the plan: {}; plan again, or commit with --snapshot=TRANSACTION, which always names the same \
+        "{index} has changed since the plan: {}; plan again, or commit with --snapshot=TRANSACTION, which always names the same \
          state",
         shown.join("; ")
     )))
 }
 
-/// Returns the packages whose releases differ.
-fn differences(planned: &str, selected: &Selected) -> Vec<String> {
+/// Returns the packages of which other files are selected than planned.
+fn differences(planned: &str, selected: &[Selected]) -> Vec<String> {
     let mut old: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for line in planned.lines() {
         let mut words = line.split(' ');
-        if let (Some(name), Some(version), Some(release)) = (words.next(), words.next(), words.next()) {
-            old.insert(name, (version, release));
+        if let (Some(name), Some(version), Some(files)) = (words.next(), words.next(), words.next()) {
+            old.insert(name, (version, files));
         }
     }
     let mut differences = Vec::new();
-    for (name, version, release) in selected {
+    for Selected { name, version, files } in selected {
         match old.remove(name.as_str()) {
             None => differences.push(format!("{name} {version} is new")),
-            Some((_, planned)) if planned == release.0.to_string() => {}
+            Some((_, planned)) if planned == files => {}
             Some((planned, _)) if planned == version => {
-                differences.push(format!("{name} {version} has other bytes"));
+                differences.push(format!("{name} {version} has different files"));
             }
             Some((planned, _)) => differences.push(format!("{name} is {version}, planned was {planned}")),
         }
@@ -112,10 +117,13 @@ mod tests {
 
     #[test]
     fn differences_name_each_package_once() {
-        let selected = |rows: &[(&str, &str, i64)]| -> Selected {
-            rows.iter()
-                .map(|(name, version, id)| ((*name).to_owned(), (*version).to_owned(), ReleaseId(*id)))
-                .collect()
+        let selected = |rows: &[(&str, &str, i64)]| -> Vec<Selected> {
+            let row = |(name, version, id): &(&str, &str, i64)| Selected {
+                name: (*name).to_owned(),
+                version: (*version).to_owned(),
+                files: id.to_string(),
+            };
+            rows.iter().map(row).collect()
         };
         let planned = "a1 1.0 1\nb1 1.0 2\nc1 1.0 3\nd1 1.0 4\n";
         let now = selected(&[("a1", "1.0", 1), ("b1", "1.1", 12), ("c1", "1.0", 13), ("e1", "2.0", 15)]);
@@ -123,7 +131,7 @@ mod tests {
             differences(planned, &now),
             [
                 "b1 is 1.1, planned was 1.0",
-                "c1 1.0 has other bytes",
+                "c1 1.0 has different files",
                 "e1 2.0 is new",
                 "d1 1.0 is no longer selected",
             ]
@@ -134,10 +142,9 @@ mod tests {
     #[test]
     fn requests_differ_by_each_of_their_parts() {
         let (a, b) = (Sha256([1; 32]), Sha256([2; 32]));
-        let first = request_digest(a, "2024-01-31", "imports", false);
-        assert_ne!(first, request_digest(b, "2024-01-31", "imports", false));
-        assert_ne!(first, request_digest(a, "2024-02-01", "imports", false));
-        assert_ne!(first, request_digest(a, "2024-01-31", "all", false));
-        assert_ne!(first, request_digest(a, "2024-01-31", "imports", true));
+        let first = request_digest(a, "2024-01-31", "imports false");
+        assert_ne!(first, request_digest(b, "2024-01-31", "imports false"));
+        assert_ne!(first, request_digest(a, "2024-02-01", "imports false"));
+        assert_ne!(first, request_digest(a, "2024-01-31", "imports true"));
     }
 }

@@ -23,7 +23,7 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{admin, login, public, python, request_body, web};
+use super::{admin, login, public, python, web};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::layout::PythonPath;
@@ -44,8 +44,6 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => {
-            // Otherwise a client that uploads to the address of an index would not receive the 405.
-            request_body::discard(body, &parts.headers);
             if route::page::is_page_path(path) {
                 web::answer::failure_page(head, &failure)
             } else {
@@ -94,7 +92,6 @@ pub(super) async fn read(
     let is_restricted = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
-            request_body::discard(body, &parts.headers);
             if let (Route::UploadPython { .. }, Principal::Token(token)) = (&route, head.principal) {
                 let address = app.site.load().client_address(head.peer, &parts.headers);
                 let request = format!("{} {path}", parts.method);

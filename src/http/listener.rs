@@ -255,7 +255,9 @@ impl HttpServer {
             let request_guard = activity.map(Activity::begin_request);
             has_request.store(true, Ordering::Release);
             let handler = handler.clone();
-            let request = request.map(|body| Incoming::http1(body, body_budget.clone()));
+            let (parts, body) = request.into_parts();
+            let body = Incoming::http1(body, &parts.headers, body_budget.clone());
+            let request = Request::from_parts(parts, body);
             async move {
                 let mut response = handler.handle(peer, request).await;
                 if drain.is_draining() {

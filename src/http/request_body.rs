@@ -14,17 +14,32 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::body::BodyError;
 use super::budget::{AddressBudget, Share};
 
-/// Maximum time for reading the rest of the body of a refused request.
+/// Maximum time for reading the rest of a body.
 const DISCARD_TIME: Duration = Duration::from_secs(30);
 
 /// An unread request body.
+///
+/// If a handler drops it unread, its bytes are read in the background and discarded: most clients send the whole body
+/// before they read the response, and lose the response if the connection is closed before (RFC 9112, 9.6).
 pub struct Incoming {
     body: HttpBody,
     /// `None` on the admin socket, whose clients have no limit.
     budget: Option<AddressBudget>,
+    on_drop: OnDrop,
+}
+
+/// What happens to the rest of a body that is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDrop {
+    /// It is read and discarded.
+    Discard,
+    /// It is not read.
+    Leave,
 }
 
 enum HttpBody {
+    /// The body of an [`Incoming`] that was dropped.
+    Taken,
     Http1(hyper::body::Incoming),
     /// The body of a request that the server sends to itself.
     Memory(Bytes),
@@ -36,25 +51,46 @@ enum HttpBody {
 }
 
 impl Incoming {
-    /// Creates the body of an HTTP/1 request.
-    pub(super) fn http1(body: hyper::body::Incoming, budget: Option<AddressBudget>) -> Incoming {
-        Incoming { body: HttpBody::Http1(body), budget }
+    /// Creates the body of an HTTP/1 request with these headers.
+    pub(super) fn http1(
+        body: hyper::body::Incoming,
+        headers: &HeaderMap,
+        budget: Option<AddressBudget>,
+    ) -> Incoming {
+        Incoming { body: HttpBody::Http1(body), budget, on_drop: OnDrop::of(headers) }
     }
 
     /// Creates the body of an HTTP/2 request with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
         let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Incoming { body: HttpBody::Http2 { stream, content_length }, budget }
+        Incoming { body: HttpBody::Http2 { stream, content_length }, budget, on_drop: OnDrop::of(headers) }
     }
 
     /// Creates the body of a request that the server sends to itself, without a budget.
     pub(super) fn memory(bytes: Bytes) -> Incoming {
-        Incoming { body: HttpBody::Memory(bytes), budget: None }
+        Incoming { body: HttpBody::Memory(bytes), budget: None, on_drop: OnDrop::Leave }
     }
 
     /// Returns an empty share of the budget for the bytes of this body.
     pub(super) fn share(&self) -> Option<Share> {
         self.budget.as_ref().map(AddressBudget::share)
+    }
+}
+
+impl OnDrop {
+    fn of(headers: &HeaderMap) -> OnDrop {
+        // A client that waits for a 100 response sends no body after a final response; a read would send the 100.
+        if headers.contains_key(EXPECT) { OnDrop::Leave } else { OnDrop::Discard }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Leave || self.is_end_stream() {
+            return;
+        }
+        let body = std::mem::replace(&mut self.body, HttpBody::Taken);
+        discard_rest(BodyStream::new(Incoming { body, budget: None, on_drop: OnDrop::Leave }));
     }
 }
 
@@ -66,7 +102,10 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // A reader decides itself whether it reads the rest.
+        self.on_drop = OnDrop::Leave;
         match &mut self.body {
+            HttpBody::Taken => Poll::Ready(None),
             HttpBody::Http1(body) => {
                 Pin::new(body).poll_frame(context).map(|frame| Some(frame?.map_err(BodyError::from)))
             }
@@ -89,6 +128,7 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
+            HttpBody::Taken => true,
             HttpBody::Http1(body) => body.is_end_stream(),
             HttpBody::Memory(bytes) => bytes.is_empty(),
             HttpBody::Http2 { stream, .. } => stream.is_end_stream(),
@@ -97,6 +137,7 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
+            HttpBody::Taken => SizeHint::with_exact(0),
             HttpBody::Http1(body) => body.size_hint(),
             HttpBody::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
             HttpBody::Http2 { content_length, .. } => {
@@ -106,23 +147,17 @@ impl Body for Incoming {
     }
 }
 
-/// Reads the body of a refused request in the background and discards it. Most clients send the whole body before they
-/// read the response, and lose the response if the connection is closed before (RFC 9112, 9.6).
-pub(super) fn discard(body: Incoming, headers: &HeaderMap) {
-    // A client that waits for a 100 response sends no body after a final response; a read would send the 100.
-    if !body.is_end_stream() && !headers.contains_key(EXPECT) {
-        discard_rest(BodyStream::new(body));
-    }
-}
-
-/// Reads the rest of a body in the background, and discards it.
+/// Reads the rest of a body in the background, and discards it; outside a runtime, does nothing.
 pub(super) fn discard_rest<S, T, E>(mut pieces: S)
 where
     S: Stream<Item = Result<T, E>> + Send + Unpin + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
-        while let Some(Ok(_)) = pieces.next().await {}
-    }));
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let read = async { while let Some(Ok(_)) = pieces.next().await {} };
+        // After this time the connection is closed.
+        let _ = tokio::time::timeout(DISCARD_TIME, read).await;
+    });
 }

@@ -20,7 +20,7 @@ use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::web::administration;
-use super::{dispatch, host_header, request_body};
+use super::{dispatch, host_header};
 use crate::api::error::Code;
 use crate::model::time::Timestamp;
 
@@ -55,7 +55,6 @@ impl Service for PublicService {
             ),
             Ok(Some(app)) => match client(&app, peer, &parts, path, received_at).await {
                 Err(failure) => {
-                    request_body::discard(body, &parts.headers);
                     let mut response = response::failure(&failure, ErrorFormat::of_path(path));
                     response.body_mut().set_owner(app);
                     response

@@ -19,7 +19,7 @@ use super::base_url::RequestHead;
 use super::body::Body;
 use super::error::Failure;
 use super::read_body;
-use super::request_body::{self, Incoming};
+use super::request_body::Incoming;
 use super::response;
 use super::route::Route;
 use super::route::login::LoginRoute;
@@ -95,7 +95,6 @@ pub(super) async fn answer(
         (Some(provider), _) => Some(provider),
         (None, LoginRoute::Token) => None,
         (None, _) => {
-            request_body::discard(body, &head.parts.headers);
             return Err(Failure::not_found("sign-in is not configured on this server ([OpenIDConnect])"));
         }
     };

@@ -16,7 +16,7 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
-use crate::http::request_body::{self, Incoming};
+use crate::http::request_body::Incoming;
 use crate::http::{admin, read_body, refused_proof, response};
 use crate::metrics::{self, IssuedToken};
 use crate::model::time::SECOND;
@@ -79,7 +79,6 @@ pub(in crate::http) async fn mint(
 ) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
     if publishers(&config).next().is_none() {
-        request_body::discard(body, &head.parts.headers);
         return Err(is_off());
     }
     let body = read_body::read(body, MAX_BODY, app.limits.body_timeout).await?;

@@ -51,7 +51,6 @@ pub(in crate::http) async fn answer(
     let boundary = match check_head(app, source, head, &body) {
         Ok(boundary) => boundary,
         Err(failure) => {
-            request_body::discard(body, headers);
             return Err(failure);
         }
     };

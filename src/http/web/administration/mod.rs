@@ -28,7 +28,7 @@ use crate::http::error::Failure;
 use crate::http::login;
 use crate::http::permission::Principal;
 use crate::http::read_body;
-use crate::http::request_body::{self, Incoming};
+use crate::http::request_body::Incoming;
 use crate::http::response;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::route::{self, Route, access};
@@ -57,10 +57,7 @@ pub(in crate::http) async fn answer(
             post(switch, &app, head, (page, query), body).await
         }
         Ok((page, query)) => get(switch, &app, head, page, &query).await,
-        Err(Refused(redirect, failure)) => {
-            request_body::discard(body, &head.parts.headers);
-            redirect.ok_or(*failure)
-        }
+        Err(Refused(redirect, failure)) => redirect.ok_or(*failure),
     };
     let mut response = result.unwrap_or_else(|failure| failure_page(head, &failure));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -146,11 +143,9 @@ async fn post(
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     if let Err(failure) = form_token::require_own_page(app, head) {
-        request_body::discard(body, &head.parts.headers);
         return Err(failure);
     }
     if !may_change(app, head.principal) {
-        request_body::discard(body, &head.parts.headers);
         let text =
             "changes from other machines are turned off on this server ([Authentication] APITokenAuth)";
         return Err(Failure::forbidden(text, "global:admin"));

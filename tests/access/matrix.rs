@@ -318,7 +318,7 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
 
 /// Returns the path to request. A request that could delete an object names one that does not exist, if the rule does not
 /// depend on the object; `DELETE` of the source is refused because a repository subscribes to it.
-fn path_of(method: &str, address: &str) -> String {
+pub(super) fn path_of(method: &str, address: &str) -> String {
     let is_admin = address.starts_with("/__api__/admin/");
     let deletes_repository = method == "DELETE" && address.contains("/repos/");
     let object = if deletes_repository { "nothing" } else { "private" };

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod audit;
+mod bodies;
 mod bootstrap;
 mod chromium;
 mod client_secret;

@@ -16,7 +16,7 @@ use super::{RepoError, Repositories, archive_details, upstream};
 #[derive(Debug, thiserror::Error)]
 pub enum NotStoredAgain {
     /// No mirror has the object, and storage has no archive from which it could be extracted.
-    #[error("no mirror has it")]
+    #[error("no mirror has the object, and no stored archive contains it")]
     NoSource,
     /// The mirror, or the archive of its package, has different bytes, or lacks the object.
     #[error("{0}")]
@@ -64,9 +64,9 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     let result = progress.wait_for(|progress| progress.outcome.is_some()).await;
     match result.ok().and_then(|progress| progress.outcome.clone()) {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),
-        Some(FetchOutcome::Done(Delivery::SentOnly)) => {
-            Err(NotStoredAgain::Failed("it could not be stored".to_owned()))
-        }
+        Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(NotStoredAgain::Failed(
+            "the fetched file could not be stored; the server log has the reason".to_owned(),
+        )),
         Some(FetchOutcome::Failed(error)) => Err(error.into()),
         None => Err(NotStoredAgain::Failed("the server is stopping".to_owned())),
     }
@@ -132,7 +132,7 @@ pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<O
             None
         }
         Some(Ok((name, version))) => Some(format!(
-            "its DESCRIPTION is of {name} {version}, its row of {} {}",
+            "its DESCRIPTION names {name} {version}, but its row in the database names {} {}",
             origin.package, origin.version
         )),
         Some(Err(error)) => Some(format!("its DESCRIPTION cannot be read: {error}")),

@@ -132,7 +132,10 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     }
     drop(lock);
     let is_complete = missing_files.is_empty() && !is_unsatisfied;
-    output.info(if is_complete { "complete" } else { "not complete" });
+    output.info(match is_complete {
+        true => "complete",
+        false => "not complete: some requirements have no file, or files could not be downloaded; see the messages above",
+    });
     Ok(if is_complete { ExitStatus::Complete } else { ExitStatus::Incomplete })
 }
 

@@ -15,8 +15,8 @@ use crate::state::State;
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
 
-/// Time for which a plan is kept, in microseconds.
-const KEPT: i64 = 24 * 3600 * SECOND;
+/// Retention of a plan, in microseconds.
+const RETENTION: i64 = 24 * 3600 * SECOND;
 
 /// The selected releases: name, version, release.
 pub(super) type Selected = Vec<(String, String, ReleaseId)>;
@@ -45,7 +45,7 @@ pub(super) async fn store(
         let _ = writeln!(text, "{name} {version} {}", release.0);
     }
     let now = (state.clock)();
-    let times = (now, Timestamp(now.0.saturating_sub(KEPT)));
+    let times = (now, Timestamp(now.0.saturating_sub(RETENTION)));
     let write = state.db.write(move |c| curation_plan::put(c, (tree, request), times, text.as_bytes()));
     Ok(write.await?)
 }
@@ -60,7 +60,7 @@ pub(super) async fn compare(
     request: Sha256,
     selected: &Selected,
 ) -> Result<(), RepoError> {
-    let since = Timestamp((state.clock)().0.saturating_sub(KEPT));
+    let since = Timestamp((state.clock)().0.saturating_sub(RETENTION));
     let planned = state.db.read(move |c| curation_plan::get(c, tree, request, since)).await?;
     let Some(planned) = planned else { return Ok(()) };
     let planned = String::from_utf8_lossy(&planned).into_owned();

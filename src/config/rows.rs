@@ -92,7 +92,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("UsageDataRetention", Duration, "365d",
       "Retention of daily counts; 0 keeps them permanently. The total of each package is permanent."),
     p("RVersion", Path, "",
-      "Directory of the R installation that builds packages from git, such as `/opt/R/4.5.2`; if unset, it is detected. Of several, the first is used.").multi(),
+      "Directory of the R installation that builds packages from git, such as `/opt/R/4.5.2`; if unset, it is detected. If the property is repeated, the first directory is used.").multi(),
     p("PythonVersion", Path, "",
       "Directory of the Python installation that builds packages from git, such as `/opt/python/3.12.1`; if unset, it is detected. It needs the module `build`."),
     p("LauncherDir", Path, "",
@@ -130,7 +130,7 @@ s("SQLite", Never, "Used with `Database.Provider = sqlite`.", &[
 ]),
 s("Postgres", Never, "Used with `Database.Provider = postgres`.", &[
     p("URL", Url(UrlPurpose::Postgres), "",
-      "`postgres://user[:password]@host[:port]/database[?sslmode=…&search_path=…]`; special characters are URL-encoded. Of several hosts, `host1:port1,host2:port2`, the one that accepts writes is used."),
+      "`postgres://user[:password]@host[:port]/database[?sslmode=…&search_path=…]`; special characters are URL-encoded. The URL may name several hosts (`host1:port1,host2:port2`), of which the one that accepts writes is used."),
     p("Password", Secret, "",
       "The password, if the URL has none. It may be encrypted with `rspm encrypt`, as may the URL."),
     p("UsageDataURL", Url(UrlPurpose::Postgres), "",

@@ -14,7 +14,7 @@ pub struct TreeRelease {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// The package.
     pub package: PackageId,
     /// The release.
@@ -45,7 +45,7 @@ macro_rules! releases {
 fn decode(mut row: Row) -> Result<TreeRelease, DbError> {
     Ok(TreeRelease {
         name: row.text(0)?,
-        fold: row.text(1)?,
+        normalized_name: row.text(1)?,
         package: PackageId(row.int(2)?),
         release: ReleaseId(row.int(3)?),
         state: life_state(4, row.int(4)?)?,

@@ -9,7 +9,7 @@ use super::parallel::run_all;
 use super::request_file::project_requirement;
 use super::selection::{ChosenFile, ProjectRequirement, Rule, choose};
 use super::source::Source;
-use crate::bundle::seal;
+use crate::bundle::self_digest;
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
 use crate::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
@@ -219,7 +219,7 @@ async fn read_metadata(source: &Source, file: &PageFile) -> Result<Metadata, Str
     let (mirror, path) = source.file(file).map_err(|error| error.to_string())?;
     let mut buffer = MemoryFile { bytes: Vec::new(), url: file.url.clone() };
     mirror.download(&path, file.size, &mut buffer).await.map_err(|error| error.to_string())?;
-    if file.sha256() != Some(seal::digest(&buffer.bytes)) {
+    if file.sha256() != Some(self_digest::digest(&buffer.bytes)) {
         return Err("its sha256 is not the one that the page states".to_owned());
     }
     let name = file.name.clone();

@@ -144,7 +144,7 @@ s("Storage", Never, "The backend of each class of variable data: disk (`file`) o
     p("Default", BACKEND, "file",
       "Backend of all classes that are not set below."),
     p("Cache", BACKEND, "{Storage.Default}",
-      "Computed artifacts that can be regenerated."),
+      "Nothing is stored in this class; it exists for compatibility."),
     p("Launcher", BACKEND, "{Storage.Default}",
       "Output of package builds."),
     p("Metrics", BACKEND, "{Storage.Default}",

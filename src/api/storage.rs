@@ -58,7 +58,7 @@ pub struct StorageState {
     pub trash_objects: u64,
     /// Their size in bytes.
     pub trash_bytes: u64,
-    /// When the oldest of them was removed, RFC 3339.
+    /// Time at which the oldest of them was removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash_since: Option<String>,
     /// Number of damaged objects that were quarantined and not stored again.

@@ -34,7 +34,7 @@ pub struct Metadata {
     pub value: String,
     /// The administrator who set the value.
     pub actor: String,
-    /// When the value was set.
+    /// Time at which the value was set.
     pub changed_at: Timestamp,
 }
 

@@ -25,7 +25,7 @@ pub struct TreeRelease {
     pub path: String,
     /// The version.
     pub version: String,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// Whether an index record is known; a release without one cannot be listed.
     pub has_record: bool,

@@ -134,8 +134,8 @@ pub async fn create_first_token(
     }
     let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
     // After this time the request is refused as too old, so its record is not needed any more.
-    let forgotten_at = Timestamp(request.time.0.saturating_add(2 * MAX_CLOCK_DIFFERENCE));
-    let is_new = state.db.write(move |c| used_proof::record(c, &proof, forgotten_at, now)).await?;
+    let record_end = Timestamp(request.time.0.saturating_add(2 * MAX_CLOCK_DIFFERENCE));
+    let is_new = state.db.write(move |c| used_proof::record(c, &proof, record_end, now)).await?;
     if !is_new {
         return Err(BootstrapRefusal::Used);
     }

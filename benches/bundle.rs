@@ -10,7 +10,7 @@ use std::time::Instant;
 use rstudio_pm::bundle::record::{ReleaseRecord, SnapshotRecord};
 use rstudio_pm::bundle::segment::{LinesWriter, ReadmeText};
 use rstudio_pm::bundle::{
-    Fields, Head, Object, Product, ProductOrigin, ProductState, Readme, Record, SegmentRef, head, seal,
+    Fields, Head, Object, Product, ProductOrigin, ProductState, Readme, Record, SegmentRef, head, self_digest,
 };
 use rstudio_pm::model::digest::Md5;
 use rstudio_pm::model::time::{Day, Timestamp};
@@ -97,8 +97,9 @@ fn readme_time(server: &Server, name: &str) -> f64 {
 
 /// Generates words that compress poorly.
 fn words(seed: &str, count: usize) -> String {
-    let bytes: Vec<u8> =
-        (0..count.div_ceil(8)).flat_map(|n| seal::digest(format!("{seed} {n}").as_bytes()).0).collect();
+    let bytes: Vec<u8> = (0..count.div_ceil(8))
+        .flat_map(|n| self_digest::digest(format!("{seed} {n}").as_bytes()).0)
+        .collect();
     bytes.chunks(4).take(count).map(|four| hex::encode(&four[..2 + usize::from(four[3] % 2)]) + " ").collect()
 }
 
@@ -185,11 +186,11 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
 /// A release with about two kilobytes of DESCRIPTION, and its README.
 fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, ReadmeText) {
     let version = row.file.trim_start_matches(&format!("{}_", row.package)).trim_end_matches(".tar.gz");
-    let sha256 = seal::digest(row.file.as_bytes());
+    let sha256 = self_digest::digest(row.file.as_bytes());
     let md5 = stanza.as_deref().and_then(|text| text.split_once("MD5sum: "));
     let md5 = md5.and_then(|(_, rest)| rest.lines().next()?.trim().parse::<Md5>().ok());
     let text = format!("# {}\n\n{}\n", row.package, words(&row.file, 300));
-    let readme = ReadmeText { sha256: seal::digest(text.as_bytes()), text };
+    let readme = ReadmeText { sha256: self_digest::digest(text.as_bytes()), text };
     let field = |tag: &str, value: String| (tag.to_owned(), value);
     let desc = Fields(vec![
         field("Package", row.package.clone()),

@@ -55,7 +55,7 @@ pub struct LastBackupResult {
     pub place: String,
     /// `create` or `test`.
     pub command: String,
-    /// When the backup began, or the test ended (RFC 3339).
+    /// Start time of the backup, or end time of the test (RFC 3339).
     pub at: String,
     /// Why the command failed; absent if it succeeded.
     pub error: Option<String>,

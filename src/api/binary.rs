@@ -108,7 +108,7 @@ pub struct Binary {
     pub sha256: Option<String>,
     /// Size in bytes, where known.
     pub size: Option<i64>,
-    /// When it was first listed, RFC 3339.
+    /// Time at which it was first listed, RFC 3339.
     pub published: String,
     /// Permanent path of its bytes, relative to the URL of any snapshot that has it; absent if the digest is unknown.
     pub address: Option<String>,

@@ -80,10 +80,10 @@ pub struct BlockRule {
     /// The reason why the rule has no effect, such as a deleted source or repository. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
-    /// Who created it. Ignored in requests.
+    /// The user who created it. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// When it was created, RFC 3339. Ignored in requests.
+    /// Creation time, RFC 3339. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
 }

@@ -25,7 +25,7 @@ pub struct ClusterNode {
     pub lacks_others: bool,
     /// Whether it is the server that answers this request.
     pub own: bool,
-    /// When it started (RFC 3339), like the other times by the clock of the database.
+    /// Start time (RFC 3339), like the other times by the clock of the database.
     pub started: String,
     /// Its last heartbeat.
     pub last_seen: String,

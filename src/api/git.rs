@@ -189,7 +189,7 @@ pub struct GitBuildSummary {
     pub commit: String,
     /// The tag; empty for a commit of a branch.
     pub tag: String,
-    /// When it ended, RFC 3339.
+    /// End time, RFC 3339.
     pub ended_at: Option<String>,
     /// Why it failed, or a remark.
     pub reason: String,
@@ -255,7 +255,7 @@ pub struct GitCredential {
     pub fingerprint: String,
     /// The only host to which the credential is sent; if empty, the host in the URL of each builder.
     pub host: String,
-    /// When it was imported, RFC 3339.
+    /// Time of the import, RFC 3339.
     pub created: String,
     /// Builders that use it.
     pub builders: Vec<String>,

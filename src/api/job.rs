@@ -48,7 +48,7 @@ pub struct Job {
     pub id: u64,
     /// The operation: `sync:cran`.
     pub key: String,
-    /// When it began, RFC 3339.
+    /// Start time, RFC 3339.
     pub started: String,
     /// Whether the job was already running at the time of the request.
     pub attached: bool,

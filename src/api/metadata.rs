@@ -25,7 +25,7 @@ pub struct Metadata {
     pub value: String,
     /// The administrator who set the value.
     pub actor: String,
-    /// When the value was set (RFC 3339).
+    /// Time at which the value was set (RFC 3339).
     pub changed: String,
 }
 

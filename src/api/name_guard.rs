@@ -23,9 +23,9 @@ pub struct NameGuard {
     pub state: String,
     /// Free text.
     pub description: String,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: String,
-    /// When it was created, RFC 3339.
+    /// Creation time, RFC 3339.
     pub created: String,
 }
 

@@ -115,7 +115,7 @@ pub struct PromotedSource {
 pub struct PromotedState {
     /// Its position among the subscriptions, from 1.
     pub position: i64,
-    /// When the state was published, RFC 3339; absent if nothing was published.
+    /// Publication time of the state, RFC 3339; absent if nothing was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// The transaction of the state; absent for an index of Python packages.

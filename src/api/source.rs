@@ -46,7 +46,7 @@ pub struct IndexState {
 pub struct Transaction {
     /// Its id.
     pub id: i64,
-    /// When it was published, RFC 3339.
+    /// Publication time, RFC 3339.
     pub at: String,
     /// Packages that became listed.
     pub added: i64,

@@ -45,7 +45,7 @@ pub struct StorageState {
     pub location: String,
     /// Its owner.
     pub owner: StorageOwner,
-    /// Identity of the owning database, if it is another one.
+    /// Identity of the database that owns it, if that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// Number of objects that the database references, except usage data, rules and advisories.
@@ -58,10 +58,10 @@ pub struct StorageState {
     pub trash_objects: u64,
     /// Their size in bytes.
     pub trash_bytes: u64,
-    /// When the oldest of them was removed, RFC 3339.
+    /// Time at which the oldest of them was removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash_since: Option<String>,
-    /// Number of damaged objects that were quarantined and not stored again.
+    /// Number of damaged objects that were moved to the directory `damaged` and not stored again.
     pub damaged: u64,
     /// Number of objects that this database references, but that neither storage has nor a mirror provides.
     #[serde(default)]

@@ -17,7 +17,7 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 
 /// Maximum difference between the time of a request and that of the server, in microseconds.
-const WINDOW: i64 = 600 * SECOND;
+const MAX_CLOCK_DIFFERENCE: i64 = 600 * SECOND;
 /// Maximum length of the file with the key, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 /// Permitted lengths of a nonce, in characters.
@@ -129,13 +129,13 @@ pub async fn create_first_token(
     let statement = Statement { time: time_text, nonce, lifetime };
     key.verify(statement, request.signature).map_err(|_| BootstrapRefusal::Signature)?;
     let now = (state.clock)();
-    if now.0.saturating_sub(request.time.0).saturating_abs() > WINDOW {
+    if now.0.saturating_sub(request.time.0).saturating_abs() > MAX_CLOCK_DIFFERENCE {
         return Err(BootstrapRefusal::Time);
     }
     let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
     // After this time the request is refused as too old, so its record is not needed any more.
-    let forgotten_at = Timestamp(request.time.0.saturating_add(2 * WINDOW));
-    let is_new = state.db.write(move |c| used_proof::record(c, &proof, forgotten_at, now)).await?;
+    let record_end = Timestamp(request.time.0.saturating_add(2 * MAX_CLOCK_DIFFERENCE));
+    let is_new = state.db.write(move |c| used_proof::record(c, &proof, record_end, now)).await?;
     if !is_new {
         return Err(BootstrapRefusal::Used);
     }

@@ -56,7 +56,7 @@ struct Inner {
 #[derive(Clone)]
 struct CachedSession {
     read_at: Timestamp,
-    seen_at: Timestamp,
+    last_used_at: Timestamp,
     token: Arc<Token>,
     unique_id: Arc<str>,
 }
@@ -88,7 +88,7 @@ impl Sessions {
             scopes: scope_text(&user.grant),
             revision: tokens.revision(),
             created_at: now,
-            seen_at: now,
+            last_used_at: now,
             expires_at: Timestamp(now.0.saturating_add(microseconds(limits.lifetime))),
         };
         let author = author(&row.user, address, now);
@@ -127,17 +127,17 @@ impl Sessions {
                 None => return Ok(None),
             },
         };
-        let idle = now.0.saturating_sub(cached.seen_at.0);
+        let idle = now.0.saturating_sub(cached.last_used_at.0);
         if idle >= microseconds(limits.inactivity) || !tokens.is_valid(&cached.token, now) {
             return Ok(None);
         }
         if idle >= use_interval(limits) {
             // A failed write is only logged, so that a session remains valid while the database accepts no writes.
-            match self.0.db.write(move |c| db::session::touch(c, digest, now)).await {
+            match self.0.db.write(move |c| db::session::record_use(c, digest, now)).await {
                 Err(error) => tracing::warn!("could not record the use of a session: {error}"),
                 Ok(()) => {
                     if let Some(cached) = self.0.cache.lock().get_mut(&digest) {
-                        cached.seen_at = now;
+                        cached.last_used_at = now;
                     }
                 }
             }
@@ -163,7 +163,7 @@ impl Sessions {
             row.expires_at,
         );
         let (token, unique_id) = (Arc::new(token), row.unique_id.into());
-        let cached = CachedSession { read_at: now, seen_at: row.seen_at, token, unique_id };
+        let cached = CachedSession { read_at: now, last_used_at: row.last_used_at, token, unique_id };
         cache.insert(digest, cached.clone());
         Ok(Some(cached))
     }

@@ -362,7 +362,7 @@ impl Tokens {
             });
             if let Err(error) = write.await {
                 tracing::warn!(
-                    "could not record the use of {} tokens; trying again later: {error}",
+                    "could not record the use of {} tokens; the next request with each of them records it: {error}",
                     uses.len()
                 );
                 // The next request with one of these tokens records its use again.

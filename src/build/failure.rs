@@ -16,7 +16,7 @@ pub(super) enum BuildFailure {
     /// The detected sandbox no longer exists. Another attempt may succeed in another sandbox.
     NoSandbox(String),
     /// The git server requests a pause of this duration.
-    Later(String, Duration),
+    RetryAfter(String, Duration),
     /// The server is stopping, or another server has taken over the build: nothing is recorded.
     Interrupted,
 }
@@ -28,7 +28,7 @@ impl BuildFailure {
             BuildFailure::Final(reason)
             | BuildFailure::Temporary(reason)
             | BuildFailure::NoSandbox(reason)
-            | BuildFailure::Later(reason, _) => reason,
+            | BuildFailure::RetryAfter(reason, _) => reason,
             BuildFailure::Interrupted => "the server is stopping".to_owned(),
         }
     }
@@ -36,7 +36,7 @@ impl BuildFailure {
     /// Returns the pause that the git server requests.
     pub(super) fn pause(&self) -> Option<Duration> {
         match self {
-            BuildFailure::Later(_, pause) => Some(*pause),
+            BuildFailure::RetryAfter(_, pause) => Some(*pause),
             BuildFailure::Final(_)
             | BuildFailure::Temporary(_)
             | BuildFailure::NoSandbox(_)
@@ -72,7 +72,7 @@ impl BuildFailure {
             BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
             BuildFailure::Temporary(reason) => BuildFailure::Temporary(add(reason)),
             BuildFailure::NoSandbox(reason) => BuildFailure::NoSandbox(add(reason)),
-            BuildFailure::Later(reason, pause) => BuildFailure::Later(add(reason), pause),
+            BuildFailure::RetryAfter(reason, pause) => BuildFailure::RetryAfter(add(reason), pause),
             BuildFailure::Interrupted => BuildFailure::Interrupted,
         }
     }

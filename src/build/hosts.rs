@@ -16,7 +16,7 @@ use crate::model::time::{Timestamp, microseconds};
 pub(super) struct Hosts {
     /// The time at which the pause of each host ends.
     pauses: Mutex<HashMap<String, Timestamp>>,
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// Returns the host of a builder's repository, or the path of a local one.
@@ -45,10 +45,10 @@ impl Hosts {
     }
 
     /// Returns the lock that a poll of a webhook holds while it uses the host.
-    pub(super) fn turn(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock();
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(host.to_owned()).or_default())
+    pub(super) fn host_lock(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock();
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(host.to_owned()).or_default())
     }
 }
 
@@ -72,14 +72,14 @@ mod tests {
     #[test]
     fn one_webhook_polls_a_host_and_others_poll_other_hosts() {
         let hosts = Hosts::default();
-        let first = hosts.turn("a.example");
+        let first = hosts.host_lock("a.example");
         let held = first.try_lock().unwrap();
-        assert!(hosts.turn("a.example").try_lock().is_err());
-        assert!(hosts.turn("b.example").try_lock().is_ok());
+        assert!(hosts.host_lock("a.example").try_lock().is_err());
+        assert!(hosts.host_lock("b.example").try_lock().is_ok());
         drop(held);
-        assert!(hosts.turn("a.example").try_lock().is_ok());
+        assert!(hosts.host_lock("a.example").try_lock().is_ok());
         drop(first);
-        hosts.turn("c.example");
-        assert_eq!(hosts.turns.lock().len(), 1, "unused locks are removed");
+        hosts.host_lock("c.example");
+        assert_eq!(hosts.locks.lock().len(), 1, "unused locks are removed");
     }
 }

@@ -66,7 +66,7 @@ pub async fn rerun(
     build.ok_or_else(|| RepoError::NotFound("the build was deleted".to_owned()))
 }
 
-/// Finds the tag and the commit of a revision.
+/// Returns the tag and the commit of a revision; the tag is empty for a commit of the branch.
 async fn find(
     builds: &Builds,
     builder: &GitBuilder,
@@ -90,7 +90,12 @@ async fn find(
             // The tag may have been moved since.
             let references = references::list(builds, builder).await?;
             let reference = references.tags.into_iter().find(|(name, _)| *name == tag);
-            reference.ok_or_else(|| not_found(format!("the repository has no tag '{tag}'")))
+            reference.ok_or_else(|| {
+                RepoError::NotFound(format!(
+                    "the git repository of '{}' has no tag '{tag}'; push the tag first",
+                    builder.name
+                ))
+            })
         }
         Revision::Commit(digits) => {
             let digits = digits.to_ascii_lowercase();

@@ -147,7 +147,7 @@ impl Attempt<'_> {
             }
             BuildFailure::Temporary(reason)
             | BuildFailure::NoSandbox(reason)
-            | BuildFailure::Later(reason, _) => (reason, build.attempt >= retries),
+            | BuildFailure::RetryAfter(reason, _) => (reason, build.attempt >= retries),
             BuildFailure::Final(reason) => (reason, true),
         };
         log.line(&format!("{}{reason}", log::FAILED));

@@ -107,8 +107,8 @@ impl Verification {
 async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     let _entry = Entry { builds: &builds, builder: builder.id };
     let host = hosts::name(&builder);
-    let turn = builds.hosts.turn(&host);
-    let _turn = turn.lock().await;
+    let host_lock = builds.hosts.host_lock(&host);
+    let _guard = host_lock.lock().await;
     loop {
         // The git server may have requested a pause in an earlier response.
         tokio::time::sleep(builds.hosts.remaining_pause(&host, (builds.state.clock)())).await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::text::{as_optional_text, as_text};
-use super::{FormatError, Product, layout, seal};
+use super::{FormatError, Product, layout, self_digest};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 
@@ -154,7 +154,7 @@ impl Head {
             schema: u32,
             min_reader: u32,
         }
-        let declared_format: FormatMembers = seal::open(bytes)?;
+        let declared_format: FormatMembers = self_digest::parse(bytes)?;
         if declared_format.product != product.to_string() {
             return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {product}",
@@ -174,7 +174,7 @@ impl Head {
                 product.schema()
             )));
         }
-        let head: Head = seal::open(bytes)?;
+        let head: Head = self_digest::parse(bytes)?;
         head.check()?;
         Ok(head)
     }
@@ -182,7 +182,7 @@ impl Head {
     /// Returns the content of the file.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        seal::seal(self)
+        self_digest::serialize(self)
     }
 
     /// Returns the digest over the digests of the segments, in order.

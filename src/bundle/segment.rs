@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head::CompressedFile;
 use super::text::as_optional_text;
-use super::{FormatError, Product, PythonRecord, Record, layout, seal};
+use super::{FormatError, Product, PythonRecord, Record, layout, self_digest};
 use crate::model::digest::Sha256;
 
 /// The zstd level. Half of the bytes of a record are digests, which do not compress, so level 12 would take four times
@@ -96,7 +96,7 @@ impl LinesWriter {
         let records = self.records;
         self.push(&Trailer { end: true, records });
         let bytes = zstd::bulk::compress(&self.text, COMPRESSION_LEVEL)?;
-        let sha256 = seal::digest(&bytes);
+        let sha256 = self_digest::digest(&bytes);
         let path = layout::immutable_path(folder, serial, sha256, "ndjson.zst");
         let entry =
             CompressedFile { path, size: bytes.len() as u64, sha256, raw_size: self.text.len() as u64 };
@@ -116,7 +116,7 @@ pub fn unpack_reader<'a>(
     if bytes.len() as u64 != entry.size {
         return Err(FormatError::damaged(format!("it has {} bytes instead of {}", bytes.len(), entry.size)));
     }
-    if seal::digest(bytes) != entry.sha256 {
+    if self_digest::digest(bytes) != entry.sha256 {
         return Err(FormatError::damaged("it was changed: its sha256 is not the one in the head"));
     }
     if entry.raw_size > MAX_UNPACKED_SIZE {
@@ -307,7 +307,7 @@ pub fn for_each_readme(
             return check_trailer(line, number - 1, number);
         }
         let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| line_error(e.to_string()))?;
-        if seal::digest(readme.text.as_bytes()) != readme.sha256 {
+        if self_digest::digest(readme.text.as_bytes()) != readme.sha256 {
             return Err(line_error("the text does not match its sha256".to_owned()));
         }
         take(readme).map_err(line_error)
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn readmes_must_match_their_digests() {
-        let readme = ReadmeText { sha256: seal::digest(b"# a1\n"), text: "# a1\n".to_owned() };
+        let readme = ReadmeText { sha256: self_digest::digest(b"# a1\n"), text: "# a1\n".to_owned() };
         let mut lines = LinesWriter::readmes();
         lines.push(&readme);
         let (bytes, entry) = lines.pack("doc", 7).expect("memory");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::text::as_text;
-use super::{CompressedFile, FormatError, head, seal};
+use super::{CompressedFile, FormatError, head, self_digest};
 use crate::model::time::Timestamp;
 
 /// A folder of shared data.
@@ -74,7 +74,7 @@ impl SharedHead {
     /// # Errors
     /// The head is damaged, of a different folder, or of a newer format.
     pub fn read(bytes: &[u8], folder: SharedFolder) -> Result<SharedHead, FormatError> {
-        let shared_head: SharedHead = seal::open(bytes)?;
+        let shared_head: SharedHead = self_digest::parse(bytes)?;
         if shared_head.product != folder.folder() {
             return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {}",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::record::{Object, Record, ReleaseRecord, SnapshotRecord, check_names};
-use super::seal::digest;
+use super::self_digest::digest;
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 

@@ -33,7 +33,7 @@ const FAILURE_DISPLAY_TIME: Duration = Duration::from_secs(600);
 /// Timeout for leaving the cluster at a stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// This process among the servers of its database; clones share it.
+/// The handle of this process as one of the servers of its database; clones share it.
 #[derive(Clone)]
 pub struct Cluster(Arc<Inner>);
 
@@ -89,7 +89,7 @@ enum Provider {
 #[derive(Clone, Default)]
 struct RequestState {
     /// Time of the last request that was started.
-    received: Option<Timestamp>,
+    started: Option<Timestamp>,
     /// Time of the last request that was completed, or failed.
     completed: Option<Timestamp>,
     /// The reason and the time of the failure of the last request.
@@ -105,8 +105,8 @@ struct Leadership {
 }
 
 impl Cluster {
-    /// Returns this process, without a database. `predecessor` is the previous process of this server, if it ended
-    /// without leaving the cluster.
+    /// Returns the handle of this process, without a database. `predecessor` is the previous process of this server, if
+    /// it ended without leaving the cluster.
     #[must_use]
     pub fn new(
         name: String,

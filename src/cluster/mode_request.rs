@@ -120,10 +120,10 @@ struct UnknownName {
 pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
     {
         let mut state = cluster.0.request_state.lock();
-        if state.received >= Some(request.at) {
+        if state.started >= Some(request.at) {
             return;
         }
-        state.received = Some(request.at);
+        state.started = Some(request.at);
     }
     let cluster = cluster.clone();
     tokio::spawn(async move {
@@ -136,7 +136,7 @@ pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
         let mut state = cluster.0.request_state.lock();
         // A later request may have ended first.
         if state.completed < Some(at) {
-            *state = RequestState { received: state.received, completed: Some(at), failure };
+            *state = RequestState { started: state.started, completed: Some(at), failure };
         }
         drop(state);
         cluster.0.wake.notify_one();

@@ -7,8 +7,8 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// Maximum length of an expression, in bytes.
 const MAX_LENGTH: usize = 4_096;
-/// Maximum memory of a compiled expression, in bytes.
-const MAX_COMPILED: usize = 1 << 20;
+/// Maximum size of a compiled expression in memory, in bytes.
+const MAX_COMPILED_SIZE: usize = 1 << 20;
 /// Maximum nesting depth of an expression.
 const MAX_DEPTH: u32 = 32;
 
@@ -50,8 +50,8 @@ impl Pattern {
 fn compile(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text)
         .unicode(false)
-        .size_limit(MAX_COMPILED)
-        .dfa_size_limit(MAX_COMPILED)
+        .size_limit(MAX_COMPILED_SIZE)
+        .dfa_size_limit(MAX_COMPILED_SIZE)
         .nest_limit(MAX_DEPTH)
         .build()
         .map_err(|error| match error {

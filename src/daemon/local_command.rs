@@ -14,9 +14,9 @@ use crate::config::Config;
 /// An error of [`refuse_running`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunningServerError {
-    #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
+    #[error("the server is running and answers on {0}; stop it first: systemctl stop rstudio-pm")]
     Answer(String),
-    #[error("could not determine whether the server runs: {path}: {source}; run the command as root")]
+    #[error("could not determine whether the server is running: {path}: {source}; run the command as root")]
     Inaccessible { path: String, source: std::io::Error },
 }
 

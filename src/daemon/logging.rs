@@ -150,7 +150,7 @@ impl Logs {
         let errors = std::mem::take(&mut settings.errors);
         self.switch(settings);
         for error in errors {
-            tracing::error!(target: "logs", "{error}; logging continues without it");
+            tracing::error!(target: "logs", "{error}; logging continues without this file");
         }
     }
 
@@ -182,7 +182,8 @@ impl control::LogControl for Logs {
         while !replaced_files.iter().all(ReplacedFile::is_unused) {
             if Instant::now() > deadline {
                 errors.push(format!(
-                    "another process still writes to a rotated log file (signalled: {pids:?})"
+                    "another process still writes to a rotated log file (signalled processes: {pids:?}); reopen the log files \
+                     again before it is compressed or deleted"
                 ));
                 break;
             }

@@ -22,9 +22,9 @@ pub struct BlockRule {
     pub criteria: String,
     /// Free text.
     pub description: String,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: String,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 

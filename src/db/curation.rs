@@ -96,15 +96,21 @@ pub fn projects(
         AND r.fold = k.fold AND r.from_at <= $2 AND r.to_at > $2 \
         WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.fold";
     let rows = c.query(LIST, &[base.source.into(), base.seq.into(), tree.into(), seq.into()])?;
-    let decode =
-        |mut row: Row| Ok(ListedProject { fold: row.text(0)?, name: row.opt_text(1)?, changed_at: None });
+    let decode = |mut row: Row| {
+        Ok(ListedProject { normalized_name: row.text(0)?, name: row.opt_text(1)?, changed_at: None })
+    };
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns the rule of a step for the project with the normalized name `fold`; `None` if the step does not list the project.
-pub fn rule(c: &mut dyn Conn, tree: TreeId, seq: Seq, fold: &str) -> Result<Option<String>, DbError> {
+/// Returns the rule of a step for a project; `None` if the step does not list the project.
+pub fn rule(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    normalized_name: &str,
+) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND fold = $3";
-    let row = c.query(FIND, &[tree.into(), seq.into(), fold.into()])?.into_iter().next();
+    let row = c.query(FIND, &[tree.into(), seq.into(), normalized_name.into()])?.into_iter().next();
     row.map(|mut row| row.text(0)).transpose()
 }
 
@@ -138,7 +144,8 @@ pub fn insert(
     };
     let files: Vec<Vec<Value>> = (0_i64..).zip(&curation.files).map(file).collect();
     c.batch_insert("curation_file", &FILE_COLUMNS, &files)?;
-    let rule =
-        |(fold, rule): &RuleRow| vec![tree.into(), seq.into(), fold.as_str().into(), rule.as_str().into()];
+    let rule = |(normalized_name, rule): &RuleRow| {
+        vec![tree.into(), seq.into(), normalized_name.as_str().into(), rule.as_str().into()]
+    };
     c.batch_insert("curation_rule", &RULE_COLUMNS, &rules.iter().map(rule).collect::<Vec<_>>())
 }

@@ -29,7 +29,7 @@ pub enum DbError {
     },
     /// The server cannot be reached.
     #[error(
-        "cannot reach PostgreSQL at {servers}, for database '{database}'; check {property}, the server and the firewall: {source}"
+        "cannot reach PostgreSQL at {servers} (database '{database}'); check {property}, the server and the firewall: {source}"
     )]
     Unreachable {
         /// The property that names the server.
@@ -52,7 +52,7 @@ pub enum DbError {
     },
     /// The server refuses the user or the password.
     #[error(
-        "PostgreSQL at {servers}, refused user '{user}'; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
+        "PostgreSQL refused user '{user}' at {servers}; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
     )]
     Authentication {
         /// The property that names the user.
@@ -67,7 +67,7 @@ pub enum DbError {
     },
     /// The server has no such database.
     #[error(
-        "PostgreSQL at {servers}, has no database '{database}'; create it first: createdb -h {host} -p {port} {database}"
+        "database '{database}' does not exist on PostgreSQL at {servers}; create it first: createdb -h {host} -p {port} {database}"
     )]
     DatabaseMissing {
         /// Host and port of each server.
@@ -294,8 +294,11 @@ pub enum DbError {
     /// The connection was lost; nothing was committed.
     #[error("the connection to the database was lost: {0}")]
     Lost(#[source] Source),
-    /// A column does not hold a value of the expected type.
-    #[error("column {column} of a row holds {found}, not {expected}")]
+    /// A row has an unexpected value, or is missing.
+    #[error(
+        "column {column} of a row contains {found} instead of {expected}; check the database (rspm scrub --database) or \
+         restore it from a backup"
+    )]
     Shape {
         /// Position from 0.
         column: usize,

@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, Value};
 
 /// The maximum number of violations of one rule that are reported.
-const MAX_REPORTED: i64 = 20;
+const MAX_VIOLATIONS: i64 = 20;
 
 /// A rule, and the query of the rows that violate it.
 struct Rule {
@@ -175,7 +175,7 @@ const RULES: &[Rule] = &[
 pub fn violations(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let mut sentences = Vec::new();
     for rule in RULES {
-        for row in c.query(rule.sql, &[MAX_REPORTED.into()])? {
+        for row in c.query(rule.sql, &[MAX_VIOLATIONS.into()])? {
             sentences.push(format!("{}: {}", rule.violation, values(rule.columns, &row)));
         }
     }

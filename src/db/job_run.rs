@@ -3,8 +3,8 @@
 use super::{Conn, DbError, Row};
 use crate::model::time::Timestamp;
 
-/// Number of ended jobs that are kept.
-pub const KEPT: i64 = 1_000;
+/// Maximum number of ended jobs.
+pub const MAX_JOBS: i64 = 1_000;
 /// Maximum length of a message, in characters.
 const MAX_MESSAGE: usize = 2_000;
 
@@ -39,7 +39,7 @@ fn decode(mut row: Row) -> Result<JobRun, DbError> {
     })
 }
 
-/// Inserts a job, and deletes those beyond the newest [`KEPT`].
+/// Inserts a job, and deletes those beyond the newest [`MAX_JOBS`].
 ///
 /// # Errors
 /// Those of the database.
@@ -59,7 +59,7 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
         message.into(),
     ];
     c.execute(INSERT, &params)?;
-    c.execute(PRUNE, &[KEPT.into()]).map(drop)
+    c.execute(PRUNE, &[MAX_JOBS.into()]).map(drop)
 }
 
 /// Returns the newest jobs, at most `limit`, the newest first.

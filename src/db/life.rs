@@ -15,7 +15,7 @@ pub struct ListedRelease {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
     pub path: String,
     /// The package.
@@ -31,8 +31,8 @@ impl ListedRelease {
     #[must_use]
     pub fn order(&self, other: &ListedRelease) -> Ordering {
         let key = |l: &ListedRelease| (l.release, l.package);
-        (&self.fold, &self.name, &self.path)
-            .cmp(&(&other.fold, &other.name, &other.path))
+        (&self.normalized_name, &self.name, &self.path)
+            .cmp(&(&other.normalized_name, &other.name, &other.path))
             .then_with(|| key(self).cmp(&key(other)))
     }
 }
@@ -52,7 +52,7 @@ macro_rules! listed {
 fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
     Ok(ListedRelease {
         name: row.text(0)?,
-        fold: row.text(1)?,
+        normalized_name: row.text(1)?,
         path: row.text(2)?,
         package: PackageId(row.int(3)?),
         release: ReleaseId(row.int(4)?),
@@ -107,7 +107,7 @@ pub struct ListedName {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// The package.
     pub package: PackageId,
     /// The listed version (that of the record without a path, if there are several).
@@ -140,7 +140,7 @@ pub fn page(
     c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
         let name = ListedName {
             name: row.text(0)?,
-            fold: row.text(1)?,
+            normalized_name: row.text(1)?,
             package: PackageId(row.int(2)?),
             version: row.text(3)?,
             published_at: row.opt_time(4)?,
@@ -149,7 +149,9 @@ pub fn page(
         names.push((name, row.text(5)?));
         Ok(())
     })?;
-    names.sort_unstable_by(|(a, x), (b, y)| (&a.fold, &a.name, x).cmp(&(&b.fold, &b.name, y)));
+    names.sort_unstable_by(|(a, x), (b, y)| {
+        (&a.normalized_name, &a.name, x).cmp(&(&b.normalized_name, &b.name, y))
+    });
     names.dedup_by(|(later, _), (first, _)| later.package == first.package);
     let skip = usize::try_from(offset).unwrap_or(0);
     let take = usize::try_from(limit).unwrap_or(0);
@@ -324,7 +326,7 @@ pub struct FileInfo {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// The file's name in URLs.
     pub file: String,
     /// Size in bytes, if known.
@@ -337,8 +339,8 @@ impl FileInfo {
     /// Compares in the order of the tables under `Meta/`: lower-case name, name, publication, file name.
     #[must_use]
     pub fn order(&self, other: &FileInfo) -> Ordering {
-        (&self.fold, &self.name)
-            .cmp(&(&other.fold, &other.name))
+        (&self.normalized_name, &self.name)
+            .cmp(&(&other.normalized_name, &other.name))
             .then(self.published_at.cmp(&other.published_at))
             .then_with(|| self.file.cmp(&other.file))
     }
@@ -371,7 +373,7 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
     c.each(sql, &[tree.into(), seq.into()], &mut |mut row| {
         rows.push(FileInfo {
             name: row.text(0)?,
-            fold: row.text(1)?,
+            normalized_name: row.text(1)?,
             file: row.text(2)?,
             size: row.opt_int(3)?,
             published_at: row.opt_time(4)?,

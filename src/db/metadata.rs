@@ -12,7 +12,7 @@ pub struct Scope {
     /// The package as written; the normalized name if the row is for Python packages only.
     pub name: String,
     /// Its normalized name as a Python project.
-    pub fold: String,
+    pub normalized_name: String,
     /// The version; empty for every version.
     pub version: String,
     /// The source; `None` for every source.
@@ -34,7 +34,7 @@ pub struct Metadata {
     pub value: String,
     /// The administrator who set the value.
     pub actor: String,
-    /// When the value was set.
+    /// Time at which the value was set.
     pub changed_at: Timestamp,
 }
 
@@ -53,7 +53,7 @@ fn decode(mut row: Row) -> Result<Metadata, DbError> {
         id: row.int(0)?,
         scope: Scope {
             name: row.text(1)?,
-            fold: row.text(2)?,
+            normalized_name: row.text(2)?,
             version: row.text(3)?,
             source: optional(row.int(4)?).map(SourceId),
             repo: optional(row.int(5)?).map(RepoId),
@@ -76,8 +76,8 @@ pub fn of_r(c: &mut dyn Conn, names: &[String]) -> Result<Vec<Vec<Metadata>>, Db
 }
 
 /// Returns the rows of each of these Python projects by their normalized names, in the same order.
-pub fn of_python(c: &mut dyn Conn, folds: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
-    of(c, select!("WHERE fold = $1 ORDER BY id"), folds)
+pub fn of_python(c: &mut dyn Conn, normalized_names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
+    of(c, select!("WHERE fold = $1 ORDER BY id"), normalized_names)
 }
 
 fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
@@ -109,11 +109,11 @@ pub fn insert(c: &mut dyn Conn, row: &Metadata) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO metadata (id, name, fold, version, source_id, repo_id, key, value, actor, changed_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7, $8, $9, CAST($10 AS BIGINT))";
     let id = ids::reserve(c, Sequence::Metadata, 1)?;
-    let Scope { name, fold, version, source, repo } = &row.scope;
+    let Scope { name, normalized_name, version, source, repo } = &row.scope;
     let params = [
         id.into(),
         name.as_str().into(),
-        fold.as_str().into(),
+        normalized_name.as_str().into(),
         version.as_str().into(),
         source.map_or(0, |id| id.0).into(),
         repo.map_or(0, |id| id.0).into(),

@@ -33,9 +33,9 @@ pub struct NameGuardRow {
     pub state: i64,
     /// Free text.
     pub description: String,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: String,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
@@ -48,7 +48,7 @@ pub struct Overlap {
     pub name: String,
     /// The source that lists it.
     pub source: SourceId,
-    /// When it was first seen there.
+    /// Time at which it was first seen there.
     pub seen_at: Timestamp,
     /// Whether a sync found it after the guard existed.
     pub has_appeared: bool,

@@ -62,7 +62,11 @@ pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<
 }
 
 /// Returns the id and spelling of every name in the language of a source that is equal except for case.
-pub fn by_fold(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Vec<(PackageId, String)>, DbError> {
+pub fn by_normalized_name(
+    c: &mut dyn Conn,
+    source: SourceId,
+    name: &str,
+) -> Result<Vec<(PackageId, String)>, DbError> {
     // The rows are sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the
     // language.
     const FIND: &str = "SELECT id, name FROM package \

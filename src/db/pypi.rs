@@ -66,17 +66,22 @@ impl KnownProject {
 }
 
 /// Returns whether a source lists a project at a sequence number.
-pub fn is_listed(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<bool, DbError> {
+pub fn is_listed(
+    c: &mut dyn Conn,
+    source: SourceId,
+    normalized_name: &str,
+    seq: Seq,
+) -> Result<bool, DbError> {
     const FIND: &str =
         "SELECT 1 FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
-    Ok(!c.query(FIND, &[source.into(), fold.into(), seq.into()])?.is_empty())
+    Ok(!c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?.is_empty())
 }
 
 /// A project that a source lists at a sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedProject {
     /// The normalized name.
-    pub fold: String,
+    pub normalized_name: String,
     /// The name as its owner writes it, if it differs.
     pub name: Option<String>,
     /// The head of the list of projects at the last change of the project's serial, which may be later than the
@@ -94,17 +99,26 @@ pub fn each_at(
     const LIST: &str = "SELECT fold, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
         WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
     c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
-        each(ListedProject { fold: row.text(0)?, name: row.opt_text(1)?, changed_at: row.opt_int(2)? });
+        each(ListedProject {
+            normalized_name: row.text(0)?,
+            name: row.opt_text(1)?,
+            changed_at: row.opt_int(2)?,
+        });
         Ok(())
     })
 }
 
 /// Returns the head of the list of projects at the last change of a project's serial, see
 /// [`ListedProject::changed_at`]; `None` also for a project that the source does not list at the sequence number.
-pub fn changed_at(c: &mut dyn Conn, source: SourceId, fold: &str, seq: Seq) -> Result<Option<i64>, DbError> {
+pub fn changed_at(
+    c: &mut dyn Conn,
+    source: SourceId,
+    normalized_name: &str,
+    seq: Seq,
+) -> Result<Option<i64>, DbError> {
     const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 \
         AND to_at > $3 AND serial IS NOT NULL";
-    let rows = c.query(FIND, &[source.into(), fold.into(), seq.into()])?;
+    let rows = c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?;
     rows.first().map(|row| row.int(0)).transpose()
 }
 
@@ -118,12 +132,18 @@ pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<
 }
 
 /// Returns the stored facts about a project of a source with one tree; `None` if the index never listed it.
-pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<KnownProject>, DbError> {
+pub fn known(
+    c: &mut dyn Conn,
+    source: SourceId,
+    normalized_name: &str,
+) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
         LEFT JOIN package p ON p.language = s.language AND p.name = r.fold \
         WHERE r.source_id = $1 AND r.fold = $2 ORDER BY r.from_at DESC LIMIT 1";
-    let Some(row) = c.query(FIND, &[source.into(), fold.into()])?.into_iter().next() else { return Ok(None) };
+    let Some(row) = c.query(FIND, &[source.into(), normalized_name.into()])?.into_iter().next() else {
+        return Ok(None);
+    };
     let project = Project { from_at: row.int(0)?, to_at: row.int(1)?, serial: row.opt_int(2)? };
     let package = row.opt_int(3)?.map(PackageId);
     let reading = match package {
@@ -138,23 +158,28 @@ pub fn known(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<Option<Kn
 ///
 /// # Errors
 /// Database errors.
-pub fn add_unlisted(c: &mut dyn Conn, source: SourceId, fold: &str, head: i64) -> Result<(), DbError> {
+pub fn add_unlisted(
+    c: &mut dyn Conn,
+    source: SourceId,
+    normalized_name: &str,
+    head: i64,
+) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO project (source_id, fold, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
         CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, fold, from_at) DO NOTHING";
     // The newest instant that a client can request.
     let from = Seq((head - 1).max(0));
-    if is_listed(c, source, fold, from)? {
+    if is_listed(c, source, normalized_name, from)? {
         return Ok(());
     }
-    c.execute(ADD, &[source.into(), fold.into(), from.into(), Seq::OPEN.into(), head.into()])?;
+    c.execute(ADD, &[source.into(), normalized_name.into(), from.into(), Seq::OPEN.into(), head.into()])?;
     name_guard::record_index(c, source, Timestamp(head))
 }
 
 /// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the
 /// project at the same time.
-pub fn lock(c: &mut dyn Conn, source: SourceId, fold: &str) -> Result<(), DbError> {
+pub fn lock(c: &mut dyn Conn, source: SourceId, normalized_name: &str) -> Result<(), DbError> {
     const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
-    c.execute(LOCK, &[source.into(), fold.into()]).map(drop)
+    c.execute(LOCK, &[source.into(), normalized_name.into()]).map(drop)
 }
 
 /// Returns the last reading of a project.
@@ -227,7 +252,7 @@ pub enum ListChange {
     /// A project that the source did not list.
     Added {
         /// Its normalized name.
-        fold: String,
+        normalized_name: String,
         /// The name as its owner writes it, if it differs.
         name: Option<String>,
         /// Its serial.
@@ -236,7 +261,7 @@ pub enum ListChange {
     /// A listed project with a new serial.
     Changed {
         /// The normalized name.
-        fold: String,
+        normalized_name: String,
         /// The beginning of its row.
         from_at: i64,
         /// Its serial.
@@ -245,7 +270,7 @@ pub enum ListChange {
     /// A project that the index no longer lists.
     Removed {
         /// The normalized name.
-        fold: String,
+        normalized_name: String,
         /// The beginning of its row.
         from_at: i64,
     },
@@ -288,31 +313,51 @@ pub fn apply(
     let (mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
         match change {
-            ListChange::Added { fold, name, serial } => added.push(vec![
+            ListChange::Added { normalized_name, name, serial } => added.push(vec![
                 source.into(),
-                fold.as_str().into(),
+                normalized_name.as_str().into(),
                 old_head.into(),
                 Seq::OPEN.into(),
                 Value::opt_text(name.as_deref()),
                 (*serial).into(),
                 head.into(),
             ]),
-            ListChange::Changed { fold, from_at, serial } => {
-                limits.push(vec![old_head.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
-                resets.push(vec![source.into(), fold.as_str().into(), (*from_at).into(), (*serial).into()]);
+            ListChange::Changed { normalized_name, from_at, serial } => {
+                limits.push(vec![
+                    old_head.into(),
+                    source.into(),
+                    normalized_name.as_str().into(),
+                    (*from_at).into(),
+                ]);
+                resets.push(vec![
+                    source.into(),
+                    normalized_name.as_str().into(),
+                    (*from_at).into(),
+                    (*serial).into(),
+                ]);
                 changed.push(vec![
                     (*serial).into(),
                     head.into(),
                     source.into(),
-                    fold.as_str().into(),
+                    normalized_name.as_str().into(),
                     (*from_at).into(),
                 ]);
             }
-            ListChange::Removed { fold, from_at } => {
+            ListChange::Removed { normalized_name, from_at } => {
                 // The newest point, which is one microsecond before the head, must not list the project.
                 let end = (head - 1).max(*from_at);
-                limits.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
-                removed.push(vec![end.into(), source.into(), fold.as_str().into(), (*from_at).into()]);
+                limits.push(vec![
+                    end.into(),
+                    source.into(),
+                    normalized_name.as_str().into(),
+                    (*from_at).into(),
+                ]);
+                removed.push(vec![
+                    end.into(),
+                    source.into(),
+                    normalized_name.as_str().into(),
+                    (*from_at).into(),
+                ]);
             }
         }
     }

@@ -14,7 +14,7 @@ pub struct TreeRelease {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// The package.
     pub package: PackageId,
     /// The release.
@@ -25,7 +25,7 @@ pub struct TreeRelease {
     pub path: String,
     /// The version.
     pub version: String,
-    /// When it was published upstream, if known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
     /// Whether an index record is known; a release without one cannot be listed.
     pub has_record: bool,
@@ -45,7 +45,7 @@ macro_rules! releases {
 fn decode(mut row: Row) -> Result<TreeRelease, DbError> {
     Ok(TreeRelease {
         name: row.text(0)?,
-        fold: row.text(1)?,
+        normalized_name: row.text(1)?,
         package: PackageId(row.int(2)?),
         release: ReleaseId(row.int(3)?),
         state: life_state(4, row.int(4)?)?,

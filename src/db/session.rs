@@ -24,7 +24,7 @@ pub struct Session {
     /// Creation time.
     pub created_at: Timestamp,
     /// Time of its last use, with a precision of minutes.
-    pub seen_at: Timestamp,
+    pub last_used_at: Timestamp,
     /// The time at which it ends at the latest.
     pub expires_at: Timestamp,
 }
@@ -85,7 +85,7 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
         CAST($9 AS BIGINT))";
-    let Session { digest, guid, user, unique_id, scopes, revision, created_at, seen_at, expires_at } =
+    let Session { digest, guid, user, unique_id, scopes, revision, created_at, last_used_at, expires_at } =
         session;
     c.execute(
         CREATE,
@@ -97,7 +97,7 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
             scopes.as_str().into(),
             (*revision).into(),
             (*created_at).into(),
-            (*seen_at).into(),
+            (*last_used_at).into(),
             (*expires_at).into(),
         ],
     )
@@ -124,7 +124,7 @@ fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
         scopes: row.text(3)?,
         revision: row.int(4)?,
         created_at: row.time(5)?,
-        seen_at: row.time(6)?,
+        last_used_at: row.time(6)?,
         expires_at: row.time(7)?,
     })
 }
@@ -133,10 +133,10 @@ fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn touch(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
-    const TOUCH: &str =
+pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
+    const UPDATE: &str =
         "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
-    c.execute(TOUCH, &[at.into(), digest.to_string().into()]).map(drop)
+    c.execute(UPDATE, &[at.into(), digest.to_string().into()]).map(drop)
 }
 
 /// Ends a session.

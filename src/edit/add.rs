@@ -255,7 +255,7 @@ impl PackagePlan {
         };
         current.sort_by_key(|life| life.key.release);
         if current.is_empty() {
-            for (_, other) in db::package::by_fold(c, transaction.source.id, name)? {
+            for (_, other) in db::package::by_normalized_name(c, transaction.source.id, name)? {
                 if other != name {
                     tracing::warn!(package = name, other, "another package's name differs only in case");
                 }

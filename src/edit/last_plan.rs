@@ -16,7 +16,7 @@ use crate::state::State;
 const MAX_DIFFERENCES: usize = 20;
 
 /// Time after which a plan is deleted, in microseconds.
-const MAX_AGE: i64 = 24 * 3600 * SECOND;
+const RETENTION: i64 = 24 * 3600 * SECOND;
 
 /// A package that an update selects. No field contains a space or a line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) async fn store(
         let _ = writeln!(text, "{name} {version} {files}");
     }
     let now = (state.clock)();
-    let times = (now, Timestamp(now.0.saturating_sub(MAX_AGE)));
+    let times = (now, Timestamp(now.0.saturating_sub(RETENTION)));
     let write = state.db.write(move |c| curation_plan::put(c, (tree, request), times, text.as_bytes()));
     Ok(write.await?)
 }
@@ -65,7 +65,7 @@ pub(super) async fn compare(
     request: Sha256,
     selected: &[Selected],
 ) -> Result<(), RepoError> {
-    let since = Timestamp((state.clock)().0.saturating_sub(MAX_AGE));
+    let since = Timestamp((state.clock)().0.saturating_sub(RETENTION));
     let planned = state.db.read(move |c| curation_plan::get(c, tree, request, since)).await?;
     let Some(planned) = planned else { return Ok(()) };
     let planned = String::from_utf8_lossy(&planned).into_owned();

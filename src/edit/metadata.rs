@@ -231,7 +231,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     }
     let scope = Scope {
         name: if language == Some(Language::Python) { normalize(name) } else { name.to_owned() },
-        fold: normalize(name),
+        normalized_name: normalize(name),
         version: version.to_owned(),
         source: source.map(|source| source.id),
         repo: repo.map(|repo| repo.id),

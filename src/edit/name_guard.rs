@@ -204,7 +204,7 @@ fn description(text: &str) -> Result<String, RepoError> {
     let text = text.trim();
     if text.chars().count() > MAX_DESCRIPTION || text.chars().any(char::is_control) {
         return Err(RepoError::Invalid(format!(
-            "the description is one line of at most {MAX_DESCRIPTION} characters"
+            "the description must be one line of at most {MAX_DESCRIPTION} characters"
         )));
     }
     Ok(text.to_owned())

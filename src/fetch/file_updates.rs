@@ -48,7 +48,7 @@ impl FileUpdater {
     async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
         let (notifier, notification) = oneshot::channel();
         if self.updates.send(FileUpdate { facts, blob, notifier }).await.is_ok() {
-            // The task drops the sender only after it has written or logged.
+            // The task answers after it has written the row or logged the error.
             let _ = notification.await;
         }
     }

@@ -146,7 +146,7 @@ impl IntegrityChecks {
     /// either.
     async fn move_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
-        tracing::error!(object = %key, %sha256, moved_to_damaged = is_moved, "a stored object is damaged: its bytes have another digest");
+        tracing::error!(object = %key, %sha256, moved_to_damaged = is_moved, "a stored object is damaged: the digest of its bytes is not the one in its name");
         Ok(())
     }
 

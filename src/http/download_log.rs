@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_missing_binary_is_logged_with_the_match_and_is_not_a_failure() {
-        let missing = Some((ServiceError::Ash, "damaged"));
+        let missing = Some((ServiceError::Binary, "damaged"));
         let entry = log_entry(&PackageRequest {
             missing_binary: missing,
             ..request(binary(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(entry.binary.expect("a binary").match_type, Some("best"));
         assert_eq!(
             (entry.error.as_deref(), entry.failed_service),
-            (Some("damaged"), Some(ServiceError::Ash))
+            (Some("damaged"), Some(ServiceError::Binary))
         );
         assert_eq!(entry.failed, None);
     }

@@ -53,17 +53,17 @@ pub struct BinaryDetails<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceError {
     /// The binary cannot be identified, or its stored bytes do not match its record.
-    Ash,
+    Binary,
     /// The bytes cannot be fetched.
     Fetch,
 }
 
 impl ServiceError {
-    /// The value in the log.
+    /// The value in the log, which is part of its format.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            ServiceError::Ash => "service_error_ash",
+            ServiceError::Binary => "service_error_ash",
             ServiceError::Fetch => "service_error_fetch",
         }
     }
@@ -344,7 +344,7 @@ mod tests {
                 ..bionic_details("3.5.2")
             }),
             error: Some("e".into()),
-            failed_service: Some(ServiceError::Ash),
+            failed_service: Some(ServiceError::Binary),
             failed: Some("f".into()),
             ..source(-1)
         };

@@ -8,7 +8,7 @@ use super::metadata::MetadataReader;
 use super::mirror::INDEX_FILES;
 use super::run::{Request, Run};
 use super::setup::Setup;
-use crate::bundle::{Product, seal};
+use crate::bundle::{Product, self_digest};
 use crate::config::platforms::{Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::r::binary_index::{FileLocation, indexed_binary};
@@ -240,7 +240,7 @@ fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) ->
         events: Vec::new(),
         is_complete: false,
         has_dates: true,
-        fingerprint: vec![seal::digest(bytes)],
+        fingerprint: vec![self_digest::digest(bytes)],
         serial: None,
         validators: None,
         warnings,

@@ -15,7 +15,7 @@ use super::setup::{Setup, client, setup};
 use super::validate::{Check, Report, has_files};
 use super::{bundle_inventory, subset};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder};
-use crate::bundle::{Product, layout, seal};
+use crate::bundle::{Product, layout, self_digest};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{BadName, Component, Version};
 use crate::upstream::origin::bundle::Bundle;
@@ -57,7 +57,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     if setup.request.is_dry_run {
         return Ok(status);
     }
-    let config = seal::seal(&BioconductorConfig { config_yaml: config_text });
+    let config = self_digest::serialize(&BioconductorConfig { config_yaml: config_text });
     {
         let _lock = setup.destination.lock("bioc/v4", true)?;
         setup.destination.put_if_changed(layout::BIOCONDUCTOR_CONFIG, &config)?;

@@ -296,7 +296,7 @@ impl CompleteFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::seal;
+    use crate::bundle::self_digest;
 
     /// Returns `size` bytes without repeating pieces.
     fn bytes(size: usize) -> Vec<u8> {
@@ -329,7 +329,7 @@ mod tests {
             receive(&mut buffer, &content[..size / 2], is_size_known).await;
             receive(&mut buffer, &content, is_size_known).await;
             let file = buffer.finish().unwrap();
-            assert_eq!((file.size, file.sha256), (size as u64, seal::digest(&content)), "{size}");
+            assert_eq!((file.size, file.sha256), (size as u64, self_digest::digest(&content)), "{size}");
             assert_eq!(file.md5, Md5(Md5Hasher::digest(&content).into()));
             assert_eq!(matches!(file.backing, Backing::Disk(_)), is_on_disk, "{size} {is_size_known}");
             let mut copy = Vec::new();
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(shares[..2], [400_000, 400_000]);
         assert!(shares.iter().sum::<usize>() <= 1 << 20, "{shares:?}");
         for buffer in buffers {
-            assert_eq!(buffer.finish().unwrap().sha256, seal::digest(&content));
+            assert_eq!(buffer.finish().unwrap().sha256, self_digest::digest(&content));
         }
         assert_eq!(budget.0.load(Ordering::Relaxed), 1 << 20);
     }

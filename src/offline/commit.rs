@@ -13,7 +13,7 @@ use crate::bundle::record::{PackageEvent, SnapshotRecord};
 use crate::bundle::segment::LinesWriter;
 use crate::bundle::{
     EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record,
-    ReleaseRecord, SegmentRef, head, layout, seal, state,
+    ReleaseRecord, SegmentRef, head, layout, self_digest, state,
 };
 use crate::model::time::{Day, Timestamp};
 
@@ -296,7 +296,7 @@ impl Commit<'_> {
                 let file = self.product.dated_head_path(previous_head.snapshot, is_incremental);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
-                    earlier_heads.push(EarlierHead { path, sha256: seal::digest(&bytes) });
+                    earlier_heads.push(EarlierHead { path, sha256: self_digest::digest(&bytes) });
                 }
             }
         }
@@ -346,7 +346,7 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
         Record::Index(update) => package(&update.folder, &update.name).is_some_and(|package| {
-            let digest = Some(seal::digest(update.index.as_bytes()));
+            let digest = Some(self_digest::digest(update.index.as_bytes()));
             let is_changed =
                 |release: &state::Release| release.object.sha256 == update.sha256 && release.index != digest;
             package.releases.iter().any(is_changed)
@@ -484,7 +484,7 @@ mod tests {
             file: crate::bundle::CompressedFile {
                 path: format!("log/{number}"),
                 size: 1,
-                sha256: seal::digest(b"1"),
+                sha256: self_digest::digest(b"1"),
                 raw_size: 1,
             },
             records: 1,

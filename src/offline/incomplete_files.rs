@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::destination::Destination;
 use super::error::OfflineError;
-use crate::bundle::{Product, seal};
+use crate::bundle::{Product, self_digest};
 use crate::model::digest::Sha256;
 
 /// File name, in the folder of a head. Bundles contain it, so it cannot be renamed.
@@ -37,14 +37,14 @@ impl IncompleteFiles {
     /// Reads the file; empty if it is missing or damaged.
     pub(super) fn read(destination: &Destination, product: &Product) -> IncompleteFiles {
         let bytes = std::fs::read(destination.path(&file(product))).unwrap_or_default();
-        seal::open(&bytes).unwrap_or_default()
+        self_digest::parse(&bytes).unwrap_or_default()
     }
 
     /// Writes the file, or removes it if there is nothing to record.
     pub(super) fn save(&self, destination: &Destination, product: &Product) -> Result<(), OfflineError> {
         let file = file(product);
         if *self != IncompleteFiles::default() {
-            return destination.put_if_changed(&file, &seal::seal(self));
+            return destination.put_if_changed(&file, &self_digest::serialize(self));
         }
         let path = destination.path(&file);
         match std::fs::remove_file(&path) {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::destination::Destination;
 use super::error::OfflineError;
 use crate::bundle::segment::ReadmeText;
-use crate::bundle::{Product, ProductState, Record, ReleaseRecord, seal};
+use crate::bundle::{Product, ProductState, Record, ReleaseRecord, self_digest};
 use crate::model::digest::Sha256;
 
 /// Names of the journal's two files, in the folder of the product's head.
@@ -116,7 +116,7 @@ impl Journal {
         readmes.load(|text, _| {
             let readme: Option<ReadmeText> = serde_json::from_slice(text).ok();
             readme
-                .filter(|readme| seal::digest(readme.text.as_bytes()) == readme.sha256)
+                .filter(|readme| self_digest::digest(readme.text.as_bytes()) == readme.sha256)
                 .map(|readme| known_readmes.insert(readme.sha256))
                 .is_some()
         })?;
@@ -210,7 +210,10 @@ mod tests {
             index: None,
             desc: None,
             compiled: None,
-            readme: Some(Readme { name: "README".to_owned(), sha256: seal::digest(readme.as_bytes()) }),
+            readme: Some(Readme {
+                name: "README".to_owned(),
+                sha256: self_digest::digest(readme.as_bytes()),
+            }),
         }
     }
 

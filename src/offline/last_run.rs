@@ -11,7 +11,7 @@ use super::error::OfflineError;
 use super::file::has_digest;
 use super::metadata::FileValidators;
 use crate::bundle::shared::{SharedFolder, SharedHead};
-use crate::bundle::{CompressedFile, layout, seal};
+use crate::bundle::{CompressedFile, layout, self_digest};
 
 /// File name, in the folder of a head.
 pub(super) const FILE: &str = ".seen.json";
@@ -46,7 +46,7 @@ impl LastRun {
         LastRun {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             request_key: request_key.to_owned(),
-            head: seal::digest(head).to_string(),
+            head: self_digest::digest(head).to_string(),
             objects: objects.map(objects_digest),
             files,
         }
@@ -54,7 +54,7 @@ impl LastRun {
 
     /// Reads the state that the last run left in a folder.
     pub(super) fn read(destination: &Destination, folder: &str) -> Option<LastRun> {
-        seal::open(&std::fs::read(path(destination, folder)).ok()?).ok()
+        self_digest::parse(&std::fs::read(path(destination, folder)).ok()?).ok()
     }
 
     /// Reads the state of shared data; `None` unless the last run made the same request and all files are intact.
@@ -95,7 +95,7 @@ impl LastRun {
 
     /// Writes the state for the next run.
     pub(super) fn save(&self, destination: &Destination, folder: &str) -> Result<(), OfflineError> {
-        destination.put_if_changed(&format!("{folder}/{FILE}"), &seal::seal(self))
+        destination.put_if_changed(&format!("{folder}/{FILE}"), &self_digest::serialize(self))
     }
 }
 
@@ -111,7 +111,7 @@ fn objects_digest(objects: &HashMap<String, u64>) -> String {
     for (name, size) in files {
         lines.extend([name, " ", size.to_string().as_str(), "\n"]);
     }
-    seal::digest(lines.as_bytes()).to_string()
+    self_digest::digest(lines.as_bytes()).to_string()
 }
 
 #[cfg(test)]

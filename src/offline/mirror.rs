@@ -9,7 +9,7 @@ use super::error::OfflineError;
 use super::inventory::{Inventory, UpstreamFile};
 use super::metadata::MetadataReader;
 use crate::bundle::record::PackageEvent;
-use crate::bundle::{Record, seal};
+use crate::bundle::{Record, self_digest};
 use crate::model::time::Day;
 use crate::r::history::events::Events;
 use crate::r::history::{ListingState, MirrorTables, reconstruct};
@@ -177,7 +177,7 @@ fn build_inventory(
         events,
         is_complete: archive_rows.is_some(),
         has_dates: current_rows.is_some(),
-        fingerprint: metadata.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
+        fingerprint: metadata.into_iter().flatten().map(|bytes| self_digest::digest(bytes)).collect(),
         serial: None,
         validators: None,
         warnings,

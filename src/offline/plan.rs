@@ -6,7 +6,7 @@ use super::incomplete_files::IncompleteFiles;
 use super::inventory::{Inventory, UpstreamFile};
 use crate::bundle::record::{IndexUpdate, PackageEvent};
 use crate::bundle::state::Release;
-use crate::bundle::{ProductState, Record, seal};
+use crate::bundle::{ProductState, Record, self_digest};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
@@ -113,7 +113,7 @@ pub(super) fn plan(inventory: &Inventory, existing_files: &ExistingFiles<'_>, to
             plan.existing_count += 1;
         }
         if let Some(index) =
-            file.index.as_ref().filter(|index| release.index != Some(seal::digest(index.as_bytes())))
+            file.index.as_ref().filter(|index| release.index != Some(self_digest::digest(index.as_bytes())))
         {
             plan.index_updates.push(Record::Index(IndexUpdate {
                 folder: file.folder.clone(),

@@ -20,7 +20,7 @@ use super::mirror::HistorySpan;
 use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
 use super::progress::{Output, Progress};
 use super::replay::replay;
-use crate::bundle::{Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, seal};
+use crate::bundle::{Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, self_digest};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
@@ -363,10 +363,10 @@ impl Run<'_> {
                 index: file.index.clone(),
                 desc: contents.fields,
                 compiled: contents.needs_compilation,
-                readme: contents
-                    .readme
-                    .as_ref()
-                    .map(|(name, text)| Readme { name: name.clone(), sha256: seal::digest(text.as_bytes()) }),
+                readme: contents.readme.as_ref().map(|(name, text)| Readme {
+                    name: name.clone(),
+                    sha256: self_digest::digest(text.as_bytes()),
+                }),
             },
         };
         let bundle_readme =

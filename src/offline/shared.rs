@@ -11,7 +11,7 @@ use super::last_run::LastRun;
 use super::metadata::FileValidators;
 use super::progress::Output;
 use crate::bundle::shared::{SharedFolder, SharedHead};
-use crate::bundle::{CompressedFile, layout, seal};
+use crate::bundle::{CompressedFile, layout, self_digest};
 use crate::config::{Platforms, without_userinfo};
 use crate::model::time::Timestamp;
 use crate::r::sysreqs::RuleBase;
@@ -36,7 +36,7 @@ pub(super) fn write_documents(
     let mut bytes = Vec::new();
     for (name, (document, extension)) in documents {
         let compressed_document = zstd::bulk::compress(&document, ZSTD_LEVEL).map_err(to_error)?;
-        let sha256 = seal::digest(&compressed_document);
+        let sha256 = self_digest::digest(&compressed_document);
         let path = layout::immutable_path("", &name, sha256, extension);
         let size = compressed_document.len() as u64;
         bytes.push((format!("{folder}/{path}"), compressed_document));
@@ -62,7 +62,7 @@ pub(super) fn write_documents(
         .map(|file| file.path)
         .filter(|path| files.values().all(|file| file.path != *path))
         .collect();
-    destination.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
+    destination.put(&path, &self_digest::serialize(&SharedHead::new(shared, now, files)))?;
     for path in obsolete_files {
         // An obsolete file that cannot be removed is harmless.
         let _ = std::fs::remove_file(destination.path(&format!("{folder}/{path}")));

@@ -11,7 +11,7 @@ use super::incomplete_files::{self, IncompleteFiles};
 use super::verify_files::{ExpectedFile, verify};
 use super::{journal, last_run};
 use crate::bundle::shared::SharedFolder;
-use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
+use crate::bundle::{Head, Product, ProductState, Record, layout, self_digest};
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
@@ -195,7 +195,11 @@ impl<'a> Check<'a> {
                         format!("it is older than {file}: an older copy was written over it; copy it again");
                     self.report.add(product.head_path(), Problem::Damaged, text);
                 }
-                Ok(_) if named_heads.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
+                Ok(_)
+                    if named_heads
+                        .get(&file)
+                        .is_some_and(|sha256| *sha256 != self_digest::digest(&bytes)) =>
+                {
                     self.report.add(
                         &file,
                         Problem::Damaged,

@@ -179,7 +179,7 @@ impl RuleSet {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
                 let name = described(rule, Vec::new());
-                format!("{name} lets it pass, because it fixes {}", fixes.join(", "))
+                format!("{name} admits it early, because it fixes {}", fixes.join(", "))
             })
         })
     }

@@ -143,7 +143,9 @@ async fn receive(
     for (algorithm, computed) in hasher.others() {
         let declared = file.hashes.get(algorithm);
         if declared.is_some_and(|declared| !declared.eq_ignore_ascii_case(&computed)) {
-            return Err(refusal(format!("has another {algorithm} than its page declares: {computed}")));
+            return Err(refusal(format!(
+                "its {algorithm} is {computed}, not the one that its page declares"
+            )));
         }
     }
     Ok(ComputedDigest { sha256: hasher.sha256(), size: i64::try_from(size).ok() })

@@ -108,8 +108,8 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     };
     if rows.is_empty() && skipped > 0 {
         let reason = format!(
-            "none of its {skipped} files can be served: their digests could not be computed, or their addresses cannot be \
-             requested"
+            "none of its {skipped} files can be served: their digests could not be computed (the server log has the \
+             reasons), or their addresses cannot be requested"
         );
         return Err(UpstreamError::Refused { url: format!("simple/{project}/"), reason }.into());
     }

@@ -66,7 +66,7 @@ pub enum BadLockFile {
         version: String,
     },
     /// A package is listed with two versions.
-    #[error("the package '{0}' has two versions in the file; a library has one")]
+    #[error("the package '{0}' has two versions in the file; a library contains one, so remove the other")]
     TwoVersions(String),
 }
 

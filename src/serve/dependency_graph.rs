@@ -342,7 +342,7 @@ mod tests {
     fn record(name: &str, path: &str, fields: &str) -> life::ListedRelease {
         life::ListedRelease {
             name: name.to_owned(),
-            fold: name.to_lowercase(),
+            normalized_name: name.to_lowercase(),
             path: path.to_owned(),
             package: PackageId(1),
             release: ReleaseId(1),

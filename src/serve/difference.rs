@@ -48,9 +48,9 @@ pub enum ChangeKind {
 }
 
 /// The error for a text that is not the name of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the kinds are added, removed, updated, downgraded, replaced and moved")]
-pub struct UnknownKind;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a kind of change; use added, removed, updated, downgraded, replaced or moved")]
+pub struct UnknownKind(String);
 
 impl ChangeKind {
     /// All kinds; those that need attention first.
@@ -81,7 +81,10 @@ impl FromStr for ChangeKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<ChangeKind, UnknownKind> {
-        ChangeKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
+        ChangeKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownKind(text.chars().take(40).collect()))
     }
 }
 
@@ -229,6 +232,6 @@ mod tests {
         for kind in ChangeKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
-        assert_eq!("other".parse::<ChangeKind>(), Err(UnknownKind));
+        assert_eq!("other".parse::<ChangeKind>(), Err(UnknownKind("other".to_owned())));
     }
 }

@@ -261,7 +261,7 @@ impl PackageQuery {
 fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
     let part = query.name_part.to_lowercase();
     let is_match = |entry: &&OwnedName| {
-        query.has_part(&entry.name.fold, &part)
+        query.has_part(&entry.name.normalized_name, &part)
             && query.name.as_ref().is_none_or(|name| *name == entry.name.name)
     };
     let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
@@ -272,7 +272,7 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
         (sort, true) => matches.sort_by(|a, b| sort.compare(b, a, trees)),
     }
     if query.exact_first {
-        matches.sort_by_key(|entry| entry.name.fold != part);
+        matches.sort_by_key(|entry| entry.name.normalized_name != part);
     }
     let page = matches.iter().skip(query.offset).take(query.limit);
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
@@ -341,7 +341,9 @@ impl SortBy {
     fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
         let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
         match self {
-            SortBy::Name => (&a.name.fold, &a.name.name).cmp(&(&b.name.fold, &b.name.name)),
+            SortBy::Name => {
+                (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name))
+            }
             SortBy::Version => version::compare(&a.name.version, &b.name.version),
             SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
             SortBy::Source => index(a).cmp(&index(b)),
@@ -434,7 +436,7 @@ mod tests {
     fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
         let name = ListedName {
             name: name.to_owned(),
-            fold: name.to_lowercase(),
+            normalized_name: name.to_lowercase(),
             package: PackageId(1),
             version: version.to_owned(),
             published_at: published.map(Timestamp),

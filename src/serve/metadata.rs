@@ -93,7 +93,7 @@ mod tests {
             id: 1,
             scope: Scope {
                 name: "tally".to_owned(),
-                fold: "tally".to_owned(),
+                normalized_name: "tally".to_owned(),
                 version: version.to_owned(),
                 source: source.map(SourceId),
                 repo: repo.map(RepoId),

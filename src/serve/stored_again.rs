@@ -12,11 +12,11 @@ use crate::storage::{Key, StorageError};
 use super::located::LocatedFile;
 use super::{RepoError, Repositories, archive_details, upstream};
 
-/// An error of storing an object again.
+/// The reason why an object was not stored again.
 #[derive(Debug, thiserror::Error)]
-pub enum NotStoredAgain {
+pub enum RepairError {
     /// No mirror has the object, and storage has no archive from which it could be extracted.
-    #[error("no mirror has it")]
+    #[error("no mirror has the object, and no stored archive contains it")]
     NoSource,
     /// The mirror, or the archive of its package, has different bytes, or lacks the object.
     #[error("{0}")]
@@ -32,10 +32,10 @@ pub enum NotStoredAgain {
 /// Fetches a package of a mirror again.
 ///
 /// # Errors
-/// [`NotStoredAgain`].
-pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
+/// [`RepairError`].
+pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), RepairError> {
     let files = repositories.state.db.read(move |c| stored_file::mirrored_files(c, sha256)).await;
-    let mut reason = NotStoredAgain::NoSource;
+    let mut reason = RepairError::NoSource;
     for file in files.map_err(RepoError::from)? {
         match fetch(repositories, file).await {
             Ok(()) => return Ok(()),
@@ -45,7 +45,7 @@ pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), 
     Err(reason)
 }
 
-async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<(), NotStoredAgain> {
+async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<(), RepairError> {
     let MirroredFile { tree, package, platform, file } = mirrored;
     // Marked as not stored, so that a bundle is searched for the object by its digest.
     let located = LocatedFile { stored: false, ..LocatedFile::new(&package, tree, file) };
@@ -54,9 +54,9 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
         platform => LocatedFile { platform: Platform::parse_database_form(platform), ..located },
     };
     if !upstream::may_be_fetched(&repositories.state, &located) {
-        return Err(NotStoredAgain::NoSource);
+        return Err(RepairError::NoSource);
     }
-    let failed = |error: RepoError| NotStoredAgain::Failed(error.to_string());
+    let failed = |error: RepoError| RepairError::Failed(error.to_string());
     let (candidates, class, form) = upstream::candidates(&repositories.state, &located).map_err(failed)?;
     let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree);
     let subscriber = repositories.fetches.join(located.row.file, request)?;
@@ -64,21 +64,21 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     let result = progress.wait_for(|progress| progress.outcome.is_some()).await;
     match result.ok().and_then(|progress| progress.outcome.clone()) {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),
-        Some(FetchOutcome::Done(Delivery::SentOnly)) => {
-            Err(NotStoredAgain::Failed("it could not be stored".to_owned()))
-        }
+        Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepairError::Failed(
+            "the fetched file could not be stored; the server log has the reason".to_owned(),
+        )),
         Some(FetchOutcome::Failed(error)) => Err(error.into()),
-        None => Err(NotStoredAgain::Failed("the server is stopping".to_owned())),
+        None => Err(RepairError::Failed("the server is stopping".to_owned())),
     }
 }
 
-impl From<FetchError> for NotStoredAgain {
-    fn from(error: FetchError) -> NotStoredAgain {
+impl From<FetchError> for RepairError {
+    fn from(error: FetchError) -> RepairError {
         let reason = error.to_string();
         match error {
-            FetchError::Missing(_) | FetchError::Mismatch(_) => NotStoredAgain::Gone(reason),
+            FetchError::Missing(_) | FetchError::Mismatch(_) => RepairError::Gone(reason),
             FetchError::Upstream(_) | FetchError::Storage(_) | FetchError::Cancelled => {
-                NotStoredAgain::Failed(reason)
+                RepairError::Failed(reason)
             }
         }
     }
@@ -96,21 +96,21 @@ async fn replace(repositories: &Repositories, key: &Key, bytes: &[u8]) -> Result
 /// Extracts a README from the archive of its package again.
 ///
 /// # Errors
-/// [`NotStoredAgain`].
-pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
+/// [`RepairError`].
+pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), RepairError> {
     let archives = repositories.state.db.read(move |c| stored_file::archives_of_readme(c, sha256)).await;
-    let mut reason = NotStoredAgain::NoSource;
+    let mut reason = RepairError::NoSource;
     for (class, archive) in archives.map_err(RepoError::from)? {
         let Some(class) = StorageClass::parse(&class) else { continue };
         match archive_details::readme(repositories, &Key::Package(class, archive)).await {
             Ok(Some((digest, text))) if digest == sha256 => {
                 let result = replace(repositories, &Key::Readme(sha256), &text).await;
-                return result.map_err(|error| NotStoredAgain::Failed(error.to_string()));
+                return result.map_err(|error| RepairError::Failed(error.to_string()));
             }
             Ok(_) => {
-                reason = NotStoredAgain::Gone("the archive of its package has another README".to_owned());
+                reason = RepairError::Gone("the archive of its package has another README".to_owned());
             }
-            Err(error) => reason = NotStoredAgain::Failed(error.to_string()),
+            Err(error) => reason = RepairError::Failed(error.to_string()),
         }
     }
     Err(reason)
@@ -132,7 +132,7 @@ pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<O
             None
         }
         Some(Ok((name, version))) => Some(format!(
-            "its DESCRIPTION is of {name} {version}, its row of {} {}",
+            "its DESCRIPTION names {name} {version}, but its row in the database names {} {}",
             origin.package, origin.version
         )),
         Some(Err(error)) => Some(format!("its DESCRIPTION cannot be read: {error}")),

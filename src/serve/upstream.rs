@@ -17,7 +17,7 @@ use crate::upstream::UpstreamError;
 
 /// Returns the error for a file that is neither in storage nor on a mirror.
 pub(super) fn no_upstream(located: &LocatedFile) -> RepoError {
-    RepoError::Storage(StorageError::NotFound(format!("{}, which has no upstream,", located.name)))
+    RepoError::Storage(StorageError::NotFound(format!("{} (which no mirror has)", located.name)))
 }
 
 /// Returns true if a file can be fetched, for the first time or again.

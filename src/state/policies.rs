@@ -88,7 +88,7 @@ pub struct Substitute {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
-    pub fold: String,
+    pub normalized_name: String,
     /// The release.
     pub release: ReleaseId,
     /// The version of the release.

@@ -34,7 +34,7 @@ pub enum Ownership {
         /// Number of objects checked.
         objects: usize,
         /// Number of checked objects that rows refer to.
-        files: usize,
+        referenced: usize,
     },
     /// The marker could not be read or written; the reason.
     Unknown(String),

@@ -192,8 +192,8 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
 /// The projects that the source lists, in the order of their names.
 fn stored(c: &mut dyn Conn) -> Result<Vec<StoredProject>, DbError> {
     let mut stored = Vec::new();
-    pypi::each_listed(c, SOURCE, &mut |fold, from_at, serial| {
-        stored.push(StoredProject { fold: fold.into(), from_at, serial });
+    pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
+        stored.push(StoredProject { normalized_name: normalized_name.into(), from_at, serial });
     })?;
     // The databases sort bytes, as Rust does.
     Ok(stored)

@@ -14,7 +14,7 @@ use crate::python::simple::root::{self, MAX_ROOT, RootEntry};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListedProject {
     /// The normalized name.
-    pub(super) fold: Box<str>,
+    pub(super) normalized_name: Box<str>,
     /// The name as its owner writes it, if it differs.
     pub(super) name: Option<Box<str>>,
     /// The serial of its last change.
@@ -36,7 +36,7 @@ pub(super) struct ProjectList {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredProject {
     /// The normalized name.
-    pub(super) fold: Box<str>,
+    pub(super) normalized_name: Box<str>,
     /// The sequence number with which its row begins.
     pub(super) from_at: i64,
     /// Its serial.
@@ -49,7 +49,7 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     let mut add = |entry: RootEntry| {
         let name = (entry.display != entry.name.as_str()).then(|| entry.display.into_boxed_str());
         let serial = entry.last_serial.and_then(|serial| i64::try_from(serial).ok());
-        projects.push(ListedProject { fold: entry.name.as_str().into(), name, serial });
+        projects.push(ListedProject { normalized_name: entry.name.as_str().into(), name, serial });
     };
     let root = match format {
         SimpleFormat::Json => root::read_json(&mut body, &mut add)?,
@@ -60,8 +60,8 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
             root::read_html(&bytes, &mut add)?
         }
     };
-    projects.sort_unstable_by(|a, b| a.fold.cmp(&b.fold));
-    projects.dedup_by(|later, first| later.fold == first.fold);
+    projects.sort_unstable_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+    projects.dedup_by(|later, first| later.normalized_name == first.normalized_name);
     let has_serials = !projects.is_empty() && projects.iter().all(|project| project.serial.is_some());
     let highest = projects.iter().filter_map(|project| project.serial).max();
     if !has_serials {
@@ -139,24 +139,28 @@ impl Iterator for Changes {
                 (None, None) => return None,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(listed), Some(stored)) => listed.fold.cmp(&stored.fold),
+                (Some(listed), Some(stored)) => listed.normalized_name.cmp(&stored.normalized_name),
             };
             let listed = if order.is_le() { self.list.next() } else { None };
             let row = if order.is_ge() { self.stored.next() } else { None };
             match (listed, row) {
                 (Some(listed), None) => {
                     self.counts.added += 1;
-                    let (fold, name) = (listed.fold.into(), listed.name.map(Into::into));
-                    return Some(ListChange::Added { fold, name, serial: listed.serial });
+                    let (normalized_name, name) =
+                        (listed.normalized_name.into(), listed.name.map(Into::into));
+                    return Some(ListChange::Added { normalized_name, name, serial: listed.serial });
                 }
                 (Some(listed), Some(row)) if listed.serial != row.serial => {
                     self.counts.changed += 1;
-                    let (fold, from_at) = (listed.fold.into(), row.from_at);
-                    return Some(ListChange::Changed { fold, from_at, serial: listed.serial });
+                    let (normalized_name, from_at) = (listed.normalized_name.into(), row.from_at);
+                    return Some(ListChange::Changed { normalized_name, from_at, serial: listed.serial });
                 }
                 (None, Some(row)) if !self.keeps_unlisted => {
                     self.counts.removed += 1;
-                    return Some(ListChange::Removed { fold: row.fold.into(), from_at: row.from_at });
+                    return Some(ListChange::Removed {
+                        normalized_name: row.normalized_name.into(),
+                        from_at: row.from_at,
+                    });
                 }
                 (Some(_) | None, Some(_)) | (None, None) => {}
             }
@@ -168,12 +172,12 @@ impl Iterator for Changes {
 mod tests {
     use super::*;
 
-    fn listed(fold: &str, serial: i64) -> ListedProject {
-        ListedProject { fold: fold.into(), name: None, serial: Some(serial) }
+    fn listed(normalized_name: &str, serial: i64) -> ListedProject {
+        ListedProject { normalized_name: normalized_name.into(), name: None, serial: Some(serial) }
     }
 
-    fn stored(fold: &str, serial: i64) -> StoredProject {
-        StoredProject { fold: fold.into(), from_at: 5, serial: Some(serial) }
+    fn stored(normalized_name: &str, serial: i64) -> StoredProject {
+        StoredProject { normalized_name: normalized_name.into(), from_at: 5, serial: Some(serial) }
     }
 
     #[test]
@@ -182,7 +186,7 @@ mod tests {
             br#"{"meta":{"api-version":"1.4","_last-serial":9},"projects":[{"name":"b","_last-serial":9},
             {"name":"A.x","_last-serial":7},{"name":"a-x","_last-serial":8},{"name":"-"}]}"#;
         let list = read(SimpleFormat::Json, &json[..]).expect("a list");
-        let names: Vec<&str> = list.projects.iter().map(|project| &*project.fold).collect();
+        let names: Vec<&str> = list.projects.iter().map(|project| &*project.normalized_name).collect();
         assert_eq!((names, list.serial, list.invalid.0), (vec!["a-x", "b"], Some(9), 1));
         let html = b"<a href='a/'>A</a><a href='b/'>b</a>";
         let list = read(SimpleFormat::TextHtml, &html[..]).expect("a list");
@@ -221,9 +225,9 @@ mod tests {
         assert_eq!(
             changes.by_ref().collect::<Vec<_>>(),
             [
-                ListChange::Added { fold: "a".to_owned(), name: None, serial: Some(1) },
-                ListChange::Removed { fold: "b".to_owned(), from_at: 5 },
-                ListChange::Changed { fold: "c".to_owned(), from_at: 5, serial: Some(3) },
+                ListChange::Added { normalized_name: "a".to_owned(), name: None, serial: Some(1) },
+                ListChange::Removed { normalized_name: "b".to_owned(), from_at: 5 },
+                ListChange::Changed { normalized_name: "c".to_owned(), from_at: 5, serial: Some(3) },
             ]
         );
         assert_eq!(changes.counts, ListCounts { added: 1, changed: 1, removed: 1 });

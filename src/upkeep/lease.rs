@@ -4,8 +4,8 @@ use crate::jobs::lease::{ClaimError, Lease};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Claims a lease for a task that one server of a database does at a time. `activity` completes the error text "another
-/// server that uses this database …".
+/// Claims a lease for a task that one server of a database does at a time. `activity` is the verb of the error text
+/// "another server that uses this database …".
 ///
 /// # Errors
 /// [`RepoError::Conflict`] while another server does the task; database errors.
@@ -14,7 +14,8 @@ pub(super) async fn claim(state: &State, name: &str, activity: &str) -> Result<L
         Ok(lease) => Ok(lease),
         Err(ClaimError::Db(error)) => Err(error.into()),
         Err(ClaimError::HeldByOther(_)) => {
-            let text = format!("another server that uses this database {activity}");
+            let text =
+                format!("another server that uses this database {activity}; try again when that is done");
             Err(RepoError::Conflict(text))
         }
     }

@@ -319,7 +319,7 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
             "the storage class has neither its owner marker nor the objects that this database names; it may not be mounted; \
              nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"
         ),
-        Ownership::Unclaimed { objects, files: named } => tracing::warn!(
+        Ownership::Unclaimed { objects, referenced: named } => tracing::warn!(
             class,
             objects,
             named,

@@ -38,7 +38,7 @@ pub(super) async fn determine(
         }
     };
     if referenced * 2 < objects {
-        return Ok(Some(Ownership::Unclaimed { objects, files: referenced }));
+        return Ok(Some(Ownership::Unclaimed { objects, referenced }));
     }
     let location = storage.location_name(class);
     let was_marked_here = row.is_some_and(|row| row.marked && row.place == location);

@@ -19,7 +19,8 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::PendingSweep;
 use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
-/// The key under which the database has the time of the last successful run.
+/// The key under which the database has the time of the last successful run. Stored, so it does not change with the
+/// schedule.
 const TASK: &str = "night";
 /// Delay of the schedule after the start of the server.
 const START_DELAY: Duration = Duration::from_secs(1);

@@ -36,7 +36,7 @@ pub struct Closure {
     /// Names of packages, and the texts of their `SystemRequirements`.
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
-    pub undescribed: usize,
+    pub unknown_requirements: usize,
 }
 
 impl Closure {
@@ -125,8 +125,8 @@ impl Closure {
                     }
                 } }
             }
-            @if self.undescribed > 0 {
-                p.muted { "The system requirements of " (count(self.undescribed, "package", "packages")) " are not known." }
+            @if self.unknown_requirements > 0 {
+                p.muted { "The system requirements of " (count(self.unknown_requirements, "package", "packages")) " are not known." }
             }
         }
     }
@@ -156,7 +156,7 @@ mod tests {
             omitted: 0,
             missing: vec!["gone".to_owned()],
             system_requirements: vec![("c".to_owned(), "<GNU make>".to_owned())],
-            undescribed: 2,
+            unknown_requirements: 2,
         };
         let html = page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"));
         for part in [

@@ -115,7 +115,7 @@ pub struct VulnerabilityFeed {
     pub repo: String,
     /// The URL of the pages of the repository, `https://host/prod/latest/web`.
     pub folder: String,
-    /// When the newest advisory was changed.
+    /// Time of the newest change of an advisory.
     pub updated: Timestamp,
     /// The vulnerabilities, the last changed first, each with the time of its last change.
     pub entries: Vec<(Timestamp, Row)>,

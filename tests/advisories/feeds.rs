@@ -2,7 +2,7 @@
 
 use rstudio_pm::advisory::{Batch, Ecosystem};
 use rstudio_pm::bundle::shared::{SharedFolder, SharedHead};
-use rstudio_pm::bundle::{CompressedFile, layout, seal};
+use rstudio_pm::bundle::{CompressedFile, layout, self_digest};
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::upstream::advisories::{Feed, FeedRefresh};
 use rstudio_pm::upstream::{UpstreamError, Validators};
@@ -170,7 +170,7 @@ fn bundle(files: &[(&str, &[Value])]) -> Vec<(String, Vec<u8>)> {
     for (name, records) in files {
         let text = lines(records);
         let bytes = zstd::encode_all(text.as_bytes(), 3).expect("compressed");
-        let sha256 = seal::digest(&bytes);
+        let sha256 = self_digest::digest(&bytes);
         let path = format!("{name}-{}.ndjson.zst", &sha256.to_string()[..16]);
         let file = CompressedFile {
             path: path.clone(),
@@ -182,7 +182,7 @@ fn bundle(files: &[(&str, &[Value])]) -> Vec<(String, Vec<u8>)> {
         files_of_bundle.push((format!("vulns/{path}"), bytes));
     }
     let head = SharedHead::new(SharedFolder::Advisories, Timestamp(0), by_name);
-    files_of_bundle.push((format!("vulns/{}", layout::HEAD), seal::seal(&head)));
+    files_of_bundle.push((format!("vulns/{}", layout::HEAD), self_digest::serialize(&head)));
     files_of_bundle
 }
 

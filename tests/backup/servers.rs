@@ -53,7 +53,7 @@ fn check_procedure(from: &str, to: &str) {
     let program = env!("CARGO_BIN_EXE_migrate");
     let output = run_to_end(&mut server.command(program));
     assert_eq!(output.code, Some(1), "{}", output.out);
-    assert!(output.err.contains("the server runs: it answers on"), "{}", output.err);
+    assert!(output.err.contains("the server is running and answers on"), "{}", output.err);
     assert_eq!(answers(&server), expected);
     server.stop();
     let output = run_to_end(&mut server.command(program));

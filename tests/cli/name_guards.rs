@@ -65,7 +65,7 @@ fn guards_are_refused_with_the_reason() {
     let description = "x".repeat(501);
     let refused = server
         .refused(&format!("create name-guard --name=acme --source=internal --description={description}"));
-    assert_eq!(refused, "the description is one line of at most 500 characters");
+    assert_eq!(refused, "the description must be one line of at most 500 characters");
     assert_eq!(
         server.rspm_stdout("list name-guards"),
         "There is no name guard. Create one: rspm create name-guard\n"

@@ -148,7 +148,7 @@ fn an_unreachable_postgres_is_reported() {
     let url = format!("postgres://pm:w0rd@127.0.0.1:{port}/pm");
     let server = on_postgres(&url, "");
     let text =
-        format!("cannot reach PostgreSQL at 127.0.0.1, port {port}, for database 'pm'; check Postgres.URL");
+        format!("cannot reach PostgreSQL at 127.0.0.1, port {port} (database 'pm'); check Postgres.URL");
     assert_refused(&server, &url, &text);
     assert!(!server.start_refused().contains("w0rd") && !server.check_config().1.contains("w0rd"));
 }
@@ -160,7 +160,7 @@ fn a_wrong_password_is_reported() {
     assert_refused(
         &server,
         "wr0ng",
-        &format!("PostgreSQL at localhost, port {port}, refused user 'pm'; check the user"),
+        &format!("PostgreSQL refused user 'pm' at localhost, port {port}; check the user"),
     );
     assert!(!server.start_refused().contains("wr0ng") && !server.check_config().1.contains("wr0ng"));
 }
@@ -170,7 +170,7 @@ fn a_missing_database_is_reported_with_the_command() {
     let port = postgres::server().port;
     let url = format!("postgres://postgres@localhost:{port}/nowhere");
     let text = format!(
-        "PostgreSQL at localhost, port {port}, has no database 'nowhere'; create it first: createdb -h localhost"
+        "database 'nowhere' does not exist on PostgreSQL at localhost, port {port}; create it first: createdb -h localhost"
     );
     assert_refused(&on_postgres(&url, ""), &url, &text);
 }

@@ -30,7 +30,7 @@ fn status_gives_the_reason_while_the_database_is_down() {
     assert_eq!(status(&server), HEALTHY);
     postgres.stop();
     let expected = format!(
-        "Online: 1 repository; the database is unavailable: cannot reach PostgreSQL at 127.0.0.1, port {}, ",
+        "Online: 1 repository; the database is unavailable: cannot reach PostgreSQL at 127.0.0.1, port {} (",
         postgres.port
     );
     until("the status reports the database", || status(&server).starts_with(&expected));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rstudio_pm::bundle::{Product, seal};
+use rstudio_pm::bundle::{Product, self_digest};
 
 use crate::support::downloader::{
     assert_complete, assert_missing, bundle, get_cran, must_get_cran, objects, read, tree, validate,
@@ -234,7 +234,7 @@ fn a_bundle_of_a_newer_schema_is_not_changed() {
     let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&head).unwrap()).unwrap();
     value["min_reader"] = 7.into();
     value.as_object_mut().unwrap().remove("sha256");
-    fs::write(&head, seal::seal(&value)).unwrap();
+    fs::write(&head, self_digest::serialize(&value)).unwrap();
     let tree_before = tree(&destination);
     let result = get_cran(&mirror.url(), &destination, &[]);
     assert_eq!(result.code, Some(1));
@@ -312,7 +312,7 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again() {
     assert_eq!(requests(), 1);
     assert_complete(&destination);
     let (_, _, state) = read(&destination, &Product::Cran).await;
-    let digest = seal::digest(&intact_bytes);
+    let digest = self_digest::digest(&intact_bytes);
     let releases = &state.package("", "odd").unwrap().releases;
     assert!(releases.iter().any(|release| release.version == "1.0" && release.object.sha256 == digest));
     assert!(objects(&destination).iter().any(|path| path.contains(&digest.to_string())));

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rstudio_pm::bundle::{Product, seal};
+use rstudio_pm::bundle::{Product, self_digest};
 
 use crate::support::downloader::{
     assert_complete, bundle, command, copy_over, create_mirror, must_get_cran, objects, read, validate,
@@ -238,7 +238,7 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path];
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let digest = seal::digest(&damaged_bytes).to_string();
+    let digest = self_digest::digest(&damaged_bytes).to_string();
     let journal = destination.join("v3/1/.releases.ndjson");
     while !std::fs::read_to_string(&journal)
         .is_ok_and(|lines| lines.contains(&digest) && lines.ends_with('\n'))
@@ -259,7 +259,7 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     let (_, _, state) = read(&destination, &Product::Cran).await;
     let mut releases = state.package("", "odd").unwrap().releases.iter();
     let release = releases.rfind(|release| release.version == "1.0").unwrap();
-    assert_eq!(release.object.sha256, seal::digest(&intact_bytes));
+    assert_eq!(release.object.sha256, self_digest::digest(&intact_bytes));
     must_get_cran(&url, &destination, &[]);
     assert!(upstream.take_requests().iter().all(|request| request.path != archived_file), "it is intact");
 }

@@ -184,7 +184,8 @@ async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {
     let unpublished = |c: &mut dyn Conn| {
         let known = pypi::known(c, SourceId::PYPI, "one")?.expect("it is listed");
         let instants = ListInstants { old_head: known.head, head: known.head + 10 };
-        let removed = ListChange::Removed { fold: "one".to_owned(), from_at: known.project.from_at };
+        let removed =
+            ListChange::Removed { normalized_name: "one".to_owned(), from_at: known.project.from_at };
         pypi::apply(c, SourceId::PYPI, instants, &[removed])
     };
     backend.state.db.write(unpublished).await.unwrap();

@@ -350,7 +350,7 @@ fn an_explanation_states_the_times_of_a_young_release_and_the_vulnerability_that
     server.sync().expect("a mirror");
     server.rspm_stdout("create blocklist-rule --min-age=7d");
     assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
-    let fixes = "rule 1 lets it pass, because it fixes x_OWN-1";
+    let fixes = "rule 1 admits it early, because it fixes x_OWN-1";
     let one = server.rspm_stdout("explain prod one");
     for part in ["admitted early; published 2024-03-01", "first synchronized 20", fixes] {
         assert!(one.contains(part), "{part}: {one}");

@@ -175,7 +175,7 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     let backend = backend.restart_with_stores(other).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     let ownership = backend.state.storage.condition().ownership(StorageClass::Packages);
-    assert_eq!(ownership, Ownership::Unclaimed { objects: 5, files: 0 });
+    assert_eq!(ownership, Ownership::Unclaimed { objects: 5, referenced: 0 });
     let backend = backend.restart_with_stores(own_config).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert!(backend.state.storage.is_own(StorageClass::Packages));

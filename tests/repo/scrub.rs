@@ -176,7 +176,10 @@ async fn facts_that_contradict_the_archive_are_found() {
     let result = run(&backend, all()).await;
     let [finding] = &result.findings[..] else { panic!("{result:?}") };
     assert_eq!((finding.fault, finding.outcome), (Fault::Facts, RepairOutcome::Lost));
-    assert!(finding.detail.contains("1.0, its row of") && finding.detail.ends_with("9.9"), "{finding:?}");
+    assert!(
+        finding.detail.contains("1.0, but its row in the database names") && finding.detail.ends_with("9.9"),
+        "{finding:?}"
+    );
     assert_eq!(objects_of(&backend, "packages/packages").len(), 2, "the object stays in service");
 }
 

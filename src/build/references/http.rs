@@ -262,7 +262,7 @@ fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
                     "the git server answered {status}; the next request is allowed after {} seconds",
                     pause.as_secs()
                 );
-                Err(BuildFailure::Later(reason, pause))
+                Err(BuildFailure::RetryAfter(reason, pause))
             }
             None => Ok(Some(ListResponse::Refusal)),
         },

@@ -15,8 +15,8 @@ const MILLIS_PER_TICK: u64 = 10;
 struct Times {
     /// On a processor.
     running: Duration,
-    /// On a processor, for children that have ended.
-    running_of_ended: Duration,
+    /// On a processor, of all children that have ended.
+    ended_children: Duration,
     /// Waiting for a processor. The current wait is not included: the kernel adds it when it ends.
     waiting: Duration,
     /// Whether the process runs or waits for a processor.
@@ -106,7 +106,7 @@ fn parse(times: &str, status: &str) -> Option<Times> {
     let of_ended = fields.split_ascii_whitespace().skip(13).take(2).map(|ticks| ticks.parse::<u64>().ok());
     Some(Times {
         running: Duration::from_nanos(numbers.next()??),
-        running_of_ended: Duration::from_millis(of_ended.sum::<Option<u64>>()? * MILLIS_PER_TICK),
+        ended_children: Duration::from_millis(of_ended.sum::<Option<u64>>()? * MILLIS_PER_TICK),
         waiting: Duration::from_nanos(numbers.next()??),
         is_runnable: fields.starts_with('R'),
     })
@@ -114,7 +114,7 @@ fn parse(times: &str, status: &str) -> Option<Times> {
 
 /// Returns the time that all processes together ran on a processor.
 fn running(times: &HashMap<u32, Times>) -> Duration {
-    times.values().map(|times| times.running + times.running_of_ended).sum()
+    times.values().map(|times| times.running + times.ended_children).sum()
 }
 
 #[cfg(test)]
@@ -165,8 +165,8 @@ mod tests {
     fn the_time_of_ended_children_counts() {
         let mut starvation = Starvation::begin();
         for seconds in [9, 18] {
-            let running_of_ended = Duration::from_secs(seconds);
-            let times = Times { running_of_ended, is_runnable: true, ..Times::default() };
+            let ended_children = Duration::from_secs(seconds);
+            let times = Times { ended_children, is_runnable: true, ..Times::default() };
             starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
         }
         assert_eq!(starvation.total, Duration::ZERO);
@@ -184,7 +184,7 @@ mod tests {
         let status = "5 (a) b) R 4 5 5 0 -1 4194560 107 0 0 0 7 8 30 40 20 0 1 0 100 200 300";
         let parsed = parse("1000000000 2000000000 7\n", status).expect("times");
         assert_eq!((parsed.running.as_secs(), parsed.waiting.as_secs()), (1, 2));
-        assert_eq!((parsed.running_of_ended.as_millis(), parsed.is_runnable), (700, true));
+        assert_eq!((parsed.ended_children.as_millis(), parsed.is_runnable), (700, true));
         assert_eq!(parse("x", status), None);
         assert_eq!(parse("1 2 3", "x"), None);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();

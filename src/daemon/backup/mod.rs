@@ -33,7 +33,9 @@ const INCOMPLETE: u8 = 4;
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the command cannot be read: {0}; rspm and rstudio-pm may differ in version")]
+    #[error(
+        "could not parse the command that rspm passed: {0}; install rspm and rstudio-pm of the same version"
+    )]
     Request(#[from] serde_json::Error),
     #[error("{0}")]
     Config(#[from] ConfigError),

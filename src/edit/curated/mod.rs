@@ -145,9 +145,9 @@ async fn apply(
     if base.is_open {
         notices.push(open_notice(state, &base, &label));
     }
-    let question =
-        Question { definition, include, label: label.clone(), allow_missing: request.allow_missing };
-    let (selection, index) = selection(state, base, question).await?;
+    let input =
+        SelectionInput { definition, include, label: label.clone(), allow_missing: request.allow_missing };
+    let (selection, index) = selection(state, base, input).await?;
     notices.extend(selection.notices.iter().cloned());
     let rows = update_rows(repositories, state, (source, current, base), &selection, &index).await?;
     let mut update = Update {
@@ -295,7 +295,7 @@ fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds
 }
 
 /// The input of a selection, without the state of CRAN.
-struct Question {
+struct SelectionInput {
     definition: Definition,
     include: Kinds,
     label: String,
@@ -306,23 +306,23 @@ struct Question {
 async fn selection(
     state: &State,
     base: BaseState,
-    mut question: Question,
+    mut input: SelectionInput,
 ) -> Result<(Selection, BaseIndex), RepoError> {
     let mut index = base::read_listed(state, base.base).await?;
     loop {
         let work = move || {
             let outcome = select(&Request {
-                roots: &question.definition.roots,
-                include: question.include,
+                roots: &input.definition.roots,
+                include: input.include,
                 listed: &index.index,
                 known: &index.known,
-                snapshot: &question.label,
-                allow_missing: question.allow_missing,
+                snapshot: &input.label,
+                allow_missing: input.allow_missing,
             });
-            (outcome, question, index)
+            (outcome, input, index)
         };
         let outcome;
-        (outcome, question, index) = definition::blocking(work).await?;
+        (outcome, input, index) = definition::blocking(work).await?;
         match outcome {
             SelectionStep::Complete(selection) => return Ok((selection, index)),
             SelectionStep::NeedsReleases(names) => {

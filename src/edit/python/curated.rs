@@ -252,8 +252,9 @@ async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, Re
     let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));
     let (curation, rows) = read.await?;
     let mut rules = BTreeMap::new();
-    for (fold, text) in rows {
-        let name = fold.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
+    for (normalized_name, text) in rows {
+        let name =
+            normalized_name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
         rules.insert(name, parse_rule(&text)?);
     }
     Ok(CurrentDefinition { tree, seq, curation, rules })

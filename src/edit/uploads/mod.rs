@@ -71,7 +71,9 @@ impl Uploads {
             }
             if let Err(error) = uploads.write_row(&staged, &owner).await {
                 let file = &staged.upload.file;
-                tracing::warn!("could not record the upload of {file}; a restart would lose it: {error}");
+                tracing::warn!(
+                    "could not record the upload of {file}; a restart of the server discards it: {error}"
+                );
             }
         });
         Ok(())

@@ -37,9 +37,9 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let source = query.get("source").map(|name| find::source(&catalog, name)).transpose()?;
     let repo = query.get("repo").map(|name| find::repo(&catalog, name)).transpose()?;
     let mut rows = app.state.db.read(db::metadata::list).await?;
-    let fold = query.get("package").map(crate::python::name::normalize);
+    let normalized_name = query.get("package").map(crate::python::name::normalize);
     rows.retain(|row| {
-        fold.as_ref().is_none_or(|fold| row.scope.fold == *fold)
+        normalized_name.as_ref().is_none_or(|normalized_name| row.scope.normalized_name == *normalized_name)
             && query.get("key").is_none_or(|key| row.key == key)
             && source.is_none_or(|source| row.scope.source == Some(source.id))
             && repo.is_none_or(|repo| row.scope.repo == Some(repo.id))

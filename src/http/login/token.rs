@@ -27,9 +27,9 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// Time, after the end of a device's token, for which its use is still remembered, in microseconds: more than the
+/// Time for which the use of a device's token stays recorded after the token's end, in microseconds: more than the
 /// difference between the clocks of servers.
-const MEMORY: i64 = 300 * SECOND;
+const USE_RETENTION: i64 = 300 * SECOND;
 /// Lifetime of an access token without `[OpenIDConnect]`.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -113,7 +113,7 @@ async fn of_device(
         Err(invalid) => return refuse(app, &VerifyError::Invalid(invalid), head),
     };
     let expires_at = verified.token.expires_at.unwrap_or(now);
-    let (digest, end) = (auth::digest(subject_token), Timestamp(expires_at.0.saturating_add(MEMORY)));
+    let (digest, end) = (auth::digest(subject_token), Timestamp(expires_at.0.saturating_add(USE_RETENTION)));
     if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }

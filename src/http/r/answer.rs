@@ -168,7 +168,7 @@ async fn answer_file(
 /// Returns the kind of service failure, as logged, for a binary that cannot be opened.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
-        RepoError::Damaged { .. } => ServiceError::Ash,
+        RepoError::Damaged { .. } => ServiceError::Binary,
         RepoError::NotFound(_)
         | RepoError::NoUpload(_)
         | RepoError::Unresolved(_)

@@ -47,7 +47,7 @@ pub(super) async fn source_or_binary(
         Err(error) => {
             tracing::error!(file = %source.name, %error, "could not look up a binary; serving the source package");
             let is_upstream_error = matches!(error, RepoError::Upstream { .. });
-            let kind = if is_upstream_error { ServiceError::Fetch } else { ServiceError::Ash };
+            let kind = if is_upstream_error { ServiceError::Fetch } else { ServiceError::Binary };
             let missing_binary = MissingBinary { kind, error: error.to_string() };
             without_binary(source, Some(missing_binary), false)
         }

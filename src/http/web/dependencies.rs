@@ -75,7 +75,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
     let system_requirements = graph.requirements_of([package.as_str()]);
     let system_requirements =
         system_requirements.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
-    let undescribed = graph.without_description_of([package.as_str()]).count();
+    let unknown_requirements = graph.without_description_of([package.as_str()]).count();
     let missing = graph.missing_of(&all).into_iter().map(str::to_owned).collect();
     let requested = names().take(MAX_REQUIRED).map(|name| (name.to_owned(), None)).collect();
     let details = serve::info::packages(&app.state, context.point, requested).await?;
@@ -95,7 +95,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         required,
         missing,
         system_requirements,
-        undescribed,
+        unknown_requirements,
         package,
         location: context.location,
     };

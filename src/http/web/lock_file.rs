@@ -198,7 +198,7 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
     match python::lock_file::parse(file) {
         Ok(lock) => {
             for package in lock.packages {
-                take(&mut packages, &mut skipped, package.name.to_string(), package.version);
+                add_package(&mut packages, &mut skipped, package.name.to_string(), package.version);
             }
             skipped.extend(lock.skipped.into_iter().map(|package| package.name));
         }
@@ -208,7 +208,9 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
             for entry in file.entries {
                 let Entry::Requirement { text, requirement, .. } = entry else { continue };
                 match exact_version(&text) {
-                    Some(version) => take(&mut packages, &mut skipped, requirement.name.to_string(), version),
+                    Some(version) => {
+                        add_package(&mut packages, &mut skipped, requirement.name.to_string(), version);
+                    }
                     None => skipped.push(requirement.name.to_string()),
                 }
             }
@@ -223,7 +225,12 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
 }
 
 /// Adds a package. A second version of the same package, which is for other environments, is skipped.
-fn take(packages: &mut BTreeMap<String, String>, skipped: &mut Vec<String>, name: String, version: String) {
+fn add_package(
+    packages: &mut BTreeMap<String, String>,
+    skipped: &mut Vec<String>,
+    name: String,
+    version: String,
+) {
     match packages.get(&name) {
         Some(first) if *first != version => skipped.push(format!("{name} {version}")),
         Some(_) => {}

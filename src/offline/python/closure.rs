@@ -6,10 +6,10 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use super::parallel::run_all;
-use super::request_file::need_of;
-use super::selection::{ChosenFile, Need, Rule, choose};
+use super::request_file::project_requirement;
+use super::selection::{ChosenFile, ProjectRequirement, Rule, choose};
 use super::source::Source;
-use crate::bundle::seal;
+use crate::bundle::self_digest;
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
 use crate::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
@@ -22,7 +22,7 @@ use crate::python::simple::read::ReadPage;
 use crate::upstream::{ByteSink, UpstreamError};
 
 /// Maximum number of requirements: a closure of real packages has several hundred.
-const MAX_NEEDS: usize = 50_000;
+const MAX_REQUIREMENTS: usize = 50_000;
 /// Maximum size in bytes of a file that is read only for its metadata, because the index does not have METADATA.
 const MAX_FILE: usize = 256 << 20;
 
@@ -52,82 +52,89 @@ pub(super) struct Selector<'a> {
 type Expansion = (NormalName, String, Vec<String>);
 
 impl Selector<'_> {
-    /// Chooses the files for the needs, and reads the pages of the other projects, too.
+    /// Chooses the files for the requirements, and reads the pages of the other projects, too.
     pub(super) async fn select(
         &self,
-        needs: Vec<Need>,
+        requirements: Vec<ProjectRequirement>,
         other_projects: BTreeSet<NormalName>,
     ) -> Result<Selection, OfflineError> {
         let mut selection = Selection::default();
-        let mut known_needs: BTreeMap<NormalName, Vec<Need>> = BTreeMap::new();
-        let mut requirements: HashMap<(NormalName, String), Vec<Requirement>> = HashMap::new();
+        let mut known_requirements: BTreeMap<NormalName, Vec<ProjectRequirement>> = BTreeMap::new();
+        let mut metadata_requirements: HashMap<(NormalName, String), Vec<Requirement>> = HashMap::new();
         let mut expansions: BTreeSet<Expansion> = BTreeSet::new();
-        let (mut wave, mut need_count) = (needs, 0);
-        while !wave.is_empty() {
-            need_count += wave.len();
-            if need_count > MAX_NEEDS {
+        let (mut pending, mut requirement_count) = (requirements, 0);
+        while !pending.is_empty() {
+            requirement_count += pending.len();
+            if requirement_count > MAX_REQUIREMENTS {
                 return Err(OfflineError::Refused(format!(
-                    "the dependencies have more than {MAX_NEEDS} requirements; the metadata of a package is wrong, or give \
+                    "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package is wrong, or give \
                      --file-in a lock file and omit --dependencies"
                 )));
             }
-            let projects = wave.iter().map(|need| need.project.clone()).collect();
+            let projects = pending.iter().map(|requirement| requirement.project.clone()).collect();
             self.read_pages(&mut selection, projects).await?;
-            // The needs of the user restrict those of packages, so the needs of all these packages are read first.
-            let mut new_needs = Vec::new();
-            for need in wave {
-                let known = known_needs.entry(need.project.clone()).or_default();
-                if !known.contains(&need) {
-                    known.push(need.clone());
-                    new_needs.push(need);
+            // The requirements of the user restrict those of packages, so all are recorded before a file is chosen.
+            let mut new_requirements = Vec::new();
+            for requirement in pending {
+                let known = known_requirements.entry(requirement.project.clone()).or_default();
+                if !known.contains(&requirement) {
+                    known.push(requirement.clone());
+                    new_requirements.push(requirement);
                 }
             }
             let mut new_expansions = Vec::new();
-            for need in &new_needs {
-                let all = known_needs.get(&need.project).map(Vec::as_slice).unwrap_or_default();
-                for file in self.choose(&mut selection, need, all) {
-                    let expansion = (need.project.clone(), file.version.clone(), need.extras.clone());
+            for requirement in &new_requirements {
+                let all = known_requirements.get(&requirement.project).map(Vec::as_slice).unwrap_or_default();
+                for file in self.choose(&mut selection, requirement, all) {
+                    let expansion =
+                        (requirement.project.clone(), file.version.clone(), requirement.extras.clone());
                     if self.has_dependencies && expansions.insert(expansion.clone()) {
                         new_expansions.push(expansion);
                     }
-                    selection.files.entry(need.project.clone()).or_default().insert(file);
+                    selection.files.entry(requirement.project.clone()).or_default().insert(file);
                 }
             }
-            self.read_requirements(&selection, &new_expansions, &mut requirements).await;
-            wave = Vec::new();
+            self.read_requirements(&selection, &new_expansions, &mut metadata_requirements).await;
+            pending = Vec::new();
             for (project, version, extras) in new_expansions {
-                let required = requirements.get(&(project, version)).map(Vec::as_slice).unwrap_or_default();
-                let needs = required
+                let required =
+                    metadata_requirements.get(&(project, version)).map(Vec::as_slice).unwrap_or_default();
+                let requirements = required
                     .iter()
-                    .filter_map(|required| need_of(required.clone(), self.rule, &extras, false));
-                wave.extend(needs);
+                    .filter_map(|required| project_requirement(required.clone(), self.rule, &extras, false));
+                pending.extend(requirements);
             }
         }
         self.read_pages(&mut selection, other_projects).await?;
         Ok(selection)
     }
 
-    /// Returns the files that satisfy a need and all needs that the user requested of its project, and those that
-    /// satisfy all needs of the project; if there are none, those that satisfy the need alone.
-    fn choose(&self, selection: &mut Selection, need: &Need, all: &[Need]) -> Vec<ChosenFile> {
-        let label = format!("{} {}", need.project, need.versions);
-        let Some(Some(read)) = selection.pages.get(&need.project) else {
+    /// Returns the files that satisfy a requirement and all requirements of the user for its project, and those that satisfy
+    /// all requirements for the project; if there are none, those that satisfy the requirement alone.
+    fn choose(
+        &self,
+        selection: &mut Selection,
+        requirement: &ProjectRequirement,
+        all: &[ProjectRequirement],
+    ) -> Vec<ChosenFile> {
+        let label = format!("{} {}", requirement.project, requirement.versions);
+        let Some(Some(read)) = selection.pages.get(&requirement.project) else {
             selection.unsatisfied.push(format!("{}: the index has no such project", label.trim()));
             return Vec::new();
         };
-        let requested: Vec<&Need> = all.iter().filter(|other| other.is_requested).collect();
-        let mut files = if need.is_requested || requested.is_empty() {
-            choose(&read.page, &[need], self.rule)
+        let requested: Vec<&ProjectRequirement> = all.iter().filter(|other| other.is_requested).collect();
+        let mut files = if requirement.is_requested || requested.is_empty() {
+            choose(&read.page, &[requirement], self.rule)
         } else {
-            let mut needs = requested;
-            needs.push(need);
-            choose(&read.page, &needs, self.rule)
+            let mut requirements = requested;
+            requirements.push(requirement);
+            choose(&read.page, &requirements, self.rule)
         };
-        let all: Vec<&Need> = all.iter().collect();
+        let all: Vec<&ProjectRequirement> = all.iter().collect();
         files.extend(choose(&read.page, &all, self.rule));
         if files.is_empty() {
             // A package requires a different version than the user.
-            files = choose(&read.page, &[need], self.rule);
+            files = choose(&read.page, &[requirement], self.rule);
         }
         if files.is_empty() {
             let text = format!("{}: no file of the index satisfies it", label.trim());
@@ -163,12 +170,12 @@ impl Selector<'_> {
         &self,
         selection: &Selection,
         expansions: &[Expansion],
-        requirements: &mut HashMap<(NormalName, String), Vec<Requirement>>,
+        metadata_requirements: &mut HashMap<(NormalName, String), Vec<Requirement>>,
     ) {
         let versions: BTreeSet<(NormalName, String)> = expansions
             .iter()
             .map(|(project, version, _)| (project.clone(), version.clone()))
-            .filter(|key| !requirements.contains_key(key))
+            .filter(|key| !metadata_requirements.contains_key(key))
             .collect();
         let mut files = Vec::new();
         for key in versions {
@@ -197,7 +204,7 @@ impl Selector<'_> {
                     file.name
                 )),
             }
-            requirements.insert(key, required);
+            metadata_requirements.insert(key, required);
         }
     }
 }
@@ -212,7 +219,7 @@ async fn read_metadata(source: &Source, file: &PageFile) -> Result<Metadata, Str
     let (mirror, path) = source.file(file).map_err(|error| error.to_string())?;
     let mut buffer = MemoryFile { bytes: Vec::new(), url: file.url.clone() };
     mirror.download(&path, file.size, &mut buffer).await.map_err(|error| error.to_string())?;
-    if file.sha256() != Some(seal::digest(&buffer.bytes)) {
+    if file.sha256() != Some(self_digest::digest(&buffer.bytes)) {
         return Err("its sha256 is not the one that the page states".to_owned());
     }
     let name = file.name.clone();

@@ -14,7 +14,7 @@ use super::plan::PlannedFile;
 use super::source::Source;
 use crate::bundle::layout::METADATA_EXTENSION;
 use crate::bundle::python_record::{FileObject, FileRecord, MetadataObject, object_extension};
-use crate::bundle::{Product, seal};
+use crate::bundle::{Product, self_digest};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::Day;
 use crate::offline::buffer::{Budget, FileBuffer};
@@ -65,7 +65,7 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
     let meta = match metadata {
         None => None,
         Some(bytes) => {
-            let meta = MetadataObject { sha256: seal::digest(&bytes), size: bytes.len() as u64 };
+            let meta = MetadataObject { sha256: self_digest::digest(&bytes), size: bytes.len() as u64 };
             let path = metadata_path.clone();
             blocking(&metadata_path, move || write(&path, &bytes)).await?;
             Some(meta)
@@ -90,7 +90,7 @@ fn metadata_in_wheel(path: &Path, name: &str, stated: MetadataFile) -> io::Resul
     let metadata = wheel::read_metadata(&mut File::open(path)?, name, WHEEL_LIMITS).ok();
     let bytes = metadata.map(|(_, raw)| Bytes::from(raw));
     Ok(bytes.filter(|bytes| match stated {
-        MetadataFile::Sha256(sha256) => seal::digest(bytes) == sha256,
+        MetadataFile::Sha256(sha256) => self_digest::digest(bytes) == sha256,
         MetadataFile::None | MetadataFile::Unverified => true,
     }))
 }

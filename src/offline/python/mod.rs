@@ -36,7 +36,7 @@ use closure::{Selection, Selector};
 use download::{Target, fetch};
 use parallel::run_all;
 use plan::{ExistingFiles, Plan};
-use selection::{Need, Rule};
+use selection::{ProjectRequirement, Rule};
 use source::Source;
 
 const PRODUCT: Product = Product::Pypi;
@@ -68,7 +68,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     let earlier_names = current.head().and_then(|head| head.subset.clone()).unwrap_or_default();
     let earlier_names: BTreeSet<NormalName> =
         earlier_names.iter().filter_map(|name| name.parse().ok()).collect();
-    let needs = match &args.file_in {
+    let requirements = match &args.file_in {
         Some(path) => request_file::read(path, &rule, output)?,
         None if earlier_names.is_empty() => {
             return Err(OfflineError::Usage(
@@ -76,7 +76,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
                     .to_owned(),
             ));
         }
-        None => earlier_names.iter().cloned().map(Need::any).collect(),
+        None => earlier_names.iter().cloned().map(ProjectRequirement::any).collect(),
     };
     output.info(&announcement(&current, args.starting_snapshot));
     let selector = Selector {
@@ -88,7 +88,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     };
     let known_projects = current.state.projects().keys().filter_map(|name| name.parse::<NormalName>().ok());
     let other_projects: BTreeSet<NormalName> = known_projects.chain(earlier_names.iter().cloned()).collect();
-    let selection = selector.select(needs, other_projects).await?;
+    let selection = selector.select(requirements, other_projects).await?;
     let fields = HeadFields {
         subset: Some(subset(&selection)),
         files: Some(rule.files.clone()),
@@ -132,7 +132,10 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     }
     drop(lock);
     let is_complete = missing_files.is_empty() && !is_unsatisfied;
-    output.info(if is_complete { "complete" } else { "not complete" });
+    output.info(match is_complete {
+        true => "complete",
+        false => "not complete: some requirements have no file, or files could not be downloaded; see the messages above",
+    });
     Ok(if is_complete { ExitStatus::Complete } else { ExitStatus::Incomplete })
 }
 

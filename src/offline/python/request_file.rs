@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::selection::{Need, Rule};
+use super::selection::{ProjectRequirement, Rule};
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
 use crate::python::lock_file::{self, BadLockFile, LockedPackage};
@@ -18,8 +18,12 @@ const MAX_FILES: usize = 100;
 const LOCK_FILES: [&str; 2] = [".toml", ".lock"];
 
 /// Returns the packages that a file requires in any environment of the rule.
-pub(super) fn read(path: &Path, rule: &Rule, output: Output) -> Result<Vec<Need>, OfflineError> {
-    let mut needs = Vec::new();
+pub(super) fn read(
+    path: &Path,
+    rule: &Rule,
+    output: Output,
+) -> Result<Vec<ProjectRequirement>, OfflineError> {
+    let mut requirements = Vec::new();
     let mut read_paths = BTreeSet::new();
     let mut pending_paths = vec![path.to_owned()];
     while let Some(path) = pending_paths.pop() {
@@ -33,7 +37,8 @@ pub(super) fn read(path: &Path, rule: &Rule, output: Output) -> Result<Vec<Need>
         }
         let bytes = std::fs::read(&path).map_err(|error| usage_error(error.to_string()))?;
         if is_lock_file(&path) {
-            needs.extend(locked(&bytes, rule, output).map_err(|error| usage_error(error.to_string()))?);
+            requirements
+                .extend(locked(&bytes, rule, output).map_err(|error| usage_error(error.to_string()))?);
             continue;
         }
         let file = requirements_file::parse(&bytes).map_err(|error| usage_error(error.to_string()))?;
@@ -43,20 +48,20 @@ pub(super) fn read(path: &Path, rule: &Rule, output: Output) -> Result<Vec<Need>
         for entry in file.entries {
             match entry {
                 Entry::Requirement { requirement, sha256, .. } => {
-                    let need = need_of(requirement, rule, &[], true);
-                    needs.extend(need.map(|need| Need { digests: sha256, ..need }));
+                    let item = project_requirement(requirement, rule, &[], true);
+                    requirements.extend(item.map(|item| ProjectRequirement { digests: sha256, ..item }));
                 }
                 Entry::File { path: other, .. } => pending_paths.push(sibling(&path, &other)),
             }
         }
     }
-    if needs.is_empty() {
+    if requirements.is_empty() {
         let file = path.display();
         return Err(OfflineError::Usage(format!(
             "--file-in {file}: it requires no package for these targets"
         )));
     }
-    Ok(needs)
+    Ok(requirements)
 }
 
 fn sibling(path: &Path, other: &str) -> PathBuf {
@@ -68,26 +73,32 @@ fn is_lock_file(path: &Path) -> bool {
     LOCK_FILES.iter().any(|ending| name.ends_with(ending))
 }
 
-/// Returns the need of a requirement; `None` if its marker is false in all environments, or it names an address.
-pub(super) fn need_of(
+/// Converts a requirement; `None` if its marker is false in all environments, or it names an address.
+pub(super) fn project_requirement(
     requirement: Requirement,
     rule: &Rule,
     extras: &[String],
     is_requested: bool,
-) -> Option<Need> {
+) -> Option<ProjectRequirement> {
     let Constraint::Versions(versions) = requirement.constraint else { return None };
     if !requirement.marker.as_ref().is_none_or(|marker| applies(marker, rule, extras)) {
         return None;
     }
     let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
-    Some(Need { project: requirement.name, extras, versions, digests: Vec::new(), is_requested })
+    Some(ProjectRequirement {
+        project: requirement.name,
+        extras,
+        versions,
+        digests: Vec::new(),
+        is_requested,
+    })
 }
 
 fn applies(marker: &Marker, rule: &Rule, extras: &[String]) -> bool {
     rule.environments.iter().any(|environment| environment.may_satisfy(marker, extras))
 }
 
-fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<Need>, BadLockFile> {
+fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<ProjectRequirement>, BadLockFile> {
     let file = lock_file::parse(bytes)?;
     for package in &file.skipped {
         output.warn(&format!("{} is left out: {}", package.name, package.reason));
@@ -97,13 +108,13 @@ fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<Need>, BadLoc
         let marker = package.marker.as_deref().and_then(|text| Marker::parse(text).ok());
         marker.is_none_or(|marker| applies(&marker, rule, &[]))
     };
-    let needs = file.packages.into_iter().filter(is_needed).filter_map(|package| {
+    let requirements = file.packages.into_iter().filter(is_needed).filter_map(|package| {
         let exact = format!("=={}", package.version).parse::<Specifiers>();
         let versions = exact.or_else(|_| format!("==={}", package.version).parse()).ok()?;
         let digests = package.files.iter().filter_map(|file| file.sha256).collect();
-        Some(Need { versions, digests, ..Need::any(package.name) })
+        Some(ProjectRequirement { versions, digests, ..ProjectRequirement::any(package.name) })
     });
-    Ok(needs.collect())
+    Ok(requirements.collect())
 }
 
 #[cfg(test)]
@@ -125,11 +136,11 @@ mod tests {
         );
         std::fs::write(&path, text).unwrap();
         std::fs::write(dir.path().join("more.txt"), "-r requirements.txt\nmore[b,A]\n").unwrap();
-        let needs = read(&path, &rule(&["3.11"], &["manylinux_2_17_x86_64"]), Output::Quiet).unwrap();
-        let names: Vec<&str> = needs.iter().map(|need| need.project.as_str()).collect();
+        let requirements = read(&path, &rule(&["3.11"], &["manylinux_2_17_x86_64"]), Output::Quiet).unwrap();
+        let names: Vec<&str> = requirements.iter().map(|requirement| requirement.project.as_str()).collect();
         assert_eq!(names, ["flask", "odd", "more"]);
-        assert_eq!(needs[1].digests.len(), 1);
-        assert_eq!(needs[2].extras, ["a", "b"]);
+        assert_eq!(requirements[1].digests.len(), 1);
+        assert_eq!(requirements[2].extras, ["a", "b"]);
         assert_eq!(read(&path, &rule(&[], &[]), Output::Quiet).unwrap().len(), 4);
         let error = read(&dir.path().join("none.txt"), &rule(&[], &[]), Output::Quiet).unwrap_err();
         assert!(matches!(error, OfflineError::Usage(text) if text.contains("none.txt")));
@@ -146,9 +157,9 @@ mod tests {
             "ab".repeat(32)
         );
         std::fs::write(&path, text).unwrap();
-        let needs = read(&path, &rule(&[], &[]), Output::Quiet).unwrap();
-        let [need] = &needs[..] else { panic!("{needs:?}") };
-        assert_eq!((need.project.as_str(), need.versions.as_str()), ("odd-lib", "==1.0"));
-        assert_eq!(need.digests.len(), 1);
+        let requirements = read(&path, &rule(&[], &[]), Output::Quiet).unwrap();
+        let [requirement] = &requirements[..] else { panic!("{requirements:?}") };
+        assert_eq!((requirement.project.as_str(), requirement.versions.as_str()), ("odd-lib", "==1.0"));
+        assert_eq!(requirement.digests.len(), 1);
     }
 }

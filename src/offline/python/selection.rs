@@ -13,9 +13,9 @@ use crate::python::target::{BadTarget, Platform, PythonMinor};
 use crate::python::version::Version;
 use crate::python::wheel_name::WheelName;
 
-/// A requirement of a project.
+/// The required versions of a project, and their extras and digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Need {
+pub(super) struct ProjectRequirement {
     pub(super) project: NormalName,
     /// The normalized names of the extras.
     pub(super) extras: Vec<String>,
@@ -26,11 +26,11 @@ pub(super) struct Need {
     pub(super) is_requested: bool,
 }
 
-impl Need {
-    /// Returns a need of any version.
-    pub(super) fn any(project: NormalName) -> Need {
+impl ProjectRequirement {
+    /// Returns a requirement of any version.
+    pub(super) fn any(project: NormalName) -> ProjectRequirement {
         let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("no clause is valid"));
-        Need { project, extras: Vec::new(), versions, digests: Vec::new(), is_requested: true }
+        ProjectRequirement { project, extras: Vec::new(), versions, digests: Vec::new(), is_requested: true }
     }
 
     fn allows(&self, version: &Version, file: &PageFile) -> bool {
@@ -38,7 +38,7 @@ impl Need {
         self.versions.contains(version) && (self.digests.is_empty() || has_digest)
     }
 
-    /// Returns true if the need names one version, or digests: then yanked files are taken, too.
+    /// Returns true if the requirement names one version, or digests: then yanked files are taken, too.
     fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
@@ -99,11 +99,15 @@ pub(super) fn version_of(page: &ProjectPage, file: &PageFile) -> Option<String> 
     listed.or_else(|| file.name.version(&page.name, None))
 }
 
-/// Returns the files that satisfy all needs: for each environment those of the newest version that has any. Files
-/// without a SHA-256 are never taken.
-pub(super) fn choose(page: &ProjectPage, needs: &[&Need], rule: &Rule) -> Vec<ChosenFile> {
-    let is_pinned = needs.iter().any(|need| need.is_pinned());
-    let names_pre_release = needs.iter().any(|need| need.names_pre_release());
+/// Returns the files that satisfy all requirements: for each environment those of the newest version that has any.
+/// Files without a SHA-256 are never taken.
+pub(super) fn choose(
+    page: &ProjectPage,
+    requirements: &[&ProjectRequirement],
+    rule: &Rule,
+) -> Vec<ChosenFile> {
+    let is_pinned = requirements.iter().any(|requirement| requirement.is_pinned());
+    let names_pre_release = requirements.iter().any(|requirement| requirement.names_pre_release());
     let allowed_files: Vec<(Version, String, &PageFile)> = page
         .offered_files()
         .iter()
@@ -112,7 +116,7 @@ pub(super) fn choose(page: &ProjectPage, needs: &[&Need], rule: &Rule) -> Vec<Ch
             let text = version_of(page, file)?;
             Some((Version::lenient(&text), text, file))
         })
-        .filter(|(version, _, file)| needs.iter().all(|need| need.allows(version, file)))
+        .filter(|(version, _, file)| requirements.iter().all(|requirement| requirement.allows(version, file)))
         .collect();
     let mut chosen = BTreeMap::new();
     for environment in &rule.environments {
@@ -165,15 +169,20 @@ mod tests {
         page
     }
 
-    fn need(versions: &str) -> Need {
-        let any = Need::any("odd".parse().expect("a name"));
-        Need { versions: versions.parse().expect(versions), ..any }
+    fn requirement(versions: &str) -> ProjectRequirement {
+        let any = ProjectRequirement::any("odd".parse().expect("a name"));
+        ProjectRequirement { versions: versions.parse().expect(versions), ..any }
     }
 
-    fn names(page: &ProjectPage, needs: &[&Need], pythons: &[&str], platforms: &[&str]) -> Vec<String> {
+    fn names(
+        page: &ProjectPage,
+        requirements: &[&ProjectRequirement],
+        pythons: &[&str],
+        platforms: &[&str],
+    ) -> Vec<String> {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let rule = Rule::parse(&texts(pythons), &texts(platforms)).expect("targets");
-        choose(page, needs, &rule).into_iter().map(|file| file.name).collect()
+        choose(page, requirements, &rule).into_iter().map(|file| file.name).collect()
     }
 
     #[test]
@@ -187,7 +196,7 @@ mod tests {
             ("odd-3.0rc1.tar.gz", ""),
             ("odd-0.9.exe", ""),
         ]);
-        let any = need("");
+        let any = requirement("");
         let newest = [
             "odd-2.0-cp312-cp312-manylinux_2_17_x86_64.whl",
             "odd-2.0-cp312-cp312-win_amd64.whl",
@@ -198,10 +207,10 @@ mod tests {
         let old = ["odd-1.0-py3-none-any.whl", "odd-1.0.tar.gz"];
         assert_eq!(names(&page, &[&any], &["3.11"], &["win_amd64"]), old);
         assert_eq!(names(&page, &[&any], &["3.11", "3.12"], &["win_amd64", "any"]).len(), 4);
-        assert_eq!(names(&page, &[&need("<2")], &[], &[]), old);
-        assert_eq!(names(&page, &[&any, &need("<2")], &[], &[]), old);
-        assert_eq!(names(&page, &[&need(">=3.0rc1")], &[], &[]), ["odd-3.0rc1.tar.gz"]);
-        assert!(names(&page, &[&need("<0.5")], &[], &[]).is_empty());
+        assert_eq!(names(&page, &[&requirement("<2")], &[], &[]), old);
+        assert_eq!(names(&page, &[&any, &requirement("<2")], &[], &[]), old);
+        assert_eq!(names(&page, &[&requirement(">=3.0rc1")], &[], &[]), ["odd-3.0rc1.tar.gz"]);
+        assert!(names(&page, &[&requirement("<0.5")], &[], &[]).is_empty());
     }
 
     #[test]
@@ -209,11 +218,11 @@ mod tests {
         let mut page = page(&[("odd-1.0.tar.gz", ""), ("odd-2.0.tar.gz", ""), ("odd-3.0.tar.gz", "")]);
         page.files[1].yanked = Some(Yank::default());
         page.files[2].hashes.clear();
-        assert_eq!(names(&page, &[&need("")], &[], &[]), ["odd-1.0.tar.gz"]);
-        assert_eq!(names(&page, &[&need("==2.0")], &[], &[]), ["odd-2.0.tar.gz"]);
-        let other = Need { digests: vec![Sha256([1; 32])], ..need("") };
+        assert_eq!(names(&page, &[&requirement("")], &[], &[]), ["odd-1.0.tar.gz"]);
+        assert_eq!(names(&page, &[&requirement("==2.0")], &[], &[]), ["odd-2.0.tar.gz"]);
+        let other = ProjectRequirement { digests: vec![Sha256([1; 32])], ..requirement("") };
         assert!(names(&page, &[&other], &[], &[]).is_empty());
-        let same = Need { digests: vec![Sha256([0xab; 32])], ..need("==1.0") };
+        let same = ProjectRequirement { digests: vec![Sha256([0xab; 32])], ..requirement("==1.0") };
         assert_eq!(names(&page, &[&same], &[], &[]), ["odd-1.0.tar.gz"]);
     }
 }

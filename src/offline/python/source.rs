@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::bundle::layout::python_object_of_page;
-use crate::bundle::seal;
+use crate::bundle::self_digest;
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::metadata::MAX_METADATA;
 use crate::python::name::NormalName;
@@ -103,7 +103,7 @@ impl Source {
         match self.upstream.transport(&folder)?.fetch(request).await? {
             FileResponse::Unchanged => Err(refused("answered an unconditional request".to_owned())),
             FileResponse::Body { bytes, .. } => match file.core_metadata {
-                MetadataFile::Sha256(sha256) if seal::digest(&bytes) != sha256 => {
+                MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
                     Err(refused(format!("its sha256 is not {sha256}, as the page states")))
                 }
                 _ => Ok(bytes),

@@ -205,7 +205,7 @@ fn a_young_release_passes_if_it_fixes_the_release_that_is_allowed_without_it() {
     let texts = |set: &RuleSet| {
         [0, 1, 2].map(|index: usize| set.early_admission(&facts, &releases[index], CLOCK).unwrap_or_default())
     };
-    let text = "rule 1 lets it pass, because it fixes RSEC-2026-1";
+    let text = "rule 1 admits it early, because it fixes RSEC-2026-1";
     assert_eq!(texts(&gate(true)), ["", "", text], "1.0 is old enough");
     assert_eq!(texts(&gate(false)), ["", "", ""]);
 }

@@ -30,7 +30,7 @@ pub struct Member {
     pub(in crate::r) extensions: Vec<u8>,
     /// The member's own header.
     pub(in crate::r) header: Header,
-    /// Whether an extended header gave the size.
+    /// Whether the size is that of an extended header.
     pub(in crate::r) has_extended_size: bool,
 }
 

@@ -260,6 +260,6 @@ pub(in crate::serve) fn substitute(package: &[Decided]) -> Option<Substitute> {
         version::compare(&a.release.version, &b.release.version)
             .then_with(|| a.release.release.cmp(&b.release.release))
     })?;
-    let TreeRelease { name, fold, release, version, published_at, .. } = highest.release.clone();
-    Some(Substitute { name, fold, release, version, published_at })
+    let TreeRelease { name, normalized_name, release, version, published_at, .. } = highest.release.clone();
+    Some(Substitute { name, normalized_name, release, version, published_at })
 }

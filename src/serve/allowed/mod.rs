@@ -189,14 +189,14 @@ impl View {
         names.retain(|name| !blocked.releases.contains(&name.release));
         names.extend(blocked.substitutes.iter().map(|(package, substitute)| ListedName {
             name: substitute.name.clone(),
-            fold: substitute.fold.clone(),
+            normalized_name: substitute.normalized_name.clone(),
             package: *package,
             version: substitute.version.clone(),
             published_at: substitute.published_at,
             release: substitute.release,
         }));
         self.retain_unguarded(&mut names, |name| &name.name);
-        names.sort_unstable_by(|a, b| (&a.fold, &a.name).cmp(&(&b.fold, &b.name)));
+        names.sort_unstable_by(|a, b| (&a.normalized_name, &a.name).cmp(&(&b.normalized_name, &b.name)));
         Ok(names)
     }
 
@@ -325,7 +325,7 @@ fn add_records(
     for ((package, substitute), record) in substitutes.iter().zip(records) {
         rows.extend(record.map(|stanza| ListedRelease {
             name: substitute.name.clone(),
-            fold: substitute.fold.clone(),
+            normalized_name: substitute.normalized_name.clone(),
             path: String::new(),
             package: **package,
             release: substitute.release,

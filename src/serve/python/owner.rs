@@ -151,8 +151,8 @@ pub(in crate::serve) fn listed(
         let tree = &view.tree();
         if is_index(tree) {
             each_of_index(c, tree, &mut |listed| {
-                if owned.add(view, &listed.fold) {
-                    projects.push((listed.fold, *tree));
+                if owned.add(view, &listed.normalized_name) {
+                    projects.push((listed.normalized_name, *tree));
                 }
             })?;
             continue;
@@ -194,11 +194,11 @@ pub(in crate::serve) fn root(
                 changes.extend(known.into_iter().map(|project| (project.name, project.changed)));
             }
             each_of_index(c, tree, &mut |listed| {
-                if owned.add(view, &listed.fold) {
+                if owned.add(view, &listed.normalized_name) {
                     let changed_at = listed.changed_at.filter(|_| with_serials);
-                    let changed = changes.get(&listed.fold).copied();
+                    let changed = changes.get(&listed.normalized_name).copied();
                     projects.push(RootProject {
-                        name: listed.fold.into(),
+                        name: listed.normalized_name.into(),
                         display: listed.name.map(Into::into),
                         serial: serial::of_index(changed_at, changed, *tree),
                     });

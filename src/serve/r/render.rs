@@ -105,7 +105,10 @@ fn listed(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbErro
         merged.add_names(tree.hidden_names(c)?);
     }
     let rows = merged.into_sorted(ListedRelease::order);
-    for pair in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
+    for pair in rows
+        .windows(2)
+        .filter(|pair| pair[0].normalized_name == pair[1].normalized_name && pair[0].name != pair[1].name)
+    {
         tracing::warn!(
             "the packages '{}' and '{}' of one repository differ only in case; only one can be installed on a file system that ignores case",
             pair[0].name,

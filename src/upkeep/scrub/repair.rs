@@ -4,7 +4,7 @@ use super::finding::RepairOutcome;
 use crate::backup::error::BackupError;
 use crate::backup::stored_again::BackupFiles;
 use crate::serve::RepoError;
-use crate::serve::stored_again::{self, NotStoredAgain};
+use crate::serve::stored_again::{self, RepairError};
 use crate::state::State;
 use crate::storage::Key;
 use crate::upkeep::Upkeep;
@@ -54,10 +54,10 @@ pub(super) async fn repair(
     };
     match result {
         Ok(()) => Ok((RepairOutcome::Repaired, None)),
-        Err(NotStoredAgain::NoSource) => Ok((RepairOutcome::Lost, failure)),
-        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, join_reasons(reason))),
-        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, join_reasons(reason))),
-        Err(NotStoredAgain::Repo(error)) => Err(error),
+        Err(RepairError::NoSource) => Ok((RepairOutcome::Lost, failure)),
+        Err(RepairError::Gone(reason)) => Ok((RepairOutcome::Lost, join_reasons(reason))),
+        Err(RepairError::Failed(reason)) => Ok((RepairOutcome::Obtainable, join_reasons(reason))),
+        Err(RepairError::Repo(error)) => Err(error),
     }
 }
 

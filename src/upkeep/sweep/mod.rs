@@ -100,9 +100,10 @@ pub(super) async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
     let now = (state.clock)();
     match state.db.read(move |c| db::hold::held_until(c, now)).await? {
         None => Ok(()),
-        Some(_) => {
-            Err(RepoError::Conflict("nothing is removed from storage while a backup is made".to_owned()))
-        }
+        Some(_) => Err(RepoError::Conflict(
+            "nothing is removed from storage while a backup is made; try again when it is complete"
+                .to_owned(),
+        )),
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::bundle::segment::{self, ReadmeText};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
 use crate::bundle::{
-    CompressedFile, FormatError, Head, IncrementalBase, Product, Record, SegmentRef, layout, seal,
+    CompressedFile, FormatError, Head, IncrementalBase, Product, Record, SegmentRef, layout, self_digest,
 };
 use crate::model::time::Day;
 use crate::upstream::error::UpstreamError;
@@ -388,7 +388,9 @@ impl Bundle {
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
         match self.get(layout::BIOCONDUCTOR_CONFIG, MAX_HEAD_SIZE).await? {
             None => Ok(None),
-            Some(bytes) => self.add_location(layout::BIOCONDUCTOR_CONFIG, seal::open(&bytes)).map(Some),
+            Some(bytes) => {
+                self.add_location(layout::BIOCONDUCTOR_CONFIG, self_digest::parse(&bytes)).map(Some)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
 use super::python_bundle;
-use crate::bundle::{Product, PythonState, seal};
+use crate::bundle::{Product, PythonState, self_digest};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
@@ -190,7 +190,7 @@ impl PythonIndex {
 
     /// Returns a page that was made from a bundle.
     fn made_page(&self, body: Vec<u8>, path: &str) -> Result<Page, UpstreamError> {
-        let etag = format!("bundle {}", seal::digest(&body));
+        let etag = format!("bundle {}", self_digest::digest(&body));
         let url = self.base()?.join(path).map_err(|_| self.not_a_url())?;
         Ok(Page::of_file(Bytes::from(body), "application/vnd.pypi.simple.v1+json", Some(etag), url))
     }

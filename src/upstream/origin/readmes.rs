@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::bundle::{Bundle, BundleError, UnpackedText, VerifiedHead};
 use crate::bundle::segment::{ReadmeText, format_error};
-use crate::bundle::{FormatError, Head, Product, Record, seal};
+use crate::bundle::{FormatError, Head, Product, Record, self_digest};
 use crate::model::digest::Sha256;
 
 /// The first half of a digest; collisions are infeasible.
@@ -117,7 +117,7 @@ fn find_readme(text: UnpackedText<'_>, digest: ShortDigest) -> Result<String, Fo
         let has_digest = memmem::find(&line, digits.as_bytes()).is_some();
         let readme = has_digest.then(|| serde_json::from_slice::<ReadmeText>(&line).ok()).flatten();
         let Some(readme) = readme.filter(|readme| short_digest(readme.sha256) == digest) else { continue };
-        if seal::digest(readme.text.as_bytes()) == readme.sha256 {
+        if self_digest::digest(readme.text.as_bytes()) == readme.sha256 {
             return Ok(readme.text);
         }
         return Err(FormatError::Damaged("a text does not match its sha256".to_owned()));
@@ -131,7 +131,7 @@ mod tests {
     use crate::bundle::segment::LinesWriter;
 
     fn readme(text: &str) -> ReadmeText {
-        ReadmeText { sha256: seal::digest(text.as_bytes()), text: text.to_owned() }
+        ReadmeText { sha256: self_digest::digest(text.as_bytes()), text: text.to_owned() }
     }
 
     #[test]

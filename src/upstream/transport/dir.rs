@@ -124,7 +124,7 @@ impl InPlaceFile {
         let mut path = root.to_owned();
         path.extend(segments(relative)?);
         let read_error = |e: &io::Error| unreadable(&path, e);
-        // Mirrors made by rsync hold links to old folder names. SECURITY: links may lead anywhere inside the mirror
+        // Mirrors made by rsync contain links with the old names of folders. SECURITY: links may lead anywhere inside the mirror
         // and nowhere else.
         let canonical_path = path.canonicalize().map_err(|e| read_error(&e))?;
         let canonical_root = root.canonicalize().map_err(|e| read_error(&e))?;

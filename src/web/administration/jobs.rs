@@ -14,9 +14,9 @@ pub struct EndedJob {
     pub key: String,
     /// The server that ran it.
     pub node: String,
-    /// When it began, RFC 3339.
+    /// Start time, RFC 3339.
     pub started: String,
-    /// When it ended, RFC 3339.
+    /// End time, RFC 3339.
     pub ended: String,
     /// Whether it succeeded.
     pub succeeded: bool,

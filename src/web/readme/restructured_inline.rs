@@ -30,9 +30,9 @@ pub(super) fn inline(text: &str, names: &Names) -> String {
     while let Some(first) = rest.chars().next() {
         let is_start = before.is_none_or(|c: char| !c.is_alphanumeric());
         let found = match first {
-            '`' | '*' | '|' | ':' if is_start => marked(rest, names),
+            '`' | '*' | '|' | ':' if is_start => markup(rest, names),
             'h' if is_start => address(rest).or_else(|| reference(rest, names)),
-            '\\' => escaped(rest),
+            '\\' => backslash_escape(rest),
             _ if is_start => reference(rest, names),
             _ => None,
         };
@@ -65,7 +65,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Returns the beginning of a text, so that the search for an end marker is bounded.
-fn window(text: &str) -> &str {
+fn search_range(text: &str) -> &str {
     beginning(text, MAX_SPAN)
 }
 
@@ -84,13 +84,13 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)
     if inside.starts_with(char::is_whitespace) {
         return None;
     }
-    let window = window(inside);
-    let at = window.find(end).filter(|at| *at > 0)?;
-    Some((window.get(..at)?, start.len() + at + end.len()))
+    let range = search_range(inside);
+    let at = range.find(end).filter(|at| *at > 0)?;
+    Some((range.get(..at)?, start.len() + at + end.len()))
 }
 
 /// Converts markup that begins with a marker; returns the HTML and the number of bytes that it replaces.
-fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
+fn markup(rest: &str, names: &Names) -> Option<(String, usize)> {
     if let Some((literal, length)) = between(rest, "``", "``") {
         return Some((format!("<code>{}</code>", escape(literal)), length));
     }
@@ -103,7 +103,7 @@ fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     if let Some((name, length)) = between(rest, "|", "|") {
         let text = names.substitutions.get(name)?;
         let underscores = underscores(rest, length);
-        return Some((linked(text, names.targets.get(&key(name)).map(String::as_str)), length + underscores));
+        return Some((link(text, names.targets.get(&key(name)).map(String::as_str)), length + underscores));
     }
     if rest.starts_with(':') {
         return role(rest);
@@ -113,11 +113,11 @@ fn marked(rest: &str, names: &Names) -> Option<(String, usize)> {
     // `text <address>`_
     if let Some((label, target)) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         let label = if label.trim().is_empty() { target } else { label.trim_end() };
-        return Some((linked(label, Some(target.trim())), length + marks));
+        return Some((link(label, Some(target.trim())), length + marks));
     }
     match marks {
         0 => Some((format!("<code>{}</code>", escape(text)), length)),
-        marks => Some((linked(text, names.targets.get(&key(text)).map(String::as_str)), length + marks)),
+        marks => Some((link(text, names.targets.get(&key(text)).map(String::as_str)), length + marks)),
     }
 }
 
@@ -129,7 +129,7 @@ fn underscores(rest: &str, offset: usize) -> usize {
 
 /// Converts ``:role:`text` `` to the text as code; returns the HTML and the number of bytes that it replaces.
 fn role(rest: &str) -> Option<(String, usize)> {
-    let (name, after) = window(rest).strip_prefix(':')?.split_once(":`")?;
+    let (name, after) = search_range(rest).strip_prefix(':')?.split_once(":`")?;
     if name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
         return None;
     }
@@ -145,7 +145,7 @@ fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
     let word = rest.get(..end)?.trim_end_matches(['.', '-', '+']);
     let name = word.strip_suffix("__").or_else(|| word.strip_suffix('_'))?;
     let target = names.targets.get(&key(name))?;
-    Some((linked(name, Some(target)), word.len()))
+    Some((link(name, Some(target)), word.len()))
 }
 
 /// Converts an address without markup to a link.
@@ -153,15 +153,15 @@ fn address(rest: &str) -> Option<(String, usize)> {
     if !rest.starts_with("http") {
         return None;
     }
-    let rest = window(rest);
+    let rest = search_range(rest);
     let end = rest.find(|c: char| c.is_whitespace() || "<>\"`|".contains(c)).unwrap_or(rest.len());
     let address = rest.get(..end)?.trim_end_matches(['.', ',', ';', ':', ')', '!', '?', '*', '\'']);
     (address.starts_with("http://") || address.starts_with("https://"))
-        .then(|| (linked(address, Some(address)), address.len()))
+        .then(|| (link(address, Some(address)), address.len()))
 }
 
 /// Converts a backslash and the next character: writes the character as text, or nothing if it is a space.
-fn escaped(rest: &str) -> Option<(String, usize)> {
+fn backslash_escape(rest: &str) -> Option<(String, usize)> {
     let next = rest.chars().nth(1)?;
     let text = if next.is_whitespace() { String::new() } else { escape(next.encode_utf8(&mut [0; 4])) };
     Some((text, 1 + next.len_utf8()))
@@ -173,7 +173,7 @@ pub(super) fn key(name: &str) -> String {
 }
 
 /// Returns a link, or only its text if there is no address or pages may not link to it.
-fn linked(text: &str, address: Option<&str>) -> String {
+fn link(text: &str, address: Option<&str>) -> String {
     match address.and_then(external) {
         Some(address) => html! { a href=(address) { (text) } }.into_string(),
         None => escape(text),

@@ -29,7 +29,7 @@ fn create(db: &TestDb, number: u8, user: &str, end: i64) {
         scopes: "repos:read=0".to_owned(),
         revision: 1,
         created_at: at(0),
-        seen_at: at(0),
+        last_used_at: at(0),
         expires_at: at(end),
     };
     let row = session.clone();
@@ -45,9 +45,9 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
     create(db, 1, "ann", 100);
     create(db, 2, "ann", 1_000);
     create(db, 3, "bob", 1_000);
-    db.write(|c| session::touch(c, Sha256([2; 32]), at(50)));
-    db.write(|c| session::touch(c, Sha256([2; 32]), at(40)));
-    assert_eq!(find(db, 2).map(|session| session.seen_at), Some(at(50)), "never earlier");
+    db.write(|c| session::record_use(c, Sha256([2; 32]), at(50)));
+    db.write(|c| session::record_use(c, Sha256([2; 32]), at(40)));
+    assert_eq!(find(db, 2).map(|session| session.last_used_at), Some(at(50)), "never earlier");
     db.write(|c| session::sweep(c, at(100), at(-10)));
     assert!(find(db, 1).is_none() && find(db, 2).is_some() && find(db, 3).is_some());
     db.write(|c| session::sweep(c, at(101), at(0)));

@@ -155,7 +155,7 @@ fn packages_keep_their_ids(db: &mut TestDb) {
     assert_eq!((second[0], second[2]), (first[3], first[0]));
     let python = db.write(|c| package::upsert_many(c, SourceId::PYPI, &["a"]));
     assert_ne!(python[0], first[1]);
-    let packages = db.read(|c| package::by_fold(c, SourceId::CRAN, "a"));
+    let packages = db.read(|c| package::by_normalized_name(c, SourceId::CRAN, "a"));
     assert_eq!(packages, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
     assert_eq!(db.read(|c| package::by_name(c, SourceId::CRAN, "B")), None);
     let many: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();

@@ -24,17 +24,17 @@ pub(super) struct Change {
     /// The field of the form at which an error is displayed if the API refuses the request.
     pub(super) field: &'static str,
     /// The page to display after the change.
-    pub(super) then: Target,
-    /// The key of the message on that page; see [`done_text`].
-    pub(super) done: &'static str,
+    pub(super) next_page: Target,
+    /// The key of the message on that page; see [`message`].
+    pub(super) message_key: &'static str,
     /// The part of the response to display.
-    pub(super) shows: ResponsePart,
+    pub(super) displayed_part: ResponsePart,
 }
 
 /// The part of a response that is displayed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponsePart {
-    /// Nothing: the browser is redirected to [`Change::then`].
+    /// Nothing: the browser is redirected to [`Change::next_page`].
     Nothing,
     /// A token.
     Token,
@@ -73,7 +73,7 @@ fn invalid(field: &'static str, message: &str) -> Invalid {
 
 /// Returns the message after a change. SECURITY: only these texts are displayed, because anyone can make a link with
 /// any text.
-pub(super) fn done_text(name: &str) -> Option<&'static str> {
+pub(super) fn message(name: &str) -> Option<&'static str> {
     match name {
         "created" => Some("Created."),
         "renamed" => Some("Renamed."),
@@ -87,8 +87,13 @@ pub(super) fn done_text(name: &str) -> Option<&'static str> {
 }
 
 /// Returns a request with the most common values.
-fn change(method: Method, path: String, body: Value, (then, done): (Target, &'static str)) -> Change {
-    Change { method, path, body, field: "", then, done, shows: ResponsePart::Nothing }
+fn change(
+    method: Method,
+    path: String,
+    body: Value,
+    (next_page, message_key): (Target, &'static str),
+) -> Change {
+    Change { method, path, body, field: "", next_page, message_key, displayed_part: ResponsePart::Nothing }
 }
 
 /// Converts a form of a page to a request.
@@ -153,13 +158,16 @@ fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
         "create" => {
             let name = name(form)?;
             let body = json!({ "name": name, "type": text(form, "type") });
-            let then = Target::Object(Section::Sources, name.to_owned());
-            Ok(Change { field: "name", ..change(Method::POST, "/sources".into(), body, (then, "created")) })
+            let next_page = Target::Object(Section::Sources, name.to_owned());
+            Ok(Change {
+                field: "name",
+                ..change(Method::POST, "/sources".into(), body, (next_page, "created"))
+            })
         }
         "sync" => {
             let body = json!({ "type": text(form, "type") });
-            let then = Target::Section(Section::Jobs);
-            Ok(Change { field: "type", ..change(Method::POST, "/sync".into(), body, (then, "started")) })
+            let next_page = Target::Section(Section::Jobs);
+            Ok(Change { field: "type", ..change(Method::POST, "/sync".into(), body, (next_page, "started")) })
         }
         _ => Err(unknown()),
     }
@@ -170,14 +178,14 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
     match action {
         "rename" => {
             let new = new_name(form)?;
-            let then = Target::Object(Section::Sources, new.to_owned());
+            let next_page = Target::Object(Section::Sources, new.to_owned());
             let body = json!({ "new_name": new });
-            Ok(Change { field: "new_name", ..change(Method::PATCH, path, body, (then, "renamed")) })
+            Ok(Change { field: "new_name", ..change(Method::PATCH, path, body, (next_page, "renamed")) })
         }
         "delete" => {
             require_confirmation(form)?;
-            let then = Target::Section(Section::Sources);
-            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, (then, "deleted")) })
+            let next_page = Target::Section(Section::Sources);
+            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, (next_page, "deleted")) })
         }
         _ => Err(unknown()),
     }
@@ -194,15 +202,15 @@ fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
         "description": text(form, "description"),
         "authenticated": flag(form, "authenticated")?,
     });
-    let then = Target::Object(Section::Repositories, name.to_owned());
-    Ok(Change { field: "name", ..change(Method::POST, "/repos".into(), body, (then, "created")) })
+    let next_page = Target::Object(Section::Repositories, name.to_owned());
+    Ok(Change { field: "name", ..change(Method::POST, "/repos".into(), body, (next_page, "created")) })
 }
 
 fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
     let path = format!("/repos/{}", segment(name));
     let here = || Target::Object(Section::Repositories, name.to_owned());
-    let edit = |body: Value, field: &'static str, then: (Target, &'static str)| {
-        Ok(Change { field, ..change(Method::PATCH, path.clone(), body, then) })
+    let edit = |body: Value, field: &'static str, next: (Target, &'static str)| {
+        Ok(Change { field, ..change(Method::PATCH, path.clone(), body, next) })
     };
     match action {
         "describe" => {
@@ -216,13 +224,13 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
         }
         "rename" => {
             let new = new_name(form)?;
-            let then = Target::Object(Section::Repositories, new.to_owned());
-            edit(json!({ "new_name": new }), "new_name", (then, "renamed"))
+            let next_page = Target::Object(Section::Repositories, new.to_owned());
+            edit(json!({ "new_name": new }), "new_name", (next_page, "renamed"))
         }
         "delete" => {
             require_confirmation(form)?;
-            let then = (Target::Section(Section::Repositories), "deleted");
-            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, then) })
+            let next = (Target::Section(Section::Repositories), "deleted");
+            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, next) })
         }
         "subscribe" => {
             let source = required(form, "source", "choose a source")?;
@@ -268,8 +276,8 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
         }
         "adopt" => {
             require_confirmation(form)?;
-            let then = (Target::Section(Section::Storage), "changed");
-            Ok(change(Method::POST, "/storage/adopt".into(), json!({ "classes": [] }), then))
+            let next = (Target::Section(Section::Storage), "changed");
+            Ok(change(Method::POST, "/storage/adopt".into(), json!({ "classes": [] }), next))
         }
         _ => Err(unknown()),
     }
@@ -280,9 +288,13 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
     match action {
         "create" => {
             let rule = rule_form::rule(form).map_err(|(field, message)| invalid(field, message))?;
-            let shows = if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
-            let body = json!({ "rules": [rule], "dry_run": shows == ResponsePart::Matches });
-            Ok(Change { shows, ..change(Method::POST, "/block-rules".into(), body, (here, "created")) })
+            let displayed_part =
+                if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
+            let body = json!({ "rules": [rule], "dry_run": displayed_part == ResponsePart::Matches });
+            Ok(Change {
+                displayed_part,
+                ..change(Method::POST, "/block-rules".into(), body, (here, "created"))
+            })
         }
         "delete" => {
             require_confirmation(form)?;
@@ -316,7 +328,7 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
                 "expires_in": days.map(|days| i64::from(days) * DAY),
             });
             let created = change(Method::POST, "/tokens".into(), body, (here, "created"));
-            Ok(Change { field: "objects", shows: ResponsePart::Token, ..created })
+            Ok(Change { field: "objects", displayed_part: ResponsePart::Token, ..created })
         }
         "revoke" => {
             let body = json!({ "guid": text(form, OBJECT) });

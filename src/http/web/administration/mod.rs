@@ -120,7 +120,7 @@ async fn get(
         api: &LocalApi::new(switch, app, head),
         root: context::root(app, head),
         form_token: form_token(app, head),
-        done: query.get("done").and_then(change::done_text),
+        done: query.get("done").and_then(change::message),
         rejected: None,
         created: None,
         checked: None,
@@ -167,18 +167,18 @@ async fn post(
     let (status, rejected) = match change::plan(&page, &form) {
         Err(change::Invalid { field, message }) => (StatusCode::BAD_REQUEST, Some(rejected(field, message))),
         Ok(change) => match api.send(&change).await {
-            Ok(bytes) if change.shows == ResponsePart::Token => {
+            Ok(bytes) if change.displayed_part == ResponsePart::Token => {
                 created = serde_json::from_slice(&bytes).ok();
                 (StatusCode::OK, None)
             }
-            Ok(bytes) if change.shows == ResponsePart::Matches => {
+            Ok(bytes) if change.displayed_part == ResponsePart::Matches => {
                 checked = serde_json::from_slice(&bytes).ok();
                 (StatusCode::OK, Some(rejected("", String::new())))
             }
             Ok(bytes) => {
                 let changed: Changed = serde_json::from_slice(&bytes).unwrap_or_default();
-                let done = if changed.warnings.is_empty() { change.done } else { "opened" };
-                let target = change.then.address(&context::root(app, head));
+                let done = if changed.warnings.is_empty() { change.message_key } else { "opened" };
+                let target = change.next_page.address(&context::root(app, head));
                 return Ok(see_other(format!("{target}?done={done}")));
             }
             Err(failure) if failure.status.is_client_error() => {

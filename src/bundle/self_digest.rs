@@ -1,5 +1,5 @@
-//! Sealed documents: JSON objects that contain their own digest. It is the last member, `sha256`, and covers all bytes
-//! before the comma that precedes this member.
+//! JSON objects that contain their own digest. It is the last member, `sha256`, and covers all bytes before the comma
+//! that precedes this member.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,11 +21,11 @@ pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(Hasher::digest(bytes).into())
 }
 
-/// Serializes a value as a sealed document. It must be an object with at least one member.
+/// Serializes a value, and appends its digest. It must be an object with at least one member.
 #[must_use]
-pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
+pub fn serialize<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("keys of maps are strings");
-    assert_eq!(text.pop(), Some(b'}'), "only objects are sealed");
+    assert_eq!(text.pop(), Some(b'}'), "only objects have a digest");
     let sha256 = digest(&text);
     text.extend_from_slice(DIGEST_PREFIX);
     text.extend_from_slice(sha256.to_string().as_bytes());
@@ -33,11 +33,11 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
     text
 }
 
-/// Verifies and deserializes a sealed document.
+/// Verifies the digest of a serialized value, and deserializes it.
 ///
 /// # Errors
-/// The bytes are truncated, changed, or not a sealed document.
-pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+/// The bytes are truncated, changed, or not such an object.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
     let declared_digest = tail
         .strip_prefix(DIGEST_PREFIX)
@@ -56,7 +56,7 @@ pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
         .map_err(|e| FormatError::damaged(format!("it does not have the expected form: {e}")))
 }
 
-/// Returns the last bytes of a sealed document.
+/// Returns the member with the digest, which ends the object.
 fn digest_member(sha256: Sha256) -> Vec<u8> {
     [DIGEST_PREFIX, sha256.to_string().as_bytes(), DIGEST_SUFFIX].concat()
 }
@@ -69,16 +69,16 @@ mod tests {
     #[test]
     fn any_flipped_bit_and_any_truncation_is_detected() {
         let value = BTreeMap::from([("a", "b"), ("c", "dé")]);
-        let document = seal(&value);
-        let copy: BTreeMap<String, String> = open(&document).expect("a sealed document");
+        let document = serialize(&value);
+        let copy: BTreeMap<String, String> = parse(&document).expect("an object with its digest");
         assert_eq!((copy["a"].as_str(), copy["c"].as_str()), ("b", "dé"));
         for position in 0..document.len() {
             for bit in 0..8 {
                 let mut bytes = document.clone();
                 bytes[position] ^= 1 << bit;
-                assert!(open::<BTreeMap<String, String>>(&bytes).is_err(), "bit {bit} of byte {position}");
+                assert!(parse::<BTreeMap<String, String>>(&bytes).is_err(), "bit {bit} of byte {position}");
             }
-            assert!(open::<BTreeMap<String, String>>(&document[..position]).is_err(), "{position} bytes");
+            assert!(parse::<BTreeMap<String, String>>(&document[..position]).is_err(), "{position} bytes");
         }
     }
 }

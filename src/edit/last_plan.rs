@@ -1,4 +1,5 @@
-//! The last plan of an update of a curated source for a day that is not over: a commit must select the same packages.
+//! The last plan of an update of a curated source. If its day was not over, a later sync can change what is selected; a
+//! commit must select the same packages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,7 +37,7 @@ pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) ->
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
-/// Stores the selection of a plan for a day.
+/// Stores the selection of a plan.
 pub(super) async fn store(
     state: &State,
     tree: TreeId,

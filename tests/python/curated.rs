@@ -258,19 +258,58 @@ fn names_and_quarantines_are_those_of_the_index_and_there_are_no_serials() {
     assert_eq!(server.get(&file).status, 404, "the definition names it, and the index holds it back");
 }
 
-struct Curated {
-    backend: Backend,
+/// A backend with the curated source `subset`, the only one of the repository `py`.
+pub(super) struct Curated {
+    pub(super) backend: Backend,
 }
 
 impl Curated {
+    /// Creates the source after a sync at noon on 2026-11-21.
+    pub(super) async fn start(engine: db::Engine, pypi: &Pypi) -> Curated {
+        let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
+        let gcfg = format!("{settings}\n[PyPI]\nURL = {}", pypi.url());
+        let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+        backend.advance_to_noon("2026-11-21");
+        for (version, day) in [("1.0", "2019-01-01"), ("1.5", "2020-01-01"), ("2.0", "2021-01-01")] {
+            wheel(pypi, "lib", version, &format!("{day}T00:00:00Z"));
+        }
+        wheel(pypi, "odd", "1.0", "2019-01-01T00:00:00Z");
+        let repository = edit::NewRepo::open(&"py".parse().unwrap(), RepoKind::Python, "");
+        edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
+        let name = "subset".parse().unwrap();
+        edit::source::create(&backend.state, &name, SourceKind::CuratedPypi, OnExisting::Fail).await.unwrap();
+        edit::subscription::subscribe(&backend.state, "py", "subset", None, OnExisting::Fail, &actor())
+            .await
+            .unwrap();
+        let curated = Curated { backend };
+        curated.sync().await;
+        curated
+    }
+
+    pub(super) async fn sync(&self) {
+        let state = &self.backend.state;
+        let sync = Sync::new(PageReads::new(state.clone()), state.clone());
+        let job = sync.start(SourceKind::Pypi).unwrap();
+        job.job().wait_end().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     async fn update(&self, lines: Option<&str>, snapshot: &str) -> Result<Update, RepoError> {
+        self.plan_or_commit(lines, snapshot, true).await
+    }
+
+    pub(super) async fn plan_or_commit(
+        &self,
+        lines: Option<&str>,
+        snapshot: &str,
+        commit: bool,
+    ) -> Result<Update, RepoError> {
         let file = |text: &str| DefinitionFile { name: "r.txt".to_owned(), content: text.into() };
         let request = UpdateRequest {
             source: "subset".to_owned(),
             input: lines.map_or(Input::Keep, |text| Input::Replace(vec![file(text)])),
             snapshot: Some(snapshot.parse().unwrap()),
             strict: false,
-            commit: true,
+            commit,
             comment: String::new(),
         };
         let update =
@@ -280,7 +319,7 @@ impl Curated {
     }
 
     /// The versions that a project has in a snapshot; `None` if no source lists it.
-    async fn versions(&self, snapshot: Snapshot, project: &str) -> Option<Vec<String>> {
+    pub(super) async fn versions(&self, snapshot: Snapshot, project: &str) -> Option<Vec<String>> {
         let repositories = &self.backend.repositories;
         let point = serve::point::resolve(repositories, "py", snapshot).await.ok()?;
         let project: NormalName = project.parse().unwrap();
@@ -292,25 +331,7 @@ impl Curated {
 
 async fn scenario(engine: db::Engine) {
     let pypi = Pypi::start();
-    let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
-    let gcfg = format!("{settings}\n[PyPI]\nURL = {}", pypi.url());
-    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
-    backend.advance_to_noon("2026-11-21");
-    for (version, day) in [("1.0", "2019-01-01"), ("1.5", "2020-01-01"), ("2.0", "2021-01-01")] {
-        wheel(&pypi, "lib", version, &format!("{day}T00:00:00Z"));
-    }
-    wheel(&pypi, "odd", "1.0", "2019-01-01T00:00:00Z");
-    let repository = edit::NewRepo::open(&"py".parse().unwrap(), RepoKind::Python, "");
-    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
-    let name = "subset".parse().unwrap();
-    edit::source::create(&backend.state, &name, SourceKind::CuratedPypi, OnExisting::Fail).await.unwrap();
-    edit::subscription::subscribe(&backend.state, "py", "subset", None, OnExisting::Fail, &actor())
-        .await
-        .unwrap();
-    let sync = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone());
-    sync.start(SourceKind::Pypi).unwrap().job().wait_end().await.unwrap_or_else(|error| panic!("{error}"));
-
-    let curated = Curated { backend };
+    let curated = Curated::start(engine, &pypi).await;
     let mut steps = Vec::new();
     for (lines, snapshot, lib, odd) in [
         (Some("lib\n"), "2020-06-30", &["1.5", "1.0"][..], false),

@@ -1,55 +1,54 @@
 //! Plans of curated sources of PyPI for a day that is not over, and marks of files that rules block.
 
-use super::curated::{file, start, update, wheel};
+use rstudio_pm::model::snapshot::Snapshot;
+
+use super::curated::{Curated, file, start, update, wheel};
 use super::index::names;
 use super::package::write;
+use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
-use crate::support::today::stable_today;
 
-#[test]
-fn a_commit_for_today_that_would_allow_other_files_than_its_plan_is_refused() {
+const DEFINITION: &str = "lib>=1.5\nodd<2\nother\n";
+const PLANNED_DAY: &str = "2026-11-21";
+
+async fn open_day(engine: Engine) {
     let pypi = Pypi::start();
-    let mut server = start(&pypi);
-    server.sync_of("pypi").expect("an index");
-    let today = stable_today();
-    let definition = write(&server, "requirements.txt", b"lib>=1.5\nodd<2\nother\n");
-    let flags = format!("--file-in={}", definition.display());
-    let plan = update(&server, &flags);
-    assert_eq!(plan.code, 0, "{plan:?}");
-    assert!(
-        plan.err.contains(&format!("{today} is not over, or PyPI has not been synced since its end"))
-            && plan.err.contains("a commit after another sync is refused if it would allow other files"),
-        "{}",
-        plan.err
-    );
+    wheel(&pypi, "other", "1.0", "2019-01-01T00:00:00Z");
+    let curated = Curated::start(engine, &pypi).await;
+    let plan = curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, false).await.unwrap();
+    assert!(plan.notices.iter().any(|notice| notice.contains("is not over")), "{:?}", plan.notices);
 
-    let now = jiff::Timestamp::now().to_string();
-    wheel(&pypi, "lib", "3.0", &now);
-    wheel(&pypi, "odd", "3.0", &now);
-    wheel(&pypi, "other", "2.0", &now);
-    server.sync_of("pypi").expect("an index");
-    server.kill();
-    server.launch();
-    let commit = format!("{flags} --snapshot={today} --commit");
-    let refused = update(&server, &commit);
+    // The rest of the day: odd 3.0 is not allowed, and the plan has not read the files of other.
+    for package in ["lib", "odd", "other"] {
+        wheel(&pypi, package, "3.0", "2026-11-21T20:00:00Z");
+    }
+    curated.backend.advance_to_noon("2026-11-22");
+    curated.sync().await;
+    let curated = Curated { backend: curated.backend.restart().await };
+    let refused = curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, true).await.unwrap_err();
     assert_eq!(
-        (refused.code, refused.err.as_str()),
-        (
-            1,
-            "Error: PyPI has changed since the plan: lib is 3.0, planned was 2.0; plan again, or commit with \
-             --snapshot=TRANSACTION, which always names the same state\n"
-        ),
-        "only a package of which other files would be allowed: {}",
-        refused.out
+        refused.to_string(),
+        "PyPI has changed since the plan: lib is 3.0, planned was 2.0; plan again, or commit with --snapshot=TRANSACTION, \
+         which always names the same state"
     );
-    assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
+    assert_eq!(curated.versions(Snapshot::Latest, "lib").await, None, "nothing was published");
 
-    let plan = update(&server, &format!("{flags} --snapshot={today}"));
-    assert!(plan.code == 0 && plan.out.contains("3.0"), "{plan:?}");
-    let committed = update(&server, &commit);
-    assert_eq!(committed.code, 0, "{committed:?}");
-    assert_eq!(names(&server, "latest", "lib"), [file("1.5", "lib"), file("2.0", "lib"), file("3.0", "lib")]);
-    assert_eq!(names(&server, "latest", "odd"), [file("1.0", "odd"), file("1.5", "odd")]);
+    let plan = curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, false).await.unwrap();
+    assert_eq!(plan.notices, Vec::<String>::new(), "the day is over");
+    curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, true).await.unwrap();
+    let versions = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    assert_eq!(curated.versions(Snapshot::Latest, "lib").await, versions(&["3.0", "2.0", "1.5"]));
+    assert_eq!(curated.versions(Snapshot::Latest, "odd").await, versions(&["1.0"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_would_allow_other_files_than_its_plan_is_refused_on_sqlite() {
+    open_day(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_would_allow_other_files_than_its_plan_is_refused_on_postgres() {
+    open_day(Engine::Postgres).await;
 }
 
 #[test]

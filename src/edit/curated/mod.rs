@@ -87,7 +87,7 @@ pub struct UpdateRow {
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
 /// names file and line; [`RepoError::Conflict`] when CRAN was not synced, when the source was changed meanwhile, or
-/// when a commit for a day that is not over selects other releases than the last plan.
+/// when a commit selects other releases than the last plan, because the day was not over then.
 pub async fn update(
     repositories: &Repositories,
     state: &State,
@@ -173,12 +173,11 @@ async fn apply(
     let flags = format!("{} {}", include_text(include), request.allow_missing);
     let key = last_plan::request_digest(sha256, &update.snapshot, &flags);
     if !request.commit {
-        if base.is_open {
-            last_plan::store(state, current.tree, key, &selected).await?;
-        }
+        last_plan::store(state, current.tree, key, &selected).await?;
         return Ok(update);
     }
-    if base.is_open {
+    // A removal has no plan.
+    if kind != TxKind::Remove {
         last_plan::compare(state, (current.tree, "CRAN"), key, &selected).await?;
     }
     let step = NewStep {

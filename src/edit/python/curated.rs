@@ -104,7 +104,7 @@ struct NewDefinition {
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
 /// names file and line; [`RepoError::Conflict`] when PyPI was not synced, when the source was changed meanwhile, or when a
-/// commit for a day that is not over allows other files than the last plan.
+/// commit allows other files than the last plan, because the day was not over then.
 pub async fn update(
     repositories: &Repositories,
     state: &State,
@@ -142,17 +142,11 @@ pub async fn update(
     if !update.plan.problems.is_empty() {
         return Ok(update);
     }
-    if base.is_open {
-        let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
-        let flags = if request.strict { "strict" } else { "" };
-        let key = last_plan::request_digest(new.sha256, &update.snapshot, flags);
-        if request.commit {
-            last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
-        } else {
-            last_plan::store(state, current.tree, key, &selected).await?;
-        }
-    }
+    let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
+    let flags = if request.strict { "strict" } else { "" };
+    let key = last_plan::request_digest(new.sha256, &update.snapshot, flags);
     if request.commit {
+        last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
         let curation = Curation {
             base_tree: base.base.tree,
             base_seq: base.base.seq,
@@ -170,6 +164,8 @@ pub async fn update(
         };
         update.transaction =
             commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
+    } else {
+        last_plan::store(state, current.tree, key, &selected).await?;
     }
     Ok(update)
 }

@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 /// Maximum size of a file in bytes, about ten times the largest advisory.
 pub const MAX_FILE_SIZE: u64 = 8 << 20;
 /// Maximum number of skipped files that are recorded; further ones are only counted.
-const MAX_SKIPPED: usize = 20;
+const MAX_SKIPPED_FILES: usize = 20;
 
 /// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Batch {
         self.malformed += other.malformed;
         self.unsupported += other.unsupported;
         self.skipped.extend(other.skipped);
-        self.skipped.truncate(MAX_SKIPPED);
+        self.skipped.truncate(MAX_SKIPPED_FILES);
     }
 
     /// Keeps only the advisories for whose id `keep` returns true.
@@ -152,7 +152,7 @@ impl Batch {
     /// Counts and records a file that is skipped.
     pub fn skip(&mut self, file: &str, reason: String) {
         self.malformed += 1;
-        if self.skipped.len() < MAX_SKIPPED {
+        if self.skipped.len() < MAX_SKIPPED_FILES {
             let file = file.chars().take(200).collect();
             self.skipped.push(SkippedFile { file, reason: reason.chars().take(300).collect() });
         }

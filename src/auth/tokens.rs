@@ -37,7 +37,7 @@ const NEVER: i64 = i64::MIN;
 /// Minimum interval between reads of the database that are caused by unknown tokens, in microseconds.
 const UNKNOWN_INTERVAL: i64 = SECOND;
 /// Maximum number of different grants in [`Table::grants`].
-const MAX_SHARED: usize = 4_096;
+const MAX_GRANTS: usize = 4_096;
 
 /// The origin of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,12 +410,12 @@ impl Table {
     }
 
     /// Returns the grant for the rows of a token. Tokens with the same rows share its memory, unless there are more
-    /// than [`MAX_SHARED`] grants.
+    /// than [`MAX_GRANTS`] grants.
     fn shared_grant(&mut self, rows: Vec<db::token::ScopeRow>) -> Grant {
         if let Some(known) = self.grants.get(&rows) {
             return known.clone();
         }
-        if self.grants.len() >= MAX_SHARED {
+        if self.grants.len() >= MAX_GRANTS {
             self.grants.clear();
         }
         let new = grant(&rows);
@@ -506,12 +506,12 @@ mod tests {
         assert_eq!(address(1), address(2));
         assert_ne!(address(1), address(3));
         // The number of cached grants stays limited.
-        for object in 10..=10 + i64::try_from(MAX_SHARED).expect("small") {
+        for object in 10..=10 + i64::try_from(MAX_GRANTS).expect("small") {
             table.apply(row(4, object, None));
         }
-        assert!(table.grants.len() <= MAX_SHARED);
+        assert!(table.grants.len() <= MAX_GRANTS);
         let last = token(&table, 4).expect("a token");
-        assert_eq!(last.grant, grant(&scopes(10 + i64::try_from(MAX_SHARED).expect("small"))), "replaced");
+        assert_eq!(last.grant, grant(&scopes(10 + i64::try_from(MAX_GRANTS).expect("small"))), "replaced");
         table.apply(row(2, 5, Some(Timestamp(0))));
         assert!(!table.tokens.contains(&Sha256([2; 32])));
         assert_eq!(token(&table, 1), Some(first), "the others stay");

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::error::BackupError;
 
-const UNFINISHED: &str = "tmp";
+const TEMP_DIRECTORY: &str = "tmp";
 /// The lock of programs that use the files: shared, and exclusive for those that remove files.
 const LOCK: &str = "lock";
 /// The lock of programs that add files.
@@ -36,7 +36,7 @@ impl Directory {
     /// A directory cannot be created.
     pub(super) fn create(root: &Path, names: &[&str]) -> Result<(), BackupError> {
         create_directory(root)?;
-        names.iter().chain([&UNFINISHED]).try_for_each(|name| create_directory(&root.join(name)))
+        names.iter().chain([&TEMP_DIRECTORY]).try_for_each(|name| create_directory(&root.join(name)))
     }
 
     /// Opens a directory.
@@ -126,7 +126,7 @@ impl Directory {
 
     /// Removes the files of an interrupted backup.
     pub(super) fn remove_unfinished(&self) -> Result<(), BackupError> {
-        let directory = self.root.join(UNFINISHED);
+        let directory = self.root.join(TEMP_DIRECTORY);
         for entry in std::fs::read_dir(&directory).map_err(BackupError::io("list", &directory))? {
             let path = entry.map_err(BackupError::io("list", &directory))?.path();
             // A backup creates no directories here.
@@ -182,7 +182,7 @@ impl Directory {
 
     /// Creates a file that gets its name when it is complete.
     pub(super) fn create_unfinished(&self) -> Result<NamedTempFile, BackupError> {
-        let directory = self.root.join(UNFINISHED);
+        let directory = self.root.join(TEMP_DIRECTORY);
         NamedTempFile::new_in(&directory).map_err(BackupError::io("create a file in", &directory))
     }
 

@@ -16,7 +16,7 @@ use crate::db::transfer::tables::Table;
 /// Estimated number of rows per second of a migration.
 const ROWS_PER_SECOND: u64 = 100_000;
 /// Maximum number of problems that are listed.
-const MAX_LISTED: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
 /// The result of a dry run.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl RowSink for DryRunSink<'_> {
 
     fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
         self.count += 1;
-        if self.problems.len() < MAX_LISTED {
+        if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);
         }
         Ok(())

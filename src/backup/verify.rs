@@ -12,7 +12,7 @@ use super::part::Part;
 use crate::storage::Key;
 
 /// Maximum number of problems that are listed.
-const MAX_LISTED: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
 /// The files to read. Size and owner of all files are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct Verification {
 impl Verification {
     fn add_problem(&mut self, problem: &BackupError) {
         self.problem_count += 1;
-        if self.problems.len() < MAX_LISTED {
+        if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem.to_string());
         }
     }

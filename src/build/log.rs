@@ -26,7 +26,7 @@ const MAX_LINE: usize = 64 << 10;
 /// Maximum size of one part of a log in a response, in bytes.
 const PAGE: usize = 256 << 10;
 /// Number of bytes that are repeated for a reader whose offset is beyond the end of a stored log.
-const REPEATED: usize = 4 << 10;
+const OVERLAP: usize = 4 << 10;
 /// A message of R's tar that is irrelevant for the package.
 const IRRELEVANT_MESSAGE: &str = "value replaced by that for user 'nobody'";
 
@@ -277,7 +277,7 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
     // The middle of a long log is not stored, so the offset may be beyond the end; the last lines are then returned
     // again.
-    let from = if from > bytes.len() { bytes.len().saturating_sub(REPEATED) } else { from };
+    let from = if from > bytes.len() { bytes.len().saturating_sub(OVERLAP) } else { from };
     let to = from.saturating_add(PAGE).min(bytes.len());
     let text = whole_characters(&bytes[from..to]);
     let to = from + text.len();

@@ -4,13 +4,13 @@ use crate::config::{Check, Config, Verdict};
 use crate::db::notification_queue;
 
 /// Used part of the queue, in per mille, from which the check reports it.
-const REPORTED: i64 = 5;
+const THRESHOLD: i64 = 5;
 
 /// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database
 /// does not answer, which another check reports.
 pub(super) fn check(config: &Config) -> Option<Check> {
     let usage = notification_queue::usage(config).ok()??;
-    (usage >= REPORTED).then(|| {
+    (usage >= THRESHOLD).then(|| {
         let finding = format!(
             "{}.{} % of PostgreSQL's notification queue is used; if it is full, no change can be saved. A session that \
              listens and stays in a transaction prevents its clean-up; list them: SELECT pid, application_name, \

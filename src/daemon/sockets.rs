@@ -149,7 +149,7 @@ pub fn passed_by_systemd() -> bool {
         None => true,
         Some(_) => number("LISTEN_PID") == Some(std::process::id() as usize),
     };
-    is_own_pid && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_INHERITED).contains(&count))
+    is_own_pid && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_LISTEN_FDS).contains(&count))
 }
 
 /// Path of the admin socket in a configuration.
@@ -372,7 +372,7 @@ struct InheritedSockets {
 }
 
 /// Maximum of `LISTEN_FDS`; more than any configuration needs.
-const MAX_INHERITED: usize = 64;
+const MAX_LISTEN_FDS: usize = 64;
 
 impl InheritedSockets {
     fn has_sockets(&self) -> bool {
@@ -402,10 +402,10 @@ impl InheritedSockets {
         let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let Some(count) = variable("LISTEN_FDS") else { return inherited };
-        if !count.parse::<usize>().is_ok_and(|count| count <= MAX_INHERITED) {
+        if !count.parse::<usize>().is_ok_and(|count| count <= MAX_LISTEN_FDS) {
             inherited
                 .warnings
-                .push(format!("LISTEN_FDS is '{count}', not a number up to {MAX_INHERITED}; it is ignored"));
+                .push(format!("LISTEN_FDS is '{count}', not a number up to {MAX_LISTEN_FDS}; it is ignored"));
             return inherited;
         }
         // ListenFd removes LISTEN_PID and LISTEN_FDS.

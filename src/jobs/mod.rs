@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 const RETENTION: Duration = Duration::from_secs(3600);
 
 /// Maximum number of ended jobs; the oldest are removed first.
-const MAX_ENDED: usize = 1000;
+const MAX_ENDED_JOBS: usize = 1000;
 
 /// The progress of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,8 +264,8 @@ impl Jobs {
         let _ = end_count.wait_for(|_| self.running().is_empty()).await;
     }
 
-    /// Takes the jobs that ended since the last call, the oldest first; if there were more than [`MAX_ENDED`], only the
-    /// newest of them.
+    /// Takes the jobs that ended since the last call, the oldest first; if there were more than [`MAX_ENDED_JOBS`], only
+    /// the newest of them.
     #[must_use]
     pub fn take_ended(&self) -> Vec<EndedJob> {
         self.inner.lock().ended.drain(..).collect()
@@ -313,7 +313,7 @@ impl Inner {
         let is_recent = |ended_at| now.saturating_duration_since(ended_at) < RETENTION;
         self.jobs.retain(|_, entry| entry.ended_at.is_none_or(is_recent));
         let ended_count = self.jobs.values().filter(|entry| entry.ended_at.is_some()).count();
-        let mut surplus = ended_count.saturating_sub(MAX_ENDED);
+        let mut surplus = ended_count.saturating_sub(MAX_ENDED_JOBS);
         self.jobs.retain(|_, entry| {
             let is_surplus = surplus > 0 && entry.ended_at.is_some();
             surplus -= usize::from(is_surplus);
@@ -341,7 +341,7 @@ impl Drop for EndGuard {
             inner.running.remove(&key);
             tracing::debug!(job = self.id, key, succeeded = result.is_ok(), "a job ended");
             inner.ended.push_back(EndedJob { key, started_at, result: result.clone() });
-            if inner.ended.len() > MAX_ENDED {
+            if inner.ended.len() > MAX_ENDED_JOBS {
                 inner.ended.pop_front();
             }
         }

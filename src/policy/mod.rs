@@ -10,7 +10,7 @@ mod stored;
 
 pub use age::{MAX_CLAIM_LEAD, effective_time};
 pub use decide::{Clock, PackageFacts, ReleaseFacts, Verdict};
-pub use name_guard::{NameGuard, NameGuards, NamePattern, folded};
+pub use name_guard::{NameGuard, NameGuards, NamePattern, comparison_key};
 pub use rule::{BadRule, Criteria, MAX_MIN_AGE, Operator, Rule, VersionRange};
 pub use rule_set::{RuleSet, Scope};
 pub use stored::{criteria_text, read_criteria};

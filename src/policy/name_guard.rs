@@ -118,7 +118,7 @@ impl fmt::Display for NamePattern {
 /// Returns the form in which R names are compared for a warning: lower case, without `.`, `-` and `_`. Guards do not
 /// hide names that only have the same form: `data.table` and `datatable` are different packages.
 #[must_use]
-pub fn folded(name: &str) -> String {
+pub fn comparison_key(name: &str) -> String {
     name.chars().filter(|c| !".-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::db::{Conn, DbError, name_audit};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::{NamePattern, folded};
+use crate::policy::{NamePattern, comparison_key};
 use crate::state::State;
 
 /// The highest first number of a version that is not suspicious.
@@ -198,14 +198,14 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
     let language = Language::R.as_str();
     let mut own: HashMap<String, Vec<&NameGuardRow>> = HashMap::new();
     for row in rows.iter().filter(|row| row.automatic && row.language == language) {
-        own.entry(folded(&row.pattern)).or_default().push(row);
+        own.entry(comparison_key(&row.pattern)).or_default().push(row);
     }
     if own.is_empty() {
         return Ok(Vec::new());
     }
     let mut findings = Vec::new();
     for mirror in name_audit::mirror_names(c, language)? {
-        let Some(rows) = own.get(&folded(&mirror.name)) else { continue };
+        let Some(rows) = own.get(&comparison_key(&mirror.name)) else { continue };
         for row in rows.iter().filter(|row| row.pattern != mirror.name) {
             let since = name_audit::first_listed(c, language, &mirror.name, mirror.source)?;
             findings.push(Finding {
@@ -250,9 +250,9 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
                 ));
             }
             if language == Language::R {
-                let fold = folded(name);
+                let key = comparison_key(name);
                 let mirrors = name_audit::mirror_names(c, language.as_str())?.into_iter();
-                for similar in mirrors.filter(|mirror| mirror.name != *name && folded(&mirror.name) == fold) {
+                for similar in mirrors.filter(|mirror| mirror.name != *name && comparison_key(&mirror.name) == key) {
                     warnings.push(format!(
                         "the name '{name}' of the source {} is similar to '{}' of {}; R treats them as two packages",
                         source.name,

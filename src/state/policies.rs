@@ -20,7 +20,7 @@ const AGE_PRECISION: i64 = 3600 * SECOND;
 /// Number of trees of a repository whose blocked releases are in memory; those of all of CRAN take some megabytes.
 const BLOCKED_TREES: usize = 24;
 /// Maximum number of logged releases in memory; beyond it, all are logged again.
-const MAX_LOGGED: usize = 10_000;
+const MAX_LOGGED_RELEASES: usize = 10_000;
 
 /// The prepared rules of all repositories.
 #[derive(Default)]
@@ -151,7 +151,7 @@ impl Policies {
     /// Whether a release that dated snapshots of a repository do not serve is not in the log yet; it is recorded as logged.
     pub fn logs_frozen(&self, repo: RepoId, release: String) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() >= MAX_LOGGED {
+        if logged.len() >= MAX_LOGGED_RELEASES {
             logged.clear();
         }
         logged.insert((repo, release))

@@ -8,7 +8,7 @@ use crate::state::State;
 use crate::storage::Area;
 
 /// The maximum number of damaged objects counted per class.
-const MAX_DAMAGED: usize = 10_000;
+const MAX_OBJECTS: usize = 10_000;
 
 /// Records the damaged objects that a row refers to and that were not stored again.
 pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
@@ -16,7 +16,7 @@ pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
     let scan = storage.begin_scan();
     let mut keys = BTreeSet::new();
     for class in SWEPT_CLASSES {
-        for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
+        for object in storage.list_in(Area::Damaged, class, None, MAX_OBJECTS).await? {
             let key = object.key;
             let has_row = state.db.read(move |c| is_referenced(c, &key)).await?;
             if has_row && storage.size(&key).await?.is_none() {

@@ -15,7 +15,7 @@ use crate::storage::{Key, StorageError};
 /// Lifetime of cached results. They are cached because their computation is slow and any client can request them.
 const CACHE_LIFETIME: Duration = Duration::from_secs(30);
 /// Maximum number of cached results; there is one for each number of days.
-const MAX_CACHED: usize = 16;
+const CACHE_CAPACITY: usize = 16;
 
 /// The reason why usage data is not available.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ impl Usage {
             return Ok(Arc::clone(summary));
         }
         let new_summary = inner.summary(&db, days).await?;
-        if summaries.len() >= MAX_CACHED {
+        if summaries.len() >= CACHE_CAPACITY {
             summaries.clear();
         }
         summaries.insert(days, (Instant::now(), Arc::clone(&new_summary)));

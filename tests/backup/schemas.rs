@@ -8,7 +8,7 @@ use rstudio_pm::backup::part::Part;
 use rstudio_pm::db::migrate::{MIGRATIONS, newest_migration};
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, Fields, RowBlock};
-use rstudio_pm::db::transfer::tables::{FIRST_DUMPED, at};
+use rstudio_pm::db::transfer::tables::{FIRST_DUMP_SCHEMA, at};
 use rstudio_pm::model::digest::Sha256;
 use sha2::Digest;
 
@@ -90,7 +90,7 @@ fn an_older_schema_is_restored_and_migrated() {
     let count = manifests(&server)[0]["manifest"]["object_count"].clone();
     let newest = newest_migration(Schema::Core);
     let numbers = MIGRATIONS.iter().map(|migration| migration.number);
-    for level in numbers.filter(|level| (FIRST_DUMPED..newest).contains(level)) {
+    for level in numbers.filter(|level| (FIRST_DUMP_SCHEMA..newest).contains(level)) {
         rewrite(&server, level);
         let from = format!("--from {}", folder(&server).display());
         assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true);

@@ -14,7 +14,7 @@ pub struct Table {
     pub columns: &'static [Column],
     /// Number of columns of the primary key.
     pub key: usize,
-    /// The migration that created it; [`FIRST_DUMPED`] for older tables of [`Schema::Core`].
+    /// The migration that created it; [`FIRST_DUMP_SCHEMA`] for older tables of [`Schema::Core`].
     pub since: i64,
 }
 
@@ -51,10 +51,10 @@ impl ColumnKind {
 }
 
 /// The oldest migration of [`Schema::Core`] that a dump can have.
-pub const FIRST_DUMPED: i64 = 9;
+pub const FIRST_DUMP_SCHEMA: i64 = 9;
 
 const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
-    Table { schema: Schema::Core, name, columns, key, since: FIRST_DUMPED }
+    Table { schema: Schema::Core, name, columns, key, since: FIRST_DUMP_SCHEMA }
 }
 
 const fn usage(name: &'static str, key: usize, columns: &'static [Column]) -> Table {

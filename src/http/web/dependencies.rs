@@ -14,7 +14,7 @@ const PER_PAGE: usize = 100;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 /// Maximum number of required packages on a page.
-const MAX_REQUIRED: usize = 500;
+const MAX_ROWS: usize = 500;
 
 /// Returns a page of the packages that depend on an R package, restricted to the field in the parameter `kind`.
 ///
@@ -77,7 +77,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         system_requirements.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
     let unknown_requirements = graph.without_description_of([package.as_str()]).count();
     let missing = graph.missing_of(&all).into_iter().map(str::to_owned).collect();
-    let requested = names().take(MAX_REQUIRED).map(|name| (name.to_owned(), None)).collect();
+    let requested = names().take(MAX_ROWS).map(|name| (name.to_owned(), None)).collect();
     let details = serve::info::packages(&app.state, context.point, requested).await?;
     let rows = all.iter().zip(details).enumerate().filter_map(|(position, (required, detail))| {
         let detail = detail?;

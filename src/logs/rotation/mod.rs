@@ -21,7 +21,7 @@ use owner::{LogFileState, Owner, RotationReason};
 use plan::{Plan, Scheme};
 
 /// Maximum number of rotated files of each log.
-const MAX_ROTATED: u32 = 30;
+const MAX_ROTATED_FILES: u32 = 30;
 
 /// A log file of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Rotation {
         });
         let since_rotation = self.rotated_at.get(canonical_path).map(Instant::elapsed);
         let rotate = metadata.len() > 0 && schedule::is_due(start, now, since_rotation);
-        let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
+        let plan = plan::plan(name, &names, scheme, MAX_ROTATED_FILES, rotate);
         Ok(RotationTask { folder: folder.to_owned(), canonical_path: canonical_path.to_owned(), plan })
     }
 
@@ -188,7 +188,8 @@ fn owner(
     let owner = owner::decide(LogFileState { path, canonical_path, is_link, is_file }, logrotate);
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let mut siblings = log_paths.iter().filter(|other| other.parent() == canonical_path.parent());
-    match siblings.find(|other| plan::is_rotation_of(&name(canonical_path), &name(other), MAX_ROTATED)) {
+    match siblings.find(|other| plan::is_rotation_of(&name(canonical_path), &name(other), MAX_ROTATED_FILES))
+    {
         Some(other) if matches!(owner, Owner::Server(_)) => {
             Owner::Unowned(format!("{} has the name of one of its rotated files", other.display()))
         }

@@ -26,7 +26,7 @@ use crate::storage::Ownership;
 /// The maximum number of findings in a result; more are only counted.
 const MAX_FINDINGS: usize = 10_000;
 /// The maximum number of findings of one scrub that are logged.
-const MAX_LOGGED: u64 = 100;
+const MAX_LOG_LINES: u64 = 100;
 
 /// The comparisons of a scrub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl ScrubResult {
     }
 
     fn add(&mut self, finding: Finding) {
-        if self.bad + self.repaired < MAX_LOGGED {
+        if self.bad + self.repaired < MAX_LOG_LINES {
             finding.log();
         }
         match finding.outcome.is_bad() {

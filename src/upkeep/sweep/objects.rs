@@ -16,7 +16,7 @@ use crate::upkeep::Upkeep;
 use crate::upkeep::references::{is_referenced, object_key};
 
 /// Maximum number of objects without a row in one scan; the next sweep removes the others.
-const MAX_UNKNOWN: usize = 100_000;
+const MAX_OBJECTS: usize = 100_000;
 
 /// The scan of a storage class.
 #[derive(Default)]
@@ -64,7 +64,7 @@ pub(super) async fn scan(
         }
         let unknown_keys = unknown(upkeep, page, run).await?;
         scan.unknown += unknown_keys.len() as u64;
-        let limit = MAX_UNKNOWN - scan.keys.len();
+        let limit = MAX_OBJECTS - scan.keys.len();
         scan.keys.extend(unknown_keys.into_iter().take(limit));
     }
     Ok(scan)

@@ -130,7 +130,7 @@ impl HttpTransport {
             }
         }
         let response = target.send(request).await?;
-        activity.touch();
+        activity.record();
         if response.status() == StatusCode::NOT_MODIFIED && file_request.validators.is_some() {
             return Ok(FileResponse::Unchanged);
         }
@@ -148,7 +148,7 @@ impl HttpTransport {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|e| target.request_error(e))?;
             metrics::upstream_bytes_read(chunk.len());
-            activity.touch();
+            activity.record();
             if (bytes.len() + chunk.len()) as u64 > file_request.limit {
                 return Err(size_error());
             }

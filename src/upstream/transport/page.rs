@@ -125,7 +125,7 @@ pub(super) async fn page(
     }
     let activity = retry::LastActivity::new();
     let work = || async {
-        activity.touch();
+        activity.record();
         page_in_time(http, &target, request).await
     };
     retry::with_retries(http.limits(), &target.display_url, &activity, work).await

@@ -17,7 +17,7 @@ impl LastActivity {
     }
 
     /// Records that bytes were received now.
-    pub(super) fn touch(&self) {
+    pub(super) fn record(&self) {
         *self.0.lock() = Instant::now();
     }
 
@@ -109,12 +109,12 @@ mod tests {
         };
         let (activity, attempts) = (LastActivity::new(), Mutex::new(0));
         for (is_active, expected) in [(false, 1..=2), (true, 6..=6)] {
-            activity.touch();
+            activity.record();
             *attempts.lock() = 0;
             let work = || async {
                 *attempts.lock() += 1;
                 if is_active {
-                    activity.touch();
+                    activity.record();
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }

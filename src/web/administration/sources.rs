@@ -10,7 +10,7 @@ use crate::web::text::{count, number, time};
 /// The types of sources that administrators create.
 const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];
 /// The kinds of data that can be synced: the value in the API, and the label.
-const SYNCED: [(&str, &str); 5] = [
+const SYNC_KINDS: [(&str, &str); 5] = [
     ("cran", "CRAN"),
     ("bioconductor", "Bioconductor"),
     ("pypi", "PyPI"),
@@ -24,7 +24,7 @@ pub fn list(page: &Page, sources: &[Source]) -> String {
     let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
         .filled("type", "Type", choices(TYPES), TYPES[0]);
-    let synced = SYNCED.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec();
+    let synced = SYNC_KINDS.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec();
     let sync = Form::new("sync", "Sync now", "rspm sync --type=TYPE".to_owned()).field(
         "type",
         "Data",

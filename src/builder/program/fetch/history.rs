@@ -24,7 +24,7 @@ const PROGRAMS: [&str; 9] = [
     "source = \"scm\"",
 ];
 /// Maximum number of bytes that are searched in a file.
-const MAX_SEARCHED: u64 = 1 << 20;
+const SEARCH_LIMIT: u64 = 1 << 20;
 
 /// Fetches the history if the project needs it; returns its directory. git cannot fetch into the repository afterwards.
 pub(super) fn collect(
@@ -104,7 +104,7 @@ fn is_needed(sources: &Path) -> bool {
             return false;
         }
         let mut bytes = Vec::new();
-        let read = fs::File::open(&path).and_then(|file| file.take(MAX_SEARCHED).read_to_end(&mut bytes));
+        let read = fs::File::open(&path).and_then(|file| file.take(SEARCH_LIMIT).read_to_end(&mut bytes));
         let text = String::from_utf8_lossy(&bytes);
         read.is_ok() && PROGRAMS.iter().any(|program| text.contains(program))
     })

@@ -353,6 +353,17 @@ impl Catalog {
 }
 
 impl Repository {
+    /// Returns the name and the description that a response shows to a client that requested the repository by this name
+    /// or number. SECURITY: a number does not disclose the name of a hidden repository, nor its description.
+    #[must_use]
+    pub fn shown_name<'a>(&'a self, requested: &'a str) -> (&'a str, &'a str) {
+        if self.hidden && self.name.as_str() != requested {
+            (requested, "")
+        } else {
+            (self.name.as_str(), self.description.as_str())
+        }
+    }
+
     /// Returns the current subscriptions, in order; empty before the first one.
     #[must_use]
     pub fn subscriptions(&self) -> &[Subscription] {

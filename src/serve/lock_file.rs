@@ -29,6 +29,8 @@ pub enum State {
     Archived(Option<String>),
     /// The point does not have it, and lists another version.
     Other(String),
+    /// A block rule or a name guard refuses it, for this reason.
+    Blocked(String),
     /// The point has no version of the package.
     Missing,
     /// The index of the package was not queried, because the file has too many unknown projects, or the index did not
@@ -107,10 +109,15 @@ fn r_state(detail: Option<&info::PackageDetail>, version: &str) -> State {
     let Some(detail) = detail else { return State::Missing };
     let is_version = |other: &str| r::version::compare(other, version).is_eq();
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
-    let listed = releases().find(|release| !release.archived).map(|release| release.version.clone());
+    let requested = releases().find(|release| is_version(&release.version));
+    if let Some(reason) = requested.and_then(|release| release.blocked.clone()) {
+        return State::Blocked(reason);
+    }
+    let is_listed = |release: &&info::Release| !release.archived && release.blocked.is_none();
+    let listed = releases().find(is_listed).map(|release| release.version.clone());
     match listed {
         Some(listed) if is_version(&listed) => State::Listed,
-        listed if releases().any(|release| is_version(&release.version)) => State::Archived(listed),
+        listed if requested.is_some() => State::Archived(listed),
         Some(listed) => State::Other(listed),
         None => State::Missing,
     }
@@ -150,6 +157,8 @@ pub async fn python_projects(
             Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) => {}
+            Err(RepoError::Blocked(blocked)) => row.state = State::Blocked(blocked.reason),
+            Err(RepoError::Guarded(guarded)) => row.state = State::Blocked(guarded.reason),
             Err(error) => return Err(error),
         }
         rows.push(row);

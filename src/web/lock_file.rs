@@ -116,6 +116,7 @@ impl Form {
         let (listed, archived) =
             (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
         let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
+        let blocked = of(|s| matches!(s, State::Blocked(_)));
         let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
         html! {
             p {
@@ -123,6 +124,7 @@ impl Form {
                 (listed) " listed in this version"
                 @if archived > 0 { ", " (archived) " in the archive" }
                 @if other > 0 { ", " span.changed { (other) " only in another version" } }
+                @if blocked > 0 { ", " span.danger { (blocked) " refused" } }
                 @if missing > 0 { ", " span.danger { (missing) " missing" } }
                 @if vulnerable > 0 { ", " span.danger { (vulnerable) " with known vulnerabilities" } }
                 "."
@@ -151,6 +153,7 @@ impl Form {
                         State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
                         State::Archived(None) => "has it in the archive",
                         State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
+                        State::Blocked(reason) => { span.danger { "refuses it: " (visible(reason)) } },
                         State::Missing => { span.danger { "does not have it" } },
                         State::Unknown => "is not known: the index was not queried, or did not answer",
                     } }
@@ -189,6 +192,7 @@ impl Form {
                             span.changed { "→ " (visible(listed)) }
                         },
                         State::Archived(None) => { span.danger { "not listed, only in the archive" } },
+                        State::Blocked(reason) => { span.danger { "refused: " (visible(reason)) } },
                         State::Missing => { span.danger { "not in the repository on that day" } },
                         State::Unknown => "not known: the index was not queried, or did not answer",
                     } }

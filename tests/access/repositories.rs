@@ -268,8 +268,11 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
     server.rspm_stdout("create source --name=own");
     server.rspm_stdout("subscribe --repo=hiddenr --source=own");
     server.add("own", &Tarball::new("alpha", "1.0"));
+    server.rspm_stdout("create source --name=ownpy --type=local-python");
+    server.rspm_stdout("subscribe --repo=hiddenpy --source=ownpy");
+    crate::python::package::add(&server, "ownpy", &crate::python::package::Package::new("alpha", "1.0"));
     let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
-    let mut pages = 0;
+    let (mut pages, mut api_answers) = (0, 0);
     for id in 1..=3 {
         for rest in [
             "",
@@ -289,6 +292,8 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
             "/?day=2020-01-01",
             "/latest/simple/",
             "/latest/simple/nothing",
+            "/latest/simple/alpha/",
+            "/latest/pypi/alpha/json",
             "/2020-01-01/",
             "/999999/",
         ] {
@@ -300,8 +305,14 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
                 pages += usize::from(answer.status == 200);
             }
         }
+        for rest in ["packages", "packages/alpha", "packages/alpha/releases", "sources", "transaction-dates"]
+        {
+            let answer = get(&server, &format!("/__api__/repos/{id}/{rest}"), None);
+            assert!(!answer.text().contains("hidden"), "{id} {rest}: {} {}", answer.status, answer.text());
+            api_answers += usize::from(answer.status == 200);
+        }
     }
-    assert!(pages > 0, "some are served");
+    assert!(pages > 0 && api_answers > 0, "some are served");
     assert!(get(&server, "/hiddenr/latest/", None).text().contains("for hiddenr"), "by its name");
 }
 

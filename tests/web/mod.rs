@@ -12,6 +12,7 @@ mod hostile;
 mod links;
 mod lists;
 mod lock_file;
+mod lock_file_rules;
 mod packages;
 mod read_only;
 mod real_packages;

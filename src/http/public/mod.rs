@@ -121,7 +121,7 @@ pub async fn answer(
         PublicRoute::Package(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;
             if repository(&catalog, name)?.kind == RepoKind::Python {
-                return python_packages::package(app, &catalog, &point, package, query, head)
+                return python_packages::package(app, &catalog, (name, &point), package, query, head)
                     .await
                     .map(|package| ok(&package));
             }

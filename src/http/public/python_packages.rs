@@ -32,11 +32,12 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
     }
 }
 
-/// Returns one project: the version that installers prefer, or that of the parameter `version`.
+/// Returns one project of the repository `requested`: the version that installers prefer, or that of the parameter
+/// `version`.
 pub(super) async fn package(
     app: &App,
     catalog: &Catalog,
-    point: &Point,
+    (requested, point): (&str, &Point),
     name: &str,
     query: &Query,
     head: &RequestHead<'_>,
@@ -52,7 +53,7 @@ pub(super) async fn package(
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
-    let repo = catalog.repo_by_id(point.repo).map(|repo| repo.name.to_string()).unwrap_or_default();
+    let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.shown_name(requested).0);
     let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
     let server = base_url::base_url(&app.site.load(), head);
     let base = Base { server, repository: format!("{repo}/{snapshot}") };

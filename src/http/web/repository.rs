@@ -68,17 +68,6 @@ pub(in crate::http) fn redirect(
     Ok(response::redirect(status, header_value(format!("{prefix}{snapshot}/{parameters}"))))
 }
 
-/// Returns the name and the description that pages show. SECURITY: a number does not disclose the name of a hidden
-/// repository, nor its description.
-#[must_use]
-pub(super) fn shown_name<'a>(repo: &'a Repository, requested: &'a str) -> (&'a str, &'a str) {
-    if repo.hidden && repo.name.as_str() != requested {
-        (requested, "")
-    } else {
-        (repo.name.as_str(), repo.description.as_str())
-    }
-}
-
 /// Returns the page of a repository; `linux` is the distribution in the address.
 ///
 /// # Errors
@@ -96,7 +85,7 @@ pub(in crate::http) async fn answer(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let (name, description) = shown_name(repo, requested);
+    let (name, description) = repo.shown_name(requested);
     let platforms = app.state.config.load().platforms.clone();
     let (system, is_detected) = choice::system(&platforms, linux, query, &head.parts.headers);
     let base = base_url::base_url(&app.site.load(), head);

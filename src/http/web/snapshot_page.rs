@@ -4,7 +4,6 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::context::{self, Context};
-use super::repository::shown_name;
 use super::{
     answer, binaries, changes, choice, dependencies, downloads, explanation, feed, files, lock_file,
     packages, project, versions, vulnerabilities,
@@ -39,7 +38,7 @@ pub(in crate::http) async fn answer(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let (name, _) = shown_name(repo, requested);
+    let (name, _) = repo.shown_name(requested);
     let base = base_url::base_url(&app.site.load(), head);
     let context = Context {
         app,

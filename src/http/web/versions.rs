@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::project;
+use crate::db::python_file::ListedFile;
 use crate::http::error::Failure;
 use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
@@ -10,6 +11,7 @@ use crate::python::layout::{FileId, link};
 use crate::serve;
 use crate::serve::history::Subscriptions;
 use crate::serve::info::Release;
+use crate::serve::python::detail::ProjectRelease;
 use crate::web::history;
 use crate::web::text::segment;
 use crate::web::versions::{File, Version, page};
@@ -85,8 +87,7 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
         serve::python::detail::project(&context.app.repositories, context.point, project, None).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
     let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
-    let mut versions: Vec<Version> = Vec::new();
-    for listed in detail.releases.iter().flat_map(|release| &release.files) {
+    let file = |listed: &ListedFile| {
         let facts = FileFacts::read(&listed.facts);
         let name = FileName::parse(&listed.name).ok();
         let address = name.map(|name| link(FileId::Sha256(listed.sha256), &name));
@@ -95,23 +96,21 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
             reason => format!("yanked: {reason}"),
         });
         let python = facts.requires_python.as_deref().map(|versions| format!("Python {versions}"));
-        let file = File {
+        File {
             name: listed.name.clone(),
             address: address.map(|address| address.replacen("../../", &snapshot, 1)),
             size: u64::try_from(listed.size).ok(),
             sha256: Some(listed.sha256.to_string()),
             remark: [python, yanked].into_iter().flatten().collect::<Vec<_>>().join("; "),
-        };
-        match versions.last_mut().filter(|version| version.version == listed.version) {
-            Some(version) => version.files.push(file),
-            None => versions.push(Version {
-                version: listed.version.clone(),
-                state: if listed.yanked.is_some() { "yanked" } else { "listed" },
-                published: facts.upload_time().map(|at| at.day()),
-                vulnerabilities: found.of(detail.source, detail.project.as_str(), &listed.version).len(),
-                files: vec![file],
-            }),
         }
-    }
+    };
+    let version = |release: &ProjectRelease| Version {
+        version: release.version.clone(),
+        state: if release.yanked().is_some() { "yanked" } else { "listed" },
+        published: release.uploaded_at().map(|at| at.day()),
+        vulnerabilities: found.of(detail.source, detail.project.as_str(), &release.version).len(),
+        files: release.files.iter().map(file).collect(),
+    };
+    let versions: Vec<Version> = detail.releases.iter().map(version).collect();
     Ok(page(context.root.clone(), &context.location, detail.project.as_str(), &versions))
 }

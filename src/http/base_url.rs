@@ -28,6 +28,15 @@ pub struct RequestHead<'a> {
     pub principal: &'a Principal,
 }
 
+impl RequestHead<'_> {
+    /// Returns true if the client is a browser that requests a page: R and other programs do not accept HTML.
+    #[must_use]
+    pub(super) fn accepts_html(&self) -> bool {
+        let accepted = self.parts.headers.get_all(http::header::ACCEPT).iter();
+        accepted.filter_map(|value| value.to_str().ok()).any(|text| text.contains("text/html"))
+    }
+}
+
 /// Returns scheme, authority and path prefix, without a trailing slash.
 #[must_use]
 pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {

@@ -46,6 +46,8 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
         Err(failure) => {
             if route::page::is_page_path(path) {
                 web::answer::failure_page(head, &failure)
+            } else if route::page::is_repository_path(path) {
+                repository_failure(head, &failure)
             } else {
                 response::failure(&failure, ErrorFormat::of_path(path))
             }
@@ -75,6 +77,17 @@ async fn answer_cached(
     response
 }
 
+/// Returns the error at the address of a repository without a snapshot: a page for browsers, text for programs.
+fn repository_failure(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
+    let mut response = if head.accepts_html() {
+        web::answer::failure_page(head, failure)
+    } else {
+        response::failure(failure, ErrorFormat::Text)
+    };
+    response.headers_mut().append(http::header::VARY, http::HeaderValue::from_static("Accept"));
+    response
+}
+
 /// Handles a route outside the admin API, if the client has the permission that it requires.
 pub(super) async fn read(
     app: &Arc<App>,
@@ -86,8 +99,11 @@ pub(super) async fn read(
     let RequestHead { parts, path, received_at, .. } = *head;
     let format = route.error_format();
     let is_page = route.is_page();
-    let failed = |failure: &Failure| {
-        if is_page { web::answer::failure_page(head, failure) } else { response::failure(failure, format) }
+    let is_repository = matches!(route, Route::Latest { .. });
+    let failed = |failure: &Failure| match (is_page, is_repository) {
+        (true, _) => web::answer::failure_page(head, failure),
+        (false, true) => repository_failure(head, failure),
+        (false, false) => response::failure(failure, format),
     };
     let is_restricted = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => is_restricted,

@@ -26,12 +26,20 @@ pub struct Row {
 /// Maximum number of binaries on a page; the newest versions come first.
 pub const MAX_ROWS: usize = 200;
 
-/// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first.
+/// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first; `json`
+/// is the address of the API with the same data.
 #[must_use]
-pub fn page(root: Root, location: &Location, package: &str, rows: &[Row], total: usize) -> String {
+pub fn page(
+    root: Root,
+    location: &Location,
+    package: &str,
+    (rows, total): (&[Row], usize),
+    json: String,
+) -> String {
     let frame = Frame {
         location: Some((location.clone(), Section::Packages)),
         package: Some((package.to_owned(), Some("Binaries"))),
+        json: Some(json),
         ..Frame::new(root, format!("Binaries of {}, {}", visible(package), location.repo))
     };
     frame.render(&html! {
@@ -74,7 +82,7 @@ mod tests {
     fn a_page_without_binaries_explains_where_they_may_come_from() {
         let location = Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() };
         let root = || Root::of_path("/prod/latest/web/packages/a/binaries/");
-        let empty = page(root(), &location, "a", &[], 0);
+        let empty = page(root(), &location, "a", (&[], 0), "x/builds".to_owned());
         assert!(empty.contains("/prod/latest/web/packages/a/why/"), "{empty}");
         let row = Row {
             version: "1.0".to_owned(),
@@ -84,7 +92,8 @@ mod tests {
             size: Some(2_000),
             sha256: Some("ab".repeat(32)),
         };
-        let html = page(root(), &location, "a", &[row], 300);
+        let html = page(root(), &location, "a", (&[row], 300), "x/builds".to_owned());
+        assert!(html.contains("<a href=\"x/builds\">This page as JSON</a>"), "{html}");
         for part in ["300 binaries, of which these are the newest 1.", "noble, R 4.4", "2.0 kB", "2026-11-20"]
         {
             assert!(html.contains(part), "{part}: {html}");

@@ -76,7 +76,7 @@ impl Explanation {
                     @if let Some(digest) = &file.sha256 { br; small { "SHA-256 " code { (digest) } } }
                 }
             }
-            section.scroll tabindex="0" aria-label="Decisions" { table {
+            section.scroll tabindex="0" aria-label="Decisions" { table.decisions {
                 caption { "Decisions, in order" }
                 thead { tr {
                     @for heading in ["Topic", "Subject", "State", "Rule"] { th scope="col" { (heading) } }

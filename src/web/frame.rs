@@ -5,7 +5,7 @@ use std::fmt;
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::assets::{Assets, assets};
-use super::text::segment;
+use super::text::{segment, visible};
 
 /// Maximum depth of an address whose page has relative links; only addresses with empty segments are deeper.
 const MAX_DEPTH: usize = 16;
@@ -185,6 +185,8 @@ pub struct Frame {
     pub search: String,
     /// The address of the same data as JSON, if there is one.
     pub json: Option<String>,
+    /// Whether there is a feed of the versions of the package.
+    pub has_version_feed: bool,
     /// The navigation of a page without a snapshot.
     pub navigation: Option<Markup>,
 }
@@ -194,7 +196,8 @@ impl Frame {
     #[must_use]
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());
-        Frame { root, title, location: None, package: None, search, json: None, navigation: None }
+        let (location, package, json, navigation) = (None, None, None, None);
+        Frame { root, title, location, package, search, json, has_version_feed: false, navigation }
     }
 
     /// Returns the whole page.
@@ -202,6 +205,7 @@ impl Frame {
     pub fn render(&self, content: &Markup) -> String {
         let Assets { style, script, icon, .. } = assets();
         let root = &self.root;
+        let feed = self.feed();
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -211,13 +215,8 @@ impl Frame {
                     title { (self.title) " – rstudio-pm" }
                     link rel="stylesheet" href={ (root) (style.path()) };
                     link rel="icon" type="image/svg+xml" href={ (root) (icon.path()) };
-                    @if let Some((Location { repo, .. }, Section::Overview | Section::Changes)) = &self.location {
-                        link rel="alternate" type="application/atom+xml" title={ "Changes of " (repo) }
-                            href={ (root.folder(repo, "latest")) "web/changes.atom" };
-                    }
-                    @if let Some((Location { repo, .. }, Section::Vulnerabilities)) = &self.location {
-                        link rel="alternate" type="application/atom+xml" title={ "Known vulnerabilities in " (repo) }
-                            href={ (root.folder(repo, "latest")) "web/vulnerabilities.atom" };
+                    @if let Some((title, address)) = &feed {
+                        link rel="alternate" type="application/atom+xml" title=(title) href=(address);
                     }
                     @if let Some(json) = &self.json { link rel="alternate" type="application/json" href=(json); }
                     script src={ (root) (script.path()) } integrity=(script.integrity()) defer {}
@@ -234,11 +233,36 @@ impl Frame {
                         a href={ (root) "__docs__/" } { "Manual" }
                         a href={ (root) "__api__/swagger/" } { "API" }
                         @if let Some(json) = &self.json { a href=(json) { "This page as JSON" } }
+                        @if let Some((title, address)) = &feed { a href=(address) { "Feed: " (title) } }
                     } }
                 }
             }
         };
         page.into_string()
+    }
+
+    /// Returns the title and the address of the feed about the subject of the page. Feeds are about the newest state.
+    fn feed(&self) -> Option<(String, String)> {
+        let (location, section) = self.location.as_ref()?;
+        let folder = self.root.folder(&location.repo, "latest");
+        let repo = &location.repo;
+        match (section, &self.package) {
+            (Section::Overview | Section::Changes, _) => {
+                Some((format!("Changes of {repo}"), format!("{folder}web/changes.atom")))
+            }
+            (Section::Vulnerabilities, _) => Some((
+                format!("Known vulnerabilities in {repo}"),
+                format!("{folder}web/vulnerabilities.atom"),
+            )),
+            // The newest state may not have a package of an earlier one.
+            (Section::Packages, Some((package, _)))
+                if self.has_version_feed && location.snapshot == "latest" =>
+            {
+                let title = format!("Versions of {}", visible(package));
+                Some((title, self.root.package(location, package, "versions.atom")))
+            }
+            (Section::Packages | Section::LockFile, _) => None,
+        }
     }
 
     /// Renders the search field, which searches in the snapshot of the page, or else in all repositories.

@@ -25,6 +25,7 @@ pub fn page(root: Root, location: &Location, package: &str, listed: &[ListedVers
     let frame = Frame {
         location: Some((location.clone(), Section::Packages)),
         package: Some((package.to_owned(), Some("History"))),
+        has_version_feed: true,
         ..Frame::new(root, format!("History of {}, {}", visible(package), location.repo))
     };
     let of_day = |day: Day| {

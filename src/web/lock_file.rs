@@ -65,6 +65,19 @@ pub struct Result {
     pub other_day: Option<OtherDay>,
 }
 
+/// A form that was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The text of the file.
+    pub text: String,
+    /// The day, if it is one.
+    pub day: Option<Day>,
+    /// The reason.
+    pub reason: String,
+    /// Whether the reason is about the day, not about the file.
+    pub is_about_day: bool,
+}
+
 /// The page with the form.
 #[derive(Clone, Debug)]
 pub struct Form {
@@ -72,6 +85,8 @@ pub struct Form {
     pub location: Location,
     /// Whether the repository has Python packages.
     pub is_python: bool,
+    /// The form that was refused, which the page shows again.
+    pub refused: Option<Refused>,
 }
 
 impl Form {
@@ -84,6 +99,10 @@ impl Form {
             ..Frame::new(root, format!("Lock file and {repo}, {snapshot}"))
         };
         let root = &frame.root;
+        let about = |day: bool| self.refused.as_ref().filter(|refused| refused.is_about_day == day);
+        let (of_file, of_day) = (about(false), about(true));
+        let other_day = result.and_then(|result| result.other_day.as_ref()).map(|other| other.day);
+        let other_day = other_day.or_else(|| self.refused.as_ref().and_then(|refused| refused.day));
         frame.render(&html! {
             h1 { "Lock file" }
             @if let Some(result) = result { (self.result(root, result)) }
@@ -99,13 +118,19 @@ impl Form {
             form method="post" action=(root.lock_file(repo, snapshot)) {
                 p {
                     label for="file" { "Text of the file" } br;
-                    textarea id="file" name="file" rows="12" cols="80" spellcheck="false" required {}
+                    textarea id="file" name="file" rows="12" cols="80" spellcheck="false" required
+                        aria-invalid=[of_file.map(|_| "true")] aria-describedby=[of_file.map(|_| "file-problem")] {
+                        // Browsers remove the first line feed.
+                        @if let Some(refused) = &self.refused { "\n" (visible(&refused.text)) }
+                    }
                 }
+                @if let Some(refused) = of_file { p.danger id="file-problem" { (visible(&refused.reason)) } }
                 p {
                     label for="other-day" { "What would this day change " small { "empty: no other day" } } " "
-                    input type="date" id="other-day" name="day"
-                        value=[result.and_then(|result| result.other_day.as_ref()).map(|other| other.day.to_string())];
+                    input type="date" id="other-day" name="day" value=[other_day.map(|day| day.to_string())]
+                        aria-invalid=[of_day.map(|_| "true")] aria-describedby=[of_day.map(|_| "day-problem")];
                 }
+                @if let Some(refused) = of_day { p.danger id="day-problem" { (visible(&refused.reason)) } }
                 button { "Compare" }
             }
         })
@@ -252,6 +277,7 @@ mod tests {
         let form = Form {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             is_python: false,
+            refused: None,
         };
         let html = form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result));
         for part in [
@@ -274,6 +300,7 @@ mod tests {
         let form = Form {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             is_python: false,
+            refused: None,
         };
         let render = |changes: Vec<(String, String, State)>| {
             let day = "2026-11-03".parse::<Day>().expect("a day");

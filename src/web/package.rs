@@ -105,6 +105,7 @@ impl Package {
             location: Some((self.location.clone(), Section::Packages)),
             package: Some((self.name.clone(), None)),
             json: self.json.clone(),
+            has_version_feed: self.has_history,
             ..Frame::new(
                 root,
                 format!("{} {}, {repo}, {snapshot}", visible(&self.name), visible(&self.version)),

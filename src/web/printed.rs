@@ -9,8 +9,8 @@ use super::text::visible;
 pub struct Printed {
     /// The address of the server.
     pub server: String,
-    /// Publication time of the newest state on the page, RFC 3339. The browser prints the current time; a page that
-    /// contained it would have a different `ETag` for each request.
+    /// Publication time of the newest state on the page, RFC 3339, if it is known. The browser prints the current time; a
+    /// page that contained it would have a different `ETag` for each request.
     pub published: Option<String>,
 }
 

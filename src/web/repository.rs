@@ -21,6 +21,35 @@ pub struct Change {
     pub summary: String,
 }
 
+/// Whether the content of a snapshot can still change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// The newest state.
+    Newest,
+    /// The state of a day that has not ended.
+    CurrentDay,
+    /// A past state that is not final: the repository got its first subscriptions today, or a source is behind.
+    Unfinished,
+    /// A past state to which block rules apply.
+    Rules,
+    /// A state that never changes.
+    Final,
+}
+
+impl Stability {
+    fn sentence(self) -> &'static str {
+        match self {
+            Stability::Newest => "The newest state; it changes when a source does.",
+            Stability::CurrentDay => "This snapshot can still change: its day has not ended.",
+            Stability::Unfinished => {
+                "This snapshot can still change: its subscriptions or its sources are not final yet."
+            }
+            Stability::Rules => "This snapshot changes only with the block rules that apply to it.",
+            Stability::Final => "This snapshot never changes.",
+        }
+    }
+}
+
 /// A repository at a snapshot.
 #[derive(Clone, Debug)]
 pub struct Overview<'a> {
@@ -33,8 +62,8 @@ pub struct Overview<'a> {
     /// Whether the system was detected from the browser and not chosen.
     pub is_detected: bool,
     /// Whether the content of the snapshot can still change.
-    pub is_open: bool,
-    /// The day on which this state was published.
+    pub stability: Stability,
+    /// The day on which this state was published, if it is known.
     pub published: Option<Day>,
     /// The number of packages.
     pub packages: usize,
@@ -83,11 +112,8 @@ impl Overview<'_> {
     }
 
     fn state(&self) -> Markup {
-        let is_newest = self.location.snapshot == "latest";
         html! {
-            @if is_newest { "The newest state; it changes when a source does." }
-            @else if self.is_open { "This snapshot can still change: its day has not ended." }
-            @else { "This snapshot never changes." }
+            (self.stability.sentence())
             @if let Some(day) = self.published { " Published on " (text::day(day)) "." }
         }
     }
@@ -105,7 +131,8 @@ impl Overview<'_> {
                     input type="date" name="day" value=[day] min=[first] max=(today); }
                 @if self.setup.kind != RepoKind::Python { label { "System "
                     select name="platform" {
-                        (self.system("linux", "Linux, detected by R"))
+                        // Only the text for R has code that detects the distribution.
+                        @if self.setup.kind == RepoKind::R { (self.system("linux", "Linux, detected by R")) }
                         @for distribution in &self.setup.distributions {
                             (self.system(&distribution.name, &distribution.display))
                         }
@@ -125,7 +152,7 @@ impl Overview<'_> {
                 } }
                 button { "Show" }
             } }
-            @if self.is_detected && self.setup.kind != RepoKind::Python {
+            @if self.is_detected && self.setup.kind != RepoKind::Python && self.setup.system != System::Source {
                 p { small { "The system is that of this browser." } }
             }
             @if self.setup.system == System::AnyLinux && self.setup.kind == RepoKind::R {
@@ -133,6 +160,9 @@ impl Overview<'_> {
                     "The code for R detects the distribution, and uses its binaries if there are any. Choose a distribution \
                      for an address without such code."
                 } }
+            }
+            @if self.setup.system == System::Source && self.setup.kind == RepoKind::Bioconductor {
+                p { small { "On Linux, choose the distribution for the address of its binaries." } }
             }
         }
     }

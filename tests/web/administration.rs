@@ -334,6 +334,25 @@ fn wait_for(server: &Server, token: &str, path: &str, text: &str) {
 }
 
 #[test]
+fn storage_has_its_size_and_built_in_sources_have_no_time_of_creation() {
+    let server = super::server();
+    let token = token(&server);
+    let classes = server.json("list storage")["classes"].clone();
+    let text = page(&server, &token, "/__ui__/admin/storage/");
+    assert!(text.contains(">Files</th>"), "{text}");
+    let counts: Vec<i64> =
+        classes.as_array().expect("a list").iter().filter_map(|class| class["files"].as_i64()).collect();
+    assert!(counts.iter().any(|count| *count > 0), "{classes}");
+    for count in counts {
+        assert!(text.contains(&format!("<td class=\"number\">{count} (")), "{count}: {text}");
+    }
+    let cran = page(&server, &token, "/__ui__/admin/sources/cran/");
+    assert!(!cran.contains("Created") && !cran.contains("1970"), "{cran}");
+    let team = page(&server, &token, "/__ui__/admin/sources/team/");
+    assert!(team.contains("<dt>Created</dt>"), "{team}");
+}
+
+#[test]
 fn ended_jobs_of_both_databases_are_on_the_page_also_after_a_restart() {
     let url = postgres::server().schema();
     let postgres = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"");

@@ -160,8 +160,20 @@ fn the_tab_key_reaches_every_link_and_field_and_shows_where_it_is() {
     let server = server();
     let chromium = Chromium::start();
     chromium.resize(1280, 900);
-    for page in ["/", "/team/latest/", "/team/latest/web/packages/", "/team/latest/web/packages/alpha/"] {
-        chromium.open(&server.url(page));
+    let token = administration::token(&server);
+    let pages = [
+        "/",
+        "/team/latest/",
+        "/team/latest/web/packages/",
+        "/team/latest/web/packages/alpha/",
+        "/team/latest/web/packages/alpha/why/",
+        "/team/latest/web/lockfile/",
+        "/team/latest/web/changes/",
+    ];
+    let of_administrators =
+        administration::PAGES.iter().map(|page| administration::url(&server, &token, page));
+    for page in pages.iter().map(|page| server.url(page)).chain(of_administrators) {
+        chromium.open(&page);
         let expected = chromium.run(
             "const all = [...document.querySelectorAll('a[href], button, input, select, textarea, summary')];
              window.reachable = all.filter((element) => element.checkVisibility() && element.type !== 'hidden');
@@ -225,8 +237,21 @@ fn people_choose_a_platform_and_read_a_readme_without_script() {
     chromium.click("main select[name=platform] option[value=noble]");
     chromium.click("main form button");
     chromium.wait_for_text("/team/__linux__/noble/latest");
-    let today = crate::support::today::stable_today().to_string();
-    chromium.open(&server.url(&format!("/team/?day={today}&platform=noble")));
+    let selection = chromium.run(
+        "getSelection().selectAllChildren(document.querySelector('.snippet pre'));
+         return getSelection().toString();",
+        &[],
+    );
+    let address = server.url("/team/__linux__/noble/latest");
+    assert_eq!(selection, json!(address), "the text can be selected");
+    let today = crate::support::today::stable_today();
+    let today = today.to_string();
+    // As people type a date in the order of the language.
+    let parts: Vec<&str> = today.split('-').collect();
+    chromium.fill("main input[name=day]", &format!("{}{}{}", parts[1], parts[2], parts[0]));
+    let value = chromium.run("return document.querySelector('main input[name=day]').value;", &[]);
+    assert_eq!(value, json!(today));
+    chromium.click("main form button");
     chromium.wait_for_text(&format!("/team/__linux__/noble/{today}"));
     chromium.open(&server.url("/team/latest/web/packages/alpha/"));
     chromium.wait_for_text("Alpha");
@@ -236,6 +261,12 @@ fn people_choose_a_platform_and_read_a_readme_without_script() {
 fn a_printed_page_has_its_heading_and_no_navigation() {
     let server = server();
     let chromium = Chromium::start();
+    chromium.resize(360, 900);
+    chromium.open(&server.url("/team/latest/?platform=linux"));
+    let cut = "return [...document.querySelectorAll('pre')].filter((pre) => pre.scrollWidth > pre.clientWidth).length;";
+    assert!(chromium.run(cut, &[]).as_u64().is_some_and(|count| count > 0), "long lines");
+    chromium.emulate("light", "print");
+    assert_eq!(chromium.run(cut, &[]), json!(0), "paper cannot be scrolled");
     chromium.open(&server.url("/team/latest/web/changes/"));
     chromium.emulate("light", "print");
     let visible = chromium.run(

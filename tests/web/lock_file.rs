@@ -35,6 +35,24 @@ fn a_renv_lock_is_compared_with_the_snapshot() {
     let form = "file=beta%0D%0A".to_owned() + "&file=x";
     let own = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
     assert_eq!(post(&server, PAGE, &own, form.as_bytes()).status, 400);
+    // A refused form has the text of the file, and the reason beside its field.
+    let answer = post(&server, PAGE, &own, b"file=%0A%3Cscript%3Ealert%3C%2Fscript%3E+%26+x&day=2026-11-20");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    document::page(&answer, PAGE);
+    let page = answer.text();
+    for part in [
+        ">\n\n&lt;script&gt;alert&lt;/script&gt; &amp; x</textarea>",
+        "aria-describedby=\"file-problem\"",
+        "id=\"file-problem\"",
+        "name=\"day\" value=\"2026-11-20\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let answer = post(&server, PAGE, &own, b"file=other+attached+packages%3A%0A%5B1%5D+beta_2.0%0A&day=x");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let page = answer.text();
+    assert!(page.contains("[1] beta_2.0") && page.contains("id=\"day-problem\""), "{page}");
+    assert!(!page.contains("file-problem"), "{page}");
     let session = "file=other+attached+packages%3A%0A%5B1%5D+beta_2.0%0A";
     let answer = post(&server, PAGE, &own, session.as_bytes());
     assert!(answer.status == 200 && answer.text().contains("up to this snapshot"), "{}", answer.text());

@@ -22,6 +22,15 @@ fn a_package_page_has_its_facts_dependencies_and_versions() {
     }
     let beta = server.get("/team/latest/web/packages/beta/").text();
     assert!(beta.contains("packages/alpha/\">alpha</a> (&gt;= 1.0), methods"), "{beta}");
+    let feed = "../../../../../team/latest/web/packages/alpha/versions.atom";
+    for page in ["", "history/"] {
+        let text = server.get(&format!("/team/latest/web/packages/alpha/{page}")).text();
+        assert_eq!(text.matches("versions.atom\"").count(), 2, "{page}: {text}");
+        assert!(
+            !page.is_empty() || text.contains(&format!("<a href=\"{feed}\">Feed: Versions of alpha</a>")),
+            "{text}"
+        );
+    }
     let old = server.get("/team/latest/web/packages/alpha/?version=1.0").text();
     assert!(old.contains("alpha 1.0<") && old.contains("lists another version"), "{old}");
     assert!(old.contains("/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz"), "{old}");
@@ -41,7 +50,7 @@ fn a_package_that_does_not_exist_is_an_error_that_names_the_other_spelling() {
     for (path, part) in [
         ("/team/latest/web/packages/Alpha/", "did you mean 'alpha'?"),
         ("/team/latest/web/packages/%3Cb%3E/", "&lt;b&gt;"),
-        ("/team/latest/web/packages/alpha/?version=9", "not found"),
+        ("/team/latest/web/packages/alpha/?version=9", "Version '9' of package 'alpha' not found"),
         ("/team/latest/web/packages/alpha/versions/?version=%3Cb%3E", "not found"),
     ] {
         let answer = server.get(path);

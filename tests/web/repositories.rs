@@ -1,8 +1,11 @@
 //! The home page, pages of repositories, their days, and repositories that not everyone may see.
 
 use super::document;
+use crate::support::data;
 use crate::support::http;
+use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
+use crate::support::today::stable_today;
 
 #[test]
 fn the_home_page_lists_repositories_with_their_numbers() {
@@ -49,6 +52,29 @@ fn a_day_is_chosen_with_a_form_and_its_page_says_that_it_is_that_day() {
     assert!(page.contains(&format!("aria-label=\"{day}, with changes\" aria-current=\"date\"")), "{page}");
     let linux = server.get(&format!("/team/__linux__/jammy/{day}/")).text();
     assert!(linux.contains("<option value=\"jammy\" selected>"), "{linux}");
+}
+
+#[test]
+fn a_past_day_is_neither_described_as_unfinished_nor_as_published_later() {
+    let mirror = format!("[CRAN]\nURL = file://{}", data::path("cran-mirror").display());
+    let server = Builder::default().gcfg(&mirror).start();
+    server.rspm_stdout("sync --type=CRAN");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("backfill --source=cran --since=2015-01-01");
+    let is_correct = |rules: &str| {
+        let page = server.get("/prod/2023-01-15/").text();
+        assert!(page.contains("This snapshot c"), "{rules}: {page}");
+        assert!(!page.contains("its day has not ended") && !page.contains("Published on"), "{rules}: {page}");
+        let changes = server.get("/prod/2023-01-15/web/changes/").text();
+        assert!(changes.contains("2023-01-15") && !changes.contains("; published"), "{rules}: {changes}");
+    };
+    is_correct("no rules");
+    server.rspm_stdout("create blocklist-rule --package-name=none --repo=prod");
+    is_correct("a rule");
+    let today = stable_today();
+    let page = server.get(&format!("/prod/{today}/")).text();
+    assert!(page.contains("its day has not ended") && page.contains("Published on"), "{page}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::support::data;
 use crate::support::server::Builder;
 
 /// Name and path of each page.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 9] = [
     ("home", "/"),
     ("repository", "/cran/latest/"),
     ("packages", "/cran/latest/web/packages/"),
@@ -21,6 +21,8 @@ const PAGES: [(&str, &str); 7] = [
     ("versions", "/cran/latest/web/packages/cli/versions/"),
     ("changes", "/cran/latest/web/changes/?since=latest"),
     ("downloads", "/cran/latest/web/packages/cli/downloads/"),
+    ("why", "/cran/latest/web/packages/cli/why/?platform=noble&agent=R+%284.4.1%29"),
+    ("lockfile", "/cran/latest/web/lockfile/"),
 ];
 /// Those of administrators.
 const ADMINISTRATION: [(&str, &str); 6] = [

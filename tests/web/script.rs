@@ -134,6 +134,14 @@ fn names_are_suggested_while_they_are_typed_and_text_is_copied() {
     };
     chromium.fill("header input[name=q]", "alp");
     until("a suggestion", || suggestions() == json!(["alpha"]));
+    // The hook of Posit Package Manager.
+    assert_eq!(chromium.run("return location.hash;", &[]), json!("#search=alp"));
+    chromium.devtools(
+        "Input.dispatchKeyEvent",
+        &json!({ "type": "keyDown", "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 }),
+    );
+    let focused = chromium.run("return document.activeElement.name;", &[]);
+    assert_eq!(focused, json!("q"), "Escape closes the suggestions, and the field keeps the focus");
     chromium.fill("header input[name=q]", "nothing");
     until("no suggestion", || suggestions() == json!([]));
     let snippets = chromium.run(
@@ -141,6 +149,12 @@ fn names_are_suggested_while_they_are_typed_and_text_is_copied() {
         &[],
     );
     assert_eq!(snippets[0], snippets[1], "each text has a button");
+    let linked = chromium.url().split('#').next().expect("an address").to_owned();
+    chromium.open("about:blank");
+    chromium.open(&format!("{linked}#search=al%20p%2B"));
+    until("the text of the link", || {
+        chromium.run("return document.querySelector('header input[name=q]').value;", &[]) == json!("al p+")
+    });
     chromium.click(".snippet button");
     chromium.wait_for_text("Copied");
     let messages = chromium.messages();

@@ -185,6 +185,11 @@ fn biocmanager_finds_the_version_with_the_text_of_the_page() {
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     server.rspm_stdout("sync --type=Bioconductor");
     let page = server.get("/bioc/latest/").text();
+    // The options have no code that detects a distribution.
+    let browser = [("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")];
+    let of_linux = crate::support::http::request("GET", &server.url("/bioc/latest/"), &browser, b"").text();
+    assert!(!of_linux.contains("detected by R"), "{of_linux}");
+    assert!(of_linux.contains("<option value=\"source\" selected>"), "{of_linux}");
     let options = lines(&page, "biocmanager", "R");
     let version = page.split("BiocManager::install(version = &quot;").nth(1).expect("a version");
     let version = version.split("&quot;").next().expect("its end").to_owned();

@@ -12,7 +12,7 @@ mod token;
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
 use super::app::App;
 use super::base_url::RequestHead;
@@ -152,9 +152,7 @@ pub(super) fn redirect_to_start(
     failure: &Failure,
 ) -> Option<Response<Body>> {
     let is_page = route.is_page() || matches!(route, Route::Latest { .. });
-    let accepts = head.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let is_browser = accepts.is_some_and(|accepts| accepts.contains("text/html"));
-    if failure.status != StatusCode::UNAUTHORIZED || !is_page || !is_browser {
+    if failure.status != StatusCode::UNAUTHORIZED || !is_page || !head.accepts_html() {
         return None;
     }
     let provider = Provider::configured(app)?;

@@ -27,6 +27,14 @@ pub fn is_page_path(path: &str) -> bool {
     }
 }
 
+/// Returns true if a raw path is the address of a repository without a snapshot: `/prod`, `/prod/`.
+#[must_use]
+pub fn is_repository_path(path: &str) -> bool {
+    let name = path.strip_prefix('/').unwrap_or_default();
+    let name = name.strip_suffix('/').unwrap_or(name);
+    !name.is_empty() && !name.contains('/') && !name.starts_with("__") && !NON_PAGE_SEGMENTS.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +70,16 @@ mod tests {
             "/_/oidc/audience",
         ] {
             assert!(!is_page_path(other), "{other}");
+        }
+        for (path, is_repository) in [
+            ("/prod", true),
+            ("/prod/", true),
+            ("/", false),
+            ("/assets", false),
+            ("/__api__/", false),
+            ("/a/b", false),
+        ] {
+            assert_eq!(is_repository_path(path), is_repository, "{path}");
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::http::error::Failure;
 use crate::http::wire_binary;
 use crate::serve;
 use crate::web::binaries::{MAX_ROWS, Row, page};
+use crate::web::text::segment;
 
 /// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
 ///
@@ -28,5 +29,6 @@ pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, 
         }
     });
     let rows: Vec<Row> = rows.collect();
-    Ok(page(context.root.clone(), &context.location, &package, &rows, total))
+    let json = context.api(&format!("packages/{}/builds", segment(&package)));
+    Ok(page(context.root.clone(), &context.location, &package, (&rows, total), json))
 }

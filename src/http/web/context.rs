@@ -8,6 +8,7 @@ use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::serve::history::Subject;
 use crate::web::frame::{Account, Location, Root};
@@ -23,6 +24,18 @@ pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
     Root::of_path(head.path)
         .with_account(login::is_configured(app).then_some(account))
         .with_administration(head.principal.is_administrator())
+}
+
+/// Returns the time at which the state of a snapshot was published; `None` if it is not known. A repository serves days
+/// before its first subscriptions with these, and their time is not that of the state.
+pub(super) fn published(catalog: &Catalog, point: &Point, snapshot: Snapshot) -> Option<Timestamp> {
+    let is_before_end = |at: Timestamp| match snapshot {
+        Snapshot::Latest => true,
+        Snapshot::Date(day) => at < day.end(),
+        Snapshot::Transaction(id) => catalog.instant(id).is_none_or(|end| at <= end),
+        Snapshot::Alias(alias) => catalog.fixed_url_end(alias).is_none_or(|end| at <= end),
+    };
+    point.modified.filter(|at| is_before_end(*at))
 }
 
 /// A snapshot, and the request for one of its pages.
@@ -45,7 +58,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// Returns the line that only a printed page has.
     pub(super) fn printed(&self) -> Printed {
-        let published = self.point.modified.map(|at| at.to_string());
+        let published = published(self.catalog, self.point, self.snapshot).map(|at| at.to_string());
         Printed { server: self.base.to_owned(), published }
     }
 

@@ -25,7 +25,7 @@ use crate::r::{self};
 use crate::serve;
 use crate::serve::lock_file::{self, MAX_PACKAGES};
 use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::web::lock_file::{Form, OtherDay, Result as Comparison, Row, State};
+use crate::web::lock_file::{Form, OtherDay, Refused, Result as Comparison, Row, State};
 
 /// Maximum size of a form in bytes: the encoding may take three bytes for each byte of the file.
 const MAX_FORM: usize = 3 * MAX_FILE + 64;
@@ -42,6 +42,8 @@ pub(in crate::http) struct Posted {
     file: Bytes,
     /// The field `day` of a form.
     day: Option<String>,
+    /// Whether the body is a form.
+    is_form: bool,
 }
 
 /// Reads a posted file: the field `file` of a form, or any other body unchanged.
@@ -79,7 +81,7 @@ pub(in crate::http) async fn read(
     if file.len() > MAX_FILE {
         return Err(Failure::body_too_large(MAX_FILE as u64));
     }
-    Ok(Posted { file, day })
+    Ok(Posted { file, day, is_form })
 }
 
 /// Returns true if the headers of a browser state that a page of another site sends the form; `address` is
@@ -97,16 +99,51 @@ fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Returns the form, with the comparison of a posted file.
+/// Returns the form, with the comparison of a posted file, and the status. A form that is refused is returned with its
+/// values and the reason.
 ///
 /// # Errors
-/// 400 for a file that cannot be read; failures of the stores.
-pub(super) async fn page(context: Context<'_>, posted: Option<Posted>) -> Result<String, Failure> {
+/// 400 for a file that cannot be read, if it is not in a form; failures of the stores.
+pub(super) async fn page(
+    context: Context<'_>,
+    posted: Option<Posted>,
+) -> Result<(StatusCode, String), Failure> {
     let is_python = context.repo.kind == RepoKind::Python;
-    let form = Form { location: context.location.clone(), is_python };
-    let Some(Posted { file, day }) = posted else { return Ok(form.render(context.root, None)) };
+    let form = Form { location: context.location.clone(), is_python, refused: None };
+    let root = context.root.clone();
+    let Some(Posted { file, day, is_form }) = posted else {
+        return Ok((StatusCode::OK, form.render(root, None)));
+    };
     let day = day.as_deref().or_else(|| context.query.get(DAY_FIELD)).map(str::trim);
-    let day = day.filter(|text| !text.is_empty()).map(parse_day).transpose()?;
+    let day = day.filter(|text| !text.is_empty()).map(parse_day).transpose();
+    let known_day = day.as_ref().ok().copied().flatten();
+    let is_bad_day = day.is_err();
+    let result = match day {
+        Ok(day) => comparison(&context, file.clone(), day).await,
+        Err(failure) => Err(failure),
+    };
+    let failure = match result {
+        Ok(comparison) => return Ok((StatusCode::OK, form.render(root, Some(&comparison)))),
+        Err(failure) => failure,
+    };
+    // 404 is the answer for a day without a state.
+    let is_unknown_day = failure.status == StatusCode::NOT_FOUND;
+    if !is_form || !(is_unknown_day || failure.status == StatusCode::BAD_REQUEST) {
+        return Err(failure);
+    }
+    let refused = Refused {
+        text: String::from_utf8_lossy(&file).into_owned(),
+        day: known_day,
+        reason: failure.phrase,
+        is_about_day: is_bad_day || is_unknown_day,
+    };
+    let form = Form { refused: Some(refused), ..form };
+    Ok((failure.status, form.render(root, None)))
+}
+
+/// Compares a file with the snapshot, and with another day.
+async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Result<Comparison, Failure> {
+    let is_python = context.repo.kind == RepoKind::Python;
     let parsed =
         tokio::task::spawn_blocking(
             move || if is_python { python_packages(&file) } else { r_packages(&file) },
@@ -124,7 +161,7 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Posted>) -> Result
     let (repositories, point) = (&context.app.repositories, context.point);
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
     let other_day = match day {
-        Some(day) => Some(other_day(&context, day, &packages, &advisories).await?),
+        Some(day) => Some(other_day(context, day, &packages, &advisories).await?),
         None => None,
     };
     let locked = match is_python {
@@ -141,8 +178,7 @@ pub(super) async fn page(context: Context<'_>, posted: Option<Posted>) -> Result
         version: row.version,
         vulnerabilities: row.vulnerabilities,
     });
-    let comparison = Comparison { rows: rows.collect(), days, skipped, other_day };
-    Ok(form.render(context.root, Some(&comparison)))
+    Ok(Comparison { rows: rows.collect(), days, skipped, other_day })
 }
 
 fn parse_day(text: &str) -> Result<Day, Failure> {

@@ -24,8 +24,8 @@ use crate::serve;
 use crate::serve::listing::PackageQuery;
 use crate::web::calendar::{Calendar, Month};
 use crate::web::frame::Location;
-use crate::web::repository::{Change, Overview};
-use crate::web::setup::Setup;
+use crate::web::repository::{Change, Overview, Stability};
+use crate::web::setup::{Setup, System};
 use crate::web::text::{number, segment};
 
 /// Maximum number of changes on the page.
@@ -88,6 +88,11 @@ pub(in crate::http) async fn answer(
     let (name, description) = repo.shown_name(requested);
     let platforms = app.state.config.load().platforms.clone();
     let (system, is_detected) = choice::system(&platforms, linux, query, &head.parts.headers);
+    // The text for Bioconductor has no code that detects the distribution.
+    let system = match (repo.kind, system) {
+        (RepoKind::Bioconductor, System::AnyLinux) => System::Source,
+        (_, system) => system,
+    };
     let base = base_url::base_url(&app.site.load(), head);
     let first = PackageQuery { limit: 1, ..PackageQuery::default() };
     let first = serve::listing::packages(&app.repositories, &point, first).await?;
@@ -118,7 +123,7 @@ pub(in crate::http) async fn answer(
         Snapshot::Date(day) => Some(day),
         Snapshot::Latest | Snapshot::Transaction(_) | Snapshot::Alias(_) => None,
     };
-    let published = point.modified.map(|at| at.day());
+    let published = context::published(&catalog, &point, snapshot).map(|at| at.day());
     let month = query.get("month").and_then(|text| text.parse::<Month>().ok());
     let newest = selected.or(published).unwrap_or_else(|| now.day());
     let overview = Overview {
@@ -126,7 +131,7 @@ pub(in crate::http) async fn answer(
         description: description.to_owned(),
         setup,
         is_detected,
-        is_open: point.open,
+        stability: stability(&point, snapshot, today(&catalog, now)),
         published,
         packages: first.total,
         changes: if snapshot == Snapshot::Latest { changes(app, &sources).await? } else { Vec::new() },
@@ -143,6 +148,19 @@ pub(in crate::http) async fn answer(
     let root =
         context::root(app, head).with_bioconductor(requested_part.map(|part| part.version.to_string()));
     Ok(answer::page(head, overview.render(root), is_detected))
+}
+
+fn stability(point: &Point, snapshot: Snapshot, today: Day) -> Stability {
+    match snapshot {
+        Snapshot::Latest => return Stability::Newest,
+        Snapshot::Date(day) if day >= today => return Stability::CurrentDay,
+        Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => {}
+    }
+    match (point.frozen, point.open) {
+        (true, _) => Stability::Rules,
+        (false, true) => Stability::Unfinished,
+        (false, false) => Stability::Final,
+    }
 }
 
 /// Returns the sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
@@ -210,4 +228,26 @@ pub(super) fn summary(tx: &Tx) -> String {
     let parts = counts.iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts.map(|(count, what)| format!("{} {what}", number(*count))).collect();
     if parts.is_empty() { tx.kind.as_str().to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::RepoId;
+
+    #[test]
+    fn only_the_current_day_has_not_ended() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let (past, today) = (day("2026-11-01"), day("2026-11-20"));
+        let of = |snapshot: Snapshot, open: bool, frozen: bool| {
+            let point = Point { repo: RepoId(1), trees: Vec::new(), open, frozen, modified: None };
+            stability(&point, snapshot, today)
+        };
+        assert_eq!(of(Snapshot::Latest, true, false), Stability::Newest);
+        assert_eq!(of(Snapshot::Date(today), true, false), Stability::CurrentDay);
+        assert_eq!(of(Snapshot::Date(past), true, false), Stability::Unfinished);
+        // Block rules make every point open.
+        assert_eq!(of(Snapshot::Date(past), true, true), Stability::Rules);
+        assert_eq!(of(Snapshot::Date(past), false, false), Stability::Final);
+    }
 }

@@ -57,7 +57,12 @@ pub(in crate::http) async fn answer(
         WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
-        WebPath::LockFile => return Ok(answer::page(head, lock_file::page(context, posted).await?, false)),
+        WebPath::LockFile => {
+            return Ok(match lock_file::page(context, posted).await? {
+                (StatusCode::OK, html) => answer::page(head, html, false),
+                (status, html) => answer::private_page(status, html),
+            });
+        }
         WebPath::Vulnerabilities => {
             return Ok(answer::page(head, vulnerabilities::list(context).await?, false));
         }

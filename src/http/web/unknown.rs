@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
-use crate::http::error::Failure;
+use crate::http::error::{Failure, truncate};
 use crate::model::snapshot::Snapshot;
 use crate::serve::dependency_graph::{self, DependencyGraph};
 use crate::serve::history::{Subject, Subscriptions};
@@ -22,9 +22,10 @@ static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// Returns the 404 for a package that the snapshot does not list, as `message` states.
 pub(super) async fn package(context: &Context<'_>, package: &str, message: String) -> Failure {
-    if context.query.get("version").is_some_and(|version| !version.is_empty()) {
+    if let Some(version) = context.query.get("version").filter(|version| !version.is_empty()) {
         // The package may have other versions, which its page lists.
-        return Failure::not_found(message);
+        let (version, package) = (truncate(version), truncate(package));
+        return Failure::not_found(format!("Version '{version}' of package '{package}' not found"));
     }
     let mut message = message;
     if let Some(days) = days(context, package).await {

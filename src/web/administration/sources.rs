@@ -85,7 +85,8 @@ pub fn show(page: &Page, source: &Source) -> String {
             dl.facts {
                 dt { "Type" } dd { (source.type_label) }
                 dt { "Packages" } dd { (count(packages, "package", "packages")) }
-                dt { "Created" } dd { (time(&source.created)) }
+                // The sources that a migration of the schema creates have the epoch as their time of creation.
+                @if !source.created.starts_with("1970-01-01") { dt { "Created" } dd { (time(&source.created)) } }
                 dt { "Last change" }
                 dd {
                     @match &source.last_transaction {

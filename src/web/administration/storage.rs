@@ -29,7 +29,7 @@ pub fn list(page: &Page, storage: &Storage) -> String {
             section.scroll tabindex="0" aria-label="Storage classes" { table {
                 thead { tr {
                     th scope="col" { "Class" } th scope="col" { "Location" } th scope="col" { "Owner" }
-                    th.number scope="col" { "In the trash" } th scope="col" { "Since" }
+                    th.number scope="col" { "Files" } th.number scope="col" { "In the trash" } th scope="col" { "Since" }
                     th.number scope="col" { "Damaged" } th.number scope="col" { "Lost" }
                 } }
                 tbody { @for class in &storage.classes { (row(class)) } }
@@ -54,6 +54,7 @@ fn row(class: &StorageState) -> Markup {
             td.name { (class.class) }
             td { code { (visible(&class.location)) } }
             td { (owner(class)) }
+            td.number { (whole(class.files)) " (" (text::size(class.bytes)) ")" }
             td.number { (whole(class.trash_objects)) " (" (text::size(class.trash_bytes)) ")" }
             td { @if let Some(since) = &class.trash_since { (time(since)) } }
             td.number { (whole(class.damaged)) }

@@ -96,6 +96,14 @@
   }
 
   if (search) {
+    // Links with #search= fill the field, and the address has the text that is typed, as in Posit Package Manager.
+    const linked = hash.startsWith("#search=") && new URLSearchParams(hash.slice(1)).get("search");
+    if (linked) search.value = linked;
+    search.addEventListener("input", () => {
+      const text = search.value.trim();
+      const part = text ? `#search=${encodeURIComponent(text)}` : location.pathname + location.search;
+      history.replaceState(null, "", part);
+    });
     document.addEventListener("keydown", (event) => {
       if ((event.ctrlKey || event.metaKey) && event.key === "k") {
         event.preventDefault();

@@ -105,7 +105,7 @@ pub(super) async fn read(
         (false, true) => repository_failure(head, failure),
         (false, false) => response::failure(failure, format),
     };
-    let is_restricted = match require_permission(app, &route, head.principal) {
+    let mut is_restricted = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
             if let (Route::UploadPython { .. }, Principal::Token(token)) = (&route, head.principal) {
@@ -136,20 +136,13 @@ pub(super) async fn read(
             let page = web::repository::answer(app, &repo, snapshot, linux.as_deref(), query, head);
             answer_within_budget(app, head.peer, page).await
         }
-        Route::Web { repo, snapshot, path } => {
-            let posted = match parts.method {
-                Method::POST => web::lock_file::read(app, body, head).await.map(Some),
-                _ => Ok(None),
-            };
-            match posted {
-                Ok(posted) => {
-                    let address = (repo.as_str(), snapshot);
-                    let page = web::snapshot_page::answer(app, address, &path, query, (head, posted));
-                    answer_within_budget(app, head.peer, page).await
-                }
-                Err(failure) => Err(failure),
+        route @ Route::Web { .. } => match web_page(app, &route, query, head, body).await {
+            Ok((response, is_restricted_now)) => {
+                is_restricted |= is_restricted_now;
+                Ok(response)
             }
-        }
+            Err(failure) => Err(failure),
+        },
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
         Route::Repository {
             repo,
@@ -218,6 +211,30 @@ pub(super) async fn read(
         response::restrict_to_client(&mut response);
     }
     response
+}
+
+/// Returns a page of a snapshot, and whether it is only for clients with a token or a session according to a check after
+/// the body.
+async fn web_page(
+    app: &App,
+    route: &Route,
+    query: &Query,
+    head: &RequestHead<'_>,
+    body: Incoming,
+) -> Result<(Response<Body>, bool), Failure> {
+    let Route::Web { repo, snapshot, path } = route else { return Err(Failure::no_such_address()) };
+    let (posted, is_restricted) = match head.parts.method {
+        Method::POST => {
+            let posted = web::lock_file::read(app, body, head).await?;
+            // SECURITY: the body may have taken a minute. Meanwhile the token may have been revoked, and the repository
+            // may have become authenticated.
+            head.principal.require_valid(app)?;
+            (Some(posted), require_permission(app, route, head.principal)?)
+        }
+        _ => (None, false),
+    };
+    let page = web::snapshot_page::answer(app, (repo.as_str(), *snapshot), path, query, (head, posted));
+    Ok((answer_within_budget(app, head.peer, page).await?, is_restricted))
 }
 
 /// Counts a request for a file or a page that a block rule refused.

@@ -17,8 +17,10 @@ pub const MAX_PACKAGES: usize = 2000;
 /// Maximum number of requests to the index of Python packages for one file.
 const MAX_REQUESTS: usize = 16;
 
-/// Limits the files that are compared concurrently: a file may cause thousands of queries.
-static COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// Limits the files with R packages that are compared concurrently: a file may cause thousands of queries.
+static R_COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// Limits the files with Python packages that are compared concurrently, which may wait for the index.
+static PYTHON_COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// The state of a locked version at a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub async fn r_packages(
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
-    let _permit = COMPARISONS.acquire().await.ok();
+    let _permit = R_COMPARISONS.acquire().await.ok();
     let point = subject.point;
     let subscriptions = Subscriptions::new(repositories, subject)?;
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
@@ -98,7 +100,7 @@ pub async fn r_states(
     point: &Point,
     packages: &[(String, String)],
 ) -> Result<Vec<State>, RepoError> {
-    let _permit = COMPARISONS.acquire().await.ok();
+    let _permit = R_COMPARISONS.acquire().await.ok();
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
@@ -134,7 +136,7 @@ pub async fn python_projects(
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
-    let _permit = COMPARISONS.acquire().await.ok();
+    let _permit = PYTHON_COMPARISONS.acquire().await.ok();
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(packages.len());
     for (name, version) in packages {

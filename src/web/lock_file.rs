@@ -20,6 +20,8 @@ pub enum State {
     Archived(Option<String>),
     /// The snapshot has only other versions. Contains the listed one.
     Other(String),
+    /// A block rule or a name guard refuses the version. Contains the reason.
+    Blocked(String),
     /// The snapshot does not have the package.
     Missing,
     /// The state is not known: the server did not request the project from the index, or the index did not answer.

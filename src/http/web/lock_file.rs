@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use tokio::sync::Semaphore;
 
 use super::context::Context;
 use crate::api::error::Code;
@@ -27,6 +28,8 @@ use crate::serve::lock_file::{self, MAX_PACKAGES};
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::web::lock_file::{Form, OtherDay, Refused, Result as Comparison, Row, State};
 
+/// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
+static PARSES: Semaphore = Semaphore::const_new(2);
 /// Maximum size of a form in bytes: the encoding may take three bytes for each byte of the file.
 const MAX_FORM: usize = 3 * MAX_FILE + 64;
 /// Timeout for receiving the file.
@@ -144,6 +147,7 @@ pub(super) async fn page(
 /// Compares a file with the snapshot, and with another day.
 async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Result<Comparison, Failure> {
     let is_python = context.repo.kind == RepoKind::Python;
+    let permit = PARSES.acquire().await;
     let parsed =
         tokio::task::spawn_blocking(
             move || if is_python { python_packages(&file) } else { r_packages(&file) },
@@ -152,6 +156,7 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
         .await
         .map_err(|_| Failure::unavailable("the server is stopping", 5))?
         .map_err(Failure::bad_request)?;
+    drop(permit);
     if packages.len() > MAX_PACKAGES {
         let count = packages.len();
         return Err(Failure::bad_request(format!(
@@ -214,6 +219,7 @@ fn shown(state: lock_file::State) -> State {
         lock_file::State::Listed => State::Listed,
         lock_file::State::Archived(listed) => State::Archived(listed),
         lock_file::State::Other(listed) => State::Other(listed),
+        lock_file::State::Blocked(reason) => State::Blocked(reason),
         lock_file::State::Missing => State::Missing,
         lock_file::State::Unknown => State::Unknown,
     }

@@ -198,7 +198,9 @@ fn describe(plan: &DefinitionPlan) -> String {
     };
     let blocked = plan.packages.iter().filter_map(|package| {
         let files = package.blocked_files.as_ref()?;
-        Some(format!("{}: {} of its files are {}\n", package.name, format_count(files.count), files.reason))
+        let count = format_count(files.count);
+        let of_all = package.files.map(|all| format!(" of {}", format_count(all))).unwrap_or_default();
+        Some(format!("{}: {count}{of_all} files {}\n", package.name, files.reason))
     });
     format!(
         "{table}{}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",

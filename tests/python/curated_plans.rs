@@ -61,8 +61,8 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
     let definition = write(&server, "requirements.txt", b"lib>=1.5\nodd<2\nother\n");
     let flags = format!("--file-in={} --snapshot=2022-01-01", definition.display());
     let plan = update(&server, &flags);
-    let lib = "lib: 1 of its files are blocked in 'py' by rule 1 (broken; versions >=2)\n";
-    let odd = "odd: 2 of its files are blocked in 'py' by rule 2 (unwanted)\n";
+    let lib = "lib: 1 of 2 files blocked in 'py' by rule 1 (broken; versions >=2)\n";
+    let odd = "odd: 2 of 2 files blocked in 'py' by rule 2 (unwanted)\n";
     assert!(plan.code == 0 && plan.out.contains(lib) && plan.out.contains(odd), "{plan:?}");
     let csv = server.dir().join("plan.csv");
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
@@ -71,7 +71,7 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
         (
             1,
             "Error: all 2 files of 'odd' are blocked in 'py' by rule 2 (unwanted); no client could download them: allow \
-             other versions, or create an exception\n"
+             other versions, or create an exception\nNothing was changed.\n"
         ),
         "{}",
         commit.out

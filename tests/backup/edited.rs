@@ -144,7 +144,7 @@ fn targets_that_are_in_use_are_refused() {
     back_up(&server);
     let from = format!("--from {}", folder(&server).display());
     let refusal = server.rspm(&format!("backup restore {from}"));
-    assert!(refusal.code == 1 && refusal.err.contains("the server runs"), "{}", refusal.err);
+    assert!(refusal.code == 1 && refusal.err.contains("the server is running"), "{}", refusal.err);
     server.stop();
     let refusal = server.rspm(&format!("backup restore {from}"));
     assert!(refusal.code == 1 && refusal.err.contains("--force"), "{}", refusal.err);

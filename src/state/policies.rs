@@ -1,5 +1,5 @@
 //! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules,
-//! guards, subscriptions or advisories change.
+//! guards, subscriptions or advisories change, and when a backfill has added earlier releases.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use crate::advisory::Index;
 use crate::catalog::{BlockRules, Catalog, Guards, Repository};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
+use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
 use crate::policy::{NameGuards, Rule, RuleSet, Scope};
 
@@ -64,7 +65,12 @@ pub struct RepoPolicy {
     /// The language of the packages.
     pub language: Language,
     sources: Vec<SourceId>,
+    first_steps: FirstSteps,
 }
+
+/// The first step of each tree in which the rules select. A backfill adds earlier steps, with releases that can be listed
+/// in place of blocked ones.
+type FirstSteps = Vec<(TreeId, Option<Seq>)>;
 
 /// The key of [`RepoPolicy::blocked`].
 type BlockedKey = (SourceId, TreeId, Seq, Timestamp, bool);
@@ -233,11 +239,13 @@ impl Policies {
             None => Arc::new(RuleSet::new(selected, language)),
         };
         let advisories = inputs.advisories.clone().filter(|_| set.needs_advisories());
+        let first_steps = first_steps(&inputs.catalog, &sources);
         if let Some(before) = before
             && Arc::ptr_eq(&before.set, &set)
             && Arc::ptr_eq(&before.guards, &guards)
             && is_same(before.advisories.as_ref(), advisories.as_ref())
             && before.sources == sources
+            && before.first_steps == first_steps
         {
             return Some(Arc::clone(before));
         }
@@ -250,8 +258,20 @@ impl Policies {
             blocked: quick_cache::sync::Cache::new(BLOCKED_TREES),
             language,
             sources,
+            first_steps,
         }))
     }
+}
+
+/// Returns the first steps of the trees of sources, and of those from which curated sources select.
+fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
+    let has_base = |source: &SourceId| {
+        let kind = catalog.source_by_id(*source).map(|source| source.kind);
+        matches!(kind, Some(SourceKind::CuratedCran | SourceKind::CranSnapshot))
+    };
+    let base = sources.iter().any(has_base).then_some(SourceId::CRAN);
+    let trees = sources.iter().copied().chain(base).flat_map(|source| catalog.source_package_trees(source));
+    trees.map(|tree| (tree.id, tree.steps.first().map(|step| step.seq))).collect()
 }
 
 /// Returns true if a catalog has block rules or name guards. Without them, no package is hidden.

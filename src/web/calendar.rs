@@ -142,8 +142,8 @@ impl Calendar<'_> {
                 } }
             }
             ul.links {
-                @if let Some(month) = previous { li { a href={ "?month=" (month.to_string()) } { "Previous month" } } }
-                @if let Some(month) = next { li { a href={ "?month=" (month.to_string()) } { "Next month" } } }
+                @if let Some(month) = previous { li { a href=(root.query(&[("month", &month.to_string())])) { "Previous month" } } }
+                @if let Some(month) = next { li { a href=(root.query(&[("month", &month.to_string())])) { "Next month" } } }
             }
             p { small { "Days with a frame have changes; each other day has the state of the last change before it." } }
         }

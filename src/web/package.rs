@@ -66,8 +66,8 @@ pub struct Package {
     pub description: String,
     /// The tag of the language of these texts, if it is known.
     pub language: Option<String>,
-    /// The command that installs the version.
-    pub install: String,
+    /// The command that installs the version; `None` if there is none, as for a blocked version.
+    pub install: Option<String>,
     /// The known vulnerabilities of the version.
     pub vulnerabilities: Vec<Vulnerability>,
     /// The labels and values of the table of facts.
@@ -116,12 +116,12 @@ impl Package {
             h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
             (self.state(&frame.root))
             @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (visible(&self.title)) } } }
-            figure.snippet {
+            @if let Some(install) = &self.install { figure.snippet {
                 figcaption {
                     span { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
                 }
-                pre tabindex="0" { code { (self.install) } }
-            }
+                pre tabindex="0" { code { (install) } }
+            } }
             (self.pages(&frame.root))
             (self.vulnerabilities())
             div.columns {

@@ -193,3 +193,14 @@ fn a_stopped_back_fill_resumes_when_it_is_requested_again() {
     server.rspm_stdout("backfill --since=2025-10-01");
     wait_for_snapshots(&server);
 }
+
+#[test]
+fn a_back_filled_version_takes_the_place_of_a_blocked_one() {
+    let (_web, server) = start();
+    server.rspm_stdout("create blocklist-rule --package-name=alpha --version=2.0");
+    assert!(!index(&server, "latest").1.contains("Package: alpha"), "no other version is known");
+    server.rspm_stdout("backfill --since=2025-10-01 --rate=1000");
+    let text = index(&server, "latest").1;
+    assert!(text.contains("Package: alpha\nVersion: 1.1\n"), "{text}");
+    assert!(server.rspm_stdout("explain prod alpha").contains("alpha 1.1"), "as explain states");
+}

@@ -139,6 +139,10 @@ fn pages_of_python_projects_link_their_files() {
     let location = redirect.header("location").expect("an address");
     assert_eq!(redirect.status, 301);
     assert_eq!(resolve("/py/latest/web/packages/Odd.Lib/", location), "/py/latest/web/packages/odd-lib/");
+    let page = "/py/latest/web/packages/Odd.Lib/versions/?x=1";
+    let redirect = server.get(page);
+    let location = redirect.header("location").expect("an address");
+    assert!(location.ends_with("/odd-lib/versions/?x=1"), "the same page: {location}");
     assert_eq!(server.get("/py/latest/web/packages/odd-lib/DESCRIPTION").status, 404);
 }
 

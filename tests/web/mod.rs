@@ -2,6 +2,7 @@
 
 mod administration;
 mod appearance;
+mod block_rules;
 mod changes;
 mod document;
 mod empty;
@@ -12,7 +13,6 @@ mod hostile;
 mod links;
 mod lists;
 mod lock_file;
-mod lock_file_rules;
 mod packages;
 mod read_only;
 mod real_packages;

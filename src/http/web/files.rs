@@ -1,8 +1,11 @@
 //! The pages of the files of a package: the list and single files; for R packages also the news and the license.
 
+use http::StatusCode;
+
 use super::context::Context;
 use super::project;
 use super::readme;
+use crate::api::error::Code;
 use crate::http::error::Failure;
 use crate::http::route::web::WebPath;
 use crate::serve::info::PackageDetail;
@@ -30,7 +33,7 @@ const LICENSE: [&str; 8] = [
 /// `version` selects another one.
 ///
 /// # Errors
-/// 404, also while the server does not have the archive; 400 for an archive that is too large; failures of the stores.
+/// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too large; failures of the stores.
 pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let archive = archive(&detail)?;
@@ -152,8 +155,14 @@ fn owned(names: &[&str]) -> Vec<String> {
 }
 
 fn archive(detail: &PackageDetail) -> Result<StoredArchive, Failure> {
+    let release = &detail.release;
+    // The archive is not served, and neither are its files.
+    if let Some(reason) = &release.blocked {
+        let phrase =
+            format!("{} {} is blocked in this repository by {reason}", release.package, release.version);
+        return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
+    }
     detail.archive.ok_or_else(|| {
-        let release = &detail.release;
         Failure::not_found(format!(
             "the server has not fetched the archive of {} {} yet; its files are shown after the first installation",
             release.package, release.version

@@ -12,6 +12,7 @@ use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
 use crate::python::license_types;
 use crate::python::metadata::Metadata;
+use crate::python::version::Version;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::license::licenses;
@@ -70,15 +71,18 @@ pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result
     let served =
         Served { source: detail.source, name: release.package.clone(), version: release.version.clone() };
     let install = match (context.repo.kind, release.archived) {
-        (RepoKind::Bioconductor, _) => format!("BiocManager::install(\"{}\")", release.package),
-        (_, false) => format!("install.packages(\"{}\")", release.package),
-        (_, true) => format!(
+        _ if release.blocked.is_some() => None,
+        // BiocManager installs only listed versions.
+        (RepoKind::Bioconductor, true) => None,
+        (RepoKind::Bioconductor, false) => Some(format!("BiocManager::install(\"{}\")", release.package)),
+        (_, false) => Some(format!("install.packages(\"{}\")", release.package)),
+        (_, true) => Some(format!(
             "install.packages(\"{base}/{}/{}/src/contrib/Archive/{3}/{3}_{2}.tar.gz\", repos = NULL)",
             segment(&context.location.repo),
             context.location.snapshot,
             segment(&release.version),
             segment(&release.package),
-        ),
+        )),
     };
     let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
@@ -265,7 +269,10 @@ pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String
         title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
         language: None,
-        install: format!("pip install {name}=={}", release.version),
+        // SECURITY: the text after the name in a file name of an index can be anything, and people paste this command.
+        install: Version::lenient(&release.version)
+            .is_valid()
+            .then(|| format!("pip install {name}=={}", release.version)),
         vulnerabilities: vulnerabilities(&found, detail.source, name, &release.version),
         facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
         dependencies: metadata.map(requirements).unwrap_or_default(),

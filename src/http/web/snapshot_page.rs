@@ -86,7 +86,10 @@ pub(in crate::http) async fn answer(
         // A Python project has one address, that of its normalized name, as on the pages of the simple API.
         let normal = normalize(package);
         if is_valid(package) && normal != *package {
-            let target = context.root.package(&context.location, &normal, "");
+            let below = head.path.split_once("/web/packages/").and_then(|(_, path)| path.split_once('/'));
+            let query = head.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let page = context.root.package(&context.location, &normal, below.map_or("", |(_, below)| below));
+            let target = format!("{page}{query}");
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
     }

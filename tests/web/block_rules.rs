@@ -1,4 +1,4 @@
-//! The page of lock files under block rules and name guards.
+//! Pages of packages and lock files under block rules.
 
 use super::document;
 use crate::python::package::{Package, add, repository};
@@ -40,4 +40,23 @@ fn a_blocked_python_project_does_not_prevent_the_comparison_of_the_others() {
         text.contains("refuses it: rule 1 (unwanted)") && text.contains("1 listed in this version"),
         "{text}"
     );
+}
+
+#[test]
+fn a_blocked_version_has_neither_files_nor_a_command_that_installs_it() {
+    let server = super::server();
+    let pages = ["files/", "files/DESCRIPTION", "news/", "license/"];
+    let of = |page: &str| format!("/team/latest/web/packages/alpha/{page}?version=1.1");
+    assert_eq!(server.get(&of("files/")).status, 200);
+    assert!(server.get(&of("")).text().contains("install.packages"), "before the rule");
+    server.rspm_stdout("create blocklist-rule --package-name=alpha --version=1.1 --description=broken");
+    for page in pages {
+        let answer = server.get(&of(page));
+        assert_eq!(answer.status, 403, "{page}");
+        let reason = "alpha 1.1 is blocked in this repository by rule 1 (broken; versions 1.1)";
+        assert!(answer.text().contains(reason), "{page}: {}", answer.text());
+    }
+    let page = server.get(&of("")).text();
+    assert!(page.contains("This version is blocked") && !page.contains("install.packages"), "{page}");
+    assert_eq!(server.get("/team/latest/web/packages/alpha/files/").status, 200, "the allowed version");
 }

@@ -51,7 +51,7 @@ pub struct RuleFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub vulns: Option<bool>,
     /// Versions with a vulnerability of at least this base score, 0 to 10
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = score)]
     pub min_severity: Option<f64>,
     /// Whether a vulnerability without a score counts for --min-severity [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -154,6 +154,12 @@ pub struct TestRules {
     /// The version of Bioconductor
     #[arg(long)]
     pub bioc_version: Option<String>,
+}
+
+/// Parses a score. JSON has no `NaN` and no `inf`: they would become null, a rule without this criterion.
+fn score(text: &str) -> Result<f64, String> {
+    let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
+    score.ok_or_else(|| "give a number from 0 to 10, such as 7.0".to_owned())
 }
 
 impl RuleFlags {

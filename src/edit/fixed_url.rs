@@ -7,7 +7,7 @@ use crate::db;
 use crate::db::audit;
 use crate::db::url_alias::{self, UrlAlias};
 use crate::model::ids::{RepoId, Seq, TreeId};
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
 use crate::publish::edit::apply_edit;
@@ -40,6 +40,7 @@ pub struct Request {
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown name; [`RepoError::Unresolved`] for a state that does not exist;
+/// [`RepoError::Conflict`] for the state of a source in a repository that accepts promotions only;
 /// [`RepoError::Invalid`]; database errors.
 pub async fn create(
     repositories: &Repositories,
@@ -59,6 +60,14 @@ pub async fn create(
     let now = (state.clock)();
     if request.sources.is_empty() && !request.lock {
         return Ok(base);
+    }
+    // SECURITY: the URL would serve packages that no promotion has approved.
+    if !request.sources.is_empty() && repo.changes != ChangePolicy::Any {
+        return Err(RepoError::Conflict(format!(
+            "the repository '{}' accepts changes by promotion only, and a state of a single source may not be promoted; use \
+             --lock, or a day or transaction of the repository",
+            repo.name
+        )));
     }
     if request.no_alias {
         return without_alias(&catalog, base, request);

@@ -275,6 +275,15 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
+    // SECURITY: a token without a user is nobody: its owner may be the person who requested the promotion.
+    let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
+    if to.changes == ChangePolicy::TwoPersons && has_no_person {
+        return Err(RepoError::Conflict(format!(
+            "promotion {id} of '{}' requires two persons, and it was requested or approved with a token without a user: \
+             create one with --user",
+            to.name
+        )));
+    }
     let is_same_person = person(&request.requested_by) == person(&decision.by);
     if to.changes == ChangePolicy::TwoPersons && is_same_person {
         return Err(RepoError::Conflict(format!(

@@ -133,6 +133,11 @@ fn invalid_rules_are_refused_with_the_reason() {
     assert!(server.refused("delete blocklist-rule --id=x").contains("--id 2-77"));
     let output = server.rspm("create blocklist-rule --vulns --source=prod --bioconductor");
     assert_eq!(output.code, 2, "{}", output.err);
+    for score in ["nan", "inf", "high"] {
+        let output = server.rspm(&format!("create blocklist-rule --package-name=one --min-severity={score}"));
+        assert!(output.code == 2 && output.err.contains("a number from 0 to 10"), "{score}: {}", output.err);
+    }
+    assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(0));
 }
 
 #[test]

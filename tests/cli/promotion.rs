@@ -130,6 +130,30 @@ fn bad_words_are_refused_with_the_known_ones() {
 }
 
 #[test]
+fn a_token_without_a_user_is_no_second_person() {
+    let server = promoted("two-persons");
+    let token = |flags: &str| {
+        let line = format!("create token --scope=repos:promote --repos=live {flags} --description=x --quiet");
+        server.rspm_stdout(&line).trim().to_owned()
+    };
+    let (ann, nameless) = (token("--user=ann"), token(""));
+    for (request, (first, second)) in [(1, (&ann, &nameless)), (2, (&nameless, &ann))] {
+        assert_eq!(with_token(&server, first, "promote --from=prod --to=live").code, 0);
+        let refused = with_token(&server, second, &format!("promote --approve={request}"));
+        let reason = "requires two persons, and it was requested or approved with a token without a user";
+        assert!(refused.code == 1 && refused.err.contains(reason), "{refused:?}");
+        server.rspm_stdout(&format!("promote --reject={request} --comment=no"));
+    }
+}
+
+#[test]
+fn a_fixed_url_of_a_promoted_repository_names_no_other_state_of_a_source() {
+    let server = promoted("promotion");
+    let refused = server.refused("url create --repo=live --snapshot=team:1");
+    assert!(refused.contains("the repository 'live' accepts changes by promotion only"), "{refused}");
+}
+
+#[test]
 fn a_token_with_the_scope_promotes_to_its_repositories_only() {
     let server = promoted("two-persons");
     server.rspm_stdout("create repo --name=other --changes=promotion");

@@ -142,9 +142,7 @@ async fn post(
     (page, _): (AdministrationPage, Query),
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
-    if let Err(failure) = form_token::require_own_page(app, head) {
-        return Err(failure);
-    }
+    form_token::require_own_page(app, head)?;
     if !may_change(app, head.principal) {
         let text =
             "changes from other machines are turned off on this server ([Authentication] APITokenAuth)";

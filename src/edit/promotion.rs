@@ -275,7 +275,7 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
-    // SECURITY: a token without a user is nobody: its owner may be the person who requested the promotion.
+    // SECURITY: a token without a user identifies no person: both decisions may be of the same one.
     let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
     if to.changes == ChangePolicy::TwoPersons && has_no_person {
         return Err(RepoError::Conflict(format!(

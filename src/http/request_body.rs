@@ -38,8 +38,6 @@ enum OnDrop {
 }
 
 enum HttpBody {
-    /// The body of an [`Incoming`] that was dropped.
-    Taken,
     Http1(hyper::body::Incoming),
     /// The body of a request that the server sends to itself.
     Memory(Bytes),
@@ -89,7 +87,7 @@ impl Drop for Incoming {
         if self.on_drop == OnDrop::Leave || self.is_end_stream() {
             return;
         }
-        let body = std::mem::replace(&mut self.body, HttpBody::Taken);
+        let body = std::mem::replace(&mut self.body, HttpBody::Memory(Bytes::new()));
         discard_rest(BodyStream::new(Incoming { body, budget: None, on_drop: OnDrop::Leave }));
     }
 }
@@ -105,7 +103,6 @@ impl Body for Incoming {
         // A reader decides itself whether it reads the rest.
         self.on_drop = OnDrop::Leave;
         match &mut self.body {
-            HttpBody::Taken => Poll::Ready(None),
             HttpBody::Http1(body) => {
                 Pin::new(body).poll_frame(context).map(|frame| Some(frame?.map_err(BodyError::from)))
             }
@@ -128,7 +125,6 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            HttpBody::Taken => true,
             HttpBody::Http1(body) => body.is_end_stream(),
             HttpBody::Memory(bytes) => bytes.is_empty(),
             HttpBody::Http2 { stream, .. } => stream.is_end_stream(),
@@ -137,7 +133,6 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            HttpBody::Taken => SizeHint::with_exact(0),
             HttpBody::Http1(body) => body.size_hint(),
             HttpBody::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
             HttpBody::Http2 { content_length, .. } => {

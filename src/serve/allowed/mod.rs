@@ -17,7 +17,7 @@ use crate::db::{Conn, DbError, release_facts};
 use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId};
 use crate::model::language::Language;
-use crate::model::point::{Point, PointRules, PointTree};
+use crate::model::point::{Base, Point, PointRules, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::policy::NameGuards;
@@ -67,6 +67,22 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
     let rules = Some(PointRules { number: policy.number, at, is_dated });
     let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
     Point { trees, open: true, frozen: !point.open, ..point }
+}
+
+/// Returns the state from which a curated source selects, under the block rules of each repository that subscribes to the
+/// source, with the name of the repository. Repositories without rules are omitted.
+pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: Base) -> Vec<(String, View)> {
+    let catalog = state.catalog.get();
+    let mut views = Vec::new();
+    for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
+        let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
+        let point = Point { repo: repo.id, trees: vec![tree], open: true, frozen: false, modified: None };
+        let point = with_rules(state, point, Snapshot::Latest).await;
+        if point.trees.iter().any(|tree| tree.rules.is_some()) {
+            views.extend(View::of(state, &point).into_iter().map(|view| (repo.name.to_string(), view)));
+        }
+    }
+    views
 }
 
 impl View {

@@ -10,7 +10,7 @@ use crate::db::python_file::{self, FoundFile, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
-use crate::model::point::{Base, Point, PointTree};
+use crate::model::point::{Base, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::curated::Definition;
@@ -248,28 +248,19 @@ pub async fn blocked_files(
     rules: &BTreeMap<NormalName, Rule>,
 ) -> Result<BTreeMap<NormalName, BlockedFiles>, RepoError> {
     let state = &repositories.state;
-    let catalog = state.catalog.get();
     let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
-    for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
-        let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point { repo: repo.id, trees: vec![tree], open: true, frozen: false, modified: None };
-        let point = allowed::with_rules(state, point, Snapshot::Latest).await;
-        if point.trees.iter().all(|tree| tree.rules.is_none()) {
-            continue;
-        }
-        let (views, rules, repo) = (View::of(state, &point), rules.clone(), repo.name.to_string());
+    for (repo, view) in allowed::base_views(state, source, base).await {
+        let rules = rules.clone();
         let found = state.db.read(move |c| {
             let mut found = Vec::new();
             for (name, rule) in &rules {
                 let Some(package) = db::package::by_name(c, base.source, name.as_str())? else { continue };
                 let mut files = python_file::of_project(c, base.tree, base.seq, package)?;
                 files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
-                for view in &views {
-                    let hidden = allowed::python::take_decided(view, &mut files.clone()).blocked;
-                    if let Some(first) = hidden.first() {
-                        let reason = format!("blocked in '{repo}' by {}", first.reason);
-                        found.push((name.clone(), BlockedFiles { count: hidden.len(), reason }));
-                    }
+                let hidden = allowed::python::take_decided(&view, &mut files).blocked;
+                if let Some(first) = hidden.first() {
+                    let reason = format!("blocked in '{repo}' by {}", first.reason);
+                    found.push((name.clone(), BlockedFiles { count: hidden.len(), reason }));
                 }
             }
             Ok(found)

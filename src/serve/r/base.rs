@@ -7,13 +7,13 @@ use crate::catalog::{Catalog, Step, Tree};
 use crate::db::selectable::{self, SelectableRelease};
 use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId, SourceId};
-use crate::model::point::{Base, Point, PointTree};
+use crate::model::point::Base;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::closure::DependencyIndex;
 use crate::r::curated::selection::{KnownRelease, KnownReleases};
 use crate::r::description::Description;
-use crate::serve::allowed::{self, Decision, View};
+use crate::serve::allowed::{self, Decision};
 use crate::serve::{RepoError, Repositories, point};
 use crate::state::State;
 
@@ -206,27 +206,17 @@ pub async fn blocked(
     selected: Vec<(String, ReleaseId)>,
 ) -> Result<HashMap<ReleaseId, String>, RepoError> {
     let state = &repositories.state;
-    let catalog = state.catalog.get();
     let mut blocked = HashMap::new();
-    for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
-        let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point { repo: repo.id, trees: vec![tree], open: true, frozen: false, modified: None };
-        let point = allowed::with_rules(state, point, Snapshot::Latest).await;
-        if point.trees.iter().all(|tree| tree.rules.is_none()) {
-            continue;
-        }
-        let (views, names) = (View::of(state, &point), selected.clone());
-        let repo = repo.name.to_string();
+    for (repo, view) in allowed::base_views(state, source, base).await {
+        let names = selected.clone();
         let found = state.db.read(move |c| {
             let mut found = Vec::new();
             for (name, release) in &names {
-                for view in &views {
-                    for decided in view.decided(c, name)? {
-                        if let Decision::Blocked(_, reason) = &decided.decision
-                            && decided.release.release == *release
-                        {
-                            found.push((*release, format!("blocked in '{repo}' by {reason}")));
-                        }
+                for decided in view.decided(c, name)? {
+                    if let Decision::Blocked(_, reason) = &decided.decision
+                        && decided.release.release == *release
+                    {
+                        found.push((*release, format!("blocked in '{repo}' by {reason}")));
                     }
                 }
             }

@@ -217,6 +217,10 @@ pub struct BlockRulesTest {
     /// The highest allowed version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<String>,
+    /// Whether the index lists the highest allowed version. An archived version whose record was never read is not
+    /// listed.
+    #[serde(default)]
+    pub allowed_is_listed: bool,
     /// The duration of the evaluation, in microseconds.
     pub microseconds: u64,
 }

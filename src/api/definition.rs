@@ -82,8 +82,8 @@ pub struct PlannedPackage {
     pub files: Option<i64>,
     /// The newest allowed version of a Python package; absent if all files are allowed.
     pub newest: Option<String>,
-    /// For a Python package, the allowed files that block rules hide from the clients of a repository. Files that were not
-    /// read from the index do not count.
+    /// For a Python package, the allowed files that block rules or a name guard hide from the clients of a repository.
+    /// Block rules are compared with the files that were read from the index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_files: Option<BlockedFiles>,
     /// `added`, `changed`, `removed` or `kept`; for an R package `updated` or `downgraded` instead of `changed`.
@@ -93,12 +93,13 @@ pub struct PlannedPackage {
     pub release: Option<PlannedRelease>,
 }
 
-/// Files that block rules hide.
+/// Files that block rules or a name guard hide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockedFiles {
-    /// The number of files.
-    pub count: i64,
-    /// The repository, and the rule that blocks one of the files.
+    /// The number of files that block rules hide; absent if a name guard hides all files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<i64>,
+    /// The repository and the rule that blocks one of the files, or the name guard.
     pub reason: String,
 }
 
@@ -121,7 +122,7 @@ pub struct PlannedRelease {
     pub published: Option<String>,
     /// Number of known advisories about the release.
     pub advisories: i64,
-    /// The rule that blocks the release in a repository.
+    /// The rule that blocks the release in a repository, or the name guard that hides the package.
     pub blocked: Option<String>,
 }
 

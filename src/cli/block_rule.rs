@@ -338,7 +338,14 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
             (None, false) => format!("{subject} is allowed in {repo}: {}.", test.reason),
         };
         let rule = test.rule.as_ref().map(|rule| format!("\n{}", describe(rule))).unwrap_or_default();
-        let allowed = test.allowed.as_deref().unwrap_or("none");
+        let allowed = match (&test.allowed, test.allowed_is_listed) {
+            (None, _) => "none".to_owned(),
+            (Some(version), true) => version.clone(),
+            (Some(version), false) => format!(
+                "{version}, in the archive only; the index lists an archived version instead of a blocked one if its \
+                 record was read (rspm backfill)"
+            ),
+        };
         let compared: Vec<String> = test.compared.iter().map(ToString::to_string).collect();
         let compared = if compared.is_empty() { "none".to_owned() } else { compared.join(", ") };
         format!(

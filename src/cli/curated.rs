@@ -198,9 +198,12 @@ fn describe(plan: &DefinitionPlan) -> String {
     };
     let blocked = plan.packages.iter().filter_map(|package| {
         let files = package.blocked_files.as_ref()?;
-        let count = format_count(files.count);
-        let of_all = package.files.map(|all| format!(" of {}", format_count(all))).unwrap_or_default();
-        Some(format!("{}: {count}{of_all} files {}\n", package.name, files.reason))
+        let count = match (files.count, package.files) {
+            (Some(count), Some(all)) => format!("{} of {}", format_count(count), format_count(all)),
+            (Some(count), None) => format_count(count),
+            (None, _) => "all".to_owned(),
+        };
+        Some(format!("{}: {count} files {}\n", package.name, files.reason))
     });
     format!(
         "{table}{}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",
@@ -220,7 +223,8 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.as_deref().unwrap_or_default();
         let blocked = package.blocked_files.as_ref();
-        let count = blocked.map(|blocked| blocked.count.to_string()).unwrap_or_default();
+        let count =
+            blocked.and_then(|blocked| blocked.count).map(|count| count.to_string()).unwrap_or_default();
         let reason = blocked.map(|blocked| blocked.reason.as_str()).unwrap_or_default();
         let fields =
             [&*package.name, &*package.constraint, &*files, newest, &*package.state, &*count, reason];

@@ -49,6 +49,24 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<BlockRule>, DbError> {
     c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
+/// The creation of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// The id of the rule.
+    pub id: i64,
+    /// The user who created it.
+    pub by: String,
+    /// The time.
+    pub at: Timestamp,
+}
+
+/// Returns the creations of all rules, by id.
+pub fn creations(c: &mut dyn Conn) -> Result<Vec<Creation>, DbError> {
+    const LIST: &str = "SELECT id, created_by, created_at FROM block_rule ORDER BY id";
+    let decode = |mut row: Row| Ok(Creation { id: row.int(0)?, by: row.text(1)?, at: row.time(2)? });
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
 /// Returns the number of changes of the rules so far.
 pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     const FIND: &str = "SELECT next FROM sequence WHERE name = 'block_rule_change'";

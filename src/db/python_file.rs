@@ -1,6 +1,8 @@
 //! Files of Python packages. A release has several files, each with its own lives; the METADATA of a wheel is a file of
 //! role `metadata` with the name of the wheel.
 
+use std::collections::HashMap;
+
 use super::file::FileState;
 use super::life::ReleaseFile;
 use super::{Conn, DbError, Row, Value};
@@ -104,6 +106,19 @@ pub fn of_projects(
 /// Returns all files that a tree lists at a step, in unspecified order.
 pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, DbError> {
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the first sequence number at which a tree listed each file of a project, with the yanked ones. A yank ends a
+/// life and begins another, so [`ListedFile::key`] has a later one.
+pub fn first_listed(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    package: PackageId,
+) -> Result<HashMap<FileId, Seq>, DbError> {
+    const FIRST: &str = "SELECT file_id, min(from_seq) FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 \
+        GROUP BY file_id";
+    let rows = c.query(FIRST, &[tree.into(), package.into()])?;
+    rows.into_iter().map(|mut row| Ok((FileId(row.int(0)?), Seq(row.int(1)?)))).collect()
 }
 
 /// A period in which a tree lists a file and in which the file is either always yanked or never.

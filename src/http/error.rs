@@ -46,6 +46,7 @@ impl Payload {
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Payload::Blocked(BlockedRelease { rule, reason, allowed, .. }) => {
+                let allowed = allowed.as_ref().map(|allowed| &allowed.version);
                 serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed })
             }
             Payload::Values(values) => values.clone(),

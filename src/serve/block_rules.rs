@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::allowed::{Decided, Decision, View, blocked};
-use super::{RepoError, Repositories, find, owner, point, policies, python};
+use super::{AllowedVersion, RepoError, Repositories, find, owner, point, policies, python};
 use crate::db::life;
 use crate::model::change::LifeState;
 use crate::model::point::PointRules;
@@ -87,7 +87,7 @@ pub struct RuleTest {
     /// The ids of the rules that were compared, in their order.
     pub compared: Vec<i64>,
     /// The highest allowed version.
-    pub allowed: Option<String>,
+    pub allowed: Option<AllowedVersion>,
 }
 
 /// Returns the decision about a version of a package in the newest state of a repository. If `version` is `None`, it is
@@ -136,7 +136,10 @@ pub async fn test(
         .map(|policy| policy.set.compared(package, rule.as_ref().map(|rule| rule.id)))
         .unwrap_or_default();
     let allowed = match decided.is_empty() {
-        true => files.iter().map(|file| file.version.clone()).max_by(|a, b| compare(a, b)),
+        true => files.iter().max_by(|a, b| compare(&a.version, &b.version)).map(|file| AllowedVersion {
+            version: file.version.clone(),
+            is_listed: file.state == LifeState::Listed,
+        }),
         false => blocked::highest_allowed(&decided),
     };
     Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })

@@ -54,14 +54,28 @@ pub struct BlockedRelease {
     /// The rule and the facts that it matches: `rule 7 (no copyleft; license AGPL-3)`.
     pub reason: String,
     /// The highest allowed version.
-    pub allowed: Option<String>,
+    pub allowed: Option<AllowedVersion>,
+}
+
+/// A version of a package that block rules allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedVersion {
+    /// The version.
+    pub version: String,
+    /// Whether the index lists it. An archived version whose record was never read is not listed.
+    pub is_listed: bool,
 }
 
 impl BlockedRelease {
     fn text(&self) -> String {
         let BlockedRelease { package, version, reason, allowed, .. } = self;
         let rest = match allowed {
-            Some(allowed) => format!("the highest allowed version is {allowed}"),
+            Some(AllowedVersion { version, is_listed: true }) => {
+                format!("the highest allowed version is {version}")
+            }
+            Some(AllowedVersion { version, is_listed: false }) => {
+                format!("the highest allowed version is {version}, which only the archive has")
+            }
             None => "no version of the package is allowed".to_owned(),
         };
         format!("{package} {version} is blocked in this repository by {reason}; {rest}")

@@ -45,7 +45,7 @@ mod upstream;
 mod visibility;
 pub mod vulnerabilities;
 
-pub use error::{BlockedRelease, ExistingFile, GuardedName, RepoError};
+pub use error::{AllowedVersion, BlockedRelease, ExistingFile, GuardedName, RepoError};
 
 use std::sync::Arc;
 

@@ -10,6 +10,10 @@ use crate::model::point::Point;
 use crate::policy::NameGuard;
 use crate::state::State;
 
+/// What an administrator can do about a curated source that selects a package of a guarded name.
+pub(super) const REMEDY: &str =
+    "remove it from the definition, or change the guard (rspm list name-guards shows all)";
+
 /// Returns the guard of a name; `None` if the name is not guarded. A name of Python must be in normal form.
 pub(super) fn guard_of(state: &State, language: Language, name: &str) -> Option<Arc<NameGuard>> {
     let catalog = state.catalog.get();
@@ -32,9 +36,22 @@ pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &s
 
 /// Returns true if a guard hides the packages of a name in a source.
 pub(super) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
-    let Some(guard) = guard_of(state, language, name) else { return false };
+    hiding_guard(state, language, name, source).is_some()
+}
+
+/// Returns the guard that hides the packages of a name in a source, if there is one.
+fn hiding_guard(state: &State, language: Language, name: &str, source: SourceId) -> Option<Arc<NameGuard>> {
     let catalog = state.catalog.get();
-    guard.hides(source, catalog.source_by_id(source).is_some_and(|source| source.kind.is_own()))
+    let is_own = catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
+    guard_of(state, language, name).filter(|guard| guard.hides(source, is_own))
+}
+
+/// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`; `None`
+/// if no guard does.
+#[must_use]
+pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
+    let guard = hiding_guard(state, language, name, source)?;
+    Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
 /// Returns the error 403 for a name that a point lacks because of a guard, otherwise 404 with this text. SECURITY:

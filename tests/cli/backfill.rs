@@ -199,8 +199,20 @@ fn a_back_filled_version_takes_the_place_of_a_blocked_one() {
     let (_web, server) = start();
     server.rspm_stdout("create blocklist-rule --package-name=alpha --version=2.0");
     assert!(!index(&server, "latest").1.contains("Package: alpha"), "no other version is known");
+    let answer = server.get("/prod/latest/src/contrib/alpha_2.0.tar.gz");
+    let only_archived = "the highest allowed version is 1.1, which only the archive has";
+    assert!(answer.status == 403 && answer.text().contains(only_archived), "{}", answer.text());
+    let explained = server.rspm_stdout("explain prod alpha");
+    assert!(explained.contains("allowed, in the archive only"), "{explained}");
+    let test = server.rspm("test blocklist-rules --repo=prod --package-name=alpha");
+    assert!(test.out.contains("Highest allowed version: 1.1, in the archive only"), "{test:?}");
     server.rspm_stdout("backfill --since=2025-10-01 --rate=1000");
     let text = index(&server, "latest").1;
     assert!(text.contains("Package: alpha\nVersion: 1.1\n"), "{text}");
-    assert!(server.rspm_stdout("explain prod alpha").contains("alpha 1.1"), "as explain states");
+    let explained = server.rspm_stdout("explain prod alpha");
+    assert!(explained.contains("alpha 1.1") && !explained.contains("in the archive only"), "{explained}");
+    let answer = server.get("/prod/latest/src/contrib/alpha_2.0.tar.gz");
+    assert!(answer.text().ends_with("the highest allowed version is 1.1\n"), "{}", answer.text());
+    let test = server.rspm("test blocklist-rules --repo=prod --package-name=alpha");
+    assert!(test.out.contains("Highest allowed version: 1.1\n"), "{test:?}");
 }

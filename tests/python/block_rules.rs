@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::Digest;
 
 use super::clients::{command, installed_version, program, run, text};
-use super::index::{get, names, start};
+use super::index::{files, get, names, start, wheel};
 use super::package::{Package, add, repository};
 use crate::support::advisories::{folder, record};
 use crate::support::http::{self, Answer};
@@ -183,4 +183,31 @@ fn files_of_an_index_have_the_age_of_their_upload_and_the_vulnerabilities_of_pyp
     assert_eq!(versions("latest"), ["1.0", "2.0", "3.0"], "3.0 fixes a vulnerability of 2.0");
     server.rspm_stdout("create blocklist-rule --vulns");
     assert_eq!(versions("latest"), ["3.0"]);
+}
+
+#[test]
+fn the_age_of_a_file_that_an_index_backdates_counts_from_the_reading_before_it_appeared() {
+    let pypi = Pypi::start();
+    let first = wheel(&pypi, &Package::new("one", "1.0"), "2015-03-04T05:06:07Z");
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), [first.as_str()]);
+    server.rspm_stdout("create blocklist-rule --min-age=7d");
+    let second = Package::new("one", "2.0");
+    let backdated = wheel(&pypi, &second, "2016-01-01T00:00:00Z");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), [first.as_str()], "2.0 was not there at the first reading");
+    let sha256 = hex::encode(sha2::Sha256::digest(second.wheel()));
+    let path = format!("/py/latest/packages/{sha256}/{backdated}");
+    let answer = server.get(&path);
+    let reason = answer.header("x-pm-reason").unwrap_or_default();
+    assert!(answer.status == 403 && reason.contains("first seen here"), "{}", answer.text());
+    // A yank begins a new life of the file, which is not a new age.
+    pypi.edit("one", &first, |file| file.yanked = Some("broken".to_owned()));
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(files(&server, "latest", "one").unwrap()[&first], "broken");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    server.rspm_stdout("create blocklist-rule --min-age=7d --package-name=two");
+    assert_eq!(names(&server, "latest", "one").len(), 2);
+    assert_eq!(server.get(&path).status, 200);
 }

@@ -86,3 +86,28 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
     assert!(csv.contains(row) && csv.contains("odd,<2,2,1.5,added,,\n"), "{csv}");
     assert_eq!(names(&server, "latest", "lib"), [file("1.5", "lib")]);
 }
+
+#[test]
+fn a_plan_names_the_guard_that_hides_a_package_and_the_commit_is_refused() {
+    let pypi = Pypi::start();
+    let server = start(&pypi);
+    server.sync_of("pypi").expect("an index");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    server.rspm_stdout("create name-guard --name=odd --source=team");
+    // Without a version, no page is read.
+    let definition = write(&server, "requirements.txt", b"lib>=1.5\nodd\n");
+    let flags = format!("--file-in={} --snapshot=2022-01-01", definition.display());
+    let reason = "hidden by name guard 1: only another source may provide the name";
+    let plan = update(&server, &flags);
+    assert!(plan.code == 0 && plan.out.contains(&format!("odd: all files {reason}\n")), "{plan:?}");
+    let csv = server.dir().join("plan.csv");
+    let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
+    let expected = format!(
+        "Error: all files of 'odd' are {reason}; no client could download them: remove it from the definition, or change \
+         the guard (rspm list name-guards shows all)\nNothing was changed.\n"
+    );
+    assert_eq!((commit.code, commit.err.as_str()), (1, expected.as_str()), "{}", commit.out);
+    let csv = std::fs::read_to_string(csv).expect("a plan");
+    assert!(csv.contains(&format!("odd,all versions,,,added,,{reason}\n")), "{csv}");
+    assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
+}

@@ -23,7 +23,7 @@ use crate::r::closure::Kinds;
 use crate::r::curated::plan::{Change, PlanRow, rows};
 use crate::r::curated::selection::{Request, Selection, SelectionStep, select};
 use crate::r::curated::{Definition, include_text, parse_include};
-use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState};
+use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
 use crate::serve::{RepoError, Repositories, find, vulnerabilities};
 use crate::state::State;
 use commit::NewStep;
@@ -78,8 +78,8 @@ pub struct UpdateRow {
     pub release: Option<BaseRelease>,
     /// Number of known advisories about the selected version.
     pub advisories: usize,
-    /// The rule that blocks it in a repository that subscribes to the source.
-    pub blocked: Option<String>,
+    /// Why clients cannot download it from a repository that subscribes to the source.
+    pub blocked: Option<Obstacle>,
 }
 
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction.
@@ -358,11 +358,9 @@ async fn update_rows(
 
 fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
     let problem = |row: &UpdateRow| {
-        let reason = row.blocked.as_ref()?;
-        Some(format!(
-            "{} {} is {reason}; no client could download it: select another version, or create an exception",
-            row.plan.name, row.plan.version
-        ))
+        let Obstacle { reason, remedy } = row.blocked.as_ref()?;
+        let (name, version) = (&row.plan.name, &row.plan.version);
+        Some(format!("{name} {version} is {reason}; no client could download it: {remedy}"))
     };
     rows.iter().filter_map(problem).collect()
 }

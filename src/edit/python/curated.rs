@@ -67,7 +67,7 @@ pub struct UpdateRequest {
 pub struct Update {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
-    /// The files that block rules hide, by project.
+    /// The files that block rules and name guards hide, by project.
     pub blocked: BTreeMap<NormalName, BlockedFiles>,
     /// Notices about omitted and ignored parts.
     pub notices: Vec<String>,
@@ -341,11 +341,14 @@ pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
 /// Returns the packages of which a commit would offer no file.
 fn blocked_problems(update: &Update) -> Vec<String> {
     let problem = |row: &PlanRow| {
-        let blocked = update.blocked.get(&row.name).filter(|blocked| row.files == Some(blocked.count))?;
-        Some(format!(
-            "all {} files of '{}' are {}; no client could download them: allow other versions, or create an exception",
-            blocked.count, row.name, blocked.reason
-        ))
+        let BlockedFiles { count, reason, remedy } = update.blocked.get(&row.name)?;
+        let number = match count {
+            Some(_) if *count == row.files => count.map(|count| format!("{count} ")).unwrap_or_default(),
+            Some(_) => return None,
+            None => String::new(),
+        };
+        let name = &row.name;
+        Some(format!("all {number}files of '{name}' are {reason}; no client could download them: {remedy}"))
     };
     update.plan.rows.iter().filter_map(problem).collect()
 }

@@ -1,6 +1,5 @@
 //! Block rules: list, create, change, delete, test.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,14 +31,15 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 
 /// Returns all rules in the order of evaluation. Omits those that this version cannot read; the log names them.
 async fn all(app: &App) -> Result<Vec<wire::BlockRule>, Failure> {
-    let rows = app.state.db.read(db::block_rule::list).await?;
-    let created: HashMap<i64, (String, String)> =
-        rows.into_iter().map(|row| (row.id, (row.created_by, row.created_at.to_string()))).collect();
+    let mut creations = app.state.db.read(db::block_rule::creations).await?;
     let catalog = app.state.catalog.get();
     let mut rules: Vec<Arc<Rule>> = catalog.rules.rules.clone();
     rules.sort_by_key(|rule| rule.order());
-    let wire = |rule: Arc<Rule>| {
-        let (created_by, created) = created.get(&rule.id).cloned().unzip();
+    let mut wire = |rule: Arc<Rule>| {
+        let index = creations.binary_search_by_key(&rule.id, |creation| creation.id).ok();
+        let creation = index.and_then(|index| creations.get_mut(index));
+        let (created_by, created) =
+            creation.map(|it| (std::mem::take(&mut it.by), it.at.to_string())).unzip();
         wire::BlockRule { created_by, created, ..wire_of_rule(&catalog, &rule) }
     };
     Ok(rules.into_iter().map(wire).collect())
@@ -193,7 +193,8 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
         rule: result.rule.map(|rule| wire_of_rule(&catalog, &rule)),
         reason: result.reason,
         compared: result.compared,
-        allowed: result.allowed,
+        allowed_is_listed: result.allowed.as_ref().is_some_and(|allowed| allowed.is_listed),
+        allowed: result.allowed.map(|allowed| allowed.version),
         microseconds: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
     })
 }

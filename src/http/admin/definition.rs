@@ -133,7 +133,7 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
                 size: facts.as_ref().and_then(|facts| facts.size),
                 published: facts.as_ref().and_then(|facts| facts.published_at).map(|at| at.to_string()),
                 advisories: i64::try_from(row.advisories).unwrap_or(i64::MAX),
-                blocked: row.blocked,
+                blocked: row.blocked.map(|obstacle| obstacle.reason),
             }),
         }
     };
@@ -153,7 +153,7 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
 fn wire(update: Update, commit: bool) -> DefinitionPlan {
     let blocked = |row: &PlanRow| {
         let files = update.blocked.get(&row.name)?;
-        let count = i64::try_from(files.count).unwrap_or(i64::MAX);
+        let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         Some(BlockedFiles { count, reason: files.reason.clone() })
     };
     let package = |row: PlanRow| PlannedPackage {

@@ -1,15 +1,20 @@
 //! Why a release is blocked, or has a warning, for clients.
 
-use super::{Decided, Decision};
+use super::{Decided, Decision, substitute};
+use crate::model::change::LifeState;
 use crate::model::ids::ReleaseId;
 use crate::r::version;
-use crate::serve::BlockedRelease;
+use crate::serve::{AllowedVersion, BlockedRelease};
 
 /// Returns the highest version that is not blocked.
-pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<String> {
+pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<AllowedVersion> {
     let allowed = package.iter().filter(|decided| !decided.is_blocked());
-    let versions = allowed.map(|decided| decided.release.version.as_str());
-    versions.max_by(|a, b| version::compare(a, b)).map(str::to_owned)
+    let highest = allowed.max_by(|a, b| version::compare(&a.release.version, &b.release.version))?;
+    let is_listed = match highest.release.state {
+        LifeState::Listed => true,
+        LifeState::Archived => substitute(package).is_some_and(|it| it.version == highest.release.version),
+    };
+    Some(AllowedVersion { version: highest.release.version.clone(), is_listed })
 }
 
 /// Returns the reason why a release is blocked, and the highest allowed version of its package; `None` if it is not

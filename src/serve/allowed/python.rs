@@ -1,17 +1,19 @@
 //! Decisions of block rules about files of Python projects.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::View;
-use crate::db::python_file::ListedFile;
+use crate::db::python_file::{self, ListedFile};
+use crate::db::{Conn, DbError};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::policy::{PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict};
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
-use crate::serve::BlockedRelease;
 use crate::serve::vulnerabilities::ecosystem;
+use crate::serve::{AllowedVersion, BlockedRelease};
 
 /// The decision about a file.
 #[derive(Clone, Debug)]
@@ -43,13 +45,22 @@ impl FileVerdict {
 }
 
 /// Removes the blocked files of one project, and yanks those with a warning.
-pub(in crate::serve) fn retain_allowed(view: &View, files: &mut Vec<ListedFile>) {
-    retain(verdicts(view, files), files);
+pub(in crate::serve) fn retain_allowed(
+    c: &mut dyn Conn,
+    view: &View,
+    files: &mut Vec<ListedFile>,
+) -> Result<(), DbError> {
+    retain(verdicts(c, view, files)?, files);
+    Ok(())
 }
 
 /// Does the same as [`retain_allowed`], and returns the decisions.
-pub(in crate::serve) fn take_decided(view: &View, files: &mut Vec<ListedFile>) -> DecidedFiles {
-    let verdicts = verdicts(view, files);
+pub(in crate::serve) fn take_decided(
+    c: &mut dyn Conn,
+    view: &View,
+    files: &mut Vec<ListedFile>,
+) -> Result<DecidedFiles, DbError> {
+    let verdicts = verdicts(c, view, files)?;
     let allowed = highest_allowed(files, &verdicts);
     let mut decided = DecidedFiles::default();
     for (file, verdict) in files.iter().zip(&verdicts) {
@@ -59,39 +70,40 @@ pub(in crate::serve) fn take_decided(view: &View, files: &mut Vec<ListedFile>) -
         }
     }
     retain(verdicts, files);
-    decided
+    Ok(decided)
 }
 
-/// Returns the warning about a file of a project, if there is one. `files` are all files of the project that the tree
-/// lists.
-///
-/// # Errors
-/// The file is blocked; the error has the reason.
+/// Returns the warning about a file of a project, if there is one, or why the file is blocked. `files` are all files of
+/// the project that the tree lists.
 pub(in crate::serve) fn decide_file(
+    c: &mut dyn Conn,
     view: &View,
     files: &[ListedFile],
     position: usize,
-) -> Result<Option<String>, BlockedRelease> {
-    let verdicts = verdicts(view, files);
-    let Some((file, verdict)) = files.get(position).zip(verdicts.get(position)) else { return Ok(None) };
+) -> Result<Result<Option<String>, BlockedRelease>, DbError> {
+    let verdicts = verdicts(c, view, files)?;
+    let Some((file, verdict)) = files.get(position).zip(verdicts.get(position)) else { return Ok(Ok(None)) };
     if let Some(blocked) = blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()) {
-        return Err(blocked);
+        return Ok(Err(blocked));
     }
-    match verdict {
-        FileVerdict::Warned(reason) => Ok(Some(reason.clone())),
-        FileVerdict::Allowed | FileVerdict::Blocked(..) => Ok(None),
-    }
+    Ok(Ok(match verdict {
+        FileVerdict::Warned(reason) => Some(reason.clone()),
+        FileVerdict::Allowed | FileVerdict::Blocked(..) => None,
+    }))
 }
 
 /// Returns the reason why the highest version of a project is blocked, if all its files are blocked; otherwise `None`.
-pub(in crate::serve) fn blocked_project(view: &View, files: &[ListedFile]) -> Option<BlockedRelease> {
-    let verdicts = verdicts(view, files);
+pub(in crate::serve) fn blocked_project(
+    c: &mut dyn Conn,
+    view: &View,
+    files: &[ListedFile],
+) -> Result<Option<BlockedRelease>, DbError> {
+    let verdicts = verdicts(c, view, files)?;
     if !verdicts.iter().all(FileVerdict::is_blocked) {
-        return None;
+        return Ok(None);
     }
-    let (file, verdict) =
-        files.iter().zip(&verdicts).max_by_key(|(file, _)| Version::lenient(&file.version))?;
-    blocked_release(file, verdict, None)
+    let highest = files.iter().zip(&verdicts).max_by_key(|(file, _)| Version::lenient(&file.version));
+    Ok(highest.and_then(|(file, verdict)| blocked_release(file, verdict, None)))
 }
 
 /// Removes blocked files, and marks files with a warning as yanked (PEP 592), because pip shows the reason of a yank to
@@ -128,37 +140,46 @@ fn blocked_release(
         rule: rule.id,
         needs_advisories: rule.criteria.needs_advisories(),
         reason: reason.clone(),
-        allowed: allowed.map(|version| version.as_str().to_owned()),
+        allowed: allowed
+            .map(|version| AllowedVersion { version: version.as_str().to_owned(), is_listed: true }),
     })
 }
 
-/// Returns the decision about each file. The age of a file counts from its upload.
-fn verdicts(view: &View, files: &[ListedFile]) -> Vec<FileVerdict> {
-    let none = || vec![FileVerdict::Allowed; files.len()];
+/// Returns the decision about each file. The age of a file counts from its upload, which an own source knows and an index
+/// claims; see [`effective_time`](crate::policy::effective_time).
+fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<FileVerdict>, DbError> {
+    let none = || Ok(vec![FileVerdict::Allowed; files.len()]);
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
     if !policy.repo.set.may_match(&first.project) {
         return none();
     }
+    let listing = view.listing();
+    let kind = policy.catalog.source_by_id(listing.source).map(|source| source.kind);
+    let is_own = kind.is_some_and(SourceKind::is_own);
+    // Sequence numbers of the tree of an index are times. The first reading of a project lists a file from its upload on;
+    // a later one lists a new file from the previous reading on, if the index claims an earlier upload.
+    let listed_at = match policy.repo.set.needs_age() && !is_own {
+        true => python_file::first_listed(c, listing.tree, first.key.package)?,
+        false => HashMap::new(),
+    };
     let release = |file: &ListedFile| {
         let uploaded_at = FileFacts::read(&file.facts).upload_time();
+        let listed_at = listed_at.get(&file.key.file).map(|seq| Timestamp(seq.0));
         ReleaseFacts {
             version: file.version.clone(),
             license: None,
             claimed_at: uploaded_at,
-            // Files of an index begin at their upload, whenever they were read.
-            first_seen: uploaded_at.unwrap_or(Timestamp(file.key.from_seq)),
-            is_initial: true,
+            first_seen: listed_at.or(uploaded_at).unwrap_or(Timestamp(0)),
+            is_initial: is_own,
         }
     };
     let releases: Vec<ReleaseFacts> = files.iter().map(release).collect();
-    let source = view.listing().source;
-    let kind = policy.catalog.source_by_id(source).map(|source| source.kind);
     let advisories = policy.repo.advisories.as_ref();
     let facts = PackageFacts {
         name: &first.project,
         language: Language::Python,
         source: view.source,
-        is_own: kind.is_some_and(SourceKind::is_own),
+        is_own,
         advisories: advisories
             .zip(kind.and_then(ecosystem))
             .and_then(|(index, ecosystem)| index.package(ecosystem, &first.project)),
@@ -173,5 +194,5 @@ fn verdicts(view: &View, files: &[ListedFile]) -> Vec<FileVerdict> {
         Verdict::Warned(rule) => FileVerdict::Warned(RuleSet::reason(rule, &facts, release, clock)),
         Verdict::NoRule | Verdict::Exception(_) => FileVerdict::Allowed,
     };
-    releases.iter().map(verdict).collect()
+    Ok(releases.iter().map(verdict).collect())
 }

@@ -2,7 +2,6 @@
 //! version that installers prefer.
 
 use super::sentences::{self, format_time};
-use super::sources::hiding_guard;
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
@@ -62,7 +61,7 @@ pub(super) async fn explain_project(
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
                 is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
                 files = curated::with_blocked(c, tree, package)?;
-                decided = allowed::python::take_decided(tree, &mut files);
+                decided = allowed::python::take_decided(c, tree, &mut files)?;
             }
             if tree.base.is_some() {
                 is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
@@ -76,7 +75,8 @@ pub(super) async fn explain_project(
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
-        let guard = hiding_guard(&repositories.state, Language::Python, project.as_str(), entry.tree.source);
+        let (state, source) = (&repositories.state, entry.tree.source);
+        let guard = name_guards::hiding_reason(state, Language::Python, project.as_str(), source);
         let rule = match (is_owner, entry.is_known) {
             (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",

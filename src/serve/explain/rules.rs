@@ -2,7 +2,9 @@
 
 use super::sentences::format_time;
 use super::{Decision, Topic};
-use crate::serve::allowed::{self, Decided};
+use crate::model::change::LifeState;
+use crate::r::version;
+use crate::serve::allowed::{self, Decided, blocked};
 
 /// Maximum number of releases that are explained.
 const MAX_RELEASES: usize = 12;
@@ -18,7 +20,24 @@ pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
         is_selected: true,
         rule: "the highest allowed version below the blocked one replaces it".to_owned(),
     }));
+    decisions.extend(without_record(package));
     decisions
+}
+
+/// Returns a decision about an allowed archived version that the index does not list in place of a blocked one.
+fn without_record(package: &[Decided]) -> Option<Decision> {
+    let listed = |decided: &&Decided| decided.release.state == LifeState::Listed && decided.is_blocked();
+    let listed = package.iter().find(listed)?;
+    let allowed = blocked::highest_allowed(package).filter(|allowed| !allowed.is_listed)?;
+    version::compare(&allowed.version, &listed.release.version).is_lt().then(|| Decision {
+        topic: Topic::Release,
+        subject: format!("{} {}", listed.release.name, allowed.version),
+        state: "allowed, in the archive only".to_owned(),
+        is_selected: false,
+        rule:
+            "only a version whose record was read replaces a blocked one; rspm backfill reads earlier records"
+                .to_owned(),
+    })
 }
 
 fn decision(decided: &Decided) -> Option<Decision> {

@@ -206,7 +206,7 @@ fn source_decisions(
             let step =
                 catalog_tree.and_then(|tree| tree.steps.iter().find(|step| step.seq == point_tree.seq));
             let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
-            let guard = hiding_guard(state, Language::R, &request.package, source);
+            let guard = name_guards::hiding_reason(state, Language::R, &request.package, source);
             let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
             let is_owner = owner == Some(*point_tree);
             let rule = match (is_owner, lives.is_empty(), is_listed_by_owner, is_owned) {
@@ -232,18 +232,6 @@ fn source_decisions(
         }
     }
     decisions
-}
-
-/// Returns a sentence about the guard that hides the packages of a name in a source.
-pub(super) fn hiding_guard(
-    state: &State,
-    language: Language,
-    name: &str,
-    source: SourceId,
-) -> Option<String> {
-    let guard = name_guards::guard_of(state, language, name)
-        .filter(|_| name_guards::hides(state, language, name, source))?;
-    Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
 fn is_listed(life: &CurrentLife) -> bool {

@@ -10,6 +10,7 @@ use crate::db::python_file::{self, FoundFile, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
+use crate::model::language::Language;
 use crate::model::point::{Base, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -19,7 +20,7 @@ use crate::python::curated::rule::Rule;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::allowed::{self, View};
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{RepoError, Repositories, name_guards};
 use crate::state::State;
 
 /// Number of pages that are read at the same time for a plan.
@@ -33,7 +34,7 @@ pub(in crate::serve) fn of_project(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     let mut files = with_blocked(c, view, package)?;
-    allowed::python::retain_allowed(view, &mut files);
+    allowed::python::retain_allowed(c, view, &mut files)?;
     Ok(files)
 }
 
@@ -59,7 +60,7 @@ pub(in crate::serve) fn of_projects(
     let mut projects = python_file::of_projects(c, listing.tree, listing.seq, packages)?;
     for files in &mut projects {
         retain_allowed(c, tree, files)?;
-        allowed::python::retain_allowed(tree, files);
+        allowed::python::retain_allowed(c, tree, files)?;
     }
     Ok(projects)
 }
@@ -227,17 +228,20 @@ pub async fn base_projects(
     Ok(projects)
 }
 
-/// The files of a project that a definition allows and block rules hide.
+/// The files of a project that a definition allows and clients cannot download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedFiles {
-    /// The number of files; of the repository that hides most.
-    pub count: usize,
-    /// The repository and the reason of one of the files.
+    /// The number of files that block rules hide, of the repository that hides most; `None` if a name guard hides all
+    /// files.
+    pub count: Option<usize>,
+    /// The repository and the reason of one of the files, or the name guard.
     pub reason: String,
+    /// What an administrator can do.
+    pub remedy: &'static str,
 }
 
-/// Returns the files of projects that rules of the repositories that subscribe to a source hide, of those files that
-/// the rules of a definition allow. Only stored files count: no page is read.
+/// Returns the files that the rules of a definition allow and that block rules of the repositories that subscribe to a
+/// source, or name guards, hide. Block rules are compared with stored files only: no page is read.
 ///
 /// # Errors
 /// Database errors.
@@ -249,6 +253,12 @@ pub async fn blocked_files(
 ) -> Result<BTreeMap<NormalName, BlockedFiles>, RepoError> {
     let state = &repositories.state;
     let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
+    for name in rules.keys() {
+        if let Some(reason) = name_guards::hiding_reason(state, Language::Python, name.as_str(), source) {
+            let files = BlockedFiles { count: None, reason, remedy: name_guards::REMEDY };
+            blocked.insert(name.clone(), files);
+        }
+    }
     for (repo, view) in allowed::base_views(state, source, base).await {
         let rules = rules.clone();
         let found = state.db.read(move |c| {
@@ -257,17 +267,18 @@ pub async fn blocked_files(
                 let Some(package) = db::package::by_name(c, base.source, name.as_str())? else { continue };
                 let mut files = python_file::of_project(c, base.tree, base.seq, package)?;
                 files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
-                let hidden = allowed::python::take_decided(&view, &mut files).blocked;
+                let hidden = allowed::python::take_decided(c, &view, &mut files)?.blocked;
                 if let Some(first) = hidden.first() {
                     let reason = format!("blocked in '{repo}' by {}", first.reason);
-                    found.push((name.clone(), BlockedFiles { count: hidden.len(), reason }));
+                    let remedy = "allow other versions, or create an exception";
+                    found.push((name.clone(), BlockedFiles { count: Some(hidden.len()), reason, remedy }));
                 }
             }
             Ok(found)
         });
         for (name, files) in found.await? {
             let entry = blocked.entry(name).or_insert_with(|| files.clone());
-            if entry.count < files.count {
+            if entry.count.is_some_and(|count| Some(count) < files.count) {
                 *entry = files;
             }
         }

@@ -120,7 +120,8 @@ pub(super) async fn locate_page_within(
     let blocked = repositories.state.db.read(move |c| {
         let Some(view) = views.first() else { return Ok(None) };
         let Some(package) = db::package::by_name(c, view.source, name.as_str())? else { return Ok(None) };
-        Ok(allowed::python::blocked_project(view, &curated::with_blocked(c, view, package)?))
+        let files = curated::with_blocked(c, view, package)?;
+        allowed::python::blocked_project(c, view, &files)
     });
     // SECURITY: installers continue with the next index after 404, and after a page without files.
     match blocked.await? {
@@ -407,7 +408,7 @@ fn decide_file(
             files.len() - 1
         }
     };
-    Ok(allowed::python::decide_file(view, &files, position))
+    allowed::python::decide_file(c, view, &files, position)
 }
 
 /// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for lock files

@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, Step, Tree};
 use crate::db::selectable::{self, SelectableRelease};
 use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId, SourceId};
+use crate::model::language::Language;
 use crate::model::point::Base;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -14,7 +15,7 @@ use crate::r::closure::DependencyIndex;
 use crate::r::curated::selection::{KnownRelease, KnownReleases};
 use crate::r::description::Description;
 use crate::serve::allowed::{self, Decision};
-use crate::serve::{RepoError, Repositories, point};
+use crate::serve::{RepoError, Repositories, name_guards, point};
 use crate::state::State;
 
 /// The state of CRAN in a snapshot.
@@ -194,8 +195,17 @@ fn base_release(row: &SelectableRelease, description: &Description) -> BaseRelea
     }
 }
 
-/// Returns the reasons why releases are blocked in the repositories that subscribe to a source, by release; only the
-/// first reason for each.
+/// Why clients cannot use a package that a curated source selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The rule with its repository, or the name guard: `blocked in 'prod' by rule 7 (…)`.
+    pub reason: String,
+    /// What an administrator can do.
+    pub remedy: &'static str,
+}
+
+/// Returns the reasons why block rules of the repositories that subscribe to a source block releases, or why a name guard
+/// hides their names, by release; only the first reason for each.
 ///
 /// # Errors
 /// Database errors.
@@ -204,9 +214,14 @@ pub async fn blocked(
     source: SourceId,
     base: Base,
     selected: Vec<(String, ReleaseId)>,
-) -> Result<HashMap<ReleaseId, String>, RepoError> {
+) -> Result<HashMap<ReleaseId, Obstacle>, RepoError> {
     let state = &repositories.state;
     let mut blocked = HashMap::new();
+    for (name, release) in &selected {
+        if let Some(reason) = name_guards::hiding_reason(state, Language::R, name, source) {
+            blocked.insert(*release, Obstacle { reason, remedy: name_guards::REMEDY });
+        }
+    }
     for (repo, view) in allowed::base_views(state, source, base).await {
         let names = selected.clone();
         let found = state.db.read(move |c| {
@@ -223,7 +238,8 @@ pub async fn blocked(
             Ok(found)
         });
         for (release, reason) in found.await? {
-            blocked.entry(release).or_insert(reason);
+            let remedy = "select another version, or create an exception";
+            blocked.entry(release).or_insert(Obstacle { reason, remedy });
         }
     }
     Ok(blocked)

@@ -57,3 +57,25 @@ fn a_rule_of_another_repository_does_not_matter_and_a_later_rule_applies() {
     assert!(!served.contains(&"lib 2.0".to_owned()), "{served:?}");
     assert_eq!(server.get("/prod/latest/src/contrib/lib_2.0.tar.gz").status, 403);
 }
+
+#[test]
+fn a_package_that_a_name_guard_hides_is_marked_in_the_plan_and_refused_at_the_commit() {
+    let curated = start();
+    let server = &curated.server;
+    server.rspm_stdout("create source --name=team --type=local");
+    server.rspm_stdout("create name-guard --name=lib --source=team");
+    let reason = "hidden by name guard 1: only another source may provide the name";
+    let plan = curated.update("app\n", "--snapshot=2025-10-14");
+    assert_eq!((plan.code, plan.err.as_str()), (0, ""), "{}", plan.out);
+    assert!(plan.out.contains(&format!("\nlib 2.0 is {reason}\n4 added")), "{}", plan.out);
+    let commit = curated.update("app\n", "--snapshot=2025-10-14 --commit");
+    let expected = format!(
+        "Error: lib 2.0 is {reason}; no client could download it: remove it from the definition, or change the guard \
+         (rspm list name-guards shows all)\nNothing was changed.\n"
+    );
+    assert_eq!((commit.code, commit.err), (1, expected));
+    assert_eq!(curated.listed("latest"), [""; 0]);
+    server.rspm_stdout("delete name-guard --id=1");
+    curated.commit("app\n", "2025-10-14");
+    assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 2.0", "util 1.0"]);
+}

@@ -364,10 +364,15 @@ fn selected(row: &PlanRow) -> Selected {
 
 /// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
 fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
+    // A snapshot is a day or the number of a transaction.
+    let cause = match snapshot.parse::<i64>() {
+        Ok(number) => format!("PyPI has not been synced since transaction {number}"),
+        Err(_) => format!("{snapshot} is not over, or PyPI has not been synced since its end"),
+    };
     base.is_open.then(|| {
         format!(
-            "{snapshot} is not over, or PyPI has not been synced since its end: this plan selects packages as of {}; a commit \
-             after another sync is refused if it would allow other files",
+            "{cause}: this plan selects packages as of {}; a commit after another sync is refused if it would allow other \
+             files",
             base.at
         )
     })

@@ -40,8 +40,8 @@ pub struct CreateMetadata {
     pub existing: ExistingFlags,
 }
 
-/// What happens if a package has the key.
 /// Flags that select what happens if a package already has the key.
+#[derive(Debug, Args)]
 pub struct ExistingFlags {
     /// Leave the value of an existing key and succeed
     #[arg(long, conflicts_with = "update_existing")]

@@ -37,9 +37,9 @@ pub struct Git {
     /// Repository from which these packages are installed; empty for the only one that subscribes to the source of the
     /// build.
     pub r_repository: String,
-    /// `Server.PythonVersion`: directory of the Python installation; `None`: detected.
+    /// `Server.PythonVersion`: directory of the Python installation; `None` if it is detected.
     pub python: Option<PathBuf>,
-    /// `Server.RVersion`: directory of the R installation; `None`: detected.
+    /// `Server.RVersion`: directory of the R installation; `None` if it is detected.
     pub r: Option<PathBuf>,
 }
 

@@ -1,5 +1,5 @@
-//! The second of three forms: the sections of the file merged and overridden by the environment, each value with its
-//! origin.
+//! The second of the three forms of a configuration: the sections of the file are merged and overridden by the
+//! environment, and each value has its origin.
 
 use super::lookup;
 use super::parsed_file::{Heading, ParsedFile};

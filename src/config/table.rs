@@ -24,7 +24,7 @@ pub struct Section {
     pub properties: &'static [Property],
 }
 
-/// The kind of subsection name (the quoted part of a section header) that a section takes.
+/// The kind of subsection name (the quoted part of a section header) that a section accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subsection {
     /// No subsection name.
@@ -106,7 +106,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns true if a value may be written encrypted.
+    /// Returns whether a value may be encrypted.
     #[must_use]
     pub fn may_be_encrypted(self) -> bool {
         matches!(self, Kind::Secret | Kind::Url(UrlPurpose::Postgres))

@@ -197,7 +197,7 @@ impl Batch {
         self.records.values().filter(is_selected).map(|record| record.json.as_str())
     }
 
-    /// Returns all advisories as JSON lines; equal advisories give equal bytes.
+    /// Returns all advisories as JSON lines. The bytes are equal for equal advisories.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.values().map(|record| record.json.len() + 1).sum());

@@ -33,7 +33,7 @@ pub struct ClusterNode {
     pub since: String,
     /// What the server waits for, or the reason why it cannot serve or did not change its mode.
     pub message: String,
-    /// Differences from the server that answers, as predicates of which the server is the subject, such as
+    /// Differences from the server that answers, as predicates whose subject is the server, such as
     /// `has another configuration: CRAN.URL`.
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.

@@ -55,7 +55,8 @@ pub enum DevicePoll {
     WrongVerifier,
     /// The device polls too often.
     SlowDown,
-    /// The user has not decided yet, or only the provider, which issued the code, knows the decision.
+    /// The user has not decided yet, or the provider issued the code, and only a request to it returns the
+    /// decision.
     Pending {
         /// Whether the provider issued the code.
         is_at_provider: bool,

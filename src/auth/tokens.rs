@@ -260,7 +260,7 @@ impl Tokens {
         self.0.table.load().revoked_users.get(user).map(|(_, at)| *at)
     }
 
-    /// Returns the revision of the newest change of tokens that this server knows.
+    /// Returns the revision of the newest change of tokens that this server has read.
     pub(super) fn revision(&self) -> i64 {
         self.0.table.load().revision
     }

@@ -159,7 +159,7 @@ fn attempt_job(
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.dependencies.iter().map(|file| (Purpose::Dependencies, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
-    // The agent ends with the job, which holds the other end of its connection.
+    // The agent ends with the job, because the job has the other end of its connection.
     let agent = request.key.clone().map(agent::start).transpose()?;
     descriptors.extend(agent.iter().map(|fd| (Purpose::Agent, fd.as_fd())));
     let busy = |error| match error {

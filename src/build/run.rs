@@ -125,9 +125,9 @@ impl Attempt<'_> {
 
     async fn run(&self, reporter: &Reporter) -> Result<String, String> {
         let (build, log) = (&self.build, &self.log);
-        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        let tag_text = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
         log.line(&format!(
-            "== {}: {what}commit {}, attempt {}",
+            "== {}: {tag_text}commit {}, attempt {}",
             self.builder.name, build.commit, build.attempt
         ));
         let result = self.build(reporter).await;
@@ -215,8 +215,8 @@ impl Attempt<'_> {
         } else {
             OnExisting::Fail
         };
-        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
-        let comment = format!("built from git: {what}commit {}", build.commit);
+        let tag_text = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        let comment = format!("built from git: {tag_text}commit {}", build.commit);
         let remark = Arc::new(Mutex::new(String::new()));
         let finish = {
             let (id, holder, version) = (build.id, self.holder.clone(), version.clone());

@@ -313,7 +313,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// A command failed, or ended by a signal that none of the other causes explains.
+    /// A command failed, or was ended by a signal; none of the other causes applies.
     Command,
     /// The repository cannot be reached, or does not accept the credential.
     Remote,

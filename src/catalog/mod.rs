@@ -108,7 +108,7 @@ pub struct Source {
     pub id: SourceId,
     /// The name, unique among sources.
     pub name: Name,
-    /// Its kind, which determines where its packages come from.
+    /// Its kind, which determines the origin of its packages.
     pub kind: SourceKind,
     /// Creation time.
     pub created_at: Timestamp,

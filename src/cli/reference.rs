@@ -90,7 +90,8 @@ fn flag_name(arg: &clap::Arg) -> String {
     arg.get_long().map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}"))
 }
 
-/// Returns the text `one of … is required` if `arg` is in a group of flags, of which the command requires one.
+/// Returns the text `one of … is required` if `arg` belongs to a group of flags, and the command requires one flag
+/// of the group.
 fn required_group(command: &Command, arg: &clap::Arg) -> Option<String> {
     let has_arg = |group: &&clap::ArgGroup| group.get_args().any(|id| id == arg.get_id());
     let group = command.get_groups().filter(|group| group.is_required_set()).find(has_arg)?;

@@ -11,7 +11,7 @@ use crate::access::{NamedScope, named_scopes};
 const SECTION: &str = "IdentityFederation";
 /// Maximum of `TokenLifetime`.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-/// Properties of which a section must set at least one; other sections are ignored.
+/// A section must set at least one of these properties; other sections are ignored.
 const REQUIRED: [&str; 6] = ["Issuer", "Audience", "Subject", "AuthorizedParty", "Claim", "Scope"];
 /// Issuers whose tokens anyone can obtain, for any audience.
 const SHARED_ISSUERS: [&str; 6] = [

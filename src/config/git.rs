@@ -34,8 +34,8 @@ pub struct Git {
     pub r_library: Option<PathBuf>,
     /// Whether builds of R packages install the packages that they need.
     pub install_dependencies: bool,
-    /// Repository from which these packages are installed; empty for the only one that subscribes to the source of the
-    /// build.
+    /// Repository from which these packages are installed; if empty, the only repository that subscribes to the
+    /// source of the build.
     pub r_repository: String,
     /// `Server.PythonVersion`: directory of the Python installation; `None` if it is detected.
     pub python: Option<PathBuf>,

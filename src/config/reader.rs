@@ -200,8 +200,8 @@ fn row(section: &str, name: &str) -> &'static Property {
     property.expect("the property is in the table")
 }
 
-/// Checks an empty value, which means unset: only a property without a default, or one for which empty has a meaning,
-/// accepts it.
+/// Checks an empty value, which means unset. It is valid only for a property without a default, or whose type
+/// gives an empty value a meaning.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
     let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network | Kind::Host);

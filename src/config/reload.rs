@@ -243,7 +243,7 @@ mod tests {
         assert!(reload.loaded.warnings[0].to_string().contains("[CRNA]"));
     }
 
-    /// Lines of which any selection is a valid file.
+    /// Returns a strategy for files: any selection of some lines, which is always valid.
     const LINES: [&str; 16] = [
         "[CRAN]\nURL = https://a\n",
         "[CRAN]\nURL = file:///b\n",

@@ -181,7 +181,9 @@ impl Section {
         };
         match (self.sub, sub) {
             (Subsection::Never | Subsection::ClassOrNone, None) => Ok(None),
-            (Subsection::Never, Some(_)) => Err(format!("takes no subsection name; write `[{}]`", self.name)),
+            (Subsection::Never, Some(_)) => {
+                Err(format!("accepts no subsection name; write `[{}]`", self.name))
+            }
             (Subsection::Class, None) => {
                 Err(format!("needs a storage class; write `[{} \"packages\"]`", self.name))
             }

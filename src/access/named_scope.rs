@@ -31,7 +31,7 @@ impl fmt::Display for NamedScope {
 pub enum Names {
     /// All objects, including those created later; also the value for a scope that refers to no objects.
     All,
-    /// Only these.
+    /// Only the objects with these names.
     Only(Vec<String>),
 }
 
@@ -44,7 +44,7 @@ pub enum BadNamedScope {
     /// The scope has no objects.
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]
     NoObjects(ScopeKind),
-    /// Objects are given for a scope that refers to none.
+    /// The text names objects for a scope that has none.
     #[error("the scope {0} has no repositories or sources; write {0}")]
     SurplusObjects(ScopeKind),
 }

@@ -29,10 +29,11 @@ pub enum Action {
     WriteSource,
     /// Creates a source.
     CreateSource,
-    /// Uploads a file, or reads a build. Requires permission to change some source; the handler checks which one.
+    /// Uploads a file, or reads a build. Requires permission to change at least one source; the handler checks the
+    /// source of the upload or the build.
     Upload,
-    /// Plans, requests or approves promotions to a repository. Without a repository, to at least one; the handler
-    /// checks which one.
+    /// Plans, requests or approves promotions to a repository. For [`Object::Server`], requires permission for at
+    /// least one repository; the handler checks the repository of the promotion.
     Promote,
     /// Reads and tests block rules.
     ReadBlocklist,
@@ -71,7 +72,8 @@ pub enum Object<'a> {
 pub struct SourceObject {
     /// Its id.
     pub id: SourceId,
-    /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated one ever did.
+    /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated repository
+    /// has ever subscribed to it.
     pub open: bool,
     /// The authenticated repositories that subscribe to it.
     pub repositories: Vec<RepoId>,

@@ -1,5 +1,5 @@
-//! Scopes of tokens. They refer to repositories and sources by id: they stay valid for a renamed source, and do not
-//! apply to a new source with an old name.
+//! Scopes of tokens. They refer to repositories and sources by id, so that a scope still applies to a renamed
+//! source, and does not apply to a new source with the former name of another one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -92,7 +92,7 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
-    /// All scopes.
+    /// All kinds.
     pub const ALL: [ScopeKind; 7] = [
         ScopeKind::ReposRead,
         ScopeKind::ReposPromote,
@@ -148,8 +148,8 @@ impl FromStr for ScopeKind {
     type Err = BadScope;
 
     fn from_str(text: &str) -> Result<ScopeKind, BadScope> {
-        let found = ScopeKind::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| BadScope(text.chars().take(80).collect()))
+        let kind = ScopeKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        kind.ok_or_else(|| BadScope(text.chars().take(80).collect()))
     }
 }
 
@@ -189,7 +189,7 @@ impl Grant {
         self.scopes.iter().any(reads)
     }
 
-    /// Returns true if it permits changes of this source; `None` stands for a source that does not exist.
+    /// Returns whether the grant permits changes of a source; `None` is a source that does not exist.
     pub(super) fn writes(&self, source: Option<SourceId>) -> bool {
         let writes = |scope: &Scope| match (scope, source) {
             (Scope::SourcesWrite(sources), Some(source)) => sources.contains(&source),
@@ -200,7 +200,7 @@ impl Grant {
         self.scopes.iter().any(writes)
     }
 
-    /// Returns true if it permits promotions to this repository; `None` stands for one that does not exist.
+    /// Returns whether the grant permits promotions to a repository; `None` is a repository that does not exist.
     pub(super) fn promotes(&self, repository: Option<RepoId>) -> bool {
         let promotes = |scope: &Scope| match (scope, repository) {
             (Scope::ReposPromote(repositories), Some(repository)) => repositories.contains(&repository),
@@ -211,27 +211,27 @@ impl Grant {
         self.scopes.iter().any(promotes)
     }
 
-    /// Returns true if it permits promotions to at least one repository.
+    /// Returns whether the grant permits promotions to at least one repository.
     pub(super) fn promotes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::ReposPromote(_) | Scope::GlobalAdmin))
     }
 
-    /// Returns true if it permits reading and testing block rules.
+    /// Returns whether the grant permits reading and testing block rules.
     pub(super) fn reads_blocklist(&self) -> bool {
         self.scopes.contains(&Scope::BlocklistRead) || self.changes_blocklist()
     }
 
-    /// Returns true if it permits changes of block rules.
+    /// Returns whether the grant permits changes of block rules.
     pub(super) fn changes_blocklist(&self) -> bool {
         self.scopes.contains(&Scope::BlocklistAdmin) || self.is_admin()
     }
 
-    /// Returns true if it permits reading and changing metadata.
+    /// Returns whether the grant permits reading and changing metadata.
     pub(super) fn manages_metadata(&self) -> bool {
         self.scopes.contains(&Scope::MetadataAdmin) || self.is_admin()
     }
 
-    /// Returns true if it permits changes of at least one source.
+    /// Returns whether the grant permits changes of at least one source.
     pub(super) fn writes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::SourcesWrite(_) | Scope::GlobalAdmin))
     }

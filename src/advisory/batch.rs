@@ -96,7 +96,8 @@ struct Record {
 
 impl Batch {
     /// Adds the file of an advisory. A malformed file is skipped and counted; an advisory that is only about other
-    /// ecosystems is counted, but not stored. If two advisories have the same id, the later modified one is used.
+    /// ecosystems is counted, but not stored. Of two advisories with the same id, the one that was modified later
+    /// is used.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -108,7 +109,7 @@ impl Batch {
         }
     }
 
-    /// Adds JSON lines with an advisory in each.
+    /// Adds JSON lines, each of which is an advisory.
     pub fn add_lines(&mut self, file: &str, bytes: &[u8]) {
         let lines = bytes.split(|b| *b == b'\n').enumerate();
         for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
@@ -196,7 +197,7 @@ impl Batch {
         self.records.values().filter(is_selected).map(|record| record.json.as_str())
     }
 
-    /// Returns all advisories as JSON lines; equal advisories give equal bytes.
+    /// Returns all advisories as JSON lines. The bytes are equal for equal advisories.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.values().map(|record| record.json.len() + 1).sum());

@@ -137,7 +137,7 @@ fn first_sentence(details: &str) -> Option<String> {
     (!sentence.is_empty()).then(|| if is_truncated { format!("{}…", sentence.trim_end()) } else { sentence })
 }
 
-/// Deserializes a time in the format of RFC 3339; an invalid one becomes `None`.
+/// Deserializes a time in the format of RFC 3339; an invalid time becomes `None`.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     Ok(text.and_then(|text| parse_time(&text)))
@@ -150,7 +150,7 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp(time.as_microsecond()))
 }
 
-/// Deserializes a list; `null` becomes an empty one.
+/// Deserializes a list; `null` becomes an empty list.
 fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {

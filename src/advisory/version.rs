@@ -66,7 +66,7 @@ impl FromStr for Ecosystem {
 /// A version, with the order of its ecosystem.
 #[derive(Clone, Debug)]
 pub(super) enum Version {
-    /// A version from CRAN or Bioconductor. Versions that R does not accept have an order too.
+    /// A version from CRAN or Bioconductor. Versions that R does not accept also have an order.
     R(Box<str>),
     /// A version from PyPI.
     Python(python::version::Version),

@@ -14,7 +14,8 @@ pub struct AuditRow {
     pub actor_kind: String,
     /// The actor: a user, a token or the server itself.
     pub actor: String,
-    /// The address of the client; empty on the administration socket and for work of the server.
+    /// The address of the client; empty for requests on the administration socket and for changes by the server
+    /// itself.
     pub address: String,
     /// The action, such as `create source`.
     pub action: String,
@@ -24,7 +25,7 @@ pub struct AuditRow {
     pub object: String,
     /// `success` or `refused`.
     pub outcome: String,
-    /// Free text.
+    /// Details of the change; may be empty.
     pub detail: String,
     /// The SHA-256 digest of the previous row.
     pub previous: String,

@@ -31,7 +31,7 @@ pub struct StartBackup {
     pub lock_timeout: u64,
 }
 
-/// `POST /backups/tests`: the result of a test, which runs outside the server.
+/// `POST /backups/tests`: records the result of `rspm backup test`, which runs outside the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordBackupTest {
     /// The folder, an absolute path without links, or `s3://bucket/prefix`.
@@ -86,7 +86,7 @@ pub enum LocalCommand {
     List,
     /// Verifies a backup.
     Verify {
-        /// A day or a time: the newest backup at or before it.
+        /// A day or a time; selects the newest backup at or before it, and if absent the newest backup.
         at: Option<String>,
         /// The part of the files to read, counted from 1, and the number of parts.
         subset: Option<(u32, u32)>,

@@ -10,7 +10,7 @@ use super::source::AddOutcome;
 pub struct AddBinaries {
     /// Ids of earlier uploads.
     pub uploads: Vec<u64>,
-    /// Name of the distribution they are built for.
+    /// Name of the distribution for which the binaries are built.
     pub distribution: String,
     /// Replace existing binaries.
     #[serde(default)]

@@ -10,11 +10,11 @@ use crate::model::rule_effect::RuleEffect;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockRule {
-    /// Its number; ignored in requests.
+    /// The number of the rule; ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
-    /// The priority, from 0; rules with a lower number are evaluated first. Rules of equal priority are ordered by
-    /// exceptions first, then by age, the oldest first. The default is 100.
+    /// The priority, from 0; rules with a lower number are evaluated first. Among rules of equal priority,
+    /// exceptions come first, then older rules. The default is 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// The name of the package: exact for R, in any spelling for Python.
@@ -44,7 +44,7 @@ pub struct BlockRule {
     /// SPDX identifiers, or `Unknown`; in requests also one string, separated by commas.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub license_types: Vec<String>,
-    /// Whether the version must have a known vulnerability.
+    /// Whether the rule matches only versions with a known vulnerability.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vulns: bool,
     /// The lowest base score of a vulnerability, 0 to 10.
@@ -53,7 +53,7 @@ pub struct BlockRule {
     /// Whether a vulnerability without a score counts for `min_severity`; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_unscored: Option<bool>,
-    /// Whether no version of the package may be listed any more.
+    /// Whether the rule matches only packages that are no longer listed in any version.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted_packages: bool,
     /// The age below which a version matches: `7d`, `36h`.
@@ -65,10 +65,10 @@ pub struct BlockRule {
     /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_dated: bool,
-    /// Whether the rule allows what it matches.
+    /// Whether the rule allows the versions that it matches.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exception: bool,
-    /// Whether what the rule matches stays available, with the reason as a warning.
+    /// Whether the rule only warns: the versions that it matches stay available, with the reason as a warning.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warn: bool,
     /// Free text, shown to clients.
@@ -80,7 +80,7 @@ pub struct BlockRule {
     /// The reason why the rule has no effect, such as a deleted source or repository. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
-    /// The user who created it. Ignored in requests.
+    /// The user who created the rule. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// Creation time, RFC 3339. Ignored in requests.
@@ -103,14 +103,14 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     enum Form {
         List(Vec<String>),
         Text(String),
-        Nothing(()),
+        Null(()),
     }
     Ok(match Form::deserialize(deserializer)? {
         Form::List(list) => list,
         Form::Text(text) => {
             text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
         }
-        Form::Nothing(()) => Vec::new(),
+        Form::Null(()) => Vec::new(),
     })
 }
 
@@ -205,16 +205,16 @@ pub struct BlockRulesTest {
     pub package_name: String,
     /// The tested version.
     pub version: String,
-    /// Whether it is blocked.
+    /// Whether the version is blocked.
     pub blocked: bool,
-    /// The first rule that matches, if any.
+    /// The first rule that matches; absent if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<BlockRule>,
     /// The reason why the rule matches.
     pub reason: String,
     /// The numbers of the evaluated rules, in the order of evaluation.
     pub compared: Vec<i64>,
-    /// The highest allowed version.
+    /// The highest allowed version; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<String>,
     /// Whether the index lists the highest allowed version. An archived version whose record was never read is not

@@ -20,20 +20,20 @@ pub struct ClusterNode {
     pub mode: String,
     /// Whether it runs the schedules.
     pub leader: bool,
-    /// Whether the list has only this server because the database does not answer.
+    /// Whether other servers are missing from the list, because the database does not answer.
     #[serde(default)]
     pub lacks_others: bool,
     /// Whether it is the server that answers this request.
     pub own: bool,
     /// Start time (RFC 3339), like the other times by the clock of the database.
     pub started: String,
-    /// Its last heartbeat.
+    /// Time of its last heartbeat.
     pub last_seen: String,
-    /// Start of its current mode.
+    /// Start time of its current mode.
     pub since: String,
     /// What the server waits for, or the reason why it cannot serve or did not change its mode.
     pub message: String,
-    /// Differences from the server that answers, as predicates of which the server is the subject, such as
+    /// Differences from the server that answers, as predicates whose subject is the server, such as
     /// `has another configuration: CRAN.URL`.
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
@@ -69,7 +69,7 @@ pub struct ChangeNodes {
 pub struct RecordedRequest {
     /// Time of the request, which identifies the request.
     pub at: String,
-    /// The servers.
+    /// The servers that the request names.
     pub nodes: Vec<NodeName>,
 }
 

@@ -78,7 +78,7 @@ pub struct GoOffline {
 /// A property whose value in the file differs from the active one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
-    /// `CRAN.URL`.
+    /// The name of the property, such as `CRAN.URL`.
     pub property: String,
     /// The previous value; secrets are `***`.
     pub from: String,
@@ -113,7 +113,7 @@ pub struct SetDebugRegions {
 pub struct DebugRegion {
     /// Its name.
     pub name: String,
-    /// Its events.
+    /// Which events belong to it.
     pub description: String,
     /// Whether its debug events are written at every level.
     pub active: bool,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `{"code", "error", "payload"}`, as clients of Posit Package Manager expect it.
+/// An error response, `{"code", "error", "payload"}`: the form that clients of Posit Package Manager expect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Error {
     /// The kind of failure; see [`Code`].

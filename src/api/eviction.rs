@@ -21,7 +21,7 @@ pub enum EvictionKind {
 /// `POST /evict`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartEviction {
-    /// The files.
+    /// The files to remove.
     #[serde(default)]
     pub kind: EvictionKind,
     /// Only count the files.
@@ -34,7 +34,7 @@ pub struct StartEviction {
 pub struct Eviction {
     /// The result, as a sentence.
     pub message: String,
-    /// The files.
+    /// The files that were selected.
     pub kind: EvictionKind,
     /// Whether the files were only counted.
     pub dry_run: bool,
@@ -42,8 +42,8 @@ pub struct Eviction {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Number of selected files that stay because they are in use.
+    /// Number of selected files that were not removed because they are in use.
     pub in_use: u64,
-    /// Reasons why files stay.
+    /// Reasons why selected files were not removed.
     pub notes: Vec<String>,
 }

@@ -75,7 +75,7 @@ pub struct Explanation {
     pub repo: String,
     /// The package.
     pub package: String,
-    /// The decisions, in the order of a request.
+    /// The decisions, in the order in which the server makes them for a request.
     pub decisions: Vec<Decision>,
     /// The file that the client would get; `null` if the request fails.
     pub file: Option<ServedFile>,

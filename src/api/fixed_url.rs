@@ -39,6 +39,7 @@ pub struct FixedUrl {
     pub url: String,
     /// The snapshot segment of the URL.
     pub snapshot: String,
-    /// Whether the server knows its address from `Server.Address` or from the request.
+    /// Whether `url` contains the address of the server, from `Server.Address` or the request; otherwise the URL
+    /// is valid on the server's machine only.
     pub has_address: bool,
 }

@@ -83,7 +83,7 @@ pub struct EditGitBuilder {
 /// A builder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GitBuilder {
-    /// Its id, which the address of webhooks contains.
+    /// Its id, which is part of the address for webhooks.
     pub id: i64,
     /// The package that it builds.
     pub name: String,
@@ -99,7 +99,7 @@ pub struct GitBuilder {
     pub sub_dir: String,
     /// Number of commits that are fetched; 0 for the full history.
     pub clone_depth: u32,
-    /// Levels of submodules that are fetched.
+    /// Number of levels of submodules that are fetched.
     pub recurse_submodules: u32,
     /// Whether vignettes are built.
     #[serde(default)]
@@ -108,7 +108,7 @@ pub struct GitBuilder {
     pub credential: Option<String>,
     /// Whether it accepts webhooks.
     pub webhook: bool,
-    /// The last poll that succeeded, RFC 3339.
+    /// Time of the last poll that succeeded, RFC 3339.
     pub polled: Option<String>,
     /// Why the last poll failed; empty if it succeeded.
     pub error: String,

@@ -90,10 +90,10 @@ pub struct RefusedMetadata {
 /// Deletes keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeleteMetadata {
-    /// Their ids.
+    /// Ids of the keys.
     #[serde(default)]
     pub ids: Vec<i64>,
-    /// Delete all.
+    /// Delete all keys.
     #[serde(default)]
     pub all: bool,
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A name guard: only its source may provide packages with the names.
+/// A name guard: only one source may provide packages whose names match it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NameGuard {
-    /// Its number; absent in a dry run.
+    /// The number of the guard; absent in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// A name, or a prefix followed by `*`. Names of Python packages are normalized.
@@ -23,7 +23,7 @@ pub struct NameGuard {
     pub state: String,
     /// Free text.
     pub description: String,
-    /// The user who created it.
+    /// The user who created the guard.
     pub created_by: String,
     /// Creation time, RFC 3339.
     pub created: String,

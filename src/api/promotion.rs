@@ -102,10 +102,10 @@ pub struct PromotedSource {
     /// The Bioconductor version of the subscription, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its state before; absent if it was not subscribed.
+    /// Its state before the promotion; absent if it was not subscribed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<PromotedState>,
-    /// Its state afterwards; absent if it is not subscribed any more.
+    /// Its state after the promotion; absent if it is no longer subscribed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<PromotedState>,
 }
@@ -130,12 +130,12 @@ pub struct PromotedPackage {
     pub name: String,
     /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes), `moved` (another source).
     pub change: String,
-    /// The version before.
+    /// The version before the promotion; absent for an added package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_version: Option<String>,
-    /// The version afterwards.
+    /// The version after the promotion; absent for a removed package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_version: Option<String>,
-    /// The source afterwards; for a removed package, the source before.
+    /// The source after the promotion; for a removed package, the source before it.
     pub source: String,
 }

@@ -169,7 +169,7 @@ pub struct RemovedPackage {
     pub versions: Vec<String>,
 }
 
-/// `POST /sources/{name}/packages/yank`: marks files of a Python package as yanked, or removes the mark.
+/// `POST /sources/{name}/packages/yank`: marks files of a Python package as yanked, or removes this mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct YankFiles {
     /// The package.

@@ -45,7 +45,7 @@ pub struct StorageState {
     pub location: String,
     /// Its owner.
     pub owner: StorageOwner,
-    /// Identity of the database that owns it, if that is another one.
+    /// Identity of the database that owns the class, if it is not this server's database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// Number of objects that the database references, except usage data, rules and advisories.
@@ -63,7 +63,7 @@ pub struct StorageState {
     pub trash_since: Option<String>,
     /// Number of damaged objects that were moved to the directory `damaged` and not stored again.
     pub damaged: u64,
-    /// Number of objects that this database references, but that neither storage has nor a mirror provides.
+    /// Number of objects that this database references, but that are not in storage and that no mirror provides.
     #[serde(default)]
     pub lost: u64,
     /// A sweep that needs confirmation.
@@ -74,7 +74,7 @@ pub struct StorageState {
 /// A sweep that needs confirmation, because it would remove more than a small share of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingSweep {
-    /// Number of objects it would remove.
+    /// Number of objects that the sweep would remove.
     pub objects: u64,
     /// Number of objects in the class.
     pub of: u64,

@@ -73,7 +73,7 @@ pub struct Token {
     pub expires: Option<String>,
     /// Whether the expiration time has passed.
     pub expired: bool,
-    /// The last day on which it was used, in UTC; absent if it never was.
+    /// The last day on which it was used, in UTC; absent if it was never used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
     /// Time of the revocation, RFC 3339; absent if the token is not revoked.
@@ -90,7 +90,7 @@ pub struct RevokeToken {
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// The user whose tokens are all revoked and whose sessions all end.
+    /// A user: all tokens of the user are revoked, and all sessions end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }

@@ -30,7 +30,7 @@ const AUTHOR: &str = "bootstrap key";
 pub enum BootstrapRefusal {
     /// `Bootstrap.PublicKey` is not set.
     #[error("this server has no bootstrap key ([Bootstrap] PublicKey)")]
-    Off,
+    Disabled,
     /// The key cannot be read or is not a key.
     #[error("the bootstrap key of this server cannot be used; the server log has the reason")]
     Key(#[source] KeyProblem),
@@ -64,7 +64,7 @@ pub enum KeyProblem {
         /// The system's error.
         source: std::io::Error,
     },
-    /// It is not a key.
+    /// The text is not an RSA public key.
     #[error("{0}")]
     Form(#[from] BootstrapError),
 }
@@ -104,8 +104,9 @@ pub fn public_key(value: &str) -> Result<PublicKey, KeyProblem> {
     Ok(PublicKey::parse(&text)?)
 }
 
-/// Creates a token with the scope `global:admin`. Returns it, encrypted for the owner of the key, with its identity.
-/// `key` is `Bootstrap.PublicKey`. A request can be used only once on all servers of the database together.
+/// Creates a token with the scope `global:admin`. Returns the token, encrypted for the owner of the key, and its
+/// identity. `key` is the value of `Bootstrap.PublicKey`. A request can be used only once on all servers of the
+/// database together.
 ///
 /// # Errors
 /// See [`BootstrapRefusal`].
@@ -115,7 +116,7 @@ pub async fn create_first_token(
     key: Option<String>,
     request: BootstrapRequest<'_>,
 ) -> Result<(Vec<u8>, Identity), BootstrapRefusal> {
-    let key = key.ok_or(BootstrapRefusal::Off)?;
+    let key = key.ok_or(BootstrapRefusal::Disabled)?;
     let read = tokio::task::spawn_blocking(move || public_key(&key)).await;
     let key = match read {
         Ok(key) => key.map_err(BootstrapRefusal::Key)?,
@@ -133,7 +134,7 @@ pub async fn create_first_token(
         return Err(BootstrapRefusal::Time);
     }
     let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
-    // After this time the request is refused as too old, so its record is not needed any more.
+    // After this time the request is refused because of its age, so the record of its use is no longer needed.
     let record_end = Timestamp(request.time.0.saturating_add(2 * MAX_CLOCK_DIFFERENCE));
     let is_new = state.db.write(move |c| used_proof::record(c, &proof, record_end, now)).await?;
     if !is_new {

@@ -52,7 +52,7 @@ pub struct BadCredential;
 /// user name with an empty password (for R, which accepts credentials only in a URL).
 ///
 /// # Errors
-/// There is more than one field: a proxy could use a different one than this server.
+/// There is more than one field: a proxy and this server could use different ones.
 pub fn credential(headers: &HeaderMap) -> Result<Credential, BadCredential> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let field = match (fields.next(), fields.next()) {

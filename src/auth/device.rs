@@ -36,7 +36,7 @@ pub struct DeviceLogins(Db);
 pub struct NewDeviceLogin<'a> {
     /// The device code.
     pub device_code: &'a str,
-    /// Whether the user enters a code of this server; otherwise the provider has the code.
+    /// Whether this server issues the code for the user; otherwise the provider issues it.
     pub has_own_code: bool,
     /// The PKCE challenge (S256); empty if the device sends none.
     pub challenge: &'a str,
@@ -55,7 +55,8 @@ pub enum DevicePoll {
     WrongVerifier,
     /// The device polls too often.
     SlowDown,
-    /// The user has not decided yet, or only the provider, which issued the code, knows the decision.
+    /// The user has not decided yet, or the provider issued the code, and only a request to it returns the
+    /// decision.
     Pending {
         /// Whether the provider issued the code.
         is_at_provider: bool,
@@ -110,7 +111,7 @@ impl DeviceLogins {
         Ok(row.map(|row| PendingDevice { digest: row.digest, address: row.address }))
     }
 
-    /// Records the decision of the user of `session`. Returns false if the sign-in is not pending any more, or the
+    /// Records the decision of the user of `session`. Returns false if the sign-in is no longer pending, or if the
     /// session has ended on another server.
     ///
     /// # Errors
@@ -140,7 +141,8 @@ impl DeviceLogins {
         write.await
     }
 
-    /// Returns the state of a sign-in to its device.
+    /// Processes a poll of a device: returns the state of its sign-in, and ends the sign-in if the user has
+    /// decided.
     ///
     /// # Errors
     /// The database fails.
@@ -151,7 +153,8 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
-        // Looked up with a read first, so that unknown device codes do not occupy the writer of the database.
+        // The code is first looked up by a read, so that unknown device codes do not occupy the writer of the
+        // database.
         if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
             return Ok(DevicePoll::Expired);
         }
@@ -228,7 +231,7 @@ fn normalize(text: &str) -> Option<String> {
     (code.len() == CODE_LENGTH && code.bytes().all(|byte| LETTERS.contains(&byte))).then_some(code)
 }
 
-/// Returns true if the challenge is the SHA-256 of the verifier in base64url (RFC 7636 section 4.6).
+/// Returns whether the challenge is the SHA-256 of the verifier in base64url (RFC 7636 section 4.6).
 fn is_verifier_of(verifier: &str, challenge: &str) -> bool {
     BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(verifier.as_bytes())) == challenge
 }

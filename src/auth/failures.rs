@@ -111,7 +111,9 @@ struct Buckets<K> {
     burst: i64,
     /// The interval in which one more failure is accepted, in microseconds.
     interval: i64,
+    /// The keys that were added since the last discard; new keys are added here.
     newer: HashMap<K, i64>,
+    /// The keys that are discarded when `newer` is full.
     older: HashMap<K, i64>,
 }
 

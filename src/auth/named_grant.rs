@@ -45,15 +45,15 @@ pub fn scope_names(catalog: &Catalog, grant: &Grant) -> String {
     let repository = |id: &RepoId| catalog.repo_by_id(*id).map(|repo| repo.name.to_string());
     let source = |id: &SourceId| catalog.source_by_id(*id).map(|source| source.name.to_string());
     let name = |scope: &Scope| match scope {
-        Scope::ReposRead(selection) => named(ScopeKind::ReposRead, names(selection, repository)),
-        Scope::ReposPromote(selection) => named(ScopeKind::ReposPromote, names(selection, repository)),
-        Scope::SourcesWrite(selection) => named(ScopeKind::SourcesWrite, names(selection, source)),
-        scope => named(scope.kind(), Names::All),
+        Scope::ReposRead(selection) => scope_text(ScopeKind::ReposRead, names(selection, repository)),
+        Scope::ReposPromote(selection) => scope_text(ScopeKind::ReposPromote, names(selection, repository)),
+        Scope::SourcesWrite(selection) => scope_text(ScopeKind::SourcesWrite, names(selection, source)),
+        scope => scope_text(scope.kind(), Names::All),
     };
     grant.scopes().iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
-fn named(kind: ScopeKind, objects: Names) -> String {
+fn scope_text(kind: ScopeKind, objects: Names) -> String {
     NamedScope { kind, objects }.to_string()
 }
 

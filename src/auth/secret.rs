@@ -1,5 +1,6 @@
-//! The text of a token: `rspm_`, 30 random letters and digits, and a checksum of these with 6 letters and digits, so
-//! that secret scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a lookup.
+//! The text of a token: `rspm_`, 30 random letters and digits, and their checksum, which has 6 letters and digits.
+//! Secret scanners can search for this form (`rspm_[0-9A-Za-z]{36}`), and a mistyped token is refused without a
+//! lookup.
 
 use std::fmt;
 
@@ -85,7 +86,7 @@ pub fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
-/// Returns true if a text has the form of a token, with the right checksum.
+/// Returns whether a text has the form of a token, with the right checksum.
 pub(super) fn is_well_formed(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH) else { return false };
     let Some((random, sum)) = rest.as_bytes().split_at_checked(RANDOM_LENGTH) else { return false };

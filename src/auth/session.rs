@@ -253,7 +253,7 @@ pub fn new_secret() -> Zeroizing<String> {
     Zeroizing::new(hex::encode(rand::random::<[u8; LENGTH / 2]>()))
 }
 
-/// Returns true for a text that [`new_secret`] can return.
+/// Returns whether [`new_secret`] can return this text.
 #[must_use]
 pub fn is_well_formed(secret: &str) -> bool {
     secret.len() == LENGTH && secret.bytes().all(|byte| byte.is_ascii_hexdigit())

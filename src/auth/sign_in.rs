@@ -67,7 +67,7 @@ impl SignedIn {
         })
     }
 
-    /// Returns true if the user has no permissions.
+    /// Returns whether the user has no permissions.
     #[must_use]
     pub fn has_no_scope(&self) -> bool {
         self.grant.scopes().is_empty()

@@ -142,7 +142,7 @@ pub fn issue(
     Ok(SignedToken { text: Zeroizing::new(text), guid })
 }
 
-/// Verifies a token that this server, or another one with the same key and address, signed for `purpose`.
+/// Verifies a token that this server, or another server with the same key and address, signed for `purpose`.
 ///
 /// # Errors
 /// The token is not valid at `now`, was made for another purpose or address, or is revoked.
@@ -174,7 +174,8 @@ pub fn verify(
         grant(&claims)?,
         expires_at,
     );
-    // Checked without leeway: unlike the clock of a provider, those of the servers on one database are compared.
+    // The expiration time is checked without leeway, because the servers of a database compare their clocks with
+    // each other, unlike providers.
     if !tokens.is_valid(&token, now) {
         return Err(Invalid::Expired);
     }
@@ -182,7 +183,8 @@ pub fn verify(
 }
 
 /// Checks that a token of another issuer was issued after the newest revocation of all tokens of its user. SECURITY: an
-/// older one could otherwise be exchanged until it expires. Whole seconds are compared, because `iat` has no fractions.
+/// older token could otherwise be exchanged until it expires. Whole seconds are compared, because `iat` has no
+/// fractions.
 ///
 /// # Errors
 /// The token is older, or has no `iat`.

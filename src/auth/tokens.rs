@@ -171,6 +171,7 @@ struct Inner {
     failures: Failures,
     /// Uses that are not written yet: at most one per token and day.
     uses: parking_lot::Mutex<Vec<(Arc<Token>, Timestamp)>>,
+    /// Notified when `uses` gets an element.
     used: Notify,
     signing_key: Option<SigningKey>,
 }
@@ -216,8 +217,8 @@ impl Tokens {
         Some(Arc::clone(token))
     }
 
-    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another
-    /// server may have created the token.
+    /// Returns the token with this digest, if it is valid at `now`. If the token is unknown, reads changed tokens
+    /// first, at most once per second, because another server may have created the token.
     pub async fn find(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         if let Some(token) = self.get(digest, now) {
             return Some(token);
@@ -234,7 +235,7 @@ impl Tokens {
         self.get(digest, now)
     }
 
-    /// Returns true if a token that was valid before is still valid at `now`.
+    /// Returns whether a token that was valid before is still valid at `now`.
     #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
         let table = self.0.table.load();
@@ -259,7 +260,7 @@ impl Tokens {
         self.0.table.load().revoked_users.get(user).map(|(_, at)| *at)
     }
 
-    /// Returns the revision of the newest change of tokens that this server knows.
+    /// Returns the revision of the newest change of tokens that this server has read.
     pub(super) fn revision(&self) -> i64 {
         self.0.table.load().revision
     }
@@ -307,8 +308,8 @@ impl Tokens {
         self.0.failures.count_wrong_code(address, now)
     }
 
-    /// Returns true if a change that the token does not permit should be recorded in the audit trail, within a limit
-    /// of such rows, and counts it.
+    /// Counts a change that the token does not permit. Returns whether it should be recorded in the audit trail:
+    /// the number of such rows is limited.
     #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
         self.0.failures.records_refusal(token.guid, now)

@@ -88,8 +88,8 @@ impl BucketLock {
         Ok(BucketLock { bucket, path, runtime: folder.runtime.clone(), renewed_at, renewal })
     }
 
-    /// Refuses if there are other valid locks of these kinds; returns the paths of expired ones. If two programs write
-    /// their locks at the same time, each finds that of the other.
+    /// Fails if there are other valid locks of these kinds; returns the paths of expired locks. If two programs
+    /// write their locks at the same time, each finds the lock of the other program, and both fail.
     fn compare(&self, folder: &BucketFolder, kinds: &[&str]) -> Result<Vec<String>, BackupError> {
         let locks = folder.list(LOCKS)?;
         let now = locks.iter().find(|lock| lock.path == self.path).map(|lock| lock.modified);
@@ -127,7 +127,7 @@ impl Drop for BucketLock {
     fn drop(&mut self) {
         self.renewal.abort();
         let (bucket, path, runtime) = (self.bucket.clone(), self.path.clone(), self.runtime.clone());
-        // On a separate thread, because async threads may not block on a future.
+        // The lock is removed on a separate thread, because async threads may not block on a future.
         let removal = std::thread::spawn(move || {
             runtime.block_on(async { tokio::time::timeout(REMOVAL_TIMEOUT, bucket.remove(&path)).await })
         });

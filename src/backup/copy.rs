@@ -52,7 +52,7 @@ pub(super) fn copy(
         reporter,
         sizes: folder.blob_sizes()?,
         new_files: NewFiles::of(folder),
-        copied: HashMap::new(),
+        copied_sizes: HashMap::new(),
         result: CopyResult::default(),
     };
     let mut failed_objects = Vec::new();
@@ -63,7 +63,8 @@ pub(super) fn copy(
             failed_objects.push(object);
         }
     }
-    // Second attempt: a scrub may have moved them to the directory `damaged` and stored them again meanwhile.
+    // Each failed object is tried again: a scrub may have moved it to the directory `damaged` and stored it again
+    // in the meantime.
     for object in failed_objects {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);
@@ -91,7 +92,7 @@ struct Copier<'a> {
     sizes: BlobSizes<'a>,
     new_files: NewFiles<'a>,
     /// Sizes of the copied files: equal bytes in two directories of storage are one file.
-    copied: HashMap<Sha256, u64>,
+    copied_sizes: HashMap<Sha256, u64>,
     result: CopyResult,
 }
 
@@ -110,7 +111,7 @@ impl Copier<'_> {
         match self.read_object(&key, file) {
             Ok((file, size)) => {
                 self.new_files.add(file, blob_path(&object.sha256), size)?;
-                self.copied.insert(object.sha256, size);
+                self.copied_sizes.insert(object.sha256, size);
                 self.result.objects.push(StoredObject { key, size });
                 self.result.new_count += 1;
                 self.result.new_bytes += size;
@@ -136,7 +137,7 @@ impl Copier<'_> {
 
     /// Returns the size of an object that the folder has; `None` if it must be copied.
     fn existing_size(&self, object: &DurableObject, key: &Key) -> Result<Option<u64>, BackupError> {
-        let existing_size = match self.copied.get(&object.sha256) {
+        let existing_size = match self.copied_sizes.get(&object.sha256) {
             Some(size) => Some(*size),
             None => self.sizes.get(&blob_path(&object.sha256))?,
         };
@@ -146,7 +147,7 @@ impl Copier<'_> {
             // An earlier backup may have an object that storage lost.
             None => match self.runtime.block_on(self.storage.size(key)) {
                 Ok(size) => size.or(Some(existing_size)),
-                // Storage cannot read the object, so that a new copy would fail, too.
+                // Storage cannot read the object, so a new copy would also fail.
                 Err(StorageError::Io { .. }) => Some(existing_size),
                 Err(error) => return Err(error.into()),
             },

@@ -1,5 +1,5 @@
-//! Makes a backup while the server runs: a hold, the database from one snapshot, the files that its rows refer to, and
-//! last the manifest.
+//! Makes a backup while the server runs: takes a hold, writes the dump of one snapshot of the database, copies the
+//! files to which its rows refer, and writes the manifest last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub struct CreateOptions {
     pub rate: Option<u64>,
     /// Whether the backup succeeds although storage lacks files, which its manifest lists.
     pub allow_missing: bool,
-    /// Whether the folder may be without backups although some were made in it.
+    /// Whether the folder may contain no backups, although the server has made backups in it.
     pub init: bool,
     /// Whether to continue in a folder whose newest backup is of another copy of the database.
     pub adopt: bool,
@@ -178,9 +178,9 @@ async fn open(
     task_result(task.await)
 }
 
-/// Refuses to add to the backups of another database, and to those of another copy of this one: a restored database has
-/// the same identity and another history. With `adopt`, the folder continues with this copy, and the other copy is
-/// refused from then on.
+/// Refuses a folder whose newest backup is of another database, or of another copy of this database: a restored
+/// database has the same identity and another history. With `adopt`, another copy is accepted; the next backups of
+/// that copy are then refused.
 fn check_lineage(
     place: &BackupPlace,
     newest: Option<&Manifest>,

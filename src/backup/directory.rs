@@ -51,7 +51,7 @@ impl Directory {
         Ok(Directory { root: root.to_owned(), owner: metadata.uid() })
     }
 
-    /// The path of the directory.
+    /// Returns the path of the directory.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -166,7 +166,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes files durably; missing ones are not an error.
+    /// Removes files durably; a missing file is not an error.
     pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
         for path in paths {
             let path = self.root.join(path);

@@ -23,9 +23,9 @@ const MAX_PROBLEMS: usize = 100;
 pub struct DryRunResult {
     /// The tables with their rows.
     pub tables: Vec<(&'static Table, RowDigest)>,
-    /// The first of the values that the destination cannot hold.
+    /// The first values that the destination cannot store.
     pub problems: Vec<Problem>,
-    /// Number of all values that the destination cannot hold.
+    /// Number of all values that the destination cannot store.
     pub problem_count: u64,
     /// The existing contents of the destination, for each schema; empty if it is blank.
     pub existing_objects: Vec<String>,
@@ -34,14 +34,14 @@ pub struct DryRunResult {
 }
 
 impl DryRunResult {
-    /// Returns true if a migration would succeed.
+    /// Returns whether a migration would succeed.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         self.problem_count == 0 && self.existing_objects.is_empty()
     }
 }
 
-/// Reads the database of provider `from` and inspects that of `to`. Blocks.
+/// Reads the database of the provider `from` and inspects the database of the provider `to`. Blocks.
 ///
 /// # Errors
 /// The errors of both databases.

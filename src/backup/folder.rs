@@ -46,7 +46,7 @@ pub enum FolderLock {
 }
 
 impl FolderLock {
-    /// Checks that the lock was held all the time.
+    /// Checks that the lock has been valid since it was taken.
     ///
     /// # Errors
     /// The bucket did not answer for minutes.
@@ -84,7 +84,7 @@ pub(super) fn manifest_path(name: &str) -> String {
     format!("{MANIFESTS}/{name}")
 }
 
-/// Returns true if a name is that of a manifest: `20261122T063809.482036Z.json`.
+/// Returns whether a name is that of a manifest: `20261122T063809.482036Z.json`.
 fn is_manifest_name(name: &str) -> bool {
     const FORM: &[u8] = b"00000000T000000.000000Z.json";
     name.len() == FORM.len()
@@ -94,8 +94,8 @@ fn is_manifest_name(name: &str) -> bool {
         })
 }
 
-/// Returns true if a path has the form of those of dumps, lists, blobs and configuration files. Only such files are
-/// pruned.
+/// Returns whether a path has the form of the path of a dump, a list, a blob or a configuration file. Only such
+/// files are pruned.
 pub(super) fn is_part_path(path: &str) -> bool {
     let digest = |name: &str| name.parse::<Sha256>().ok();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -146,7 +146,7 @@ impl Folder {
         }
     }
 
-    /// Returns the location of a file, for messages; that of the folder for an empty path.
+    /// Returns the location of a file, or of the folder for an empty path, for messages.
     #[must_use]
     pub fn location(&self, path: &str) -> PathBuf {
         match self {
@@ -247,7 +247,7 @@ impl Folder {
         }
     }
 
-    /// Writes a file with this content. An existing one is replaced only if `replaces` is set.
+    /// Writes a file with this content. An existing file is replaced only if `replaces` is set.
     pub(super) fn write(&self, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
         let mut file = self.create_unfinished()?;
         file.write_all(bytes).map_err(BackupError::io("write", &self.location(path)))?;
@@ -282,7 +282,7 @@ impl Folder {
         }
     }
 
-    /// Removes files; missing ones are not an error.
+    /// Removes files; a missing file is not an error.
     pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
         match self {
             Folder::Directory(directory) => directory.remove(paths),

@@ -35,7 +35,7 @@ impl RenewedHold {
         Ok(RenewedHold { state: Arc::clone(state), id, renewal })
     }
 
-    /// Returns false if the hold has expired, so that objects may have been removed since.
+    /// Renews the hold, and returns whether it is still valid. If it has expired, objects may have been removed.
     pub(super) async fn is_held(&self) -> Result<bool, DbError> {
         renew(&self.state, self.id).await
     }

@@ -50,7 +50,7 @@ pub(super) fn check_schema(manifest: &Manifest) -> Result<(), BackupError> {
         let newest_level = schema.map_or(0, newest_migration);
         if *level > newest_level {
             return Err(BackupError::Refused(format!(
-                "the backup {} has migration {level} of the schema '{name}'; this version of rstudio-pm knows migrations up to \
+                "the backup {} has migration {level} of the schema '{name}'; this version of rstudio-pm supports migrations up to \
                  {newest_level}: install version {} or a newer one",
                 manifest.created, manifest.version
             )));

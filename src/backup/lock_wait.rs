@@ -52,8 +52,8 @@ impl LockWait {
         }
     }
 
-    /// Returns the pause that follows `pause`: a longer one, up to the maximum. Its length is random, because two
-    /// programs with equal pauses would find the lock of the other at each attempt.
+    /// Returns the pause that follows `pause`. It is longer, up to the maximum. Its length is random, because two
+    /// programs with equal pauses would find each other's lock at each attempt.
     fn next_pause(&self, pause: Duration) -> Duration {
         pause.mul_f64(rand::random_range(1.3..1.9)).min(self.max_pause.mul_f64(rand::random_range(0.7..=1.0)))
     }

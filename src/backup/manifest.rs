@@ -81,7 +81,7 @@ pub struct Manifest {
     pub levels: Vec<(String, i64)>,
     /// The fingerprint of the encryption key, which is not in the backup.
     pub encryption_key: Option<String>,
-    /// The rows.
+    /// The dump with the rows.
     pub dump: Part,
     /// The tables of the dump.
     pub tables: Vec<TableEntry>,
@@ -100,7 +100,7 @@ pub struct Manifest {
     /// The configuration file of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationFile>,
-    /// The backup before it.
+    /// The previous backup in the folder; `None` for the first one.
     pub previous: Option<PreviousBackup>,
 }
 
@@ -120,7 +120,7 @@ impl Manifest {
         name_at(self.created)
     }
 
-    /// Returns its digest, which the next backup contains.
+    /// Returns its digest, which is recorded in the manifest of the next backup.
     #[must_use]
     pub fn sha256(&self) -> Sha256 {
         // Serializing a struct of numbers and texts cannot fail.
@@ -175,7 +175,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns true if its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is wrong.
+    /// Returns whether its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is
+    /// wrong.
     pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
         self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
     }

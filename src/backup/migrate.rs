@@ -106,7 +106,7 @@ pub struct MigrationResult {
     pub elapsed: Duration,
 }
 
-/// Copies the database of provider `from` to that of `to`. Blocks.
+/// Copies the database of the provider `from` to the database of the provider `to`. Blocks.
 ///
 /// # Errors
 /// [`MigrateError`]; both databases are unchanged then.
@@ -118,7 +118,7 @@ pub fn migrate(
 ) -> Result<MigrationResult, MigrateError> {
     let start = Instant::now();
     let mut source = Source::open(config, from, to)?;
-    // A server that is not connected at this moment holds no lock.
+    // A server without a connection at this moment holds no lock, but has a recent heartbeat.
     let servers = node::serving_names(source.conn()?)?;
     if !servers.is_empty() {
         return Err(MigrateError::Serving(servers.join(", ")));
@@ -136,8 +136,8 @@ pub fn migrate(
     Ok(MigrationResult { tables: summaries, documents, usage_exists, elapsed: start.elapsed() })
 }
 
-/// Returns true if the destination has exactly the usage data of the source, because a run was interrupted between its
-/// two commits. Other usage data is refused when its tables are created.
+/// Returns whether the destination has exactly the usage data of the source, because an earlier run was
+/// interrupted between its two commits. Other usage data is refused when its tables are created.
 fn has_same_usage(
     config: &Config,
     source: &mut Source,
@@ -174,7 +174,7 @@ fn copy(
         let writer = scope.spawn(move || dump(source, output, head, progress));
         let restore_result = restore(DumpReader::open(io::BufReader::new(input)), destination);
         let write_result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // If one side fails, the other one fails, too, because the pipe ends.
+        // If one side fails, the other side also fails, because the pipe is closed.
         match (write_result, restore_result) {
             (Ok(_), restore_result) => restore_result,
             (Err(DumpSourceError::Output(_)), Err(error)) => Err(error),

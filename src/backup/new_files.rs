@@ -1,5 +1,5 @@
-//! Adds many files to a folder of backups: a directory gets them in batches, each after one flush of the file system;
-//! a bucket gets several at the same time.
+//! Adds many files to a folder of backups. In a directory, files get their names in batches, each after one flush
+//! of the file system; to a bucket, several files are uploaded at the same time.
 
 use std::collections::HashSet;
 use std::fs::DirBuilder;
@@ -75,7 +75,7 @@ impl NewFiles<'_> {
     }
 }
 
-/// Waits for the end of an upload. Dropping the others aborts them.
+/// Waits for the end of one upload. After an error, the caller drops the set, which aborts the other uploads.
 fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) -> Result<(), BackupError> {
     match folder.runtime.block_on(uploads.join_next()) {
         Some(Ok(result)) => Ok(result?),
@@ -85,15 +85,15 @@ fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) 
 }
 
 /// Complete files of a directory that do not have their final names yet. A thread flushes a full batch while the next
-/// one is written.
+/// batch is written.
 pub(super) struct Batch<'a> {
     directory: &'a Directory,
     /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
     bytes: u64,
-    /// The thread that flushes the previous batch and returns the directories that it knows to exist.
+    /// The thread that flushes the previous batch, and returns the new value of `directories`.
     previous: Option<JoinHandle<Result<HashSet<PathBuf>, BackupError>>>,
-    /// Directories that exist.
+    /// Directories of files that are known to exist.
     directories: HashSet<PathBuf>,
 }
 
@@ -131,7 +131,8 @@ impl Batch<'_> {
 }
 
 impl Drop for Batch<'_> {
-    /// An error elsewhere ends the copy: the thread must not add files after the lock of the folder is released.
+    /// Waits for the thread: after an error, it must not add files when the lock of the folder is already
+    /// released.
     fn drop(&mut self) {
         if let Some(thread) = self.previous.take() {
             drop(thread.join());

@@ -48,8 +48,8 @@ pub struct PruneResult {
     pub missing: u64,
 }
 
-/// Returns the indexes of the times that are retained; the oldest is first.
-fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
+/// Returns the indexes of the times that are retained. `times` is sorted, the oldest first.
+fn retained_indexes(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
     let mut indexes: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
     let mut periods = |count: usize, period: &dyn Fn(&DateTime) -> (i16, i16)| {
         let mut periods_with_backup = BTreeSet::new();
@@ -75,7 +75,7 @@ fn lineage(manifest: &Manifest) -> (&str, &str) {
 }
 
 /// Returns the indexes of the manifests that are retained.
-fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
+fn retained_manifests(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
     let (future, past): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
     let lineages: BTreeSet<(&str, &str)> = manifests.iter().map(lineage).collect();
@@ -90,16 +90,18 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
             let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
                 indexes.iter().map(|index| manifests[*index].created.civil()).collect();
-            kept_indexes.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+            kept_indexes
+                .extend(retained_indexes(&times, retention).into_iter().map(|position| indexes[position]));
         }
     }
     kept_indexes
 }
 
-/// Removes all backups that are not retained. The backups of each database and of each restored copy of it are counted
-/// separately: once all of them, and once only the complete ones, so that an incomplete backup does not displace a
-/// complete one. Backups that are later than the clock `now` are kept and not counted: a backup
-/// made with a wrong clock would otherwise be the newest for a long time.
+/// Removes all backups that are not retained. The retention applies separately to each database and to each
+/// restored copy of it. It applies twice, to all backups and to the complete backups only, and a backup is removed
+/// only if it is retained in neither case, so that an incomplete backup does not displace a complete one. Backups
+/// that are later than the clock `now` are kept and not counted: a backup made with a wrong clock would otherwise
+/// be the newest for a long time.
 ///
 /// # Errors
 /// There is no backup; a manifest or a list of files is damaged; or a backup that is kept lacks its dump or, unless
@@ -118,7 +120,7 @@ pub fn prune(
         let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
         return Err(BackupError::Refused(text));
     }
-    let kept_indexes = retained_of_all(&manifests, retention, now);
+    let kept_indexes = retained_manifests(&manifests, retention, now);
     let mut result = PruneResult::default();
     let mut referenced: HashMap<String, &Manifest> = HashMap::new();
     for (index, manifest) in manifests.iter().enumerate() {
@@ -190,12 +192,12 @@ mod tests {
     fn the_newest_of_each_period_is_kept_and_always_the_newest_of_all() {
         let daily = |daily| Retention { daily, ..Retention::default() };
         let all = days(&[1, 2, 2, 9, 21]);
-        assert_eq!(retained(&all, Retention::default()), [4].into());
-        assert_eq!(retained(&all, daily(2)), [3, 4].into());
-        assert_eq!(retained(&all, daily(4)), [0, 2, 3, 4].into(), "the newest of a day with two");
+        assert_eq!(retained_indexes(&all, Retention::default()), [4].into());
+        assert_eq!(retained_indexes(&all, daily(2)), [3, 4].into());
+        assert_eq!(retained_indexes(&all, daily(4)), [0, 2, 3, 4].into(), "the newest of a day with two");
         // 2026-11-01 is a Sunday.
-        assert_eq!(retained(&all, Retention { weekly: 3, ..Retention::default() }), [2, 3, 4].into());
-        assert_eq!(retained(&all, Retention { monthly: 5, ..Retention::default() }), [4].into());
-        assert_eq!(retained(&[], daily(3)), BTreeSet::new());
+        assert_eq!(retained_indexes(&all, Retention { weekly: 3, ..Retention::default() }), [2, 3, 4].into());
+        assert_eq!(retained_indexes(&all, Retention { monthly: 5, ..Retention::default() }), [4].into());
+        assert_eq!(retained_indexes(&[], daily(3)), BTreeSet::new());
     }
 }

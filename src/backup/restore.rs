@@ -146,7 +146,7 @@ fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
 fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
     let provider = config.database.provider;
     if provider == Provider::Sqlite && options.force {
-        // All of its files are moved aside, even if they are not a database.
+        // All files of the SQLite database are moved aside, even if they are not a database.
         return Ok(());
     }
     let mut existing_objects = Vec::new();
@@ -204,7 +204,7 @@ fn check_space(
 ) -> Result<(), BackupError> {
     let mut needed_bytes: BTreeMap<PathBuf, u64> = BTreeMap::new();
     if config.database.provider == Provider::Sqlite {
-        // Space for rows and indexes.
+        // The indexes need about as much space as the rows.
         let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
         *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
     }
@@ -237,8 +237,8 @@ fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// Stores the files; those that storage has are compared with their digest. Returns the number and size of those that
-/// were stored.
+/// Stores the files; files that storage already has are compared with their digest. Returns the number of files
+/// that were stored, and their size in bytes.
 fn store_files(
     storage: &Storage,
     folder: &Folder,
@@ -292,7 +292,7 @@ fn store_file(
     Ok(true)
 }
 
-/// Returns true if the bytes of an object in storage have its digest.
+/// Returns whether the bytes of an object in storage have its digest.
 fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
     let content = runtime.block_on(storage.get(&object.key, None))?.content;
     let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;

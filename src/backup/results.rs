@@ -51,8 +51,8 @@ pub(super) async fn record_backup(
     update_metrics(&state.db).await
 }
 
-/// Records the result of a test that a program made without the server. Returns false if this server made no backup in
-/// the folder: then nothing is recorded.
+/// Records the result of a test that a program made without the server. Returns false, and records nothing, if
+/// this server has made no backup in the folder.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -74,7 +74,7 @@ pub async fn record_test(state: &State, place: &str, error: Option<String>) -> R
 fn command_result(result: Result<u64, String>) -> CommandResult {
     match result {
         Ok(missing) => CommandResult::Success(missing),
-        Err(error) => CommandResult::Failure(shortened(&error)),
+        Err(error) => CommandResult::Failure(first_line(&error)),
     }
 }
 
@@ -99,7 +99,8 @@ pub async fn update_metrics(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Keeps the metrics up to date while other servers on the database make backups, until the task is dropped.
+/// Updates the metrics at intervals, because other servers on the database also make backups, until the future is
+/// dropped.
 pub async fn follow(db: &Db) {
     loop {
         // If the database does not answer, the metrics keep their values.
@@ -108,7 +109,7 @@ pub async fn follow(db: &Db) {
     }
 }
 
-/// Returns the problems; none if no backup was ever made.
+/// Returns the problems; an empty list if no backup was ever made.
 #[must_use]
 pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> {
     let age = |at: Timestamp| now.0.saturating_sub(at.0);
@@ -129,9 +130,9 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
     problems
 }
 
-/// Returns the first line of the error, at most [`MAX_ERROR`] characters. Never empty, and without NUL, which
-/// PostgreSQL does not store.
-fn shortened(error: &str) -> String {
+/// Returns the first line of the error, at most [`MAX_ERROR`] characters. The result is not empty, and contains no
+/// NUL character, which PostgreSQL does not store.
+fn first_line(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     let text: String = line.chars().filter(|c| *c != '\0').take(MAX_ERROR).collect();
     if text.trim().is_empty() { "it failed".to_owned() } else { text }
@@ -174,8 +175,8 @@ mod tests {
 
     #[test]
     fn an_error_has_one_line() {
-        assert_eq!(shortened("a\0b\nc"), "ab");
-        assert_eq!(shortened("\n"), "it failed");
-        assert_eq!(shortened(&"x".repeat(2000)).len(), MAX_ERROR);
+        assert_eq!(first_line("a\0b\nc"), "ab");
+        assert_eq!(first_line("\n"), "it failed");
+        assert_eq!(first_line(&"x".repeat(2000)).len(), MAX_ERROR);
     }
 }

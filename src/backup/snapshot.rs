@@ -67,12 +67,12 @@ pub(super) fn render(c: &mut dyn crate::db::Conn) -> Result<Vec<DocumentDigest>,
     digests::sample(c, DOCUMENTS)
 }
 
-/// Reads the database of this server, and writes its dump into the folder. With `cached`, files that a mirror has
-/// are listed too. Blocks.
+/// Reads the database of this server, and writes its dump into the folder. If `with_cache` is set, the list also
+/// contains files that a mirror has. Blocks.
 pub(super) fn take(
     config: &Config,
     folder: &Folder,
-    cached: bool,
+    with_cache: bool,
     progress: OnProgress<'_>,
 ) -> Result<Snapshot, BackupError> {
     let mut source = Source::open_shared(config)?;
@@ -91,7 +91,7 @@ pub(super) fn take(
         objects.push(object);
         Ok(())
     };
-    durable_object::each_package_object(source.conn()?, cached, &mut add)?;
+    durable_object::each_package_object(source.conn()?, with_cache, &mut add)?;
     if let Some(usage) = source.usage_conn()? {
         durable_object::each_usage_object(usage, &mut add)?;
     }

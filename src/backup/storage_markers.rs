@@ -1,6 +1,6 @@
-//! Makes a restored database the owner of storage classes: the generation of the marker is in the database before it is
-//! committed, and the marker is written afterwards. After an interruption in between, the class has no marker, as
-//! before.
+//! Makes a restored database the owner of storage classes: the generation of the marker is written to the database
+//! before the commit, and the marker is written after it. After an interruption between these steps, the class
+//! still has no marker.
 
 use tokio::runtime::Handle;
 

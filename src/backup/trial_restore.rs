@@ -37,7 +37,7 @@ pub struct TrialResult {
 /// Restores the database of a backup into SQLite below `temporary`, compares it, and removes it. Blocks.
 ///
 /// # Errors
-/// The backup is damaged, or the restored database does not give the same documents.
+/// The backup is damaged, or the documents of the restored database differ.
 pub fn trial_restore(
     config: &Config,
     folder: &Folder,
@@ -50,7 +50,8 @@ pub fn trial_restore(
     remove_leftovers(temporary);
     let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(temporary);
     let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
-    // Held until the end of the test: see `remove_leftovers`.
+    // The lock is held until the end of the test, so that `remove_leftovers` of another test does not remove the
+    // directory.
     let lock = File::open(directory.path()).map_err(BackupError::io("open", directory.path()))?;
     lock.lock_shared().map_err(BackupError::io("lock", directory.path()))?;
     let mut config = config.clone();

@@ -75,13 +75,13 @@ impl Verification {
         }
     }
 
-    /// Returns the number of missing and damaged files that a restore can omit: those of objects, and the copy of the
-    /// configuration file, which is not restored in any case.
+    /// Returns the number of missing and damaged files that a restore can omit: files of objects, and the copy of
+    /// the configuration file, which is never restored.
     pub(super) fn dispensable_count(&self) -> u64 {
         self.bad_objects.len() as u64 + u64::from(self.is_configuration_bad)
     }
 
-    /// Returns true if a restore without the missing and damaged files is possible: all others could be read.
+    /// Returns whether a restore without the missing and damaged files is possible: there is no other problem.
     pub(super) fn is_restorable(&self) -> bool {
         self.problem_count == self.dispensable_count()
     }
@@ -93,7 +93,8 @@ impl Verification {
     }
 }
 
-/// Verifies the manifests of a folder; returns the problems. A manifest states the digest of the one before it.
+/// Verifies the manifests of a folder; returns the problems. Each manifest contains the digest of the previous
+/// one.
 ///
 /// # Errors
 /// The folder cannot be read.

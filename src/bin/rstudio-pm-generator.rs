@@ -1,4 +1,5 @@
-//! The systemd generator. It is a separate program, because it runs at boot: it is small, and needs only its own file.
+//! The systemd generator. It is a separate small program without other files, because systemd runs it early at
+//! boot.
 
 fn main() -> std::process::ExitCode {
     rstudio_pm::daemon::generator::main()

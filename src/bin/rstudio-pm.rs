@@ -1,6 +1,7 @@
 //! The program `rstudio-pm`: the daemon.
 
-/// glibc's allocator keeps the memory of short-lived large requests; jemalloc returns unused pages after a second.
+/// jemalloc returns unused pages to the system after a second. glibc's allocator does not return the memory of
+/// large short-lived requests.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

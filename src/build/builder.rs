@@ -71,7 +71,7 @@ pub struct BuilderEdit {
     pub accepts_host_key: bool,
 }
 
-/// A builder as lists show it: with names and its newest build.
+/// A builder for display in lists: with its newest build, and with names instead of ids.
 pub struct BuilderInfo {
     /// The builder.
     pub builder: GitBuilder,
@@ -83,13 +83,13 @@ pub struct BuilderInfo {
     pub newest: Option<GitBuild>,
 }
 
-/// Returns true if a URL names a repository on the server's machine.
+/// Returns whether a URL names a repository on the server's machine.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     GitUrl::parse(url).is_ok_and(|url| url.scheme == Scheme::File)
 }
 
-/// Returns the number and the name of a source whose packages are built from git.
+/// Returns the id and the name of a source whose packages are built from git.
 pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), RepoError> {
     let catalog = builds.state.catalog.get();
     let source = find::source(&catalog, name)?;
@@ -108,7 +108,8 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
 /// Returns the builder of a package.
 ///
 /// # Errors
-/// [`RepoError::NotFound`].
+/// [`RepoError::NotFound`] if the source has no builder for the package; [`RepoError::Unknown`] for an unknown
+/// source.
 pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
     let (id, source_name) = source(builds, source_name)?;
     let lookup = name.to_owned();
@@ -121,8 +122,9 @@ pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBu
     })
 }
 
-/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first builds
-/// in the queue.
+/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first
+/// builds in the queue. Returns the builder, the result of this poll, and the fingerprints of newly accepted SSH
+/// host keys.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] with the reason, [`RepoError::Conflict`] if the source has a builder for the package.
@@ -146,7 +148,7 @@ pub async fn create(
         return Err(RepoError::Invalid(format!("--url: {}", credential::NO_KEY)));
     }
     let now = (builds.state.clock)();
-    // An empty secret would accept forged webhooks, so it counts as none.
+    // With an empty secret, webhooks could be forged, so an empty text means no secret.
     let webhook_secret = match new.webhook_secret.as_deref().filter(|secret| !secret.is_empty()) {
         Some(secret) => {
             let key = encryption_key(builds)?;
@@ -216,9 +218,9 @@ pub async fn create(
             None => true,
         };
         if !has_source || !has_credential {
-            let what = if has_source { "credential" } else { "source" };
+            let object = if has_source { "credential" } else { "source" };
             return Ok(Err(RepoError::Conflict(format!(
-                "the {what} was deleted while the repository was fetched"
+                "the {object} was deleted while the repository was fetched"
             ))));
         }
         let id = git_builder::insert(c, &row)?;
@@ -261,10 +263,10 @@ async fn list_accepting(
         let replaced = (host_keys == HostKeys::Replaced).then_some(host);
         credential::accept_host_keys(builds, id, lines, replaced).await?;
     }
-    Ok((references::checked(builder, listing.references)?, fingerprints))
+    Ok((references::for_builder(builder, listing.references)?, fingerprints))
 }
 
-/// Fetches a commit and reads the name of its package.
+/// Returns the name of the package in the newest tag or commit, which is fetched.
 async fn package_name(
     builds: &Builds,
     builder: &GitBuilder,
@@ -290,10 +292,11 @@ fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }
 
-/// Changes a builder, and schedules a poll of it.
+/// Changes a builder, and schedules a poll of it. Returns the builder, and the fingerprints of newly accepted SSH
+/// host keys.
 ///
 /// # Errors
-/// As [`create`].
+/// [`RepoError::Invalid`] with the reason; [`RepoError::NotFound`] if the source has no builder for the package.
 pub async fn edit(
     builds: &Builds,
     source: &str,
@@ -365,10 +368,10 @@ pub async fn edit(
     Ok((builder, accepted))
 }
 
-/// Deletes a builder. Its packages stay in the source, and its logs remain.
+/// Deletes a builder. Its packages remain in the source, and the logs of its builds remain stored.
 ///
 /// # Errors
-/// [`RepoError::NotFound`].
+/// [`RepoError::NotFound`] if the source has no builder for the package.
 pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), RepoError> {
     let builder = get(builds, source, name).await?;
     let now = (builds.state.clock)();
@@ -385,12 +388,12 @@ pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), Rep
 /// # Errors
 /// [`RepoError::Unknown`] for an unknown source.
 pub async fn list(builds: &Builds, source_name: Option<&str>) -> Result<Vec<BuilderInfo>, RepoError> {
-    let only = source_name.map(|name| source(builds, name)).transpose()?.map(|(id, _)| id);
+    let source_id = source_name.map(|name| source(builds, name)).transpose()?.map(|(id, _)| id);
     let catalog = builds.state.catalog.get();
     let rows = builds.state.db.read(move |c| {
         let mut rows = Vec::new();
         for builder in git_builder::list(c)? {
-            if only.is_none_or(|id| id == builder.source) {
+            if source_id.is_none_or(|id| id == builder.source) {
                 let newest = git_build::newest(c, builder.id)?;
                 let credential = match builder.credential {
                     Some(id) => git_credential::get(c, id)?.map(|credential| credential.name),

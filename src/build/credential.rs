@@ -57,7 +57,7 @@ pub(super) struct Secrets {
 pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
     --credential";
 
-/// The error that rolls back a write when another process has replaced the key.
+/// The error that rolls back a write if another process has replaced the encryption key.
 #[derive(Debug, thiserror::Error)]
 #[error("the encryption key of the database was replaced; restart the server")]
 struct KeyReplaced;
@@ -80,7 +80,7 @@ pub(super) fn encrypt(key: &EncryptionKey, secret: &str) -> Result<String, RepoE
         .map_err(|error| RepoError::Invalid(format!("could not encrypt the secret: {error}")))
 }
 
-/// Decrypts a secret from the database.
+/// Decrypts a secret from the database; `None` if it is not encrypted with this key.
 pub(super) fn decrypt(key: &EncryptionKey, secret: &str) -> Option<Zeroizing<String>> {
     value::decrypt(&key.key, secret)
 }
@@ -99,8 +99,8 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if a credential of that name exists and `succeed_on_existing` is false;
-/// [`RepoError::Invalid`] for a value that git cannot send, for a file that is not a private key, and for a wrong
-/// passphrase.
+/// [`RepoError::Invalid`] for a name, user name, password or host with characters that are not allowed, for a file
+/// that is not a private key, and for a wrong passphrase.
 pub async fn import(
     builds: &Builds,
     kind: CredentialKind,
@@ -259,7 +259,8 @@ fn unknown(kind: CredentialKind, name: &str) -> RepoError {
     ))
 }
 
-/// Finds a credential by name: an SSH key or an HTTPS credential, according to the scheme of the URL.
+/// Returns the id of a credential by name: of an SSH key or an HTTPS credential, according to the scheme of the
+/// URL.
 pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i64, RepoError> {
     let kind = match url.scheme {
         Scheme::Ssh => CredentialKind::Ssh,
@@ -301,7 +302,7 @@ pub(super) fn check_host(credential: &GitCredential, url: &GitUrl) -> Result<(),
     )))
 }
 
-/// Reads the credential of a builder for one job.
+/// Reads and decrypts the credential of a builder for one job. Without a credential, the secrets are empty.
 pub(super) async fn secrets(
     builds: &Builds,
     builder: &GitBuilder,
@@ -367,7 +368,7 @@ pub(super) async fn accept_host_keys(
     let write = builds.state.db.write(move |c| {
         let Some(mut credential) = git_credential::get(c, id)? else { return Ok(()) };
         if let Some(host) = &replaced {
-            credential.known_hosts = ssh::host_keys::without(&credential.known_hosts, host);
+            credential.known_hosts = ssh::host_keys::remove_host(&credential.known_hosts, host);
         }
         credential.known_hosts += &lines;
         git_credential::update_known_hosts(c, id, &credential.known_hosts)

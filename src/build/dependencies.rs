@@ -1,5 +1,5 @@
-//! The packages that the build of an R package installs: the closure of its build dependencies in a repository of this
-//! server. The sandbox gets their files in the order of their installation.
+//! The packages that the build of an R package installs: its build dependencies and their dependencies, from a
+//! repository of this server. The sandbox receives their files in the order of installation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -31,13 +31,13 @@ pub(super) struct Dependencies {
     pub(super) packages: Vec<RDependency>,
     /// The concatenated files of `packages`, open for reading only; `None` without packages.
     pub(super) file: Option<File>,
-    /// The reasons why other needed packages are not installed.
+    /// The reasons why some dependencies are not installed.
     pub(super) notes: Vec<String>,
     /// Whether a missing package may be available later, because a mirror did not answer.
     pub(super) is_incomplete: bool,
 }
 
-/// A package of the closure, with the requirements on its version.
+/// A package to install, with the requirements on its version.
 #[derive(Debug, PartialEq, Eq)]
 struct Selected {
     name: String,
@@ -45,7 +45,7 @@ struct Selected {
     requirements: Vec<String>,
 }
 
-/// Collects the packages that the build of a source tree needs; also returns the tree.
+/// Collects the packages that are needed to build a source tree; also returns the tree.
 pub(super) async fn collect(
     builds: &Builds,
     builder: &GitBuilder,
@@ -110,8 +110,8 @@ fn subscriber<'a>(catalog: &'a Catalog, builder: &GitBuilder) -> Result<&'a Repo
     }
 }
 
-/// Selects the packages of a repository that the needs require, in the order of their installation; returns also the
-/// reasons why others are missing.
+/// Selects the build dependencies of a package and their dependencies from the index of a repository, in the order
+/// of installation; also returns the reasons why some are missing.
 fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Selected>, Vec<String>) {
     let roots: Vec<Root<'_>> = needs.keys().map(|name| Root { name, kinds: Kinds::STRONG }).collect();
     let closure = index.closure(&roots, Kinds::STRONG);
@@ -148,8 +148,8 @@ fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Sele
     (selected.collect(), notes)
 }
 
-/// Copies the files of packages into one file. A package that a mirror does not deliver is left out: the build may
-/// succeed without it.
+/// Copies the files of packages into one file. A package that cannot be fetched from a mirror is left out: the
+/// build may succeed without it.
 async fn copy(
     builds: &Builds,
     point: &Point,

@@ -13,8 +13,8 @@ use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
 use crate::model::language::Language;
 
-/// Returns the path of a builder program beside this program, as in a build directory; `None` if the builder is
-/// installed or there is no such program.
+/// Returns the path of a builder program in the directory of this program, such as a build directory of cargo;
+/// `None` if the builder is installed, or if that directory contains none.
 pub(super) fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?.join("rstudio-pm-builder");
@@ -25,7 +25,7 @@ pub(super) fn program() -> Option<PathBuf> {
 /// cause.
 ///
 /// # Errors
-/// No sandbox works, with the reasons.
+/// [`BuildFailure::Temporary`] with the reasons if no sandbox can be used.
 pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
     let mut cached_sandboxes = builds.sandboxes.lock().await;
     if let Some(sandbox) = cached_sandboxes.get(&language) {
@@ -38,7 +38,7 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
     };
     let program = builds.program.clone();
     tracing::info!("Attempting to detect {name} version in a user namespace sandbox.");
-    let detection = tokio::task::spawn_blocking(move || detected(&config, language, program)).await;
+    let detection = tokio::task::spawn_blocking(move || detect_for(&config, language, program)).await;
     let sandbox = match detection {
         Ok(Ok(sandbox)) => sandbox,
         Ok(Err(reason)) => {
@@ -84,7 +84,8 @@ pub(super) async fn run(
     result
 }
 
-fn detected(config: &Config, language: Language, program: Option<PathBuf>) -> Result<Sandbox, String> {
+/// Detects the sandbox for a language. Blocking.
+fn detect_for(config: &Config, language: Language, program: Option<PathBuf>) -> Result<Sandbox, String> {
     let choice = match config.git.sandbox {
         SandboxChoice::Auto => Choice::Auto,
         SandboxChoice::Systemd => Choice::Systemd,
@@ -96,11 +97,11 @@ fn detected(config: &Config, language: Language, program: Option<PathBuf>) -> Re
         paths.builder = program;
     }
     let allow = config.git.allow_unsandboxed;
-    let found = match language {
+    let sandbox = match language {
         Language::R => detect(choice, allow, config.git.r.as_deref().and_then(Path::to_str), &paths),
         Language::Python => {
             detect_python(choice, allow, config.git.python.as_deref().and_then(Path::to_str), &paths)
         }
     };
-    found.map_err(|error| error.to_string())
+    sandbox.map_err(|error| error.to_string())
 }

@@ -22,7 +22,7 @@ pub(super) enum BuildFailure {
 }
 
 impl BuildFailure {
-    /// Returns the reason, one sentence.
+    /// Returns the reason as one sentence.
     pub(super) fn reason(self) -> String {
         match self {
             BuildFailure::Final(reason)
@@ -54,15 +54,15 @@ impl BuildFailure {
         }
     }
 
-    /// Makes a final failure temporary, so that another attempt follows.
-    pub(super) fn repeated(self) -> BuildFailure {
+    /// Converts a final failure to a temporary one, so that another attempt follows.
+    pub(super) fn into_temporary(self) -> BuildFailure {
         match self {
             BuildFailure::Final(reason) => BuildFailure::Temporary(reason),
             failure => failure,
         }
     }
 
-    /// Replaces the words "see the log" at the end of the reason by these lines of the log.
+    /// Replaces the words "see the log" at the end of the reason with `log`, lines of the log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
         let add = |reason: String| match reason.strip_suffix(": see the log") {
             Some(reason) if !log.is_empty() => format!("{reason}: {log}"),

@@ -64,6 +64,7 @@ pub(super) enum HostKeys {
     Replaced,
 }
 
+/// Reads the credential of a builder, and returns the access of a job to its repository.
 async fn access(
     builds: &Builds,
     builder: &GitBuilder,
@@ -77,9 +78,10 @@ async fn access(
     let host = host_keys::host(&url);
     let known_hosts = match host_keys {
         HostKeys::Known | HostKeys::New => known_hosts,
-        HostKeys::Replaced => host_keys::without(&known_hosts, &host),
+        HostKeys::Replaced => host_keys::remove_host(&known_hosts, &host),
     };
-    // SECURITY: only for a host without a known key. Otherwise ssh would also accept a new key of another type.
+    // SECURITY: a new key is accepted only for a host without a known key. Otherwise ssh would also accept a new
+    // key of another type.
     let accepts_new_host = url.scheme == Scheme::Ssh
         && match host_keys {
             HostKeys::Known => false,
@@ -105,9 +107,10 @@ async fn access(
     Ok(Access { readable, remote, credential: file, key, host })
 }
 
-/// The listed references.
+/// The result of listing the references of a repository.
 pub(super) struct Listing {
-    /// Pairs of object and name. An annotated tag is followed by a pair of its commit and `name^{}`.
+    /// Pairs of an object and the name of a reference. A pair of an annotated tag is followed by a pair of the
+    /// tagged commit and `name^{}`.
     pub(super) references: Vec<(String, String)>,
     /// Host keys of the repository's host that were accepted, as lines of `known_hosts`, with their fingerprints.
     pub(super) host_keys: (String, Vec<String>),
@@ -131,7 +134,7 @@ pub(super) async fn references(
     let output =
         detection::run(builds, builds.language(builder), request, &log, std::future::pending()).await;
     let (report, out) =
-        output.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
+        output.map_err(|failure| with_cause(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }
@@ -139,13 +142,13 @@ pub(super) async fn references(
     out.take(MAX_REFERENCES).read_to_string(&mut text)?;
     let pairs = text.lines().filter_map(|line| line.split_once('\t'));
     let references = pairs.map(|(object, name)| (object.to_owned(), name.to_owned())).collect();
-    let host_keys = host_keys::accepted(&known, &report.known_hosts.unwrap_or_default(), &host)
+    let host_keys = host_keys::new_keys(&known, &report.known_hosts.unwrap_or_default(), &host)
         .map_err(BuildFailure::Final)?;
     Ok(Listing { references, host_keys })
 }
 
-/// Adds the cause from the log to a failure.
-fn explained(
+/// Adds the cause to a failure, from the log.
+fn with_cause(
     builds: &Builds,
     failure: BuildFailure,
     builder: &GitBuilder,
@@ -190,7 +193,9 @@ pub(super) async fn commit(
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
     let fetched = detection::run(builds, builds.language(builder), request, log, interrupted).await;
-    fetched.map(|(_, tree)| tree).map_err(|failure| explained(builds, failure, builder, (&known, &host), log))
+    fetched
+        .map(|(_, tree)| tree)
+        .map_err(|failure| with_cause(builds, failure, builder, (&known, &host), log))
 }
 
 fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Request {

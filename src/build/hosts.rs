@@ -1,5 +1,5 @@
-//! The hosts of git servers: the pauses that they requested, and one lock per host, so that polls of webhooks run one
-//! at a time.
+//! The hosts of git servers: the pauses that they requested, and one lock per host, so that polls caused by
+//! webhooks run one at a time for each host.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Hosts {
         Duration::from_micros(u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0))
     }
 
-    /// Returns the lock that a poll of a webhook holds while it uses the host.
+    /// Returns the lock that a poll caused by a webhook holds while it sends requests to the host.
     pub(super) fn host_lock(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock();
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);

@@ -31,7 +31,7 @@ pub(super) struct Request {
     pub(super) job: Job,
     /// Directories that the job may read.
     pub(super) readable: Vec<PathBuf>,
-    /// The package's directory as a tar file.
+    /// The directory of the package, as a tar file.
     pub(super) source: Option<File>,
     /// The concatenated files of the packages that the job installs.
     pub(super) dependencies: Option<File>,
@@ -53,7 +53,7 @@ pub(super) async fn run(
 ) -> Result<(Report, File), BuildFailure> {
     let (sender, mut interrupters) = tokio::sync::mpsc::unbounded_channel();
     let (sandbox, log) = (sandbox.clone(), Arc::clone(log));
-    // Is also set when this future is dropped.
+    // The flag is also set when this future is dropped.
     let is_over = Arc::new(AtomicBool::new(false));
     let _end = SetWhenDropped(Arc::clone(&is_over));
     let flag = Arc::clone(&is_over);
@@ -80,6 +80,7 @@ pub(super) async fn run(
     }
 }
 
+/// Sets a flag when it is dropped.
 struct SetWhenDropped(Arc<AtomicBool>);
 
 impl Drop for SetWhenDropped {
@@ -101,12 +102,14 @@ fn run_blocking(
         let mut out = tempfile::tempfile_in(&request.temp_dir)?;
         match attempt_job(sandbox, &mut request, &out, log, interrupters) {
             // An interruption before the job starts closes the connection, which is also reported as `Busy`.
-            Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
-            Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
-            Err(Attempt::Busy) => {
+            Err(AttemptError::Busy) if is_over.load(Ordering::Relaxed) => {
+                return Err(BuildFailure::Interrupted);
+            }
+            Err(AttemptError::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
+            Err(AttemptError::Busy) => {
                 return Err(BuildFailure::Temporary("all builders of the sandbox are busy".to_owned()));
             }
-            Err(Attempt::Failed(failure)) => return Err(failure),
+            Err(AttemptError::Failed(failure)) => return Err(failure),
             Ok(report) => {
                 out.rewind()?;
                 return match report.failure {
@@ -118,14 +121,15 @@ fn run_blocking(
     }
 }
 
-enum Attempt {
+/// The error of an attempt to run a job.
+enum AttemptError {
     Busy,
     Failed(BuildFailure),
 }
 
-impl From<std::io::Error> for Attempt {
-    fn from(error: std::io::Error) -> Attempt {
-        Attempt::Failed(error.into())
+impl From<std::io::Error> for AttemptError {
+    fn from(error: std::io::Error) -> AttemptError {
+        AttemptError::Failed(error.into())
     }
 }
 
@@ -135,14 +139,14 @@ fn attempt_job(
     out: &File,
     log: &Arc<BuildLog>,
     interrupters: &tokio::sync::mpsc::UnboundedSender<Interrupter>,
-) -> Result<Report, Attempt> {
+) -> Result<Report, AttemptError> {
     for file in request.source.iter_mut().chain(&mut request.dependencies) {
         file.rewind()?;
     }
     let (mut log_end, write_end) = std::io::pipe()?;
     let mut connection: Connection =
         sandbox.start(request.job.role(), &request.readable).map_err(|error| {
-            Attempt::Failed(match sandbox.remedy(&error) {
+            AttemptError::Failed(match sandbox.remedy(&error) {
                 Some(remedy) => BuildFailure::NoSandbox(format!("{error}; {remedy}")),
                 None => error.into(),
             })
@@ -155,12 +159,12 @@ fn attempt_job(
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.dependencies.iter().map(|file| (Purpose::Dependencies, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
-    // The agent ends with the job, which holds the other end of its connection.
+    // The agent ends with the job, because the job has the other end of its connection.
     let agent = request.key.clone().map(agent::start).transpose()?;
     descriptors.extend(agent.iter().map(|fd| (Purpose::Agent, fd.as_fd())));
     let busy = |error| match error {
-        crate::builder::connection::JobError::Busy => Attempt::Busy,
-        error => Attempt::Failed(error.into()),
+        crate::builder::connection::JobError::Busy => AttemptError::Busy,
+        error => AttemptError::Failed(error.into()),
     };
     connection.start(request.job.clone(), limits, &descriptors).map_err(busy)?;
     drop(descriptors);
@@ -196,7 +200,7 @@ fn attempt_job(
     log.flush();
     if too_long.load(Ordering::Relaxed) {
         let reason = format!("it wrote more than {} MB to its log", MAX_OUTPUT >> 20);
-        return Err(Attempt::Failed(BuildFailure::Final(reason)));
+        return Err(AttemptError::Failed(BuildFailure::Final(reason)));
     }
     result.map_err(busy)
 }

@@ -1,7 +1,7 @@
 //! The log of a build: in memory while it runs, an object of the class `launcher` afterwards.
 //!
-//! The first megabyte and the last nine megabytes are kept. Control characters are removed, and secrets replaced by
-//! `***`.
+//! The first megabyte and the last nine megabytes are stored. Control characters are removed, and secrets are
+//! replaced with `***`.
 
 use std::collections::VecDeque;
 
@@ -104,7 +104,7 @@ impl BuildLog {
         text.partial = rest;
     }
 
-    /// Appends a line of the server.
+    /// Appends a line that the server itself writes.
     pub(super) fn line(&self, line: &str) {
         self.flush();
         self.write(format!("{line}\n").as_bytes());
@@ -150,7 +150,7 @@ impl BuildLog {
         last_lines(&lines.join("\n"), count, " / ")
     }
 
-    /// Returns the part from an offset, and the offset of the next part.
+    /// Returns the part that begins at an offset in bytes, and the offset of the next part.
     fn page(&self, offset: u64) -> (String, u64) {
         let text = self.text.lock();
         let head = text.head.len() as u64;
@@ -189,7 +189,7 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the last lines of a text.
+/// Returns the last `count` lines of a text that are not blank, joined by the separator.
 #[must_use]
 pub fn last_lines(text: &str, count: usize, separator: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -206,10 +206,10 @@ pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result
     Ok(builds.state.db.write(move |c| git_build::set_log(c, build, sha256, size)).await?)
 }
 
-/// Returns the build with a number, or the build that a transaction recorded.
+/// Returns the build with the id `build`, or the build that the transaction `tx` recorded.
 ///
 /// # Errors
-/// [`RepoError::NotFound`].
+/// [`RepoError::NotFound`] if there is no such build; database errors.
 pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Result<GitBuild, RepoError> {
     let build_row = builds.state.db.read(move |c| match (build, tx) {
         (Some(id), _) => git_build::get(c, id),
@@ -247,7 +247,7 @@ pub async fn builder_name(builds: &Builds, build: &GitBuild) -> Result<String, R
     Ok(builds.state.db.read(move |c| git_builder::name_of(c, id)).await?)
 }
 
-/// Returns a part of the log of a build.
+/// Returns the part of the log of a build that begins at an offset in bytes.
 ///
 /// # Errors
 /// Database and storage errors.

@@ -48,11 +48,11 @@ pub struct Builds {
     repositories: Arc<Repositories>,
     /// The detected sandboxes for R and Python.
     sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
-    /// The logs of running builds, by build number.
+    /// The logs of running builds, by the id of the build.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
-    /// The numbers of builders whose poll by a webhook is running, and whether another poll follows.
+    /// The ids of builders that are being polled because of a webhook, and whether another poll follows.
     webhook_polls: Mutex<HashMap<i64, bool>>,
-    /// Limits concurrent polls of webhooks.
+    /// Limits concurrent polls caused by webhooks.
     hook_slots: tokio::sync::Semaphore,
     /// Pauses that git servers requested, and the locks of hosts.
     hosts: hosts::Hosts,

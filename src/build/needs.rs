@@ -1,6 +1,6 @@
-//! Build dependencies of an R package, from its DESCRIPTION, vignettes and help pages. If `R CMD build` installs the
-//! package: its strong dependencies, its vignette engines, and the packages of `Suggests` that vignettes name.
-//! Otherwise none.
+//! Build dependencies of an R package, from its DESCRIPTION, vignettes and help pages. There are none if `R CMD
+//! build` does not install the package. Otherwise they are its strong dependencies, its vignette engines, and the
+//! packages of `Suggests` that its vignettes name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,8 +17,8 @@ use crate::r::version::is_numeric;
 const MAX_FILE: u64 = 4 << 20;
 /// Maximum number of bytes that are searched in all files together.
 const MAX_BYTES: u64 = 64 << 20;
-/// Prefixes of Rd macros that `R CMD build` evaluates, for which it installs the package first. A false match causes an
-/// unnecessary installation, but no error.
+/// Prefixes of Rd macros that `R CMD build` evaluates. It installs the package before the evaluation. A false
+/// match causes an unnecessary installation, but no error.
 const EVALUATED_MACROS: [&str; 5] = ["\\Sexpr", "\\doi", "\\PR", "\\package", "\\bib"];
 /// The fields of strong dependencies, without which a package cannot be installed.
 const STRONG: [DependencyKind; 3] =
@@ -34,7 +34,7 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
     let Ok(description) = Description::from_bytes(&bytes) else { return Ok(Needs::new()) };
     let suggested: BTreeSet<&str> =
         description.dependencies(DependencyKind::Suggests).map(|dependency| dependency.name).collect();
-    let mut found = TreeFacts::default();
+    let mut facts = TreeFacts::default();
     tree.rewind()?;
     let mut archive = tar::Archive::new(tree);
     let mut bytes_left = MAX_BYTES;
@@ -50,12 +50,12 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
         entry.by_ref().take(MAX_FILE.min(bytes_left)).read_to_end(&mut text)?;
         bytes_left -= text.len() as u64;
         if is_vignette {
-            found.add_vignette(&text, &suggested);
+            facts.add_vignette(&text, &suggested);
         } else {
-            found.add_page(&path, &text);
+            facts.add_page(&path, &text);
         }
     }
-    Ok(found.needs(&description))
+    Ok(facts.needs(&description))
 }
 
 /// The properties of a source tree that determine its build dependencies.
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_evaluated_needs_what_the_package_needs() {
+    fn an_evaluated_page_requires_the_strong_dependencies_of_the_package() {
         for (path, text, is_evaluated) in [
             ("man/f.Rd", "\\name{f}", false),
             ("man/f.Rd", "\\Sexpr[stage=build]{1}", true),

@@ -20,7 +20,7 @@ const SHORT_LENGTH: usize = 7;
 /// The result of a poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
-    /// Numbers of the builds that it put in the queue.
+    /// Ids of the builds that the poll put in the queue.
     pub queued: Vec<i64>,
     /// A message for users: the new commit or tags, or that there are none.
     pub message: String,
@@ -49,8 +49,8 @@ fn settings(builder: &GitBuilder) -> (&str, &str, &str, Option<i64>) {
     (&builder.url, &builder.branch, &builder.sub_dir, builder.credential)
 }
 
-/// Polls with one request. `None` if a concurrent poll has recorded another commit, because it is then unknown which of
-/// the two commits is newer.
+/// Polls with one request. Returns `None` if a concurrent poll has recorded another commit: it is then unknown
+/// which of the two commits is newer.
 async fn request(
     builds: &Builds,
     builder: &GitBuilder,
@@ -67,7 +67,7 @@ async fn request(
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
             let first_tags = builds.state.config.load().git.first_tags;
             let write = builds.state.db.write(move |c| {
-                // The builder may have been changed or deleted during the request; a changed one is due again.
+                // The builder may have been changed or deleted during the request; a changed builder is due again.
                 let current = git_builder::get(c, builder.id)?;
                 let Some(current) = current.filter(|current| settings(current) == settings(&builder)) else {
                     let message = "The builder was changed or deleted during the poll.".to_owned();
@@ -132,7 +132,7 @@ fn interval(builds: &Builds) -> i64 {
 }
 
 /// Returns the time of the next poll. The first interval of a builder is extended by a part that depends on the
-/// builder's number, so that the polls of many builders do not coincide.
+/// builder's id, so that the polls of many builders do not coincide.
 pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     let interval = interval(builds);
     let share = builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000);
@@ -140,7 +140,7 @@ pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     Timestamp((builds.state.clock)().0.saturating_add(interval).saturating_add(spread))
 }
 
-/// Puts new commits and tags in the queue.
+/// Puts the commits or tags in the queue that no earlier poll found.
 pub(super) fn record(
     c: &mut dyn Conn,
     builder: &GitBuilder,
@@ -154,7 +154,7 @@ pub(super) fn record(
             let earlier = git_build::of_commit(c, builder.id, "", commit)?;
             // A commit that was skipped in favor of a newer one may become the newest again.
             if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
-                let mut message = nothing_new(builder, build);
+                let mut message = no_news_message(builder, build);
                 let published = git_build::newest_published(c, builder.id)?;
                 if let Some(later) = published
                     .filter(|later| build.state == BuildState::Published && later.commit != build.commit)
@@ -242,7 +242,8 @@ pub(super) fn queued<'a>(
     }
 }
 
-fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
+/// Returns the message for a poll that found no new commit; `build` is that of the newest commit.
+fn no_news_message(builder: &GitBuilder, build: &GitBuild) -> String {
     let branch = if builder.branch.is_empty() { "the default branch" } else { builder.branch.as_str() };
     let state = match (build.state, build.ended_at) {
         (BuildState::Published, Some(at)) => format!("built {} as {}", at.day(), build.version),

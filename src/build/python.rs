@@ -11,8 +11,8 @@ use crate::python::version::Version;
 /// Maximum number of files of a build: a source distribution and a wheel.
 const MAX_FILES: usize = 2;
 
-/// Reads the time of the commit, in seconds since the epoch, from the first entry of its tree (all have this time);
-/// also returns the tree.
+/// Reads the time of the commit, in seconds since the epoch, from the first entry of its tree, whose entries all
+/// have this time; also returns the tree. `None` for an empty tree.
 pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), BuildFailure> {
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<(File, Option<u64>)> {
         tree.rewind()?;
@@ -23,8 +23,8 @@ pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), B
     Ok(read.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??)
 }
 
-/// Returns the version in a tag, such as `1.2` for `v1.2`. It is passed to projects that take their version from git,
-/// because they cannot see the tag.
+/// Returns the version in a tag, such as `1.2` for `v1.2`; `None` if the tag contains no version. It is passed to
+/// projects that take their version from git, because the build has no access to the tags.
 pub(super) fn version_of_tag(tag: &str) -> Option<String> {
     let text = tag.trim_start_matches(|c: char| !c.is_ascii_digit());
     text.parse::<Version>().ok().map(|version| version.normalized())
@@ -60,7 +60,7 @@ pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(S
     Ok(files)
 }
 
-/// Adds missing requirements of the build to a failure; the Python module `build` lists them in the log.
+/// Adds the missing requirements of the build to a failure. The Python module `build` lists them in the log.
 pub(super) fn explain(failure: BuildFailure, log: &str) -> BuildFailure {
     let BuildFailure::Final(reason) = failure else { return failure };
     let mut missing = Vec::new();

@@ -33,7 +33,7 @@ use crate::serve::RepoError;
 
 /// Interval between renewals of a claim: a third of its duration.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
-/// Time before the second attempt, in microseconds; doubled before each further one.
+/// Time before the second attempt, in microseconds; it doubles with each further attempt.
 const RETRY_PAUSE: i64 = 20 * SECOND;
 
 /// The error that rolls back a publish when another server has taken over the build.
@@ -47,9 +47,11 @@ struct Attempt<'a> {
     build: GitBuild,
     builder: GitBuilder,
     source: String,
+    /// The id of this server, which has the claim to the build.
     holder: String,
     log: Arc<BuildLog>,
     state: Mutex<BuildState>,
+    /// Notified when the claim is lost.
     interrupted: Notify,
 }
 
@@ -94,7 +96,8 @@ pub(super) async fn run(
         // `renew` never returns: when the claim is lost, it interrupts the attempt, which then ends.
         never = attempt.renew() => match never {},
     };
-    // Stored before it is removed from `running`, so that readers always find the log in one of the two places.
+    // The log is stored before it is removed from `running`, so that readers always find it in one of the two
+    // places.
     if result.is_ok()
         && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
     {
@@ -122,9 +125,9 @@ impl Attempt<'_> {
 
     async fn run(&self, reporter: &Reporter) -> Result<String, String> {
         let (build, log) = (&self.build, &self.log);
-        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        let tag_text = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
         log.line(&format!(
-            "== {}: {what}commit {}, attempt {}",
+            "== {}: {tag_text}commit {}, attempt {}",
             self.builder.name, build.commit, build.attempt
         ));
         let result = self.build(reporter).await;
@@ -212,8 +215,8 @@ impl Attempt<'_> {
         } else {
             OnExisting::Fail
         };
-        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
-        let comment = format!("built from git: {what}commit {}", build.commit);
+        let tag_text = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        let comment = format!("built from git: {tag_text}commit {}", build.commit);
         let remark = Arc::new(Mutex::new(String::new()));
         let finish = {
             let (id, holder, version) = (build.id, self.holder.clone(), version.clone());
@@ -272,12 +275,12 @@ impl Attempt<'_> {
         Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
     }
 
-    /// Returns another tag of the same commit for which this version was published.
+    /// Returns another tag of the same commit for which this version was published, if there is one.
     async fn other_tag(&self, version: &str) -> Result<Option<String>, BuildFailure> {
         let builder = self.builder.id;
-        let known = self.builds.state.db.read(move |c| git_build::of_builder(c, builder));
-        let known = known.await.map_err(RepoError::from)?;
-        let published = known.into_iter().find(|build| {
+        let known_builds = self.builds.state.db.read(move |c| git_build::of_builder(c, builder));
+        let known_builds = known_builds.await.map_err(RepoError::from)?;
+        let published = known_builds.into_iter().find(|build| {
             let GitBuild { tag, commit, .. } = &self.build;
             build.state == BuildState::Published
                 && build.version == version
@@ -301,8 +304,8 @@ impl Attempt<'_> {
             let collection = dependencies::collect(self.builds, &self.builder, tree);
             tokio::select! {
                 collected = tokio::time::timeout(config.git.build_timeout, collection) => {
-                    let late = || "the packages that the build needs could not be read in its time limit".to_owned();
-                    collected.map_err(|_| BuildFailure::Temporary(late()))??
+                    let message = || "the packages that the build needs could not be read in its time limit".to_owned();
+                    collected.map_err(|_| BuildFailure::Temporary(message()))??
                 }
                 () = &mut interrupted => return Err(BuildFailure::Interrupted),
             }
@@ -334,14 +337,14 @@ impl Attempt<'_> {
         let built = detection::run(self.builds, Language::R, request, &self.log, interrupted).await;
         let (report, package) = built.map_err(|failure| {
             let failure = failure.with_notes(&notes);
-            if is_incomplete { failure.repeated() } else { failure }
+            if is_incomplete { failure.into_temporary() } else { failure }
         })?;
         let file = report.file.unwrap_or_default();
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
         Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])
     }
 
-    /// Builds a Python source distribution and a wheel.
+    /// Builds a Python source distribution, a wheel, or both.
     async fn build_python(
         &self,
         tree: File,

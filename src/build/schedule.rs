@@ -18,8 +18,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 /// Maximum number of concurrent polls, with at most one for each host.
 const POLLS: usize = 4;
-/// Maximum number of due builders that are read. It is large, so that many builders of a host that does not answer
-/// cannot hide the others.
+/// Maximum number of due builders that are read. It is large, so that the builders of an unreachable host, which
+/// stay due, do not exclude all other builders.
 const MAX_DUE: i64 = 100_000;
 /// Prefix of the job keys of builds.
 const KEY: &str = "git-build:";
@@ -75,8 +75,8 @@ async fn start_due(
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
             polls.spawn(async move {
-                // `poll` logs and records errors. If the database cannot be written, the builder stays due, so this
-                // task waits.
+                // `poll` logs and records errors. If the result cannot be written to the database, the builder
+                // stays due, so this task waits before the next poll.
                 let result = poll::poll(&builds, &builder, "schedule").await;
                 if let Err(RepoError::Db(error)) = result {
                     tracing::warn!(builder = builder.name, %error, "could not record the result of a poll");

@@ -10,11 +10,12 @@ use super::{Builds, hosts, poll};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
-/// Maximum number of concurrent polls of webhooks, with at most one for each host. A git server sends a webhook for
-/// every push, anyone who has a request can repeat it, and some servers may not answer.
+/// Maximum number of concurrent polls caused by webhooks, with at most one for each host. A limit is needed
+/// because a git server sends a webhook for every push, a recorded request can be sent again, and some servers do
+/// not answer polls.
 pub(super) const POLLS: usize = 8;
 
-/// Headers that may authenticate a request. One of them is a secret, so `Debug` is not implemented.
+/// Headers that may authenticate a request. `gitlab` is a secret, so `Debug` is not implemented.
 #[derive(Clone, Copy, Default)]
 pub struct Signatures<'a> {
     /// `X-Hub-Signature-256` of GitHub, Bitbucket (as `X-Hub-Signature`) and Gitea: `sha256=` and an HMAC.
@@ -26,10 +27,10 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Returns true if a header contains the HMAC of the body, `tag`, or is the secret. Takes the same time for every
-    /// wrong value.
+    /// Returns whether a header contains `tag`, the HMAC of the body, or equals the secret. The duration is the
+    /// same for every wrong value.
     fn verify(&self, key: &hmac::Key, secret: &str, tag: &hmac::Tag) -> bool {
-        // Compares digests with a secret key, so that the time does not depend on the values.
+        // Compares HMACs of the values, so that the duration does not depend on the values.
         let is_equal = |expected: &[u8], sent: &[u8]| {
             hmac::verify(key, sent, hmac::sign(key, expected).as_ref()).is_ok()
         };
@@ -103,7 +104,7 @@ impl Verification {
     }
 }
 
-/// Polls once, and again while further webhooks have arrived during the poll.
+/// Polls a builder, and repeats the poll if further webhooks arrived during it.
 async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     let _entry = Entry { builds: &builds, builder: builder.id };
     let host = hosts::name(&builder);

@@ -24,7 +24,7 @@ pub enum MessageError {
     /// The packet is longer than [`MAX_PACKET`].
     #[error("a message of {0} bytes is longer than {MAX_PACKET} bytes")]
     Length(usize),
-    /// Not the JSON of a message.
+    /// The packet is not a message in JSON.
     #[error("invalid message: {0}")]
     Json(#[from] serde_json::Error),
     /// A request with a protocol version that this program does not support.
@@ -49,7 +49,7 @@ pub enum Purpose {
     /// An empty file open for writing: the result file.
     #[serde(rename = "out")]
     Result,
-    /// A tar file open for reading: the package's directory.
+    /// A tar file open for reading: the directory of the package.
     Source,
     /// A file open for reading: the concatenated files of the packages in [`BuildRPackage::dependencies`].
     Dependencies,
@@ -151,7 +151,7 @@ pub struct FetchCommit {
     pub remote: Remote,
     /// Full name of the branch or tag, or `HEAD`.
     pub reference: String,
-    /// The commit that is expected, 40 or 64 hexadecimal digits; without it the newest one.
+    /// The expected commit, 40 or 64 hexadecimal digits; `None` for the newest commit of the reference.
     #[serde(default)]
     pub commit: Option<String>,
     /// Number of commits to fetch; 0 for the full history.
@@ -181,7 +181,7 @@ pub struct BuildRPackage {
     pub library: Option<String>,
     /// Whether to build vignettes.
     pub vignettes: bool,
-    /// Packages that are installed before the build, each one after those that it needs.
+    /// Packages that are installed before the build, each after its dependencies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<RDependency>,
 }
@@ -313,7 +313,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// A command failed, or ended by a signal that none of the other causes explains.
+    /// A command failed, or was ended by a signal; none of the other causes applies.
     Command,
     /// The repository cannot be reached, or does not accept the credential.
     Remote,
@@ -327,7 +327,7 @@ pub enum Cause {
     Size,
     /// The tree or the result is not acceptable.
     Content,
-    /// The builder itself could not do its work.
+    /// An error of the builder itself.
     Builder,
     /// A cause from a newer version.
     #[serde(other)]
@@ -348,7 +348,7 @@ impl Cause {
 pub struct Failure {
     /// Kind of the failure.
     pub cause: Cause,
-    /// One sentence.
+    /// The reason, as one sentence.
     pub reason: String,
 }
 
@@ -356,7 +356,7 @@ pub struct Failure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// The failure; none if the job succeeded.
+    /// The failure; `None` if the job succeeded.
     pub failure: Option<Failure>,
     /// The fetched commit.
     pub commit: Option<String>,
@@ -396,7 +396,7 @@ pub enum Event {
     Ended(Report),
     /// The job was not started.
     Refused {
-        /// One sentence.
+        /// The reason, as one sentence.
         reason: String,
     },
     /// An event from a newer version.
@@ -549,7 +549,7 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> MessageError {
     MessageError::Value { field, reason: reason.into() }
 }
 
-/// Checks all fields except the URL, which [`crate::builder::url`] checks.
+/// Checks all fields except the URL, which is parsed by [`crate::builder::url`] before the job.
 fn check_remote(remote: &Remote) -> Result<(), MessageError> {
     for path in &remote.local_paths {
         check("local_paths", value::absolute(Some(path)))?;
@@ -599,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_what_was_encoded() {
+    fn decoded_messages_equal_the_encoded_messages() {
         let request = fetch(|_| {});
         assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
         for event in [
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_as_such() {
+    fn a_request_of_another_version_is_refused_because_of_its_version() {
         for (v, packet) in [(0, r#"{"v":0,"job":"paint"}"#), (3, r#"{"v":3,"job":"paint"}"#)] {
             let error = Request::decode(packet.as_bytes()).unwrap_err();
             assert!(matches!(error, MessageError::Version(number) if number == v), "{error}");

@@ -61,7 +61,7 @@ impl Default for Paths {
 pub enum Kind {
     /// Systemd units: each job has its own user, mount namespace, network namespace and control group.
     Systemd,
-    /// Bubblewrap with user namespaces: as systemd units, but without a control group.
+    /// Bubblewrap with user namespaces: the same isolation as systemd units, but without a control group.
     Bubblewrap,
     /// No sandbox: jobs run as the user of the server, restricted only by Landlock and resource limits.
     None,
@@ -77,7 +77,7 @@ pub struct Sandbox {
     paths: Paths,
 }
 
-/// The reason why there is no sandbox: each kind that was tried, with its error.
+/// The error if no sandbox works: each kind that was tried, with its error.
 #[derive(Debug)]
 pub struct NoSandbox {
     /// The language of the packages.
@@ -223,8 +223,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns a remedy if [`Sandbox::start`] failed because no unit listens on the socket. Only an administrator can
-    /// change this.
+    /// Returns the command for administrators that corrects the error of [`Sandbox::start`], if no unit listens on
+    /// the socket; `None` for other errors.
     #[must_use]
     pub fn remedy(&self, error: &Error) -> Option<String> {
         let is_disabled = self.kind == Kind::Systemd
@@ -232,7 +232,8 @@ impl Sandbox {
         is_disabled.then(|| format!("enable the sockets of the builders: {ENABLE_SOCKETS}"))
     }
 
-    /// Returns the limits for a job in this sandbox. Systemd units have their own limits and users.
+    /// Adds the limits of this sandbox to those of a job. Nothing is added for systemd units, which have their own
+    /// limits and users.
     #[must_use]
     pub fn limits(&self, limits: Limits) -> Limits {
         match self.kind {

@@ -119,7 +119,7 @@ impl GitUrl {
         Err(error(format!("{} is not below one of the directories of Git.LocalPaths", self.path)))
     }
 
-    /// Returns host and port in the form that git passes to a credential helper.
+    /// Returns the host, with `:` and the port if there is one, as git passes it to a credential helper.
     #[must_use]
     pub fn authority(&self) -> String {
         match self.port {

@@ -1,5 +1,5 @@
-//! The paths of a bundle, all of which are defined here. They are relative, in lower case except for versions, and
-//! valid on Windows file systems.
+//! Defines all paths of a bundle. They are relative, in lower case except for versions, and valid on Windows file
+//! systems.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub enum Product {
 }
 
 impl Product {
-    /// Parses the `Display` form of [`Product`].
+    /// Parses the `Display` form of a product; `None` for any other text.
     #[must_use]
     pub fn parse(name: &str) -> Option<Product> {
         match name.split_once('/') {

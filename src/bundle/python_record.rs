@@ -121,7 +121,7 @@ pub struct MetadataObject {
     pub size: u64,
 }
 
-/// A change of whether a file is yanked.
+/// A change of the mark that a file is yanked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkRecord {
     /// The normalized name of the project.

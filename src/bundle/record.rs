@@ -26,7 +26,7 @@ pub enum Record {
     Index(IndexUpdate),
     /// A package is no longer listed.
     Archive(PackageEvent),
-    /// A release is listed again, instead of the current one.
+    /// A release is listed again, instead of the current release.
     Restore(PackageEvent),
     /// A release is no longer available.
     Remove(PackageEvent),
@@ -83,8 +83,8 @@ pub struct ReleaseRecord {
     /// The publication time, if known.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// Whether it is archived from the first day on, because another release is listed, or because it is unknown
-    /// whether this one was ever listed.
+    /// Whether the release is archived from its first day on, because another release is listed, or because it is
+    /// unknown whether it was ever listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
     /// Its file.

@@ -1,5 +1,5 @@
-//! Reads and writes segments, which have the records of a run or of a part of it, one per line; and the files with
-//! their READMEs.
+//! Reads and writes segments, which contain the records of a run or of a part of a run, one per line, and the
+//! files with the READMEs of these records.
 
 use std::io::{self, BufRead, Read};
 
@@ -204,7 +204,7 @@ pub fn for_each_record(
     for_each_parsed(text, product, serial, Record::read, take)
 }
 
-/// As [`for_each_record`], for Python packages.
+/// Passes the records of a segment of Python packages to `take` one by one.
 ///
 /// # Errors
 /// As [`for_each_record`].

@@ -21,7 +21,7 @@ pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(Hasher::digest(bytes).into())
 }
 
-/// Serializes a value, and appends its digest. It must be an object with at least one member.
+/// Serializes a value, and appends its digest. The value must serialize to an object with at least one member.
 #[must_use]
 pub fn serialize<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("keys of maps are strings");

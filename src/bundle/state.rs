@@ -30,7 +30,7 @@ pub struct PackageState {
     pub listed_index: Option<usize>,
 }
 
-/// The part of a [`ReleaseRecord`] that is kept in memory.
+/// The part of a [`ReleaseRecord`] that is stored in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version.
@@ -74,7 +74,8 @@ impl ProductState {
         packages.into_iter()
     }
 
-    /// As [`ProductState::packages`], by value, so that a package can be freed before the next one is used.
+    /// Returns the packages by value, ordered by folder and name, so that each package can be freed before the
+    /// next one is used.
     pub fn into_packages(self) -> impl Iterator<Item = (Key, PackageState)> {
         let mut packages: Vec<_> = self.packages.into_iter().collect();
         packages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

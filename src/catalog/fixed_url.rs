@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 /// All fixed URLs.
 #[derive(Debug, Default)]
 pub struct FixedUrls {
-    /// A number that changes when one is created.
+    /// A number that changes when a fixed URL is created.
     pub revision: i64,
     /// The states, by name.
     pub states: BTreeMap<Alias, UrlAlias>,
@@ -24,8 +24,8 @@ impl Catalog {
         self.fixed_urls.states.get(&alias).filter(|state| state.repo == repo.id)
     }
 
-    /// Returns the end of the time from which a fixed URL takes the states that it does not fix; `None` for the newest
-    /// states.
+    /// Returns the cut-off time, exclusive, of the states that a fixed URL does not fix; `None` if these are the
+    /// newest states, and for an unknown fixed URL.
     #[must_use]
     pub fn fixed_url_end(&self, alias: Alias) -> Option<Timestamp> {
         self.fixed_urls.states.get(&alias)?.at
@@ -46,16 +46,16 @@ pub(super) enum FixedState {
     /// The tree had no state when all states were fixed.
     Absent,
     /// The state is not fixed.
-    Free,
+    NotFixed,
 }
 
 /// Returns the state of a tree in a fixed URL.
 pub(super) fn state_of(url: Option<&UrlAlias>, tree: TreeId) -> FixedState {
-    let Some(url) = url else { return FixedState::Free };
+    let Some(url) = url else { return FixedState::NotFixed };
     match url.trees.binary_search_by_key(&tree, |(id, _)| *id) {
-        Ok(index) => url.trees.get(index).map_or(FixedState::Free, |(_, seq)| FixedState::At(*seq)),
+        Ok(index) => url.trees.get(index).map_or(FixedState::NotFixed, |(_, seq)| FixedState::At(*seq)),
         Err(_) if url.repo_seq.is_some() => FixedState::Absent,
-        Err(_) => FixedState::Free,
+        Err(_) => FixedState::NotFixed,
     }
 }
 

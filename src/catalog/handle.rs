@@ -32,7 +32,7 @@ pub struct CatalogHandle {
     coalescer: Arc<RefreshCoalescer>,
 }
 
-/// Coalesces concurrent refreshes: callers that arrive during one read share the next.
+/// Coalesces concurrent refreshes: callers that arrive during a read share the next read.
 #[derive(Default)]
 struct RefreshCoalescer {
     /// Number of calls so far.
@@ -54,7 +54,7 @@ impl CatalogHandle {
         Ok(handle)
     }
 
-    /// Returns the newest catalog. Cheap.
+    /// Returns the newest catalog. Does not block.
     #[must_use]
     pub fn get(&self) -> Arc<Catalog> {
         self.current.load_full()
@@ -72,8 +72,9 @@ impl CatalogHandle {
         self.rewinds.subscribe()
     }
 
-    /// Reads the catalog again if `clock.catalog` changed, and swaps it. Called after every publish, before the
-    /// response: changes committed before the call are in the catalog after it. Concurrent calls share one read.
+    /// Reads the catalog again if `clock.catalog` changed, and installs it. The function is called after every
+    /// publish, before the response: changes that were committed before the call are in the catalog after it.
+    /// Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
         let call = self.coalescer.call_count.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last_covered_call = self.coalescer.last_covered_call.lock().await;
@@ -157,7 +158,7 @@ impl CatalogHandle {
 /// Reads the catalog.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
     Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
 }
@@ -200,13 +201,13 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
     }))
 }
 
-/// Returns true if the database lacks something that was committed before `previous` was read.
+/// Returns whether the database lacks a transaction or a change that was committed before `previous` was read.
 fn is_rewound(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<bool, DbError> {
     if clock.catalog < previous.version {
         return Ok(true);
     }
     let Some((id, at)) = previous.transactions.last() else { return Ok(false) };
-    // A repair of the clock gives transactions earlier times.
+    // A repair of the clock sets earlier times of transactions.
     Ok(db::tx::instant(c, *id)?.is_none_or(|now| now > *at))
 }
 
@@ -250,7 +251,8 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
     Ok(trees)
 }
 
-/// Returns true if `steps` span the tree's first step to its head; otherwise its history was rewritten.
+/// Returns whether `steps` begin with the tree's first step and end with its head. Otherwise the history of the
+/// tree was rewritten.
 fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
     steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
 }

@@ -1,7 +1,7 @@
 //! In-memory data for resolving snapshots, swapped after each publish.
 //!
-//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`CatalogHandle`]
-//! holds the newest one.
+//! [`Catalog`] is a value that is read in one database transaction; [`resolve`] is a pure function of it;
+//! [`CatalogHandle`] contains the newest catalog.
 
 pub mod fixed_url;
 mod handle;
@@ -31,7 +31,7 @@ pub struct Catalog {
     pub version: i64,
     /// The identity of the history of transactions (`clock.history`); changes when a backup is restored.
     pub history_id: String,
-    /// Set if the database lost transactions that the catalog before this one had.
+    /// Set if the database lost transactions that the previous catalog contained.
     pub rewind: Option<Rewind>,
     /// `clock.at`: nothing can be published at or before it.
     pub clock_at: Option<Timestamp>,
@@ -43,7 +43,8 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// `Last-Modified` of the instants whose second is used by an earlier state already, see [`Catalog::modified`].
+    /// `Last-Modified` of the instants whose second is already used by an earlier state; see
+    /// [`Catalog::modified`].
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
@@ -85,7 +86,7 @@ pub struct BlockRules {
     pub has_age: bool,
 }
 
-/// The database was reset to an earlier state: a standby that lacked transactions was promoted, or a backup was
+/// A reset of the database to an earlier state: a standby that lacked transactions was promoted, or a backup was
 /// restored. The numbers of the lost transactions and steps may have been assigned again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewind {
@@ -107,7 +108,7 @@ pub struct Source {
     pub id: SourceId,
     /// The name, unique among sources.
     pub name: Name,
-    /// Its kind, which determines where its packages come from.
+    /// Its kind, which determines the origin of its packages.
     pub kind: SourceKind,
     /// Creation time.
     pub created_at: Timestamp,
@@ -120,7 +121,7 @@ pub struct Tree {
     pub id: TreeId,
     /// Its source.
     pub source: SourceId,
-    /// `src/contrib`, or a label that distinguishes it from the source's other trees.
+    /// `src/contrib`, or a label that distinguishes the tree from other trees of its source.
     pub label: String,
     /// `source` or `binary`.
     pub role: String,
@@ -195,8 +196,8 @@ impl RepoStep {
 pub struct Subscription {
     /// The source.
     pub source: SourceId,
-    /// For Bioconductor, the version that is subscribed. For another source in a repository of Bioconductor, the
-    /// version of the repository that contains its packages. `None` means all versions.
+    /// For the source Bioconductor, the subscribed version. For another source in a repository of Bioconductor,
+    /// the version for which its packages are served. `None` means all versions.
     pub version: Option<Version>,
 }
 
@@ -265,7 +266,7 @@ impl Catalog {
         self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
     }
 
-    /// Returns true if an authenticated repository subscribes to the source, or did.
+    /// Returns whether an authenticated repository subscribes to the source, or has subscribed to it earlier.
     #[must_use]
     pub fn is_private(&self, source: SourceId) -> bool {
         let has_listed = |repo: &Repository| {
@@ -281,7 +282,7 @@ impl Catalog {
         self.trees.get(index)
     }
 
-    /// Returns the lists of source packages of a source; a subscription covers these.
+    /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.
     pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
         self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_PACKAGE_ROLE)
     }
@@ -344,7 +345,7 @@ impl Catalog {
         skew::between(self.clock_at?, now)
     }
 
-    /// Returns true if nothing more can be published before `end`, so that results up to there are final.
+    /// Returns whether nothing more can be published before `end`, so that the states before `end` are final.
     #[must_use]
     pub fn is_closed(&self, end: Timestamp) -> bool {
         // The next publish is at `clock.at + 1` or later.
@@ -356,7 +357,7 @@ impl Repository {
     /// Returns the name and the description that a response shows to a client that requested the repository by this name
     /// or number. SECURITY: a number does not disclose the name of a hidden repository, nor its description.
     #[must_use]
-    pub fn shown_name<'a>(&'a self, requested: &'a str) -> (&'a str, &'a str) {
+    pub fn response_name<'a>(&'a self, requested: &'a str) -> (&'a str, &'a str) {
         if self.hidden && self.name.as_str() != requested {
             (requested, "")
         } else {
@@ -382,7 +383,7 @@ impl Repository {
         sources
     }
 
-    /// Returns true if a source is currently subscribed.
+    /// Returns whether the repository currently subscribes to a source.
     #[must_use]
     pub fn subscribes_to(&self, source: SourceId) -> bool {
         self.subscriptions().iter().any(|entry| entry.source == source)

@@ -12,7 +12,7 @@ use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
 
-/// The reason why a snapshot cannot be resolved; each gives a response 404 with the reason.
+/// The reason why a snapshot cannot be resolved. The response is 404 with this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// The day is after today.
@@ -23,7 +23,7 @@ pub enum Unresolved {
         /// Today in UTC.
         today: Day,
     },
-    /// No tree of the repository has a state that early.
+    /// No tree of the repository has a state that is as old as the snapshot.
     #[error("no snapshot of this repository is as old as {requested}; its history starts at {first}")]
     BeforeHistory {
         /// The snapshot as the URL names it.
@@ -31,7 +31,7 @@ pub enum Unresolved {
         /// The first day with a state.
         first: Day,
     },
-    /// The repository has nothing published at all.
+    /// Nothing was ever published for the repository.
     #[error("this repository has no snapshot yet: subscribe it to a source, then sync or add packages")]
     Empty,
     /// No such transaction.
@@ -40,7 +40,7 @@ pub enum Unresolved {
     /// The repository has no fixed URL of this name.
     #[error("this repository has no fixed URL {0}")]
     UnknownAlias(Alias),
-    /// Nothing of this part was ever published.
+    /// Nothing was ever published for this part.
     #[error("Bioconductor {0} is not on this server")]
     NoPart(Part),
 }
@@ -68,8 +68,8 @@ const NEWEST: Timestamp = Timestamp(i64::MAX);
 
 /// Returns the point for `snapshot` of `repo`, or of `part` of a Bioconductor repository, at `now`.
 ///
-/// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a server with a slow
-/// clock could still publish into it. `serve::point` closes such a day first.
+/// The point of a day that is over but not closed (`Catalog::is_closed`) is *open*: a server with a slow clock
+/// could still publish into it. `serve::point` closes such a day first.
 pub fn resolve(
     catalog: &Catalog,
     repo: &Repository,
@@ -247,7 +247,7 @@ pub fn snapshot_end(
             let today = today(catalog, now);
             match requested.cmp(&today) {
                 Ordering::Greater => Err(Unresolved::Future { requested, today }),
-                // Even if transactions have times in the future: the day is not over.
+                // The day is not over, even if transactions have times in the future.
                 Ordering::Equal => Ok(NEWEST),
                 Ordering::Less => Ok(requested.end()),
             }
@@ -297,10 +297,10 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
     Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, list_end })
 }
 
-/// The state of a tree at the end of a snapshot.
+/// The state of a tree that belongs to a snapshot.
 struct State {
     tree: PointTree,
-    /// Publication time; if the sequence numbers are times, the time that the number states.
+    /// Publication time; if the sequence numbers are times, the time of the number.
     at: Timestamp,
     /// Whether the sequence numbers are times.
     has_time: bool,
@@ -322,7 +322,7 @@ fn states(
     let state = |(source, tree): (SourceId, &Tree)| match fixed_url::state_of(url, tree.id) {
         FixedState::At(seq) => Some(fixed_state(source, tree, seq)),
         FixedState::Absent => None,
-        FixedState::Free => last_state(catalog, source, tree, end),
+        FixedState::NotFixed => last_state(catalog, source, tree, end),
     };
     list.iter().flat_map(of_entry).filter_map(state).collect()
 }
@@ -354,7 +354,7 @@ fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) 
 }
 
 /// Returns the first synced state of a version of Bioconductor whose last update was before `end`: the version has not
-/// changed since then, so the state also holds for the time before the sync.
+/// changed since then, so it had the same state before the sync.
 fn final_state<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a Step> {
     let day = catalog.bioconductor.as_ref()?.last_update(tree.part()?.version)?;
     tree.steps.first().filter(|_| day.end() <= end)

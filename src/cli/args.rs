@@ -336,7 +336,7 @@ pub struct Hup {
     pub wait: bool,
 }
 
-/// The flag `--name` alone.
+/// The flag `--name`, for commands without other flags.
 #[derive(Debug, Args)]
 pub struct NameArg {
     /// The name

@@ -54,9 +54,9 @@ pub struct AuditFilter {
 /// Outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuditOutcome {
-    /// Made.
+    /// The change was made.
     Success,
-    /// Refused: a scope is missing, or a token was used before.
+    /// The change was refused: a scope is missing, or a token was used before.
     Refused,
 }
 
@@ -108,7 +108,7 @@ pub enum ExportFormat {
 /// Runs a command.
 ///
 /// # Errors
-/// The server refuses; the trail was manipulated.
+/// The server refuses, or the audit trail was manipulated.
 pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Result<(), CliError> {
     match command {
         AuditCommand::List(args) => list(client, output, &args).await,
@@ -129,13 +129,13 @@ fn time(text: &str) -> Result<String, String> {
 }
 
 impl AuditFilter {
-    /// Returns the query of a request.
+    /// Returns the parameters for the query of a request, each after `&`.
     fn query(&self) -> String {
         let outcome = self.outcome.map(|outcome| match outcome {
             AuditOutcome::Success => "success".to_owned(),
             AuditOutcome::Refused => "refused".to_owned(),
         });
-        let parameters = [
+        let filters = [
             ("since", &self.since),
             ("until", &self.until),
             ("actor", &self.actor),
@@ -143,8 +143,8 @@ impl AuditFilter {
             ("object", &self.object),
             ("outcome", &outcome),
         ];
-        let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given.map(|(name, value)| format!("&{name}={}", segment(value))).collect()
+        let parameters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        parameters.map(|(name, value)| format!("&{name}={}", segment(value))).collect()
     }
 }
 

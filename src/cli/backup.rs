@@ -184,10 +184,11 @@ pub(super) fn place(text: &str) -> Result<String, CliError> {
     Ok(std::path::absolute(text).map_err(local_error)?.display().to_string())
 }
 
-/// Replaces this process by `rstudio-pm --backup` for a command that needs no server; `None` for the others.
+/// Replaces this process with `rstudio-pm --backup` for a command that needs no server. Returns only if this
+/// fails, and `None` for `backup create`, which the server runs.
 ///
 /// # Errors
-/// There is no such program.
+/// The folder is not valid, or the program cannot be started.
 pub(super) fn run_locally(
     config: Option<&Path>,
     format: Format,

@@ -56,7 +56,7 @@ pub struct RuleFlags {
     /// Whether a vulnerability without a score counts for --min-severity [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub block_unscored: Option<bool>,
-    /// Packages of which no version is listed any more
+    /// Packages that no longer have a listed version
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub deleted_packages: Option<bool>,
     /// Versions younger than this age: 7d, 36h
@@ -68,10 +68,10 @@ pub struct RuleFlags {
     /// Do not apply the rule to dated snapshots: days, transactions and fixed URLs
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub not_dated: Option<bool>,
-    /// Allow what the rule matches, instead of blocking it
+    /// Allow the versions that the rule matches, instead of blocking them
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub exception: Option<bool>,
-    /// Leave what the rule matches available, with the reason as a warning
+    /// Leave the versions that the rule matches available, with the reason as a warning
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub warn: Option<bool>,
     /// Rules with a lower number are evaluated first [default: 100]
@@ -110,7 +110,7 @@ pub struct EditRule {
 /// Flags of `create bulk-blocklist-rules`.
 #[derive(Debug, Args)]
 pub struct CreateBulk {
-    /// JSON file with an array of rules; standard input without it
+    /// JSON file with an array of rules (default: standard input)
     #[arg(long, value_name = "FILE")]
     pub path: Option<PathBuf>,
     /// Create no rule if one of them is not valid
@@ -148,7 +148,7 @@ pub struct TestRules {
     /// The package
     #[arg(long)]
     pub package_name: String,
-    /// The version; without it, the one that is listed when there are no rules
+    /// The version (default: the version that would be listed without block rules)
     #[arg(long)]
     pub version: Option<String>,
     /// The version of Bioconductor
@@ -163,7 +163,7 @@ fn score(text: &str) -> Result<f64, String> {
 }
 
 impl RuleFlags {
-    /// Returns the keys and values of the flags that are given.
+    /// Returns the keys of the API with the values of the flags that are set.
     fn changes(self) -> Map<String, Value> {
         let source_type = self.bioconductor.then(|| json!("bioconductor"));
         let values = [
@@ -190,7 +190,7 @@ impl RuleFlags {
     }
 }
 
-fn bad_form(error: &serde_json::Error) -> CliError {
+fn invalid_rule(error: &serde_json::Error) -> CliError {
     CliError::refused(error.to_string())
 }
 
@@ -201,7 +201,7 @@ fn bad_form(error: &serde_json::Error) -> CliError {
 pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
     let mut values = args.rule.changes();
     values.insert("all".to_owned(), args.all.into());
-    let rule: BlockRule = serde_json::from_value(Value::Object(values)).map_err(|error| bad_form(&error))?;
+    let rule = serde_json::from_value(Value::Object(values)).map_err(|error| invalid_rule(&error))?;
     let body = CreateBlockRules { rules: vec![rule], fail_all: true, dry_run: args.dry_run };
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
@@ -211,11 +211,11 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
             Some(RuleEffect::Warn) => "Warns about",
             Some(RuleEffect::Block) | None => "Blocks",
         };
-        for found in &created.matches {
-            let examples = found.examples.join(", ");
+        for matches in &created.matches {
+            let examples = matches.examples.join(", ");
             lines.push(format!(
                 "{verb} the listed version of {} of {} packages in {}: {examples}",
-                found.packages, found.total, found.repo
+                matches.packages, matches.total, matches.repo
             ));
         }
         if created.matches.is_empty() {
@@ -232,7 +232,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
 ///
 /// # Errors
 /// The file cannot be read, or the server refuses. Without `--fail-all`, the valid rules are created, and the command
-/// fails if there are others.
+/// fails if other rules are not valid.
 pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
     let path = args.path.as_deref();
     let text = input::read(path, MAX_INPUT)?;

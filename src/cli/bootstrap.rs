@@ -52,7 +52,7 @@ pub struct Keys {
     /// Replace existing keys
     #[arg(long)]
     pub overwrite: bool,
-    /// Print the keys, too
+    /// Also print the keys
     #[arg(long)]
     pub print_keys: bool,
     /// Print no notes
@@ -88,14 +88,14 @@ pub struct Token {
     pub quiet: bool,
 }
 
-/// The new files.
+/// The paths of the new key files, as printed.
 #[derive(Serialize)]
 struct NewKeys {
     private_key_file: PathBuf,
     public_key_file: PathBuf,
 }
 
-/// The new token.
+/// The new token, as printed.
 #[derive(Serialize)]
 struct NewToken {
     guid: String,
@@ -255,7 +255,8 @@ fn private_key(file: Option<&Path>) -> Result<PrivateKey, CliError> {
 /// Writes a file with these permissions; an existing file is replaced.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
     let write = || {
-        // SECURITY: removed first, so that no file or link with other permissions is written.
+        // SECURITY: an existing file is removed first, so that the text is not written to a link, or to a file
+        // with other permissions.
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -8,10 +8,10 @@ use super::output::Format;
 use super::programs::{exec, program_command, server_variables};
 use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
-/// Replaces this process by `rstudio-pm --check-config`.
+/// Replaces this process with `rstudio-pm --check-config`.
 ///
 /// # Errors
-/// There is no such program.
+/// The program cannot be started.
 pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliError> {
     let mut command = program_command("rstudio-pm", config.as_deref());
     command.arg("--check-config");
@@ -30,14 +30,14 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
 /// A predicate on the name of a variable.
 type NamePredicate = fn(&[u8]) -> bool;
 
-/// Each row has the variables with which the caller chooses its own credentials, and the predicate of the variables
-/// that are taken from the running server if the caller has set none of them.
+/// Kinds of credentials. Each row has variables, and a predicate on names: if the caller has set none of the
+/// variables, the variables of the running server that meet the predicate are used.
 const CREDENTIALS: &[(&[&str], NamePredicate)] = &[
     (&["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"], |name| name.starts_with(b"AWS_")),
     (&[KEY_VARIABLE, CREDENTIALS_VARIABLE], is_key),
 ];
 
-/// Returns true for a variable that may hold the encryption key.
+/// Returns whether a variable may contain the encryption key or name its directory.
 pub(super) fn is_key(name: &[u8]) -> bool {
     name == KEY_VARIABLE.as_bytes() || name == CREDENTIALS_VARIABLE.as_bytes()
 }

@@ -96,7 +96,7 @@ impl Client {
         Ok(Client { transport: Transport::Socket(Socket { path, sender }) })
     }
 
-    /// A client of a server on the network; connects with the first request.
+    /// Returns a client of a server on the network. It connects with the first request.
     ///
     /// # Errors
     /// The address is not that of a server.
@@ -108,7 +108,7 @@ impl Client {
         Ok(Client { transport: Transport::Network(Remote::new(address, token, verifies_tls)?) })
     }
 
-    /// The socket or the address of the server.
+    /// Returns the path of the server's socket, or the address of the server.
     #[must_use]
     pub fn server(&self) -> String {
         match &self.transport {
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// The error of a server that gives no usable response.
+    /// Returns the error for a server that sends no usable response.
     fn no_answer(&self, reason: String) -> CliError {
         match &self.transport {
             Transport::Socket(socket) => CliError::NoAnswer { path: socket.path.clone(), reason },
@@ -157,7 +157,8 @@ impl Client {
         self.call(Method::DELETE, path, empty()).await
     }
 
-    /// Uploads a package file: `kind` is `source` or `binary`. A terminal shows the progress of a large one.
+    /// Uploads a package file; `kind` is `source`, `binary` or `python`. On a terminal, the progress of a large
+    /// file is shown.
     ///
     /// # Errors
     /// The file cannot be read, or the server refuses it.
@@ -221,7 +222,8 @@ fn message(text: &str) -> String {
     lines.map(|line| printable(line, MAX_MESSAGE.1)).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the progress bar of an upload, on standard error; hidden for a small file, and if that is not a terminal.
+/// Returns the progress bar of an upload, on standard error. It is hidden for a small file, and if standard error
+/// is not a terminal.
 fn upload_bar(name: &str, size: u64) -> ProgressBar {
     if size < MIN_PROGRESS {
         return ProgressBar::hidden();
@@ -313,12 +315,14 @@ fn empty() -> Body {
     Full::new(Bytes::new()).map_err(|e| match e {}).boxed()
 }
 
-/// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
+/// Returns the socket path from the configuration `file`, or from the default file if `file` is `None`; the
+/// default path if the default file does not exist.
 pub(super) fn socket_path(file: Option<&Path>, parse_mode: ParseMode) -> Result<PathBuf, CliError> {
     Ok(server_config(file, parse_mode)?.server.sock_file_dir.join("rstudio-pm.sock"))
 }
 
-/// Returns the configuration of the server from `file` or the default one; the defaults when neither exists.
+/// Returns the configuration of the server from `file`, or from the default file if `file` is `None`; the defaults
+/// if the default file does not exist.
 pub(super) fn server_config(file: Option<&Path>, parse_mode: ParseMode) -> Result<Arc<Config>, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let name = path.display().to_string();

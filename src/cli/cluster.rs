@@ -138,7 +138,7 @@ struct ModeChange {
     name: String,
     /// Current mode of the server.
     mode: String,
-    /// Whether the server has the requested mode; true also for a server that is gone and was to go offline.
+    /// Whether the server has the requested mode. Also true if `offline` was requested and the server is gone.
     done: bool,
     /// The reason, if the server does not have the requested mode.
     message: String,

@@ -36,7 +36,7 @@ pub struct DefinitionFlags {
     /// For a curated source: also write the plan to this file
     #[arg(long, value_name = "FILE")]
     pub csv_out: Option<PathBuf>,
-    /// For a curated source: allow only the files whose digests a lock file has, not all files of its versions
+    /// For a curated source: allow only the files whose digests a lock file lists, not all files of its versions
     #[arg(long)]
     pub strict: bool,
     /// For a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests,
@@ -46,9 +46,9 @@ pub struct DefinitionFlags {
     /// For a curated source of R packages: omit dependencies that CRAN does not have
     #[arg(long)]
     pub allow_missing: bool,
-    /// For a curated source of R packages: also print packages that stay as they are
-    #[arg(long = "show-kept")]
-    pub kept: bool,
+    /// For a curated source of R packages: also print packages that do not change
+    #[arg(long)]
+    pub show_kept: bool,
     /// For a curated source of R packages: publish the update with the state of this transaction; the same as --commit
     /// --snapshot=ID
     #[arg(long, value_name = "ID", conflicts_with_all = ["snapshot", "commit", "dry_run"])]
@@ -74,7 +74,7 @@ pub struct Update {
 }
 
 impl DefinitionFlags {
-    /// Returns true if a flag is set.
+    /// Returns whether any of the flags is set.
     pub(super) fn is_used(&self) -> bool {
         self.snapshot.is_some()
             || self.commit
@@ -83,7 +83,7 @@ impl DefinitionFlags {
             || self.strict
             || self.include.is_some()
             || self.allow_missing
-            || self.kept
+            || self.show_kept
             || self.transaction_id.is_some()
     }
 }
@@ -136,7 +136,8 @@ async fn send(
         ..body
     };
     if let Some(file) = &flags.csv_out {
-        // Opened before the request: a commit whose plan cannot be written would look like a failed one.
+        // The file is opened before the request: if it could not be written after a commit, the commit would
+        // appear to have failed.
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
         opened.map_err(|source| unwritable(file, source))?;
     }
@@ -149,7 +150,7 @@ async fn send(
     for notice in &plan.notices {
         eprintln!("{notice}");
     }
-    output.print(&plan, || printed(&plan, source, flags.kept))?;
+    output.print(&plan, || plan_text(&plan, source, flags.show_kept))?;
     if plan.problems.is_empty() {
         return Ok(());
     }
@@ -177,8 +178,8 @@ fn last_line(plan: &DefinitionPlan, source: &str) -> String {
     }
 }
 
-fn printed(plan: &DefinitionPlan, source: &str, kept: bool) -> String {
-    let packages = if is_r(plan) { curated_r::describe(plan, kept) } else { describe(plan) };
+fn plan_text(plan: &DefinitionPlan, source: &str, show_kept: bool) -> String {
+    let packages = if is_r(plan) { curated_r::describe(plan, show_kept) } else { describe(plan) };
     format!("{packages}\n{}", last_line(plan, source))
 }
 
@@ -303,15 +304,15 @@ mod tests {
             committed: false,
             transaction: None,
         };
-        let text = printed(&plan, "subset", false);
+        let text = plan_text(&plan, "subset", false);
         let last = "execute this command with the --commit and --snapshot=2024-01-31 flags.";
         assert_eq!(text.matches("--snapshot=").count(), 1, "{text}");
         assert!(text.ends_with(last) && text.contains("1 added, 0 changed, 0 removed, 1 kept"), "{text}");
         assert!(text.contains("odd   >=1,<2") && !text.contains("even"), "{text}");
         plan.problems = vec!["r.txt, line 1: there is no package 'odd'".to_owned()];
-        assert!(!printed(&plan, "subset", false).contains("To complete"));
+        assert!(!plan_text(&plan, "subset", false).contains("To complete"));
         (plan.problems, plan.committed, plan.transaction) = (Vec::new(), true, Some(7));
-        assert!(printed(&plan, "subset", false).ends_with("Source 'subset' was updated in transaction 7."));
+        assert!(plan_text(&plan, "subset", false).ends_with("Source 'subset' was updated in transaction 7."));
         assert_eq!(
             csv_text(&plan.packages),
             "name,versions,files,newest,change,blocked_files,blocked\nodd,\">=1,<2\",2,,added,,\neven,all versions,2,,kept,,\n"

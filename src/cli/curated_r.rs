@@ -9,15 +9,16 @@ use crate::model::source::SourceKind;
 const COLUMNS: [&str; 9] =
     ["Name", "Version", "Change", "Why", "License", "Compiled", "Size", "Advisories", "Published"];
 
-/// Returns the table of the changes and their numbers. With `kept`, packages that stay are rows, too.
-pub(super) fn describe(plan: &DefinitionPlan, kept: bool) -> String {
+/// Returns a table of the changes, and the number of changes of each kind. With `show_kept`, the table also has
+/// the packages that do not change.
+pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
     if plan.kind == SourceKind::CranSnapshot.to_string() {
         return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
     }
     let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
-    let shown = plan.packages.iter().filter(|package| kept || package.state != "kept");
+    let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
     let rows: Vec<Vec<String>> =
-        shown.filter_map(|package| Some(row(package, package.release.as_ref()?))).collect();
+        packages.filter_map(|package| Some(row(package, package.release.as_ref()?))).collect();
     let rows = if rows.is_empty() { String::new() } else { format!("{}\n", table(&COLUMNS, &rows)) };
     let blocked = plan.packages.iter().filter_map(|package| {
         let release = package.release.as_ref()?;
@@ -45,7 +46,7 @@ fn row(package: &PlannedPackage, release: &PlannedRelease) -> Vec<String> {
         package.name.clone(),
         version,
         package.state.clone(),
-        why(release),
+        chain_text(release),
         release.license.clone().unwrap_or_default(),
         release.needs_compilation.map(yes_or_no).unwrap_or_default().to_owned(),
         release.size.map(format_count).unwrap_or_default(),
@@ -54,7 +55,8 @@ fn row(package: &PlannedPackage, release: &PlannedRelease) -> Vec<String> {
     ]
 }
 
-/// Returns the day of publication: unlike an age, it stays the same from day to day.
+/// Returns the day of publication. A day is printed instead of an age, so that the output does not depend on the
+/// current day.
 fn day(release: &PlannedRelease) -> &str {
     release.published.as_deref().and_then(|at| at.get(..10)).unwrap_or_default()
 }
@@ -64,7 +66,7 @@ fn yes_or_no(value: bool) -> &'static str {
 }
 
 /// Returns the chain of dependencies from a requested package; `root` for a requested package itself.
-fn why(release: &PlannedRelease) -> String {
+fn chain_text(release: &PlannedRelease) -> String {
     match release.chain.as_slice() {
         [] => String::new(),
         [_] => "root".to_owned(),
@@ -83,7 +85,7 @@ pub(super) fn csv(packages: &[PlannedPackage]) -> String {
             release.version.clone(),
             release.previous.clone().unwrap_or_default(),
             package.state.clone(),
-            why(release),
+            chain_text(release),
             release.license.clone().unwrap_or_default(),
             release.needs_compilation.map(yes_or_no).unwrap_or_default().to_owned(),
             release.size.map(|size| size.to_string()).unwrap_or_default(),

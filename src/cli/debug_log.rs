@@ -29,7 +29,7 @@ pub enum LoggerCommand {
     Show(Show),
 }
 
-/// Regions.
+/// Flags of `config debug logger activate` and `config debug logger deactivate`.
 #[derive(Debug, Args)]
 pub struct Regions {
     /// The regions
@@ -54,24 +54,24 @@ pub struct Show {
 /// There is no such region, or the server refuses.
 pub async fn run(client: &Client, output: &Output, command: DebugCommand) -> Result<(), CliError> {
     let DebugCommand::Logger(command) = command;
-    let (regions, shown): (Vec<DebugRegion>, Show) = match command {
+    let (regions, selection): (Vec<DebugRegion>, Show) = match command {
         LoggerCommand::Activate(args) => set(client, args.regions, true).await?,
         LoggerCommand::Deactivate(args) => set(client, args.regions, false).await?,
         LoggerCommand::Show(args) => (client.get("/log/regions").await?, args),
     };
-    for name in &shown.regions {
+    for name in &selection.regions {
         Region::parse(name)
             .map_err(|error| CliError::refused(format!("there is no region '{name}': a region {error}")))?;
     }
     let is_shown = |region: &&DebugRegion| {
-        let is_named = shown.regions.iter().any(|name| name.eq_ignore_ascii_case(&region.name));
-        (shown.regions.is_empty() || is_named) && (region.active || shown.show_disabled)
+        let is_named = selection.regions.iter().any(|name| name.eq_ignore_ascii_case(&region.name));
+        (selection.regions.is_empty() || is_named) && (region.active || selection.show_disabled)
     };
     let regions: Vec<&DebugRegion> = regions.iter().filter(is_shown).collect();
     output.print(&regions, || describe(&regions))
 }
 
-/// Activates or deactivates regions; returns all regions, and which of them are shown.
+/// Activates or deactivates regions; returns all regions, and the selection to print.
 async fn set(
     client: &Client,
     regions: Vec<String>,

@@ -79,7 +79,7 @@ fn generate(file: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Replaces this process by `rstudio-pm --rotate-key`.
+/// Replaces this process with `rstudio-pm --rotate-key`.
 fn rotate(config: Option<&Path>, new_key: &Path, key_lost: bool) -> Result<ExitCode, CliError> {
     let mut command = program_command("rstudio-pm", config);
     command.arg("--rotate-key").arg(new_key).args(key_lost.then_some("--key-lost"));

@@ -78,7 +78,7 @@ pub enum CliError {
         /// The message.
         reason: String,
     },
-    /// The command was carried out in part, as a flag allowed.
+    /// The command was carried out in part, which a flag of the command permits.
     #[error("{0}")]
     Incomplete(String),
     /// A local operation failed, usually on a file of the caller.
@@ -103,12 +103,12 @@ fn access_advice(group: &str, user: &str) -> String {
 }
 
 impl CliError {
-    /// An error of this program, not of the server.
+    /// Returns the error for a refusal by this program, not by the server.
     pub(super) fn refused(reason: impl Into<String>) -> CliError {
         CliError::Refused { code: None, reason: reason.into() }
     }
 
-    /// Returns true when the server refused with this code.
+    /// Returns whether the server refused the command with this code.
     pub(super) fn has_code(&self, code: Code) -> bool {
         matches!(self, CliError::Refused { code: Some(actual), .. } if *actual == code as u16)
     }

@@ -18,7 +18,7 @@ use crate::api::job::Job;
                         same bytes.\nExample: rspm evict --type=clear --dry-run"
 )]
 pub struct EvictArgs {
-    /// The files
+    /// The files to remove
     #[arg(long = "type", value_enum, default_value = "normal", ignore_case = true, value_name = "TYPE")]
     pub kind: Kind,
     /// Only count the files

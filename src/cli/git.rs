@@ -57,7 +57,7 @@ fn summary(build: &GitBuild) -> String {
     format!("{}{version} from {commit}{tag}{transaction}{reason}", build.state)
 }
 
-/// Reads the secret in a file.
+/// Returns the secret in a file, without the newline at its end; `None` without a file.
 fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
     let Some(file) = file else { return Ok(None) };
     let text = fs::read_to_string(file)
@@ -94,7 +94,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
     let poll: GitPoll = client.send(Method::POST, &path, &body).await?;
     if output.is_human() {
         output.print(&poll, || {
-            format!("{}Git Builders:\n{}", accepted(&poll.builder), describe(&poll.builder))
+            format!("{}Git Builders:\n{}", host_key_lines(&poll.builder), describe(&poll.builder))
         })?;
     }
     finish(client, output, poll, &args.wait_flags).await
@@ -118,11 +118,11 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
         accept_host_key: args.accept_host_key,
     };
     let builder: GitBuilder = client.send(Method::PATCH, &path(&args.source, &args.name), &body).await?;
-    output.print(&builder, || format!("{}Git Builders:\n{}", accepted(&builder), describe(&builder)))
+    output.print(&builder, || format!("{}Git Builders:\n{}", host_key_lines(&builder), describe(&builder)))
 }
 
 /// Returns a line for each SSH host key that was accepted.
-fn accepted(builder: &GitBuilder) -> String {
+fn host_key_lines(builder: &GitBuilder) -> String {
     let line = |key: &String| {
         format!(
             "Accepted the host key {key}: compare it with the one that the server's administrator names.\n"
@@ -174,7 +174,7 @@ async fn finish(client: &Client, output: &Output, poll: GitPoll, flags: &WaitFla
     if output.is_human() { Ok(()) } else { output.print(&poll, String::new) }
 }
 
-/// Prints the logs of builds until they end, or with `--no-wait` their numbers.
+/// Prints the logs of builds until they end; with `--no-wait`, only the ids and states of the builds.
 async fn follow_all(
     client: &Client,
     output: &Output,
@@ -234,8 +234,8 @@ pub(super) async fn print_log(
         let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
         let current = fetch(client, id).await?.attempt;
         if current != attempt {
-            // A new attempt began, and the page may be of either one: it is requested again from the beginning of the
-            // new log.
+            // A new attempt began, and the page may belong to the log of the previous one: the new log is read
+            // from its beginning.
             (offset, attempt) = (0, current);
             continue;
         }

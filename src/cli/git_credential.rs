@@ -100,14 +100,14 @@ fn file(path: &Path) -> Result<String, CliError> {
     input::read(Some(path), MAX_INPUT)
 }
 
-/// The passphrase in a file, without the newline at its end.
+/// Returns the passphrase in a file, without the newline at its end; `None` without a file.
 fn passphrase(path: Option<&Path>) -> Result<Option<String>, CliError> {
     let Some(path) = path else { return Ok(None) };
     let text = file(path)?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// Returns the password of the flag, otherwise of the terminal or of standard input.
+/// Returns the password from the flag; if the flag is not set, reads it from the terminal or from standard input.
 fn password(flag: Option<String>) -> Result<String, CliError> {
     let local_error = |source| CliError::Local { operation: "read the password".to_owned(), source };
     let text = match flag {

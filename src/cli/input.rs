@@ -9,7 +9,7 @@ use super::error::CliError;
 /// Reads a text of at most `limit` bytes from a file, or from standard input.
 ///
 /// # Errors
-/// It cannot be read, is longer, or is not UTF-8.
+/// The input cannot be read, is longer than `limit`, or is not UTF-8.
 pub(super) fn read(path: Option<&Path>, limit: u64) -> Result<String, CliError> {
     let name = name(path);
     let local_error = |source| CliError::Local { operation: format!("read {name}"), source };
@@ -25,7 +25,7 @@ pub(super) fn read(path: Option<&Path>, limit: u64) -> Result<String, CliError> 
     String::from_utf8(bytes).map_err(|_| CliError::refused(format!("{name} is not UTF-8")))
 }
 
-/// The name of the input in messages.
+/// Returns the name of the input for messages.
 pub(super) fn name(path: Option<&Path>) -> String {
     path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
 }

@@ -44,7 +44,8 @@ pub(super) async fn follow_or_print(
     }
 }
 
-/// Like [`follow_or_print`], and returns the ended job instead of printing it; `None` with `--no-wait`.
+/// Follows a job like [`follow_or_print`], but returns the ended job instead of printing its result; `None` with
+/// `--no-wait`.
 ///
 /// # Errors
 /// The job fails, or the server stops responding.

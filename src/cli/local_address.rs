@@ -6,8 +6,8 @@ use url::{Host, Url};
 
 use crate::config::{Config, Listen};
 
-/// Returns true if an address is that of the server with this configuration: `Server.Address`, or a name of this
-/// machine with the port of a listener.
+/// Returns whether an address refers to the server with this configuration: it is `Server.Address`, or a name of
+/// this machine with the port of a listener.
 pub(super) fn is_local(address: &str, config: &Config, host_name: &str) -> bool {
     let full_address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let Ok(url) = Url::parse(&full_address) else { return false };

@@ -34,7 +34,7 @@ pub enum LoginMethod {
     Sso,
 }
 
-/// The server of a login.
+/// The server to which `login`, `logout` and `bootstrap token` refer.
 #[derive(Debug)]
 pub(super) struct Server {
     /// Its address, as the user wrote it.
@@ -97,7 +97,7 @@ pub(super) fn logout(server: &Server, output: &Output) -> Result<(), CliError> {
     })
 }
 
-/// The file of the tokens.
+/// Returns the path of the file with the tokens.
 fn file() -> Result<PathBuf, CliError> {
     tokens_file::path().ok_or_else(|| {
         CliError::refused(

@@ -37,12 +37,12 @@ pub struct CreateMetadata {
     pub value: String,
     /// What happens if the package has the key.
     #[command(flatten)]
-    pub existing: Existing,
+    pub existing: ExistingFlags,
 }
 
-/// What happens if a package has the key.
+/// Flags that select what happens if a package already has the key.
 #[derive(Debug, Args)]
-pub struct Existing {
+pub struct ExistingFlags {
     /// Leave the value of an existing key and succeed
     #[arg(long, conflicts_with = "update_existing")]
     pub succeed_on_existing: bool,
@@ -69,7 +69,7 @@ pub struct CreateBulkMetadata {
     pub show_example: bool,
     /// What happens if a package has the key.
     #[command(flatten)]
-    pub existing: Existing,
+    pub existing: ExistingFlags,
 }
 
 /// Flags of `list metadata`.
@@ -118,14 +118,14 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
     };
     let row = rows.first().ok_or_else(|| CliError::refused("the server set no value"))?;
     output.print(row, || {
-        format!("Metadata {} {word}: {} = {} for {}", row.id, row.key, one_line(&row.value), place(row))
+        format!("Metadata {} {word}: {} = {} for {}", row.id, row.key, one_line(&row.value), subject(row))
     })
 }
 
 /// `rspm create bulk-metadata`.
 ///
 /// # Errors
-/// The file cannot be read, or the server refuses values; without `--fail-all` the others are set.
+/// The file cannot be read, or the server refuses values; without `--fail-all` the other values are set.
 pub(super) async fn create_bulk(
     client: &Client,
     output: &Output,
@@ -133,7 +133,7 @@ pub(super) async fn create_bulk(
 ) -> Result<(), CliError> {
     let records = match (&args.path, &args.csv_in) {
         (_, Some(file)) => {
-            let records = of_csv(&input::read(Some(file), MAX_FILE)?);
+            let records = parse_csv(&input::read(Some(file), MAX_FILE)?);
             records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?
         }
         (file, None) => {
@@ -251,13 +251,13 @@ pub(super) async fn delete(
         [] => "There was no metadata.".to_owned(),
         rows => rows
             .iter()
-            .map(|row| format!("Metadata {} was deleted: {} for {}\n", row.id, row.key, place(row)))
+            .map(|row| format!("Metadata {} was deleted: {} for {}\n", row.id, row.key, subject(row)))
             .collect(),
     })
 }
 
-/// The packages of a row: `tally 1.0, source team`.
-fn place(row: &Metadata) -> String {
+/// Returns the packages to which a row applies: `tally 1.0, source team`.
+fn subject(row: &Metadata) -> String {
     let version = row.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let source = row.source.as_ref().map(|name| format!(", source {name}")).unwrap_or_default();
     let repo = row.repo.as_ref().map(|name| format!(", repository {name}")).unwrap_or_default();
@@ -269,7 +269,7 @@ fn one_line(value: &str) -> String {
 }
 
 /// Reads the records of a CSV file, whose first line names the columns.
-fn of_csv(text: &str) -> Result<Vec<MetadataRecord>, String> {
+fn parse_csv(text: &str) -> Result<Vec<MetadataRecord>, String> {
     const COLUMNS: [&str; 6] = ["package_name", "version", "source", "repo", "key", "value"];
     let mut rows = csv_records::parse(text)?.into_iter();
     let (_, header) = rows.next().ok_or("it is empty")?;
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_csv_file_has_columns_in_any_order() {
-        let records = of_csv("Key,value,package_name,repo\nstatus,\"a, b\",tally,\n").expect("valid");
+        let records = parse_csv("Key,value,package_name,repo\nstatus,\"a, b\",tally,\n").expect("valid");
         let expected = MetadataRecord {
             package_name: "tally".to_owned(),
             key: "status".to_owned(),
@@ -333,7 +333,7 @@ mod tests {
             ("name,key,value\n", "line 1: there is no column 'name'"),
             ("package_name,key,value\n\nx,y\n", "line 3: 2 fields, but line 1 has 3"),
         ] {
-            let reason = of_csv(text).expect_err(text);
+            let reason = parse_csv(text).expect_err(text);
             assert!(reason.starts_with(error), "{reason}");
         }
     }

@@ -21,10 +21,10 @@ pub struct Migrate {
     pub dry_run: bool,
 }
 
-/// Replaces this process by `migrate`: the program in the directory of `rspm`, otherwise the one on `PATH`.
+/// Replaces this process with `migrate`: the program in the directory of `rspm`, otherwise the program on `PATH`.
 ///
 /// # Errors
-/// There is no such program.
+/// The program cannot be started.
 pub(super) fn run(config: Option<&Path>, format: Format, args: &Migrate) -> Result<ExitCode, CliError> {
     let mut command = program_command("migrate", config);
     if let Some(to) = &args.to {

@@ -85,7 +85,7 @@ use zeroize::Zeroizing;
 /// backup incomplete.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before the flags are parsed: license commands accept any.
+    // License commands are handled before the flags are parsed, because they accept any flags.
     if std::env::args_os().nth(1).is_some_and(|word| word == "license") {
         return finish(license::run());
     }
@@ -210,7 +210,7 @@ fn server_of_login(address: Option<String>, skips_verification: bool) -> Result<
     Ok(login::Server { address, verifies_tls: !skips_verification })
 }
 
-/// Warns about a connection on which others can read the token.
+/// Warns about a connection on which other users of the network can read the token.
 fn warn_about_connection(address: &str, skips_verification: bool) {
     // A failed write to stderr cannot be reported.
     if skips_verification {
@@ -227,9 +227,12 @@ fn warn_about_connection(address: &str, skips_verification: bool) {
     }
 }
 
-/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the one that
-/// `rspm login` stored. Without a token, returns `None` if the address is that of this machine's server, which is
-/// reached over its socket; otherwise an error.
+/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the token that
+/// `rspm login` stored. `None` if there is no token and the address refers to the server of this machine, which is
+/// reached over its socket.
+///
+/// # Errors
+/// There is no token for a server on another machine, or the address is not that of a server.
 fn remote_client(
     address: &str,
     config: Option<&Path>,
@@ -374,7 +377,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         Command::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
-        // Handled in `run`, without a server or before it is known.
+        // These commands are handled in `run`: they need no server, or connect to it in another way.
         Command::CheckConfig
         | Command::Login(_)
         | Command::Logout

@@ -106,9 +106,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Resu
         lines.push(match hidden.len() {
             0 => format!("{verb} no package of another source now."),
             count => {
-                let shown = hidden.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
+                let examples = hidden.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
                 let noun = if count == 1 { "package" } else { "packages" };
-                format!("{verb} {count} {noun} of other sources: {shown}{more}")
+                format!("{verb} {count} {noun} of other sources: {examples}{more}")
             }
         });
         if args.dry_run {

@@ -28,13 +28,13 @@ impl Output {
         Output { format }
     }
 
-    /// Returns true for human-readable output.
+    /// Returns whether the output is for people.
     #[must_use]
     pub fn is_human(&self) -> bool {
         self.format == Format::Human
     }
 
-    /// Prints `text` for people, `value` for programs.
+    /// Prints `text` for people, or `value` as JSON for programs.
     ///
     /// # Errors
     /// Standard output cannot be written.
@@ -75,7 +75,8 @@ fn without_controls(text: &str) -> String {
     result
 }
 
-/// Returns the first `limit` characters of a text of a server. SECURITY: without those that control a terminal.
+/// Returns the first `limit` characters of a text of a server. SECURITY: characters that control a terminal are
+/// removed.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(limit).collect()
@@ -83,7 +84,7 @@ pub fn printable(text: &str, limit: usize) -> String {
 
 /// Maximum width of a table, in characters.
 const MAX_WIDTH: u16 = 100;
-/// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
+/// Minimum width of the widest column, in characters, if only its cells are wrapped.
 const MIN_WIDEST_COLUMN: usize = 20;
 
 /// Formats an aligned table without borders, with a bold header on a terminal. If the table is too wide, the cells of

@@ -50,8 +50,8 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     }
     let source = args.source.as_deref().unwrap_or_default();
     let file_in = args.file_in.as_deref();
-    let selects = !args.packages.is_empty() || args.include_suggests || args.definition.is_used();
-    if selects || (file_in.is_some() && is_curated(client, source).await?) {
+    let has_curated_flags = !args.packages.is_empty() || args.include_suggests || args.definition.is_used();
+    if has_curated_flags || (file_in.is_some() && is_curated(client, source).await?) {
         if file_in.is_none() && args.packages.is_empty() {
             let reason =
                 "these flags are for curated sources: name packages with --packages or --file-in, not --path";
@@ -75,7 +75,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         other => other,
     }?;
     for warning in &result.warnings {
-        // Ignored: without standard error the warning cannot be printed.
+        // A failed write to stderr cannot be reported.
         let _ = writeln!(anstream::stderr(), "Warning: {}", printable(warning, 400));
     }
     output.print(&result, || {
@@ -144,7 +144,7 @@ async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<Adde
     client.send(Method::POST, &format!("/sources/{}/binaries", segment(&args.source)), &body).await
 }
 
-/// `rspm add binary`: as `rspm add`, for binaries for one distribution.
+/// `rspm add binary`: does the same as `rspm add`, with binaries for one distribution.
 async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
     if let Some(list) = &args.file_in {
         args.path = read_file_list(list)?;

@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 
-/// Splits `name@scope`.
+/// Splits `name@scope` into its two parts; `verb` is the verb of the error message.
 pub(super) fn name_and_scope<'a>(text: &'a str, verb: &str) -> Result<(&'a str, &'a str), CliError> {
     text.split_once('@').filter(|(name, scope)| !name.is_empty() && !scope.is_empty()).ok_or_else(|| {
         CliError::refused(format!(

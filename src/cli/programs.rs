@@ -9,8 +9,8 @@ use std::process::Command;
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
 
-/// Returns a command that runs another installed program with this configuration: the one in the directory of `rspm`,
-/// otherwise the one on `PATH`.
+/// Returns a command that runs another installed program with this configuration: the program in the directory of
+/// `rspm`, otherwise the program on `PATH`.
 pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
     let sibling = std::env::current_exe()
         .ok()
@@ -23,7 +23,7 @@ pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
     command
 }
 
-/// Replaces this process by that of the command. Returns only on failure, with the error.
+/// Replaces this process with that of the command. Returns only on failure, with the error.
 pub(super) fn exec(mut command: Command) -> CliError {
     let source = command.exec();
     start_error(&command, source)
@@ -34,8 +34,8 @@ pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError
     CliError::Local { operation: format!("run {}", Path::new(command.get_program()).display()), source }
 }
 
-/// Returns the environment variables, selected by name, of the server that runs with this configuration: its unit may
-/// have set them. Empty if no server runs or the caller may not read its environment.
+/// Returns those environment variables of the running server with this configuration whose names are selected; its
+/// systemd unit may have set them. Empty if no server runs, or if the caller may not read its environment.
 pub(super) fn server_variables(
     config: Option<&Path>,
     is_selected: fn(&[u8]) -> bool,

@@ -14,14 +14,15 @@ use crate::api::promotion::{
     RequestPromotion, RequestedPromotion,
 };
 
-/// Maximum number of packages in a plan for people; the JSON has all.
+/// Maximum number of packages in the table of a plan; the JSON output has all.
 const MAX_ROWS: usize = 100;
 
 /// Flags of `promote`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("operation").required(true).args(["from", "approve", "reject", "show"]))]
 pub struct Promote {
-    /// Repository whose state is promoted; to return to an earlier snapshot, that of --to, with --snapshot
+    /// Repository whose state is promoted; the same repository as --to, with --snapshot, to return to an earlier
+    /// state
     #[arg(long, requires = "to", value_name = "REPO")]
     pub from: Option<String>,
     /// Repository that changes
@@ -142,7 +143,7 @@ fn summary(promotion: &Promotion) -> String {
     }
 }
 
-/// A promotion with its difference.
+/// Formats a promotion with its difference.
 fn describe(promotion: &Promotion) -> String {
     let mut lines = vec![
         summary(promotion),
@@ -166,7 +167,8 @@ fn suffix(comment: &str) -> String {
     if comment.is_empty() { String::new() } else { format!(": {comment}") }
 }
 
-/// The difference; `repositories` are those to name in a request of exactly this state.
+/// Formats a difference. `repositories` are the promoted repository and the repository that changes; with them,
+/// the text ends with the command that promotes exactly this state.
 fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>) -> String {
     let source = |source: &PromotedSource| {
         let version = source.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();

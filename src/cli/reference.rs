@@ -41,7 +41,7 @@ fn globals(root: &Command, page: &mut String) {
 fn commands(command: &Command, path: &str, page: &mut String) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name());
-        // A command with optional subcommands, such as `add`, has its own section, too.
+        // A command with optional subcommands, such as `add`, also has its own section.
         if !sub.is_subcommand_required_set() {
             section(sub, &path, page);
         }
@@ -90,7 +90,8 @@ fn flag_name(arg: &clap::Arg) -> String {
     arg.get_long().map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}"))
 }
 
-/// Returns the flags of which a command requires one, if `arg` is among them.
+/// Returns the text `one of … is required` if `arg` belongs to a group of flags, and the command requires one flag
+/// of the group.
 fn required_group(command: &Command, arg: &clap::Arg) -> Option<String> {
     let has_arg = |group: &&clap::ArgGroup| group.get_args().any(|id| id == arg.get_id());
     let group = command.get_groups().filter(|group| group.is_required_set()).find(has_arg)?;

@@ -15,7 +15,7 @@ use crate::model::error_chain::error_chain;
 
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum length of a response, in bytes; more than a page of the audit trail has.
+/// Maximum length of a response, in bytes; larger than a page of the audit trail.
 const MAX_RESPONSE: usize = 512 << 20;
 
 /// A server on another machine.
@@ -23,12 +23,13 @@ pub(super) struct Remote {
     client: reqwest::Client,
     address: String,
     token: Zeroizing<String>,
-    /// The highest catalog version of the responses. Requests carry it, so that another server behind a load balancer
-    /// answers from at least this version.
+    /// The highest catalog version of the responses. Requests contain it, so that the response of another server
+    /// behind a load balancer is based on at least this version.
     catalog: AtomicI64,
 }
 
-/// The URL of an address; without a scheme it is `http`. `None` if it cannot be that of a server.
+/// Returns the URL of an address, as text and parsed; the scheme is `http` if the address has none. `None` if the
+/// address cannot be that of a server.
 fn parse(address: &str) -> Option<(String, url::Url)> {
     let full_address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let url = url::Url::parse(&full_address).ok()?;
@@ -50,7 +51,7 @@ fn is_loopback(url: &url::Url) -> bool {
     }
 }
 
-/// Returns true if the token would cross the network unencrypted.
+/// Returns whether a token would be sent over the network without encryption.
 pub(super) fn is_unencrypted(address: &str) -> bool {
     parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
 }
@@ -84,7 +85,7 @@ pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest:
 }
 
 impl Remote {
-    /// Returns a client of the server at an address; connects with the first request.
+    /// Returns a client of the server at an address. It connects with the first request.
     ///
     /// # Errors
     /// The address is not a URL, or the token contains characters that a token cannot have.
@@ -103,7 +104,7 @@ impl Remote {
         Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
     }
 
-    /// The address of the server.
+    /// Returns the address of the server.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
@@ -121,7 +122,7 @@ impl Remote {
     /// Sends a request and reads the response.
     ///
     /// # Errors
-    /// There is no response.
+    /// There is no response, or it is a redirect or too long.
     pub(super) async fn call(
         &self,
         method: Method,

@@ -15,7 +15,7 @@ use crate::model::time::Day;
     after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, if the output of `date` is correct"
 )]
 pub struct RepairClock {
-    /// Today's date in UTC; refused when the server's clock disagrees
+    /// Today's date in UTC; the command is refused if the server's clock has another date
     #[arg(long, value_name = "DATE")]
     pub today: Day,
     /// Print what would change and change nothing

@@ -70,8 +70,9 @@ pub struct ScrubArgs {
 /// One of several equal parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subset {
-    /// From 1 to `total`.
+    /// The number of the part, from 1 to `total`.
     number: u16,
+    /// The number of parts.
     total: u16,
 }
 
@@ -96,7 +97,7 @@ fn classes() -> PossibleValuesParser {
 /// `rspm scrub`.
 ///
 /// # Errors
-/// The server refuses, the scrub fails, or something is bad that was not repaired.
+/// The server refuses, the scrub fails, or bad objects or rows were not repaired.
 pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<(), CliError> {
     let level = match (args.database, args.quick) {
         (true, _) => ScrubLevel::Database,

@@ -60,12 +60,12 @@ pub struct ListTokens {
 pub enum YesNo {
     /// Only tokens with the property.
     Yes,
-    /// Only tokens without it.
+    /// Only tokens without the property.
     No,
 }
 
 impl YesNo {
-    /// Returns true for `yes`.
+    /// Returns whether the value is `yes`.
     #[must_use]
     pub fn is_yes(self) -> bool {
         self == YesNo::Yes
@@ -82,7 +82,7 @@ pub struct RevokeToken {
     /// The token itself; - reads it from standard input
     #[arg(long)]
     pub token: Option<String>,
-    /// User of whom all tokens are revoked, and all sessions of browsers end
+    /// User whose tokens are all revoked and whose browser sessions all end
     #[arg(long)]
     pub user: Option<String>,
 }
@@ -209,7 +209,8 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
     })
 }
 
-/// Returns the token of the command line, or for `-` that of standard input: other users can see arguments.
+/// Returns the token in the argument. For `-`, reads it from standard input, because other users can see
+/// arguments.
 fn read_token(text: String) -> Result<String, CliError> {
     if text != "-" {
         return Ok(text);

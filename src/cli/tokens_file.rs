@@ -14,8 +14,8 @@ use super::error::CliError;
 /// Maximum size of the file, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Returns the path of the file: `PACKAGEMANAGER_SSO_TOKEN_FILE`, otherwise `.ppm/tokens.toml` in the home directory;
-/// `None` if there is none.
+/// Returns the path of the file: the value of `PACKAGEMANAGER_SSO_TOKEN_FILE`, otherwise `.ppm/tokens.toml` in the
+/// home directory; `None` if the home directory is not known.
 pub(super) fn path() -> Option<PathBuf> {
     match std::env::var_os("PACKAGEMANAGER_SSO_TOKEN_FILE").filter(|path| !path.is_empty()) {
         Some(path) => Some(PathBuf::from(path)),
@@ -32,7 +32,8 @@ pub(super) fn find(path: &Path, address: &str) -> Result<Option<Zeroizing<String
     Ok(token(&parse(path, &text)?, address).map(|token| Zeroizing::new(token.to_owned())))
 }
 
-/// Stores the token of an address, in place of an earlier one. Other entries, comments and unknown keys are kept.
+/// Stores the token of an address, and replaces an earlier one. Other entries, comments and unknown keys do not
+/// change.
 ///
 /// # Errors
 /// The file cannot be read or written.
@@ -43,7 +44,7 @@ pub(super) fn store(path: &Path, address: &str, token: &str, auth_type: &str) ->
     write(path, &Zeroizing::new(document.to_string()))
 }
 
-/// Removes the tokens of an address. Returns true if there were any.
+/// Removes the tokens of an address; returns whether there were any.
 ///
 /// # Errors
 /// The file cannot be read or written.
@@ -57,23 +58,23 @@ pub(super) fn remove_tokens(path: &Path, address: &str) -> Result<bool, CliError
     Ok(is_changed)
 }
 
-/// Returns true if two addresses name the same server: they are equal as text, apart from slashes at the end.
+/// Returns whether two addresses are equal as text, apart from slashes at the end.
 fn is_same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
-fn is_of(table: &Table, key: &str, address: &str) -> bool {
+fn has_address(table: &Table, key: &str, address: &str) -> bool {
     table.get(key).and_then(Item::as_str).is_some_and(|own| is_same(own, address))
 }
 
-/// The tables of `[[connections]]`, and those of `[[connection]]`, which early clients wrote, with the name of the key
-/// that holds the address.
+/// The names of the arrays of tables, each with the key of the address in its tables. Early clients wrote
+/// `[[connection]]`.
 const ARRAYS: [(&str, &str); 2] = [("connections", "address"), ("connection", "url")];
 
 fn token<'a>(document: &'a DocumentMut, address: &str) -> Option<&'a str> {
     ARRAYS.iter().find_map(|(name, key)| {
         let tables = document.get(name)?.as_array_of_tables()?;
-        let token = tables.iter().find(|table| is_of(table, key, address))?.get("token")?.as_str()?;
+        let token = tables.iter().find(|table| has_address(table, key, address))?.get("token")?.as_str()?;
         (!token.is_empty()).then_some(token)
     })
 }
@@ -85,7 +86,7 @@ fn set(document: &mut DocumentMut, address: &str, token: &str, auth_type: &str) 
         .as_array_of_tables_mut()
         .ok_or("connections is not an array of tables ([[connections]])")?;
     let fields = [("token", token), ("auth_type", auth_type)];
-    if let Some(table) = connections.iter_mut().find(|table| is_of(table, "address", address)) {
+    if let Some(table) = connections.iter_mut().find(|table| has_address(table, "address", address)) {
         fields.into_iter().for_each(|(key, text)| set_text(table, key, text));
         return Ok(());
     }
@@ -98,7 +99,7 @@ fn set(document: &mut DocumentMut, address: &str, token: &str, auth_type: &str) 
     Ok(())
 }
 
-/// Sets a text, and keeps the comment on its line.
+/// Sets a text, and preserves the comment on its line.
 fn set_text(table: &mut Table, key: &str, text: &str) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(value) => {
@@ -117,7 +118,7 @@ fn remove(document: &mut DocumentMut, address: &str) -> bool {
     for (name, key) in ARRAYS {
         let Some(tables) = document.get_mut(name).and_then(Item::as_array_of_tables_mut) else { continue };
         let count = tables.len();
-        tables.retain(|table| !is_of(table, key, address));
+        tables.retain(|table| !has_address(table, key, address));
         is_changed |= tables.len() < count;
     }
     is_changed
@@ -162,7 +163,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
     Ok(Some(text))
 }
 
-/// Replaces the file with one of mode 0600 that contains `text`. A link to a file elsewhere is kept.
+/// Replaces the file with one of mode 0600 that contains `text`. If the path is a link, its target is replaced.
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let local_error = |source| CliError::Local { operation: format!("write {}", path.display()), source };

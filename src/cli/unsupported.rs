@@ -8,7 +8,7 @@ use crate::model::documentation::Page;
 pub(super) struct Unsupported {
     /// The command's words.
     pub(super) words: &'static [&'static str],
-    /// The flag without dashes; empty when the whole command is absent.
+    /// The flag without dashes; empty if the whole command is not supported.
     pub(super) flag: &'static str,
     /// The missing function and its alternative.
     pub(super) sentence: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Unsupported {
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
-const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Bioconductor; name the version when \
+const BIOCONDUCTOR: &str = "the source bioconductor contains all versions of Bioconductor; name the version when \
                             you subscribe or sync: --version";
 const GIT_URL: &str =
     "packages are built from git by builders: rspm create git-builder --source=NAME --url=URL";
@@ -49,7 +49,7 @@ pub(super) static TABLE: &[Unsupported] = &[
 /// Global flags whose next argument is a value, not a word of a command.
 const FLAGS_WITH_VALUE: [&str; 6] = ["-c", "--config", "-o", "--output-format", "-a", "--address"];
 
-/// Returns the row that matches a command line; `args` lacks the program's name.
+/// Returns the row that matches a command line, if there is one; `args` does not contain the name of the program.
 pub(super) fn find(args: &[String]) -> Option<&'static Unsupported> {
     let mut words: Vec<&str> = Vec::new();
     let mut rest = args.iter().map(String::as_str);

@@ -26,13 +26,14 @@ pub struct ListedNode {
     pub is_own: bool,
     /// Whether it runs the schedules.
     pub is_leader: bool,
-    /// Whether the list has only this server because the database does not answer.
+    /// Whether other servers are missing from the list, because the database does not answer.
     pub lacks_others: bool,
-    /// Differences from this server, and of its clock from that of the database; each completes the sentence `pm2 …`.
+    /// Differences from this server, and of its clock from that of the database. Each is a predicate whose subject
+    /// is the server, such as `runs version …`.
     pub differences: Vec<String>,
 }
 
-/// Returns all servers; only this one if the database does not answer.
+/// Returns all servers, or only this server if the database does not answer.
 pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
     let provider = cluster.0.database.lock().provider.clone();
     let cause = match provider {
@@ -87,7 +88,7 @@ fn own_node(row: NodeRow) -> ListedNode {
 /// Returns the entries of all rows, ordered by name.
 fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Timestamp) -> Vec<ListedNode> {
     let own_row = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
-    let mut nodes: Vec<ListedNode> = name(rows, now)
+    let mut nodes: Vec<ListedNode> = with_names(rows, now)
         .into_iter()
         .map(|(name, row)| ListedNode {
             name,
@@ -103,9 +104,9 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
     nodes
 }
 
-/// Gives each server a unique name: the host name, with a number if an earlier server has it. Servers that are gone
-/// come last.
-pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeRow)> {
+/// Returns the servers with unique names: the host name, with a number if an earlier server has the same host
+/// name. Servers that are gone count as later than all others.
+pub(super) fn with_names(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeRow)> {
     rows.sort_by_key(|row| (row.is_gone(now), row.started_at));
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     rows.into_iter()
@@ -121,7 +122,7 @@ pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeR
         .collect()
 }
 
-/// Returns the differences between a server and this one.
+/// Returns the differences of a server from this server.
 fn differences(own: &NodeRow, other: &NodeRow, now: Timestamp) -> Vec<String> {
     let mut differences = Vec::new();
     if other.is_gone(now) {

@@ -137,13 +137,13 @@ impl Cluster {
         }))
     }
 
-    /// The host name.
+    /// Returns the host name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The identity of this process.
+    /// Returns the identity of this process.
     #[must_use]
     pub fn id(&self) -> Identity {
         self.0.id
@@ -219,7 +219,7 @@ impl Cluster {
         }
     }
 
-    /// Returns true if this server runs the schedules.
+    /// Returns whether this server runs the schedules.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         *self.0.leader.borrow()
@@ -236,7 +236,7 @@ impl Cluster {
         self.0.database.lock().storage = Some((storage, classes));
     }
 
-    /// The storage whose classes have the marker of this server.
+    /// Returns the storage whose classes have the marker of this server, if it is in use.
     fn storage(&self) -> Option<Storage> {
         self.0.database.lock().storage.as_ref().map(|(storage, _)| storage.clone())
     }
@@ -246,7 +246,7 @@ impl Cluster {
         self.0.database.lock().storage.take().map(|(storage, _)| storage)
     }
 
-    /// The connection to the other servers; `None` with SQLite, and before the database is open.
+    /// Returns the connection to the other servers; `None` with SQLite, and before the database is open.
     fn link(&self) -> Option<Link> {
         match &self.0.database.lock().provider {
             Provider::Postgres(link) => Some(link.clone()),

@@ -80,7 +80,7 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
             let names = change.names;
             let recording = link.run(move |c| {
                 let now = lease::now(c)?;
-                let servers = list::name(node::list(c)?, now);
+                let servers = list::with_names(node::list(c)?, now);
                 let mut at = now;
                 let mut nodes = Vec::with_capacity(names.len());
                 for name in &names {
@@ -88,7 +88,7 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
                         let names = servers.iter().map(|(listed_name, _)| listed_name.clone()).collect();
                         return Err(DbError::refuse(UnknownName { name: name.clone(), names }));
                     };
-                    // Later than the last request, even if the clock was set back.
+                    // The new request is later than the last request, even if the clock was set back.
                     at = at.max(
                         row.request.as_ref().map_or(at, |request| Timestamp(request.at.0.saturating_add(1))),
                     );
@@ -116,7 +116,7 @@ struct UnknownName {
     names: Vec<String>,
 }
 
-/// Executes a request for this server in the background, once.
+/// Executes a request for this server in the background, unless it was executed before.
 pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
     {
         let mut state = cluster.0.request_state.lock();

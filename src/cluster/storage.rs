@@ -1,5 +1,5 @@
-//! Checks that this server uses the same storage as the others on its database: each server writes markers, and reads
-//! those of the servers that serve.
+//! Checks that this server uses the same storage as the other servers on its database: each server writes markers,
+//! and reads the markers of the servers that are serving.
 
 use std::time::Duration;
 
@@ -25,12 +25,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum SharingError {
     /// The storage is not that of another server.
     #[error(
-        "{what} is not that of {other}, which uses the same database: its node marker is not in the storage of {classes} \
-         ({location}); use the same storage on both: mount it, or correct Server.DataDir, FileStorage or S3Storage"
+        "{subject} is not that of {other}, which uses the same database: its node marker is not in the storage of \
+         {classes} ({location}); use the same storage on both: mount it, or correct Server.DataDir, FileStorage or \
+         S3Storage"
     )]
     NotShared {
-        /// `DataDir`, or the classes.
-        what: String,
+        /// The subject of the sentence: `DataDir` if no class has the marker, otherwise `the storage`.
+        subject: String,
         /// The name of the other server.
         other: String,
         /// The classes without its marker.
@@ -43,10 +44,11 @@ pub enum SharingError {
     Db(#[from] DbError),
 }
 
-/// Writes the markers of this server and reads those of the others. Does nothing with SQLite.
+/// Writes the markers of this server and reads those of the other servers. Does nothing with SQLite.
 ///
 /// # Errors
-/// A server that serves has markers that are not visible here. In this case the markers of this server are removed.
+/// A marker of a server that is serving is missing in the storage of this server. The markers of this server are
+/// then removed.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(predecessor) = cluster.0.predecessor {
@@ -84,13 +86,13 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         let classes: Vec<StorageClass> = classes.collect();
         let missing_classes = find_missing(storage, other.beat.id, classes.clone()).await;
         if let Some(first_missing) = missing_classes.first()
-            && still_serves(&link, other.beat.id).await?
+            && is_serving(&link, other.beat.id).await?
         {
             let names: Vec<&str> = missing_classes.iter().map(|class| class.as_str()).collect();
             let location = storage.location_name(*first_missing);
             markers::remove(storage, own_id).await;
             return Err(SharingError::NotShared {
-                what: if missing_classes == classes {
+                subject: if missing_classes == classes {
                     "DataDir".to_owned()
                 } else {
                     "the storage".to_owned()
@@ -104,9 +106,9 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     Ok(())
 }
 
-/// Returns true if a server still serves. A server without recent heartbeats may have ended after it removed its
-/// markers but not its row; then waits until it has another heartbeat or is gone.
-async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
+/// Returns whether a server is serving. A server without a recent heartbeat may have ended after it removed its
+/// markers but not its row; the function then waits until the server has another heartbeat or is gone.
+async fn is_serving(link: &Link, id: Identity) -> Result<bool, DbError> {
     loop {
         let age = link.run(move |c| {
             let now = lease::now(c)?;
@@ -122,8 +124,8 @@ async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
     }
 }
 
-/// Returns the classes in which the marker of another server is not visible, without the unreadable ones, which other
-/// checks report.
+/// Returns the classes in which the marker of another server is missing. Classes that cannot be read are omitted,
+/// because other checks report them.
 async fn find_missing(
     storage: &Storage,
     node: Identity,

@@ -109,7 +109,7 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// Returns true for an address to which a password may be sent: `https`, or on this machine.
+/// Returns whether a password may be sent to an address: its scheme is `https`, or its host is this machine.
 pub(super) fn is_https_or_loopback(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_loopback = match url.host() {
@@ -135,7 +135,7 @@ fn postgres(scheme: &str, rest: &str) -> Result<(), String> {
     hosts.split(',').try_for_each(|host| parse(&format!("{scheme}://{credentials}{host}{tail}")).map(drop))
 }
 
-/// Returns a URL that is safe to print: user and password are replaced by `***`.
+/// Returns a URL that is safe to print: user and password are replaced with `***`.
 #[must_use]
 pub fn without_userinfo(url: &str) -> String {
     let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + "://".len()));

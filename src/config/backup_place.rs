@@ -21,7 +21,7 @@ pub enum BackupPlace {
 }
 
 impl BackupPlace {
-    /// Whether a text has the form of an address in a bucket.
+    /// Returns whether a text has the form of an address in a bucket.
     #[must_use]
     pub fn is_address(text: &str) -> bool {
         text.starts_with("s3://")
@@ -37,7 +37,7 @@ impl BackupPlace {
     }
 }
 
-/// Whether a prefix of a bucket is equal to another one, or below it.
+/// Returns whether `prefix` in a bucket equals `other`, or is below it.
 #[must_use]
 pub fn is_below(prefix: &str, other: &str) -> bool {
     let rest = prefix.strip_prefix(other);

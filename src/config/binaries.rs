@@ -11,8 +11,8 @@ pub struct BinaryUrl {
     pub style: BinaryStyle,
 }
 
-/// The kind of a binary server. A field that is `None` was written as a placeholder (`{distribution}`, `{arch}`, `{r}`)
-/// and stands for every value.
+/// The kind of a binary server. A field that is `None` was written as a placeholder (`{distribution}`, `{arch}`,
+/// `{r}`), which means every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BinaryStyle {
     /// A CRAN mirror: `bin/windows/contrib/{r}` and `bin/macosx/{folder}/contrib/{r}` below it.

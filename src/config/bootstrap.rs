@@ -5,8 +5,8 @@ use super::reader::Reader;
 /// `[Bootstrap]`.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// The public key as PEM or base64 text, or the absolute path of its file. `None`: the first token is created on
-    /// the server's machine only.
+    /// The public key as PEM or base64 text, or the absolute path of its file. If `None`, the first token can be
+    /// created on the server's machine only.
     pub public_key: Option<String>,
 }
 

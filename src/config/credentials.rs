@@ -8,11 +8,12 @@ use super::environment;
 use super::problem::{Origin, Problem, ProblemCategory};
 
 const SUFFIX: &str = "_FILE";
-/// Read limit in bytes, more than any password or URL has.
+/// Maximum number of bytes that are read; longer than any password or URL.
 const MAX_LENGTH: u64 = 64 << 10;
 
-/// Replaces variables that name a file by the contents of the file, without the line feed at its end. Only passwords
-/// and URLs, which may contain one, can be read from a file. Errors name the variable and the file.
+/// Replaces variables that name a file with the contents of the file, without the line feed at its end. Only
+/// passwords and URLs, which may contain a password, can be read from a file. Errors name the variable and the
+/// file.
 pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Problem>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
     for (variable, value) in env {

@@ -27,8 +27,9 @@ pub(super) fn mark_encrypted(settings: &mut Settings) {
     }
 }
 
-/// Replaces encrypted values by their plain text. Returns an error for each value that looks encrypted and cannot be
-/// decrypted, unless its property has no effect, and a warning for each value that is encrypted with the old key.
+/// Replaces encrypted values with their plain text. Returns an error for each value that looks encrypted and
+/// cannot be decrypted, unless its property has no effect, and a warning for each value that is encrypted with the
+/// old key.
 pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Problem>, Vec<Problem>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {

@@ -64,8 +64,11 @@ pub(super) fn secret_property(variable: &str) -> Option<&'static Property> {
     matches!(property.kind, Kind::Secret | Kind::Url(_)).then_some(property)
 }
 
+/// A section, a subsection name, and a property.
 type PropertyPath = (&'static Section, Option<String>, &'static Property);
 
+/// Returns the property that a variable sets; `rest` is the name of the variable after the prefix. An error is the
+/// message about an unknown name.
 fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
     let (section, rest) = rest.split_once('_').unwrap_or((rest, ""));
     let section = lookup::section(section).ok_or_else(|| unknown_section(section))?;

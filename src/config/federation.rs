@@ -11,7 +11,7 @@ use crate::access::{NamedScope, named_scopes};
 const SECTION: &str = "IdentityFederation";
 /// Maximum of `TokenLifetime`.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-/// Properties of which a section must set at least one; other sections are ignored.
+/// A section must set at least one of these properties; other sections are ignored.
 const REQUIRED: [&str; 6] = ["Issuer", "Audience", "Subject", "AuthorizedParty", "Claim", "Scope"];
 /// Issuers whose tokens anyone can obtain, for any audience.
 const SHARED_ISSUERS: [&str; 6] = [
@@ -32,9 +32,9 @@ pub struct Federation {
     pub issuer: String,
     /// A text that the claim `aud` contains.
     pub audience: String,
-    /// The claim `sub`; `None`: any.
+    /// The pattern of the claim `sub`; `None` if every subject is accepted.
     pub subject: Option<Pattern>,
-    /// The claim `azp` or `appid`; `None`: any.
+    /// The claim `azp` or `appid`; `None` if every party is accepted.
     pub authorized_party: Option<String>,
     /// Other required claims.
     pub claims: Vec<Claim>,
@@ -72,9 +72,13 @@ impl Federation {
 
     fn read(reader: &mut Reader<'_>, name: &str) -> Federation {
         let section = (SECTION, name);
-        let issuer =
-            required(reader, name, "Issuer", "must be the issuer of the tokens: the text of their claim iss");
-        let audience = required(
+        let issuer = required_text(
+            reader,
+            name,
+            "Issuer",
+            "must be the issuer of the tokens: the text of their claim iss",
+        );
+        let audience = required_text(
             reader,
             name,
             "Audience",
@@ -95,7 +99,7 @@ impl Federation {
         let is_unrestricted =
             reader.text_in(section, "Subject").is_none() && authorized_party.is_none() && claims.is_empty();
         if is_unrestricted && !issuer.is_empty() {
-            unrestricted(reader, name, &issuer);
+            report_unrestricted(reader, name, &issuer);
         }
         let lifetime = reader.value_in(section, "TokenLifetime", value::duration);
         if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
@@ -122,8 +126,9 @@ fn non_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// Returns a text that a section must have.
-fn required(reader: &mut Reader<'_>, name: &str, property: &str, message: &str) -> String {
+/// Returns the value of a property that a section must have. If it is missing, reports an error with this message
+/// and returns an empty text.
+fn required_text(reader: &mut Reader<'_>, name: &str, property: &str, message: &str) -> String {
     reader.text_in((SECTION, name), property).unwrap_or_else(|| {
         reader.error(ProblemCategory::Settings, SECTION, Some(name), property, message);
         String::new()
@@ -166,7 +171,7 @@ fn scopes(reader: &mut Reader<'_>, name: &str) -> Vec<NamedScope> {
 }
 
 /// Reports a section that accepts every token of an issuer for its audience.
-fn unrestricted(reader: &mut Reader<'_>, name: &str, issuer: &str) {
+fn report_unrestricted(reader: &mut Reader<'_>, name: &str, issuer: &str) {
     if SHARED_ISSUERS.contains(&issuer.trim_end_matches('/')) {
         let message = "is required for this issuer, from which everybody can obtain a token: set Subject, AuthorizedParty or \
                        Claim";

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::validate::{MergedSettings, from_settings};
 use super::{Loaded, credentials, parse, value};
 
-/// Path of the configuration file unless another one is given.
+/// Default path of the configuration file.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
 /// Commands that make a new path of the configuration writable for the service: systemd generates its sandbox from the
@@ -57,7 +57,7 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     Ok(loaded)
 }
 
-/// Like [`load`], without the encryption key: encrypted values stay encrypted. For programs that use none of them.
+/// Reads the configuration like [`load`], but does not decrypt values. For programs that use no encrypted values.
 ///
 /// # Errors
 /// As [`load`].
@@ -72,7 +72,8 @@ pub fn load_encrypted(
 /// Names and values of environment variables.
 type Variables = Vec<(String, String)>;
 
-/// The text of the configuration file, and the environment with the contents of the files that its variables name.
+/// Returns the text of the configuration file, and the environment with the contents of the files that its
+/// variables name.
 fn read_inputs(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,

@@ -34,12 +34,12 @@ pub struct Git {
     pub r_library: Option<PathBuf>,
     /// Whether builds of R packages install the packages that they need.
     pub install_dependencies: bool,
-    /// Repository from which these packages are installed; empty for the only one that subscribes to the source of the
-    /// build.
+    /// Repository from which these packages are installed; if empty, the only repository that subscribes to the
+    /// source of the build.
     pub r_repository: String,
-    /// `Server.PythonVersion`: directory of the Python installation; `None`: detected.
+    /// `Server.PythonVersion`: directory of the Python installation; `None` if it is detected.
     pub python: Option<PathBuf>,
-    /// `Server.RVersion`: directory of the R installation; `None`: detected.
+    /// `Server.RVersion`: directory of the R installation; `None` if it is detected.
     pub r: Option<PathBuf>,
 }
 

@@ -32,7 +32,7 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// Returns true for [`KeySource::File`].
+    /// Returns whether the key is in a file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, KeySource::File(_))
@@ -98,7 +98,8 @@ fn remedy(key_source: &KeySource, error: &io::Error) -> String {
 }
 
 impl KeyFileError {
-    /// Converts the error to one of the configuration; `path_origin` is the origin of `Server.EncryptionKeyPath`.
+    /// Converts the error to a problem of the configuration; `path_origin` is the origin of
+    /// `Server.EncryptionKeyPath`.
     pub(super) fn problem(&self, path_origin: Origin) -> Problem {
         let (KeyFileError::Unreadable { key_source, .. } | KeyFileError::Invalid { key_source, .. }) = self;
         let variable = |name: &str| (Origin::Environment(name.to_owned()), None);
@@ -166,7 +167,7 @@ impl KeyEnvironment {
 }
 
 fn read_text(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // With this capacity the buffer is never reallocated, which would leave a copy of the text in freed memory.
+    // SECURITY: this capacity prevents a reallocation, which would leave a copy of the text in freed memory.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_TEXT + 1));
     File::open(path)?.take(MAX_TEXT as u64).read_to_end(&mut text)?;
     Ok(text)
@@ -258,7 +259,7 @@ pub fn rename(source: &Path, target: &Path) -> io::Result<()> {
 }
 
 fn temporary_file(path: &Path, key: &Key) -> io::Result<tempfile::NamedTempFile> {
-    // Created with O_EXCL and mode 0600.
+    // The file is created with O_EXCL and mode 0600.
     let mut file = tempfile::Builder::new().prefix(".rstudio-pm.key-").tempfile_in(directory(path))?;
     file.write_all(key.text().as_bytes())?;
     file.as_file().sync_all()?;

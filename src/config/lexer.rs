@@ -10,7 +10,7 @@ pub(super) const MAX_LENGTH: usize = 1 << 20;
 /// Number of errors after which the rest of the text is not read.
 const MAX_ERRORS: usize = 50;
 
-/// An element of a text; comments and blanks are dropped.
+/// An element of a text. Comments and blanks are not elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// `[Name]` or `[Name "sub"]`.

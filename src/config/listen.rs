@@ -15,7 +15,7 @@ pub struct Http {
 /// `[HTTPS]`.
 #[derive(Clone, Debug)]
 pub struct Https {
-    /// Unset by default.
+    /// The address of the TLS listener; unset by default.
     pub listen: Option<Listen>,
     /// PEM, the server's certificate first, then its chain.
     pub certificate: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     };
     let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
     let has_tls = reader.is_non_empty("HTTPS", None, "Listen");
-    // No default listener besides HTTPS: it would serve the same content without encryption.
+    // With HTTPS there is no default listener, because it would serve the same content without encryption.
     let has_http = !has_tls || reader.is_non_empty("HTTP", None, "Listen");
     let http =
         Http { listen: if has_http { reader.optional("HTTP", "Listen", value::listen) } else { None } };

@@ -1,5 +1,5 @@
-//! The second of three forms: the sections of the file merged and overridden by the environment, each value with its
-//! origin.
+//! The second of the three forms of a configuration: the sections of the file are merged and overridden by the
+//! environment, and each value has its origin.
 
 use super::lookup;
 use super::parsed_file::{Heading, ParsedFile};
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "f:1:1: [Server \"x\"]: takes no subsection name; write `[Server]`",
+                "f:1:1: [Server \"x\"]: accepts no subsection name; write `[Server]`",
                 "f:2:1: [FileStorage]: needs a storage class; write `[FileStorage \"packages\"]`",
                 "f:3:1: [FileStorage \"pakages\"]: unknown storage class \"pakages\"; did you mean `packages`?",
                 "f:4:1: [IdentityFederation]: needs a name; write `[IdentityFederation \"name\"]`",

@@ -1,4 +1,5 @@
-//! The first of three forms: sections and entries as written in the file, before any lookup of names.
+//! The first of the three forms of a configuration: sections and entries as written in the file, before any lookup
+//! of names.
 
 use std::sync::Arc;
 

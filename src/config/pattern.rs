@@ -12,7 +12,7 @@ const MAX_COMPILED_SIZE: usize = 1 << 20;
 /// Maximum nesting depth of an expression.
 const MAX_DEPTH: u32 = 32;
 
-/// A regular expression for a whole text. `\d`, `\w` and `\s` stand for ASCII characters only.
+/// A regular expression for a whole text. `\d`, `\w` and `\s` match ASCII characters only.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
@@ -34,13 +34,13 @@ impl Pattern {
         Ok(Pattern { text: text.to_owned(), regex })
     }
 
-    /// Returns true if the whole text matches.
+    /// Returns whether the whole text matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text.as_bytes())
     }
 
-    /// The expression as configured.
+    /// Returns the expression as configured.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         names
     }
 
-    /// Returns the effective value of a property of a subsection, as [`Reader::value`] does.
+    /// Returns the effective value of a property of a subsection; the default if the value is invalid.
     pub(super) fn value_in<T>(
         &self,
         (section, sub): (&str, &str),
@@ -139,12 +139,12 @@ impl<'a> Reader<'a> {
         self.texts_in(section, name).pop()
     }
 
-    /// Returns true if a property is set, even to an empty value.
+    /// Returns whether a property is set, even to an empty value.
     pub(super) fn is_present(&self, section: &str, name: &str) -> bool {
         self.settings.get(section, None, name).is_some()
     }
 
-    /// Returns true if a property is set to a non-empty value.
+    /// Returns whether a property is set to a non-empty value.
     pub(super) fn is_non_empty(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
         let setting = self.settings.get(section, sub, name);
         setting.is_some_and(|setting| setting.values.iter().any(|value| !value.text.is_empty()))
@@ -200,8 +200,8 @@ fn row(section: &str, name: &str) -> &'static Property {
     property.expect("the property is in the table")
 }
 
-/// Checks an empty value, which means unset: only a property without a default, or one for which empty has a meaning,
-/// accepts it.
+/// Checks an empty value, which means unset. It is valid only for a property without a default, or whose type
+/// gives an empty value a meaning.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
     let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network | Kind::Host);

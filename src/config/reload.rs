@@ -35,13 +35,13 @@ pub struct Change {
 }
 
 impl Reload {
-    /// Returns true if there is nothing to apply or to report.
+    /// Returns whether there is nothing to apply or to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
-    /// Returns true if a change of the property is applied. `property` has the form of [`Change::property`].
+    /// Returns whether a change of the property is applied. `property` has the form of [`Change::property`].
     #[must_use]
     pub fn applies(&self, property: &str) -> bool {
         self.applied.iter().any(|change| change.property == property)
@@ -51,8 +51,8 @@ impl Reload {
 /// Compares the running configuration with the file (and the environment).
 ///
 /// # Errors
-/// The running and the new settings contradict each other, for example a removed certificate of a listener that stays
-/// until a restart. Then nothing may be changed.
+/// The running and the new settings contradict each other, for example if the certificate of a listener was
+/// removed that remains until a restart. Nothing is changed in this case.
 pub fn reload(current: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     let mut settings = current.settings.clone();
     let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
@@ -76,7 +76,7 @@ pub fn reload(current: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     Ok(Reload { loaded, applied, ignored, restart })
 }
 
-/// Returns true if a property has an effect; a change of any other property needs no restart.
+/// Returns whether a property has an effect. A change of a property without effect needs no restart.
 fn has_effect(property: &Property) -> bool {
     matches!(property.effect, Effect::Since(_))
 }
@@ -243,7 +243,7 @@ mod tests {
         assert!(reload.loaded.warnings[0].to_string().contains("[CRNA]"));
     }
 
-    /// Lines of which any selection is a valid file.
+    /// Returns a strategy for files: any selection of some lines, which is always valid.
     const LINES: [&str; 16] = [
         "[CRAN]\nURL = https://a\n",
         "[CRAN]\nURL = file:///b\n",

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// `[Server]`.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: derived from each
-    /// request.
+    /// Public base URL, without a trailing slash; its path is empty or a prefix (`https://host/rspm`). `None` if
+    /// the URL is derived from each request.
     pub address: Option<String>,
     /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
@@ -22,13 +22,13 @@ pub struct Server {
     pub connections_per_address: Option<usize>,
     /// Root of variable data, default `/var/lib/rstudio-pm`.
     pub data_dir: PathBuf,
-    /// Scratch space, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
+    /// Directory for temporary files, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
     pub temp_dir: PathBuf,
     /// HTTP access log.
     pub access_log: PathBuf,
     /// Format of the access log.
     pub access_log_format: AccessLogFormat,
-    /// Package service log; `None` is off.
+    /// File of the package service log; `None` if it is turned off.
     pub service_log: Option<PathBuf>,
     /// Directory of `rstudio-pm.sock`, default `/var/run/rstudio-pm`.
     pub sock_file_dir: PathBuf,

@@ -24,7 +24,7 @@ pub struct Section {
     pub properties: &'static [Property],
 }
 
-/// The kind of subsection name (the quoted part of a section header) that a section takes.
+/// The kind of subsection name (the quoted part of a section header) that a section accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subsection {
     /// No subsection name.
@@ -106,7 +106,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns true if a value may be written encrypted.
+    /// Returns whether a value may be encrypted.
     #[must_use]
     pub fn may_be_encrypted(self) -> bool {
         matches!(self, Kind::Secret | Kind::Url(UrlPurpose::Postgres))
@@ -181,7 +181,9 @@ impl Section {
         };
         match (self.sub, sub) {
             (Subsection::Never | Subsection::ClassOrNone, None) => Ok(None),
-            (Subsection::Never, Some(_)) => Err(format!("takes no subsection name; write `[{}]`", self.name)),
+            (Subsection::Never, Some(_)) => {
+                Err(format!("accepts no subsection name; write `[{}]`", self.name))
+            }
             (Subsection::Class, None) => {
                 Err(format!("needs a storage class; write `[{} \"packages\"]`", self.name))
             }

@@ -1,4 +1,5 @@
-//! The third of three forms: validates merged settings and returns a [`Config`], or all errors.
+//! The third of the three forms of a configuration: validates merged settings and returns a [`Config`], or all
+//! errors.
 
 use std::sync::Arc;
 
@@ -153,7 +154,7 @@ mod tests {
         error.to_string().lines().map(str::to_owned).collect()
     }
 
-    /// The only error.
+    /// Returns the only error.
     fn only_error(text: &str) -> String {
         let lines = parse_errors(text);
         assert_eq!(lines.len(), 1, "{lines:?}");

@@ -121,7 +121,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Returns `whole[.fraction]` times `unit`, rounded down; `None` if it is not a number. Saturates.
+/// Returns `whole[.fraction]` times `unit`, rounded down and saturating; `None` if the text is not a number.
 fn scale(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -222,7 +222,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     address.or_else(|_| text.parse::<IpNet>()).map_err(invalid)
 }
 
-/// Returns true for a host name or an IPv4 address; digits and dots alone must be an address.
+/// Returns whether a text is a host name or an IPv4 address. A text of digits and dots must be an address.
 fn is_host(text: &str) -> bool {
     let is_numeric = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if is_numeric {

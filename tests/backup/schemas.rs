@@ -121,7 +121,7 @@ fn a_newer_schema_is_refused() {
     for command in ["verify", "test"] {
         let output = server.rspm(&format!("backup {command} {from}"));
         let text = output.out + &output.err;
-        assert!(output.code == 1 && text.contains("knows migrations up to"), "{command}: {text}");
+        assert!(output.code == 1 && text.contains("supports migrations up to"), "{command}: {text}");
     }
     for provider in ["sqlite", "postgres"] {
         let other = blank(provider);

@@ -11,13 +11,13 @@ pub struct PackageDifference {
     /// `added`, `removed`, `updated`, `downgraded`, `replaced` (different bytes under the same version) or `moved` (the
     /// same version from another source).
     pub kind: String,
-    /// The version before.
+    /// The version in the first snapshot; `null` if it does not list the package.
     pub from_version: Option<String>,
-    /// Name of the source before.
+    /// Name of the source in the first snapshot.
     pub from_source: Option<String>,
-    /// The version after.
+    /// The version in the second snapshot; `null` if it does not list the package.
     pub to_version: Option<String>,
-    /// Name of the source after.
+    /// Name of the source in the second snapshot.
     pub to_source: Option<String>,
     /// Publication time of `to_version`, RFC 3339, if known.
     pub published: Option<String>,

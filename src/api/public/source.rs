@@ -33,7 +33,7 @@ pub struct Transaction {
     pub tag: String,
     /// The source.
     pub source_id: i64,
-    /// Unique text.
+    /// A text that identifies the transaction.
     pub guid: String,
     /// Packages that became listed.
     pub packages_added: i64,

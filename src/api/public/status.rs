@@ -75,7 +75,7 @@ pub struct Platform {
     pub distribution: String,
     /// The release of the distribution in system requirements (`VERSION_ID` in `/etc/os-release`).
     pub release: String,
-    /// The distribution on which the binaries are built, if it differs.
+    /// The distribution on which the binaries are built, if it is another one; otherwise empty.
     pub build_distribution: String,
     /// Whether system requirements are known.
     #[serde(rename = "sysReqs")]

@@ -20,8 +20,8 @@ use crate::state::State;
 
 /// Maximum lifetime of a token for publishing packages.
 const PUBLISH_LIFETIME: Duration = Duration::from_secs(900);
-/// Time for which the record of the use of a token is kept after its `exp`, in microseconds: more than the accepted
-/// difference between clocks.
+/// Time for which the record of the use of a token is stored after its `exp`, in microseconds: longer than the
+/// accepted difference between clocks.
 const USE_RETENTION: i64 = 300 * SECOND;
 
 /// The intended use of the new token.
@@ -43,7 +43,7 @@ pub struct ExchangedToken {
 }
 
 /// The reason why a token is not exchanged. The texts are for the client: they contain no part of the configuration,
-/// and of the token only issuer and audience.
+/// and only the issuer and the audience of the token.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The token is not valid.
@@ -70,7 +70,7 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Returns true if the cause is the server or the provider, not the request.
+    /// Returns whether the cause is the server or the provider, not the request.
     #[must_use]
     pub fn is_failure_of_server(&self) -> bool {
         match self {
@@ -112,7 +112,7 @@ pub async fn exchange(
 ) -> Result<ExchangedToken, ExchangeError> {
     let now = (server.state.clock)();
     let claims = verify(server, sections, subject_token, now).await?;
-    let mut found = matching::matching(sections, &claims).map_err(|error| {
+    let mut found = matching::find_match(sections, &claims).map_err(|error| {
         tracing::info!("refused a federated token: {}", error.for_log());
         ExchangeError::NoMatch(error.for_client())
     })?;
@@ -164,7 +164,7 @@ async fn verify(
     let issuer = unverified.claims.text("iss").ok_or(Invalid::Missing("iss"))?;
     let of_issuer = sections.iter().filter(|section| section.issuer == issuer);
     let audiences: Vec<String> = of_issuer.map(|section| section.audience.clone()).collect();
-    let no_match = || match matching::matching(sections, &unverified.claims) {
+    let no_match = || match matching::find_match(sections, &unverified.claims) {
         Err(error) => {
             tracing::info!("refused a federated token: {}", error.for_log());
             ExchangeError::NoMatch(error.for_client())
@@ -189,7 +189,7 @@ async fn verify(
     }
 }
 
-/// Reduces a match to what publishing packages needs.
+/// Restricts a match to changes of sources, for at most 15 minutes.
 fn restrict(found: &mut Match) {
     found.lifetime = found.lifetime.min(PUBLISH_LIFETIME);
     found.scopes.retain(|scope| matches!(scope.kind, ScopeKind::SourcesWrite | ScopeKind::GlobalAdmin));
@@ -235,8 +235,9 @@ async fn record(
     if write.await? { Ok(()) } else { Err(ExchangeError::Used) }
 }
 
-/// Returns a digest that identifies a token: of issuer and `jti`, or without `jti` of the signed text. It does not
-/// include the signature, because some signatures can be changed without becoming invalid.
+/// Returns a digest that identifies a token: the digest of its issuer and `jti`, or, if it has no `jti`, of the
+/// text that is signed. The signature is not included, because some signatures can be changed without becoming
+/// invalid.
 fn digest(claims: &Claims, token: &str) -> Sha256 {
     let message = token.rsplit_once('.').map_or(token, |(message, _)| message);
     let text = match (claims.text("iss"), claims.text("jti")) {

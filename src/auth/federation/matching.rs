@@ -31,7 +31,7 @@ pub struct Match {
 }
 
 impl Match {
-    /// Returns true if a scope permits changes.
+    /// Returns whether a scope permits changes.
     #[must_use]
     pub fn writes(&self) -> bool {
         self.scopes.iter().any(|scope| !scope.kind.is_read_only())
@@ -78,7 +78,7 @@ impl NoMatch {
 ///
 /// # Errors
 /// No section matches.
-pub fn matching(sections: &[Federation], claims: &Claims) -> Result<Match, NoMatch> {
+pub fn find_match(sections: &[Federation], claims: &Claims) -> Result<Match, NoMatch> {
     let issuer = claims.text("iss").unwrap_or_default();
     let (mut matched, mut reasons): (Vec<&Federation>, Vec<(String, String)>) = (Vec::new(), Vec::new());
     for section in sections.iter().filter(|section| section.issuer == issuer) {
@@ -106,7 +106,7 @@ pub fn matching(sections: &[Federation], claims: &Claims) -> Result<Match, NoMat
     })
 }
 
-/// Returns the first claim that does not match a section of its issuer; `None` if all match.
+/// Describes the first claim that does not match a section of the token's issuer; `None` if all claims match.
 fn difference(section: &Federation, claims: &Claims) -> Option<String> {
     let has =
         |name: &str, pattern: &Pattern| texts(claims.get(name)).iter().any(|text| pattern.matches(text));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn names(sections: &[Federation], value: Value) -> Vec<String> {
-        matching(sections, &claims(value)).map(|found| found.sections).unwrap_or_default()
+        find_match(sections, &claims(value)).map(|found| found.sections).unwrap_or_default()
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
                 "job_workflow_ref": "org/name/.github/workflows/publish.yml@refs/heads/main", "exp": 1, "iat": 1,
             }));
             change(&mut claims);
-            matching(&sections, &Claims::new(claims))
+            find_match(&sections, &Claims::new(claims))
         };
         let found = token(&|_| {}).expect("matches");
         assert_eq!(
@@ -249,13 +249,13 @@ mod tests {
             "iss": "https://gitlab.example", "aud": "https://packages.example", "ref_protected": "true",
             "sub": "project_path:group/project:ref_type:branch:ref:main", "project_path": "group/project",
         });
-        let found = matching(&sections, &claims(gitlab)).expect("matches");
+        let found = find_match(&sections, &claims(gitlab)).expect("matches");
         assert_eq!((found.sections, found.user.as_str()), (vec!["gitlab".to_owned()], "group/project"));
         let kubernetes = json!({
             "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["x", "sts.amazonaws.com"],
             "sub": "system:serviceaccount:ns:main-connect", "kubernetes.io": {"namespace": "ns"},
         });
-        let found = matching(&sections, &claims(kubernetes)).expect("matches");
+        let found = find_match(&sections, &claims(kubernetes)).expect("matches");
         assert_eq!(found.sections, ["k8s"]);
         assert!(!found.writes());
         assert_eq!(found.scopes, [NamedScope { kind: ScopeKind::ReposRead, objects: Names::All }]);
@@ -290,16 +290,16 @@ mod tests {
         let v2 = json!({
             "iss": "https://login.microsoftonline.com/t/v2.0", "aud": "1234", "azp": "app", "oid": "o", "sub": "s",
         });
-        assert_eq!(matching(&sections, &claims(v1.clone())).expect("v1").id, "o");
+        assert_eq!(find_match(&sections, &claims(v1.clone())).expect("v1").id, "o");
         assert_eq!(names(&sections, v2), ["v2"]);
         let mut other = map(v1);
         other.insert("azp".to_owned(), json!("other"));
-        assert!(matching(&sections, &Claims::new(other)).is_err(), "azp precedes appid");
+        assert!(find_match(&sections, &Claims::new(other)).is_err(), "azp precedes appid");
         let google = json!({
             "iss": "https://accounts.google.com", "aud": "packages", "azp": "11", "sub": "117",
             "email": "ci@project.iam.gserviceaccount.com", "email_verified": true,
         });
-        let found = matching(&sections, &claims(google)).expect("google");
+        let found = find_match(&sections, &claims(google)).expect("google");
         assert_eq!((found.id.as_str(), found.user.as_str()), ("117", "ci@project.iam.gserviceaccount.com"));
     }
 
@@ -314,8 +314,8 @@ mod tests {
             section("b", "Subject = .*1\nScope = sources:write:y global:admin\nTokenLifetime = 10m"),
             section("c", "Subject = other\nScope = repos:read:*"),
         ));
-        let found =
-            matching(&sections, &claims(json!({"iss": "https://i", "aud": "a", "sub": "s1"}))).expect("two");
+        let found = find_match(&sections, &claims(json!({"iss": "https://i", "aud": "a", "sub": "s1"})))
+            .expect("two");
         assert_eq!(
             (found.sections.len(), found.scopes.len(), found.lifetime),
             (2, 3, Duration::from_secs(600))
@@ -329,7 +329,7 @@ mod tests {
             "[IdentityFederation \"ci\"]\nIssuer = https://i\nAudience = a\nSubject = secret-pattern\n\
              Scope = repos:read:*\n",
         );
-        let error = matching(&sections, &claims(json!({"iss": "https://i", "aud": "a", "sub": "me\nyou"})))
+        let error = find_match(&sections, &claims(json!({"iss": "https://i", "aud": "a", "sub": "me\nyou"})))
             .expect_err("differs");
         let (client, log) = (error.for_client(), error.for_log());
         assert!(client.contains("issuer https://i, audience a") && !client.contains("you"), "{client}");
@@ -338,7 +338,7 @@ mod tests {
             "{log}"
         );
         let long = "x".repeat(100_000);
-        let error = matching(&sections, &claims(json!({"iss": long, "aud": vec!["y"; 10_000], "sub": 5})))
+        let error = find_match(&sections, &claims(json!({"iss": long, "aud": vec!["y"; 10_000], "sub": 5})))
             .expect_err("differs");
         assert!(error.for_log().len() < 2_000);
     }
@@ -353,7 +353,7 @@ mod tests {
             json!({"iss": "https://i", "aud": "a", "sub": "s"}),
             json!({"iss": "https://i", "aud": "a", "sub": "s", "oid": ""}),
         ] {
-            let error = matching(&sections, &claims(value)).expect_err("no identity");
+            let error = find_match(&sections, &claims(value)).expect_err("no identity");
             assert!(error.for_log().contains("UniqueIdClaim"));
         }
     }

@@ -5,4 +5,4 @@ mod exchange;
 mod matching;
 
 pub use exchange::{Exchange, ExchangeError, ExchangeKind, ExchangedToken, exchange};
-pub use matching::{Match, NoMatch, matching};
+pub use matching::{Match, NoMatch, find_match};

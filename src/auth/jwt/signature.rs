@@ -17,7 +17,7 @@ use ring::signature::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // Needed only to convert private keys to JSON, which this program does not do.
+    // These functions are needed only to convert private keys to JSON, which this program does not do.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
@@ -25,13 +25,13 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // Fails only if one is installed already.
+        // An error means that a provider is already installed.
         let _ = PROVIDER.install_default();
     });
 }
 
-/// Returns true if `signature`, in base64url, is a valid signature of `message`. Returns false if the algorithm does
-/// not fit the key, or the signature is not base64url.
+/// Returns whether `signature`, in base64url, is a valid signature of `message`. It is not valid if the algorithm
+/// does not fit the key, or if the signature is not base64url.
 pub(in crate::auth) fn is_signed_by(
     key: &DecodingKey,
     algorithm: Algorithm,

@@ -147,7 +147,7 @@ impl ProviderClient {
                 fields.extend([("client_id", *id), ("client_secret", *secret)])
             }
             Authentication::Basic(id, secret) => {
-                // Both are encoded as in a form before base64 (RFC 6749 section 2.3.1).
+                // The id and the secret are encoded as in a form before base64 (RFC 6749 section 2.3.1).
                 let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = BASE64_STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
                 request = request.header(header::AUTHORIZATION, secret_value(url, &format!("Basic {pair}"))?);

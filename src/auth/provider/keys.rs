@@ -18,14 +18,15 @@ struct PublicKey {
 }
 
 impl KeySet {
-    /// Parses a set of keys. Omits keys for encryption, symmetric keys and keys of unknown kinds.
+    /// Parses a set of keys. Omits keys for encryption, symmetric keys and keys of unknown kinds. `None` if there
+    /// is no list of keys.
     pub(super) fn parse(fields: &Map<String, Value>) -> Option<KeySet> {
         let keys = fields.get("keys")?.as_array()?;
         Some(KeySet(keys.iter().take(MAX_KEYS).filter_map(PublicKey::parse).collect()))
     }
 
-    /// Returns the keys with which a token may be verified: those with its `kid`, or all keys if it has none. Several
-    /// keys may have the same id.
+    /// Returns the keys with which a token may be verified: the keys with the `kid` of its header, or all keys if
+    /// the header has no `kid`. Several keys may have the same id.
     pub(super) fn candidates(&self, header: &Header) -> impl Iterator<Item = &DecodingKey> {
         let is_candidate = move |key: &&PublicKey| {
             key.key.family() == header.alg.family()

@@ -23,7 +23,7 @@ const MAX_STALE: i64 = 24 * 3_600 * SECOND;
 const UNKNOWN_KEY_INTERVAL: i64 = 60 * SECOND;
 /// Time after a failure during which no request is sent, in microseconds.
 const FAILURE_INTERVAL: i64 = 5 * SECOND;
-/// Maximum time for which a request waits for the failure of another one, in microseconds.
+/// Maximum time for which a request waits until the request of another task fails, in microseconds.
 const MAX_WAIT: i64 = 60 * SECOND;
 
 /// The accepted algorithms, all with public keys. SECURITY: with HMAC, a public key could be used as the secret.
@@ -73,8 +73,8 @@ struct IssuerData {
 }
 
 impl IssuerData {
-    /// Returns true if the data was requested less than `limit` microseconds before `now`. After the clock was set
-    /// back, returns false.
+    /// Returns whether the data was requested less than `limit` microseconds before `now`; false after the clock
+    /// was set back.
     fn is_newer_than(&self, limit: i64, now: Timestamp) -> bool {
         (0..limit).contains(&now.0.saturating_sub(self.at.0))
     }
@@ -127,7 +127,8 @@ impl Providers {
         if !ALGORITHMS.contains(&token.header.alg) {
             return Err(Invalid::Form("its algorithm is not accepted").into());
         }
-        // Checked before the signature, so that a token that is refused anyway causes no request.
+        // These claims are checked before the signature, so that a token with wrong claims causes no request to
+        // the provider.
         token.claims.check_parties(issuer, audience)?;
         token.claims.check_times(now)?;
         let loaded = self.load(issuer, MAX_AGE, now).await?;
@@ -170,8 +171,8 @@ impl Providers {
         Ok(Claims::new(response.fields))
     }
 
-    /// Returns document and keys that are at most `max_age` microseconds old, or older ones if the provider cannot be
-    /// reached.
+    /// Returns the document and the keys of an issuer, at most `max_age` microseconds old, or older ones if the
+    /// provider cannot be reached.
     async fn load(
         &self,
         issuer: &str,
@@ -188,8 +189,9 @@ impl Providers {
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
-        // A request that arrived before the failure became known has waited for it and uses it too. If each of them
-        // tried again, an issuer that does not respond would delay each request by the timeouts of all earlier ones.
+        // A task that waited for the lock while the request of another task failed also uses this failure. If each
+        // task sent its own request to an issuer that does not respond, each would wait for the timeouts of all
+        // earlier ones.
         let is_recent = |at: Timestamp| (-MAX_WAIT..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
         let started = Instant::now();

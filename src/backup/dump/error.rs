@@ -21,7 +21,7 @@ pub enum DumpError {
     },
     /// A schema of a newer program.
     #[error(
-        "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm knows migrations up to {known}: use the version that wrote the dump, or a later one"
+        "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm supports migrations up to {known}: use the version that wrote the dump, or a later one"
     )]
     Schema {
         /// The schema.

@@ -23,7 +23,7 @@ pub struct DumpReader<R: Read> {
     table: Option<OpenTable>,
     content: Vec<u8>,
     block: RowBlock,
-    ended: bool,
+    is_at_end: bool,
 }
 
 /// The current table.
@@ -90,7 +90,7 @@ impl<R: Read> DumpReader<R> {
             table: None,
             content,
             block: RowBlock::default(),
-            ended: false,
+            is_at_end: false,
         })
     }
 
@@ -105,7 +105,7 @@ impl<R: Read> DumpReader<R> {
     /// # Errors
     /// The dump is damaged or has different tables than this program.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, DumpError> {
-        if self.ended {
+        if self.is_at_end {
             return Ok(None);
         }
         let tag = read_frame(&mut self.input, &mut self.content)?;
@@ -151,7 +151,7 @@ impl<R: Read> DumpReader<R> {
                 if self.input.read(&mut [0])? != 0 {
                     return Err(DumpError::damaged("bytes follow the end"));
                 }
-                self.ended = true;
+                self.is_at_end = true;
                 Ok(None)
             }
             (Tag::Head | Tag::Table | Tag::Rows | Tag::EndOfTable | Tag::End, _) => {
@@ -179,7 +179,7 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
         return Err(DumpError::damaged(format!("a frame of {length} bytes")));
     }
     content.clear();
-    // Grows with the bytes that were read, so that a damaged length allocates no memory.
+    // `content` grows with the bytes that are read, so a wrong length does not allocate memory.
     let size = input.take(length.into()).read_to_end(content)?;
     if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is truncated")) }
 }

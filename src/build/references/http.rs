@@ -66,8 +66,8 @@ pub(super) async fn list(
 ) -> Result<Option<Vec<Reference>>, BuildFailure> {
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let is_restricted = sandbox.kind == Kind::Systemd;
-    // This client would convert names such as `127.1` and `0x7f000001` to addresses; git and its sandbox decide about
-    // them.
+    // reqwest would convert names such as `127.1` and `0x7f000001` to addresses without the resolver; URLs with
+    // such names are left to git in its sandbox.
     if !has_parsed_host(url, &builder.url) {
         return Ok(None);
     }
@@ -119,7 +119,7 @@ impl HttpClients {
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(Duration::from_secs(10))
             .referer(false)
-            // git in its sandbox does not read the environment either.
+            // The proxy variables of the environment are not used; git in its sandbox does not read them either.
             .no_proxy()
             // A login must not reach another server.
             .redirect(reqwest::redirect::Policy::none())
@@ -165,8 +165,8 @@ fn is_allowed(address: IpAddr) -> bool {
     }
 }
 
-/// Returns whether the client would connect to the host as parsed. It converts some names to addresses, which the
-/// resolver does not see.
+/// Returns whether reqwest parses the same host in the URL as [`GitUrl`]. It converts some names to addresses,
+/// which are not passed to the resolver.
 fn has_parsed_host(url: &GitUrl, text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|parsed| parsed.host_str() == Some(url.host.as_str()))
 }
@@ -235,7 +235,7 @@ async fn advertisement(
     Ok(ListResponse::Refusal)
 }
 
-/// Sends a request; `None` if the server cannot be reached: git then reports the cause.
+/// Sends a request. Returns `None` if the server cannot be reached; git then reports the cause.
 async fn send(request: RequestBuilder) -> Result<Option<Response>, BuildFailure> {
     match request.send().await {
         Ok(response) => Ok(Some(response)),
@@ -248,7 +248,7 @@ fn no_answer() -> BuildFailure {
     BuildFailure::Temporary(format!("the git server did not answer in {} seconds", TIMEOUT.as_secs()))
 }
 
-/// Interprets a status other than 200; `None` for 200. An error if the server requests a pause.
+/// Interprets a status other than 200; returns `None` for 200, and an error if the server requests a pause.
 fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -282,7 +282,7 @@ fn requested_pause(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Reads the body of a response with this content type; `None` if it has another type, or is too long or incomplete.
+/// Reads the body of a response; `None` if its type is not `content_type`, or if it is too long or incomplete.
 async fn body(response: Response, content_type: &str) -> Result<Option<Vec<u8>>, BuildFailure> {
     let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if value.is_none_or(|value| value.split(';').next().unwrap_or_default().trim() != content_type) {

@@ -77,8 +77,8 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     Some(reader.context.finish().as_ref().to_vec())
 }
 
-/// Returns whether a git configuration may have a section `include` or `includeIf`; matches in comments and values
-/// count too.
+/// Returns whether a git configuration may have a section `include` or `includeIf`. The result is also true if a
+/// comment or a value contains such a section header.
 fn includes_files(config: &[u8]) -> bool {
     config.split(|byte| *byte == b'[').any(|section| {
         section.trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"include"))
@@ -133,7 +133,8 @@ impl Reader {
         Some(Some(bytes))
     }
 
-    /// Adds the files below a directory, in the order of their names.
+    /// Adds the files below a directory to the digest, in the order of their names. `None` as in [`Reader::file`],
+    /// and if there are too many entries or levels.
     fn walk(&mut self, directory: &Path, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;

@@ -47,8 +47,8 @@ impl References {
                         Some(tag) => (tag, true),
                         None => (tag, false),
                     };
-                    // git does not check the names that a server sends. An empty tag means the branch in rows of
-                    // builds.
+                    // git does not check the names that a server sends. In rows of builds, an empty tag means a
+                    // commit of the branch.
                     let is_valid =
                         !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
                     if is_valid && (is_peeled || !tags.contains_key(tag)) {
@@ -66,8 +66,8 @@ impl References {
     }
 }
 
-/// Converts a list to references; fails if it lacks those that the builder needs.
-pub(super) fn checked(
+/// Converts a list to references; fails if the list lacks the branch of a builder for commits.
+pub(super) fn for_builder(
     builder: &GitBuilder,
     listed: Vec<(String, String)>,
 ) -> Result<References, BuildFailure> {
@@ -89,7 +89,7 @@ pub(super) async fn list(builds: &Builds, builder: &GitBuilder) -> Result<Refere
             let names = names(builder);
             if let Some(mut listed) = http::list(builds, builder, &url, &names).await? {
                 listed.retain(|(_, name)| is_listed(name, &names));
-                return checked(builder, listed);
+                return for_builder(builder, listed);
             }
             list_by_git(builds, builder).await
         }
@@ -100,7 +100,7 @@ pub(super) async fn list(builds: &Builds, builder: &GitBuilder) -> Result<Refere
 
 async fn list_by_git(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
     let listing = fetch::references(builds, builder, HostKeys::Known).await?;
-    checked(builder, listing.references)
+    for_builder(builder, listing.references)
 }
 
 /// Lists the references of a local repository; returns the previous list if its files have not changed.

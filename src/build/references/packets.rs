@@ -4,7 +4,8 @@
 /// Maximum length of a packet in bytes, including the length field.
 const MAX_PACKET: usize = 65_520;
 
-/// An object and the name of a reference. An annotated tag is followed by a pair of its commit and `name^{}`.
+/// An object and the name of a reference. In a list, the pair of an annotated tag is followed by a pair of the
+/// tagged commit and `name^{}`.
 pub(super) type Reference = (String, String);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +48,8 @@ pub(super) fn command(prefixes: &[String]) -> Vec<u8> {
     (body + "0000").into_bytes()
 }
 
-/// Reads the response to [`command`]: `<object> <name>[ peeled:<commit>]` lines. `None` if it is invalid.
+/// Reads the response to [`command`]: lines of the form `<object> <name>[ peeled:<commit>]`. `None` if it is
+/// invalid.
 pub(super) fn command_response(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     let mut references = Vec::new();
     loop {
@@ -69,8 +71,8 @@ pub(super) fn command_response(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     }
 }
 
-/// Reads an advertisement (gitprotocol-http(5)): `<object> <name>` lines, of which the first has capabilities after a
-/// NUL byte. `None` if it is invalid.
+/// Reads an advertisement (gitprotocol-http(5)): lines of the form `<object> <name>`; the first line also contains
+/// capabilities, after a NUL byte. `None` if it is invalid.
 pub(super) fn advertisement(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     if next(&mut bytes)? != Packet::Line(b"# service=git-upload-pack") || next(&mut bytes)? != Packet::Flush {
         return None;
@@ -84,7 +86,8 @@ pub(super) fn advertisement(mut bytes: &[u8]) -> Option<Vec<Reference>> {
                 let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
                 let Ok(line) = std::str::from_utf8(line) else { continue };
                 let (object, name) = line.split_once(' ')?;
-                // A repository without references has only capabilities; a shallow one lists its oldest commits.
+                // A repository without references has a line with only capabilities; a shallow repository lists
+                // its oldest commits.
                 if name != "capabilities^{}" && object != "shallow" {
                     references
                         .push((Some(object).filter(|object| is_object(object))?.to_owned(), name.to_owned()));

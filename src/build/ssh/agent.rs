@@ -53,7 +53,7 @@ fn serve(key: &PrivateKey, mut stream: UnixStream) -> Result<()> {
     }
 }
 
-/// Answers a request; `None` if it is refused.
+/// Returns the response to a request; `None` if the request is refused.
 fn answer(key: &PrivateKey, request: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader(request);
     match reader.byte()? {

@@ -94,7 +94,7 @@ pub(in crate::build) fn check(text: &str) -> Result<String, String> {
 }
 
 /// Returns the text without the keys of a host.
-pub(in crate::build) fn without(known: &str, host: &str) -> String {
+pub(in crate::build) fn remove_host(known: &str, host: &str) -> String {
     let is_other = |line: &&str| !Line::parse(line).is_some_and(|line| line.is_for(host));
     known.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
 }
@@ -109,7 +109,7 @@ pub(in crate::build) fn is_known(known: &str, host: &str) -> bool {
 ///
 /// # Errors
 /// The credential would have too many host keys.
-pub(in crate::build) fn accepted(
+pub(in crate::build) fn new_keys(
     known: &str,
     reported: &str,
     host: &str,
@@ -138,7 +138,7 @@ fn fingerprints(known: &str, host: &str) -> Vec<String> {
     lines.filter(|line| line.is_for(host)).map(|line| line.fingerprint()).collect()
 }
 
-/// Explains a refused host key, from the log of SSH; `None` if the log does not report one.
+/// Returns the explanation of a refused host key, with the remedy; `None` if the log of SSH does not report one.
 pub(in crate::build) fn explain(log: &str, known: &str, host: &str, remedy: &str) -> Option<String> {
     let accepted = fingerprints(known, host).join(", ");
     if log.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {

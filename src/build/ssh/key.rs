@@ -21,7 +21,7 @@ use super::wire::{Reader, put_integer, put_string};
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 /// Block length of an unencrypted key, in bytes.
 const BLOCK: usize = 8;
-/// Maximum number of rounds of the key derivation; this many take several seconds. OpenSSH uses 16 or 24.
+/// Maximum number of rounds of the key derivation, which take several seconds. OpenSSH uses 16 or 24.
 const MAX_ROUNDS: u32 = 512;
 /// Flags of a request to sign with an RSA key, which select the hash (draft-miller-ssh-agent, section 3.6.1).
 const RSA_SHA2_256: u32 = 2;
@@ -83,7 +83,7 @@ pub(in crate::build) struct ImportedKey {
 /// Reads a key file.
 ///
 /// # Errors
-/// It is not a private key, or the passphrase is wrong.
+/// The file is not a private key of a supported format and algorithm, or the passphrase is missing or wrong.
 pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<ImportedKey, KeyError> {
     let (label, bytes) = pem(text).ok_or_else(|| {
         let is_public = ["ssh-", "ecdsa-sha2-", "sk-", "-----BEGIN PUBLIC", "---- BEGIN SSH2 PUBLIC"];
@@ -121,8 +121,9 @@ fn read_openssh(bytes: &[u8], passphrase: Option<&str>) -> Result<ImportedKey, K
     let file = OpensshFile::parse(bytes).ok_or(KeyError::Format)?;
     let secret = file.decrypt(passphrase)?;
     let mut reader = Reader(&secret);
-    let is_same = reader.number().zip(reader.number()).is_some_and(|(a, b)| a == b);
-    if !is_same {
+    // Two equal numbers show that the decryption succeeded.
+    let is_decrypted = reader.number().zip(reader.number()).is_some_and(|(a, b)| a == b);
+    if !is_decrypted {
         return Err(if file.cipher == b"none" { KeyError::Format } else { KeyError::Passphrase });
     }
     let key = private_part(&mut reader).ok_or(KeyError::Format)??;
@@ -192,7 +193,7 @@ impl<'a> OpensshFile<'a> {
     }
 }
 
-/// Reads the private part of a key of OpenSSH.
+/// Reads the private part of a key of OpenSSH; `None` if it is truncated.
 fn private_part(reader: &mut Reader<'_>) -> Option<Result<PrivateKey, KeyError>> {
     Some(match reader.string()? {
         b"ssh-ed25519" => {

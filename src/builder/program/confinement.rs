@@ -92,14 +92,14 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     if limits.idle {
         let _ = run_when_idle();
     }
-    lower(Resource::Core, 0)?;
-    lower(Resource::Fsize, limits.file_size)?;
-    lower(Resource::Nofile, 4096)?;
+    lower_limit(Resource::Core, 0)?;
+    lower_limit(Resource::Fsize, limits.file_size)?;
+    lower_limit(Resource::Nofile, 4096)?;
     if let Some(bytes) = limits.memory {
-        lower(Resource::Data, bytes)?;
+        lower_limit(Resource::Data, bytes)?;
     }
     if let Some(processes) = limits.processes {
-        lower(Resource::Nproc, processes)?;
+        lower_limit(Resource::Nproc, processes)?;
     }
     landlock(workspace, readable_paths).map_err(|error| Error::other(format!("Landlock: {error}")))
 }
@@ -117,8 +117,8 @@ fn run_when_idle() -> Result<()> {
     }
 }
 
-/// Lowers a resource limit; a lower one is not raised.
-fn lower(resource: Resource, value: u64) -> Result<()> {
+/// Lowers a resource limit to `value`, unless it is lower already.
+fn lower_limit(resource: Resource, value: u64) -> Result<()> {
     let current = getrlimit(resource);
     let value = current.maximum.map_or(value, |maximum| maximum.min(value));
     Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)

@@ -13,8 +13,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// builds run only on otherwise idle processors: when this process has to wait, its children have to wait too.
 const CHECKS: u32 = 500;
 
-/// Waits, for about a second or longer, until all children of this process have ended; returns whether they have.
-pub(super) fn have_ended() -> bool {
+/// Waits until all children of this process have ended, but not much longer than a second; returns whether they
+/// have ended.
+pub(super) fn wait_for_end() -> bool {
     let mut checks = 0;
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -39,7 +40,7 @@ pub(super) fn end_all() {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => std::thread::sleep(PAUSE),
-            // There are no children, so no process can become a child any more.
+            // There are no children, so no further process can become a child.
             Err(_) => return,
         }
     }

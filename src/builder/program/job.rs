@@ -65,7 +65,7 @@ impl Job {
         Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
     }
 
-    /// Sends an event; [`Stop::Disconnected`] if the connection is closed.
+    /// Sends an event; fails with [`Stop::Disconnected`] if the connection is closed.
     pub(super) fn send(&self, event: &Event) -> Result<(), Stop> {
         let packet = event.encode().map_err(|error| Failure::new(Cause::Builder, error.to_string()))?;
         channel::send(&self.connection, &packet, &[]).map_err(|_| Stop::Disconnected)
@@ -177,7 +177,7 @@ impl Job {
             let _ = child.kill();
         }
         let status = child.wait();
-        if matches!(has_exited, Ok(true)) && !descendants::have_ended() {
+        if matches!(has_exited, Ok(true)) && !descendants::wait_for_end() {
             self.has_leftovers.set(true);
         }
         descendants::end_all();
@@ -204,7 +204,7 @@ impl Job {
         self.has_leftovers.get()
     }
 
-    /// Returns the failure of a command that did not succeed, with the limit that it reached if that is known.
+    /// Returns an error if a command failed; the error names the limit that the command reached, if known.
     fn check(&self, name: &str, status: ExitStatus, oom_kills: OomKills) -> Result<(), Stop> {
         if status.success() {
             return Ok(());

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// The number of processes that had been ended at some time; `None` without control groups version 2.
+/// The number of processes that the kernel had ended when the number was read; `None` without control groups
+/// version 2.
 #[derive(Clone, Copy)]
 pub(super) struct OomKills(Option<u64>);
 
@@ -15,7 +16,7 @@ impl OomKills {
         OomKills(read())
     }
 
-    /// Returns whether the number has increased since then.
+    /// Returns whether the number has increased since it was read.
     pub(super) fn has_increased(self) -> bool {
         matches!((self.0, read()), (Some(old_count), Some(new_count)) if new_count > old_count)
     }

@@ -104,7 +104,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         Ok(workspace) => workspace,
         Err(error) => return refuse(format!("{}: {error}", directory.display())),
     };
-    // Determined before the restrictions apply, because they may prevent it.
+    // The path is determined before the restrictions apply, because they may make it unreadable.
     let program = std::env::current_exe()?;
     let readable = readable_paths(&request.job, &program);
     if let Err(error) = confinement::confine(&workspace, &readable, &request.limits) {

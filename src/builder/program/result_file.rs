@@ -27,13 +27,14 @@ impl ResultFile {
 
 impl Write for ResultFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        // Checked before the write, because the kernel would end the builder at the limit of the process.
+        // The size is checked before the write, because the kernel would end the builder at the limit of the
+        // process.
         if self.size + bytes.len() as u64 > self.limit {
             let reason = format!("the result is larger than {} bytes", self.limit);
             return Err(Error::new(ErrorKind::FileTooLarge, reason));
         }
         let count = self.file.write(bytes).map_err(|error| match error.kind() {
-            // Not reported as a limit that the build reached, because another attempt may succeed.
+            // This is not reported as a limit that the build reached, because another attempt may succeed.
             ErrorKind::StorageFull => {
                 Error::other(format!("the server has no space for the result: {error}"))
             }

@@ -13,13 +13,13 @@ const MILLIS_PER_TICK: u64 = 10;
 /// Processor times of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Times {
-    /// On a processor.
+    /// Time on a processor.
     running: Duration,
-    /// On a processor, of all children that have ended.
+    /// Time on a processor of all children that have ended.
     ended_children: Duration,
-    /// Waiting for a processor. The current wait is not included: the kernel adds it when it ends.
+    /// Time waiting for a processor. The current wait is not included: the kernel adds it at its end.
     waiting: Duration,
-    /// Whether the process runs or waits for a processor.
+    /// Whether the process is running, or waiting for a processor.
     is_runnable: bool,
 }
 
@@ -38,8 +38,9 @@ impl Starvation {
         Starvation { times, last: Instant::now(), total: Duration::ZERO }
     }
 
-    /// Adds the time since the last sample to the total if the processes got almost no processor time in it. This
-    /// process is included: it has the same scheduling policy, so samples are late when the job has to wait.
+    /// Adds the time since the last sample to the total if the processes got almost no processor time in it. The
+    /// times of this process are included: it has the same scheduling policy, so it takes samples late when the
+    /// job has to wait.
     pub(super) fn sample(&mut self) {
         // This process is running now, but this does not show whether the others can run.
         let own = times(std::process::id()).map(|own| Times { is_runnable: false, ..own });
@@ -56,7 +57,7 @@ impl Starvation {
     fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
         let used = running(&times).saturating_sub(running(&self.times));
         let has_waited = |(pid, now): (&u32, &Times)| {
-            // A new process may have the number of one that has ended.
+            // A new process may have the process id of one that has ended.
             let before = self.times.get(pid).filter(|before| before.running <= now.running);
             let waiting = now.waiting.saturating_sub(before.map_or(Duration::ZERO, |before| before.waiting));
             now.is_runnable || waiting > elapsed / 2

@@ -5,7 +5,7 @@ mod read;
 /// All known platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platforms {
-    /// In the order of the embedded table, followed by those of the configuration.
+    /// The distributions of the embedded table, in its order, followed by those of the configuration.
     pub distributions: Vec<Distribution>,
     /// R versions that the API lists, `4.5`, newest first.
     pub r_versions: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Distribution {
     pub name: String,
     /// The operating system.
     pub os: Os,
-    /// The distribution of which this is an alias, which determines the architectures and the R version.
+    /// The distribution to which an alias refers. It determines the architectures and the R version of the alias.
     pub alias: Option<String>,
     /// Display name.
     pub display: String,
@@ -65,7 +65,8 @@ impl Os {
     }
 }
 
-/// Folders of macOS binaries below `bin/macosx`; empty is `bin/macosx/contrib` itself, `None` means no binaries.
+/// Folders of macOS binaries below `bin/macosx`. An empty folder is `bin/macosx/contrib` itself; `None` means that
+/// there are no binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MacFolders {
     /// `4.5`, or `default`.
@@ -77,7 +78,8 @@ pub struct MacFolders {
 }
 
 impl Platforms {
-    /// Returns the Linux distribution of a name in a URL, with aliases resolved and hidden ones included.
+    /// Returns the Linux distribution that a name in a URL refers to. Aliases are resolved, and hidden
+    /// distributions are found too.
     #[must_use]
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
         let find = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);

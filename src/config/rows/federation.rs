@@ -1,6 +1,6 @@
 //! The rows of `[IdentityFederation "…"]`.
 
-use super::p;
+use super::property;
 use crate::config::address::UrlPurpose;
 use crate::config::table::Kind::*;
 use crate::config::table::Property;
@@ -8,36 +8,36 @@ use crate::config::table::Property;
 /// The properties, in the order of the reference page.
 #[rustfmt::skip]
 pub(super) const PROPERTIES: &[Property] = &[
-    p("Issuer", Url(UrlPurpose::Web), "",
+    property("Issuer", Url(UrlPurpose::Web), "",
       "URL of the issuer, exactly as in the claim `iss`; required. Its keys are found through `/.well-known/openid-configuration` below it. It may be an address inside the organization; `http://` is accepted only for loopback addresses.").reloadable(),
-    p("Audience", Text, "",
+    property("Audience", Text, "",
       "Required audience of its tokens; required, because tokens for other services would be accepted otherwise.").reloadable(),
-    p("Subject", Text, "",
+    property("Subject", Text, "",
       "Required subject: a regular expression for the whole claim `sub`, such as `repo:org/name:ref:refs/heads/main`. If unset, every subject is accepted.").reloadable(),
-    p("AuthorizedParty", Text, "",
+    property("AuthorizedParty", Text, "",
       "Required authorized party: the claim `azp`, or `appid` in its absence.").reloadable(),
-    p("Claim", Text, "",
+    property("Claim", Text, "",
       "Another required claim: `name = regular expression` for the whole text, in quotes: `\"ref_protected = true\"`. A list has to contain a value that matches.").multi().reloadable(),
-    p("Scope", Text, "",
-      "Permission granted: `repos:read:name`, `repos:promote:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` stands for all.").multi().reloadable(),
-    p("UniqueIdClaim", Text, "sub",
+    property("Scope", Text, "",
+      "Permission granted: `repos:read:name`, `repos:promote:name`, `sources:write:name`, `blocklist:read`, `blocklist:admin`, `metadata:admin` or `global:admin`; several names are separated by commas, `*` means all.").multi().reloadable(),
+    property("UniqueIdClaim", Text, "sub",
       "Claim that identifies the client, together with the issuer.").reloadable(),
-    p("UsernameClaim", Text, "sub",
+    property("UsernameClaim", Text, "sub",
       "Claim with the client's name, for the audit trail and lists of tokens; that of `UniqueIdClaim` in its absence.").reloadable(),
-    p("TokenLifetime", Duration, "1h",
+    property("TokenLifetime", Duration, "1h",
       "Lifetime of a token issued by an exchange, from one second to 30 days; it does not depend on that of the issuer's token.").reloadable(),
-    p("Logging", Boolean, "false",
+    property("Logging", Boolean, "false",
       "Whether the log has a line about each exchange: the sections, the GUID of the issued token and the client. Refusals are always logged, with the reason for each section.").reloadable(),
-    p("CustomScope", Text, "",
+    property("CustomScope", Text, "",
       "Additional permissions.").multi().not_yet(),
-    p("NoAutoGroupsScope", Boolean, "false",
+    property("NoAutoGroupsScope", Boolean, "false",
       "Whether the groups scope is omitted from requests.").not_yet(),
-    p("GroupsClaim", Text, "",
+    property("GroupsClaim", Text, "",
       "Claim with the groups.").not_yet(),
-    p("GroupsSeparator", Text, "",
+    property("GroupsSeparator", Text, "",
       "Separator of groups in the claim.").not_yet(),
-    p("RoleClaim", Text, "",
+    property("RoleClaim", Text, "",
       "Claim with the roles.").not_yet(),
-    p("RolesSeparator", Text, "",
+    property("RolesSeparator", Text, "",
       "Separator of roles in the claim.").not_yet(),
 ];

@@ -1,6 +1,6 @@
 //! The rows of `[PyPI]`.
 
-use super::p;
+use super::property;
 use crate::config::address::UrlPurpose;
 use crate::config::table::Kind::{Boolean, Choice, Duration, Host, Integer, Schedule, Text, Url};
 use crate::config::table::Property;
@@ -8,22 +8,22 @@ use crate::config::table::Property;
 /// The properties, in the order of the reference page.
 #[rustfmt::skip]
 pub(super) const PROPERTIES: &[Property] = &[
-    p("URL", Url(UrlPurpose::Mirror), "https://pypi.org",
+    property("URL", Url(UrlPurpose::Mirror), "https://pypi.org",
       "An index of Python packages, with or without `/simple` at its end: `https://`, `http://` or `file:///` of a directory that contains `simple/`.").reloadable(),
-    p("FileHosts", Host, "",
+    property("FileHosts", Host, "",
       "A host that files of the index may come from, with a port or without, besides the host of `URL` and PyPI's file host.").multi().reloadable(),
-    p("SyncSchedule", Schedule, "0 1 * * *",
+    property("SyncSchedule", Schedule, "0 1 * * *",
       "Schedule of the sync with the index, which runs only while a repository serves PyPI. `latest` is the state of the last sync; a day is complete once a sync ran 15 minutes after its end.").reloadable(),
-    p("DelaySyncDuration", Duration, "0",
+    property("DelaySyncDuration", Duration, "0",
       "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
-    p("DelayExcept", Text, "",
+    property("DelayExcept", Text, "",
       "A project whose files are listed at once, regardless of `DelaySyncDuration`; in any spelling.").multi(),
-    p("EarlierYanks", Choice(&["show", "hide-mark"]), "show",
+    property("EarlierYanks", Choice(&["show", "hide-mark"]), "show",
       "How files are marked that were yanked before the first request for their project, because the index does not state when they were yanked. With `show` they are marked on all days. With `hide-mark` they are marked from that request on, so that earlier days resolve as they did then, even to files that were yanked because of a vulnerability. Applies to projects that were not requested before."),
-    p("Unlisted", Boolean, "false",
+    property("Unlisted", Boolean, "false",
       "Whether projects that the list of the index lacks are requested from it by name: for an index without a list, or whose list is incomplete, such as a caching proxy. Every requested name that no earlier source has is then sent to the index."),
-    p("Concurrency", Integer(1, 64), "8",
+    property("Concurrency", Integer(1, 64), "8",
       "Maximum number of pages that are requested from the index at the same time."),
-    p("Follow", Boolean, "true",
+    property("Follow", Boolean, "true",
       "Whether pages of projects that were requested before are read again after a sync if they changed, so that the next request does not wait for the index.").reloadable(),
 ];

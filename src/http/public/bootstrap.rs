@@ -30,7 +30,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
     if !config.authentication.api_token_auth {
-        return Err(refusal(&BootstrapRefusal::Off));
+        return Err(refusal(&BootstrapRefusal::Disabled));
     }
     if config.bootstrap.public_key.is_some() {
         admin::check_lifetime(app, request.expires_in)?;
@@ -88,7 +88,7 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
 fn refusal(error: &BootstrapRefusal) -> Failure {
     let text = error.to_string();
     match error {
-        BootstrapRefusal::Off => Failure::not_found(text),
+        BootstrapRefusal::Disabled => Failure::not_found(text),
         BootstrapRefusal::Key(problem) => {
             tracing::error!("[Bootstrap] PublicKey: {problem}");
             Failure::unavailable(text, 300)

@@ -53,7 +53,7 @@ pub(super) async fn package(
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
-    let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.shown_name(requested).0);
+    let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.response_name(requested).0);
     let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
     let server = base_url::base_url(&app.site.load(), head);
     let base = Base { server, repository: format!("{repo}/{snapshot}") };

@@ -85,7 +85,7 @@ pub(in crate::http) async fn answer(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let (name, description) = repo.shown_name(requested);
+    let (name, description) = repo.response_name(requested);
     let platforms = app.state.config.load().platforms.clone();
     let (system, is_detected) = choice::system(&platforms, linux, query, &head.parts.headers);
     // The text for Bioconductor has no code that detects the distribution.

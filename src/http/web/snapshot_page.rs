@@ -38,7 +38,7 @@ pub(in crate::http) async fn answer(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let (name, _) = repo.shown_name(requested);
+    let (name, _) = repo.response_name(requested);
     let base = base_url::base_url(&app.site.load(), head);
     let context = Context {
         app,

@@ -9,9 +9,10 @@ use super::find_r::R;
 use crate::builder::message::{BuildRPackage, Cause, Failure, RDependency};
 use crate::builder::program::job::{Job, Stop, io_failure};
 
-/// An R script that writes the names of the packages that need not be installed. Each line of the input file has the
-/// name of a package and its requirements; the name is written if the installed version meets them.
-const SATISFIED: &str = r#"
+/// An R script that writes the names of the packages that need not be installed. Each line of the input file
+/// contains the name of a package and the requirements on its version, separated by tabs; the name is written if
+/// the installed version meets all requirements.
+const SCRIPT: &str = r#"
 is_met <- function(requirement, version) {
     parts <- strsplit(requirement, " ", fixed = TRUE)[[1L]]
     do.call(parts[[1L]], list(version, parts[[2L]]))
@@ -25,7 +26,7 @@ for (line in readLines(commandArgs(TRUE)[[1L]]))
     if (tryCatch(is_satisfied(line), error = function(e) FALSE))
         cat(sub("\t.*", "", line), "\n", sep = "")
 "#;
-/// Maximum length of the output of [`SATISFIED`] in bytes.
+/// Maximum length of the output of [`SCRIPT`] in bytes.
 const MAX_OUTPUT: u64 = 256 << 10;
 
 /// Installs the packages that are in no library, or only in unsuitable versions. Returns the names of the packages that
@@ -37,12 +38,12 @@ pub(super) fn install(
     mut packages: File,
 ) -> Result<Vec<String>, Stop> {
     job.phase("dependencies")?;
-    let satisfied = satisfied(job, r, request)?;
+    let installed = installed_packages(job, r, request)?;
     let mut failed = Vec::new();
     for dependency in &request.dependencies {
         let RDependency { name, version, size, .. } = dependency;
         let read_error = || io_failure(format!("could not read the package {name}"));
-        if satisfied.contains(name) {
+        if installed.contains(name) {
             let size = i64::try_from(*size).unwrap_or(i64::MAX);
             packages.seek(SeekFrom::Current(size)).map_err(read_error())?;
             continue;
@@ -88,14 +89,14 @@ pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
 }
 
 /// Returns the names of the packages whose installed version meets the requirements.
-fn satisfied(job: &Job, r: &R, request: &BuildRPackage) -> Result<BTreeSet<String>, Stop> {
+fn installed_packages(job: &Job, r: &R, request: &BuildRPackage) -> Result<BTreeSet<String>, Stop> {
     let write_error = || io_failure("could not write the requirements of the build");
     let (script, list) = (job.workspace.tmp().join("satisfied.R"), job.workspace.tmp().join("requirements"));
     let lines = request.dependencies.iter().map(|dependency| {
         let fields = [&dependency.name].into_iter().chain(&dependency.requirements);
         fields.map(String::as_str).collect::<Vec<_>>().join("\t") + "\n"
     });
-    fs::write(&script, SATISFIED).map_err(write_error())?;
+    fs::write(&script, SCRIPT).map_err(write_error())?;
     fs::write(&list, lines.collect::<String>()).map_err(write_error())?;
     let mut command = command(job, r, request);
     command.args(["-s", "--no-restore", "-f"]).arg(&script).arg("--args").arg(&list);

@@ -37,7 +37,7 @@ pub(super) fn build_r_package(
         let reason = "the directory has no file DESCRIPTION: it is not an R package";
         return Err(Failure::new(Cause::Content, reason).into());
     }
-    let uninstalled = match descriptors.remove(&Purpose::Dependencies) {
+    let failed_packages = match descriptors.remove(&Purpose::Dependencies) {
         Some(packages) => dependencies::install(job, &r, request, packages.into())?,
         None => Vec::new(),
     };
@@ -48,9 +48,9 @@ pub(super) fn build_r_package(
         command.arg("--no-build-vignettes");
     }
     match job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result())) {
-        Err(Stop::Failed(Failure { cause: Cause::Command, reason })) if !uninstalled.is_empty() => {
+        Err(Stop::Failed(Failure { cause: Cause::Command, reason })) if !failed_packages.is_empty() => {
             let reason =
-                format!("{reason}; packages that could not be installed: {}", uninstalled.join(", "));
+                format!("{reason}; packages that could not be installed: {}", failed_packages.join(", "));
             return Err(Failure::new(Cause::Command, reason).into());
         }
         result => result?,

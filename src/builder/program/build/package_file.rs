@@ -10,7 +10,7 @@ use crate::builder::message::{Cause, Failure};
 use crate::builder::program::job::{Stop, io_failure};
 use crate::builder::program::result_file::ResultFile;
 
-/// Copies the file, and returns its name. All processes of the build must have ended.
+/// Copies the file into the result, and returns its name. All processes of the build must have ended.
 pub(super) fn copy(directory: &Path, mut result: ResultFile) -> Result<(String, ResultFile), Stop> {
     let names = names(directory, ".tar.gz")?;
     let [name] = names.as_slice() else {
@@ -22,7 +22,7 @@ pub(super) fn copy(directory: &Path, mut result: ResultFile) -> Result<(String, 
     Ok((name.clone(), result))
 }
 
-/// Returns the names of files with an ending in the directory of results.
+/// Returns the names of the files in a directory that end with `ending`.
 pub(super) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Stop> {
     let read_error = || io_failure("could not read the result of the build");
     let mut names = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Stop>
 /// Opens a regular file without further hard links; returns it and its size in bytes.
 pub(super) fn open(directory: &Path, name: &str) -> Result<(fs::File, u64), Stop> {
     let content_failure = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
-    // Does not block on a FIFO, and does not follow a link.
+    // Opening a FIFO does not block, and opening a link fails.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file =
         fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory.join(name));

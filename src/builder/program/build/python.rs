@@ -45,16 +45,16 @@ pub(in crate::builder::program) fn build_python_package(
         let reason = "the directory has neither pyproject.toml nor setup.py: it is not a Python package";
         return Err(Failure::new(Cause::Content, reason).into());
     }
-    let build = |what: &str| {
+    let build = |option: &str| {
         let mut command = python.command(job);
-        command.args(["-m", "build", "--no-isolation", what, "--outdir"]).arg(job.workspace.result());
+        command.args(["-m", "build", "--no-isolation", option, "--outdir"]).arg(job.workspace.result());
         if let Some(time) = request.time {
             command.env("SOURCE_DATE_EPOCH", time.to_string());
         }
         if let Some(version) = &request.version {
             command.env("SETUPTOOLS_SCM_PRETEND_VERSION", version);
         }
-        let name = format!("python -m build {what}");
+        let name = format!("python -m build {option}");
         job.phase(&name)?;
         job.run(&name, command.arg(&package).current_dir(job.workspace.tmp()))
     };

@@ -1,5 +1,6 @@
-//! The credential helper of git. It answers only for the protocol and host of the job's credential, which it reads from
-//! an inherited in-memory file, so that the password is in no argument, environment variable, file on disk or log.
+//! The credential helper of git. It returns the job's credential only for the credential's protocol and host. It
+//! reads the credential from an inherited in-memory file, so that the password is not in an argument, an
+//! environment variable, a file on disk or a log.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::builder::message::Credential;
 
-/// Maximum length of git's question and of the credential, in bytes.
+/// Maximum length of git's request and of the credential, in bytes.
 const MAX_LENGTH: u64 = 64 << 10;
 
 /// Runs `rstudio-pm-builder credential NUMBER get`, where NUMBER is the inherited descriptor. Operations other than
@@ -36,7 +37,8 @@ pub(in crate::builder::program) fn main(descriptor: &str) -> ExitCode {
     }
 }
 
-/// Returns the answer to a question, in git's format. `quit` prevents git from asking in other ways.
+/// Returns the response to a request, in git's format (git-credential(1)). `quit` prevents git from requesting the
+/// credential from other helpers or the user.
 fn answer(question: &str, credential: &Credential) -> String {
     let value = |key: &str| question.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let is_match = value("protocol") == Some(credential.protocol.as_str())

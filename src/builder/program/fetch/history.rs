@@ -11,7 +11,7 @@ use crate::builder::program::job::{Job, Stop, io_failure};
 
 /// Files in which a project names the program that determines its version.
 const FILES: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
-/// Names of such programs.
+/// Names of programs that determine the version of a project from git.
 const PROGRAMS: [&str; 9] = [
     "setuptools_scm",
     "setuptools-scm",
@@ -34,7 +34,8 @@ pub(super) fn collect(
     commit: &str,
 ) -> Result<Option<PathBuf>, Stop> {
     let sources = job.workspace.sources();
-    // Not for one directory of a larger repository, because git would report all other files as missing.
+    // The history is not included with only one directory of a larger repository, because git would report all
+    // other files as missing.
     if !request.history || !request.directory.is_empty() || !is_needed(&sources) {
         return Ok(None);
     }

@@ -54,7 +54,7 @@ pub(super) fn fetch(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(
     Ok(())
 }
 
-/// Returns the URLs of the initialized submodules. git has resolved relative ones.
+/// Returns the URLs of the initialized submodules. git has made relative URLs absolute.
 fn urls(git: &Git<'_>, directory: &str) -> Result<Vec<String>, Stop> {
     let output = git.output(&["-C", directory, "config", "--local", "--null", "--list"])?;
     let entries = output.split('\0').filter_map(|entry| entry.split_once('\n'));
@@ -70,7 +70,7 @@ fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
     if submodule_url.scheme == Scheme::File {
         return Err(refusal("submodules of local repositories are not supported".to_owned()).into());
     }
-    // The builder's key must sign only logins to the host of the repository.
+    // The SSH key of the builder must be used only for logins to the host of the repository.
     if submodule_url.scheme == Scheme::Ssh && submodule_url.host != parent.host {
         let reason = format!(
             "the host {} is not that of the repository, and submodules of other hosts are fetched only over HTTPS and HTTP",

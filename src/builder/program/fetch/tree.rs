@@ -156,8 +156,8 @@ fn failure(cause: Cause, reason: String) -> Stop {
     Failure::new(cause, reason).into()
 }
 
-/// Returns whether the target of a symbolic link at the relative path `link` is inside the tree, judging by the paths
-/// alone.
+/// Returns whether the target of a symbolic link at the relative path `link` is inside the tree. Only the paths
+/// are compared; the file system is not read.
 pub(in crate::builder::program) fn stays_inside(link: &Path, target: &Path) -> bool {
     if target.as_os_str().as_bytes().contains(&0) || target.as_os_str().is_empty() {
         return false;

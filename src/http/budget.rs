@@ -52,7 +52,7 @@ const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Reserves memory for a response that is being made; `None` for clients without a limit.
+/// Memory reserved for a response that is being made; `None` for clients without a limit.
 pub(super) struct Reservation(Option<Share>);
 
 impl Default for ResponseBudget {
@@ -69,8 +69,8 @@ impl ResponseBudget {
         share.resize(RESERVED_BYTES).then_some(Reservation(Some(share))).ok_or_else(too_many_responses)
     }
 
-    /// As [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is returned; 503
-    /// after [`REST_TIMEOUT`].
+    /// Like [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is
+    /// returned; 503 after [`REST_TIMEOUT`].
     pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         let reserve = async {
             loop {

@@ -42,8 +42,8 @@ pub struct RequestedBinary<'a> {
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// The kind of match of the version of R, or the reason why no binary was looked up. `None` if the address names
-    /// the platform.
+    /// The kind of match of the version of R, `Ok(None)` if the address names the platform; an error is the reason
+    /// why no binary was looked up.
     pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,

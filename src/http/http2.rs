@@ -68,7 +68,7 @@ impl Http2<'_> {
             .initial_connection_window_size(1 << 20)
             .max_concurrent_streams(limits.h2_streams)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            // SECURITY: bounds resets by the client (rapid reset, CVE-2023-44487) and resets it provokes.
+            // SECURITY: bounds resets by the client (rapid reset, CVE-2023-44487), and resets that it provokes.
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(Some(128))
             .max_send_buffer_size(512 << 10);
@@ -106,7 +106,8 @@ impl Http2<'_> {
                         break;
                     }
                     wire.shrink_buffer();
-                    // The client stays after GOAWAY without a request in progress, or does not read the last bytes.
+                    // After GOAWAY, the client keeps the connection open without a request in progress, or does
+                    // not read the last bytes.
                     let max_wait = limits.stall_timeout * CLOSE_STALL_FACTOR;
                     if closing_since.is_some_and(|since| {
                         !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait

@@ -197,8 +197,8 @@ pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     }
 }
 
-/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was
-/// entered once to the requests of every site.
+/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser that has stored a
+/// password for this server also adds it to the requests that pages of other sites send here.
 pub(super) fn is_cross_site(app: &App, headers: &HeaderMap) -> bool {
     let is_own = |origin: &HeaderValue| {
         origin.to_str().is_ok_and(|origin| is_own_origin(app.site.load().address.as_deref(), origin))

@@ -178,7 +178,7 @@ impl RuleSet {
         self.of_package(package.name).filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
-                let name = described(rule, Vec::new());
+                let name = label_with_facts(rule, Vec::new());
                 format!("{name} admits it early, because it fixes {}", fixes.join(", "))
             })
         })
@@ -187,12 +187,12 @@ impl RuleSet {
     /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.
     #[must_use]
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
-        described(rule, evidence(&rule.criteria, package, release, clock))
+        label_with_facts(rule, evidence(&rule.criteria, package, release, clock))
     }
 }
 
 /// Returns the number of a rule, with its description and facts.
-fn described(rule: &Rule, facts: Vec<String>) -> String {
+fn label_with_facts(rule: &Rule, facts: Vec<String>) -> String {
     let description = (!rule.description.is_empty()).then(|| rule.description.clone());
     let parts: Vec<String> = description.into_iter().chain(facts).collect();
     match parts.is_empty() {

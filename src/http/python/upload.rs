@@ -153,7 +153,7 @@ impl FormStream {
                 }
                 (ATTESTATIONS, _) => return Err(bad_upload(&BadUpload::Attestations)),
                 (name, _) => {
-                    let compared = UploadForm::compared(name);
+                    let compared = UploadForm::compared_field(name);
                     let value = self.field(name, compared.is_some(), &mut sum).await?;
                     if let Some(field) = compared {
                         form.set(field, &value).map_err(|error| bad_upload(&error))?;

@@ -28,8 +28,8 @@ pub(super) fn system(
     }
 }
 
-/// Returns the system with a name: `linux`, `source`, `windows`, `macos`, or that of a distribution, as in addresses or
-/// as `ubuntu-22.04`.
+/// Parses the name of a system: `linux`, `source`, `windows`, `macos`, or the name of a distribution, such as
+/// `jammy` or `ubuntu-22.04`. `None` if it is not known.
 fn named(platforms: &Platforms, text: &str) -> Option<System> {
     match text {
         "linux" => return Some(System::AnyLinux),

@@ -31,7 +31,7 @@ pub enum BadRule {
     /// Invalid version specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
-    /// A digest.
+    /// A malformed digest.
     #[error("'{0}' is not a digest of SHA-256")]
     Digest(String),
 }
@@ -42,8 +42,8 @@ impl Alternative {
     /// # Errors
     /// A clause of the specifiers is invalid.
     pub fn new(versions: &str, mut sha256: Vec<Sha256>) -> Result<Alternative, BadSpecifier> {
-        let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
-        let versions: String = versions.chars().filter(is_kept).collect();
+        let is_significant = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
+        let versions: String = versions.chars().filter(is_significant).collect();
         sha256.sort_unstable();
         sha256.dedup();
         Ok(Alternative { versions: versions.trim_end_matches(',').parse()?, sha256 })

@@ -52,7 +52,8 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     Ok(out)
 }
 
-/// As [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a whole.
+/// Like [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a
+/// whole.
 ///
 /// # Errors
 /// Those of `out`, and of [`matrix`].
@@ -312,7 +313,7 @@ struct Column<'s> {
     name: &'s [u8],
     /// The last record with this field, counted from 1, and the field's index in that record.
     last_occurrence: (usize, usize),
-    /// The column of the field that followed this one in the last record with both.
+    /// The column of the field that followed this field in the last record that contains both.
     follower: usize,
     /// The size of the column's values in bytes, without their headers.
     bytes: usize,

@@ -34,7 +34,7 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages takes
+/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages needs
 /// megabytes, and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);
@@ -47,7 +47,7 @@ const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 const RESERVED_BYTES: usize = 256 << 10;
 /// Maximum time that [`ResponseBudget::reserve_later`] waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Responses of at most this many bytes are not counted: the state of an open stream takes more memory.
+/// Responses of at most this many bytes are not counted: the state of an open stream uses more memory.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;

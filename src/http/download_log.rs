@@ -153,7 +153,7 @@ impl Drop for PendingRecord {
 fn log_entry<'a>(request: &PackageRequest<'a>) -> ServiceEntry<'a> {
     let (failed, is_service_failure) = match request.outcome {
         Completion::Failed { is_service_failure, error } => (Some(Cow::Borrowed(error)), is_service_failure),
-        // 412 or 416: a condition of the client does not hold, or the file lacks the range.
+        // 412 or 416: a condition of the client is not met, or the file lacks the range.
         Completion::Sent { status, .. } if status.is_client_error() => {
             (Some(Cow::Owned(status.to_string())), false)
         }

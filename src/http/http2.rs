@@ -36,8 +36,9 @@ use super::send_budget::{SendBudget, SendBudgets};
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
-/// Timeout of a closing connection for the bytes that `h2` still holds, in multiples of [`Limits::stall_timeout`]: the
-/// time in which the slowest client that is served reads [`super::send_budget::CONNECTION_BYTES`].
+/// Timeout of a closing connection for the bytes that `h2` has not written yet, in multiples of
+/// [`Limits::stall_timeout`]: the time in which the slowest client that is served reads
+/// [`super::send_budget::CONNECTION_BYTES`].
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -184,7 +185,7 @@ where
     .await
 }
 
-/// Waits for requests and takes all that have arrived. Returns false at the end of the connection.
+/// Waits for requests and accepts all that have arrived. Returns false at the end of the connection.
 fn poll_requests<S>(
     connection: &mut h2::server::Connection<FrameSocket<S>, SendChunk>,
     wire: &FrameSocket<S>,

@@ -1,4 +1,4 @@
-//! The services that listeners use: the public one on the network, and the one on the admin socket.
+//! The services that listeners use: the public service on the network, and the service on the admin socket.
 
 use std::time::Instant;
 

@@ -25,7 +25,7 @@ pub struct Rule {
     pub effect: RuleEffect,
     /// The criteria for releases.
     pub criteria: Criteria,
-    /// Free text, shown to clients.
+    /// Free text that is sent to clients.
     pub description: String,
 }
 

@@ -99,13 +99,13 @@ impl RuleSet {
 
     /// Returns the rules that may match releases of a package, in their order.
     fn of_package(&self, package: &str) -> impl Iterator<Item = &Arc<Rule>> {
-        let named = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
-        let (mut named, mut general) = (named.iter().peekable(), self.general.iter().peekable());
+        let for_package = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
+        let (mut for_package, mut general) = (for_package.iter().peekable(), self.general.iter().peekable());
         std::iter::from_fn(move || {
-            let index = match (named.peek(), general.peek()) {
-                (Some(a), Some(b)) if a < b => named.next(),
+            let index = match (for_package.peek(), general.peek()) {
+                (Some(a), Some(b)) if a < b => for_package.next(),
                 (_, Some(_)) => general.next(),
-                (_, None) => named.next(),
+                (_, None) => for_package.next(),
             };
             index.map(|index| &self.rules[*index])
         })

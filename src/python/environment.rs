@@ -1,4 +1,4 @@
-//! Evaluates environment markers for a version of Python and a platform, either of which may be unspecified.
+//! Evaluates environment markers for a version of Python and a platform, each of which may be unspecified.
 
 use super::marker::{Marker, Operand};
 use super::name::normalize;

@@ -251,7 +251,8 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let author = author(&principal, &actor, address, (switch.context().clock)());
     let work = async {
         match route {
-            // A control request does not hold the app, because going offline waits until every request has released it.
+            // A control request does not keep a reference to the app, because going offline waits until every
+            // request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
                     let result = control::answer(switch, route, (&principal, &actor_name), body).await;

@@ -25,7 +25,7 @@ use crate::web::package::{Dependency, Fact, Package, Vulnerability};
 use crate::web::readme::{Format, Links};
 use crate::web::text::{segment, size};
 
-/// Maximum number of dependents on the page; their total number is always shown.
+/// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
 /// Maximum number of dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name
 /// several hundred thousand.

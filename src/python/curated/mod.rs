@@ -342,7 +342,8 @@ impl Reader<'_> {
     }
 }
 
-/// Returns true for the text of a lock file: its first line begins a table or an object, or gives a key a value.
+/// Returns true for the text of a lock file: its first line begins a table or an object, or assigns a value to a
+/// key.
 fn is_lock_file(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);

@@ -65,7 +65,7 @@ pub struct PlanRow {
     pub state: RowState,
 }
 
-/// The plan of an update. The same current rules, definition and base always give the same plan.
+/// The plan of an update. The same current rules, definition and base always result in the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The projects by name.

@@ -16,7 +16,7 @@ pub struct Rule {
     alternatives: Vec<Alternative>,
 }
 
-/// One alternative of a rule: versions and digests, both of which a file must match.
+/// One alternative of a rule: versions and digests. A file must match both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// The allowed versions; without a clause, all versions.
@@ -73,8 +73,8 @@ impl Alternative {
         self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
     }
 
-    /// Returns an alternative that allows the versions that both allow. It has the digests of `self`; if `self` has
-    /// none, the digests of `other`.
+    /// Returns an alternative that allows the versions that both `self` and `other` allow. It has the digests of
+    /// `self`; if `self` has none, the digests of `other`.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };

@@ -61,7 +61,7 @@ pub enum SelectionStep {
     NeedsReleases(Vec<String>),
 }
 
-/// Selected releases. The same request always gives the same selection.
+/// Selected releases. The same request always results in the same selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The packages by name.

@@ -137,7 +137,7 @@ impl RuleBase {
         base.validate()
     }
 
-    /// Serializes the rule base to a single document; equal rule bases give equal bytes.
+    /// Serializes the rule base to a single document; equal rule bases produce equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("keys of maps are strings")

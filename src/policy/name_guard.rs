@@ -35,7 +35,8 @@ impl NamePattern {
         };
         if name.contains('*') {
             return Err(BadRule(format!(
-                "'{excerpt}' is not a name or the beginning of names: '*' may stand at the end only, as in 'acme.*'"
+                "'{excerpt}' is not a name or the beginning of names: '*' may stand at the end only, as in \
+                 'acme.*'"
             )));
         }
         if name.is_empty() {
@@ -64,8 +65,8 @@ impl NamePattern {
                 ),
             };
             return Err(BadRule(format!(
-                "'{excerpt}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most \
-                 {MAX_PATTERN} characters"
+                "'{excerpt}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at \
+                 most {MAX_PATTERN} characters"
             )));
         }
         let name = match language {

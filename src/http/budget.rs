@@ -34,7 +34,7 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages takes
+/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages needs
 /// megabytes, and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);
@@ -47,12 +47,12 @@ const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 const RESERVED_BYTES: usize = 256 << 10;
 /// Maximum time that [`ResponseBudget::reserve_later`] waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Responses of at most this many bytes are not counted: the state of an open stream takes more memory.
+/// Responses of at most this many bytes are not counted: the state of an open stream uses more memory.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Reserves memory for a response that is being made; `None` for clients without a limit.
+/// Memory reserved for a response that is being made; `None` for clients without a limit.
 pub(super) struct Reservation(Option<Share>);
 
 impl Default for ResponseBudget {
@@ -69,8 +69,8 @@ impl ResponseBudget {
         share.resize(RESERVED_BYTES).then_some(Reservation(Some(share))).ok_or_else(too_many_responses)
     }
 
-    /// As [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is returned; 503
-    /// after [`REST_TIMEOUT`].
+    /// Like [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is
+    /// returned; 503 after [`REST_TIMEOUT`].
     pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         let reserve = async {
             loop {

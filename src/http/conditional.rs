@@ -88,13 +88,13 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
     };
     if let Some(condition) = headers.get(IF_RANGE) {
         let condition = condition.as_bytes();
-        let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
+        let matches = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
             current.matches_any(|own| same_strong(condition, own))
         } else {
             // The dates must be equal (13.1.5).
             current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
         };
-        if !holds {
+        if !matches {
             return Extent::Whole;
         }
     }

@@ -42,8 +42,8 @@ pub struct RequestedBinary<'a> {
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// The kind of match of the version of R, or the reason why no binary was looked up. `None` if the address names
-    /// the platform.
+    /// The kind of match of the version of R, `Ok(None)` if the address names the platform; an error is the reason
+    /// why no binary was looked up.
     pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,
@@ -153,7 +153,7 @@ impl Drop for PendingRecord {
 fn log_entry<'a>(request: &PackageRequest<'a>) -> ServiceEntry<'a> {
     let (failed, is_service_failure) = match request.outcome {
         Completion::Failed { is_service_failure, error } => (Some(Cow::Borrowed(error)), is_service_failure),
-        // 412 or 416: a condition of the client does not hold, or the file lacks the range.
+        // 412 or 416: a condition of the client is not met, or the file lacks the range.
         Completion::Sent { status, .. } if status.is_client_error() => {
             (Some(Cow::Owned(status.to_string())), false)
         }

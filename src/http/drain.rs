@@ -18,7 +18,7 @@ pub enum Phase {
     Serving,
     /// Stopping: still accepting; responses have `Connection: close`, HTTP/2 connections get GOAWAY.
     Draining,
-    /// Another process accepts; open connections are drained as above.
+    /// Another process accepts connections; those of this process are drained as in [`Phase::Draining`].
     HandedOver,
     /// Not accepting; open connections close as soon as they are between requests.
     Closing,
@@ -137,9 +137,9 @@ impl Drain {
     /// aborted.
     ///
     /// Connections are accepted until the requests that began before the stop are done, idle clients had
-    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet_wait` at most) no slow
-    /// response is in progress. From then on no client is served until the next process has started, so the remaining
-    /// requests must be short.
+    /// `limits.linger` to send a request and get `Connection: close`, and (for `limits.quiet_wait` at most) no
+    /// slow response is in progress. From then on no client is served until the next process has started, so the
+    /// remaining requests must be short.
     ///
     /// `other_work` is awaited like a request that began before the stop.
     pub async fn stop(&self, limits: &Limits, other_work: impl Future<Output = ()>) -> bool {
@@ -191,7 +191,7 @@ impl Drain {
         tokio::time::timeout_at(deadline.max(soonest), self.0.connections.wait()).await.is_ok()
     }
 
-    /// Advances the phase, never back: a stop may begin after [`Phase::HandedOver`].
+    /// Sets the phase, unless the current one is later: a stop may begin after [`Phase::HandedOver`].
     fn advance(&self, phase: Phase) {
         self.0.phase.send_if_modified(|current| {
             let is_later = phase > *current;

@@ -36,8 +36,9 @@ use super::send_budget::{SendBudget, SendBudgets};
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
-/// Timeout of a closing connection for the bytes that `h2` still holds, in multiples of [`Limits::stall_timeout`]: the
-/// time in which the slowest client that is served reads [`super::send_budget::CONNECTION_BYTES`].
+/// Timeout of a closing connection for the bytes that `h2` has not written yet, in multiples of
+/// [`Limits::stall_timeout`]: the time in which the slowest client that is served reads
+/// [`super::send_budget::CONNECTION_BYTES`].
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,7 +69,7 @@ impl Http2<'_> {
             .initial_connection_window_size(1 << 20)
             .max_concurrent_streams(limits.h2_streams)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            // SECURITY: bounds resets by the client (rapid reset, CVE-2023-44487) and resets it provokes.
+            // SECURITY: bounds resets by the client (rapid reset, CVE-2023-44487), and resets that it provokes.
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(Some(128))
             .max_send_buffer_size(512 << 10);
@@ -106,7 +107,8 @@ impl Http2<'_> {
                         break;
                     }
                     wire.shrink_buffer();
-                    // The client stays after GOAWAY without a request in progress, or does not read the last bytes.
+                    // After GOAWAY, the client keeps the connection open without a request in progress, or does
+                    // not read the last bytes.
                     let max_wait = limits.stall_timeout * CLOSE_STALL_FACTOR;
                     if closing_since.is_some_and(|since| {
                         !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait
@@ -183,7 +185,7 @@ where
     .await
 }
 
-/// Waits for requests and takes all that have arrived. Returns false at the end of the connection.
+/// Waits for requests and accepts all that have arrived. Returns false at the end of the connection.
 fn poll_requests<S>(
     connection: &mut h2::server::Connection<FrameSocket<S>, SendChunk>,
     wire: &FrameSocket<S>,

@@ -28,7 +28,7 @@ pub struct Limits {
     pub connections: usize,
     /// Maximum number of bytes of request bodies in memory; beyond it requests get 503.
     pub body_bytes: usize,
-    /// As [`Limits::body_bytes`], for one client address.
+    /// Like [`Limits::body_bytes`], for one client address.
     pub body_bytes_per_address: usize,
     /// Time that a closing server waits for the first request of a new connection, from the end of its handshake.
     pub first_request_wait: Duration,
@@ -52,7 +52,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             h2_idle_timeout: Duration::from_secs(180),
             h2_streams: 128,
-            // Allows a `User-Agent` of 64 kB, which is answered with a source package, as any other unknown one.
+            // Allows a `User-Agent` of 64 kB, which gets a source package like any other unknown `User-Agent`.
             head_bytes: 80 << 10,
             target_bytes: 4096,
             connections: 8192,

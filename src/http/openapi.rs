@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub(super) query: &'static [(&'static str, &'static str)],
     /// Media type and the schema's name, which is empty for types other than JSON; `None` if a request has no body.
     pub(super) body: Option<(&'static str, &'static str)>,
-    /// Media type and the schema's name; `[Name]` is an array of it, an empty name any content.
+    /// Media type and the schema's name; `[Name]` is an array of it, and an empty name means any content.
     pub(super) response: Option<(&'static str, &'static str)>,
 }
 

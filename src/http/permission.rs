@@ -171,7 +171,8 @@ impl Principal {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
-    /// Returns true if lists name a repository to the client: it is not hidden, or the client is an administrator.
+    /// Returns true if lists contain the repository for this client: the client may read it, and it is not hidden
+    /// or the client is an administrator.
     pub(super) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }

@@ -11,7 +11,7 @@ use crate::serve::binaries;
 /// Returns the platforms of the status response.
 #[must_use]
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
-    let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
+    let rows = platforms.distributions.iter().filter(|distribution| distribution.has_status_row);
     let folders = |mac: &platforms::MacFolders| {
         let entry = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
         let folders: BTreeMap<_, _> =
@@ -19,56 +19,56 @@ pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platfo
         (mac.r_version.clone(), folders)
     };
     status::Platforms {
-        distros: rows.map(|d| row(d, catalog)).collect(),
+        distros: rows.map(|distribution| row(distribution, catalog)).collect(),
         r_versions: platforms.r_versions.clone(),
         macos_urls: platforms.macos.iter().map(folders).collect(),
     }
 }
 
-fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
-    let suffix = match d.os {
-        Os::Linux => format!("-{}", d.url_segment()),
+fn row(distribution: &platforms::Distribution, catalog: &Catalog) -> Platform {
+    let suffix = match distribution.os {
+        Os::Linux => format!("-{}", distribution.url_segment()),
         Os::Windows => "-win".to_owned(),
         Os::MacOs => "-macos".to_owned(),
     };
     Platform {
-        name: d.name.clone(),
-        os: d.os.as_str().to_owned(),
-        binary_display: d.display.clone(),
-        binary_url: d.url_segment().to_owned(),
-        display: d.display.clone(),
-        distribution: d.rules_name.clone(),
-        release: d.rules_release.clone(),
+        name: distribution.name.clone(),
+        os: distribution.os.as_str().to_owned(),
+        binary_display: distribution.display.clone(),
+        binary_url: distribution.url_segment().to_owned(),
+        display: distribution.display.clone(),
+        distribution: distribution.rules_name.clone(),
+        release: distribution.rules_release.clone(),
         build_distribution: String::new(),
-        sys_reqs: d.has_system_requirements,
+        sys_reqs: distribution.has_system_requirements,
         binaries: binaries::has_binary_list(catalog, |label| label.ends_with(&suffix)),
-        hidden: d.is_hidden,
+        hidden: distribution.is_hidden,
         official_rspm: true,
-        arch: d.architectures.clone(),
+        arch: distribution.architectures.clone(),
     }
 }
 
 /// Returns the rows of `rspm list distributions`; names without their own row are listed as aliases.
 #[must_use]
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
-    let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
-    let aliases = |d: &platforms::Distribution| {
+    let rows = platforms.distributions.iter().filter(|distribution| distribution.has_status_row);
+    let aliases = |distribution: &platforms::Distribution| {
         let has_no_row =
             |name: &&str| !platforms.distributions.iter().any(|o| o.has_status_row && o.name == *name);
-        platforms.aliases(&d.name).filter(has_no_row).map(str::to_owned).collect()
+        platforms.aliases(&distribution.name).filter(has_no_row).map(str::to_owned).collect()
     };
-    rows.map(|d| Distribution {
-        name: d.name.clone(),
-        os: d.os.as_str().to_owned(),
-        url: d.url_segment().to_owned(),
-        display: d.display.clone(),
-        distribution: d.rules_name.clone(),
-        release: d.rules_release.clone(),
-        arch: d.architectures.clone(),
-        r_version: d.r_version.clone(),
-        forced: d.is_r_version_forced,
-        hidden: d.is_hidden,
-        aliases: aliases(d),
+    rows.map(|distribution| Distribution {
+        name: distribution.name.clone(),
+        os: distribution.os.as_str().to_owned(),
+        url: distribution.url_segment().to_owned(),
+        display: distribution.display.clone(),
+        distribution: distribution.rules_name.clone(),
+        release: distribution.rules_release.clone(),
+        arch: distribution.architectures.clone(),
+        r_version: distribution.r_version.clone(),
+        forced: distribution.is_r_version_forced,
+        hidden: distribution.is_hidden,
+        aliases: aliases(distribution),
     })
     .collect()
 }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn an_alias_is_listed_with_its_distribution() {
         let listed = list(&platforms("[Distribution \"ours\"]\nAlias = rhel9\n"));
-        let rhel9 = listed.iter().find(|d| d.name == "rhel9").expect("known");
+        let rhel9 = listed.iter().find(|distribution| distribution.name == "rhel9").expect("known");
         assert_eq!(rhel9.aliases, ["rockylinux9", "almalinux9", "centos9", "ours"]);
     }
 }

@@ -70,7 +70,7 @@ pub enum Resource {
 }
 
 impl Entry {
-    /// Returns true if resolving again would give the same entry. This does not hold for a file that is not fetched
+    /// Returns true if resolving again would return the same entry. This is not so for a file that is not fetched
     /// yet, because its size becomes known with the fetch.
     #[must_use]
     pub fn is_cacheable(&self) -> bool {

@@ -64,7 +64,7 @@ pub struct Representation {
     pub kind: RepresentationKind,
 }
 
-/// The request headers by which responses at one address differ.
+/// The request headers on which the response at an address depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vary {
     /// No header: the response depends only on the address.
@@ -110,7 +110,7 @@ pub struct PackageHeaders {
     pub permanent_address: Option<HeaderValue>,
     /// Whether the address contains the digest of the bytes.
     pub immutable: bool,
-    /// `X-PM-Reason`: the rule that warns about the package. In a box, because it is rare.
+    /// `X-PM-Reason`: the rule that warns about the package. Boxed, because most packages have none.
     pub warning: Option<Box<HeaderValue>>,
 }
 

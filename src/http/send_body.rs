@@ -164,7 +164,7 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
 /// [`super::write_timeout::WriteTimeout`] is for a socket.
 pub(super) struct WindowTimeout {
     limit: Duration,
-    /// Number of bytes that may take `limit`.
+    /// Number of bytes that the client must read within `limit` of waiting.
     portion: u64,
     /// Bytes of the current portion.
     bytes: u64,

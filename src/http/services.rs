@@ -1,4 +1,4 @@
-//! The services that listeners use: the public one on the network, and the one on the admin socket.
+//! The services that listeners use: the public service on the network, and the service on the admin socket.
 
 use std::time::Instant;
 
@@ -113,8 +113,8 @@ impl Service for AdminService {
     async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
         let received_at = (context.clock)();
-        // SECURITY: a page of any site in a browser may reach the socket through a forwarded port, under a host name
-        // that its owner lets resolve to this machine (DNS rebinding).
+        // SECURITY: a page of another site in a browser may reach the socket through a forwarded port, under a
+        // host name that the owner of the site resolves to this machine (DNS rebinding).
         let host_check = host_header::normalize_host(&mut request).and_then(|()| require_localhost(&request));
         if let Err(failure) = host_check {
             return response::failure(&failure, ErrorFormat::of_path(request.uri().path()));

@@ -76,7 +76,7 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
 #[must_use]
 pub fn starting(mode: &Mode) -> String {
     match mode {
-        Mode::Starting(what) => format!("Starting: {what}"),
+        Mode::Starting(operation) => format!("Starting: {operation}"),
         other => other.word().to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Holds the app that serves requests; without an app, requests get 503.
+//! The switch, which refers to the app that serves requests; without an app, requests get 503.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub struct ServerContext {
     pub remark: ArcSwapOption<String>,
 }
 
-/// Holds the app that serves requests, or none. Clones share it.
+/// A reference to the app that serves requests, which may be absent. Clones share it.
 #[derive(Clone)]
 pub struct Switch(Arc<Inner>);
 
@@ -105,8 +105,8 @@ pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
                 BROKEN_RETRY_AFTER,
             ),
         },
-        Mode::Starting(what) => {
-            Failure::unavailable(format!("the server is starting: {what}"), STARTING_RETRY_AFTER)
+        Mode::Starting(operation) => {
+            Failure::unavailable(format!("the server is starting: {operation}"), STARTING_RETRY_AFTER)
         }
         // Reached only while the mode changes.
         Mode::Online | Mode::Draining => {

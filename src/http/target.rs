@@ -7,7 +7,7 @@ use http::Method;
 use super::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 
-/// Splits a raw path into decoded segments. A trailing slash gives an empty last segment.
+/// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
 ///
 /// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce them from
 /// an address with a trailing slash, and proxies from a prefix with one.

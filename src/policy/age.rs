@@ -2,14 +2,14 @@
 
 use crate::model::time::{SECOND, Timestamp};
 
-/// Maximum time, in microseconds, from the publication time that upstream claims to the first sync that saw the
+/// Maximum time, in microseconds, from the publication time that upstream claims to the first sync that found the
 /// release. If the claimed time is older, the age is measured from that sync.
 pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 
-/// Returns the time from which the age of a release is measured. This is the publication time that upstream claims, if
-/// the first sync of the source (`is_initial`) saw the release, or if the claimed time is at most [`MAX_CLAIM_LEAD`]
-/// before the first sync that saw it. Otherwise, and if the claimed time is later than that sync, it is the time of
-/// that sync.
+/// Returns the time from which the age of a release is measured. This is the publication time that upstream
+/// claims, if the first sync of the source (`is_initial`) found the release, or if the claimed time is at most
+/// [`MAX_CLAIM_LEAD`] before the first sync that found it. Otherwise, and if the claimed time is later than that
+/// sync, it is the time of that sync.
 #[must_use]
 pub fn effective_time(claimed: Option<Timestamp>, first_seen: Timestamp, is_initial: bool) -> Timestamp {
     match claimed {

@@ -43,7 +43,7 @@ pub struct ReleaseFacts {
     pub license: Option<String>,
     /// The publication time that upstream claims.
     pub claimed_at: Option<Timestamp>,
-    /// The time of the first sync of the source that saw it.
+    /// The time of the first sync of the source that found it.
     pub first_seen: Timestamp,
     /// Whether `first_seen` was the first sync of the source.
     pub is_initial: bool,
@@ -54,7 +54,7 @@ pub struct ReleaseFacts {
 pub struct Clock {
     /// The time at which the age is measured.
     pub age_at: Timestamp,
-    /// The current time: advisories that are withdrawn by then are ignored.
+    /// The current time: advisories that have been withdrawn are ignored.
     pub now: Timestamp,
     /// Whether the decision is about a dated snapshot.
     pub is_dated: bool,
@@ -190,19 +190,21 @@ fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFac
         })
 }
 
-/// Returns whether each alternative of the license has one of the types. If one has none of them, the user may choose
-/// that one.
+/// Returns whether each alternative of the license has one of the types. An alternative without any of them may be
+/// chosen by the user, so the criterion does not match.
 fn has_only_types(package: &PackageFacts<'_>, release: &ReleaseFacts, types: &[String]) -> bool {
-    let is_hit = |id: &str| types.iter().any(|hit| hit.eq_ignore_ascii_case(id));
+    let is_match = |id: &str| types.iter().any(|type_id| type_id.eq_ignore_ascii_case(id));
     match (package.license(release), package.language) {
-        (None, _) => is_hit(UNKNOWN),
-        (Some(text), Language::R) => r::license::licenses(text).types().iter().all(|id| is_hit(id)),
+        (None, _) => is_match(UNKNOWN),
+        (Some(text), Language::R) => r::license::licenses(text).types().iter().all(|id| is_match(id)),
         (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
             Ok(expression) => {
                 let canonical = expression.to_string();
-                canonical.split(" OR ").all(|part| expression.ids().any(|id| part.contains(id) && is_hit(id)))
+                canonical
+                    .split(" OR ")
+                    .all(|part| expression.ids().any(|id| part.contains(id) && is_match(id)))
             }
-            Err(_) => is_hit(UNKNOWN),
+            Err(_) => is_match(UNKNOWN),
         },
     }
 }

@@ -27,7 +27,7 @@ impl NamePattern {
     /// # Errors
     /// The text cannot match a name of the language, or matches all names.
     pub fn parse(text: &str, language: Language) -> Result<NamePattern, BadRule> {
-        let shown: String = text.chars().take(80).collect();
+        let excerpt: String = text.chars().take(80).collect();
         let text = text.trim();
         let (name, is_prefix) = match text.strip_suffix('*') {
             Some(prefix) => (prefix, true),
@@ -35,12 +35,13 @@ impl NamePattern {
         };
         if name.contains('*') {
             return Err(BadRule(format!(
-                "'{shown}' is not a name or the beginning of names: '*' may stand at the end only, as in 'acme.*'"
+                "'{excerpt}' is not a name or the beginning of names: '*' may stand at the end only, as in \
+                 'acme.*'"
             )));
         }
         if name.is_empty() {
             return Err(BadRule(format!(
-                "'{shown}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
+                "'{excerpt}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
             )));
         }
         let is_name = match language {
@@ -64,8 +65,8 @@ impl NamePattern {
                 ),
             };
             return Err(BadRule(format!(
-                "'{shown}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most \
-                 {MAX_PATTERN} characters"
+                "'{excerpt}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at \
+                 most {MAX_PATTERN} characters"
             )));
         }
         let name = match language {

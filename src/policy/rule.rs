@@ -25,7 +25,7 @@ pub struct Rule {
     pub effect: RuleEffect,
     /// The criteria for releases.
     pub criteria: Criteria,
-    /// Free text, shown to clients.
+    /// Free text that is sent to clients.
     pub description: String,
 }
 
@@ -269,8 +269,8 @@ mod tests {
         for bad in ["", "<", "<>1.0", "<1.0,>2.0", "~=1.0", "!=1.0", ">=1.0 <2", "1.*", "a b"] {
             assert!(bad.parse::<VersionRange>().is_err(), "{bad}");
         }
-        for (text, shown) in [("<4.0.0", "<4.0.0"), (" = 1.2-3 ", "1.2-3"), (">=1!2.0+x", ">=1!2.0+x")] {
-            assert_eq!(text.parse::<VersionRange>().expect("a range").to_string(), shown);
+        for (text, expected) in [("<4.0.0", "<4.0.0"), (" = 1.2-3 ", "1.2-3"), (">=1!2.0+x", ">=1!2.0+x")] {
+            assert_eq!(text.parse::<VersionRange>().expect("a range").to_string(), expected);
         }
     }
 

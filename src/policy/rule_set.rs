@@ -105,13 +105,13 @@ impl RuleSet {
 
     /// Returns the rules that may match releases of a package, in their order.
     fn of_package(&self, package: &str) -> impl Iterator<Item = &Arc<Rule>> {
-        let named = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
-        let (mut named, mut general) = (named.iter().peekable(), self.general.iter().peekable());
+        let for_package = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
+        let (mut for_package, mut general) = (for_package.iter().peekable(), self.general.iter().peekable());
         std::iter::from_fn(move || {
-            let index = match (named.peek(), general.peek()) {
-                (Some(a), Some(b)) if a < b => named.next(),
+            let index = match (for_package.peek(), general.peek()) {
+                (Some(a), Some(b)) if a < b => for_package.next(),
                 (_, Some(_)) => general.next(),
-                (_, None) => named.next(),
+                (_, None) => for_package.next(),
             };
             index.map(|index| &self.rules[*index])
         })
@@ -184,7 +184,7 @@ impl RuleSet {
         self.of_package(package.name).filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
-                let name = described(rule, Vec::new());
+                let name = label_with_facts(rule, Vec::new());
                 format!("{name} admits it early, because it fixes {}", fixes.join(", "))
             })
         })
@@ -193,12 +193,12 @@ impl RuleSet {
     /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.
     #[must_use]
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
-        described(rule, evidence(&rule.criteria, package, release, clock))
+        label_with_facts(rule, evidence(&rule.criteria, package, release, clock))
     }
 }
 
 /// Returns the number of a rule, with its description and facts.
-fn described(rule: &Rule, facts: Vec<String>) -> String {
+fn label_with_facts(rule: &Rule, facts: Vec<String>) -> String {
     let description = (!rule.description.is_empty()).then(|| rule.description.clone());
     let parts: Vec<String> = description.into_iter().chain(facts).collect();
     match parts.is_empty() {

@@ -8,7 +8,7 @@ use crate::model::rule_effect::RuleEffect;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Stored {
+struct StoredCriteria {
     #[serde(skip_serializing_if = "Option::is_none")]
     package: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +45,7 @@ fn is_false(value: &bool) -> bool {
 /// Returns the text of the criteria, except source and repository, and of the effect.
 #[must_use]
 pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
-    let stored = Stored {
+    let stored = StoredCriteria {
         package: criteria.package.clone(),
         version: criteria.version.as_ref().map(ToString::to_string),
         license: criteria.license.clone(),
@@ -68,7 +68,7 @@ pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
 /// # Errors
 /// The text is malformed, or has a criterion that this version does not support.
 pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, RuleEffect), BadRule> {
-    let stored: Stored = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
+    let stored: StoredCriteria = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
     let effect = RuleEffect::of_flags(exception, stored.warn);
     let criteria = Criteria {
         package: stored.package,

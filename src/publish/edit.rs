@@ -18,8 +18,8 @@ use super::transaction::CHUNK;
 /// others.
 const EDIT_JOB: i64 = 0;
 
-/// Runs `edit`, which changes data of the catalog, in one write; the next request sees the change. The catalog is read
-/// in the same write, so that this does not wait for another connection.
+/// Runs `edit`, which changes data of the catalog, in one write, and installs the new catalog before it returns.
+/// The catalog is read in the same write, so that the function does not wait for another connection.
 ///
 /// # Errors
 /// Database errors.

@@ -21,7 +21,7 @@ const ANALYZE_THRESHOLD: usize = 10_000;
 /// Number of packages whose unpublished history is removed per write.
 const PACKAGES_PER_WRITE: i64 = 200;
 
-/// The rows of a transaction, which determine how they are removed.
+/// The kind of rows that a transaction writes, which determines how they are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
     /// A step of trees with releases of the source.
@@ -155,7 +155,7 @@ impl<'a> Transaction<'a> {
         self.commit(commit).await
     }
 
-    /// As [`Transaction::publish`], for steps below the first one; returns the first and the last transaction.
+    /// Like [`Transaction::publish`], for steps below the first one; returns the first and the last transaction.
     ///
     /// # Errors
     /// Database errors.
@@ -173,7 +173,7 @@ impl<'a> Transaction<'a> {
                 self.state.catalog.refresh_after_publish(&self.state.db).await;
                 Ok(published)
             }
-            // The commit may have succeeded: the next run checks first.
+            // The commit may have succeeded, so nothing is removed; the next run checks whether it did.
             Err(error @ DbError::UnknownOutcome(_)) => Err(error),
             Err(error) => {
                 self.roll_back().await;

@@ -237,7 +237,7 @@ impl PageReads {
         let is_listed = found.is_some();
         let known = match found {
             Some(known) => known,
-            None => unlisted(&self.state).await?,
+            None => unlisted_project(&self.state).await?,
         };
         let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
         let index = upstream.python_index(&config.pypi.url)?;
@@ -249,7 +249,7 @@ impl PageReads {
             if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
                 store::end(&self.state, project).await?;
             }
-            let response = response.map_err(|error| missing(project, is_listed, error))?;
+            let response = response.map_err(|error| page_error(project, is_listed, error))?;
             let read = match response {
                 PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
                 PageResponse::Page(page) => {
@@ -310,7 +310,7 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
 }
 
 /// Returns the stored data about a project that the list of the index lacks.
-async fn unlisted(state: &State) -> Result<KnownProject, PageError> {
+async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
     let tree = state.db.read(|c| tree::built_in(c, SourceId::PYPI)).await;
     let tree = tree.map_err(|error| PageError::Failed(error.to_string()))?;
     let head = tree.head.map_or(0, |head| head.0);
@@ -332,7 +332,7 @@ async fn with_digests(state: &State, known: &KnownProject, read: PageRead) -> Re
     Ok(read.with_digests(digests))
 }
 
-fn missing(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
+fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
         UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
         UpstreamError::Missing(url) => PageError::Missing(format!(

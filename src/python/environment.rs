@@ -1,4 +1,4 @@
-//! Evaluates environment markers for a version of Python and a platform, either of which may be unspecified.
+//! Evaluates environment markers for a version of Python and a platform, each of which may be unspecified.
 
 use super::marker::{Marker, Operand};
 use super::name::normalize;
@@ -9,7 +9,7 @@ use super::version::Version;
 /// A patch version that is later than all others of a minor version.
 const LAST_PATCH: u32 = 9999;
 
-/// CPython of a minor version on a platform; `None` stands for any.
+/// CPython of a minor version on a platform; `None` means any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// The minor version of CPython.

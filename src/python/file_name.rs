@@ -176,7 +176,7 @@ impl FileName {
     }
 }
 
-/// Returns the listed version with the same text; without one, a listed version that is equal by value.
+/// Returns the listed version with the same text; if there is none, a listed version that is equal by value.
 fn find_version(text: &str, version: &Version, versions: &[String]) -> Option<String> {
     let same_text = versions.iter().find(|listed| *listed == text);
     let same_value =

@@ -196,10 +196,11 @@ impl Clause {
             Operator::NotEqual => other != this,
             Operator::LessEqual => public <= *this,
             Operator::GreaterEqual => public >= *this,
-            // Excludes pre-releases of the version, unless it is one itself.
+            // Excludes pre-releases of the version, unless the version is a pre-release itself.
             Operator::Less if this.any_prerelease() => value < this,
             Operator::Less => *value < this.clone().with_dev(Some(0)),
-            // Excludes post-releases of the version, unless it is one itself, and its local versions.
+            // Excludes local versions of the version, and its post-releases unless the version is a post-release
+            // itself.
             Operator::Greater => {
                 let without_post = || public.clone().with_post(None).with_dev(None);
                 public > *this && (this.is_post() || !value.is_post() || without_post() != *this)

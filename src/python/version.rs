@@ -9,8 +9,8 @@ use std::str::FromStr;
 const MAX_VERSION: usize = 255;
 
 /// A version as written. Comparisons (and `==`) are by value: `1.0` equals `1.0.0` and `v1`; compare
-/// [`Version::as_str`] where the text counts. Texts that are not versions (`2004d`) precede all versions, ordered by
-/// text.
+/// [`Version::as_str`] where the text matters. Texts that are not versions (`2004d`) precede all versions, ordered
+/// by text.
 #[derive(Clone, Debug)]
 pub struct Version {
     text: Box<str>,

@@ -182,8 +182,9 @@ impl DependencyIndex {
             .flat_map(move |package| package.r.iter().map(move |number| self.requirement_at(*number)))
     }
 
-    /// Returns the closure of some packages: the dependencies of each root of its own kinds, and their direct and
-    /// indirect dependencies of the kinds `recursive`. If a root is also a dependency, the kinds of the root apply.
+    /// Returns the closure of some packages. The dependencies of a root are followed if they are of the kinds of
+    /// the root, those of any other member if they are of the kinds `recursive`. If a root is also a dependency,
+    /// the kinds of the root apply.
     #[must_use]
     pub fn closure<'a>(&'a self, roots: &[Root<'_>], recursive: Kinds) -> Closure<'a> {
         let mut closure = Closure::default();
@@ -268,8 +269,8 @@ impl DependencyIndex {
         highest
     }
 
-    /// Returns the members of a closure in an order in which they can be installed: each one after the members without
-    /// which it cannot be installed. The members of a cycle, which cannot be installed, have an arbitrary order.
+    /// Returns the members of a closure in an order in which they can be installed: each member follows its strong
+    /// dependencies. The members of a cycle, which cannot be installed, have an arbitrary order.
     #[must_use]
     pub fn installation_order<'a>(&'a self, closure: &Closure<'a>) -> Vec<Member<'a>> {
         let positions: HashMap<u32, usize> = closure
@@ -306,7 +307,7 @@ impl DependencyIndex {
         order
     }
 
-    /// Returns the version requirements of a closure's members on packages without which they cannot be installed.
+    /// Returns the version requirements of a closure's members on their strong dependencies.
     pub fn strong_requirements<'a>(
         &'a self,
         closure: &Closure<'a>,

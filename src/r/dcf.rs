@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Write};
 /// Fields whose white space is significant; R's package tools read them unchanged (`keep.white`).
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
 
-/// Maximum number of fields in a record, because each field takes memory; real records have at most about 70.
+/// Maximum number of fields in a record, because each field uses memory; real records have at most about 70.
 pub const MAX_FIELDS: usize = 10_000;
 
 /// The reason why a text is not DCF. Lines count from 1.

@@ -100,7 +100,8 @@ impl Operator {
         }
     }
 
-    /// Returns whether the operator allows a version whose comparison with the required version gives `order`.
+    /// Returns whether the operator allows a version; `order` is the result of comparing it with the required
+    /// version.
     #[must_use]
     pub fn allows(self, order: Ordering) -> bool {
         match self {

@@ -66,7 +66,7 @@ impl Description {
         self.fields.iter().rev().find(|(t, _)| t == tag).map(|(_, value)| value.as_str())
     }
 
-    /// As [`Description::get`], but returns `None` for an empty value.
+    /// Like [`Description::get`], but returns `None` for an empty value.
     #[must_use]
     pub fn non_empty(&self, tag: &str) -> Option<&str> {
         self.get(tag).filter(|value| !value.trim().is_empty())
@@ -141,7 +141,7 @@ pub fn index_stanza(
     out
 }
 
-/// As [`index_stanza`], for a package of which only DESCRIPTION was read: without digests and size, and with
+/// Like [`index_stanza`], if only the DESCRIPTION of the package was read: without digests and size, and with
 /// `NeedsCompilation` only if DESCRIPTION has it.
 #[must_use]
 pub fn metadata_stanza(description: &Description) -> Vec<u8> {

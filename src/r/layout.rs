@@ -267,8 +267,8 @@ impl Tree {
         }
     }
 
-    /// Returns a macOS tree with a flavor. `None` if the flavor is not a plain name, or is `contrib`, which paths have
-    /// instead of a flavor.
+    /// Returns a macOS tree with a flavor. `None` if the flavor is not a plain name, or is `contrib`, which is the
+    /// segment at this position in paths without a flavor.
     #[must_use]
     pub fn macos(flavor: &str, r: RMinor) -> Option<Tree> {
         let flavor = Segment::parse(flavor).filter(|flavor| flavor.as_str() != "contrib")?;
@@ -347,8 +347,9 @@ impl FileName {
         self.0.as_str()
     }
 
-    /// Splits the name that `R CMD INSTALL --build` gives on Unix, `{package}_{version}_R_{platform}.tar.gz`, into the
-    /// name without the platform, and the platform.
+    /// Splits a file name in the form of `R CMD INSTALL --build` on Unix,
+    /// `{package}_{version}_R_{platform}.tar.gz`, into the name without the platform, and the platform. `None` if
+    /// the name does not have this form.
     #[must_use]
     pub fn split_platform(&self) -> Option<(FileName, &str)> {
         let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;

@@ -102,7 +102,8 @@ pub fn licenses(field: &str) -> Licenses {
     }))
 }
 
-/// Returns the identifiers of one alternative, any of which the user may choose; empty if it has no identifier.
+/// Returns the identifiers of one alternative; the user may choose any of them. Empty if the alternative has no
+/// identifier.
 fn alternative(text: &str) -> Vec<String> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_file = |rest: &str| rest.trim_start().to_ascii_lowercase().starts_with("file");
@@ -181,7 +182,7 @@ impl Condition {
         Some(Condition { operator, version: numbers(version.trim())? })
     }
 
-    fn holds(&self, version: &[u32]) -> bool {
+    fn is_met_by(&self, version: &[u32]) -> bool {
         let order = version.cmp(self.version.as_slice());
         match self.operator {
             Operator::Less => order == Ordering::Less,
@@ -218,7 +219,7 @@ impl Family {
     fn select(&self, conditions: &[Condition]) -> Vec<String> {
         let is_selected = |(version, _): &&(&str, &str)| {
             let version = numbers(version).unwrap_or_default();
-            conditions.iter().all(|condition| condition.holds(&version))
+            conditions.iter().all(|condition| condition.is_met_by(&version))
         };
         let selected: Vec<&str> = self.versions.iter().filter(is_selected).map(|(_, id)| *id).collect();
         let is_end = self

@@ -105,7 +105,7 @@ impl<'a> SourceFileName<'a> {
         Err(BadFileName::Version(excerpt(name)))
     }
 
-    /// As [`SourceFileName::parse`], but also accepts versions of old files: see [`is_archive_file_version`].
+    /// Like [`SourceFileName::parse`], but also accepts versions of old files: see [`is_archive_file_version`].
     ///
     /// # Errors
     /// [`BadFileName`].

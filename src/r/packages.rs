@@ -63,8 +63,8 @@ where
     Ok(())
 }
 
-/// Returns a gzip encoder for indexes: level 6, without time and name, so that equal texts give equal bytes. The caller
-/// must call `finish`.
+/// Returns a gzip encoder for indexes: level 6, without time and name, so that equal texts produce equal bytes.
+/// The caller must call `finish`.
 pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
     GzBuilder::new().mtime(0).write(out, Compression::new(6))
 }

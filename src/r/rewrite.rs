@@ -37,7 +37,7 @@ pub enum RewriteError {
     /// The archive has changed since it was checked.
     #[error("the file changed while it was being added; add it again")]
     Changed,
-    /// An extended header gives the size of a member to be replaced.
+    /// An extended header contains the size of a member to be replaced.
     #[error("'{0}' has an extended header that gives its size; build the package again")]
     ExtendedSize(String),
     /// The value cannot be written on one line of DESCRIPTION.
@@ -137,7 +137,7 @@ pub struct RewriteOutput {
 /// Copies an archive that [`super::archive::read`] accepted, as a gzip-compressed tar archive, with `Repository:
 /// repository` in DESCRIPTION, updated checksums in `MD5` and, for a binary package, `package_rds` as
 /// `Meta/package.rds`. `source` must provide the same bytes again. Nothing is buffered: the new DESCRIPTION is already
-/// known when `MD5` is copied. Equal arguments give equal bytes.
+/// known when `MD5` is copied. Equal arguments produce equal bytes.
 ///
 /// # Errors
 /// [`RewriteError`].

@@ -33,8 +33,9 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     start_response(app, &started).await
 }
 
-/// Refuses a place that a client on the network names, unless `Server.BackupPaths` is set; if it is, later code checks
-/// the place against it. SECURITY: a token permits no access to other directories of the server's machine.
+/// Refuses a backup place in a request from the network if `Server.BackupPaths` is empty. Otherwise the backup or
+/// the scrub checks that the place is one of these paths. SECURITY: a token permits no access to other directories
+/// of the server's machine.
 pub(super) fn require_configured(
     app: &App,
     principal: &Principal,

@@ -49,7 +49,7 @@ impl Call<'_> {
         self.json_up_to(JSON_LIMIT).await
     }
 
-    /// As [`Call::json`], for a body of at most `limit` bytes.
+    /// Like [`Call::json`], for a body of at most `limit` bytes.
     pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
         let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;

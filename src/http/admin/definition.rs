@@ -75,7 +75,7 @@ struct RFlags {
     strict: bool,
 }
 
-/// Reads kinds of dependencies.
+/// Parses the kinds of dependencies to include; `None` if the request names none.
 pub(super) fn include(text: Option<&str>) -> Result<Option<Kinds>, Failure> {
     text.map(parse_include).transpose().map_err(|error| Failure::bad_request(error.to_string()))
 }

@@ -70,7 +70,8 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
     info.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
 }
 
-/// Requires the permission to change the source in the query; without one, the permission of an administrator.
+/// Requires the permission to change the source that the query names; if it names none, the permission of an
+/// administrator.
 fn require_listed(call: &Call<'_>) -> Result<(), Failure> {
     let access = match call.query.get("source") {
         Some(source) => write_source(source),
@@ -93,7 +94,7 @@ async fn require_administrator(app: &App, principal: &Principal, reason: &str) -
 }
 
 /// Returns the reason why a builder requires the permission of an administrator: its credential or its URL gives access
-/// to more than the client may read. `None` if it does not.
+/// to more than the client may read. `None` if the builder requires no such permission.
 fn reason_for_administrator(url: &str, has_credential: bool) -> Option<&'static str> {
     match (has_credential, builder::is_local(url)) {
         (true, _) => Some("only administrators may use credentials for git repositories"),

@@ -40,7 +40,8 @@ pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult 
         Started::New(job) => {
             let key = job.key.clone();
             let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
-            // Only logged, because the job is already running: an error response would state that it is not.
+            // The error is only logged, because the job is already running: an error response would state that it
+            // is not.
             if let Err(error) = record.await {
                 tracing::warn!(%error, "could not record in the audit trail: start job {}", job.key);
             }

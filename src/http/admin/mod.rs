@@ -197,8 +197,8 @@ pub(super) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     }
 }
 
-/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was
-/// entered once to the requests of every site.
+/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser that has stored a
+/// password for this server also adds it to the requests that pages of other sites send here.
 pub(super) fn is_cross_site(app: &App, headers: &HeaderMap) -> bool {
     let is_own = |origin: &HeaderValue| {
         origin.to_str().is_ok_and(|origin| is_own_origin(app.site.load().address.as_deref(), origin))
@@ -251,7 +251,8 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let author = author(&principal, &actor, address, (switch.context().clock)());
     let work = async {
         match route {
-            // A control request does not hold the app, because going offline waits until every request has released it.
+            // A control request does not keep a reference to the app, because going offline waits until every
+            // request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
                     let result = control::answer(switch, route, (&principal, &actor_name), body).await;

@@ -14,7 +14,7 @@ use crate::http::response;
 use crate::model::language::Language;
 use crate::serve::name_audit;
 
-/// `GET /name-guards`: by number.
+/// `GET /name-guards`: all guards, in the order of their numbers.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let rows = call.app.state.db.read(name_guard::list).await?;
     let catalog = call.app.state.catalog.get();

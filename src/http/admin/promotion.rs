@@ -110,7 +110,8 @@ pub(super) async fn reject(call: Call<'_>, id: &str) -> AdminResult {
 async fn permitted(app: &App, principal: &Principal, id: i64) -> Result<promotion::Promotion, Failure> {
     let found = edit::get(&app.state, id).await?;
     let catalog = app.state.catalog.get();
-    // SECURITY: the name is passed, not the number: a lookup finds a repository whose name is that number first.
+    // SECURITY: the name is passed and not the number, because a lookup prefers a repository that has this number
+    // as its name.
     match catalog.repo_by_id(found.request.repo) {
         Some(repo) => principal.require(&catalog, promote_repository(repo.name.as_str()))?,
         None => principal.require(&catalog, administer())?,
@@ -178,7 +179,7 @@ fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> Promotio
         name: change.name,
     };
     PromotionPlan {
-        warnings: to.map(|to| opened_sources(catalog, to, &plan.sources)).unwrap_or_default(),
+        warnings: to.map(|to| open_access_warnings(catalog, to, &plan.sources)).unwrap_or_default(),
         sources: plan
             .sources
             .iter()
@@ -197,7 +198,7 @@ fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> Promotio
 
 /// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository
 /// subscribes: its packages become readable for everyone.
-fn opened_sources(catalog: &Catalog, to: &Repository, changes: &[SourceChange]) -> Vec<String> {
+fn open_access_warnings(catalog: &Catalog, to: &Repository, changes: &[SourceChange]) -> Vec<String> {
     if to.authenticated {
         return Vec::new();
     }

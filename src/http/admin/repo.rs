@@ -139,14 +139,14 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let existing = on_existing(body.succeed_on_existing);
     edit::subscription::subscribe(&app.state, name, &body.source, version, existing, &actor).await?;
     let mut repo = show(app, name)?;
-    let warning = opened_source(app, &repo, &body.source);
+    let warning = open_access_warning(app, &repo, &body.source);
     repo.warnings.extend(warning);
     ok(&repo)
 }
 
 /// Returns a warning if `repo` is open and an authenticated repository also subscribes to the source: the packages of
 /// the source are readable for everyone.
-fn opened_source(app: &App, repo: &Repo, source: &str) -> Option<String> {
+fn open_access_warning(app: &App, repo: &Repo, source: &str) -> Option<String> {
     let catalog = app.state.catalog.get();
     let id = serve::find::source(&catalog, source).ok()?.id;
     let private = catalog.repos.iter().find(|other| other.authenticated && other.subscribes_to(id));

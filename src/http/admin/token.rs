@@ -160,7 +160,7 @@ pub(in crate::http) fn check_lifetime(app: &App, expires_in: Option<i64>) -> Res
     Ok(())
 }
 
-/// Writes a lifetime as `--expires` expects it.
+/// Formats a lifetime as `--expires` accepts it, such as `7d`.
 fn lifetime(length: Duration) -> String {
     let seconds = length.as_secs();
     for (unit, name) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {

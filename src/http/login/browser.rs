@@ -51,7 +51,7 @@ pub(super) async fn start(
     super::count_begin(app, head, false)?;
     let endpoint = match endpoint(app, provider, now).await {
         Ok(endpoint) => endpoint,
-        Err(problem) => return Ok(failed(provider, &problem)),
+        Err(problem) => return Ok(failure_page(provider, &problem)),
     };
     let secret = auth::new_secret();
     let return_to = return_path(query.get("return").unwrap_or_default());
@@ -122,20 +122,20 @@ pub(super) async fn callback(
     let Some(return_to) = app.sessions.end_login(secret, now).await? else { return Ok(expired()) };
     // RFC 9207: another issuer means that the response is from another provider.
     if query.get("iss").is_some_and(|issuer| issuer != settings.issuer) {
-        return Ok(failed(provider, &Problem::refused("the response came from another issuer")));
+        return Ok(failure_page(provider, &Problem::refused("the response came from another issuer")));
     }
     if let Some(error) = query.get("error") {
         let description = query.get("error_description").unwrap_or_default();
-        let shown = |text: &str| text.chars().take(300).collect::<String>();
+        let excerpt = |text: &str| text.chars().take(300).collect::<String>();
         let texts =
-            ["The identity provider refused the sign-in.".to_owned(), shown(error), shown(description)];
+            ["The identity provider refused the sign-in.".to_owned(), excerpt(error), excerpt(description)];
         let mut response = page::problem(StatusCode::FORBIDDEN, "Not signed in", &texts, prefix);
         set_cookies(&mut response, [cookie::set(address, LOGIN, "", (LOGIN_PATH, 0))]);
         return Ok(response);
     }
     let claims = match claims(app, provider, (query.get("code").unwrap_or_default(), secret), now).await {
         Ok(claims) => claims,
-        Err(problem) => return Ok(failed(provider, &problem)),
+        Err(problem) => return Ok(failure_page(provider, &problem)),
     };
     let user = match provider::user(app, settings, &claims) {
         Ok(user) => user,
@@ -143,7 +143,7 @@ pub(super) async fn callback(
             let claim = &settings.unique_id_claim;
             let problem =
                 Problem::refused(format!("the user has no claim {claim} (OpenIDConnect.UniqueIdClaim)"));
-            return Ok(failed(provider, &problem));
+            return Ok(failure_page(provider, &problem));
         }
     };
     if user.has_no_scope() {
@@ -232,8 +232,8 @@ fn problem(error: VerifyError) -> Problem {
     }
 }
 
-/// Returns the page that asks whether to end the session. The form has a separate page, because it redirects to the
-/// provider, which the policy of other pages forbids (browsers apply `form-action` to redirects too).
+/// Returns the page with the button that ends the session. The form has a separate page, because it redirects to
+/// the provider, which the policy of other pages forbids (browsers apply `form-action` to redirects too).
 pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHead<'_>) -> Response<Body> {
     let prefix = cookie::prefix(&provider.address);
     let name = match head.principal {
@@ -263,8 +263,8 @@ pub(super) async fn logout(
     super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
-    // The session of the cookie, not the client of the request: that is another user if the browser also sends a
-    // password.
+    // Ends the session of the cookie, not that of the client of the request: the client is another user if the
+    // browser also sends a password.
     if let Some(secret) = cookie::find(&head.parts.headers, SESSION) {
         let limits = session_limits(app);
         if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
@@ -289,7 +289,7 @@ pub(super) async fn logout(
 }
 
 /// Logs a problem and returns the error page for it.
-fn failed(provider: &Provider, problem: &Problem) -> Response<Body> {
+fn failure_page(provider: &Provider, problem: &Problem) -> Response<Body> {
     problem.log();
     let prefix = cookie::prefix(&provider.address);
     if problem.is_unavailable {

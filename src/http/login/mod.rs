@@ -129,8 +129,9 @@ fn too_many(noun: &str, seconds: u64) -> Failure {
     Failure::too_many_requests(phrase, seconds)
 }
 
-/// Checks that a page of this server sends a form. SECURITY: `http::permission` checks it only for a request whose
-/// client is the session: a browser may send a password in `Authorization` in addition to the cookie.
+/// Checks that a form comes from a page of this server. SECURITY: `http::permission` checks this only for a client
+/// that is determined by its session, and a browser may send a password in `Authorization` in addition to the
+/// cookie.
 ///
 /// # Errors
 /// 403.

@@ -82,8 +82,9 @@ pub(super) async fn complete(
     document: &Document,
     (claims, access_token): (&mut Claims, Option<&str>),
 ) -> Result<(), Problem> {
-    let wanted = [Some(&settings.username_claim), Some(&settings.groups_claim), settings.role_claim.as_ref()];
-    let is_complete = wanted.into_iter().flatten().all(|claim| claims.get(claim).is_some());
+    let required_claims =
+        [Some(&settings.username_claim), Some(&settings.groups_claim), settings.role_claim.as_ref()];
+    let is_complete = required_claims.into_iter().flatten().all(|claim| claims.get(claim).is_some());
     let (false, Some(url), Some(token)) = (is_complete, &document.userinfo_endpoint, access_token) else {
         return Ok(());
     };

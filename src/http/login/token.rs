@@ -1,5 +1,5 @@
 //! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider
-//! and of devices are exchanged here; those of other issuers by [`federated`].
+//! and of devices are exchanged here; those of other issuers by [`exchange_federated_token`].
 
 use std::time::Duration;
 
@@ -55,21 +55,21 @@ pub(super) async fn exchange(
         return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
     };
     if issuer == token_issuer(app) {
-        return of_device(app, provider, subject_token, head).await;
+        return exchange_device_token(app, provider, subject_token, head).await;
     }
     if let Some(provider) = provider.filter(|provider| provider.settings.issuer == issuer) {
         match provider::verify(app, &provider.settings, subject_token, head.received_at).await {
-            Ok(claims) => return of_user(app, provider, &claims, head).await,
+            Ok(claims) => return exchange_id_token(app, provider, &claims, head).await,
             // `[IdentityFederation]` may configure the same issuer with another audience.
             Err(VerifyError::Invalid(Invalid::Audience)) => {}
             Err(problem) => return refuse(app, &problem, head),
         }
     }
-    federated(app, subject_token, head).await
+    exchange_federated_token(app, subject_token, head).await
 }
 
 /// Exchanges a token of an issuer of `[IdentityFederation]`.
-async fn federated(
+async fn exchange_federated_token(
     app: &App,
     subject_token: &str,
     head: &RequestHead<'_>,
@@ -100,7 +100,7 @@ async fn federated(
 }
 
 /// Exchanges the token that proves the sign-in of a device. It can be used once.
-async fn of_device(
+async fn exchange_device_token(
     app: &App,
     provider: Option<&Provider>,
     subject_token: &str,
@@ -134,7 +134,7 @@ async fn of_device(
 }
 
 /// Exchanges an id token of the company's provider.
-async fn of_user(
+async fn exchange_id_token(
     app: &App,
     provider: &Provider,
     claims: &auth::Claims,

@@ -67,8 +67,8 @@ pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, F
     )))
 }
 
-/// Returns the files to try: the one that an administrator stored, then for Linux the one in the directory of the
-/// server's own program.
+/// Returns the files to try: the program that an administrator stored, then for Linux the program in the directory
+/// of the server's own program.
 fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
     let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
     if system.word == "linux" {

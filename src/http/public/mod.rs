@@ -61,7 +61,7 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// Timeout of a request body, ample for a megabyte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Handles a request with its body, if the route takes one.
+/// Handles a request; `body` is empty if the route accepts none.
 ///
 /// # Errors
 /// 400, 404, or a failure of the stores.

@@ -116,8 +116,8 @@ pub(super) async fn detail(
     })
 }
 
-/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if the client may not know
-/// the name.
+/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if it must not be
+/// disclosed to the client.
 fn package(
     catalog: &Catalog,
     point: &Point,

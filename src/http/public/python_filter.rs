@@ -86,8 +86,8 @@ pub(super) async fn rows(
                 name: project.to_owned(),
                 version: detail.release.version.clone(),
             };
-            let place = (Language::Python, point.repo);
-            row.metadata = KeyValue::list(serve::metadata::of_one(repositories, place, served).await?);
+            let scope = (Language::Python, point.repo);
+            row.metadata = KeyValue::list(serve::metadata::of_one(repositories, scope, served).await?);
         }
         if let Some(advisories) = advisories {
             let findings = advisories.of(detail.source, project, &detail.release.version);

@@ -19,7 +19,8 @@ const DEFAULT_DAYS: usize = 7;
 /// Maximum of `_days`.
 const MAX_DAYS: usize = 366;
 
-/// Returns packages by their downloads, most first. Parameters: `_sourceType`, `_days`, `_limit`, `_page`.
+/// Returns packages in the order of their number of downloads, the highest first. Parameters: `_sourceType`,
+/// `_days`, `_limit`, `_page`.
 pub(super) async fn packages(
     app: &App,
     query: &Query,

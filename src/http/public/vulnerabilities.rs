@@ -34,7 +34,7 @@ pub(super) async fn of_repository(
 }
 
 /// Returns the vulnerabilities of the packages of a point at `positions` in the order of package name and id, and their
-/// total number. `principal` is the client, which may not know the names of all sources.
+/// total number. `principal` is the client; the names of sources that it may not read are empty.
 ///
 /// # Errors
 /// Failures of the stores.
@@ -48,7 +48,7 @@ pub(in crate::http) async fn rows(
     let affected = serve::affected::at_point(&app.repositories, point, &advisories).await?;
     let total = affected.rows.len();
     let selected = affected.rows.iter().skip(positions.start).take(positions.len()).cloned().collect();
-    Ok((converted(app, selected, principal, advisories).await?, total))
+    Ok((convert(app, selected, principal, advisories).await?, total))
 }
 
 /// Returns the vulnerabilities of the packages of a point whose advisories were changed last, the last one first.
@@ -66,11 +66,11 @@ pub(in crate::http) async fn last_changed(
     let mut rows: Vec<&serve::affected::AffectedPackage> = affected.rows.iter().collect();
     rows.sort_by_key(|row| Reverse(row.changed));
     let selected = rows.into_iter().take(count).cloned().collect();
-    converted(app, selected, principal, advisories).await
+    convert(app, selected, principal, advisories).await
 }
 
 /// Converts vulnerabilities; omits those that were withdrawn since `rows` were computed.
-async fn converted(
+async fn convert(
     app: &App,
     rows: Vec<serve::affected::AffectedPackage>,
     principal: &Principal,

@@ -26,7 +26,8 @@ use crate::serve::python::detail::{self, ProjectDetail};
 use crate::serve::python::metadata;
 use crate::serve::{self, encoding};
 
-/// Answers a GET or HEAD of the document of a project, or of one of its versions, in any spelling.
+/// Answers a GET or HEAD of the document of a project, or of one of its versions. The version may have any
+/// equivalent spelling.
 ///
 /// # Errors
 /// 404 if the repository has another language, or for an unknown project or version; a failure of the stores.
@@ -96,8 +97,8 @@ pub(in crate::http) async fn answer(
     Ok(response)
 }
 
-/// Returns the serial of the last change, which increases with every change, as on PyPI; without a serial, the time of
-/// the change in microseconds since the epoch, or 0 if it is not known.
+/// Returns the serial of the last change, which increases with every change, as on PyPI. If the project has no
+/// serial, returns the time of the change in microseconds since the epoch, or 0 if that is not known.
 fn serial(detail: &ProjectDetail) -> u64 {
     let changed_at = detail.changed_at.and_then(|at| u64::try_from(at.0).ok());
     detail.serial.or(changed_at).unwrap_or(0)

@@ -60,7 +60,8 @@ pub(super) async fn answer(
         PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
     let key = match format {
-        // A raw path has no space. A key with a + would not be cached.
+        // A space cannot be part of a raw path, so it separates path and format. The cache accepts no key with a
+        // +.
         Some(SimpleFormat::Json) => format!("{} json", address.raw),
         Some(SimpleFormat::Html) => format!("{} v1 html", address.raw),
         Some(SimpleFormat::TextHtml) => format!("{} html", address.raw),

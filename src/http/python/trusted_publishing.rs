@@ -90,7 +90,10 @@ pub(in crate::http) async fn mint(
         return Err(Failure::bad_request("requests from pages of other sites are not accepted"));
     }
     let Ok(Request { token }) = serde_json::from_slice(&body) else {
-        return Ok(refused("invalid-payload", "the body is not a JSON object with the text \"token\""));
+        return Ok(refusal_response(
+            "invalid-payload",
+            "the body is not a JSON object with the text \"token\"",
+        ));
     };
     let address = app.site.load().client_address(head.peer, &head.parts.headers);
     let address = address.map(|address| address.to_string()).unwrap_or_default();
@@ -116,7 +119,7 @@ pub(in crate::http) async fn mint(
         }
         Err(error) => {
             refused_proof::count(app, head)?;
-            Ok(refused(code(&error), &error.to_string()))
+            Ok(refusal_response(code(&error), &error.to_string()))
         }
     }
 }
@@ -148,7 +151,7 @@ fn code(error: &ExchangeError) -> &'static str {
     }
 }
 
-fn refused(code: &'static str, description: &str) -> Response<Body> {
+fn refusal_response(code: &'static str, description: &str) -> Response<Body> {
     let errors = [RefusalReason { code, description }];
     response::json(StatusCode::UNPROCESSABLE_ENTITY, &Refusal { message: "Token request failed", errors })
 }

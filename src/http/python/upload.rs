@@ -1,7 +1,7 @@
 //! `POST /upload/pypi/{source}`: the upload API of PyPI, as twine, `uv publish`, Poetry, Hatch, Flit and PDM use it.
 //!
-//! Statuses and some texts are those of PyPI, because clients decide by them: 409, or 400 with "already exist", means
-//! to Poetry and twine that the file was uploaded before; 5xx is tried again.
+//! Statuses and some texts are those of PyPI, because clients compare them: Poetry and twine treat 409, or 400
+//! with "already exist", as a file that was uploaded before, and retry after 5xx.
 
 use std::io;
 use std::sync::Arc;
@@ -61,7 +61,8 @@ pub(in crate::http) async fn answer(
         failure: None,
     };
     let read = form.read(app).await;
-    // A complete form too: the connection is used for the next request only when the body has been read to its end.
+    // Necessary also after a complete form: the connection accepts the next request only when the body has been
+    // read to its end.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
     // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
@@ -152,7 +153,7 @@ impl FormStream {
                 }
                 (ATTESTATIONS, _) => return Err(bad_upload(&BadUpload::Attestations)),
                 (name, _) => {
-                    let compared = UploadForm::compared(name);
+                    let compared = UploadForm::compared_field(name);
                     let value = self.field(name, compared.is_some(), &mut sum).await?;
                     if let Some(field) = compared {
                         form.set(field, &value).map_err(|error| bad_upload(&error))?;

@@ -114,14 +114,14 @@ async fn answer_file(
     let (mut served, mut platform) = (&resolved.file, resolved.platform.as_ref());
     let mut missing_binary =
         resolved.missing_binary.as_ref().map(|missing| (missing.kind, missing.error.as_str()));
-    let mut opened = open(app, served, parts).await;
+    let mut open_result = open(app, served, parts).await;
     let reason;
-    if let (Err(error), Some(source)) = (&opened, &resolved.fallback) {
+    if let (Err(error), Some(source)) = (&open_result, &resolved.fallback) {
         tracing::warn!(file = %served.located.name, %error, "could not serve the binary; serving the source package");
         reason = error.to_string();
         missing_binary = Some((service_error(error), reason.as_str()));
         (served, platform) = (source, None);
-        opened = open(app, source, parts).await;
+        open_result = open(app, source, parts).await;
     }
     let record = |outcome: Completion<'_>, body_follows| {
         // A HEAD is not a download.
@@ -145,7 +145,7 @@ async fn answer_file(
     };
     let outcome =
         |status, offset| Completion::Sent { source: served.located.source(), platform, status, offset };
-    match opened {
+    match open_result {
         Ok(OpenResult::Ready(response)) => {
             record(outcome(response.status(), 0), false);
             response
@@ -165,7 +165,7 @@ async fn answer_file(
     }
 }
 
-/// Returns the kind of service failure, as logged, for a binary that cannot be opened.
+/// Returns the kind of service failure, as logged, for a binary that cannot be open_result.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Binary,
@@ -195,8 +195,8 @@ async fn open(app: &App, file: &FileWithHeaders, parts: &Parts) -> Result<OpenRe
         return Ok(OpenResult::Ready(response));
     }
     if parts.method == Method::HEAD {
-        // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
-        // is known without reading the file and without a request to the mirror, HEAD fails too.
+        // Never fetches: the size is known only from an index or an earlier fetch. HEAD fails if GET would fail,
+        // as far as this can be determined without reading the file and without a request to the mirror.
         serve::file::check(&app.repositories, located).await?;
         return Ok(OpenResult::Ready(response::whole(representation, located.size, Body::empty())));
     }

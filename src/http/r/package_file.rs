@@ -78,7 +78,7 @@ impl ResolvedFile {
         }
     }
 
-    /// Sets the request header by which responses at this address differ (`Vary`).
+    /// Sets the request header on which the response at this address depends (`Vary`).
     pub(super) fn with_vary(mut self, vary: Vary) -> ResolvedFile {
         for file in std::iter::once(&mut self.file).chain(&mut self.fallback) {
             file.representation.vary = vary;

@@ -60,7 +60,7 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// Returns the header by which responses at this address differ.
+    /// Returns the request header on which the response at this address depends.
     pub(super) fn vary(&self) -> Vary {
         match self {
             PlatformRequest::BinaryOrSource { vary, .. } => *vary,

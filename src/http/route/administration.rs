@@ -7,7 +7,7 @@ use crate::http::error::Failure;
 /// A page of administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministrationPage {
-    /// ``: redirects to the sources.
+    /// The address `/__ui__/admin/` itself: redirects to the sources.
     Start,
     /// `sources/`
     Sources,

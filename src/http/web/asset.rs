@@ -54,8 +54,8 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    // The name has the digest of another version of this server, and the content is that of this version: the
-    // other one may answer the next request.
+    // If the name has the digest of another version of this server, the response must not be cached, because the
+    // other version may answer the next request with different content.
     headers.insert(
         header::CACHE_CONTROL,
         if is_current { IMMUTABLE } else { HeaderValue::from_static("no-cache") },

@@ -68,8 +68,8 @@ pub(super) async fn answer(
         Some(_) => return Err(Failure::bad_request("the parameter format must be csv or html")),
     }
     let pages = changes.len().div_ceil(PER_PAGE);
-    let shown = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
-    let rows: Vec<Row> = shown.map(|change| row(change, source)).collect();
+    let page_changes = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
+    let rows: Vec<Row> = page_changes.map(|change| row(change, source)).collect();
     let has_index = point
         .trees
         .iter()

@@ -20,17 +20,17 @@ pub(super) fn system(
     query: &Query,
     headers: &HeaderMap,
 ) -> (System, bool) {
-    let by_parameter = query.get("platform").and_then(|text| named(platforms, text));
-    let by_address = || linux.and_then(|name| named(platforms, name));
+    let by_parameter = query.get("platform").and_then(|text| parse_system(platforms, text));
+    let by_address = || linux.and_then(|name| parse_system(platforms, name));
     match by_parameter.or_else(by_address) {
         Some(system) => (system, false),
         None => (of_browser(headers), true),
     }
 }
 
-/// Returns the system with a name: `linux`, `source`, `windows`, `macos`, or that of a distribution, as in addresses or
-/// as `ubuntu-22.04`.
-fn named(platforms: &Platforms, text: &str) -> Option<System> {
+/// Parses the name of a system: `linux`, `source`, `windows`, `macos`, or the name of a distribution, such as
+/// `jammy` or `ubuntu-22.04`. `None` if it is not known.
+fn parse_system(platforms: &Platforms, text: &str) -> Option<System> {
     match text {
         "linux" => return Some(System::AnyLinux),
         "source" => return Some(System::Source),

@@ -26,8 +26,9 @@ pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
         .with_administration(head.principal.is_administrator())
 }
 
-/// Returns the time at which the state of a snapshot was published; `None` if it is not known. A repository serves days
-/// before its first subscriptions with these, and their time is not that of the state.
+/// Returns the time at which the state of a snapshot was published; `None` if it is not known. The point of a day
+/// before the first subscriptions of a repository has the later time of these subscriptions, which is not
+/// returned.
 pub(super) fn published(catalog: &Catalog, point: &Point, snapshot: Snapshot) -> Option<Timestamp> {
     let is_before_end = |at: Timestamp| match snapshot {
         Snapshot::Latest => true,

@@ -1,4 +1,4 @@
-//! The pages of the packages that depend on one, and of those that its installation requires.
+//! The page of the packages that depend on a package, and the page of the packages that its installation requires.
 
 use super::context::Context;
 use super::project;

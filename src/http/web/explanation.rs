@@ -12,8 +12,8 @@ use crate::web::explanation::{Decision, Explanation, ServedFile};
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
 
-/// Explains which file is served for the parameters `platform`, `agent` and `version`, with the functions that serve
-/// it.
+/// Explains which file is served for the parameters `platform`, `agent` and `version`. Calls the same functions as
+/// a request for the file.
 ///
 /// # Errors
 /// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the stores.

@@ -33,7 +33,8 @@ const LICENSE: [&str; 8] = [
 /// `version` selects another one.
 ///
 /// # Errors
-/// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too large; failures of the stores.
+/// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too
+/// large; failures of the stores.
 pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let archive = archive(&detail)?;

@@ -83,14 +83,14 @@ async fn search(
         ..PackageQuery::default()
     };
     let page = packages(&app.repositories, point, query).await?;
-    let shown = page.packages.len();
+    let count = page.packages.len();
     found.packages.extend(page.packages.into_iter().map(|row| SearchMatch {
         repo: repo.name.to_string(),
         title: title(&row.description),
         name: row.name,
         version: row.version,
     }));
-    if page.total > shown {
+    if page.total > count {
         found.more.push((repo.name.to_string(), page.total));
     }
     Ok(())

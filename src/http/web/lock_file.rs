@@ -177,7 +177,7 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
         locked.iter().map(|row| row.listed.as_deref()).collect();
     let days = intervals.filter(|lists| !lists.is_empty()).map(lock_file::intersection);
     let rows = locked.into_iter().map(|row| Row {
-        state: shown(row.state),
+        state: page_state(row.state),
         was_listed: row.listed.is_none_or(|listed| !listed.is_empty()),
         name: row.name,
         version: row.version,
@@ -188,8 +188,8 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
 
 fn parse_day(text: &str) -> Result<Day, Failure> {
     text.parse().map_err(|_| {
-        let shown: String = text.chars().take(60).collect();
-        Failure::bad_request(format!("the day {shown:?} is not a date such as 2026-11-20"))
+        let excerpt: String = text.chars().take(60).collect();
+        Failure::bad_request(format!("the day {excerpt:?} is not a date such as 2026-11-20"))
     })
 }
 
@@ -210,11 +210,11 @@ async fn other_day(
         lock_file::r_states(repositories, &point, packages).await?
     };
     let changes = packages.iter().zip(states).filter(|(_, state)| *state != lock_file::State::Listed);
-    let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), shown(state)));
+    let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), page_state(state)));
     Ok(OtherDay { day, changes: changes.collect() })
 }
 
-fn shown(state: lock_file::State) -> State {
+fn page_state(state: lock_file::State) -> State {
     match state {
         lock_file::State::Listed => State::Listed,
         lock_file::State::Archived(listed) => State::Archived(listed),

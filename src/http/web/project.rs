@@ -25,7 +25,7 @@ use crate::web::package::{Dependency, Fact, Package, Vulnerability};
 use crate::web::readme::{Format, Links};
 use crate::web::text::{segment, size};
 
-/// Maximum number of dependents on the page; their total number is always shown.
+/// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
 /// Maximum number of dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name
 /// several hundred thousand.
@@ -52,7 +52,7 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
 ///
 /// # Errors
 /// 404, failures of the stores.
-pub(super) async fn r(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
+pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
     let app = context.app;
     let detail = detail(&context, package).await?;
     let release = &detail.release;
@@ -120,8 +120,8 @@ async fn metadata_of(
     language: Language,
     served: Served,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let place = (language, context.point.repo);
-    let metadata = serve::metadata::of_one(&context.app.repositories, place, served).await?;
+    let scope = (language, context.point.repo);
+    let metadata = serve::metadata::of_one(&context.app.repositories, scope, served).await?;
     Ok(metadata.into_iter().collect())
 }
 
@@ -211,7 +211,7 @@ fn vulnerabilities(
 ///
 /// # Errors
 /// 404, failures of the stores.
-pub(super) async fn python(context: Context<'_>, project: &str) -> Result<String, Failure> {
+pub(super) async fn python_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let app = context.app;
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let detail = serve::python::detail::project(&app.repositories, context.point, project, version).await?;

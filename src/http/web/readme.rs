@@ -40,13 +40,13 @@ pub(super) async fn html(text: Vec<u8>, format: Format, links: Links) -> Option<
     if let Some(html) = CACHE.get(&key) {
         return Some(html);
     }
-    let one = CONVERSION.lock().await;
+    let guard = CONVERSION.lock().await;
     if let Some(html) = CACHE.get(&key) {
         return Some(html);
     }
     // In a separate task, which holds the lock until the conversion ends even if the client disconnects.
     let convert = move || {
-        let _one = one;
+        let _guard = guard;
         let converted = render(&text, key.1, &key.2);
         CACHE.insert(key, converted.clone());
         converted

@@ -54,11 +54,11 @@ pub(in crate::http) fn redirect(
         })
         .transpose()?;
     let snapshot = day.map_or_else(|| "latest".to_owned(), |day| day.to_string());
-    let kept = ["platform", "bioc"].into_iter().filter_map(|parameter| {
+    let pairs = ["platform", "bioc"].into_iter().filter_map(|parameter| {
         let value = query.get(parameter).filter(|value| !value.is_empty())?;
         Some(format!("{parameter}={}", segment(value)))
     });
-    let parameters = kept.collect::<Vec<_>>().join("&");
+    let parameters = pairs.collect::<Vec<_>>().join("&");
     let parameters = if parameters.is_empty() { parameters } else { format!("?{parameters}") };
     // 303 for the result of a form, which is a different page.
     let is_form = query.get("day").is_some() || !parameters.is_empty();
@@ -217,7 +217,7 @@ async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Resul
     Ok(changes.collect())
 }
 
-/// Returns the changes of a transaction in short: `3 new, 41 updated`.
+/// Returns the numbers of packages that a transaction changed, as text: `3 new, 41 updated`.
 pub(super) fn summary(tx: &Tx) -> String {
     let counts = [
         (tx.counts.added, "new"),
@@ -226,7 +226,7 @@ pub(super) fn summary(tx: &Tx) -> String {
         (tx.counts.removed, "removed"),
     ];
     let parts = counts.iter().filter(|(count, _)| *count > 0);
-    let parts: Vec<String> = parts.map(|(count, what)| format!("{} {what}", number(*count))).collect();
+    let parts: Vec<String> = parts.map(|(count, noun)| format!("{} {noun}", number(*count))).collect();
     if parts.is_empty() { tx.kind.as_str().to_owned() } else { parts.join(", ") }
 }
 

@@ -127,8 +127,8 @@ pub(in crate::http) async fn answer(
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }
         (WebPath::Description(_), _) => return description(&context, package).await,
-        (_, RepoKind::Python) => project::python(context, package).await?,
-        (_, _) => project::r(context, package, &base).await?,
+        (_, RepoKind::Python) => project::python_project(context, package).await?,
+        (_, _) => project::r_package(context, package, &base).await?,
     };
     Ok(answer::page(head, html, false))
 }

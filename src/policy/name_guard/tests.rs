@@ -1,4 +1,4 @@
-//! Tests of patterns, folding and the order of guards.
+//! Tests of patterns, comparison keys and the order of guards.
 
 use proptest::prelude::*;
 

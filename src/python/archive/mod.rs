@@ -11,7 +11,7 @@ pub use error::PackageError;
 use super::metadata::{MAX_METADATA, Metadata};
 use crate::r::archive::Limits;
 
-/// The limits of wheels: 16 GiB and 400,000 members, 50 times the compressed size.
+/// The limits of wheels: 16 GiB of content, 50 times the compressed size, and 400,000 members.
 pub const WHEEL_LIMITS: Limits =
     Limits { inflated: 16 << 30, ratio: 50, members: 400_000, description: MAX_METADATA };
 

@@ -208,30 +208,31 @@ struct Reader<'a> {
     definition: Definition,
     /// Restrictions from constraints files, by project, each with the file and line of the last one.
     constraints: BTreeMap<NormalName, (String, Alternative)>,
-    /// The files that were read; `true` if as constraints. A file may be read once in each way.
+    /// The files that were read, each with a flag that is true if it was read as constraints. A file may be read
+    /// once as requirements and once as constraints.
     read: HashSet<(String, bool)>,
     /// The origin of the first marker, and the number of markers.
     markers: Option<(String, usize)>,
 }
 
 impl Reader<'_> {
-    /// Reads a file. `named_at` is the file and the line that refer to it, and the path there.
+    /// Reads a file. `reference` is the place that refers to it: a file, a line, and the path as written there.
     fn file(
         &mut self,
         name: &str,
         is_constraint: bool,
-        named_at: Option<(&str, usize, &str)>,
+        reference: Option<(&str, usize, &str)>,
     ) -> Result<(), BadDefinition> {
         if !self.read.insert((name.to_owned(), is_constraint)) {
             return Ok(());
         }
         let files = self.files;
         let Some((_, bytes)) = files.iter().find(|(other, _)| *other == name) else {
-            let (file, line, path) = named_at.unwrap_or((name, 1, name));
+            let (file, line, path) = reference.unwrap_or((name, 1, name));
             return Err(BadDefinition::Missing { file: file.to_owned(), line, path: path.to_owned() });
         };
         if is_lock_file(bytes) {
-            if let Some((file, line, path)) = named_at.filter(|_| is_constraint) {
+            if let Some((file, line, path)) = reference.filter(|_| is_constraint) {
                 return Err(BadDefinition::LockConstraint {
                     file: file.to_owned(),
                     line,
@@ -341,7 +342,8 @@ impl Reader<'_> {
     }
 }
 
-/// Returns true for the text of a lock file: its first line begins a table or an object, or gives a key a value.
+/// Returns true for the text of a lock file: its first line begins a table or an object, or assigns a value to a
+/// key.
 fn is_lock_file(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);

@@ -65,7 +65,7 @@ pub struct PlanRow {
     pub state: RowState,
 }
 
-/// The plan of an update. The same current rules, definition and base always give the same plan.
+/// The plan of an update. The same current rules, definition and base always result in the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The projects by name.
@@ -162,7 +162,7 @@ fn files_digest(files: &[&BaseFile]) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
-/// Returns the highest version that is not a pre-release; without one, the highest pre-release.
+/// Returns the highest version that is not a pre-release; if there is none, the highest pre-release.
 fn newest(files: &[&BaseFile]) -> Option<String> {
     let versions = files.iter().map(|file| &file.version);
     let newest = versions.max_by_key(|version| (!version.is_pre_release(), *version));
@@ -200,7 +200,7 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
     }
 }
 
-/// Returns the versions closest to a requested exact version; without one, the highest versions.
+/// Returns the versions closest to the requested exact version; if none is requested, the highest versions.
 fn nearest(alternative: &Alternative, files: &[BaseFile]) -> Vec<String> {
     let mut versions: Vec<&Version> = files.iter().map(|file| &file.version).collect();
     versions.sort();

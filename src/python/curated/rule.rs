@@ -16,7 +16,7 @@ pub struct Rule {
     alternatives: Vec<Alternative>,
 }
 
-/// One alternative of a rule: versions and digests, both of which a file must match.
+/// One alternative of a rule: versions and digests. A file must match both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// The allowed versions; without a clause, all versions.
@@ -31,7 +31,7 @@ pub enum BadRule {
     /// Invalid version specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
-    /// A digest.
+    /// A malformed digest.
     #[error("'{0}' is not a digest of SHA-256")]
     Digest(String),
 }
@@ -42,8 +42,8 @@ impl Alternative {
     /// # Errors
     /// A clause of the specifiers is invalid.
     pub fn new(versions: &str, mut sha256: Vec<Sha256>) -> Result<Alternative, BadSpecifier> {
-        let is_kept = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
-        let versions: String = versions.chars().filter(is_kept).collect();
+        let is_significant = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
+        let versions: String = versions.chars().filter(is_significant).collect();
         sha256.sort_unstable();
         sha256.dedup();
         Ok(Alternative { versions: versions.trim_end_matches(',').parse()?, sha256 })
@@ -73,8 +73,8 @@ impl Alternative {
         self.versions.as_str().len() + self.sha256.len() * size_of::<Sha256>()
     }
 
-    /// Returns an alternative that allows the versions that both allow. It has the digests of `self`; if `self` has
-    /// none, the digests of `other`.
+    /// Returns an alternative that allows the versions that both `self` and `other` allow. It has the digests of
+    /// `self`; if `self` has none, the digests of `other`.
     pub(super) fn restricted(&self, other: &Alternative) -> Result<Alternative, BadSpecifier> {
         let separator = if self.versions.is_empty() || other.versions.is_empty() { "" } else { "," };
         let sha256 = if self.sha256.is_empty() { &other.sha256 } else { &self.sha256 };

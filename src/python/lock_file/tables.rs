@@ -20,13 +20,13 @@ pub(super) struct Head {
 
 #[derive(Deserialize)]
 struct HeadMetadata {
-    /// Of Poetry.
+    /// In lock files of Poetry.
     #[serde(rename = "lock-version")]
     lock_version: Option<IgnoredAny>,
     /// In lock files of Poetry; PDM uses the key `content_hash`.
     #[serde(rename = "content-hash")]
     content_hash: Option<IgnoredAny>,
-    /// Of PDM.
+    /// In lock files of PDM.
     #[serde(rename = "lock_version")]
     pdm_lock_version: Option<IgnoredAny>,
 }
@@ -80,7 +80,7 @@ struct RawPackage {
     wheels: Vec<RawEntry>,
     #[serde(default)]
     files: Vec<RawEntry>,
-    /// Of PDM.
+    /// In lock files of PDM.
     marker: Option<String>,
     /// In lock files of Poetry: a text, or one text per group.
     markers: Option<Markers>,
@@ -102,7 +102,7 @@ enum Markers {
 
 #[derive(Deserialize)]
 struct Source {
-    /// Of Poetry.
+    /// In lock files of Poetry.
     #[serde(rename = "type")]
     kind: Option<String>,
     /// This and the following keys are in lock files of uv.

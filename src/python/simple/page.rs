@@ -42,7 +42,7 @@ impl ProjectPage {
         }
     }
 
-    /// Returns the files that clients may see; a quarantined project has none.
+    /// Returns the files that may be listed for clients; a quarantined project has none.
     #[must_use]
     pub fn offered_files(&self) -> &[PageFile] {
         match self.status {

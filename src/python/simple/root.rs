@@ -41,15 +41,15 @@ pub struct Root {
     has_projects: bool,
 }
 
-/// Reads a root as JSON from a stream; `each` is called for every project in the order of the document.
+/// Reads a root as JSON from a stream; `on_project` is called for every project in the order of the document.
 ///
 /// # Errors
-/// [`BadPage`]. Projects may have been passed to `each` before the error was found.
-pub fn read_json(source: impl Read, each: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+/// [`BadPage`]. Projects may have been passed to `on_project` before the error was found.
+pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
     // Buffered, because serde_json reads single bytes.
     let source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
     let mut deserializer = serde_json::Deserializer::from_reader(source);
-    let mut reader = Reader { each, root: Root::default(), api_version: None };
+    let mut reader = Reader { on_project, root: Root::default(), api_version: None };
     DocumentSeed(&mut reader).deserialize(&mut deserializer)?;
     deserializer.end()?;
     check_api_version(reader.api_version.as_deref())?;
@@ -63,10 +63,10 @@ pub fn read_json(source: impl Read, each: impl FnMut(RootEntry)) -> Result<Root,
 ///
 /// # Errors
 /// [`BadPage`], also for a document without any name.
-pub fn read_html(body: &[u8], each: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
     check_format(SimpleFormat::TextHtml, body)?;
     let text = String::from_utf8_lossy(body);
-    let mut reader = Reader { each, root: Root::default(), api_version: None };
+    let mut reader = Reader { on_project, root: Root::default(), api_version: None };
     let mut tokens = Tokens::new(&text);
     while let Some(token) = tokens.next() {
         match token {
@@ -95,7 +95,7 @@ pub fn read_html(body: &[u8], each: impl FnMut(RootEntry)) -> Result<Root, BadPa
 }
 
 struct Reader<F> {
-    each: F,
+    on_project: F,
     root: Root,
     api_version: Option<String>,
 }
@@ -105,7 +105,7 @@ impl<F: FnMut(RootEntry)> Reader<F> {
         match display.parse() {
             Ok(name) => {
                 self.root.count += 1;
-                (self.each)(RootEntry { name, display, last_serial });
+                (self.on_project)(RootEntry { name, display, last_serial });
             }
             Err(_) => {
                 self.root.invalid_count += 1;

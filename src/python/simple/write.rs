@@ -147,8 +147,8 @@ struct Status<'a> {
 struct File<'a>(&'a PageFile);
 
 impl Serialize for File<'_> {
-    /// Keys are in alphabetical order and missing values left out: uv refuses a page with `null` in most of them. The
-    /// key `dist-info-metadata` is never written: it makes pip 22.3 to 23.1 fail (PEP 714).
+    /// Writes the keys in alphabetical order, and omits missing values, because uv refuses `null` for most keys.
+    /// The key `dist-info-metadata` is never written: it makes pip 22.3 to 23.1 fail (PEP 714).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let file = self.0;
         let mut map = serializer.serialize_map(None)?;

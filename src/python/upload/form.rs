@@ -88,7 +88,7 @@ pub enum BadUpload {
     /// The type of the file differs from `filetype`.
     #[error("the upload has the filetype '{declared}', but '{file}' is of the type {actual}")]
     FileType {
-        /// In the form.
+        /// The value in the form.
         declared: String,
         /// The file name.
         file: String,
@@ -103,11 +103,11 @@ pub enum BadUpload {
     Other {
         /// `name` or `version`.
         field: &'static str,
-        /// In the form.
+        /// The value in the form.
         declared: String,
         /// The file name.
         file: String,
-        /// In the metadata of the file.
+        /// The value in the metadata of the file.
         actual: String,
     },
     /// A digest is malformed.
@@ -129,7 +129,7 @@ pub enum BadUpload {
 impl UploadForm {
     /// Returns the name of a field if it is compared.
     #[must_use]
-    pub fn compared(field: &str) -> Option<&'static str> {
+    pub fn compared_field(field: &str) -> Option<&'static str> {
         FIELDS.into_iter().find(|name| *name == field)
     }
 
@@ -160,7 +160,7 @@ impl UploadForm {
         self.value(field).ok_or(BadUpload::Missing(field))
     }
 
-    /// Checks action and protocol version. This comes first, because requests of other kinds have no file.
+    /// Checks action and protocol version. This check comes first, because requests of other kinds have no file.
     ///
     /// # Errors
     /// [`BadUpload::Registration`], [`BadUpload::Action`], [`BadUpload::Protocol`].
@@ -263,7 +263,7 @@ mod tests {
         for (field, value) in
             fields.into_iter().filter(|(field, _)| !is_changed(field)).chain(changes.iter().copied())
         {
-            let field = UploadForm::compared(field).expect("a compared field");
+            let field = UploadForm::compared_field(field).expect("a compared field");
             form.set(field, value.as_bytes()).expect("once");
         }
         form
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn compared_fields_are_short_texts_that_occur_once() {
-        assert_eq!(UploadForm::compared("description"), None);
+        assert_eq!(UploadForm::compared_field("description"), None);
         let mut form = form(&[]);
         assert_eq!(form.set("name", b"other"), Err(BadUpload::Repeated("name")));
         assert_eq!(form.set("md5_digest", &[b'a'; MAX_VALUE + 1]), Err(BadUpload::Value("md5_digest")));

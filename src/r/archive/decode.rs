@@ -115,7 +115,7 @@ impl<R: Read> Decoder<R> {
     /// Reads to the end, to verify every checksum of the compressed stream.
     ///
     /// # Errors
-    /// As [`Decoder::take`].
+    /// The errors of [`Decoder::take`].
     pub fn finish(&mut self) -> Result<(), ArchiveError> {
         while !self.take(BUFFER_SIZE)?.is_empty() {}
         Ok(())

@@ -103,7 +103,8 @@ impl LinkCheck {
         self.name_bytes <= MAX_NAME_BYTES
     }
 
-    /// Checks, after the last member, that no folder with members is also a link, in whichever order both occur.
+    /// Checks, after the last member, that no folder with members is also a link, regardless of the order of the
+    /// members.
     ///
     /// # Errors
     /// [`ArchiveError::ThroughLink`].

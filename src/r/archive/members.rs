@@ -73,7 +73,7 @@ impl<R: Read> Members<R> {
     /// Opens an archive, whose format is detected by content.
     ///
     /// # Errors
-    /// As [`super::decoder`].
+    /// The errors of [`super::decoder`].
     pub fn new(source: R, limits: Limits) -> Result<Members<R>, ArchiveError> {
         let decoder = super::decoder(source, limits)?;
         Ok(Members { decoder, remaining: 0, padding: 0, count: 0, offset: 0, is_finished: false })
@@ -268,7 +268,7 @@ fn special_member_error(name: &[u8], kind: u8) -> ArchiveError {
     }
 }
 
-/// The properties that extended headers give the next member.
+/// The properties that extended headers declare for the next member.
 #[derive(Default)]
 struct ExtendedHeader {
     path: Option<Vec<u8>>,

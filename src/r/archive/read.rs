@@ -75,10 +75,10 @@ pub enum ReadExtent {
     Metadata,
 }
 
-/// As [`read`], but stops at `extent`.
+/// Like [`read`], but stops at `extent`.
 ///
 /// # Errors
-/// As [`read`], for the part that was read.
+/// The errors of [`read`], for the part that was read.
 pub fn read_up_to(
     extent: ReadExtent,
     source: impl Read,
@@ -164,9 +164,9 @@ pub(in crate::r) struct ArchiveContent {
     pub description_raw: Option<Vec<u8>>,
     /// Whether there is a folder `src`.
     pub has_src: bool,
-    /// As [`PackageArchive::readme`].
+    /// See [`PackageArchive::readme`].
     pub readme: Option<(String, Vec<u8>)>,
-    /// As [`PackageArchive::inflated_size`].
+    /// See [`PackageArchive::inflated_size`].
     pub inflated_size: u64,
 }
 

@@ -61,9 +61,9 @@ impl Change {
     }
 }
 
-/// Returns the rows, by name. `present` has the current releases of the source. A selected package without
-/// another release (`SelectedRelease::other`) has its release in `listed`, which contains those that the base lists; the package is
-/// omitted if `listed` does not contain it.
+/// Returns the rows, by name. `present` has the current releases of the source, and `listed` the releases that the
+/// base lists. The release of a selected package is [`SelectedRelease::other`], or else the release in `listed`; a
+/// package with neither is omitted.
 #[must_use]
 pub fn rows(
     present: &BTreeMap<String, ListedRelease>,

@@ -61,7 +61,7 @@ pub enum SelectionStep {
     NeedsReleases(Vec<String>),
 }
 
-/// Selected releases. The same request always gives the same selection.
+/// Selected releases. The same request always results in the same selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The packages by name.
@@ -153,7 +153,7 @@ impl<'a> Selector<'a> {
                     self.replace(name, release, record);
                     roots.push((name, root));
                 }
-                None => self.selection.problems.push(self.no_root(name, root, known)),
+                None => self.selection.problems.push(self.missing_root_message(name, root, known)),
             }
         }
         roots
@@ -193,7 +193,8 @@ impl<'a> Selector<'a> {
                         is_changed |= self.replace(&name, release, record);
                     }
                     None => {
-                        problems.insert(name.clone(), self.no_version(&name, root, of_package, known));
+                        problems
+                            .insert(name.clone(), self.unmet_version_message(&name, root, of_package, known));
                     }
                 }
             }
@@ -220,7 +221,7 @@ impl<'a> Selector<'a> {
         true
     }
 
-    fn no_root(&self, name: &str, root: &RootPackage, known: &[KnownRelease]) -> String {
+    fn missing_root_message(&self, name: &str, root: &RootPackage, known: &[KnownRelease]) -> String {
         let snapshot = self.request.snapshot;
         let RootPackage { origin, .. } = root;
         let text = root.constraint_text();
@@ -260,7 +261,7 @@ impl<'a> Selector<'a> {
         similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
     }
 
-    fn no_version(
+    fn unmet_version_message(
         &self,
         name: &str,
         root: Option<&RootPackage>,
@@ -303,11 +304,11 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
     versions.sort_by(|a, b| version::compare(b, a));
     versions.dedup();
     let rest = versions.len().saturating_sub(NEAREST);
-    let shown = versions.iter().take(NEAREST).copied().collect::<Vec<_>>().join(", ");
+    let excerpt = versions.iter().take(NEAREST).copied().collect::<Vec<_>>().join(", ");
     match (versions.is_empty(), rest) {
         (true, _) => "none".to_owned(),
-        (false, 0) => shown,
-        (false, rest) => format!("{shown} and {rest} more"),
+        (false, 0) => excerpt,
+        (false, rest) => format!("{excerpt} and {rest} more"),
     }
 }
 
@@ -328,10 +329,10 @@ fn add_missing(request: &Request<'_>, closure: &Closure<'_>, selection: &mut Sel
     }
     if !omitted.is_empty() {
         let rest = omitted.len().saturating_sub(MAX_NAMES);
-        let shown = omitted.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+        let names = omitted.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
         let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
         selection.notices.push(format!(
-            "{} dependencies are not in CRAN at {} and were omitted: {shown}{rest}",
+            "{} dependencies are not in CRAN at {} and were omitted: {names}{rest}",
             omitted.len(),
             request.snapshot
         ));

@@ -123,7 +123,7 @@ impl<'a> Input<'a> {
         Ok(i32::from_be_bytes(bytes.try_into().expect("four bytes were taken")))
     }
 
-    /// Returns true if no byte is left.
+    /// Returns true if all bytes were read.
     pub(super) fn is_at_end(&mut self) -> Result<bool, RdsError> {
         Ok(self.start == self.end && !self.fill()?)
     }

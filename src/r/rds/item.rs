@@ -86,7 +86,7 @@ impl Item {
     }
 }
 
-/// A character vector in contiguous memory. Each string takes four bytes in addition to its text.
+/// A character vector in contiguous memory. Each string uses four bytes in addition to its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings {
     text: String,

@@ -17,19 +17,19 @@ const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
 const TYPICAL_FIELDS: usize = 12;
-/// Maximum number of columns. Each column takes eight bytes in every row, so one record with many nonstandard fields
-/// could multiply the size of the index.
+/// Maximum number of columns. Each column uses eight bytes in every row, so one record with many nonstandard
+/// fields could multiply the size of the index.
 const MAX_COLUMNS: usize = 256;
 /// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
 const PIECE_SIZE: usize = 8 << 20;
 
 /// Returns the matrix of `stanzas` (raw DCF records in index order) as an uncompressed RDS stream.
 ///
-/// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of first
-/// appearance. Values are as `read.dcf` reads them: lines are trimmed, continuation lines are joined by a newline, a
-/// line ` .` becomes empty, and the last of repeated fields is used. Records without `Package`, and fields beyond
-/// column 256, are left out. Equal stanzas must give equal bytes in all versions of this program. Uses about 12 bytes
-/// of memory per value in addition to the result.
+/// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of
+/// first appearance. Values are as `read.dcf` reads them: lines are trimmed, continuation lines are joined by a
+/// newline, a line ` .` becomes empty, and the last of repeated fields is used. Records without `Package`, and
+/// fields beyond column 256, are left out. Equal stanzas must produce equal bytes in all versions of this program.
+/// Uses about 12 bytes of memory per value in addition to the result.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] if a record or the matrix exceeds R's limits.
@@ -52,7 +52,8 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     Ok(out)
 }
 
-/// As [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a whole.
+/// Like [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a
+/// whole.
 ///
 /// # Errors
 /// Those of `out`, and of [`matrix`].
@@ -312,7 +313,7 @@ struct Column<'s> {
     name: &'s [u8],
     /// The last record with this field, counted from 1, and the field's index in that record.
     last_occurrence: (usize, usize),
-    /// The column of the field that followed this one in the last record with both.
+    /// The column of the field that followed this field in the last record that contains both.
     follower: usize,
     /// The size of the column's values in bytes, without their headers.
     bytes: usize,

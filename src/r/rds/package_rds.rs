@@ -9,7 +9,7 @@ use super::{Limits, RdsError, read};
 /// Limits of the object, which contains DESCRIPTION (up to 1 MiB in a tar archive) and tables derived from it.
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
-/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`. Equal arguments give equal bytes.
+/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`. Equal arguments produce equal bytes.
 ///
 /// # Errors
 /// The errors of [`read`], and [`RdsError::Shape`] for an object without such an element.

@@ -53,12 +53,12 @@ pub struct Action {
 /// A system to which a block applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
-    /// `linux`, `windows`.
+    /// The operating system: `linux` or `windows`.
     pub os: String,
-    /// Such as `ubuntu`; if missing, all distributions of the `os`.
+    /// The distribution, such as `ubuntu`; if missing, all distributions of the `os`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// Such as `22.04`; if missing, all versions.
+    /// The versions of the distribution, such as `22.04`; if missing, all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Vec<String>>,
 }
@@ -66,12 +66,12 @@ pub struct Constraint {
 /// A row of `systems.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemRow {
-    /// `linux`, `windows`.
+    /// The operating system: `linux` or `windows`.
     pub os: String,
-    /// `ubuntu`.
+    /// The distribution, such as `ubuntu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// `22.04`.
+    /// The versions of the distribution, such as `22.04`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<String>,
 }
@@ -137,7 +137,7 @@ impl RuleBase {
         base.validate()
     }
 
-    /// Serializes the rule base to a single document; equal rule bases give equal bytes.
+    /// Serializes the rule base to a single document; equal rule bases produce equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("keys of maps are strings")

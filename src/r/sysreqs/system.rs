@@ -5,7 +5,7 @@
 pub struct OsRelease {
     /// The name in lower case, such as `ubuntu`.
     pub distribution: String,
-    /// `22.04`.
+    /// The release, such as `22.04`.
     pub release: String,
 }
 

@@ -6,7 +6,7 @@ use super::{CENTRAL_LEN, END, LOCAL, Zip, format_error};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
-/// Copies the file. `replacements` has pairs of member name and new contents. Equal arguments give equal bytes.
+/// Copies the file. `replacements` has pairs of member name and new contents. Equal arguments produce equal bytes.
 ///
 /// # Errors
 /// [`RewriteError`], also if the result would have more than 4 GiB.

@@ -40,10 +40,10 @@ pub struct Zip {
 pub enum ZipFormat {
     /// Checksum and sizes are in each local record, as R writes them.
     Plain,
-    /// As `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after the
-    /// contents, and a zip64 end record is used if there are too many members for the plain one.
+    /// Like `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after
+    /// the contents, and a zip64 end record is used if there are too many members for the plain one.
     Streamed,
-    /// As `Streamed`, but names of members may differ only in case, because not all wheels are for Windows.
+    /// Like `Streamed`, but names of members may differ only in case, because not all wheels are for Windows.
     Wheel,
 }
 
@@ -184,7 +184,7 @@ impl ZipMember {
     /// Returns the whole contents; an error if they have more than `limit` bytes.
     ///
     /// # Errors
-    /// As [`ZipMember::for_each_piece`], and [`ArchiveError::MemberTooLarge`].
+    /// The errors of [`ZipMember::for_each_piece`], and [`ArchiveError::MemberTooLarge`].
     pub fn read(&self, file: &mut (impl Read + Seek), limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if self.size > limit {
             let path = self.name.chars().take(200).collect();

@@ -92,7 +92,8 @@ impl<'a> LocalApi<'a> {
             is_confidential: self.is_confidential,
         };
         let switch = self.switch.clone();
-        // In a separate task: the future of the API is large, and would otherwise be a part of that of a connection.
+        // In a separate task, because the future of the API is large and would enlarge the future of every
+        // connection.
         let task = tokio::spawn(async move {
             let (parts, body) = admin::answer(&switch, request).await.into_parts();
             (parts.status, body.collect().await.map(http_body_util::Collected::to_bytes))

@@ -18,7 +18,7 @@ use crate::web::frame::Root;
 use crate::web::text::segment;
 
 /// Maximum number of ended jobs on the page.
-const SHOWN_JOBS: i64 = 100;
+const MAX_ENDED_JOBS: i64 = 100;
 
 /// The data that all pages for a client need.
 pub(super) struct View<'a> {
@@ -27,7 +27,7 @@ pub(super) struct View<'a> {
     pub(super) root: Root,
     /// The token of the forms; `None` if pages have no forms.
     pub(super) form_token: Option<String>,
-    /// The action that was just completed.
+    /// The message about the change that was just made.
     pub(super) done: Option<&'static str>,
     /// The form that was refused.
     pub(super) rejected: Option<Rejected>,
@@ -100,7 +100,7 @@ impl View<'_> {
 
     async fn jobs(&self) -> Result<Jobs, Failure> {
         let node: Node = self.api.get("/status").await?;
-        let rows = self.app.state.db.read(|c| job_run::newest(c, SHOWN_JOBS)).await?;
+        let rows = self.app.state.db.read(|c| job_run::newest(c, MAX_ENDED_JOBS)).await?;
         let ended = rows.into_iter().map(|row| EndedJob {
             key: row.key,
             node: row.node,

@@ -118,7 +118,7 @@ pub fn first_listed(
     const FIRST: &str = "SELECT file_id, min(from_seq) FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 \
         GROUP BY file_id";
     let rows = c.query(FIRST, &[tree.into(), package.into()])?;
-    rows.into_iter().map(|mut row| Ok((FileId(row.int(0)?), Seq(row.int(1)?)))).collect()
+    rows.into_iter().map(|row| Ok((FileId(row.int(0)?), Seq(row.int(1)?)))).collect()
 }
 
 /// A period in which a tree lists a file and in which the file is either always yanked or never.

@@ -72,12 +72,6 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
-    /// Returns whether a rule has a minimum age.
-    #[must_use]
-    pub fn needs_age(&self) -> bool {
-        self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
-    }
-
     /// Returns whether the set consists of these rules.
     #[must_use]
     pub fn has_rules(&self, rules: &[Arc<Rule>]) -> bool {

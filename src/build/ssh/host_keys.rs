@@ -178,13 +178,13 @@ mod tests {
             fingerprints(&known, "a.test"),
             ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU (ED25519)"]
         );
-        assert_eq!(without(&known, "a.test").lines().count(), 1);
+        assert_eq!(remove_host(&known, "a.test").lines().count(), 1);
         assert!(is_known(&known, "a.test") && !is_known(&known, "c.test"));
         let (lines, fingerprints) =
-            accepted(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d").unwrap();
+            new_keys(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d").unwrap();
         assert_eq!((lines.lines().count(), fingerprints.len()), (1, 1));
-        assert_eq!(accepted(&known, &format!("e ssh-ed25519 {ED25519}"), "d").unwrap().0, "");
-        let error = accepted(&known.repeat(100), &format!("d ssh-ed25519 {ED25519}"), "d").unwrap_err();
+        assert_eq!(new_keys(&known, &format!("e ssh-ed25519 {ED25519}"), "d").unwrap().0, "");
+        let error = new_keys(&known.repeat(100), &format!("d ssh-ed25519 {ED25519}"), "d").unwrap_err();
         assert!(error.contains("rspm edit ssh-key"), "{error}");
     }
 

@@ -35,7 +35,7 @@ async fn all(app: &App) -> Result<Vec<wire::BlockRule>, Failure> {
     let catalog = app.state.catalog.get();
     let mut rules: Vec<Arc<Rule>> = catalog.rules.rules.clone();
     rules.sort_by_key(|rule| rule.order());
-    let mut wire = |rule: Arc<Rule>| {
+    let wire = |rule: Arc<Rule>| {
         let index = creations.binary_search_by_key(&rule.id, |creation| creation.id).ok();
         let creation = index.and_then(|index| creations.get_mut(index));
         let (created_by, created) =

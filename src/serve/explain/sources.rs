@@ -8,7 +8,6 @@ use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::CurrentLife;
 use crate::db::{self, DbError};
 use crate::model::change::LifeState;
-use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::RepoKind;

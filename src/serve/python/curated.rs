@@ -22,11 +22,11 @@ use crate::serve::allowed::{self, View};
 use crate::serve::{RepoError, Repositories};
 use crate::state::State;
 
-/// Number of pages that are read at the same time for a plan.
+/// Maximum number of pages that are read concurrently for a plan.
 const CONCURRENT_READS: usize = 8;
 
-/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed files of
-/// its base.
+/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed
+/// files of its base.
 pub(in crate::serve) fn of_project(
     c: &mut dyn Conn,
     view: &View,
@@ -37,7 +37,7 @@ pub(in crate::serve) fn of_project(
     Ok(files)
 }
 
-/// As [`of_project`], with blocked files.
+/// Like [`of_project`], including blocked files.
 pub(in crate::serve) fn with_blocked(
     c: &mut dyn Conn,
     tree: &PointTree,
@@ -49,7 +49,7 @@ pub(in crate::serve) fn with_blocked(
     Ok(files)
 }
 
-/// As [`of_project`], for several projects, in their order.
+/// Like [`of_project`], for several projects, in their order.
 pub(in crate::serve) fn of_projects(
     c: &mut dyn Conn,
     tree: &View,
@@ -163,8 +163,9 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     })
 }
 
-/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed, the page
-/// of the project is first read from the index, unless it is known for that time; eight pages are read at a time.
+/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed,
+/// the page of the project is first read from the index, unless it is known for that time; eight pages are
+/// read at a time.
 ///
 /// # Errors
 /// Database errors.
@@ -230,14 +231,14 @@ pub async fn base_projects(
 /// The files of a project that a definition allows and block rules hide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedFiles {
-    /// The number of files; of the repository that hides most.
+    /// The number of files that are hidden in the repository that hides most.
     pub count: usize,
     /// The repository and the reason of one of the files.
     pub reason: String,
 }
 
-/// Returns the files of projects that rules of the repositories that subscribe to a source hide, of those files that
-/// the rules of a definition allow. Only stored files count: no page is read.
+/// Returns, by project, the files that a definition allows and that the block rules of a repository with a
+/// subscription to the source hide. Only stored files count: no page is read.
 ///
 /// # Errors
 /// Database errors.

@@ -24,7 +24,7 @@ pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
     let refusal = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
     if let Some(schema) = other_schema(root.to_owned()).await {
         return Err(refusal(format!(
-            "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
+            "contains data of schema {schema}, but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
              rspm-offline-downloader of this version, and copy its output beside the old data"
         )));
     }

@@ -1,5 +1,5 @@
-//! The cost of tokens: requests with a valid token against the same requests without, refused tokens against a 401 that
-//! needs no look-up, the memory of 100,000 tokens, and one decision about a permission.
+//! The cost of tokens: requests with a valid token against the same requests without, refused tokens against
+//! a 401 that needs no look-up, the memory of 100,000 tokens, and one decision about a permission.
 
 use std::time::Instant;
 
@@ -56,16 +56,16 @@ fn start_again(folder: std::sync::Arc<tempfile::TempDir>) -> (Server, f64) {
     (server, memory)
 }
 
-/// The median round of two measurements in turn, by their ratio.
-fn rounds(mut one: impl FnMut() -> f64, mut other: impl FnMut() -> f64) -> (f64, f64) {
+/// Runs a measurement and its reference alternately; returns the results of the round with the median ratio.
+fn rounds(mut measure: impl FnMut() -> f64, mut reference: impl FnMut() -> f64) -> (f64, f64) {
     let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|round| {
             if round % 2 == 0 {
-                let rate = one();
-                (rate, other())
+                let rate = measure();
+                (rate, reference())
             } else {
-                let rate = other();
-                (one(), rate)
+                let rate = reference();
+                (measure(), rate)
             }
         })
         .collect();
@@ -131,7 +131,7 @@ fn insert_tokens(folder: &std::path::Path) {
             for number in 0..1_000 {
                 let mut digest = [0; 32];
                 digest[..8].copy_from_slice(&(chunk * 1_000 + number).to_be_bytes());
-                // Spread like those of real tokens.
+                // The digests are distributed like those of real tokens.
                 digest[31] = u8::try_from(number % 251).unwrap_or(0);
                 let new = token::NewToken {
                     guid: Identity(rand::random()),

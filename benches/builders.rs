@@ -52,7 +52,8 @@ fn repository(folder: &Path, name: &str, cleanup: Option<&str>) -> PathBuf {
     path
 }
 
-/// The 99th percentile of response times without builds and while two builds use all processors, measured alternately.
+/// The 99th percentile of response times without builds and while two builds use all processors, measured
+/// alternately.
 fn measure_requests(folder: &Path, report: &mut Report) {
     let server = Server::start(&gcfg("1h"));
     server.rspm(&["create", "source", "--name=team"]);
@@ -94,8 +95,8 @@ fn measure_requests(folder: &Path, report: &mut Report) {
     server.stop();
 }
 
-/// The processor time of polls without news, with that of the sandbox and of git. `address` is that of a git server;
-/// without one, the repositories are local.
+/// Measures the processor time of polls that find no change, including that of the sandbox and of git.
+/// `address` is that of a git server; if it is `None`, the repositories are local.
 fn measure_polls(folder: &Path, address: Option<SocketAddr>, report: &mut Report) {
     let server = Server::start(&gcfg("60s"));
     server.rspm(&["create", "source", "--name=dev", "--type=git"]);

@@ -20,7 +20,8 @@ impl Nginx {
         Nginx::start_timed().0
     }
 
-    /// Starts nginx with a further port for HTTP/2 over TLS, with the `server.crt` and `server.key` in a directory.
+    /// Starts nginx with a further port for HTTP/2 over TLS, with the `server.crt` and `server.key` in a
+    /// directory.
     pub(crate) fn with_tls(certificate_dir: &Path) -> Nginx {
         let (port, certificate_dir) = (free_port(), certificate_dir.display());
         // Session tickets like our server, and no session cache.
@@ -33,7 +34,8 @@ impl Nginx {
         nginx
     }
 
-    /// Starts nginx with an index of Python packages in a directory: pages as JSON below `/simple/`, and `/packages/`.
+    /// Starts nginx with an index of Python packages in a directory: pages as JSON below `/simple/`, and
+    /// `/packages/`.
     pub(crate) fn with_index(root: &Path) -> Nginx {
         let root = root.display();
         let lines = format!(
@@ -106,13 +108,13 @@ pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String])
     try_wrk(url, connections, seconds, headers).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// As [`wrk`]; returns an error if a request fails.
+/// Like [`wrk`]; returns an error if a request fails.
 pub(crate) fn try_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Result<f64, String> {
     let (rate, text) = run_wrk(url, connections, seconds, headers)?;
     if text.contains("Non-2xx") { Err(format!("{url}:\n{text}")) } else { Ok(rate) }
 }
 
-/// As [`wrk`]; panics if no request is refused.
+/// Like [`wrk`]; panics if no request is refused.
 pub(crate) fn wrk_refused(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
     let result = run_wrk(url, connections, seconds, headers);
     let (rate, text) = result.unwrap_or_else(|error| panic!("{error}"));
@@ -144,7 +146,7 @@ pub(crate) fn fetch(url: &str, to: &Path) -> String {
     fetch_with(url, to, &[])
 }
 
-/// As [`fetch`], with further headers; the bytes are written as they are sent.
+/// Like [`fetch`], with further headers; the bytes are written as they are sent.
 pub(crate) fn fetch_with(url: &str, to: &Path, headers: &[String]) -> String {
     let mut command = Command::new("curl");
     command.args(["--silent", "--fail", "--dump-header", "-", "--output"]).arg(to).arg(url);

@@ -1,5 +1,5 @@
-//! Response times of web pages with a full-size source: the median relative to that of the public API with the same data,
-//! and the 99th percentile.
+//! Response times of web pages with a full-size source: the median relative to that of the public API with
+//! the same data, and the 99th percentile.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,7 +16,8 @@ const ROUNDS: usize = 201;
 /// Number of packages that the second state of the mirror lacks.
 const REMOVED: usize = 500;
 
-/// Pages: description, path, and the path of the same data in the public API. `{first}` is the most required package,
+/// Pages: description, path, and the path of the same data in the public API. `{first}` is the most required
+/// package,
 /// `{before}` the transaction of the first sync.
 const PAGES: &[(&str, &str, &str)] = &[
     ("home", "/", "/__ping__"),
@@ -58,15 +59,15 @@ pub(crate) fn run(report: &mut Report) {
             data_times.push(timed(&data).0);
         }
         times.sort_by(f64::total_cmp);
-        let late = times[ROUNDS * 99 / 100];
+        let p99 = times[ROUNDS * 99 / 100];
         let (time, data_time) = (median(times), median(data_times));
-        // A request without data is only a yardstick.
+        // A request without data is only a reference.
         let (reference, target) = match data.as_str() {
             "/__ping__" => ("__ping__", "—"),
             _ => ("API", "≤ 2.0"),
         };
         report.row(
-            format!("page: {name} ({} kB; first {first_time:.1} ms; p99 {late:.1} ms)", size / 1000),
+            format!("page: {name} ({} kB; first {first_time:.1} ms; p99 {p99:.1} ms)", size / 1000),
             format!("{time:.2} ms"),
             format!("{reference} {data_time:.2} ms"),
             format!("{:.1}", time / data_time),
@@ -104,10 +105,10 @@ fn remove_packages(root: &Path, needed: &str) {
     let compressed_index = std::fs::read(&path).expect("an index");
     let text = packages::decode_text(&compressed_index, 1 << 30).expect("an index");
     let records = packages::records(&text).map(|record| record.expect("a record"));
-    let kept =
+    let remaining =
         records.enumerate().filter(|(position, record)| *position >= REMOVED || record.package == needed);
-    let stanzas: Vec<Vec<u8>> = kept.map(|(_, record)| record.stanza.to_vec()).collect();
+    let stanzas: Vec<Vec<u8>> = remaining.map(|(_, record)| record.stanza.to_vec()).collect();
     let mut gz = packages::gzip(Vec::new());
-    packages::render(&mut gz, &stanzas).expect("a Vec takes every write");
-    std::fs::write(path, gz.finish().expect("a Vec takes every write")).expect("written");
+    packages::render(&mut gz, &stanzas).expect("writing to a Vec cannot fail");
+    std::fs::write(path, gz.finish().expect("writing to a Vec cannot fail")).expect("written");
 }

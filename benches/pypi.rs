@@ -217,8 +217,8 @@ fn search(report: &mut Report, server: &Server) {
     );
 }
 
-/// Restarts the server with a database in which everything was published two days earlier, so that all past days of the
-/// repository are closed, and their pages are stored.
+/// Restarts the server with a database in which everything was published two days earlier, so that all past
+/// days of the repository are closed, and their pages are stored.
 fn two_days_later(server: Server, gcfg: &str) -> Server {
     let folder = server.folder();
     server.stop();
@@ -232,8 +232,8 @@ fn two_days_later(server: Server, gcfg: &str) -> Server {
     Server::start_in(folder, gcfg)
 }
 
-/// Pages that are rendered for the first time. The text says whether the days are open, or closed, so that the pages are
-/// also stored.
+/// Measures pages that are rendered for the first time. `days` states whether the days are open or closed;
+/// the pages of closed days are also stored.
 fn cold_pages(report: &mut Report, server: &Server, days: &str) {
     for ((project, files), target) in PAGES.into_iter().zip(["≤ 15 ms", "≤ 1 ms"]) {
         let first = get(server, &format!("/py/latest/simple/{project}/?{JSON}"));

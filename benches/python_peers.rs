@@ -1,5 +1,5 @@
-//! Pages and files of Python packages against devpi, pypiserver and proxpi with the same files. Each is installed with
-//! the versions in `python-peers.txt` into an environment of its own in the cache folder.
+//! Pages and files of Python packages against devpi, pypiserver and proxpi with the same files. Each is
+//! installed with the versions in `python-peers.txt` into an environment of its own in the cache folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ struct RunningPeer {
 
 impl Drop for RunningPeer {
     fn drop(&mut self) {
-        // With its workers, which are in its group.
+        // Ends the workers, too: they are in the group of the process.
         let group = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).expect("a process id"));
         let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.process.wait();
@@ -156,7 +156,8 @@ fn compare(
     Ok(())
 }
 
-/// Checks that a page lists all wheels, and that the file of the first has its bytes. Returns the URL of that file.
+/// Checks that a page lists all wheels, and that the file of the first has its bytes. Returns the URL of that
+/// file.
 fn checked_link(page_url: &str, wheels: &[Wheel]) -> Result<String, String> {
     let page = curl(Command::new("curl").arg(page_url))?;
     let hrefs: Vec<&str> =
@@ -180,7 +181,8 @@ fn checked_link(page_url: &str, wheels: &[Wheel]) -> Result<String, String> {
     Ok(link)
 }
 
-/// Installs a peer if its environment is missing or was made with other versions; returns the folder of its programs.
+/// Installs a peer if its environment is missing or was made with other versions; returns the folder of its
+/// programs.
 fn install(peer: &Peer) -> Result<PathBuf, String> {
     let folder_of = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = folder_of("XDG_CACHE_HOME").or_else(|| Some(folder_of("HOME")?.join(".cache")));

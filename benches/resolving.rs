@@ -62,13 +62,14 @@ fn measure(report: &mut Report, uv: &Path, folder: &Path) {
     server.rspm(&["subscribe", "--repo=py", "--source=pypi"]);
     server.rspm(&["sync", "--type=pypi", "--quiet"]);
     let nginx = Nginx::with_index(&web);
-    let (ours, theirs) = (server.url("/py/latest/simple/"), nginx.url("simple/"));
+    let (server_url, nginx_url) = (server.url("/py/latest/simple/"), nginx.url("simple/"));
     for set in SETS {
         let (mut times, mut references, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         // The first round fills the caches of the servers.
         for round in 0..=ROUNDS {
-            let (first, second) = if round % 2 == 0 { (&ours, &theirs) } else { (&theirs, &ours) };
-            let results = compile(uv, first, set).and_then(|one| Ok((one, compile(uv, second, set)?)));
+            let (first, second) =
+                if round % 2 == 0 { (&server_url, &nginx_url) } else { (&nginx_url, &server_url) };
+            let results = compile(uv, first, set).and_then(|result| Ok((result, compile(uv, second, set)?)));
             let ((lock, seconds), (other_lock, other_seconds)) = match results {
                 Ok(results) => results,
                 Err(reason) => {

@@ -1,5 +1,5 @@
-//! The cost of 100,000 block rules: creating and listing them, warm requests against the same requests to a server without
-//! rules, and the time until a new rule is in force.
+//! The cost of 100,000 block rules: creating and listing them, warm requests against the same requests to a
+//! server without rules, and the time until a new rule is in force.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -87,17 +87,17 @@ fn status(server: &Server) -> u16 {
     String::from_utf8_lossy(&output.stdout).parse().expect("a status")
 }
 
-/// The median round of requests to two servers in turn, by the ratio.
-fn compare(one: &Server, other: &Server, path: &str, headers: &[String]) -> (f64, f64) {
+/// Measures requests to two servers alternately; returns the rates of the round with the median ratio.
+fn compare(server: &Server, reference_server: &Server, path: &str, headers: &[String]) -> (f64, f64) {
     let rate = |server: &Server| wrk(&server.url(path), CONNECTIONS, SECONDS, headers);
     let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|round| {
             if round % 2 == 0 {
-                let value = rate(one);
-                (value, rate(other))
+                let value = rate(server);
+                (value, rate(reference_server))
             } else {
-                let reference = rate(other);
-                (rate(one), reference)
+                let reference = rate(reference_server);
+                (rate(server), reference)
             }
         })
         .collect();

@@ -83,7 +83,8 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Creates the repository `bench` with packages of these names and sizes in bytes, and with those of the mirror.
+    /// Creates the repository `bench` with packages of these names and sizes in bytes, and with those of the
+    /// mirror.
     pub(crate) fn create_repository(&self, packages: &[(&str, usize)]) {
         self.rspm(&["create", "source", "--name=files"]);
         for (name, size) in packages {
@@ -108,12 +109,13 @@ impl Server {
         self.cpu_times(2)
     }
 
-    /// The same with that of all children that have ended, and of their children.
+    /// The CPU time in seconds, with that of all children that have ended, and of their children.
     pub(crate) fn cpu_time_with_children(&self) -> f64 {
         self.cpu_times(4)
     }
 
-    /// The sum of the first `count` of: own time in user mode, in the kernel, and both of children.
+    /// The seconds in the first `count` of four times: of the process in user mode and in the kernel, and
+    /// both of children.
     fn cpu_times(&self, count: usize) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
         let fields = text.rsplit_once(") ").expect("a name in parentheses").1;

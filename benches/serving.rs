@@ -111,7 +111,7 @@ fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) 
     measure_for(SECONDS, report, server, nginx, loads);
 }
 
-/// As [`measure`], with this number of seconds for each measurement of a round.
+/// Like [`measure`], with this number of seconds for each measurement of a round.
 pub(crate) fn measure_for(seconds: u32, report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
     for load in loads {
         let copy = server.path().join("copy");

@@ -1,5 +1,5 @@
-//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers take the handles they
-//! need.
+//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers use the
+//! handles they need.
 
 pub mod deferred;
 pub mod policies;
@@ -24,10 +24,11 @@ use crate::upstream::Upstream;
 
 /// The shared handles. Created once by `daemon`, shared in an `Arc`.
 pub struct State {
-    /// The configuration in force; a reload replaces it. Long-running work keeps the configuration that it began with.
+    /// The configuration in force; a reload replaces it. Long-running work keeps the configuration that it
+    /// began with.
     pub config: ArcSwap<Config>,
-    /// Number of configurations put in force after the first, incremented after `config` is replaced. Values derived
-    /// from a configuration are valid while the number is unchanged.
+    /// Number of configurations put in force after the first, incremented after `config` is replaced. Values
+    /// derived from a configuration are valid while the number is unchanged.
     pub reloads: AtomicU64,
     /// The database.
     pub db: Db,
@@ -43,8 +44,8 @@ pub struct State {
     pub advisories: Deferred<Index>,
     /// The block rules of each repository.
     pub policies: Policies,
-    /// Number of times that package details were added to an already published step: cached details of a point that
-    /// were read before may lack them.
+    /// Number of times that package details were added to an already published step: cached details of a
+    /// point that were read before may lack them.
     pub detail_updates: AtomicU64,
     /// Running and recently finished jobs.
     pub jobs: Jobs,

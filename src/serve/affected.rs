@@ -37,22 +37,22 @@ pub struct AffectedPackage {
 /// The vulnerabilities of the packages of a point. 15,000 of them use several megabytes of memory.
 #[derive(Debug, Default)]
 pub struct AffectedPackages {
-    /// The vulnerabilities, by package and id.
+    /// The vulnerabilities, sorted by package and id.
     pub rows: Vec<AffectedPackage>,
     /// Keeps the address of the index from being reused while the [`Cache`] has the entry.
     _index: Weak<Index>,
 }
 
-/// The vulnerabilities of the most recently used points: by trees, address of the index of advisories, and minute. The
-/// minute is part of the key because the first request for a project of an index adds its versions to the current
-/// state.
+/// The vulnerabilities of the most recently used points: by trees, address of the index of advisories, and
+/// minute. The minute is part of the key because the first request for a project of an index adds its
+/// versions to the current state.
 pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, usize, i64), Arc<AffectedPackages>>;
 
 /// Maximum number of points in the [`Cache`].
 pub(super) const CACHE_ENTRIES: usize = 4;
 
-/// Limits the points that are read concurrently: for all projects of an index with advisories, thousands of queries
-/// use a connection for seconds.
+/// Limits concurrent reads: a read of an index of Python packages runs thousands of queries, and uses a
+/// connection for seconds.
 static READS: Semaphore = Semaphore::const_new(1);
 
 /// A package about which there are advisories.
@@ -137,7 +137,7 @@ async fn advised_packages(
     Ok(query.await?)
 }
 
-/// Returns the vulnerabilities of a package by id.
+/// Returns the vulnerabilities of a package, sorted by id.
 fn affected(
     package: &AdvisedPackage,
     language: Language,

@@ -18,14 +18,15 @@ use crate::r::platform::Platform;
 use crate::r::version::RMinor;
 use crate::state::State;
 
-/// Returns the binary lists of a source that have a published head, with their labels.
+/// Returns label, tree and newest published step of each binary list of a source; lists without a published
+/// step are left out.
 pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item = (&str, TreeId, Seq)> {
     let is_list = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
     let lists = catalog.trees.iter().filter(is_list);
     lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
 }
 
-/// Returns the binary list with this label.
+/// Returns tree and newest published step of the binary list with this label.
 pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
     heads(catalog, source).find(|(other, ..)| *other == label).map(|(_, tree, seq)| (tree, seq))
 }
@@ -112,8 +113,8 @@ pub async fn find_by_digest(
     Ok(discovered_binary.map(|discovered_binary| source.with_discovered_binary(discovered_binary, platform)))
 }
 
-/// Returns the index of a point with binaries: of all packages if `with_source_packages` is true, otherwise only of
-/// those with a binary.
+/// Returns the index of a point with binaries: of all packages if `with_source_packages` is true, otherwise
+/// only of those with a binary.
 #[must_use]
 pub fn document(
     state: &State,
@@ -133,8 +134,8 @@ pub fn document(
     if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
-/// Returns true if there may be binaries for a distribution and a version of R: a source has a list of them, or the
-/// version is configured.
+/// Returns true if there may be binaries for a distribution and a version of R: a source has a list of them,
+/// or the version is configured.
 #[must_use]
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");

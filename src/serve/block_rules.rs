@@ -32,8 +32,8 @@ pub struct RuleMatches {
     pub examples: Vec<String>,
 }
 
-/// Returns the packages that a rule matches now, regardless of other rules, for each repository of R packages in which
-/// it matches any.
+/// Returns the packages that a rule matches now, regardless of other rules, for each repository of R packages
+/// in which it matches any.
 ///
 /// # Errors
 /// Database errors.
@@ -90,12 +90,12 @@ pub struct RuleTest {
     pub allowed: Option<AllowedVersion>,
 }
 
-/// Returns the decision about a version of a package in the newest state of a repository. If `version` is `None`, it is
-/// the version that would be listed without rules.
+/// Returns the decision about a version of a package in the newest state of a repository. `None` as `version`
+/// selects the version that would be listed without rules.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Invalid`] for a repository of
-/// Python packages; database errors.
+/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Invalid`] for a
+/// repository of Python packages; database errors.
 pub async fn test(
     repositories: &Repositories,
     repo: &str,

@@ -1,5 +1,5 @@
-//! Documents compressed for the transfer: only those that have no compressed file of their own. The first request that
-//! accepts gzip compresses a document; the result is cached in memory and not stored.
+//! Documents compressed for the transfer: only those that have no compressed file of their own. The first
+//! request that accepts gzip compresses a document; the result is cached in memory and not stored.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub async fn document(
     if let Some(cached) = cache.get(&key) {
         return Ok(request.rendered_document(&cached.encoded));
     }
-    // In a separate task: a client that disconnects must not cancel a compression that others wait for.
+    // In a separate task: a client that disconnects must not cancel a compression that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
     let task = tokio::spawn(async move {
         let cache = index::cache_of(&task_repositories, &task_request);

@@ -25,7 +25,7 @@ pub struct DependencyGraph {
     versions: Vec<Box<str>>,
     /// The dependencies, sorted by dependency, kind, and dependent package.
     edges: Vec<Edge>,
-    /// Pairs of a package and a listed package without which it cannot be installed, as indices into `names`; sorted.
+    /// Pairs of a package and a listed package that its installation requires, as indices into `names`; sorted.
     hard_edges: Vec<(u32, u32)>,
     /// `SystemRequirements` by index into `names`; sorted.
     requirements: Vec<(u32, Box<str>)>,
@@ -39,7 +39,7 @@ struct TreeRecords {
     records: Vec<life::ListedRelease>,
     /// `SystemRequirements` from archives, by name.
     requirements: Vec<(String, String)>,
-    /// Names of packages of which only the index record is known.
+    /// Names of packages for which only the index record is known.
     undescribed_packages: Vec<String>,
 }
 
@@ -69,8 +69,8 @@ pub struct ReverseDependency<'a> {
 pub struct RequiredPackage<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The position of the package that requires it, on the shortest path from the installed package; `None` for the
-    /// installed package.
+    /// The position of the package that requires it, on the shortest path from the installed package; `None`
+    /// for the installed package.
     pub required_by: Option<usize>,
 }
 
@@ -129,7 +129,8 @@ async fn read(state: &State, point: &Point) -> Result<Arc<DependencyGraph>, Repo
 }
 
 impl DependencyGraph {
-    /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
+    /// Builds the graph from the records of each tree; if several trees list a name, the record of the first
+    /// tree is used.
     fn of(trees: &[TreeRecords]) -> DependencyGraph {
         let mut first_records: HashMap<&str, (usize, &[u8])> = HashMap::new();
         for (tree, tree_records) in trees.iter().enumerate() {
@@ -202,8 +203,8 @@ impl DependencyGraph {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
-    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages without which
-    /// they cannot be installed.
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages that their
+    /// installation requires.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -214,13 +215,13 @@ impl DependencyGraph {
         })
     }
 
-    /// Packages whose system requirements are unknown, by name.
+    /// Returns the names of the packages whose system requirements are unknown, sorted.
     pub fn without_description(&self) -> impl Iterator<Item = &str> {
         self.undescribed_packages.iter().map(|index| &*self.names[*index as usize])
     }
 
-    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all packages without
-    /// which they cannot be installed.
+    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all packages that
+    /// their installation requires.
     pub fn without_description_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -230,8 +231,8 @@ impl DependencyGraph {
         unknown.map(|index| &*self.names[index as usize])
     }
 
-    /// Returns the indices of the listed packages among `roots` and of all packages without which they cannot be
-    /// installed.
+    /// Returns the indices of the listed packages among `roots` and of all packages that their installation
+    /// requires.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut pending: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
         let mut indexes: BTreeSet<u32> = pending.iter().copied().collect();
@@ -244,8 +245,8 @@ impl DependencyGraph {
         indexes
     }
 
-    /// Returns the packages without which a package cannot be installed: the package itself, then the others, the
-    /// nearest first. Empty if the point does not list the package.
+    /// Returns the packages that the installation of a package requires: the package itself, then the others,
+    /// those with the shortest chain of dependencies first. Empty if the point does not list the package.
     #[must_use]
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };
@@ -268,8 +269,8 @@ impl DependencyGraph {
         order.into_iter().map(package).collect()
     }
 
-    /// Returns the names that these packages require for their installation and that the point does not list, except
-    /// base packages of R; sorted.
+    /// Returns the names that these packages require for their installation and that the point does not list,
+    /// except base packages of R; sorted.
     #[must_use]
     pub fn missing_of(&self, packages: &[RequiredPackage<'_>]) -> BTreeSet<&str> {
         let dependents: BTreeSet<u32> =
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(
             requirements("app"),
             [("zlibish", "zlib")],
-            "through a cycle, and without what is only suggested"
+            "cycles are followed, and suggested packages left out"
         );
         assert_eq!((requirements("tested"), requirements("absent")), (vec![("tested", "pandoc")], vec![]));
         assert_eq!(graph.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);

@@ -14,7 +14,7 @@ use crate::storage::StorageError;
 /// Limits the indexes that are read concurrently: the records of all of CRAN take tens of megabytes.
 static READS: Semaphore = Semaphore::const_new(1);
 
-/// Reads the packages that a point lists; if several trees list a name, the first one counts.
+/// Reads the packages that a point lists; if several trees list a name, the record of the first tree is used.
 ///
 /// # Errors
 /// Database errors.

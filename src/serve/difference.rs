@@ -15,8 +15,8 @@ use crate::python::version::Version;
 use crate::r::version;
 use crate::storage::StorageError;
 
-/// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second of CPU
-/// time.
+/// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second
+/// of CPU time.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// A package as one of the points lists it.
@@ -63,7 +63,7 @@ impl ChangeKind {
         ChangeKind::Updated,
     ];
 
-    /// Returns the word for it in responses.
+    /// Returns the name of the kind in responses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,9 +95,9 @@ pub struct Change {
     pub name: String,
     /// The kind of difference.
     pub kind: ChangeKind,
-    /// As the first point lists it.
+    /// The package in the first point; `None` if that point does not list it.
     pub from: Option<ListedPackage>,
-    /// As the second point lists it.
+    /// The package in the second point; `None` if that point does not list it.
     pub to: Option<ListedPackage>,
 }
 
@@ -152,8 +152,8 @@ fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Lang
     changes
 }
 
-fn listed(of: ListedVersion) -> ListedPackage {
-    ListedPackage { version: of.version, source: of.source, published_at: of.published_at }
+fn listed(row: ListedVersion) -> ListedPackage {
+    ListedPackage { version: row.version, source: row.source, published_at: row.published_at }
 }
 
 /// Returns the kind of difference of a package that both points list; `None` if it does not differ.
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_their_words() {
+    fn every_kind_is_parsed_from_its_name() {
         for kind in ChangeKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }

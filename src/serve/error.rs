@@ -101,7 +101,7 @@ pub enum RepoError {
     /// The object does not exist: its kind, its name, and a remedy.
     #[error("{0}")]
     NotFound(String),
-    /// No object has that name, and none has a similar one.
+    /// No object has that name, and none has a similar name.
     #[error("{message}; {hint}")]
     Unknown {
         /// The sentence that names the kind and the name.
@@ -136,9 +136,9 @@ pub enum RepoError {
     /// The system requirements of that distribution are not known.
     #[error("the system requirements of {distribution} {release} are not known")]
     Unsupported {
-        /// As in the request.
+        /// The distribution, as in the request.
         distribution: String,
-        /// As in the request.
+        /// Its release, as in the request.
         release: String,
         /// Supported values, such as `ubuntu 22.04`.
         supported: Vec<String>,

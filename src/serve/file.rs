@@ -1,4 +1,5 @@
-//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in progress.
+//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in
+//! progress.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
-/// Cache of located files that are in storage. A step never changes, so entries never become invalid; [`open`] detects
-/// that a file was evicted since.
+/// Cache of located files that are in storage. A step never changes, so entries never become invalid;
+/// [`open`] detects that a file was evicted since.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
 /// Maximum number of entries of the [`Cache`], several hundred bytes each.
@@ -37,11 +38,12 @@ pub(super) struct FileKey {
 }
 
 /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive`
-/// states which address was used; both find a release in either state, so that an index read shortly before a new
-/// version was published still refers to existing files. Only the owner of the name is searched.
+/// states which address was used; both addresses find a release in either state, so that an index read
+/// shortly before a new version was published still refers to existing files. Only the owner of the name is
+/// searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a guard is the reason;
+/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a name guard hides the package;
 /// [`RepoError::Blocked`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
@@ -152,8 +154,8 @@ pub async fn open(
     Ok(open_fetch(subscriber, current_progress.size, range))
 }
 
-/// Checks for the errors of [`open`] that are known without reading the whole file and without a request to the mirror.
-/// Compares the size of a stored file, and its digest only if it is known to be wrong.
+/// Checks for the errors of [`open`] that are known without reading the whole file and without a request to
+/// the mirror. Compares the size of a stored file, and its digest only if it is known to be wrong.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -173,7 +175,8 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     Ok(repositories.fetches.check(located.row.file, &candidates)?)
 }
 
-/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its digest.
+/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its
+/// digest.
 #[must_use]
 pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
@@ -282,8 +285,8 @@ async fn check_stored(
     }
 }
 
-/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and moves it to
-/// the directory `damaged` if it is damaged.
+/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and
+/// moves it to the directory `damaged` if it is damaged.
 async fn read_stored(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -320,8 +323,8 @@ fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subs
     Ok(repositories.fetches.join(located.row.file, request)?)
 }
 
-/// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent without
-/// waiting for the range, as RFC 9110 section 14.2 permits.
+/// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent
+/// without waiting for the range, as RFC 9110 section 14.2 permits.
 fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
     let range = range.filter(|range| size.is_some() && fetch::is_near(&subscriber.fetch, range.start));
     let requested_range = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));

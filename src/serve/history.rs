@@ -1,4 +1,5 @@
-//! The days on which a repository listed the versions of an R package, according to the subscriptions on these days.
+//! The days on which a repository listed the versions of an R package, according to the subscriptions on
+//! these days.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ struct Span {
     until: Timestamp,
 }
 
-/// The subscriptions of a repository by period, with which the listings of any number of packages are read.
+/// The subscriptions of a repository by period; the listings of any number of packages are read with them.
 pub struct Subscriptions<'a> {
     catalog: &'a Catalog,
     periods: Vec<Period>,
@@ -116,8 +117,8 @@ fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
     tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
 }
 
-/// Returns a span as a period lists it; `None` if the period does not list it. A period with fixed states lists the
-/// versions of the fixed instant from the begin to the end of the period.
+/// Returns a span as a period lists it; `None` if the period does not list it. A period with fixed states
+/// lists the versions of the fixed instant from the begin to the end of the period.
 fn span_in(span: &Span, period: &Period) -> Option<Span> {
     let (from, until) = match period.states_at {
         Some(at) if span.from < at && at <= span.until => (period.from, period.until),
@@ -128,8 +129,8 @@ fn span_in(span: &Span, period: &Period) -> Option<Span> {
     overlaps.then(|| Span { version: span.version.clone(), from, until })
 }
 
-/// Returns the versions that the repository listed in each period: those of the first source that listed the package.
-/// The newest come first.
+/// Returns the versions that the repository listed in each period: those of the first source that listed the
+/// package. The newest come first.
 fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<ListedVersion> {
     let mut listed: Vec<ListedVersion> = Vec::new();
     for period in periods {
@@ -148,7 +149,8 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
             let owner = of_period.iter().find(|(_, span)| span.from <= *from && *from < span.until);
             let Some((source, span)) = owner else { continue };
             match listed.last_mut() {
-                // The bound belongs to another span, or to a list that does not change the owner: the entry continues.
+                // The bound belongs to another span, or to a list that does not change the owner: the entry
+                // continues.
                 Some(last)
                     if last.until == Some(*from)
                         && last.version == span.version
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_was_away_is_listed_twice() {
+    fn a_package_that_was_removed_and_added_again_is_listed_twice() {
         let spans = spans(&[(ONE, "1.0", 10, 20), (ONE, "1.0", 30, 40)]);
         let periods = [period(i64::MIN, 100, &[ONE])];
         assert_eq!(shown(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);

@@ -1,5 +1,5 @@
-//! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored once the
-//! point is closed.
+//! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
+//! once the point is closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +20,8 @@ use crate::model::guarded::guarded;
 use crate::model::point::Point;
 use crate::storage::{Key, StorageError};
 
-/// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
-/// dates cannot evict `latest`.
+/// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests
+/// thousands of dates cannot evict `latest`.
 pub(super) struct Cache {
     current_documents: DocumentCache,
     dated_documents: DocumentCache,
@@ -35,7 +35,8 @@ pub(super) struct Cache {
     database_render_permits: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
-    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other documents.
+    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other
+    /// documents.
     list_memory: Arc<Semaphore>,
 }
 
@@ -49,9 +50,9 @@ const DATABASE_BYTES: u64 = 16 << 20;
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
-/// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
-/// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all
-/// their documents in memory.
+/// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are
+/// still sent after the cache evicted them. Without a limit, a client that requests many dates and reads no
+/// response keeps all their documents in memory.
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
@@ -70,8 +71,8 @@ impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
 /// A cached document.
 pub(super) struct CachedDocument {
     pub(super) encoded: EncodedDocument,
-    /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another document is
-    /// stored in its place.
+    /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another
+    /// document is stored in its place.
     is_stored: AtomicBool,
 }
 
@@ -125,7 +126,7 @@ fn check_memory(budget: &Semaphore) -> Result<(), RepoError> {
     if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
 }
 
-/// Takes the bytes of a document from a budget until their last clone is dropped.
+/// Reserves the size of a document in a budget, until the last clone of its bytes is dropped.
 fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
     let EncodedDocument { content, bytes } = encoded;
     let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
@@ -144,8 +145,8 @@ pub(super) fn cached(
     Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
 }
 
-/// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
-/// counted in whole KiB.
+/// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still
+/// read. Each is counted in whole KiB.
 #[must_use]
 pub fn document_bytes(repositories: &Repositories) -> usize {
     let Cache { memory, list_memory, .. } = &repositories.indexes;
@@ -188,7 +189,7 @@ pub async fn document(
     if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_usable) {
         return Ok(request.rendered_document(&cached.encoded));
     }
-    // In a separate task: a client that disconnects must not cancel a rendering that others wait for.
+    // In a separate task: a client that disconnects must not cancel a rendering that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
     match tokio::spawn(async move { cached_document(&task_repositories, &task_request).await }).await {
         Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),

@@ -33,9 +33,9 @@ use crate::storage::Key;
 pub struct PackageDetail {
     /// The selected version: the listed one, unless another was requested.
     pub release: Release,
-    /// Its source.
+    /// The source that owns the package.
     pub source: SourceId,
-    /// The source that its files come from; it differs from `source` only for a curated source.
+    /// The source of its files; it differs from `source` only for a curated source.
     pub origin: SourceId,
     /// The package list of that source.
     pub tree: TreeId,
@@ -85,7 +85,7 @@ pub struct SourceInfo {
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,
-    /// Facts about the index, if the source is one.
+    /// Facts about the index, if the source is an index of Python packages.
     pub index: Option<IndexInfo>,
 }
 
@@ -150,8 +150,8 @@ async fn read_detail(
     Ok(query.await?)
 }
 
-/// Like [`package`], for many packages with optional versions; `None` for those that the point does not have. Without
-/// READMEs.
+/// Like [`package`], for many packages with optional versions; `None` for those that the point does not have.
+/// Without READMEs.
 ///
 /// # Errors
 /// Database errors.

@@ -77,7 +77,7 @@ impl FromStr for SortBy {
 /// A page of packages.
 #[derive(Clone, Debug, Default)]
 pub struct PackagePage {
-    /// Packages that match the query, on all pages.
+    /// Number of packages that match the query, on all pages.
     pub total: usize,
     /// The packages of this page.
     pub packages: Vec<PackageRow>,
@@ -90,7 +90,7 @@ pub struct PackageRow {
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// Its source.
+    /// The source that owns it.
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,

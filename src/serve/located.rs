@@ -35,7 +35,7 @@ pub struct LocatedFile {
     pub size: Option<u64>,
     /// SHA-256 of the file; known if a bundle declares it, or once the file was stored.
     pub sha256: Option<Sha256>,
-    /// MD5 in the mirror's index, with which the file is compared before it is stored.
+    /// MD5 in the mirror's index; the file is compared with it before it is stored.
     pub md5: Option<Md5>,
     /// Whether the row states that the file is in storage.
     pub stored: bool,
@@ -55,8 +55,8 @@ pub struct LocatedFile {
 pub enum FileBody {
     /// The bytes are in memory.
     Memory(Bytes),
-    /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an `Err` item
-    /// the connection must be dropped.
+    /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an
+    /// `Err` item the connection must be dropped.
     Stream(BoxStream<'static, Result<Bytes, RepoError>>),
 }
 
@@ -117,7 +117,8 @@ impl LocatedFile {
         (self.row.package, self.row.release)
     }
 
-    /// Returns true if it may be fetched again: a binary without a locator was uploaded and exists only in storage.
+    /// Returns true if it may be fetched again: a binary without a locator was uploaded and exists only in
+    /// storage.
     pub(super) fn has_upstream(&self) -> bool {
         self.platform.is_none() || !self.row.locator.is_empty()
     }

@@ -35,8 +35,8 @@ pub enum State {
     Blocked(String),
     /// The point has no version of the package.
     Missing,
-    /// The index of the package was not queried, because the file has too many unknown projects, or the index did not
-    /// answer.
+    /// The index of the package was not queried, because the file has too many unknown projects, or the index
+    /// did not answer.
     Unknown,
 }
 
@@ -59,8 +59,8 @@ pub struct LockedPackage {
 /// Days from the first one up to, not including, the second one.
 pub type Interval = (Day, Option<Day>);
 
-/// Compares the versions of R packages with a snapshot. Their days are computed with the subscriptions that were in
-/// force on each day.
+/// Compares the versions of R packages with a snapshot. The days on which a version was listed are computed
+/// with the subscriptions that were in force on each day.
 ///
 /// # Errors
 /// Database errors.
@@ -125,8 +125,8 @@ fn r_state(detail: Option<&info::PackageDetail>, version: &str) -> State {
     }
 }
 
-/// Compares the versions of Python projects with a point. Their days are not computed: an index lists all versions of a
-/// project at the same time.
+/// Compares the versions of Python projects with a point. The days on which a version was listed are not
+/// computed: an index lists all versions of a project at the same time.
 ///
 /// # Errors
 /// Database errors.
@@ -168,7 +168,8 @@ pub async fn python_projects(
     Ok(rows)
 }
 
-/// Returns sorted intervals without overlaps, and without empty ones, which contain no end of a day.
+/// Merges intervals: the result is sorted and has no overlaps. Empty intervals, which contain no end of a
+/// day, are left out.
 fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
     intervals.retain(|(from, until)| until.is_none_or(|until| *from < until));
     intervals.sort_by_key(|(from, _)| *from);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_that_touch_are_one_and_those_within_a_day_are_none() {
+    fn intervals_that_touch_are_merged_and_empty_ones_are_left_out() {
         assert_eq!(union(intervals(&[(5, 9), (1, 3), (3, 4), (7, 7)])), intervals(&[(1, 4), (5, 9)]));
         assert_eq!(union(intervals(&[(1, 9), (2, 3), (4, 0), (6, 8)])), intervals(&[(1, 0)]));
         assert_eq!(union(Vec::new()), Vec::new());

@@ -1,5 +1,5 @@
-//! The metadata given by administrators that applies to a version of a package. It has no history: past snapshots have
-//! the current metadata, too.
+//! The metadata given by administrators that applies to a version of a package. It has no history: past
+//! snapshots have the current metadata, too.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::model::language::Language;
 use crate::python::name::normalize;
 use crate::python::version::Version;
 
-/// A version of a package, as a client gets it.
+/// A version of a package that is served to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
+pub struct ServedVersion {
     /// The source that serves it.
     pub source: SourceId,
     /// The name.
@@ -21,14 +21,15 @@ pub struct Served {
     pub version: String,
 }
 
-/// Returns the keys and values of each of these versions in a repository, by key; `repo` is 0 in requests for a source.
+/// Returns the keys and values of each of these versions in a repository, by key; `repo` is 0 in requests for
+/// a source.
 ///
 /// # Errors
 /// Database errors.
 pub async fn of(
     repositories: &Repositories,
     (language, repo): (Language, RepoId),
-    versions: Vec<Served>,
+    versions: Vec<ServedVersion>,
 ) -> Result<Vec<BTreeMap<String, String>>, RepoError> {
     let names: Vec<String> = versions
         .iter()
@@ -45,24 +46,24 @@ pub async fn of(
     Ok(rows.iter().zip(&versions).map(|(rows, served)| applicable(rows, (language, repo), served)).collect())
 }
 
-/// As [`of`], for one version.
+/// Like [`of`], for one version.
 ///
 /// # Errors
 /// Database errors.
 pub async fn of_one(
     repositories: &Repositories,
-    place: (Language, RepoId),
-    served: Served,
+    (language, repo): (Language, RepoId),
+    served: ServedVersion,
 ) -> Result<BTreeMap<String, String>, RepoError> {
-    Ok(of(repositories, place, vec![served]).await?.pop().unwrap_or_default())
+    Ok(of(repositories, (language, repo), vec![served]).await?.pop().unwrap_or_default())
 }
 
-/// Selects the keys and values of a version from the rows of its package. If several rows have a key, a row for the
-/// version precedes others, then one for the repository, then one for the source.
+/// Selects the keys and values of a version from the rows of its package. If several rows have a key, a row
+/// for the version precedes others, then one for the repository, then one for the source.
 fn applicable(
     rows: &[Metadata],
     (language, repo): (Language, RepoId),
-    served: &Served,
+    served: &ServedVersion,
 ) -> BTreeMap<String, String> {
     let is_version = |version: &str| match language {
         _ if version.is_empty() || version == served.version => true,
@@ -115,8 +116,11 @@ mod tests {
             row(("", None, None), "all"),
         ];
         let value = |language, source, repo, version: &str| {
-            let served =
-                Served { source: SourceId(source), name: "tally".to_owned(), version: version.to_owned() };
+            let served = ServedVersion {
+                source: SourceId(source),
+                name: "tally".to_owned(),
+                version: version.to_owned(),
+            };
             applicable(&rows, (language, RepoId(repo)), &served).remove("status")
         };
         let some = |text: &str| Some(text.to_owned());
@@ -131,7 +135,7 @@ mod tests {
             applicable(
                 &[],
                 (Language::R, RepoId(1)),
-                &Served { source: SourceId(1), name: String::new(), version: String::new() }
+                &ServedVersion { source: SourceId(1), name: String::new(), version: String::new() }
             )
             .len(),
             0

@@ -1,5 +1,5 @@
-//! Findings about names that local and git sources have: guards, overlaps with mirrors, similar names, and suspicious
-//! versions.
+//! Findings about names that local and git sources have: guards, overlaps with mirrors, similar names, and
+//! suspicious versions.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ const MAX_JUMP: u64 = 10;
 pub struct Finding {
     /// Its kind.
     pub kind: FindingKind,
-    /// The language, as in the tables.
+    /// The language, as stored in the database.
     pub language: String,
     /// The name or pattern.
     pub name: String,
@@ -58,7 +58,7 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    /// Returns the word for the kind in lists.
+    /// Returns the name of the kind in lists.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -172,9 +172,9 @@ fn overlap_note(is_hidden: bool) -> &'static str {
 fn version_finding(c: &mut dyn Conn, overlap: &Finding) -> Result<Option<Finding>, DbError> {
     let Some(other) = overlap.other_source else { return Ok(None) };
     let majors = |versions: Vec<String>| versions.iter().filter_map(|version| major(version)).max();
-    let theirs = name_audit::versions(c, &overlap.language, &overlap.name, other)?;
+    let of_mirror = name_audit::versions(c, &overlap.language, &overlap.name, other)?;
     let own = majors(name_audit::versions(c, &overlap.language, &overlap.name, overlap.source)?);
-    let Some(highest) = majors(theirs) else { return Ok(None) };
+    let Some(highest) = majors(of_mirror) else { return Ok(None) };
     let note = match own {
         Some(own) if highest.saturating_sub(own) > MAX_JUMP => {
             format!("a version of the mirror begins with {highest}, the highest own version with {own}")
@@ -192,8 +192,8 @@ fn major(version: &str) -> Option<u64> {
     if digits.is_empty() { None } else { Some(digits.parse().unwrap_or(u64::MAX)) }
 }
 
-/// Returns the names of R packages of mirrors that differ from uploaded names in case, `.` and `_` only. There are no
-/// such Python names, because installers compare normalized names.
+/// Returns the names of R packages of mirrors that differ from uploaded names in case, `.` and `_` only.
+/// There are no such Python names, because installers compare normalized names.
 fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbError> {
     let language = Language::R.as_str();
     let mut own: HashMap<String, Vec<&NameGuardRow>> = HashMap::new();
@@ -221,7 +221,8 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
     Ok(findings)
 }
 
-/// Returns a sentence for each name that was uploaded to a source and that a mirror has, exactly or in a similar form.
+/// Returns a sentence for each name that was uploaded to a source and that a mirror has, exactly or in a
+/// similar form.
 ///
 /// # Errors
 /// Database errors.
@@ -240,7 +241,7 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
                     is_match && is_in_force(row, has_automatic)
                 });
                 let effect = if is_guarded {
-                    "the name is guarded, so that one is hidden"
+                    "the name is guarded, so that the package of the mirror is hidden"
                 } else {
                     "the first source to which a repository subscribes provides the name; to hide the other: rspm create name-guard"
                 };

@@ -25,9 +25,9 @@ pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
     GuardedName { package: name.to_owned(), reason: guard.label() }
 }
 
-/// Returns the guard because of which a point has no package of a name: one that an administrator created, or one that
-/// hides the name in a source of the point. SECURITY: other automatic guards are not named, because they reveal the
-/// names of packages in sources that the client may not read.
+/// Returns the guard that explains why a point has no package of a name: one that an administrator created,
+/// or one that hides the name in a source of the point. SECURITY: other automatic guards are not named,
+/// because they reveal the names of packages in sources that the client may not read.
 pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));

@@ -14,13 +14,13 @@ pub(super) const README_LIMIT: u64 = 1 << 20;
 /// Cached READMEs, and the last error.
 #[derive(Default)]
 pub(super) struct ReadmeCache {
-    /// READMEs by the digest of the package file; empty if it has none.
+    /// READMEs by the digest of the package file; an empty text for a package without a README.
     texts: MemoryCache<Sha256, Bytes>,
     last_error: Mutex<String>,
 }
 
-/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: a response without a
-/// README is better than none.
+/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: a response
+/// without a README is better than none.
 pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
     let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
     let cached_text = || repositories.readmes.texts.get(&file);

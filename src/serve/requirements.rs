@@ -25,8 +25,9 @@ pub struct Requirements {
     graph: Arc<DependencyGraph>,
 }
 
-/// Loads the data for the system requirements on a system. `distribution` and `release` are the names that clients use.
-/// If requirements are unknown, stored archives are read: those of `roots` and their dependencies; if `roots` is
+/// Loads the data for the system requirements on a system. `distribution` and `release` are the names that
+/// clients use. If requirements are unknown, stored archives are read: those of `roots` and their
+/// dependencies; if `roots` is
 /// `None`, those of all packages.
 ///
 /// # Errors
@@ -96,12 +97,13 @@ impl Requirements {
         self.rules.requirements(text, &self.system)
     }
 
-    /// Returns the packages that have requirements, by name. Uses several milliseconds of CPU time for all of CRAN.
+    /// Returns the packages that have requirements, by name. Uses several milliseconds of CPU time for all of
+    /// CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
         self.with_needs(self.graph.requirements())
     }
 
-    /// Like [`Requirements::of_all`], for `roots` and all packages without which they cannot be installed.
+    /// Like [`Requirements::of_all`], for `roots` and all packages that their installation requires.
     pub fn of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -109,8 +111,8 @@ impl Requirements {
         self.with_needs(self.graph.requirements_of(roots))
     }
 
-    /// Packages whose requirements are unknown, by name: among all packages, or among those of [`Requirements::of`] for
-    /// these roots.
+    /// Returns the names of the packages whose requirements are unknown, sorted: among all packages, or among
+    /// those of [`Requirements::of`] for these roots.
     #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
@@ -137,8 +139,8 @@ impl Requirements {
     }
 }
 
-/// Finds a system among the distributions with known system requirements; the name of a distribution (`jammy`) may be
-/// given instead of its release.
+/// Finds a system among the distributions with known system requirements; the name of a distribution
+/// (`jammy`) may be given instead of its release.
 fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
     let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.has_system_requirements);
     for candidate in OsRelease::candidates(distribution, release) {

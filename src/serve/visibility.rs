@@ -7,11 +7,11 @@ use super::{RepoError, Repositories, upstream};
 use crate::config::{ClassLocation, Provider};
 use crate::storage::{Key, StorageError};
 
-/// Delays before each repeated search for an object that was not found. An NFS client that caches absent names may see
-/// a new file late; `lookupcache=positive` prevents it (nfs(5)).
+/// Delays before each repeated search for an object that was not found. An NFS client that caches absent
+/// names may see a new file late; `lookupcache=positive` prevents it (nfs(5)).
 const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
-/// Reads an object with `attempt`, and once more if it was not found and is visible later.
+/// Calls `attempt`, which reads an object, and calls it again if the object was not found and then became visible.
 ///
 /// # Errors
 /// Those of `attempt`; the storage cannot be read.
@@ -28,8 +28,9 @@ pub(super) async fn when_visible<T, F: Future<Output = Result<T, RepoError>>>(
     }
 }
 
-/// Waits until an object that was not found is visible, at most the sum of [`DELAYS`], and returns whether it is. Does
-/// not wait if no other server can have stored it, if a mirror has the file, or if the object is known to be lost.
+/// Waits until an object that was not found is visible, at most the sum of [`DELAYS`], and returns whether it
+/// is. Does not wait if no other server can have stored it, if a mirror has the file, or if the object is
+/// known to be lost.
 ///
 /// # Errors
 /// The storage cannot be read.

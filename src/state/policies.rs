@@ -15,8 +15,8 @@ use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
 use crate::policy::{NameGuards, Rule, RuleSet, Scope};
 
-/// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend on ages
-/// are rendered again at most once in this time.
+/// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend
+/// on ages are rendered again at most once in this time.
 const AGE_PRECISION: i64 = 3600 * SECOND;
 /// Number of trees of a repository whose blocked releases are in memory; those of all of CRAN take some megabytes.
 const BLOCKED_TREES: usize = 24;
@@ -30,7 +30,7 @@ pub struct Policies {
     /// Held while rules are prepared.
     preparation: Mutex<()>,
     last_number: AtomicU64,
-    /// Releases that dated snapshots of a repository do not serve because of vulnerabilities, in the log already.
+    /// The logged releases: those that dated snapshots of a repository do not serve because of vulnerabilities.
     logged: Mutex<HashSet<(RepoId, String)>>,
 }
 
@@ -59,8 +59,8 @@ pub struct RepoPolicy {
     pub advisories: Option<Arc<Index>>,
     /// Time at which the rules were prepared, and at which an advisory must be in force to have an effect.
     pub prepared_at: Timestamp,
-    /// The blocked releases of the states used last: by source, tree, state, the instant at which the age is measured, and
-    /// whether the snapshot is dated.
+    /// The blocked releases of the states used last: by source, tree, state, the instant at which the age is
+    /// measured, and whether the snapshot is dated.
     pub blocked: quick_cache::sync::Cache<BlockedKey, Arc<BlockedReleases>>,
     /// The language of the packages.
     pub language: Language,
@@ -68,8 +68,8 @@ pub struct RepoPolicy {
     first_steps: FirstSteps,
 }
 
-/// The first step of each tree in which the rules select. A backfill adds earlier steps, with releases that can be listed
-/// in place of blocked ones.
+/// The first step of each tree in which the rules select. A backfill adds earlier steps, with releases that
+/// can be listed in place of blocked ones.
 type FirstSteps = Vec<(TreeId, Option<Seq>)>;
 
 /// The key of [`RepoPolicy::blocked`].
@@ -82,7 +82,8 @@ pub struct BlockedReleases {
     pub releases: HashSet<ReleaseId>,
     /// The blocked releases as in file names: `{name}_{version}`.
     pub stems: HashSet<String>,
-    /// The names of packages of which every listed release is blocked and no other release is listed instead.
+    /// The names of packages whose listed releases are all blocked, without another release that is listed
+    /// instead.
     pub names: HashSet<String>,
     /// For packages whose listed release is blocked, the release that is listed instead.
     pub substitutes: HashMap<PackageId, Substitute>,
@@ -104,7 +105,7 @@ pub struct Substitute {
 }
 
 impl Substitute {
-    /// `{name}_{version}`.
+    /// Returns `{name}_{version}`.
     #[must_use]
     pub fn stem(&self) -> String {
         format!("{}_{}", self.name, self.version)
@@ -120,7 +121,7 @@ pub struct PolicyInputs {
     pub advisories: Option<Arc<Index>>,
     /// Whether uploaded names are guarded automatically.
     pub has_automatic_guards: bool,
-    /// The present time.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -146,15 +147,16 @@ impl Policies {
         self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
     }
 
-    /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories, and each
-    /// hour if rules depend on the age of releases.
+    /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
+    /// and each hour if rules depend on the age of releases.
     #[must_use]
     pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.current(inputs).generation, hour)
     }
 
-    /// Whether a release that dated snapshots of a repository do not serve is not in the log yet; it is recorded as logged.
+    /// Records that a release that dated snapshots of a repository do not serve is logged; returns true if it
+    /// was not logged before.
     pub fn logs_frozen(&self, repo: RepoId, release: String) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() >= MAX_LOGGED_RELEASES {

@@ -1,10 +1,11 @@
-//! Computes the digests of stored objects from their location, not from the memory cache, on a thread with the lowest
-//! priority and at a limited rate.
+//! Computes the digests of stored objects from their location, not from the memory cache, on a thread with
+//! the lowest priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread
-//! reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect on the caches of a
-//! processor and on the queue of a disk. The pages of a file are dropped from the page cache after they were read,
-//! unless they were there before, so that they do not displace those of requested files.
+//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the
+//! thread reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect
+//! on the caches of a processor and on the queue of a disk. The pages of a file are dropped from the page
+//! cache after they were read, unless they were there before, so that they do not displace those of requested
+//! files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -58,8 +59,8 @@ pub struct BackgroundReader {
 }
 
 impl BackgroundReader {
-    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread yields to
-    /// the requests of clients.
+    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread
+    /// yields to the requests of clients.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -186,7 +187,7 @@ fn digest_files(
     Ok(results)
 }
 
-/// Whether an error of a read means that the disk or the file system has lost the data.
+/// Returns true if an error of a read means that the disk or the file system has lost the data.
 #[must_use]
 pub fn is_damage(error: &io::Error) -> bool {
     const DAMAGE: [Errno; 4] = [Errno::EIO, Errno::EBADMSG, Errno::EUCLEAN, Errno::ENODATA];
@@ -238,7 +239,8 @@ fn hash_file(
     Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read_bytes }))
 }
 
-/// Whether the page cache has the first, the middle and the last byte of a file, as for a file that is requested often.
+/// Returns true if the page cache has the first, the middle and the last byte of a file, as for a file that
+/// is requested often.
 fn is_cached(file: &File, size: u64) -> bool {
     let has = |offset: u64| {
         let mut byte = [0];

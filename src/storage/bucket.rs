@@ -18,7 +18,8 @@ const MEDIA_TYPE: &str = "application/octet-stream";
 pub struct Bucket(Arc<S3>);
 
 impl Bucket {
-    /// Creates the client without sending a request. Temporary files are in a directory of this user below `temp_dir`.
+    /// Creates the client without sending a request. Temporary files are in a directory of this user below
+    /// `temp_dir`.
     ///
     /// # Errors
     /// The connection properties are invalid, or the directory cannot be written.
@@ -28,7 +29,7 @@ impl Bucket {
         Ok(Bucket(Arc::new(s3)))
     }
 
-    /// The address of a file, for messages.
+    /// Returns the address of a file, for messages.
     #[must_use]
     pub fn address(&self, path: &str) -> String {
         self.0.name(&self.0.path(path))
@@ -61,7 +62,7 @@ impl Bucket {
         self.0.get_body(&self.0.path(path), None, None).await
     }
 
-    /// Writes a file; an existing one is replaced. It exists as a whole or not at all.
+    /// Writes a file; an existing one is replaced. A failed write leaves no partial file.
     ///
     /// # Errors
     /// As [`Bucket::size`]; the local file cannot be read.

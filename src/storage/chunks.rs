@@ -1,6 +1,6 @@
 //! Streams of large files in chunks: from the page cache if it has them, else read on the blocking pool, one chunk
-//! ahead. Reading starts with the first poll. With many slow clients, chunks are smaller and the file is opened again
-//! for each chunk, so that memory and descriptors are bounded.
+//! ahead. Reading starts with the first poll. With many slow clients, chunks are smaller and the file is
+//! opened again for each chunk, so that memory and descriptors are bounded.
 
 use super::{Content, StorageError};
 use crate::model::guarded::guarded;
@@ -67,7 +67,8 @@ impl Drop for Reservation {
     }
 }
 
-/// The first `length` bytes of a buffer. A pooled buffer returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
+/// The first `length` bytes of a buffer. A pooled buffer returns to [`BUFFERS`] when the last `Bytes` of it
+/// is dropped.
 struct Chunk {
     buffer: Box<[u8]>,
     length: usize,
@@ -114,7 +115,7 @@ pub struct ReadRequest {
 }
 
 impl ReadRequest {
-    /// A request for the start of `range`, at most one chunk.
+    /// Creates a request for the start of `range`, at most one chunk.
     #[must_use]
     pub fn new(range: Range<u64>) -> ReadRequest {
         let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);

@@ -1,4 +1,4 @@
-//! The bytes of an object that is read.
+//! The bytes of an object that was opened for reading.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -25,7 +25,7 @@ pub struct ObjectDigest {
 }
 
 impl Content {
-    /// The bytes as a stream.
+    /// Returns the bytes as a stream.
     #[must_use]
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, StorageError>> {
         match self {

@@ -21,19 +21,19 @@ impl Demand {
 
 /// Time after a request during which further ones are expected.
 const BUSY_TIME: Duration = Duration::from_millis(100);
-/// Bytes of one read while requests are expected: a request that arrives during a read competes with the rest of it for
-/// processor, caches and disk.
+/// Bytes of one read while requests are expected: a request that arrives during a read competes with the rest
+/// of it for processor, caches and disk.
 pub(super) const BUSY_READ_SIZE: usize = 32 << 10;
 /// Ratio of a pause to the read before it while requests are expected.
 const PAUSE_FACTOR: u32 = 9;
 /// Maximum pause after a read; without it, the long reads of a slow disk would cause long pauses.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// The share of the time that a background reader uses: all of it on an idle server, and a tenth in small pieces while
-/// requests arrive.
+/// The share of the time that a background reader uses: all of it on an idle server, and a tenth in small
+/// pieces while requests arrive.
 #[derive(Default)]
 pub(super) struct DutyCycle {
-    /// Whether all of the time is used in any case.
+    /// Whether all of the time is used even while requests arrive.
     is_unlimited: bool,
     last_count: u64,
     busy_until: Option<Instant>,

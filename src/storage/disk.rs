@@ -59,9 +59,9 @@ impl Disk {
         }
     }
 
-    /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks the directory again
-    /// before the rename: an object could be stored in another directory only if the directory were replaced twice in
-    /// between.
+    /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks the
+    /// directory again before the rename: an object could be stored in another directory only if the
+    /// directory were replaced twice in between.
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.compared_directories.check(&self.root, class)?;
         let spool = self.unchecked_spool(class)?;
@@ -84,20 +84,21 @@ impl Disk {
         spool::remove_abandoned(&self.spool_directory)
     }
 
-    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file
-    /// of the same size is not replaced; one of a different size cannot have this digest, so it is replaced.
+    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an
+    /// existing file of the same size is not replaced; one of a different size cannot have this digest, so it
+    /// is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         self.compared_directories.check(&self.root, key.class())?;
-        let kept_size = (if_exists == IfExists::Keep).then(|| spool.size());
+        let accepted_size = (if_exists == IfExists::Keep).then(|| spool.size());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
-        match self.install(file, kept_size, key)? {
+        match self.install(file, accepted_size, key)? {
             None => Ok(()),
             // The directory was removed while the server was running: create it again, once.
             Some(file) => {
                 self.compared_directories.check(&self.root, key.class())?;
                 self.durable_directories.lock().clear();
-                match self.install(file, kept_size, key)? {
+                match self.install(file, accepted_size, key)? {
                     None => Ok(()),
                     Some(_) => Err(StorageError::Other(format!(
                         "the directory of {key} was removed twice during one write"
@@ -107,18 +108,19 @@ impl Disk {
         }
     }
 
-    /// Renames a synced file to its path, unless a file of size `kept_size` exists; returns the file if the directory
-    /// does not exist.
+    /// Renames a synced file to its path, unless a file of size `accepted_size` exists; returns the file if
+    /// the directory does not exist.
     fn install(
         &self,
         file: NamedTempFile,
-        kept_size: Option<u64>,
+        accepted_size: Option<u64>,
         key: &Key,
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.object_directory(Area::Live, key)?;
         // The directory is synced even if the file exists: its writer may not have synced the directory yet.
-        if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|metadata| metadata.len() == length)) {
+        if !accepted_size.is_some_and(|length| path.metadata().is_ok_and(|metadata| metadata.len() == length))
+        {
             match file.persist(&path) {
                 Ok(_) => {}
                 Err(e) if e.error.kind() == io::ErrorKind::NotFound => return Ok(Some(e.file)),
@@ -134,8 +136,8 @@ impl Disk {
         self.commit(spool, key, IfExists::Keep)
     }
 
-    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many
-    /// are in memory.
+    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range,
+    /// unless many are in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<BackendObject, StorageError> {
         let (file, path) = self.open_object(key)?;
         let size = file.metadata().map_err(|e| StorageError::io("read", &path, e))?.len();
@@ -176,8 +178,8 @@ impl Disk {
         }
     }
 
-    /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not synced: after
-    /// a power cut the object is in one of the two areas.
+    /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not
+    /// synced: after a power cut the object is in one of the two areas.
     pub(super) fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let (from, target) = (self.path(Area::Live, key), self.path(to, key));
         // The time is set first: with its old time, the grace period of the object could be over immediately.
@@ -194,8 +196,8 @@ impl Disk {
         }
     }
 
-    /// Moves an object from another area back into service, durably; returns false if the area does not have it, or if
-    /// an object with this key is in service.
+    /// Moves an object from another area back into service, durably; returns false if the area does not have
+    /// it, or if an object with this key is in service.
     pub(super) fn restore(&self, key: &Key, from: Area) -> Result<bool, StorageError> {
         let (source, target) = (self.path(from, key), self.path(Area::Live, key));
         if target.exists() || !source.exists() {
@@ -241,8 +243,8 @@ impl Disk {
         })
     }
 
-    /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is set, an
-    /// existing marker is not replaced.
+    /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is
+    /// set, an existing marker is not replaced.
     pub(super) fn write_marker(
         &self,
         key: MarkerKey,
@@ -344,8 +346,8 @@ impl Disk {
         Ok(objects)
     }
 
-    /// Returns the directory of an object, created (0700) and durable. Makes no system call for a directory that was
-    /// used before.
+    /// Returns the directory of an object, created (0700) and durable. Makes no system call for a directory
+    /// that was used before.
     fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.
@@ -374,8 +376,8 @@ impl Disk {
             }
             create_directory(&parent)?;
             sync_directory(parent.parent().unwrap_or(&self.root))?;
-            // An earlier process may have created directories here and ended before its fsync: one fsync covers them
-            // all.
+            // An earlier process may have created directories here and ended before its fsync: one fsync
+            // covers them all.
             let to_error = |e| StorageError::io("list", &parent, e);
             let entries = std::fs::read_dir(&parent).map_err(to_error)?.collect::<io::Result<Vec<_>>>();
             sync_directory(&parent)?;

@@ -24,7 +24,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// Returns the class that holds the object.
+    /// Returns the class that contains the object.
     #[must_use]
     pub fn class(&self) -> StorageClass {
         match self {
@@ -50,8 +50,8 @@ impl Key {
         }
     }
 
-    /// Returns the first directory of the path. Each kind of object has its own, so that classes can share a location
-    /// and still be listed separately.
+    /// Returns the first directory of the path. Each kind of object has its own, so that classes can share a
+    /// location and still be listed separately.
     #[must_use]
     pub fn directory(&self) -> &'static str {
         match self {
@@ -65,16 +65,16 @@ impl Key {
         }
     }
 
-    /// Returns the path below the class's location, the same on every backend: `cran/3f/3fa9…` (fan-out by the first
-    /// byte).
+    /// Returns the path below the class's location, the same on every backend: `cran/3f/3fa9…` (fan-out by
+    /// the first byte).
     #[must_use]
     pub fn path(&self) -> String {
         let digest = self.digest();
         format!("{}/{:02x}/{digest}", self.directory(), digest.0[0])
     }
 
-    /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The media type
-    /// sent to clients depends on the file name in the URL, which storage does not know.
+    /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The
+    /// media type sent to clients depends on the file name in the URL, which storage does not know.
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {
@@ -86,7 +86,8 @@ impl Key {
         }
     }
 
-    /// Returns a key for each directory of a class, with the smallest digest, in the order of [`super::Storage::list`].
+    /// Returns a key for each directory of a class, with the smallest digest, in the order of
+    /// [`super::Storage::list`].
     #[must_use]
     pub fn directories(class: StorageClass) -> Vec<Key> {
         let min_digest = Sha256([0; 32]);
@@ -159,7 +160,8 @@ impl Area {
     }
 }
 
-/// The key of the marker of a class: an object with the identity of the database whose rows name the objects there.
+/// The key of the marker of a class: an object with the identity of the database whose rows name the objects
+/// there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MarkerKey(pub StorageClass);
 

@@ -20,12 +20,12 @@ pub enum Marker {
 pub struct MarkerContent {
     /// The database. A copy of it has the same identity.
     pub identity: Identity,
-    /// The token of the last adoption. Copies of the database that were made earlier do not know it.
+    /// The token of the last adoption. Earlier copies of the database do not have it.
     pub adoption: Option<Identity>,
     /// The generation, renewed at each start and at each sweep; `None` in markers of older versions.
     pub generation: Option<Identity>,
-    /// Set once a server found a generation that its database had not written: two databases of this identity use the
-    /// class.
+    /// Set once a server found a generation that its database had not written: two databases of this identity
+    /// use the class.
     pub contested: bool,
 }
 

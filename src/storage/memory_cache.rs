@@ -8,15 +8,15 @@ use std::hash::Hash;
 const CAPACITY: u64 = 16 << 20;
 /// The largest object that is cached, in bytes; larger ones are streamed.
 pub const MAX_OBJECT_SIZE: u64 = 1 << 20;
-/// Each shard holds `CAPACITY / SHARDS` and must hold a few of the largest objects. The default of quick_cache grows
-/// with the number of processors, so that a shard could become smaller than an object, which would then never be
-/// cached.
+/// Number of shards. Each shard has a capacity of `CAPACITY / SHARDS`, which must suffice for a few of the largest
+/// objects. The default of quick_cache grows with the number of processors, so that a shard could become
+/// smaller than an object, which would then never be cached.
 const SHARDS: usize = 2;
 /// Overhead of an entry in bytes: key, counters, allocation.
 const OVERHEAD: u64 = 160;
 
-/// A memory cache of objects that own their bytes. If an object can change under the same key, `V` must contain a value
-/// that identifies its state, which the caller must compare.
+/// A memory cache of objects that own their bytes. If an object can change under the same key, `V` must
+/// contain a value that identifies its state, which the caller must compare.
 pub struct MemoryCache<K, V>(Cache<K, V, ByteWeighter>);
 
 #[derive(Clone)]
@@ -51,8 +51,8 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
         self.0.get(key)
     }
 
-    /// Inserts a whole object. Its bytes must not be a part of a larger allocation, because more memory would be held
-    /// than is counted.
+    /// Inserts a whole object. Its bytes must not be a part of a larger allocation, because more memory would
+    /// be in use than is counted.
     pub fn insert(&self, key: K, object: V) {
         if object.as_ref().len() as u64 <= MAX_OBJECT_SIZE {
             self.0.insert(key, object);

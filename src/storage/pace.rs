@@ -29,7 +29,7 @@ impl Pace {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Pace::stop`] was called.
+    /// Returns true if [`Pace::stop`] was called.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
@@ -88,9 +88,9 @@ mod tests {
     #[test]
     fn a_long_wait_ends_soon_after_a_halt() {
         let pace = Pace::new(1);
-        let asked = std::cell::Cell::new(0);
+        let check_count = std::cell::Cell::new(0);
         // Without the condition, the wait would take three days.
-        pace.wait_while(256 << 10, || asked.replace(asked.get() + 1) < 2);
-        assert_eq!(asked.get(), 3);
+        pace.wait_while(256 << 10, || check_count.replace(check_count.get() + 1) < 2);
+        assert_eq!(check_count.get(), 3);
     }
 }

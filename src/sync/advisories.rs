@@ -1,5 +1,5 @@
-//! Refreshes package advisories: fetches each feed, checks it, stores it, then loads it. A feed that cannot be used
-//! changes nothing and does not affect the others.
+//! Refreshes package advisories: fetches each feed, checks it, stores it, then loads it. A feed that cannot
+//! be used changes nothing and does not affect the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ async fn read_batch(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
     .await
 }
 
-/// Refreshes every feed. Returns a message for people.
+/// Refreshes every feed. Returns a message about the result.
 pub(super) async fn refresh(
     state: &Arc<State>,
     trigger: &SyncTrigger,
@@ -174,8 +174,8 @@ async fn refresh_all(
     })
 }
 
-/// Logs a failed refresh, unless the previous one failed with the same error, and the first success after a failure.
-/// Returns the message for people.
+/// Logs a failed refresh, unless the previous one failed with the same error, and the first success after a
+/// failure. Returns the message about the result, or the text of the error.
 pub(super) fn log_end(
     state: &State,
     last_error: &Mutex<Option<String>>,

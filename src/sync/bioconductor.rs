@@ -47,7 +47,7 @@ enum VersionOutcome {
     Published(TxId, Counts),
 }
 
-/// Syncs one version, or every version that the mirror has. Returns a message for people.
+/// Syncs one version, or every version that the mirror has. Returns a message about the result.
 pub(super) async fn run(
     state: &Arc<State>,
     trigger: &SyncTrigger,

@@ -16,7 +16,7 @@ use crate::publish::transaction::{CHUNK, Rows, Transaction, abandon};
 use crate::state::State;
 
 /// Ends the listing of all packages of CRAN in one transaction, and deletes the recorded state of its mirror, so that
-/// the next sync reads the whole list. Returns a message for people.
+/// the next sync reads the whole list. Returns a message about the result.
 pub(super) async fn run(state: &Arc<State>, actor: &str, report: &Reporter) -> Result<String, SyncError> {
     let lease = Lease::claim(&state.db, state.node, "sync:cran").await?;
     let result = clear(state, actor, &lease, report).await;

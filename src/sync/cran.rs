@@ -14,7 +14,7 @@ use crate::model::count::count_of;
 use crate::model::ids::SourceId;
 use crate::state::State;
 
-/// Syncs the built-in CRAN source. Returns a message for people.
+/// Syncs the built-in CRAN source. Returns a message about the result.
 pub(super) async fn run(
     state: &Arc<State>,
     trigger: &SyncTrigger,

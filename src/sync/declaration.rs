@@ -61,8 +61,8 @@ pub(super) struct PackageDeclaration<'a> {
 }
 
 impl<'a> PackageDeclaration<'a> {
-    /// Returns every life that the package should have, listed ones first, and whether the index lists it more than
-    /// once.
+    /// Returns every life that the package should have, listed ones first, and whether the index lists it
+    /// more than once.
     pub(super) fn declared_lives(&self) -> (Vec<DeclaredLife<'a>>, bool) {
         let mut has_duplicates = false;
         let mut lives = self.listed_lives(&mut has_duplicates);
@@ -124,9 +124,9 @@ impl<'a> PackageDeclaration<'a> {
         self.view.and_then(|view| view.file(locator))
     }
 
-    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows with one file name; the size
-    /// and time of the bundle's file count. A file that is also listed, with equal size and time, counts as the listed
-    /// one: the mirror was read between the copy and the deletion.
+    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows with one file name;
+    /// the size and time of the bundle's file apply. A file that is also listed, with equal size and time, is
+    /// not added: the mirror was read between the copy to `Archive/` and the deletion of the listed file.
     fn add_archived_lives(&self, lives: &mut Vec<DeclaredLife<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archive_rows.to_vec();
         rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));

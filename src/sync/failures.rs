@@ -1,5 +1,5 @@
-//! Logs how syncs ended, and records in the database which failed and have not succeeded since, so
-//! that administrators still see it hours later and after a restart.
+//! Logs the results of syncs. The database records the syncs that failed and have not succeeded since, so that
+//! administrators see them hours later and after a restart.
 
 use std::time::Instant;
 
@@ -46,8 +46,8 @@ impl<'a> MeasuredSync<'a> {
         }
     }
 
-    /// Records a failure in a row with the start time of the first failed run since the last success, or deletes that
-    /// row after a success. Writes nothing if the row need not change.
+    /// Records a failure in a row with the start time of the first failed run since the last success, or
+    /// deletes that row after a success. Writes nothing if the row need not change.
     async fn record_failure(&self, has_failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED_JOBS}sync:{}", self.source);
         let is_recorded = {
@@ -71,7 +71,7 @@ impl<'a> MeasuredSync<'a> {
     }
 }
 
-/// Logs a failed sync; returns the message for people.
+/// Logs a failed sync; returns its message.
 pub(super) fn log_failure(source: &str, error: &SyncError) -> String {
     match error {
         SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),

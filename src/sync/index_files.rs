@@ -33,8 +33,8 @@ pub(super) enum Coverage {
 
 type Rows = Vec<MetaRow<String>>;
 
-/// Parses a `Meta/` table. An unreadable table counts as missing: dates are unknown, nothing is lost. The bytes of the
-/// file, tens of megabytes for CRAN's archive, are freed once the rows are parsed.
+/// Parses a `Meta/` table. An unreadable table counts as missing: dates are unknown, nothing is lost. The
+/// bytes of the file, tens of megabytes for CRAN's archive, are freed once the rows are parsed.
 fn table(
     file: Option<IndexFile>,
     read: fn(&[u8]) -> Result<Rows, RdsError>,
@@ -60,7 +60,7 @@ fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> 
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
 
-/// A declaration that lost a fifth or more of its packages or archived files; holds the message.
+/// A declaration that lost a fifth or more of its packages or archived files; contains the message.
 #[derive(Debug)]
 pub(super) struct ShrunkIndex(pub(super) String);
 

@@ -1,4 +1,5 @@
-//! Syncs sources with their mirrors: fetch what a mirror declares, plan the changes (pure), publish one transaction.
+//! Syncs sources with their mirrors: fetch what a mirror declares, plan the changes (pure), publish one
+//! transaction.
 
 mod advisories;
 mod apply;
@@ -70,13 +71,14 @@ pub struct HaltedSync {
 }
 
 impl HaltedSync {
-    /// The kind of source, and the Bioconductor version if the sync was of one.
+    /// Returns the kind of source, and the Bioconductor version if the sync was limited to one.
     #[must_use]
     pub fn target(&self) -> (SourceKind, Option<VersionName>) {
         (self.kind, self.version)
     }
 
-    /// The administrator who started the sync. Syncs with another trigger are started again automatically.
+    /// Returns the administrator who started the sync; `None` for another trigger. Syncs with another trigger are
+    /// started again automatically.
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
         match &self.trigger {
@@ -87,7 +89,8 @@ impl HaltedSync {
 }
 
 impl Sync {
-    /// A `Sync` on the shared state. Pages of indexes that it reads count towards the limit of `page_reads`.
+    /// Creates a `Sync` on the shared state. Pages of indexes that it reads count towards the limit of
+    /// `page_reads`.
     #[must_use]
     pub fn new(page_reads: Arc<PageReads>, state: Arc<State>) -> Sync {
         Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
@@ -120,7 +123,8 @@ impl Sync {
         Ok(self.begin(task, version, trigger))
     }
 
-    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials decreased.
+    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials
+    /// decreased.
     #[must_use]
     pub fn start_confirmed(&self, actor: &str) -> Started {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
@@ -138,8 +142,8 @@ impl Sync {
         self.state.jobs.start_with(AfterHalt::Restarts, "sync:cran", "clear", now, work)
     }
 
-    /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,
-    /// this never confirms an index that shrank. Ignores sources other than CRAN and Bioconductor.
+    /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an
+    /// administrator, this never confirms an index that shrank. Ignores sources other than CRAN and Bioconductor.
     pub fn report_mismatch(&self, tree: PointTree) {
         if tree.source == SourceId::CRAN {
             self.begin(Task::Cran, None, SyncTrigger::Mismatch);
@@ -152,8 +156,8 @@ impl Sync {
         }
     }
 
-    /// Rolls back the pending rows of a sync that was killed. The daemon calls it before it serves; each sync does the
-    /// same before it writes.
+    /// Rolls back the pending rows of a sync that was killed. The daemon calls it before it serves; each sync
+    /// does the same before it writes.
     ///
     /// # Errors
     /// Database errors.
@@ -190,8 +194,8 @@ impl Sync {
         result
     }
 
-    /// Returns the time of the last successful sync of the built-in CRAN source, with or without changes; `None` before
-    /// the first.
+    /// Returns the time of the last successful sync of the built-in CRAN source, with or without changes;
+    /// `None` before the first.
     ///
     /// # Errors
     /// Database errors.
@@ -205,8 +209,8 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Logs the state of the directories that serve as mirrors: their paths immediately, the findings when the returned
-    /// future completes.
+    /// Logs the state of the directories that serve as mirrors: their paths immediately, the findings when
+    /// the returned future completes.
     pub fn report_directories(&self) -> impl Future<Output = ()> + Send + 'static {
         for path in directories::paths(&self.state.config.load()) {
             tracing::info!(
@@ -261,7 +265,7 @@ impl Sync {
             || catalog.sources.iter().any(|source| source.kind == SourceKind::CuratedPypi)
     }
 
-    /// Takes the syncs that were halted since the last call.
+    /// Returns the syncs that were halted since the last call.
     #[must_use]
     pub fn take_halted(&self) -> Vec<HaltedSync> {
         std::mem::take(&mut self.halted_syncs.lock())

@@ -53,13 +53,13 @@ impl<'a> PackageComparison<'a> {
         for life in declared_lives.iter().filter(|life| life.state == LifeState::Archived) {
             self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
         }
-        self.keep_superseded(&declared_lives, &mut claims, changes);
+        self.continue_superseded(&declared_lives, &mut claims, changes);
         let ended_listing_count = self.end_other_lives(&claims, changes);
         result.counts = self.count(&changes[first_change..], ended_listing_count);
         result
     }
 
-    /// Finds the known release of a declaration and keeps or begins its life, or introduces a new release.
+    /// Finds the known release of a declaration and continues or begins its life, or introduces a new release.
     fn match_release(
         &self,
         life: &DeclaredLife<'a>,
@@ -105,8 +105,8 @@ impl<'a> PackageComparison<'a> {
         }
     }
 
-    /// Returns whether the MD5 is new but size and time are those of the known file: `Meta/current.rds` is older than
-    /// the index, and its size would make the new file look damaged.
+    /// Returns whether the MD5 is new but size and time are those of the known file: `Meta/current.rds` is
+    /// older than the index, and its size would make the new file look damaged.
     fn is_stale(&self, life: &DeclaredLife<'a>) -> bool {
         life.md5.is_some()
             && life.mtime.is_some()
@@ -124,8 +124,8 @@ impl<'a> PackageComparison<'a> {
         if let (Some(declared_md5), Some(stored_md5)) = (life.md5, release.md5) {
             return if declared_md5 == stored_md5 { Match::Same } else { Match::Other };
         }
-        // Equal digests do not decide: the digest of the known release may have been taken from the bundle by name and
-        // size.
+        // Equal digests do not decide: the digest of the known release may have been taken from the bundle by
+        // name and size.
         if life.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
             return Match::Other;
         }
@@ -199,10 +199,12 @@ impl<'a> PackageComparison<'a> {
         Change::Introduce { release, state: life.state, path: life.path.to_owned() }
     }
 
-    /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
-    /// `Meta/archive.rds` a superseded release counts as archived, and also while `Meta/` lags behind the index. Of
-    /// one version only the newest revision remains: a file in `Archive/` has one name.
-    fn keep_superseded(
+    /// Continues or begins the archived life of each release that the mirror no longer declares, unless the
+    /// mirror has withdrawn the release. A superseded release counts as archived if the mirror has no
+    /// `Meta/archive.rds`, or if
+    /// `Meta/` is older than the index. Only the newest revision of a version remains, because a file in
+    /// `Archive/` has one name.
+    fn continue_superseded(
         &self,
         lives: &[DeclaredLife<'a>],
         claims: &mut ClaimedReleases,
@@ -302,8 +304,8 @@ impl ClaimedReleases {
     }
 }
 
-/// Returns whether two records are equal field by field, ignoring order and line breaks, so that an index written by
-/// another version of R, or read in another of its three forms, changes nothing.
+/// Returns whether two records are equal field by field, ignoring order and line breaks, so that an index
+/// written by another version of R, or read in another of its three forms, changes nothing.
 pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
     a == b || normalized_fields(a) == normalized_fields(b)
 }

@@ -1,5 +1,5 @@
-//! Computes the changes that turn the known state into the declaration of a mirror. Pure; `docs/admin/mirrors.md` has
-//! the rules.
+//! Computes the changes that turn the known state into the declaration of a mirror. Pure;
+//! `docs/admin/mirrors.md` has the rules.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::upstream::origin::mirror_view::MirrorView;
 /// again; more of them mean that the mirror was copied.
 pub const COPY_THRESHOLD: usize = 500;
 
-/// Minimum number of lost packages that is suspicious, regardless of their share: a maintainer of a small repository
-/// may remove several packages at once.
+/// Minimum number of lost packages that is suspicious, regardless of their share: a maintainer of a small
+/// repository may remove several packages at once.
 const MIN_SUSPICIOUS_LOSS: usize = 10;
 
 /// The declaration of a mirror.
@@ -32,7 +32,7 @@ pub struct MirrorDeclaration<'a> {
     pub archive: Option<Vec<MetaRow<String>>>,
     /// The files, if the mirror is a bundle, which declares the digest of each.
     pub view: Option<Arc<MirrorView>>,
-    /// Releases published after this time are delayed (`CRAN.DelaySyncDuration`); `None` takes all.
+    /// Releases published after this time are delayed (`CRAN.DelaySyncDuration`); `None` delays none.
     pub cutoff: Option<Timestamp>,
 }
 
@@ -124,7 +124,7 @@ fn compare(
     ignores_times: bool,
 ) -> (Plan, usize) {
     let empty_package = ExistingPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
-    // A first sync declares hundreds of thousands of releases: a growing vector would hold them twice for a moment.
+    // A first sync declares hundreds of thousands of releases: a vector that grows would need their memory twice.
     let known_releases: usize = existing_source.packages.values().map(|package| package.releases.len()).sum();
     let changes = Vec::with_capacity(by_package.row_count.saturating_sub(known_releases));
     let mut plan = Plan { changes, ..Plan::default() };
@@ -206,9 +206,9 @@ struct DeclarationByPackage<'a> {
 }
 
 impl<'a> DeclarationByPackage<'a> {
-    /// Returns whether a change adds a release that is delayed. A release that the index has and `Meta/current.rds`
-    /// lacks is newer than that table. Records with a `Path` have no times; they appear together with a release that
-    /// has one.
+    /// Returns whether a change adds a release that is delayed. A release that the index has and
+    /// `Meta/current.rds` lacks is newer than that table. Records with a `Path` have no times; they appear
+    /// together with a release that has one.
     fn is_too_recent(&self, change: &Change) -> bool {
         let (Some(cutoff), Change::Introduce { release, state, path }) = (self.cutoff, change) else {
             return false;

@@ -32,14 +32,14 @@ const SOURCE: SourceId = SourceId::PYPI;
 const LABEL: &str = "simple";
 /// Time for which the page of a removed project is requested after each sync, in microseconds.
 const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
-/// Number of changes from which the planner statistics of the database are refreshed.
+/// Minimum number of changes after which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of names of local packages in a message.
 const MAX_NAMES: usize = 20;
 /// Maximum number of pages that are read again after one sync.
 const MAX_REFRESHED_PAGES: i64 = 20_000;
 
-/// Syncs the built-in source of PyPI. Returns a message for people.
+/// Syncs the built-in source of PyPI. Returns a message about the result.
 pub(super) async fn run(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
@@ -148,8 +148,8 @@ async fn sync(
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
-/// Requests the list and parses it. Also returns its age in a cache, in seconds. If `may_be_missing`, the list of an
-/// index without one is empty.
+/// Requests the list and parses it. Also returns its age in a cache, in seconds. If `may_be_missing`, the
+/// list of an index without one is empty.
 async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(ProjectList, i64), SyncError> {
     let page = match index.root(ACCEPT).await {
         Ok(page) => page,
@@ -189,7 +189,7 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
     tree::built_in(c, SOURCE)
 }
 
-/// The projects that the source lists, in the order of their names.
+/// Returns the projects that the source lists, in the order of their names.
 fn stored(c: &mut dyn Conn) -> Result<Vec<StoredProject>, DbError> {
     let mut stored = Vec::new();
     pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
@@ -199,8 +199,8 @@ fn stored(c: &mut dyn Conn) -> Result<Vec<StoredProject>, DbError> {
     Ok(stored)
 }
 
-/// Writes the changes of the list in chunks. They are invisible until the head moves, and do no harm if it never does:
-/// the next sync finds them.
+/// Writes the changes of the list in chunks. They are invisible until the head is set. If it is never set,
+/// they do no harm: the next sync finds them.
 async fn write(
     state: &State,
     lease: &Lease,
@@ -233,16 +233,16 @@ async fn write(
     Ok(changes.counts)
 }
 
-/// Reads the pages of projects that were requested before and changed. A page that cannot be read is read when it is
-/// requested. Returns the part of the message for people.
+/// Reads the pages of projects that were requested before and changed. A page that cannot be read is read
+/// when it is requested. Returns the part of the result message about these pages.
 async fn refresh_pages(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
     report: &Reporter,
     removed_at: i64,
 ) -> Result<String, SyncError> {
-    // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and it may
-    // have been unavailable then.
+    // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and
+    // it may have been unavailable then.
     let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
     let names =
         state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
@@ -283,16 +283,16 @@ fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
     }
 }
 
-/// The part of the message for people about new projects with the names of local packages.
+/// Returns the part of the result message about new projects with the names of local packages.
 fn namesakes_message(names: &[String]) -> String {
     if names.is_empty() {
         return String::new();
     }
-    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let excerpt = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > MAX_NAMES {
         format!(" and {} more", names.len() - MAX_NAMES)
     } else {
         String::new()
     };
-    format!("; new projects have the names of local packages: {shown}{more}")
+    format!("; new projects have the names of local packages: {excerpt}{more}")
 }

@@ -77,8 +77,8 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
     })
 }
 
-/// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or its serials
-/// decreased, like those of a restored copy or of another index.
+/// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or
+/// its serials decreased, like those of a restored copy or of another index.
 pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
     let count = list.projects.len();
     if count == 0 {
@@ -107,8 +107,8 @@ pub(super) struct ListCounts {
     pub(super) removed: i64,
 }
 
-/// The changes between the stored list and a new one, both in the order of names. They are found one after another: all
-/// changes of the first sync of PyPI would take as much memory as its list.
+/// The changes between the stored list and a new one, both in the order of names. They are found one after
+/// another: all changes of the first sync of PyPI would take as much memory as its list.
 pub(super) struct Changes {
     /// Whether projects that the list lacks stay.
     keeps_unlisted: bool,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_lost_projects_or_went_back_is_refused() {
+    fn a_list_that_lost_projects_or_has_a_lower_serial_is_refused() {
         let projects: Vec<ListedProject> = (0..95).map(|n| listed(&n.to_string(), n)).collect();
         let list = ProjectList { projects, serial: Some(94), invalid: (0, None) };
         assert_eq!(refusal(&list, 100, Some(94)), None);

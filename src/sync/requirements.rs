@@ -1,5 +1,5 @@
-//! Refreshes the rules for system requirements (fetch, check, store, load), then the descriptions from the mirror's
-//! package database. A document that cannot be used changes nothing.
+//! Refreshes the rules for system requirements (fetch, check, store, load), then the descriptions from the
+//! mirror's package database. A document that cannot be used changes nothing.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const DOCUMENT: DatasetKind = DatasetKind {
 /// The key of the row with the validators of the last response. Databases contain it, so it cannot be renamed.
 const VALIDATORS_KEY: &str = "sysreqs:looked";
 
-/// The result of refreshing the rules; number of rules.
+/// The result of refreshing the rules, with their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RulesUpdate {
     /// The rules did not change.
@@ -39,8 +39,8 @@ enum RulesUpdate {
     Replaced(usize),
 }
 
-/// Loads the stored rules, if any. A failure is logged: a server without rules reports an error to requests for them,
-/// and serves everything else.
+/// Loads the stored rules, if any. A failure is logged: a server without rules reports an error to requests
+/// for them, and serves everything else.
 pub(super) async fn load(state: &State) {
     DOCUMENT.log_load_error(load_stored(state).await);
 }
@@ -55,7 +55,7 @@ async fn load_stored(state: &State) -> Result<(), SyncError> {
     Ok(())
 }
 
-/// Refreshes the rules and the descriptions. Returns a message for people.
+/// Refreshes the rules and the descriptions. Returns a message about the result.
 pub(super) async fn refresh(
     state: &Arc<State>,
     trigger: &SyncTrigger,

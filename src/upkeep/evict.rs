@@ -1,5 +1,5 @@
-//! Eviction: removes stored package files that a mirror has, so that they are fetched again on the next request. Their
-//! rows keep digest and size: only the same bytes are stored again.
+//! Eviction: removes stored package files that a mirror has, so that they are fetched again on the next
+//! request. Their rows keep digest and size: only the same bytes are stored again.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::state::State;
 use crate::storage::{Area, Key, Ownership};
 use crate::upkeep::references::is_referenced;
 
-/// Days without a request after which a file is unused.
+/// Number of days without a request after which a file counts as unused.
 pub const UNUSED_DAYS: i64 = 30;
 /// Number of rows per page.
 const PAGE: i64 = 500;
@@ -40,7 +40,7 @@ pub enum EvictionKind {
 }
 
 impl EvictionKind {
-    /// Returns the word in requests and messages.
+    /// Returns the name in requests and messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,9 +63,9 @@ pub struct EvictionResult {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Files that stay because they are being sent to clients, or because a job needs them.
+    /// Number of files that are not removed because they are being sent to clients, or because a job needs them.
     pub in_use: u64,
-    /// The reasons why objects stay, as sentences.
+    /// The reasons why objects are not removed, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -146,12 +146,12 @@ async fn sweep_classes(
     result: &mut EvictionResult,
 ) -> Result<(), RepoError> {
     let options = SweepOptions { classes: classes.to_vec(), ..SweepOptions::default() };
-    let swept = if result.dry_run {
+    let sweep_result = if result.dry_run {
         sweep::preview(upkeep, &options).await?
     } else {
         sweep::sweep(upkeep, &options).await?
     };
-    (result.files, result.bytes) = (swept.objects, swept.bytes);
+    (result.files, result.bytes) = (sweep_result.objects, sweep_result.bytes);
     let condition = upkeep.state.storage.condition();
     for class in classes {
         if let Some(pending) = condition.pending_sweep(*class) {

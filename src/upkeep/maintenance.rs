@@ -1,5 +1,6 @@
-//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
-//! day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a part of it.
+//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight:
+//! closes the day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a
+//! part of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use crate::serve::{self, RepoError};
 const MIDNIGHT_DELAY: i64 = 5 * SECOND;
 /// Time after which the log of a build is removed, in microseconds: 180 days.
 const BUILD_LOG_RETENTION: i64 = 180 * 86_400 * SECOND;
-/// Number of the newest builds of each builder whose logs are kept.
-const KEPT_BUILD_LOGS: i64 = 20;
+/// Number of the newest builds of each builder whose logs are not removed.
+const MIN_BUILD_LOGS: i64 = 20;
 /// Maximum sleep, so that a change of the clock takes effect.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
@@ -82,7 +83,7 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
 /// Removes old logs of builds from the database; the sweep removes their objects.
 async fn remove_build_logs(upkeep: &Upkeep) {
     let before = Timestamp((upkeep.state.clock)().0 - BUILD_LOG_RETENTION);
-    let write = upkeep.state.db.write(move |c| git_build::remove_logs(c, before, KEPT_BUILD_LOGS));
+    let write = upkeep.state.db.write(move |c| git_build::remove_logs(c, before, MIN_BUILD_LOGS));
     if let Err(error) = write.await {
         tracing::warn!(%error, "could not remove the old logs of builds");
     }
@@ -104,8 +105,8 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most of these
-/// are never requested.
+/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most
+/// of these are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
     repo.kind == RepoKind::R
 }

@@ -1,9 +1,9 @@
 //! Determines the owner of each storage class, by comparing its marker with the database.
 //!
-//! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed at each
-//! start and before each sweep, in the database first and in the marker second. A marker with a generation that the
-//! database does not know was written by a copy of the database, or by the database itself before it was restored from
-//! a backup.
+//! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed
+//! at each start and before each sweep, in the database first and in the marker second. A marker with a
+//! generation that is not in the database was written by a copy of the database, or by the database itself
+//! before it was restored from a backup.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub enum MarkerComparison {
         /// restored from a backup.
         is_newest: bool,
     },
-    /// The marker names another database, or an adoption that this database does not know.
+    /// The marker names another database, or an adoption that is not in this database.
     Foreign(Identity),
     /// The marker states that two databases with one identity use the class.
     Contested,
@@ -68,8 +68,8 @@ pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>
     }
 }
 
-/// Compares every class with the database and records the result. A new class is marked for this database, and so
-/// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
+/// Compares every class with the database and records the result. A new class is marked for this database. A class
+/// that is older than markers is marked, too, if rows refer to at least half of its objects.
 pub async fn claim(upkeep: &Upkeep) {
     let _marker_guard = upkeep.marker_lock.lock().await;
     let identity = upkeep.state.db.read(db::identity::get).await.map_err(RepoError::from);
@@ -109,8 +109,8 @@ pub async fn run(upkeep: &Upkeep) {
     }
 }
 
-/// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a class
-/// was replaced, because it was unmounted or mounted again.
+/// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a
+/// class was replaced, because it was unmounted or mounted again.
 pub async fn run_comparisons(upkeep: &Upkeep) {
     let storage = &upkeep.state.storage;
     loop {
@@ -120,7 +120,8 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
     }
 }
 
-/// Makes this database the owner of classes, regardless of their markers; returns the classes that had another owner.
+/// Makes this database the owner of classes, regardless of their markers; returns the classes that had
+/// another owner.
 ///
 /// # Errors
 /// Database and storage errors.
@@ -151,8 +152,8 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
     Ok(changed_classes)
 }
 
-/// Compares every class again, and gives those of this database a new generation, so that running copies of the
-/// database notice it.
+/// Compares every class again, and writes a new generation to the markers of those of this database, so that
+/// running copies of the database detect this server.
 pub(super) async fn renew_markers(upkeep: &Upkeep) {
     claim(upkeep).await;
     let _marker_guard = upkeep.marker_lock.lock().await;
@@ -212,8 +213,8 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
         MarkerComparison::Unrecognized(mark) => {
-            // The contested marker stops the other database, too: until now, that one found a generation of its own
-            // there.
+            // The contested marker stops the other database, too, which has found its own generation in the marker
+            // until now.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
                 tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");

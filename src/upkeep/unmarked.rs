@@ -1,5 +1,5 @@
-//! Decides about a storage class without a marker: new, from before markers existed, of another database, or not
-//! mounted.
+//! Determines the owner of a storage class without a marker. The class may be new, older than markers, of another
+//! database, or not mounted.
 
 use super::references::{is_referenced, object_key};
 use crate::db;
@@ -11,8 +11,8 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Ownership};
 
-/// Number of objects that are compared with the rows. Objects are listed in the order of their digests, so the first
-/// ones are a random sample.
+/// Number of objects that are compared with the rows. Objects are listed in the order of their digests, so
+/// the first ones are a random sample.
 const MAX_OBJECTS: usize = 1000;
 /// Number of rows of each kind that are compared with the objects.
 const MAX_ROWS: i64 = 16;

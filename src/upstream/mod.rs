@@ -1,5 +1,6 @@
-//! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads bytes over
-//! HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server declares. Uses no store.
+//! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads
+//! bytes over HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server
+//! declares. Uses no store.
 
 pub mod advisories;
 pub mod error;
@@ -33,13 +34,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's certificates,
-    /// are deferred to the first request over HTTP.
+    /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's
+    /// certificates, are deferred to the first request over HTTP.
     pub fn new(proxy: &Proxy) -> Result<Upstream, UpstreamError> {
         Upstream::with_limits(proxy, Limits::default())
     }
 
-    /// As [`Upstream::new`] with other time limits.
+    /// Like [`Upstream::new`], with other time limits.
     pub fn with_limits(proxy: &Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
         Ok(Upstream { http: Arc::new(HttpClient::new(proxy, limits)?), bundle_cache: Arc::default() })
     }
@@ -59,8 +60,8 @@ impl Upstream {
         Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
     }
 
-    /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the end of `url`
-    /// is optional. HTTP is not accessed.
+    /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the
+    /// end of `url` is optional. HTTP is not accessed.
     pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
         let url = url.trim_end_matches('/');
         let transport = self.transport(url.strip_suffix("/simple").unwrap_or(url))?;

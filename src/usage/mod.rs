@@ -1,8 +1,8 @@
 //! Usage data: counts of downloads, and of requests that block rules refused, in a separate database.
 //!
-//! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the server stops
-//! ([`writer`]). Nightly work aggregates finished days into storage, and removes old days ([`rollup`]). Clients are not
-//! recorded, except for their kind in counts of refused requests.
+//! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the
+//! server stops ([`writer`]). Nightly work aggregates finished days into storage, and removes old days
+//! ([`rollup`]). Clients are not recorded, except for their kind in counts of refused requests.
 
 mod aggregate;
 mod blocked;
@@ -36,8 +36,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// database.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is false, it
-/// counts nothing and opens no database.
+/// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is
+/// false, it counts nothing and opens no database.
 #[derive(Clone, Default)]
 pub struct Usage(Option<Arc<Inner>>);
 
@@ -54,8 +54,8 @@ struct Inner {
 }
 
 impl Usage {
-    /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be running. If
-    /// opening fails, the task retries; packages are served meanwhile.
+    /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be
+    /// running. If opening fails, the task retries; packages are served meanwhile.
     #[must_use]
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
@@ -96,8 +96,8 @@ impl Usage {
         }
     }
 
-    /// Returns the total downloads of packages, each from its source; 0 if the database does not respond within the
-    /// timeout. The last seconds are not included, because their counts are not written yet.
+    /// Returns the total downloads of packages, each from its source; 0 if the database does not respond
+    /// within the timeout. The last seconds are not included, because their counts are not written yet.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let zeros = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return zeros };
@@ -126,7 +126,7 @@ impl Usage {
     }
 }
 
-/// Returns the day as in the tables: the number of days since the epoch.
+/// Returns the day as the database stores it: the number of days since the epoch.
 fn day_number(at: crate::model::time::Timestamp) -> i64 {
     at.seconds().div_euclid(86_400)
 }

@@ -1,5 +1,5 @@
-//! The scheduled work on usage data: aggregates finished days into storage, and removes days beyond the retention and
-//! unreferenced objects.
+//! The scheduled work on usage data: aggregates finished days into storage, and removes days beyond the
+//! retention and unreferenced objects.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,14 +19,14 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::PendingSweep;
 use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
-/// The key under which the database has the time of the last successful run. Stored, so it does not change with the
-/// schedule.
+/// The key of the row with the time of the last successful run. Databases contain it, so it cannot be renamed.
 const TASK: &str = "night";
 /// Delay of the schedule after the start of the server.
 const START_DELAY: Duration = Duration::from_secs(1);
 /// Retry interval while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be written yet.
+/// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be
+/// written yet.
 const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
 /// Number of objects per listing.
 const PAGE: usize = 1000;
@@ -81,8 +81,8 @@ impl Usage {
 }
 
 impl Usage {
-    /// Moves unreferenced objects to the trash, and returns their number. More objects than the daily limit are only
-    /// removed if an administrator confirmed this (`is_confirmed`).
+    /// Moves unreferenced objects to the trash, and returns their number. More objects than the daily limit
+    /// are only removed if an administrator confirmed this (`is_confirmed`).
     ///
     /// # Errors
     /// The database or the storage failed.
@@ -122,8 +122,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Aggregates a day: writes the object first, then the row. Returns false if a process may still write counts of
-    /// that day; the next run retries.
+    /// Aggregates a day: writes the object first, then the row. Returns false if a process may still write
+    /// counts of that day; the next run retries.
     async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
         let counts = db.read(move |c| download::day_counts(c, day)).await?;
         let bytes = Bytes::from(aggregate::render(&counts));
@@ -133,7 +133,8 @@ impl Inner {
         Ok(db.bulk(move |c| download::put_aggregate(c, &aggregate, now)).await?)
     }
 
-    /// Removes the days beyond the retention, one transaction per day: rows first, then objects. Returns their number.
+    /// Removes the days beyond the retention, one transaction per day: rows first, then objects. Returns
+    /// their number.
     async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
         let retention = self.state.config.load().server.usage_data_retention;
         if retention.is_zero() {
@@ -162,8 +163,8 @@ impl Inner {
         Ok(removed_count)
     }
 
-    /// Moves unreferenced objects to the trash. They belong to a day that was aggregated again, or to an interrupted
-    /// run.
+    /// Moves unreferenced objects to the trash. They belong to a day that was aggregated again, or to an
+    /// interrupted run.
     async fn sweep(&self, db: &Db, is_confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
         if !storage.is_own(CLASS) || self.is_held().await? {
@@ -226,8 +227,8 @@ impl Inner {
         }
     }
 
-    /// Processes objects whose grace period in the trash is over: restores those to which a row refers, and deletes the
-    /// others.
+    /// Processes objects whose grace period in the trash is over: restores those to which a row refers, and
+    /// deletes the others.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
         let today = day_of(SystemTime::now());
         self.state.db.write(move |c| sweep::record_day(c, today)).await?;

@@ -26,7 +26,7 @@ pub(super) struct UsageWriter {
     last_batch: i64,
     /// The batches to write, in order. Number and rows of a batch do not change until it is known to be written.
     batches: VecDeque<(i64, Arc<[Count]>)>,
-    /// The batches of refused requests to write, as `batches`.
+    /// The batches of counts of refused requests to write, in order.
     blocked_batches: VecDeque<(i64, Arc<[BlockedCount]>)>,
     is_failing: bool,
 }
@@ -109,8 +109,8 @@ impl UsageWriter {
             let (writer_id, batch, rows) = (Arc::clone(&self.writer_id), *batch, Arc::clone(rows));
             let now = (self.inner.state.clock)();
             let count: i64 = rows.iter().map(|n| n.count).sum();
-            // If it is unknown whether a batch was written, it is written again with the same number, so that it is not
-            // counted twice.
+            // If it is unknown whether a batch was written, it is written again with the same number, so that
+            // it is not counted twice.
             db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
             metrics::add_saved_downloads(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();
@@ -118,7 +118,7 @@ impl UsageWriter {
         self.write_blocked(&db).await
     }
 
-    /// Writes the batches of refused requests, under a writer id of their own.
+    /// Writes the batches of counts of refused requests, with a separate writer id.
     async fn write_blocked(&mut self, db: &Db) -> Result<(), DbError> {
         if self.blocked_batches.is_empty() {
             for chunk in self.inner.blocked.take().chunks(CHUNK) {

@@ -36,10 +36,10 @@ impl Downloads {
             package: Some((self.package.clone(), Some("Downloads"))),
             ..Frame::new(root, format!("Downloads of {}, {repo}, {snapshot}", visible(&self.package)))
         };
-        let shown: i64 = self.weeks.iter().map(|(_, count)| count).sum();
+        let sum: i64 = self.weeks.iter().map(|(_, count)| count).sum();
         frame.render(&html! {
             h1 { "Downloads of " (visible(&self.package)) }
-            p { (number(shown)) " in " (self.weeks.len()) " weeks, " (number(self.total)) " since counting began, from this server." }
+            p { (number(sum)) " in " (self.weeks.len()) " weeks, " (number(self.total)) " since counting began, from this server." }
             (self.picture())
             section.scroll tabindex="0" aria-label="Downloads by week" { table {
                 thead { tr { th scope="col" { "Week from" } th.number scope="col" { "Downloads" } } }

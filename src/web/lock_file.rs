@@ -48,8 +48,8 @@ pub struct Row {
 pub struct OtherDay {
     /// The day.
     pub day: Day,
-    /// The packages that the day does not list in the version of the file: name, version of the file, and state on that
-    /// day.
+    /// The packages that the day does not list in the version of the file: name, version of the file, and
+    /// state on that day.
     pub changes: Vec<(String, String, State)>,
 }
 
@@ -58,8 +58,8 @@ pub struct OtherDay {
 pub struct Result {
     /// The packages.
     pub rows: Vec<Row>,
-    /// The periods in which exactly these versions were listed at the end of each day: the first day, and the day after
-    /// the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
+    /// The periods in which exactly these versions were listed at the end of each day: the first day, and the
+    /// day after the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
     pub days: Option<Vec<(Day, Option<Day>)>>,
     /// Names of skipped packages: they are not from a repository, or have no exact version.
     pub skipped: Vec<String>,
@@ -69,7 +69,7 @@ pub struct Result {
 
 /// A form that was refused.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusedForm {
     /// The text of the file.
     pub text: String,
     /// The day, if it is one.
@@ -88,7 +88,7 @@ pub struct Form {
     /// Whether the repository has Python packages.
     pub is_python: bool,
     /// The form that was refused, which the page shows again.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedForm>,
 }
 
 impl Form {

@@ -28,7 +28,7 @@ pub enum Stability {
     Newest,
     /// The state of a day that has not ended.
     CurrentDay,
-    /// A past state that is not final: the repository got its first subscriptions today, or a source is behind.
+    /// A past state that is not final: the first subscriptions are from today, or a source was not synced since.
     Unfinished,
     /// A past state to which block rules apply.
     Rules,

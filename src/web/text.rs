@@ -63,11 +63,12 @@ pub fn day(day: Day) -> Markup {
 /// Renders an RFC 3339 time up to the seconds: `2026-11-20 09:14:03`.
 #[must_use]
 pub fn time(text: &str) -> Markup {
-    let shown: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
-    html! { time datetime=(text) { (shown) } }
+    let seconds: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
+    html! { time datetime=(text) { (seconds) } }
 }
 
-/// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control characters.
+/// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control
+/// characters.
 #[must_use]
 pub fn external(address: &str) -> Option<&str> {
     let (scheme, rest) = address.split_once(':')?;
@@ -106,16 +107,17 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as on CRAN's pages.
+/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as on
+/// CRAN's pages.
 #[must_use]
 pub fn description(text: &str) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
-        let Some((inside, behind)) = after.split_once('>') else { break };
+        let Some((inside, after)) = after.split_once('>') else { break };
         parts.push(html! { (visible(before)) });
         parts.push(reference(inside));
-        rest = behind;
+        rest = after;
     }
     parts.push(html! { (visible(rest)) });
     html! { @for part in &parts { (part) } }

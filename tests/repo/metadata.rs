@@ -4,7 +4,7 @@ use rstudio_pm::edit::metadata::{self, MetadataStatus, NewMetadata};
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::language::Language;
-use rstudio_pm::serve::metadata::{Served, of_one};
+use rstudio_pm::serve::metadata::{ServedVersion, of_one};
 
 use super::all_stores::{ObjectStore, stores};
 use crate::support::backend::{Backend, actor};
@@ -31,7 +31,7 @@ async fn status(backend: &Backend, language: Language, repo: &str, name: &str) -
     let catalog = backend.state.catalog.get();
     let repo = catalog.repo(repo).expect("a repository").id;
     let source = catalog.source("team").map_or(SourceId(0), |source| source.id);
-    let served = Served { source, name: name.to_owned(), version: "1.0".to_owned() };
+    let served = ServedVersion { source, name: name.to_owned(), version: "1.0".to_owned() };
     of_one(&backend.repositories, (language, repo), served).await.expect("rows").remove("status")
 }
 

@@ -103,7 +103,7 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
     let warning = add(&server, "internal", &Tarball::new("acme.db", "1.1"));
     assert_eq!(
         warning,
-        "Warning: the sources internal and cran both have a package 'acme.db': the name is guarded, so that one is hidden\n"
+        "Warning: the sources internal and cran both have a package 'acme.db': the name is guarded, so that the package of the mirror is hidden\n"
     );
     // Its author was told what it hides.
     assert_eq!(name_alerts(&server), [] as [String; 0]);

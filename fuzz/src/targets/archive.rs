@@ -26,8 +26,8 @@ pub fn decoder(data: &[u8]) {
     let _ = decoder.finish();
 }
 
-/// A tar archive. A valid one is rewritten to a valid one of the same package. Compresses the input and corrects the
-/// checksums of headers, so that mutations reach the code behind these checks.
+/// A tar archive. A valid one is rewritten to a valid one of the same package. Compresses the input and
+/// corrects the checksums of headers, so that mutations reach the code after these checks.
 pub fn package(data: &[u8]) {
     let (form, rest) = super::choice(data);
     if form == 0 {
@@ -85,8 +85,8 @@ pub fn zip(data: &[u8]) {
     }
 }
 
-/// A binary package in a zip file. A copy is valid, too. Corrects the checksums of stored members, so that mutations
-/// reach the code behind these checks.
+/// A binary package in a zip file. A copy is valid, too. Corrects the checksums of stored members, so that
+/// mutations reach the code after these checks.
 pub fn zip_package(data: &[u8]) {
     let mut bytes = data.to_vec();
     set_checksums(&mut bytes);

@@ -3,7 +3,7 @@
 use rstudio_pm::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
 use rstudio_pm::bundle::{CompressedFile, Head, Product, ProductState, layout, segment, self_digest};
 
-/// Appends the digest, so that mutations reach the code behind its check.
+/// Appends the digest, so that mutations reach the code after its check.
 fn with_digest(body: &[u8]) -> Vec<u8> {
     let sha256 = self_digest::digest(body);
     [body, b",\"sha256\":\"", sha256.to_string().as_bytes(), b"\"}\n"].concat()

@@ -32,7 +32,7 @@ use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::{self, name};
 use crate::serve::info::PackageDetail;
-use crate::serve::metadata::Served;
+use crate::serve::metadata::ServedVersion;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, Repositories};
 use crate::state::State;
@@ -220,7 +220,7 @@ async fn metadata_of(
     point: &Point,
     packages: &[PackageDetail],
 ) -> Result<Vec<Vec<KeyValue>>, Failure> {
-    let served = |detail: &PackageDetail| Served {
+    let served = |detail: &PackageDetail| ServedVersion {
         source: detail.source,
         name: detail.release.package.clone(),
         version: detail.release.version.clone(),

@@ -23,7 +23,7 @@ use crate::serve;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::Release;
 use crate::serve::listing::{PackageQuery, UnknownSort};
-use crate::serve::metadata::{self, Served};
+use crate::serve::metadata::{self, ServedVersion};
 use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
@@ -88,8 +88,11 @@ pub(super) async fn detail(
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let source = (principal.source_name(catalog, detail.source), detail.source, detail.tree);
     let summary = package(catalog, point, source, &detail.description, release.published_at);
-    let served =
-        Served { source: detail.source, name: release.package.clone(), version: release.version.clone() };
+    let served = ServedVersion {
+        source: detail.source,
+        name: release.package.clone(),
+        version: release.version.clone(),
+    };
     let metadata = metadata::of_one(&app.repositories, (Language::R, point.repo), served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(metadata)),

@@ -10,7 +10,7 @@ use crate::python::license::LicenseExpression;
 use crate::python::metadata::Metadata;
 use crate::python::name;
 use crate::python::requirement::Requirement;
-use crate::serve::metadata::Served;
+use crate::serve::metadata::ServedVersion;
 use crate::serve::python::detail::{self, ProjectDetail};
 use crate::serve::python::file::RequestBudget;
 use crate::serve::python::metadata;
@@ -81,7 +81,7 @@ pub(super) async fn rows(
             }
         }
         if filter.metadata {
-            let served = Served {
+            let served = ServedVersion {
                 source: detail.source,
                 name: project.to_owned(),
                 version: detail.release.version.clone(),

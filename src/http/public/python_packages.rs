@@ -16,7 +16,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::python::facts::FileFacts;
 use crate::serve;
-use crate::serve::metadata::Served;
+use crate::serve::metadata::ServedVersion;
 use crate::serve::python::detail::{self, ProjectRelease};
 use crate::serve::python::metadata;
 
@@ -61,7 +61,8 @@ pub(super) async fn package(
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
-    let served = Served { source: detail.source, name: project.to_owned(), version: release.version.clone() };
+    let served =
+        ServedVersion { source: detail.source, name: project.to_owned(), version: release.version.clone() };
     let custom = serve::metadata::of_one(&app.repositories, (Language::Python, point.repo), served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(custom)),

@@ -26,7 +26,7 @@ use crate::r::{self};
 use crate::serve;
 use crate::serve::lock_file::{self, MAX_PACKAGES};
 use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::web::lock_file::{Form, OtherDay, Refused, Result as Comparison, Row, State};
+use crate::web::lock_file::{Form, OtherDay, RefusedForm, Result as Comparison, Row, State};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
@@ -134,7 +134,7 @@ pub(super) async fn page(
     if !is_form || !(is_unknown_day || failure.status == StatusCode::BAD_REQUEST) {
         return Err(failure);
     }
-    let refused = Refused {
+    let refused = RefusedForm {
         text: String::from_utf8_lossy(&file).into_owned(),
         day: known_day,
         reason: failure.phrase,

@@ -18,7 +18,7 @@ use crate::r::description::Description;
 use crate::r::license::licenses;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::PackageDetail;
-use crate::serve::metadata::Served;
+use crate::serve::metadata::ServedVersion;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::package::{Dependency, Fact, Package, Vulnerability};
@@ -68,8 +68,11 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         }
         None => None,
     };
-    let served =
-        Served { source: detail.source, name: release.package.clone(), version: release.version.clone() };
+    let served = ServedVersion {
+        source: detail.source,
+        name: release.package.clone(),
+        version: release.version.clone(),
+    };
     let install = match (context.repo.kind, release.archived) {
         _ if release.blocked.is_some() => None,
         // BiocManager installs only listed versions.
@@ -118,7 +121,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
 async fn metadata_of(
     context: &Context<'_>,
     language: Language,
-    served: Served,
+    served: ServedVersion,
 ) -> Result<Vec<(String, String)>, Failure> {
     let scope = (language, context.point.repo);
     let metadata = serve::metadata::of_one(&context.app.repositories, scope, served).await?;
@@ -232,7 +235,8 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     let source = context.principal.source_name(context.catalog, detail.source);
     let has_source = !source.is_empty();
     let published = of_files.iter().filter_map(FileFacts::upload_time).min();
-    let served = Served { source: detail.source, name: name.to_owned(), version: release.version.clone() };
+    let served =
+        ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
     let license = metadata.and_then(Metadata::license_summary);
     let requires = of_files.iter().find_map(|facts| facts.requires_python.clone());
     let facts = [

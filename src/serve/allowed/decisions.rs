@@ -19,8 +19,8 @@ use crate::r::version;
 use crate::serve::vulnerabilities::ecosystem;
 use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute};
 
-/// If all rules name packages, the maximum number of packages that are read one by one; for more, the whole tree is
-/// read.
+/// If all rules name packages, the maximum number of packages that are read one by one; for more, the whole
+/// tree is read.
 const MAX_SINGLE_PACKAGES: usize = 200;
 
 /// The rules that apply to a tree.
@@ -39,7 +39,7 @@ pub(in crate::serve) struct Decided {
     pub(in crate::serve) release: TreeRelease,
     /// The time from which its age counts.
     pub(in crate::serve) since: Timestamp,
-    /// The time at which a sync of the source first saw it.
+    /// The time at which a sync of the source first listed it.
     pub(in crate::serve) first_seen: Timestamp,
     pub(in crate::serve) decision: Decision,
 }
@@ -49,8 +49,8 @@ pub(in crate::serve) struct Decided {
 pub(in crate::serve) enum Decision {
     /// No rule matches.
     NoRule,
-    /// No rule matches, because the release fixes vulnerabilities; the text states which. Only in decisions about one
-    /// package.
+    /// No rule matches, because the release fixes vulnerabilities; the text states which. Only in decisions
+    /// about one package.
     AdmittedEarly(String),
     /// An exception matches, with its text.
     Exception(Arc<Rule>, String),
@@ -71,7 +71,7 @@ impl Decided {
         }
     }
 
-    /// The rule that warns about it, with the reason.
+    /// Returns the rule that warns about it, with the reason.
     pub(in crate::serve) fn warning(&self) -> Option<&str> {
         match &self.decision {
             Decision::Warned(_, reason) => Some(reason),
@@ -190,7 +190,7 @@ impl TreePolicy {
         rows.iter().zip(&releases).map(decided).collect()
     }
 
-    /// The snapshot and the times of decisions.
+    /// Returns the snapshot and the times of decisions.
     pub(super) fn clock(&self) -> Clock {
         let PointRules { at, is_dated, .. } = self.rules;
         Clock { age_at: at, now: self.repo.prepared_at, is_dated }

@@ -1,6 +1,6 @@
-//! A tree of a point as the clients of its repository see it: name guards hide packages of other sources, block rules
-//! hide releases, and the highest allowed version replaces a blocked one. All readers of R packages go through
-//! [`View`], so that index, file, archive, binaries, listings and explanations agree.
+//! A tree of a point as the clients of its repository see it: name guards hide packages of other sources,
+//! block rules hide releases, and the highest allowed version replaces a blocked one. All readers of R
+//! packages go through [`View`], so that index, file, archive, binaries, listings and explanations agree.
 
 pub(in crate::serve) mod blocked;
 mod decisions;
@@ -25,7 +25,7 @@ use crate::serve::policies;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute, age_instant};
 
-/// A tree of a point.
+/// A tree of a point, with the guards and rules of its repository.
 #[derive(Clone)]
 pub(in crate::serve) struct View {
     point_tree: PointTree,
@@ -69,8 +69,8 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
     Point { trees, open: true, frozen: !point.open, ..point }
 }
 
-/// Returns the state from which a curated source selects, under the block rules of each repository that subscribes to the
-/// source, with the name of the repository. Repositories without rules are omitted.
+/// Returns the state from which a curated source selects, under the block rules of each repository that
+/// subscribes to the source, with the name of the repository. Repositories without rules are omitted.
 pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: Base) -> Vec<(String, View)> {
     let catalog = state.catalog.get();
     let mut views = Vec::new();
@@ -138,7 +138,8 @@ impl View {
         let policy = self.policy.as_ref().filter(|policy| !policy.repo.guards.is_empty())?;
         let source = self.point_tree.source;
         let known = policy.catalog.source_by_id(source);
-        // The kind of a deleted source, which old snapshots contain, is not known: only guards of that source admit it.
+        // The kind of a deleted source, which old snapshots contain, is not known: only guards of that source
+        // admit it.
         let is_own = known.is_some_and(|source| source.kind.is_own());
         let language = policy.repo.language;
         Some(TreeGuards { guards: &policy.repo.guards, language, source, is_own })
@@ -246,7 +247,8 @@ impl View {
         Ok(files)
     }
 
-    /// Calls [`life::find_file`], which also finds blocked files. Returns `None` if a name guard hides the package.
+    /// Calls [`life::find_file`], which also finds blocked files. Returns `None` if a name guard hides the
+    /// package.
     pub(in crate::serve) fn find_file(
         &self,
         c: &mut dyn Conn,
@@ -260,8 +262,8 @@ impl View {
         life::find_file(c, self.tree, self.seq, state, package, file)
     }
 
-    /// Returns every listed or archived release of a package, including blocked ones: listed ones first, then newest
-    /// first. A release that replaces a blocked one counts as listed, the blocked one as archived.
+    /// Returns every listed or archived release of a package, including blocked ones: listed ones first, then
+    /// newest first. A release that replaces a blocked one counts as listed, the blocked one as archived.
     pub(in crate::serve) fn package_detail(
         &self,
         c: &mut dyn Conn,
@@ -285,8 +287,8 @@ impl View {
         Ok(files)
     }
 
-    /// Calls [`life::presence`]: a package belongs to its source even if all its releases are blocked, unless a name
-    /// guard hides it.
+    /// Calls [`life::presence`]: a package belongs to its source even if all its releases are blocked, unless
+    /// a name guard hides it.
     pub(in crate::serve) fn presence(
         &self,
         c: &mut dyn Conn,

@@ -31,8 +31,9 @@ enum FileSelection {
     NoBinary(Option<&'static str>, String),
 }
 
-/// Error names of the service log: the file could not be fetched; its bytes do not match its record.
+/// The error name in the service log for a file that could not be fetched.
 const FETCH: &str = "service_error_fetch";
+/// The error name in the service log for a file whose bytes do not match its record.
 const DAMAGED: &str = "service_error_ash";
 
 /// The reason why there is no binary: the error name of the service log, if it has one, and a sentence.
@@ -224,7 +225,8 @@ async fn explain_binaries(
     Ok(())
 }
 
-/// Adds the decision on a file, and opens it as if it were served; returns the error that would prevent that.
+/// Adds the decision on a file, and opens the file in the same way as for a client; returns the error that a
+/// client would get.
 async fn explain_stored(
     repositories: &Repositories,
     request: &ExplainRequest,
@@ -334,7 +336,7 @@ fn address(
     format!("/{}{linux_distribution}/{}/{part}{}", request.repo, request.snapshot, path.path())
 }
 
-/// The reason why a binary is selected or not.
+/// Returns the reason why a binary is selected or not.
 fn selection_reason(
     binary: &db::binary::Binary,
     selection: Option<&BinarySelector>,

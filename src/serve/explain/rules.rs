@@ -9,8 +9,8 @@ use crate::serve::allowed::{self, Decided, blocked};
 /// Maximum number of releases that are explained.
 const MAX_RELEASES: usize = 12;
 
-/// Returns one decision for each release that a rule matches, with the time from which its age counts, and one for the
-/// version that replaces a blocked one.
+/// Returns one decision for each release that a rule matches, with the time from which its age counts, and
+/// one for the version that replaces a blocked one.
 pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = package.iter().filter_map(decision).take(MAX_RELEASES).collect();
     decisions.extend(allowed::substitute(package).map(|substitute| Decision {
@@ -57,7 +57,8 @@ fn decision(decided: &Decided) -> Option<Decision> {
     })
 }
 
-/// Returns a text with both times of a release, which marks the one from which its age counts.
+/// Returns a text with the time of publication and the time of the first sync of a release. The text marks
+/// the time from which the age of the release counts.
 fn age(decided: &Decided) -> String {
     const COUNTS: &str = ", from which its age counts";
     let claim = decided.release.published_at;

@@ -23,11 +23,11 @@ use crate::serve::allowed::{self, View};
 use crate::serve::{RepoError, Repositories, name_guards};
 use crate::state::State;
 
-/// Number of pages that are read at the same time for a plan.
+/// Maximum number of pages that are read concurrently for a plan.
 const CONCURRENT_READS: usize = 8;
 
-/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed files of
-/// its base.
+/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed
+/// files of its base.
 pub(in crate::serve) fn of_project(
     c: &mut dyn Conn,
     view: &View,
@@ -38,7 +38,7 @@ pub(in crate::serve) fn of_project(
     Ok(files)
 }
 
-/// As [`of_project`], with blocked files.
+/// Like [`of_project`], including blocked files.
 pub(in crate::serve) fn with_blocked(
     c: &mut dyn Conn,
     tree: &PointTree,
@@ -50,7 +50,7 @@ pub(in crate::serve) fn with_blocked(
     Ok(files)
 }
 
-/// As [`of_project`], for several projects, in their order.
+/// Like [`of_project`], for several projects, in their order.
 pub(in crate::serve) fn of_projects(
     c: &mut dyn Conn,
     tree: &View,
@@ -164,8 +164,9 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     })
 }
 
-/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed, the page
-/// of the project is first read from the index, unless it is known for that time; eight pages are read at a time.
+/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed,
+/// the page of the project is first read from the index, unless it is known for that time; eight pages are
+/// read at a time.
 ///
 /// # Errors
 /// Database errors.
@@ -231,7 +232,7 @@ pub async fn base_projects(
 /// The files of a project that a definition allows and clients cannot download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedFiles {
-    /// The number of files that block rules hide, of the repository that hides most; `None` if a name guard hides all
+    /// The number of files that block rules hide in the repository that hides most; `None` if a name guard hides all
     /// files.
     pub count: Option<usize>,
     /// The repository and the reason of one of the files, or the name guard.
@@ -240,8 +241,8 @@ pub struct BlockedFiles {
     pub remedy: &'static str,
 }
 
-/// Returns the files that the rules of a definition allow and that block rules of the repositories that subscribe to a
-/// source, or name guards, hide. Block rules are compared with stored files only: no page is read.
+/// Returns, by project, the files that a definition allows and that a name guard or the block rules of a repository with
+/// a subscription to the source hide. Block rules are compared with stored files only: no page is read.
 ///
 /// # Errors
 /// Database errors.

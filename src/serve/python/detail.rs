@@ -82,10 +82,11 @@ pub async fn project(
     project_within(repositories, point, name, version, None).await
 }
 
-/// As [`project`]; with a budget, the page of the project is requested from its index only while the budget lasts.
+/// Like [`project`]; with a budget, the page of the project is requested from its index only while the budget
+/// lasts.
 ///
 /// # Errors
-/// As [`project`]; [`RepoError::NotFound`] also for a project of which nothing is known.
+/// As [`project`]; [`RepoError::NotFound`] also for a project about which nothing is known.
 pub async fn project_within(
     repositories: &Repositories,
     point: &Point,

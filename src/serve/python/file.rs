@@ -26,8 +26,8 @@ use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
 
-/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and
-/// it never decreases. `None` for a point with a curated source, whose pages have no serials.
+/// Returns the serial of a point, which is the serial of its last change: no project of the point has a
+/// higher one, and it never decreases. `None` for a point with a curated source, whose pages have no serials.
 #[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {
@@ -62,7 +62,7 @@ impl RequestBudget {
 
     /// Takes one request. Returns false if none is left.
     pub(super) fn take(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
     }
 }
 
@@ -90,12 +90,13 @@ impl LocatedPage {
     }
 }
 
-/// Finds the owner of a project. The returned point has only the tree that owns the project, at the last change of the
-/// project, so that it is equal on all days between two changes. The page of a project of an index is read if it was
-/// not read for that time.
+/// Finds the owner of a project. The returned point has only the tree that owns the project, at the last
+/// change of the project, so that it is equal on all days between two changes. The page of a project of an
+/// index is read if it was not read for that time.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known;
+/// database errors.
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
@@ -104,8 +105,8 @@ pub async fn locate_page(
     locate_page_within(repositories, point, project, None).await
 }
 
-/// As [`locate_page`]; with a budget, a page that is not known for that time is requested only while the budget lasts.
-/// After that, the last known page is returned.
+/// Like [`locate_page`]; with a budget, a page that is not known for that time is requested only while the
+/// budget lasts. After that, the last known page is returned.
 pub(super) async fn locate_page_within(
     repositories: &Repositories,
     point: &Point,
@@ -133,7 +134,7 @@ pub(super) async fn locate_page_within(
     }
 }
 
-/// As [`locate_page_within`], also for a project whose files are all blocked.
+/// Like [`locate_page_within`], also for a project whose files are all blocked.
 async fn find_page(
     repositories: &Repositories,
     point: &Point,
@@ -181,7 +182,8 @@ async fn find_page(
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_cacheable: true, latest })
 }
 
-/// Finds the tree that owns a project, and whether the project has files in it; always false for the tree of an index.
+/// Finds the tree that owns a project, and whether the project has files in it; always false for the tree of
+/// an index.
 async fn find_owner(
     repositories: &Repositories,
     point: &Point,
@@ -200,8 +202,8 @@ async fn find_owner(
     Ok(query.await?)
 }
 
-/// Returns true if an index may have a project that its list lacks: the configuration allows the request, the point is
-/// the newest state of the index, and no source before the index has the project.
+/// Returns true if an index may have a project that its list lacks: the configuration allows the request, the
+/// point is the newest state of the index, and no source before the index has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
     if !repositories.state.config.load().pypi.unlisted {
         return false;
@@ -236,9 +238,9 @@ async fn index_page(
     Ok(LocatedPage { point, is_cacheable, latest: page.latest })
 }
 
-/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so that all
-/// days between two changes have one document. The list of PyPI is 45 MB, and clients choose the days. The list of a
-/// curated source only changes with its step.
+/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so
+/// that all days between two changes have one document. The list of PyPI is 45 MB, and clients choose the
+/// days. The list of a curated source only changes with its step.
 ///
 /// # Errors
 /// Database errors.
@@ -257,9 +259,9 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
     Ok(Point { trees: query.await?, ..point })
 }
 
-/// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
-/// files refer to it. Only the owner of the project is searched. In a source to which the repository no longer
-/// subscribes, only the files of the snapshot are found.
+/// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still
+/// found: lock files refer to it. Only the owner of the project is searched. In a source to which the
+/// repository no longer subscribes, only the files of the snapshot are found.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.
@@ -279,9 +281,9 @@ pub async fn locate(
     let query = repositories.state.db.read(move |c| {
         let mut is_hidden = false;
         for (tree, view) in trees.iter().zip(&views) {
-            // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
-            // A curated source offers only the files that its definition allows at the point, and a promoted repository
-            // only those that it lists.
+            // SECURITY: the source may have become private, so an old snapshot must not give access to its
+            // other files. A curated source offers only the files that its definition allows at the point,
+            // and a promoted repository only those that it lists.
             let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
@@ -370,8 +372,8 @@ fn guarded_projects(
     guarded.collect()
 }
 
-/// Returns the warning about a file, or why it is blocked. A file that the tree does not list at the point is compared with
-/// those that it lists.
+/// Returns the warning about a file, or why it is blocked. A file that the tree does not list at the point is
+/// compared with those that it lists.
 fn decide_file(
     c: &mut dyn Conn,
     view: &View,
@@ -411,14 +413,15 @@ fn decide_file(
     allowed::python::decide_file(c, view, &files, position)
 }
 
-/// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for lock files
-/// either.
+/// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for
+/// lock files either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
     let reading = db::pypi::last_reading(c, source, package)?;
     Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 
-/// Returns the trees at their newest state, which determines the owner of a file that was published after the point.
+/// Returns the trees at their newest state, which determines the owner of a file that was published after the
+/// point.
 fn at_head(views: &[View]) -> Vec<View> {
     views.iter().map(|view| view.at_step(Seq(Seq::OPEN.0 - 1))).collect()
 }

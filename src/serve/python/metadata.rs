@@ -1,5 +1,5 @@
-//! The metadata of a release: METADATA of a wheel, otherwise PKG-INFO of a source distribution. A file that is not in
-//! storage is fetched.
+//! The metadata of a release: METADATA of a wheel, otherwise PKG-INFO of a source distribution. A file that
+//! is not in storage is fetched.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ pub(in crate::serve) fn cache() -> Cache {
     Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, MetadataWeighter)
 }
 
-/// Returns the metadata of a release at a point; `None` if no file has any, or if it cannot be read, which is logged:
-/// a response without details is better than no response.
+/// Returns the metadata of a release at a point; `None` if no file has any, or if it cannot be read, which is
+/// logged: a response without details is better than no response.
 pub async fn of_release(
     repositories: &Repositories,
     point: &Point,
@@ -79,7 +79,7 @@ pub async fn of_release(
     of_release_within(repositories, point, release, None).await
 }
 
-/// As [`of_release`]; with a budget, a file that is not in storage is fetched only while the budget lasts.
+/// Like [`of_release`]; with a budget, a file that is not in storage is fetched only while the budget lasts.
 pub async fn of_release_within(
     repositories: &Repositories,
     point: &Point,
@@ -108,8 +108,8 @@ pub async fn of_release_within(
     None
 }
 
-/// Returns the files whose metadata describes the release: a wheel, and a source distribution in case the wheel has no
-/// METADATA.
+/// Returns the files whose metadata describes the release: a wheel, and a source distribution in case the
+/// wheel has no METADATA.
 fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
     let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
     let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST);

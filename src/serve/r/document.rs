@@ -6,7 +6,8 @@ use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::r::layout::IndexFormat;
 use crate::serve::binary_selector::BinarySelector;
 
-/// Version of the renderer, part of every key; must be incremented when the same rows give different decoded bytes.
+/// Version of the renderer, part of every key; must be incremented when the same rows give different decoded
+/// bytes.
 pub(in crate::serve) const RENDERER: u32 = 1;
 
 /// The generated documents of a point of an R repository.
@@ -20,8 +21,8 @@ pub enum RDocument {
     CurrentRds,
     /// `web/packages/packages.rds`: the details of all packages.
     PackageDatabase {
-        /// The value of [`State::detail_updates`](crate::state::State::detail_updates): details may be read after their
-        /// packages were published.
+        /// The value of [`State::detail_updates`](crate::state::State::detail_updates): details may be read
+        /// after their packages were published.
         detail_updates: u64,
     },
     /// The valid empty index of a binary tree without binaries.
@@ -98,7 +99,8 @@ impl RDocument {
         }
     }
 
-    /// Appends the inputs of the document besides the trees of the point to a key. Stored keys contain these words.
+    /// Appends the inputs of the document besides the trees of the point to a key. Stored keys contain these
+    /// texts, so they must not change.
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
         match self {
             RDocument::PackageDatabase { detail_updates } => {

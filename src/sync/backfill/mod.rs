@@ -1,9 +1,9 @@
 //! `rspm backfill`: reconstructs the days before the first sync from a plain mirror (`docs/admin/history.md`).
 //!
-//! The days come from the file times of the mirror (`r::history`), the index records of old releases from the first
-//! bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are written below the
-//! first step and published together (`run`). Records that were read are stored, so that a resumed run does not
-//! fetch them again.
+//! The days come from the file times of the mirror (`r::history`), the index records of old releases from the
+//! first bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are
+//! written below the first step and published together (`run`). Records that were read are stored, so that a
+//! resumed run does not fetch them again.
 
 mod fetch_descriptions;
 mod files;
@@ -77,8 +77,8 @@ impl Sync {
         Ok(self.begin_backfill(pending, false))
     }
 
-    /// Stops the back-fill at its next safe point without resuming it later; returns a message for people. Records
-    /// that were read are kept.
+    /// Stops the back-fill at its next safe point without resuming it later; returns a message about the result.
+    /// Records that were read are not deleted.
     ///
     /// # Errors
     /// Database errors.
@@ -162,7 +162,7 @@ fn is_final(error: &SyncError) -> bool {
     }
 }
 
-/// Logs a failure and returns its reason for people.
+/// Logs a failure and returns its message.
 fn log_failure(error: &SyncError, is_stopped: bool) -> String {
     let message = match error {
         SyncError::Halted if is_stopped => {

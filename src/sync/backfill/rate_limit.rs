@@ -23,7 +23,7 @@ struct Times {
 }
 
 impl RateLimit {
-    /// A limiter for `rate` requests per second; `None` is unlimited.
+    /// Creates a limiter for `rate` requests per second; `None` means no limit.
     pub(super) fn new(rate: Option<u32>) -> RateLimit {
         let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         let now = Instant::now();

@@ -44,7 +44,7 @@ pub(super) struct BackfillRun<'a> {
     pub(super) dry_run: bool,
 }
 
-/// The result of a back-fill; displayed as a sentence for people.
+/// The result of a back-fill; displayed as a sentence.
 #[derive(Debug)]
 pub(super) enum BackfillSummary {
     /// There is no older history, for this reason.
@@ -88,8 +88,8 @@ impl BackfillRun<'_> {
         result
     }
 
-    /// Stores the digests of the published releases, and those that an earlier run could not store. Returns false, and
-    /// logs the error, if that fails.
+    /// Stores the digests of the published releases, and those that an earlier run could not store. Returns
+    /// false, and logs the error, if that fails.
     async fn try_set_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
         let Err(error) = self.set_digests(mirror, lease).await else { return true };
         tracing::warn!(
@@ -117,7 +117,7 @@ impl BackfillRun<'_> {
         }
     }
 
-    /// The request rate; unlimited for directories.
+    /// Returns the maximum number of requests per second; `None`, for a directory, means no limit.
     fn rate(&self, mirror: &Mirror) -> Option<u32> {
         let rate = u32::try_from(self.request.rate).unwrap_or(MAX_RATE);
         mirror.directory().is_none().then_some(rate)

@@ -16,7 +16,7 @@ use crate::sync::fetch::{MirrorReply, request};
 use crate::upstream::origin::binary_indexes::{BinaryList, Index};
 use crate::upstream::{Mirror, UpstreamError};
 
-/// The files that may hold an index, in order of preference.
+/// The files that may contain an index, in order of preference.
 const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 8;
@@ -80,7 +80,7 @@ pub(super) fn known_validators(
     Ok(result)
 }
 
-/// The key of the row that records since when an index is absent.
+/// Returns the key of the row that records the time since which an index is absent.
 fn absent_key(address: &str, index: &Index) -> String {
     format!("{address}/{}", index.folder)
 }
@@ -105,7 +105,8 @@ impl IndexChecker<'_> {
         let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
         let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
-        // A file may have been copied to a directory since the last sync, and requesting it takes little time there.
+        // A file may have been copied to a directory since the last sync, and requesting it takes little time
+        // there.
         let is_forced = self.is_manual || mirror.directory().is_some();
         if !is_forced && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
@@ -149,8 +150,8 @@ impl IndexChecker<'_> {
                 updates
             }
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
-                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first request
-                // stays.
+                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first
+                // request stays.
                 Some(validators)
                     if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
                 {

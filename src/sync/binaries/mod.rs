@@ -1,5 +1,6 @@
-//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes, compares,
-//! publishes one transaction. An unavailable or faulty binary server does not fail the sync of the sources.
+//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes,
+//! compares, publishes one transaction. An unavailable or faulty binary server does not fail the sync of the
+//! sources.
 
 mod apply;
 mod check;
@@ -39,9 +40,10 @@ pub(super) struct BinarySyncSummary {
     pub(super) tx: Option<TxId>,
     /// Number of new binaries.
     pub(super) new_count: usize,
-    /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read again.
+    /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read
+    /// again.
     pub(super) unknown_count: usize,
-    /// Errors of single lists, for people.
+    /// Errors of single lists, for the result message.
     pub(super) errors: Vec<String>,
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Plan {
     pub(super) loss: Option<Loss>,
 }
 
-/// Compares the listed binaries with the offers; of several offers for one platform the first counts. Binaries for
-/// platforms whose indexes were not read do not change.
+/// Compares the listed binaries with the offers; of several offers for one platform, the first applies.
+/// Binaries for platforms whose indexes were not read do not change.
 pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<DeclaredIndex>) -> Plan {
     let mut plan = Plan::default();
     let mut offers: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();

@@ -21,7 +21,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns the word in reports.
+    /// Returns the name in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ pub enum RepairOutcome {
 }
 
 impl RepairOutcome {
-    /// Returns the word in reports.
+    /// Returns the name in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its rules;
-//! moves bad objects to the directory `damaged` and stores them again where that is possible.
+//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its
+//! rules; moves bad objects to the directory `damaged` and stores them again where that is possible.
 
 mod finding;
 mod full;
@@ -40,7 +40,7 @@ pub enum ScrubLevel {
 }
 
 impl ScrubLevel {
-    /// Returns the word in requests and reports.
+    /// Returns the name in requests and reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

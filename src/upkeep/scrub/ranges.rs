@@ -1,4 +1,5 @@
-//! Divides the stored objects into ranges of digests, and selects those to read, the longest unread first.
+//! Divides the stored objects into ranges of digests, and selects the ranges to read: those that were not
+//! read for the longest time come first.
 
 use std::collections::HashMap;
 
@@ -119,8 +120,8 @@ pub(super) fn select(
     Ok(Ranges { list, is_continued })
 }
 
-/// Sorts ranges: those that were read in part first, then the longest unread. With equal times the directories
-/// alternate, so that each night has a share of each.
+/// Sorts ranges: those that were read in part come first, then those that were not read for the longest time.
+/// Ranges with equal times alternate between directories, so that each night reads a share of each directory.
 fn sort(list: &mut [Range]) {
     let key = |Range { directory, row }: &Range| {
         (row.position.is_none(), row.read_at.map_or(0, |at| at.0), row.prefix, *directory)

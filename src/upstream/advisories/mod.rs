@@ -1,4 +1,5 @@
-//! Fetches advisories from the OSV database (one folder per ecosystem), an archive, JSON lines, a bundle, or a folder.
+//! Fetches advisories from the OSV database (one folder per ecosystem), an archive, JSON lines, a bundle, or
+//! a folder.
 
 mod bucket;
 mod bundle;
@@ -56,9 +57,9 @@ pub enum FeedRefresh {
 }
 
 impl Feed {
-    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder (`file:///`),
-    /// the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per ecosystem; only
-    /// those of `ecosystems` become feeds.
+    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder
+    /// (`file:///`), the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per
+    /// ecosystem; only those of `ecosystems` become feeds.
     #[must_use]
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
@@ -84,7 +85,7 @@ impl Feed {
         is_shared_folder && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
 
-    /// Returns its name: its address, without user and password.
+    /// Returns the name of the feed: its address, without user and password.
     #[must_use]
     pub fn name(&self) -> String {
         let url = without_userinfo(&self.url);
@@ -96,8 +97,8 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Refreshes a feed. `stored_batch` returns the last stored contents of the feed, if any. It is awaited only if the
-    /// feed is a changed folder of the OSV database, from which only the changes are fetched.
+    /// Refreshes a feed. `stored_batch` returns the last stored contents of the feed, if any. It is awaited
+    /// only if the feed is a changed folder of the OSV database, from which only the changes are fetched.
     ///
     /// # Errors
     /// The feed cannot be fetched, or is invalid.

@@ -89,7 +89,7 @@ fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
     indexes
 }
 
-/// Returns the indexes below `bin/linux`; an absent part stands for all values.
+/// Returns the indexes below `bin/linux`; `None` for a part means all values.
 fn linux(
     url_index: usize,
     platforms: &Platforms,

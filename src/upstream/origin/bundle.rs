@@ -2,9 +2,10 @@
 //! `docs/bundle.md` is the specification; `crate::bundle` defines the contents of the files.
 //!
 //! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer,
-//! [`VerifiedHead::since`] lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before
-//! the first is applied: a bundle that is being copied lacks files, and must change nothing
-//! ([`BundleError::is_partial`]). Package files may arrive even later; [`Product::object_path`] returns their paths.
+//! [`VerifiedHead::since`] lists the segments to apply, which [`Bundle::segment`] reads. All of them are read
+//! before the first is applied: a bundle that is being copied lacks files, and must change nothing
+//! ([`BundleError::is_partial`]). Package files may arrive even later; [`Product::object_path`] returns their
+//! paths.
 
 use bytes::Bytes;
 
@@ -24,7 +25,7 @@ const MAX_HEAD_SIZE: u64 = 16 << 20;
 const MAX_COMPRESSED_SIZE: u64 = 512 << 20;
 /// Maximum number of chained incremental bundles.
 const MAX_BASES: usize = 100;
-/// Number of days, from the one that an incremental bundle names, in which its base is searched.
+/// Number of days in which the base of an incremental bundle is searched, from the day that the bundle names.
 const MAX_BASE_DAYS: usize = 400;
 
 /// An error in reading a bundle.
@@ -103,14 +104,16 @@ fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
 /// A head with valid digest and chain, joined with the heads of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedHead {
-    /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if there is one.
+    /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if there
+    /// is one.
     pub head: Head,
     /// The missing base; `None` if the segments are complete.
     pub missing_base: Option<IncrementalBase>,
 }
 
 impl VerifiedHead {
-    /// Returns the segments after `serial`, the last one a reader applied; all of them for 0.
+    /// Returns the segments after `serial`, the serial of the last segment that the reader applied; all
+    /// segments for 0.
     #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
         let first_index = self.head.segments.partition_point(|segment| segment.serial <= serial);
@@ -144,7 +147,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// The bundle with the files of this transport; not accessed yet.
+    /// Creates the bundle with the files of this transport; nothing is read yet.
     pub(in crate::upstream) fn at(transport: Transport) -> Bundle {
         Bundle { transport }
     }

@@ -1,5 +1,5 @@
-//! Presents a bundle as the mirror it was made from, with index, `Meta/` and package files at the usual paths, so that
-//! all readers of mirrors can read it. Everything is verified before it is returned.
+//! Presents a bundle as the mirror it was made from, with index, `Meta/` and package files at the usual
+//! paths, so that all readers of mirrors can read it. Everything is verified before it is returned.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -70,7 +70,8 @@ fn platform_tag(folder: &str) -> Option<String> {
 }
 
 impl BundleMirror {
-    /// The bundle with the files of this transport; `folder` is a folder of the mirror, or empty.
+    /// Creates the mirror for the bundle with the files of this transport; `folder` is a folder of the
+    /// mirror, or empty.
     pub(super) fn new(transport: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
@@ -122,7 +123,8 @@ impl BundleMirror {
         Ok(Some(contents.folders.get(folder).cloned().unwrap_or_default()))
     }
 
-    /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
+    /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on
+    /// a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
         let missing_error =
             || UpstreamError::Missing(format!("{}/{}", self.transport().address(), product.head_path()));
@@ -132,8 +134,8 @@ impl BundleMirror {
         })
     }
 
-    /// Returns the contents of a product that this mirror read last, so that files match the index; reads them if there
-    /// are none.
+    /// Returns the contents of a product that this mirror read last, so that files match the index; reads
+    /// them if there are none.
     async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
         let contents = self.last_contents.lock().get(product).cloned();
         match contents {
@@ -273,8 +275,8 @@ fn validator(chain: Sha256) -> String {
     format!("bundle-{chain}")
 }
 
-/// Converts an error of a bundle. An incomplete bundle is [`UpstreamError::Unavailable`]: it may be complete at the
-/// next attempt.
+/// Converts an error of a bundle. An incomplete bundle is [`UpstreamError::Unavailable`]: it may be complete
+/// at the next attempt.
 pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {

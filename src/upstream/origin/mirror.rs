@@ -1,5 +1,5 @@
-//! A CRAN-like mirror, or a bundle instead of one: small files are fetched whole and conditionally, package files as a
-//! resumable stream.
+//! A CRAN-like mirror, or a bundle instead of one: small files are fetched whole and conditionally, package
+//! files as a resumable stream.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// The mirror at an address; HTTP is not accessed yet.
+    /// Creates the mirror at an address; HTTP is not accessed yet.
     pub(in crate::upstream) fn at(
         address: Address,
         client: &Arc<HttpClient>,
@@ -65,8 +65,8 @@ impl Mirror {
         self.dir_bundle().map_or(&self.transport, BundleMirror::transport).directory()
     }
 
-    /// Returns whether the mirror is a bundle, whose package files are named by digest. For an HTTP address this is
-    /// known only after its index was requested.
+    /// Returns whether the mirror is a bundle, whose package files are named by digest. For an HTTP address
+    /// this is known only after its index was requested.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.bundle().is_some()
@@ -114,9 +114,9 @@ impl Mirror {
         }
     }
 
-    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if the file
-    /// has none, or the mirror is not such a bundle. The first call for a product reads its records, which takes a
-    /// second of CPU time for all of CRAN.
+    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if
+    /// the file has none, or the mirror is not such a bundle. The first call for a product reads its records,
+    /// which takes a second of CPU time for all of CRAN.
     ///
     /// # Errors
     /// The bundle is incomplete.
@@ -127,8 +127,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the path that a bundle has for the package file with this digest and name; `None` if the mirror is not a
-    /// bundle. An HTTP address may be one, so it has a path even before it was probed.
+    /// Returns the path that a bundle has for the package file with this digest and name; `None` if the
+    /// mirror is not a bundle. An HTTP address may be one, so it has a path even before it was probed.
     #[must_use]
     pub fn object_path(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.layout {
@@ -147,8 +147,8 @@ impl Mirror {
         self.dir_bundle().map_or(&self.transport, BundleMirror::transport).open_in_place(path).await
     }
 
-    /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
-    /// passes: only a request for its first file shows whether it is usable.
+    /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP
+    /// always passes: only a request for its first file shows whether it is usable.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.layout {
             Layout::Mirror => mirror_dir::check(&self.transport).await,
@@ -157,8 +157,9 @@ impl Mirror {
         }
     }
 
-    /// Returns the same mirror for requests with the `User-Agent` and the query of R with this minor version, on Linux
-    /// with this architecture. A server chooses the binaries below `__linux__` by these two.
+    /// Returns the same mirror for requests with the `User-Agent` and the query of R with this minor version,
+    /// on Linux with this architecture. A server chooses the binaries below `__linux__` by this header and
+    /// this query.
     ///
     /// # Errors
     /// A directory cannot choose by client.
@@ -208,8 +209,8 @@ impl Mirror {
         }
     }
 
-    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). If a server sends the whole
-    /// file instead, reading ends after that part. No retry.
+    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). If a server sends
+    /// the whole file instead, reading ends after that part. No retry.
     ///
     /// # Errors
     /// As [`Mirror::open`].
@@ -219,8 +220,8 @@ impl Mirror {
     }
 
     /// Opens a package file. `resume` is the length and the validators of a part that was read before: the stream
-    /// begins after this part if the file is unchanged (`Range` with `If-Range` over HTTP), otherwise at 0. No retry:
-    /// the caller decides about further attempts.
+    /// begins after this part if the file is unchanged (`Range` with `If-Range` over HTTP), otherwise at 0.
+    /// No retry: the caller decides about further attempts.
     ///
     /// # Errors
     /// The mirror does not have the file, refuses the request or does not answer; the path is invalid.
@@ -233,8 +234,8 @@ impl Mirror {
         transport.open(&path, resume).await
     }
 
-    /// Downloads a file; `expected_size` is its size if it is known: a file of a different size is refused. Returns the
-    /// number of bytes.
+    /// Downloads a file; `expected_size` is its size if it is known: a file of a different size is refused.
+    /// Returns the number of bytes.
     ///
     /// # Errors
     /// The mirror does not have the file, the file has a different size, or all retries failed: see

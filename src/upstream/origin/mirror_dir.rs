@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 
-/// Indexes of which a mirror has at least one.
+/// The forms of the index; a mirror has at least one of them.
 const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
 
-/// Returns an error that names the paths that were tried if a directory is not a mirror. An address over HTTP always
-/// passes: only a request for its first file shows whether it is usable.
+/// Returns an error that names the paths that were tried if a directory is not a mirror. An address over HTTP
+/// always passes: only a request for its first file shows whether it is usable.
 pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
     transport.check().await?;
     let Some(root) = transport.directory() else { return Ok(()) };
@@ -24,7 +24,7 @@ pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
     let refusal = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
     if let Some(schema) = other_schema(root.to_owned()).await {
         return Err(refusal(format!(
-            "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
+            "contains data of schema {schema}, but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
              rspm-offline-downloader of this version, and copy its output beside the old data"
         )));
     }

@@ -273,9 +273,9 @@ impl FolderBuilder {
     }
 }
 
-/// Returns the folder of the mirror that contains a folder of a product, and the path below it: subfolders of CRAN such
-/// as `4.6.0/Recommended` are in CRAN's index, Bioconductor's repositories are separate. `None` if it belongs to no
-/// folder.
+/// Returns the folder of the mirror that contains a folder of a product, and the path below it: subfolders of
+/// CRAN such as `4.6.0/Recommended` are in CRAN's index, Bioconductor's repositories are separate. `None` if
+/// it belongs to no folder.
 fn mirror_folder<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     match product {
         Product::Cran => Some(("", folder)),
@@ -293,7 +293,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// A collector for the listed files of a folder.
+    /// Creates a collector for the listed files of a folder.
     pub(super) fn of(view: &MirrorView) -> Database {
         Database {
             listed_files: view.listed_objects().map(|object| object.sha256).collect(),

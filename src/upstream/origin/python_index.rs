@@ -1,5 +1,5 @@
-//! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a bundle.
-//! An HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
+//! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a
+//! bundle. An HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct PythonIndex {
 }
 
 impl PythonIndex {
-    /// The index whose pages are below `simple/` of an address.
+    /// Creates the index with the pages below `simple/` of an address.
     pub(in crate::upstream) fn at(transport: Transport, cache: Arc<BundleCache>) -> PythonIndex {
         PythonIndex { transport, cache }
     }
@@ -237,7 +237,7 @@ impl PythonIndex {
         Err(UpstreamError::Missing(missing.unwrap_or_default()))
     }
 
-    /// The address of a file of a directory.
+    /// Returns the URL of a file in the directory.
     fn file_url(&self, path: &str) -> Result<Url, UpstreamError> {
         let file = self.transport.directory().map(|root| root.join(path));
         file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| self.not_a_url())

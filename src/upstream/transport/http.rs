@@ -24,9 +24,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Access to the files below an `http` or `https` address.
 pub(super) struct HttpTransport {
-    /// The address without a trailing slash; may hold userinfo, so it is never printed.
+    /// The address without a trailing slash; it may contain userinfo, so it is never printed.
     base: String,
-    /// The same without userinfo, for messages.
+    /// The address without userinfo, for messages.
     display_url: String,
     host: String,
     http: Arc<HttpClient>,
@@ -172,8 +172,8 @@ impl HttpTransport {
         target.stream(response)
     }
 
-    /// Requests the rest of a file from `offset`, or the whole of it if the mirror considers it changed; `None` if the
-    /// response cannot be used and the whole file has to be requested.
+    /// Requests the rest of a file from `offset`, or the whole of it if the mirror considers it changed;
+    /// `None` if the response cannot be used and the whole file has to be requested.
     async fn resume(
         &self,
         target: &Target,
@@ -230,7 +230,7 @@ impl HttpTransport {
                 Ok(FileStream { size: Some(size), offset, validators, body: target.body(response) })
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                Err(target.refusal(format!("ends before byte {offset}, from which more were expected")))
+                Err(target.refusal(format!("ends before byte {offset}, at which the requested part begins")))
             }
             _ => target.stream(response),
         }

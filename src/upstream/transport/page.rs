@@ -1,5 +1,5 @@
-//! Requests for pages: addresses that end in a slash, content negotiation, and the headers by which an index states how
-//! new a page is.
+//! Requests for pages: addresses that end in a slash, content negotiation, and the headers that state the age of a
+//! page.
 
 use std::io::Read;
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub const CONFIRM: &str = "confirm";
 
 /// A sent form that is displayed again with its values: it was refused, or, if the message is empty, changed nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedForm {
     /// The action of the form.
     pub action: String,
     /// The object of the action; empty if there is none.
@@ -29,7 +29,7 @@ pub struct Rejected {
     pub values: Vec<(String, String)>,
 }
 
-impl Rejected {
+impl RejectedForm {
     /// Returns the value that a field had.
     fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -124,7 +124,7 @@ impl Form {
         }
     }
 
-    fn field_markup(&self, field: &Field, rejected: Option<&Rejected>) -> Markup {
+    fn field_markup(&self, field: &Field, rejected: Option<&RejectedForm>) -> Markup {
         let id = match self.object.as_str() {
             "" => format!("{}-{}", self.action, field.name),
             object => {
@@ -187,12 +187,12 @@ mod tests {
 
     #[test]
     fn a_refused_form_has_its_values_and_the_reason_beside_the_field() {
-        let rejected = Rejected {
+        let rejected = RejectedForm {
             action: "create".to_owned(),
             field: "name",
             message: "the name '<b>' is not valid".to_owned(),
             values: vec![("name".to_owned(), "<b>".to_owned())],
-            ..Rejected::default()
+            ..RejectedForm::default()
         };
         let page = Page {
             root: Root::of_path("/__ui__/admin/sources/"),

@@ -9,7 +9,7 @@ pub mod sources;
 pub mod storage;
 pub mod tokens;
 
-use form::Rejected;
+use form::RejectedForm;
 use maud::{Markup, html};
 
 use super::frame::{Frame, Root};
@@ -94,7 +94,7 @@ pub struct Page {
     /// The message about the change that led to this page, if any.
     pub done: Option<&'static str>,
     /// The refused form, if the page is the response to one.
-    pub rejected: Option<Rejected>,
+    pub rejected: Option<RejectedForm>,
 }
 
 impl Page {

@@ -9,7 +9,7 @@ use crate::model::rule_effect::RuleEffect;
 use crate::web::text::{number, time, visible};
 
 /// Maximum number of rules on the page: a server may have 200,000.
-const SHOWN: usize = 200;
+const MAX_ROWS: usize = 200;
 
 /// The objects that a rule can refer to.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +34,10 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
             @if rules.is_empty() {
                 p { "There is no rule: all versions are allowed." }
             } @else {
-                (table(page, rules.get(..SHOWN).unwrap_or(rules)))
-                @if rules.len() > SHOWN {
+                (table(page, rules.get(..MAX_ROWS).unwrap_or(rules)))
+                @if rules.len() > MAX_ROWS {
                     p {
-                        "These are the first " (number(SHOWN)) " of " (number(rules.len())) " rules; all: "
+                        "These are the first " (number(MAX_ROWS)) " of " (number(rules.len())) " rules; all: "
                         code { "rspm list blocklist-rules" }
                     }
                 }
@@ -235,9 +235,9 @@ mod tests {
     #[test]
     fn a_page_with_many_rules_is_bounded_and_a_rule_without_criteria_says_so() {
         let rules: Vec<BlockRule> =
-            (1..=SHOWN as i64 + 5).map(|id| BlockRule { id: Some(id), ..BlockRule::default() }).collect();
+            (1..=MAX_ROWS as i64 + 5).map(|id| BlockRule { id: Some(id), ..BlockRule::default() }).collect();
         let text = list(&page(), &rules, &Names::default(), None);
-        assert_eq!(text.matches("all versions of all packages").count(), SHOWN);
+        assert_eq!(text.matches("all versions of all packages").count(), MAX_ROWS);
         assert!(text.contains("first 200 of 205 rules"), "{text}");
         let none = list(&page(), &[], &Names::default(), None);
         assert!(none.contains("There is no rule") && none.contains("Create a rule"), "{none}");

@@ -26,7 +26,7 @@ pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> St
     page.render(
         "Tokens",
         &html! {
-            @if let Some(created) = created { (shown_once(created)) }
+            @if let Some(created) = created { (new_token(created)) }
             @if tokens.is_empty() {
                 p { "There is no token yet." }
             } @else {
@@ -38,7 +38,7 @@ pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> St
     )
 }
 
-fn shown_once(created: &CreatedToken) -> Markup {
+fn new_token(created: &CreatedToken) -> Markup {
     html! {
         div.notice role="status" {
             p { strong { "The new token is shown once." } " Store it now; it is not shown again." }

@@ -1,5 +1,6 @@
-//! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings are below
-//! those of the page, ids have a prefix, relative links lead only to pages that exist, and texts replace images.
+//! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings
+//! are below those of the page, ids have a prefix, relative links lead only to pages that exist, and texts
+//! replace images.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -65,8 +66,8 @@ const MAX_HTML: usize = 4 << 20;
 const MAX_TAGS: usize = 10_000;
 /// Maximum number of attributes of a tag: the parser compares each attribute with all previous ones.
 const MAX_ATTRIBUTES: usize = 100;
-/// Maximum number of tags that the parser may add: every paragraph repeats the open formatting elements (HTML standard,
-/// reconstruction of the active formatting elements).
+/// Maximum number of tags that the parser may add: every paragraph repeats the open formatting elements (HTML
+/// standard, reconstruction of the active formatting elements).
 const MAX_REPEATED: usize = 300_000;
 /// Maximum size of the tags that the parser may add, with their attributes, in bytes.
 const MAX_REPEATED_BYTES: usize = 8 << 20;
@@ -132,8 +133,8 @@ fn target(address: &str, links: &Links) -> Option<String> {
 
 /// Returns true if the HTML parser is fast for a text, and its result is not much longer.
 ///
-/// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute, so that
-/// every tag that the parser finds is counted, regardless of the text before it.
+/// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute,
+/// so that every tag that the parser finds is counted, regardless of the text before it.
 fn is_simple(html: &str) -> bool {
     const FORMATTING: [&str; 13] =
         ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
@@ -227,11 +228,11 @@ enum Part<'a> {
 fn parts(html: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = html;
-    while let Some((text, behind)) = rest.split_once('<') {
-        let Some((tag, behind)) = behind.split_once('>') else { break };
+    while let Some((text, after)) = rest.split_once('<') {
+        let Some((tag, after)) = after.split_once('>') else { break };
         parts.push(Part::Text(text));
         parts.push(Part::Tag(tag));
-        rest = behind;
+        rest = after;
     }
     parts.push(Part::Text(rest));
     parts
@@ -241,12 +242,12 @@ fn parts(html: &str) -> Vec<Part<'_>> {
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = tag.split_once(' ')?.1;
     loop {
-        let (key, behind) = rest.split_once("=\"")?;
-        let (value, behind) = behind.split_once('"')?;
+        let (key, after) = rest.split_once("=\"")?;
+        let (value, after) = after.split_once('"')?;
         if key.trim_start() == name {
             return Some(value);
         }
-        rest = behind;
+        rest = after;
     }
 }
 
@@ -263,7 +264,7 @@ fn adapt(html: &str) -> String {
     let (own_ids, headings) = ids(&parts);
     let known: BTreeSet<&str> =
         own_ids.iter().copied().chain(headings.iter().flatten().map(String::as_str)).collect();
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut used_ids: BTreeSet<&str> = BTreeSet::new();
     let mut headings = headings.iter();
     let mut out = String::with_capacity(html.len());
     let mut hidden_end = false;
@@ -295,7 +296,7 @@ fn adapt(html: &str) -> String {
         {
             hidden_end = true;
         } else {
-            let id = attribute(tag, "id").filter(|id| seen.insert(*id));
+            let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
             push_tag(&mut out, tag, id, &known);
         }
     }
@@ -306,9 +307,9 @@ fn is_named(tag: &str, name: &str) -> bool {
     tag.split(' ').next() == Some(name)
 }
 
-/// Returns true if a link has no text; `behind` are the parts after its start tag.
-fn is_empty_link(behind: &[Part<'_>]) -> bool {
-    for part in behind {
+/// Returns true if a link has no text; `after` are the parts after its start tag.
+fn is_empty_link(after: &[Part<'_>]) -> bool {
+    for part in after {
         match part {
             Part::Text(text) if text.trim().is_empty() => {}
             Part::Tag(tag) if is_named(tag, "img") => {
@@ -323,8 +324,8 @@ fn is_empty_link(behind: &[Part<'_>]) -> bool {
     false
 }
 
-/// Writes a tag with `id`, and with its permitted attributes. A link to an id is written only if `known` contains the
-/// id.
+/// Writes a tag with `id`, and with its permitted attributes. A link to an id is written only if `known`
+/// contains the id.
 fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.push('<');
@@ -368,10 +369,10 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     (own, headings)
 }
 
-/// Returns the id of a heading, as GitHub forms it; `behind` are the parts after its start tag.
-fn slug(behind: &[Part<'_>]) -> String {
+/// Returns the id of a heading, as GitHub forms it; `after` are the parts after its start tag.
+fn slug(after: &[Part<'_>]) -> String {
     let mut slug = ID_PREFIX.to_owned();
-    for part in behind {
+    for part in after {
         match part {
             Part::Tag(tag) if heading(tag).is_some() => break,
             Part::Tag(_) => {}

@@ -66,8 +66,8 @@ impl Render for Html {
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
-    let shown = text.get(..MAX_CONVERTED).unwrap_or(text);
-    let readable = visible(&String::from_utf8_lossy(shown));
+    let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
+    let readable = visible(&String::from_utf8_lossy(excerpt));
     let is_short = text.len() <= MAX_CONVERTED;
     let converted = match format {
         Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
@@ -132,10 +132,10 @@ mod tests {
             }
             let (name, mut rest) = tag.split_once(' ').unwrap_or((tag, ""));
             let mut attributes = Vec::new();
-            while let Some((attribute, behind)) = rest.trim_start().split_once("=\"") {
-                let (value, behind) = behind.split_once('"').expect("a closing quote");
+            while let Some((attribute, after)) = rest.trim_start().split_once("=\"") {
+                let (value, after) = after.split_once('"').expect("a closing quote");
                 attributes.push((attribute.to_owned(), value.to_owned()));
-                rest = behind;
+                rest = after;
             }
             assert!(rest.is_empty(), "<{tag}>");
             tags.push((name.to_owned(), attributes));
@@ -147,16 +147,16 @@ mod tests {
     fn assert_harmless(html: &str, origin: &str) {
         const ATTRIBUTES: [&str; 11] =
             ["href", "title", "rel", "lang", "dir", "id", "class", "tabindex", "colspan", "rowspan", "start"];
-        let shown: String = origin.chars().take(300).collect();
+        let excerpt: String = origin.chars().take(300).collect();
         for (name, attributes) in tags(html) {
-            assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {shown:?}");
+            assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {excerpt:?}");
             for (attribute, value) in attributes {
-                assert!(ATTRIBUTES.contains(&attribute.as_str()), "{attribute} of {shown:?}");
+                assert!(ATTRIBUTES.contains(&attribute.as_str()), "{attribute} of {excerpt:?}");
                 if attribute == "href" {
                     let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/"];
                     let value = value.to_ascii_lowercase();
                     let is_known = known.iter().any(|start| value.starts_with(&start.to_ascii_lowercase()));
-                    assert!(is_known, "{value} of {shown:?}");
+                    assert!(is_known, "{value} of {excerpt:?}");
                 }
             }
         }
@@ -236,9 +236,9 @@ mod tests {
     fn other_formats_and_long_texts_are_shown_as_they_are() {
         assert!(html("*a* <b>\u{202e}", Format::Plain).contains(">*a* &lt;b&gt;⟨U+202E⟩</pre>"));
         let long = "# a\n".repeat(MAX_CONVERTED / 4 + 1);
-        let shown = html(&long, Format::Markdown);
-        assert!(shown.contains("Only the beginning") && shown.contains("# a\n# a"), "{}", shown.len());
-        assert!(shown.len() < MAX_CONVERTED + 1000, "{}", shown.len());
+        let excerpt = html(&long, Format::Markdown);
+        assert!(excerpt.contains("Only the beginning") && excerpt.contains("# a\n# a"), "{}", excerpt.len());
+        assert!(excerpt.len() < MAX_CONVERTED + 1000, "{}", excerpt.len());
         let invalid = render(b"\xff\xfe\0 a", Format::Markdown, &links()).0.to_string();
         assert!(invalid.contains("⟨U+0000⟩"), "{invalid}");
         for (media_type, format) in [

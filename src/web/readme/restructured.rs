@@ -338,10 +338,10 @@ impl Writer {
         self.out.push_str("<dl>");
         let mut at = 0;
         while let Some((name, value)) = lines.get(at).and_then(|line| field(line)) {
-            let behind = lines.get(at + 1..).unwrap_or_default();
-            let length = indented(behind, 1);
+            let after = lines.get(at + 1..).unwrap_or_default();
+            let length = indented(after, 1);
             let mut inside = vec![value];
-            inside.extend(outdented(behind.get(..length).unwrap_or_default()));
+            inside.extend(outdented(after.get(..length).unwrap_or_default()));
             self.out.push_str(&format!("<dt>{}</dt><dd>", inline(name, &self.names)));
             self.blocks(&inside, depth + 1);
             self.out.push_str("</dd>");
@@ -363,9 +363,9 @@ impl Writer {
             let colon = if before.ends_with(' ') { "" } else { ":" };
             self.out.push_str(&format!("<p>{}{colon}</p>\n", inline(before.trim_end(), &self.names)));
         }
-        let behind = lines.get(length..).unwrap_or_default();
-        let literal = indented(behind, 1);
-        self.literal(behind.get(..literal).unwrap_or_default());
+        let after = lines.get(length..).unwrap_or_default();
+        let literal = indented(after, 1);
+        self.literal(after.get(..literal).unwrap_or_default());
         length += literal;
         length
     }

@@ -1,5 +1,5 @@
 "use strict";
-// Everything works without this file. It adds buttons that copy, suggestions while a name is typed, a key for the
+// All pages work without this file. It adds buttons that copy, suggestions while a name is typed, a shortcut for the
 // search field, and the links of Posit Package Manager, whose part after # never reaches a server.
 (() => {
   const root = document.body.dataset.root;
@@ -90,7 +90,7 @@
             option.label = row.title || "";
             return option;
           }));
-        } catch { /* typed on, or no network: the form still works */ }
+        } catch { /* aborted by further typing, or no network: the form still works */ }
       }, 150);
     });
   }

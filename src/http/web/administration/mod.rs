@@ -35,7 +35,7 @@ use crate::http::route::{self, Route, access};
 use crate::http::switch::Switch;
 use crate::http::target::Query;
 use crate::web::administration::Section;
-use crate::web::administration::form::{ACTION, OBJECT, Rejected};
+use crate::web::administration::form::{ACTION, OBJECT, RejectedForm};
 
 /// Maximum size of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;
@@ -154,7 +154,7 @@ async fn post(
     form_token::require(&head.parts.headers, &form)?;
     head.principal.require_valid(app)?;
     let api = LocalApi::new(switch, app, head);
-    let rejected = |field: &'static str, message: String| Rejected {
+    let rejected = |field: &'static str, message: String| RejectedForm {
         action: form.get(ACTION).unwrap_or_default().to_owned(),
         object: form.get(OBJECT).unwrap_or_default().to_owned(),
         field,

@@ -11,7 +11,7 @@ use crate::db::job_run;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
-use crate::web::administration::form::Rejected;
+use crate::web::administration::form::RejectedForm;
 use crate::web::administration::jobs::{EndedJob, Jobs};
 use crate::web::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
 use crate::web::frame::Root;
@@ -30,7 +30,7 @@ pub(super) struct View<'a> {
     /// The message about the change that was just made.
     pub(super) done: Option<&'static str>,
     /// The form that was refused.
-    pub(super) rejected: Option<Rejected>,
+    pub(super) rejected: Option<RejectedForm>,
     /// A token that was just created.
     pub(super) created: Option<CreatedToken>,
     /// A rule that was tested against the packages, and not created.

@@ -28,11 +28,11 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
 pub(super) fn binary_url_is_the_binary_server_of_the_next_sync() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     let upstream = binary_server::start(&["alpha"]);
     let url = binary_server::url(&upstream);
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
-    assert!(server.sync().expect("a good mirror").contains("binaries were synced (transaction 2): 1 new"));
+    assert!(server.sync().expect("a valid mirror").contains("binaries were synced (transaction 2): 1 new"));
 }
 
 #[test]

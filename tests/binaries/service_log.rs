@@ -475,7 +475,7 @@ fn only_get_requests_for_package_files_are_logged() {
 fn hostile_headers_are_escaped_and_truncated() {
     let logged = plumber();
     let host = logged.server.host();
-    let ask = |header: &[u8]| {
+    let request = |header: &[u8]| {
         let mut head =
             format!("GET {PLUMBER} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nUser-Agent: ").into_bytes();
         head.extend_from_slice(header);
@@ -487,13 +487,13 @@ fn hostile_headers_are_escaped_and_truncated() {
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         (json["failed_ua"].clone(), json["user_agent"].as_str().expect("a header").to_owned())
     };
-    let (failed, user_agent) = ask(&[b'x'; 64 << 10]);
+    let (failed, user_agent) = request(&[b'x'; 64 << 10]);
     assert_eq!(failed, "ua_error_unsupported_os");
     assert_eq!(user_agent, format!("{}...", "x".repeat(4096)));
-    let (failed, user_agent) = ask(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
+    let (failed, user_agent) = request(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
     assert_eq!(failed, "ua_error_unsupported_os");
     assert_eq!(user_agent, "\u{fffd}\u{fffd}\u{fffd}\"\\{}\u{2028}\u{9b}31m");
-    let (_, user_agent) = ask(&[0xff; 64 << 10]);
+    let (_, user_agent) = request(&[0xff; 64 << 10]);
     assert_eq!(user_agent, format!("{}...", "\u{fffd}".repeat(4096)));
 }
 
@@ -569,7 +569,7 @@ fn with_binaries_of(url: &str, names: &[&str]) -> LoggedServer {
     let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
     let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
     binary_server::write_sources(&server.dir().join("no-mirror"), names);
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     LoggedServer::new(server)
 }
@@ -671,14 +671,14 @@ fn the_log_exists_only_with_a_path_and_is_private_and_survives_rotation() {
 #[test]
 fn the_logged_requests_are_counted_in_the_metrics_and_the_usage_data() {
     let LoggedServer { server, .. } = plumber();
-    let ask = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
+    let request = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
     for (agent, times) in [
         (agent("3.5.2"), 2),
         (agent("3.5.3"), 1),
         (agent("3.7.3"), 1),
         ("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)".to_owned(), 1),
     ] {
-        (0..times).for_each(|_| ask(&agent));
+        (0..times).for_each(|_| request(&agent));
     }
     for (series, count) in [
         ("binary{match=\"exact\"}", 2.0),

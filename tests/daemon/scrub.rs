@@ -42,7 +42,7 @@ fn server() -> Server {
     let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
     mirror.simple("gamma", "1.0", "2025-01-01");
     mirror.write();
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     server.local_repository("team", &[Tarball::new("alpha", "1.0").with("README.md", "# alpha\n")]);
     until("the storage is claimed", || owns_all_classes(&server));

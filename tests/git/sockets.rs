@@ -126,5 +126,5 @@ fn a_running_server_names_a_disabled_socket_with_its_remedy_and_detects_it_again
     assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
     wait_for_build(&server, "commit", &commit, "published");
     assert_eq!(count(&server, "Detected R version "), 2);
-    assert_eq!(super::listed(&server).as_deref(), Some("1.2"));
+    assert_eq!(super::listed_version(&server).as_deref(), Some("1.2"));
 }

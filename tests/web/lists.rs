@@ -48,7 +48,7 @@ fn csv(server: &Server, path: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_pages_of_a_long_list_add_up_and_csv_has_their_rows() {
+fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let sync = |listed_count| {
         let size = Size { listed_count, archived_count: 0 };

@@ -85,7 +85,7 @@ fn documented_links() -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn every_documented_address_of_the_original_leads_where_the_table_says() {
+fn every_documented_address_of_the_original_leads_to_the_address_in_the_table() {
     let server = super::server();
     let today = stable_today().to_string();
     let chromium = Chromium::start();

@@ -555,7 +555,7 @@ fn methods_are_in_the_file_of_their_type() {
     let wrong: Vec<_> = scattered.iter().filter(|(name, _)| !allowed.contains(*name)).collect();
     assert!(wrong.is_empty(), "methods in files other than that of the type: {wrong:?}");
     let stale: Vec<_> = allowed.iter().filter(|name| !scattered.contains_key(*name)).collect();
-    assert!(stale.is_empty(), "these need no exception any more: {stale:?}");
+    assert!(stale.is_empty(), "exceptions that are not needed any more: {stale:?}");
 }
 
 #[test]

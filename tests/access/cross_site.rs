@@ -12,8 +12,8 @@ use crate::support::server::{Builder, Server};
 
 const PAGE: &str = "/__ui__/admin/sources/";
 
-/// The header fields in which a browser describes the page that sends a request, and whether the request is accepted;
-/// `OWN` is the origin of the server.
+/// The header fields that describe the page that sends a request, and whether the request is accepted; `OWN` is the
+/// origin of the server.
 const ORIGINS: [(&[(&str, &str)], bool); 11] = [
     (&[("Sec-Fetch-Site", "same-origin")], true),
     (&[("Origin", "OWN")], true),

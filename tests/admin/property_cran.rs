@@ -111,7 +111,7 @@ fn set_last_sync(dir: &Path, time: i64) {
 pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let mut server = Builder::default().gcfg("[CRAN]\nSyncSchedule = * * * * *").start();
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("the mirror is there");
+    server.sync().expect("the mirror exists");
     server.stop();
     // 2020-03-01: the time after it contains every minute and a 29th of February (2024), but no 30th of February.
     let last_sync = 1_583_020_800_000_000;

@@ -84,7 +84,7 @@ fn a_running_download_continues() {
         "GET /r/latest/src/contrib/large_1.0.tar.gz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = vec![0; 1 << 16];
-    stream.read_exact(&mut answer).expect("its beginning");
+    stream.read_exact(&mut answer).expect("the beginning of the file");
     let changes = "[Server]\nAddress = https://elsewhere.example\nAccessLog = {dir}/other.log\n\
                    [CRAN]\nURL = file:///nowhere\n[Proxy]\nURL = 127.0.0.1:9\n[Logging]\nSystemLogLevel = DEBUG";
     let output = server.hup(changes).join("\n");

@@ -160,7 +160,7 @@ fn binaries_of_a_second_server_are_listed_fetched_once_and_stored() {
     );
     second.stop();
     assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is stored");
-    let message = server.sync().expect("the sources' mirror is there");
+    let message = server.sync().expect("the mirror of the sources exists");
     assert!(message.contains(&format!("the binaries of {r}-bookworm were not updated: ")), "{message}");
     let arm = get(&server, path, Some(&agent.replace("x86_64", "aarch64")));
     assert_eq!(arm.header("x-package-type"), Some("source"), "never that of another processor");
@@ -298,7 +298,7 @@ fn an_index_that_lost_a_fifth_is_accepted_at_the_second_manual_sync() {
     let server = server(&names, &[binary_server::url(&upstream)]);
     synced(&server);
     binary_server::publish(&upstream, &names[..13]);
-    let message = server.sync().expect("the sources are there");
+    let message = server.sync().expect("the sources are synced");
     assert!(message.contains("13 of 26 packages are no longer in the index"), "{message}");
     let message = server.sync().expect("confirmed");
     assert!(!message.contains("no longer"), "{message}");

@@ -202,7 +202,7 @@ fn a_token_with_the_scope_promotes_to_its_repositories_only() {
     }
     let list = run(&ann, "list promotions -o json").out;
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-    assert_eq!(list.as_array().map(Vec::len), Some(1), "only those to its repository: {list}");
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "only promotions to its repository: {list}");
     let plan = run(&bob, "promote --from=secret --to=live --plan");
     assert!(plan.code == 0, "{plan:?}");
     let opened = run(&bob, "promote --from=secret --to=live");

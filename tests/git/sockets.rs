@@ -107,7 +107,7 @@ fn a_running_server_names_a_disabled_socket_with_its_remedy_and_detects_it_again
     let public = server.get("/__api__/repos/dev/packages/tested/binaries/logs").text();
     assert!(!public.contains("/run/"), "{public}");
 
-    // The next one detects the sandbox again, and reports why there is none.
+    // The next build detects the sandbox again, and reports why there is none.
     repository.package("", "1.2");
     let commit = repository.commit();
     let failed = server.rspm("run git-builder --source=dev --name=tested");

@@ -194,7 +194,7 @@ on_both_databases! {
         assert_eq!((old[0].1, old[0].2, new[0].2), (new[0].1, false, true), "one release, two records");
         let experiment = records("3.19/data/experiment").await;
         assert_ne!(experiment[0].1, new[1].1, "different bytes of one version");
-        // A changed record in one version replaces none in the other.
+        // A changed record in one version of Bioconductor does not change the record in the other version.
         mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "License: new\n")));
         mirror.put(&index_path("3.19/data/annotation"), gz(record("a", "License: newer\n")));
         sync(&server, None).await.expect("a valid mirror");

@@ -20,7 +20,7 @@ fn names(html: &str) -> Vec<String> {
     body.split("<tr>").skip(1).map(name).collect()
 }
 
-/// The first cells of all pages of a list, which links lead to one after the other.
+/// The first cells of all pages of a list, found by the link of each page to the next one.
 fn all_names(server: &Server, first: &str) -> (Vec<String>, usize) {
     let (mut all, mut page, mut pages) = (Vec::new(), first.to_owned(), 0);
     loop {

@@ -97,7 +97,7 @@ fn every_documented_address_of_the_original_leads_to_the_address_in_the_table() 
             text.replace("{repo}", "team").replace("{name}", "alpha").replace("2026-11-20", &today)
         };
         let (link, target) = (fill(&link), target.as_deref().map(fill));
-        // A query of the original that names no search has none of ours.
+        // An address of the original without a search leads to an address without a query.
         let target = target.map(|target| match link.contains("search=") {
             false => target.split_once("?q=").map_or(target.clone(), |(path, _)| path.to_owned()),
             true => target,

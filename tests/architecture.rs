@@ -128,8 +128,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("offline", &["model", "config", "r", "python", "advisory", "bundle", "upstream"]),
 ];
 
-/// A file may have this many lines of code; comments, blank lines and its test module do not count.
-const LARGEST: usize = 400;
+/// Maximum number of lines of code of a file; comments, blank lines and its test module do not count.
+const MAX_LINES: usize = 400;
 
 /// One source file, reduced to its code.
 struct Source {
@@ -178,7 +178,8 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Paths such as `crate::a::b` anywhere in the code; `super::{a, b::C}` is two paths. That of `pub(in …)` is none.
+/// Returns the paths such as `crate::a::b` anywhere in the code; `super::{a, b::C}` is two paths. The path in
+/// `pub(in …)` is left out.
 fn paths(code: &str) -> Vec<Vec<&str>> {
     let (mut all, mut at) = (Vec::new(), 0);
     while at < code.len() {
@@ -268,7 +269,7 @@ const ALLOWED_CYCLES: &[(&[&str], &str)] = &[(
     "the registry starts the task of a fetch, and the task removes itself from the registry",
 )];
 
-/// The modules of all files, and what their `mod.rs` re-export with `pub use`.
+/// The modules of all files, and the items that each re-exports with `pub use`.
 struct Modules<'a> {
     files: BTreeMap<String, &'a Source>,
     reexports: BTreeMap<(String, &'a str), Vec<&'a str>>,
@@ -326,10 +327,11 @@ fn module(source: &Source) -> String {
     names.join("::").trim_end_matches(".rs").trim_end_matches("::mod").to_owned()
 }
 
-/// Files of a room that use each other in a cycle. An edge is a path in the code (`crate::room::file`, `super::file`,
-/// `child::…`). `mod x;` is none, and what a `mod.rs` re-exports with `pub use` counts for the file that defines it. An
-/// edge to a `mod.rs` above the file does not count: it has what the files of its folder share, and uses them. An edge
-/// to the `mod.rs` of another folder counts as one to any file.
+/// Returns the sets of files of a room that use each other in a cycle. An edge from a file to another one is a path in
+/// its code (`crate::room::file`, `super::file`, `child::…`). `mod x;` is not an edge. The use of an item that a
+/// `mod.rs` re-exports with `pub use` is an edge to the file that defines the item. The use of a `mod.rs` above the file
+/// is not an edge, because such a `mod.rs` contains the items that the files of its folder share, and declares these
+/// files. The use of the `mod.rs` of another folder is an edge.
 fn cycles() -> BTreeSet<BTreeSet<String>> {
     let sources = sources();
     let texts: BTreeMap<String, String> =
@@ -399,7 +401,7 @@ fn files_answer_one_question_and_say_which() {
         if !source.text.starts_with("//!") {
             wrong.push(format!("{}: does not begin with //!", source.path.display()));
         }
-        if source.code.len() > LARGEST {
+        if source.code.len() > MAX_LINES {
             wrong.push(format!("{}: {} lines of code", source.path.display(), source.code.len()));
         }
         let name = source.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -413,7 +415,7 @@ fn files_answer_one_question_and_say_which() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Names of files and modules that were replaced by standard terms. `CONTRIBUTING.md` says how to name things.
+/// Names of files and modules that were replaced by standard terms. `CONTRIBUTING.md` has the rules for names.
 const RETIRED_FILES: &[&str] = &[
     "afar", "aside", "behind", "board", "bundled", "doors", "fault", "flight", "giving", "glance", "herald",
     "inside", "judge", "kept", "landing", "lanes", "late", "learn", "live", "nightly", "offered", "operator",
@@ -553,7 +555,7 @@ fn methods_are_in_the_file_of_their_type() {
     let wrong: Vec<_> = scattered.iter().filter(|(name, _)| !allowed.contains(*name)).collect();
     assert!(wrong.is_empty(), "methods in files other than that of the type: {wrong:?}");
     let stale: Vec<_> = allowed.iter().filter(|name| !scattered.contains_key(*name)).collect();
-    assert!(stale.is_empty(), "these need no exception any more: {stale:?}");
+    assert!(stale.is_empty(), "exceptions that are not needed any more: {stale:?}");
 }
 
 #[test]
@@ -579,7 +581,7 @@ fn retired_names_do_not_come_back() {
 }
 
 #[test]
-fn nothing_is_left_unbuilt() {
+fn no_file_has_unfinished_code() {
     let marks = ["todo!(", "unimplemented!(", "FIXME", "XXX"];
     let wrong: Vec<String> = sources()
         .iter()
@@ -591,7 +593,7 @@ fn nothing_is_left_unbuilt() {
 }
 
 #[test]
-fn multi_line_uses_are_seen_too() {
+fn multi_line_uses_are_found() {
     assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "db", "model"]);
     assert_eq!(rooms_named("fn f(x: crate::serve::Repositories) -> crate::api::Error"), ["serve", "api"]);
 }

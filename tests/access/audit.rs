@@ -1,4 +1,4 @@
-//! The audit trail: what it records, `rspm audit`, and what it never has.
+//! The audit trail: what it records, `rspm audit`, and what it never contains.
 
 use serde_json::{Value, json};
 

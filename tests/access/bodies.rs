@@ -8,7 +8,7 @@ use super::{bearer, private_repository, token};
 use crate::support::http;
 use crate::support::server::Server;
 
-/// Larger than what the server and the kernel buffer.
+/// Size of a request body in bytes: more than the server and the kernel buffer.
 const BODY_SIZE: usize = 8 << 20;
 const PIECE: usize = 64 << 10;
 
@@ -25,7 +25,7 @@ fn send_slowly(server: &Server, method: &str, path: &str, authorization: Option<
     std::thread::sleep(Duration::from_millis(20));
     let piece = vec![b'{'; PIECE];
     for _ in 0..BODY_SIZE / PIECE {
-        // As most clients: without the whole body sent, the response is not read.
+        // As most clients do, the response is read only after the whole body has been sent.
         stream.write_all(&piece).ok()?;
     }
     http::try_read(&mut stream, method).ok().map(|answer| answer.status)

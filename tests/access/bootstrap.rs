@@ -123,7 +123,7 @@ fn openssl_can_be_the_client() {
 }
 
 #[test]
-fn the_first_token_lives_no_longer_than_others() {
+fn the_lifetime_of_the_first_token_is_limited_like_that_of_others() {
     let gcfg = "[Bootstrap]\nPublicKey = {dir}/.ppm/keys/public.key\n[Authentication]\nMaxTokenLifetime = 1h";
     let server = Builder::default().gcfg(gcfg).start();
     assert_eq!(bootstrap(&server, &["keys", "--quiet"]).code, 0);

@@ -44,7 +44,7 @@ fn people_sign_in_decide_about_devices_and_sign_out() {
     chromium.click("a[data-automation=sign-out]");
     chromium.wait_for_text("You are signed in as ann");
     chromium.click("form[action$='/__logout__'] button");
-    // At the provider, which leads back.
+    // The page of the provider, which redirects back to the server.
     chromium.wait_for_text("End session");
     chromium.click("button[type=submit]");
     chromium.wait_for_url(&server.url("/"));
@@ -108,7 +108,7 @@ fn people_sign_in_revoke_a_token_and_sign_out_without_script() {
     let trail = server.json("audit list");
     let row = trail.as_array().expect("rows").iter().find(|row| row["action"] == "revoke token");
     assert!(row.is_some_and(|row| row["actor"].to_string().contains("ann")), "{trail}");
-    // The script adds buttons that copy; there are none.
+    // The script would add buttons that copy; without script there are none.
     chromium.open(&server.url("/team/latest/"));
     chromium.wait_for_text("Set up");
     assert!(!chromium.text().contains("Copy"), "{}", chromium.text());

@@ -12,7 +12,8 @@ use crate::support::server::{Builder, Server};
 
 const PAGE: &str = "/__ui__/admin/sources/";
 
-/// What a browser says about the page that sends a request; `OWN` is the origin of the server.
+/// The header fields that describe the page that sends a request, and whether the request is accepted; `OWN` is the
+/// origin of the server.
 const ORIGINS: [(&[(&str, &str)], bool); 11] = [
     (&[("Sec-Fetch-Site", "same-origin")], true),
     (&[("Origin", "OWN")], true),
@@ -159,7 +160,7 @@ fn other_methods_and_bodies_change_nothing() {
     assert_eq!(names(&server), before.0);
     let rows = server.json("audit list");
     let new = rows.as_array().expect("rows").iter().filter(|row| row["action"] == "create source");
-    assert_eq!(new.count(), 1, "the one before: {rows}");
+    assert_eq!(new.count(), 1, "only the source that was created before the refused requests: {rows}");
 }
 
 #[test]

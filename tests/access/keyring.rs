@@ -36,7 +36,7 @@ fn start(provider: &OpenIdProvider) -> Server {
     server
 }
 
-/// A program with the settings of a user who has signed in with the plug-in, or will.
+/// A program with the settings of a user of the plug-in.
 fn client(server: &Server, folder: &str, path: &Path) -> Command {
     let mut client = command(server, path, folder);
     let programs = program(CLIENT, "keyring");

@@ -61,7 +61,7 @@ fn a_token_is_checked_and_stored_for_later_commands() {
     assert_eq!(mode & 0o7777, 0o600);
     let verification = rspm(home, &address, "verify", "", &[]);
     assert!(verification.code == 0 && verification.out.contains("User: ops"), "{}", verification.err);
-    // The variable has precedence.
+    // The variable takes precedence.
     let other = rspm(home, &address, "verify", "", &[("PACKAGEMANAGER_TOKEN", "rspm_wrong")]);
     assert_eq!(other.code, 1, "{}", other.out);
     std::fs::set_permissions(file(home), std::fs::Permissions::from_mode(0o644)).expect("changed");
@@ -91,7 +91,7 @@ fn a_login_needs_an_address_and_a_token() {
     assert!(!file(home.path()).exists());
 }
 
-/// A server that gives these responses in order; returns its address, and the requests: path, line feed, body.
+/// Starts a server that sends these responses in order; returns its address, and the requests: path, line feed, body.
 fn endpoints(responses: Vec<(u16, &'static str)>) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));

@@ -152,7 +152,7 @@ fn the_program_is_downloaded_with_any_token() {
 }
 
 #[test]
-fn a_program_of_another_version_is_refused_and_told_where_the_right_one_is() {
+fn a_program_of_another_version_is_refused_with_the_address_of_the_right_one() {
     let server = Server::start();
     let admin = bearer(&token(&server, "--scope=global:admin"));
     let verify = |version: &str| {

@@ -317,7 +317,7 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
 }
 
 #[test]
-fn a_source_that_is_opened_to_everybody_is_warned_about() {
+fn a_source_that_is_opened_to_everybody_causes_a_warning() {
     let server = Server::start();
     private_repository(&server, "team", "alpha");
     server.rspm_stdout("create repo --name=open");

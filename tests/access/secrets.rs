@@ -1,4 +1,4 @@
-//! No file that the server writes has a token.
+//! No file that the server writes contains a token.
 
 use std::path::Path;
 

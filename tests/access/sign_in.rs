@@ -448,7 +448,7 @@ fn a_denied_device_gets_nothing() {
     assert_eq!(text(&exchange(&server, "x.y.z").json(), "error"), "invalid_grant");
 }
 
-/// Fills in the forms of `oidc-provider` until it asks no more.
+/// Fills in the forms of `oidc-provider` until the page is not one of its forms.
 pub(super) fn confirm(browser: &Browser, mut page: Page, issuer: &str) -> Page {
     for _ in 0..8 {
         if !page.url.starts_with(issuer) || !page.text.contains("<form") {

@@ -56,7 +56,7 @@ fn a_token_is_shown_once_listed_and_revoked() {
     let guid = row["guid"].as_str().expect("a text").to_owned();
     let table = server.rspm_stdout("list tokens");
     assert!(table.contains(&guid) && table.contains("repos:read:team") && table.contains("valid"), "{table}");
-    // The ends of the token, by which a leaked one is found.
+    // The first and last characters of the token, which identify a leaked token.
     let excerpt = format!("{}…{}", &secret[..9], &secret[37..]);
     let lines = format!("- {guid}\n    Token: {excerpt}\n    User: ann@x.org\n    Scopes: repos:read:team\n");
     assert!(row["excerpt"] == excerpt.as_str() && table.starts_with(&lines), "{lines}: {row}{table}");

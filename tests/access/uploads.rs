@@ -35,7 +35,7 @@ fn is_listed(server: &Server, package: &str) -> bool {
     answer.text().contains(&format!("Package: {package}\n"))
 }
 
-/// Waits until a server knows a token and the repository of its source.
+/// Waits until a server accepts a token and has the repository of its source.
 fn until_known(server: &Server, authorization: &str) {
     until("the token is known", || {
         get(server, &format!("{PREFIX}/verify"), Some(authorization)).status == 200

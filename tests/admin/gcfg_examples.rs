@@ -44,7 +44,7 @@ fn five_classes_in_directories_of_their_own() {
         (StorageClass::Pypi, "packages"),
     ] {
         let ClassLocation::File(directory) = config.storage.location(class) else {
-            panic!("{class:?} is on disk")
+            panic!("{class:?} is not on disk")
         };
         assert_eq!(directory.location, std::path::Path::new(&format!("/mnt/rstudio-pm-{directory_of}")));
     }
@@ -57,7 +57,7 @@ fn all_classes_on_s3_with_an_override() {
         Bucket = another-s3-bucket\nPrefix = rspm-packages\nProfile = dev-rspm\nRegion = us-west-1\nEnableSharedConfig = true\n";
     let loaded = parse_clean(text);
     let ClassLocation::S3(packages) = loaded.config.storage.location(StorageClass::Packages) else {
-        panic!("is on S3")
+        panic!("the class is not on S3")
     };
     assert_eq!((packages.bucket.as_str(), packages.prefix.as_str()), ("another-s3-bucket", "rspm-packages"));
     assert_eq!(
@@ -66,7 +66,7 @@ fn all_classes_on_s3_with_an_override() {
     );
     assert!(packages.enable_shared_config);
     let ClassLocation::S3(cache) = loaded.config.storage.location(StorageClass::Cache) else {
-        panic!("is on S3")
+        panic!("the class is not on S3")
     };
     assert_eq!((cache.bucket.as_str(), cache.enable_shared_config), ("your-s3-bucket", false));
     assert_eq!(loaded.warnings, []);

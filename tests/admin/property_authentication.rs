@@ -60,7 +60,7 @@ pub(super) fn new_repos_auth_by_default_applies_to_the_next_repository() {
 }
 
 /// Returns the exit code and the error of the creation of a token with these flags.
-fn created(server: &Server, flags: &str) -> (i32, String) {
+fn create_token(server: &Server, flags: &str) -> (i32, String) {
     let output =
         server.rspm(&format!("create token --description=test --scope=global:admin --quiet {flags}"));
     (output.code, output.err)
@@ -70,24 +70,24 @@ fn created(server: &Server, flags: &str) -> (i32, String) {
 pub(super) fn max_token_lifetime_limits_new_tokens() {
     let server = Builder::default().gcfg("[Authentication]\nMaxTokenLifetime = 48h").start();
     for flags in ["", "--expires=never", "--expires=49h", "--expires=3d"] {
-        let (code, error) = created(&server, flags);
+        let (code, error) = create_token(&server, flags);
         assert!(
             code == 1 && error.contains("at most 2d") && error.contains("--expires=2d"),
             "{flags}: {error}"
         );
     }
     for flags in ["--expires=2d", "--expires=1h"] {
-        assert_eq!(created(&server, flags), (0, String::new()), "{flags}");
+        assert_eq!(create_token(&server, flags), (0, String::new()), "{flags}");
     }
 }
 
 #[test]
 pub(super) fn max_token_lifetime_applies_to_the_next_token() {
     let server = Server::start();
-    assert_eq!(created(&server, "--expires=10d").0, 0);
+    assert_eq!(create_token(&server, "--expires=10d").0, 0);
     let output = server.hup("[Authentication]\nMaxTokenLifetime = 90m").join("\n");
     assert!(output.contains("configuration reloaded; 1 applied"), "{output}");
-    let (code, error) = created(&server, "--expires=10d");
+    let (code, error) = create_token(&server, "--expires=10d");
     assert!(code == 1 && error.contains("at most 90m"), "{error}");
     assert_eq!(network_status_with_token(&server, "--expires=1h"), 200);
 }
@@ -123,7 +123,7 @@ pub(super) fn require_auth_for_ui_closes_pages_and_lists() {
         assert_eq!(status(path, &[]), 401, "{path}");
         assert_ne!(status(path, &[("Authorization", &authorization)]), 401, "{path}");
     }
-    // Packages and what their clients ask for stay open.
+    // Packages, and what their clients request, stay open.
     for path in [
         "/open/latest/src/contrib/PACKAGES",
         "/__api__/repos/open",

@@ -16,7 +16,7 @@ pub(super) fn create_bioconductor_mirror(root: &Path) {
 
 /// Syncs and fetches the only package of the mirror.
 fn sync_and_fetch(server: &Server) {
-    let output = server.sync_of("Bioconductor").expect("a good mirror");
+    let output = server.sync_of("Bioconductor").expect("a valid mirror");
     assert!(
         output.contains("Bioconductor 3.20 was synced") && output.contains("1 package added"),
         "{output}"

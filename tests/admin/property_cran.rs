@@ -111,7 +111,7 @@ fn set_last_sync(dir: &Path, time: i64) {
 pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let mut server = Builder::default().gcfg("[CRAN]\nSyncSchedule = * * * * *").start();
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("the mirror is there");
+    server.sync().expect("the mirror exists");
     server.stop();
     // 2020-03-01: the time after it contains every minute and a 29th of February (2024), but no 30th of February.
     let last_sync = 1_583_020_800_000_000;
@@ -167,7 +167,7 @@ fn create_dated_mirror(root: &Path) {
 pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     let mut server = Builder::default().gcfg("[CRAN]\nDelaySyncDuration = 72h").start();
     create_dated_mirror(&server.dir().join("no-mirror"));
-    let output = server.sync().expect("a good mirror");
+    let output = server.sync().expect("a valid mirror");
     assert!(
         output.contains("1 package added") && output.contains("1 package has releases younger"),
         "{output}"
@@ -177,15 +177,15 @@ pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
         server.get(&format!("/r/latest/src/contrib/{package}_1.0.tar.gz")).status
     };
     assert_eq!((status(&server, "old"), status(&server, "young")), (200, 404));
-    let output = server.sync().expect("a good mirror");
+    let output = server.sync().expect("a valid mirror");
     assert!(output.contains("nothing changed") && output.contains("1 package has"), "{output}");
     // A shorter delay has the same effect as the passage of time: the mirror does not change.
     server.stop();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg.replace("72h", "30m")).expect("written");
     server.launch();
-    let output = server.sync().expect("a good mirror");
+    let output = server.sync().expect("a valid mirror");
     assert!(output.contains("1 package added") && !output.contains("younger"), "{output}");
     assert_eq!(status(&server, "young"), 200);
-    assert!(server.sync().expect("a good mirror").ends_with("nothing changed"));
+    assert!(server.sync().expect("a valid mirror").ends_with("nothing changed"));
 }

@@ -35,7 +35,7 @@ fn a_variable_sets_the_location_of_a_storage_class() {
 }
 
 #[test]
-fn a_variable_of_a_multi_property_takes_a_list() {
+fn a_variable_of_a_repeatable_property_is_a_list() {
     let logs = tempfile::tempdir().expect("a directory");
     let (first_log, second_log) = (logs.path().join("one.log"), logs.path().join("two.log"));
     let value = format!("STDERR, {}, {}", first_log.display(), second_log.display());

@@ -185,7 +185,7 @@ pub(super) fn local_paths_are_the_only_directories_of_repositories() {
 }
 
 #[test]
-pub(super) fn submodule_hosts_may_be_asked_for_submodules() {
+pub(super) fn submodule_hosts_may_serve_submodules() {
     let repository = repository();
     let commit = repository.git(&["rev-parse", "HEAD"]);
     let modules = "[submodule \"sub\"]\n\tpath = sub\n\turl = http://127.0.0.1:1/sub.git\n";

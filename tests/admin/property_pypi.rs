@@ -177,10 +177,10 @@ pub(super) fn concurrency_limits_the_requests_for_pages() {
             let server = &server;
             scope.spawn(move || assert_eq!(names(server, "latest", project).len(), 1, "{project}"));
         }
-        until("two requests wait", || pypi.most_held() == 2);
+        until("two requests wait", || pypi.max_held_pages() == 2);
         pypi.hold_pages(false);
     });
-    assert_eq!(pypi.most_held(), 2);
+    assert_eq!(pypi.max_held_pages(), 2);
 }
 
 /// Whether a sync reads the page of a project that was requested before and changed.

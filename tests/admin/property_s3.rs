@@ -132,7 +132,7 @@ pub(super) fn path_style_moves_the_bucket_from_the_host_into_the_path() {
 }
 
 #[test]
-pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
+pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_takes_precedence() {
     let request = first_request("S3ForcePathStyle = true");
     assert!(request.contains("http://s3.test/BUCKET/"), "{request}");
     let request = first_request("S3ForcePathStyle = true\nPathStyle = false");

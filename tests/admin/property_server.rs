@@ -328,7 +328,7 @@ pub(super) fn server_with_a_shadowed_name(line: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
     server.local_repository("team", &[Tarball::new("alpha", "0.1")]);
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     server
 }

@@ -7,7 +7,7 @@ use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::upstream::{Fault, Upstream};
 
-fn ask(server: &Server, path: &str) -> Answer {
+fn get_file(server: &Server, path: &str) -> Answer {
     http::request("GET", &server.url(path), &[("User-Agent", AGENT)], b"")
 }
 
@@ -15,15 +15,15 @@ fn ask(server: &Server, path: &str) -> Answer {
 fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     binary_server::write_sources(&server.dir().join("no-mirror"), &["good"]);
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     let path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
     // Files in storage are cached by their address.
     until("the package is in storage", || {
-        ask(&server, path).header("etag").is_some_and(|tag| tag.len() == 66)
+        get_file(&server, path).header("etag").is_some_and(|tag| tag.len() == 66)
     });
     for _ in 0..3 {
-        assert_eq!(ask(&server, path).header("x-package-type"), Some("source"));
+        assert_eq!(get_file(&server, path).header("x-package-type"), Some("source"));
     }
     let upstream = Upstream::empty();
     let remote = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
@@ -31,7 +31,7 @@ fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server(
     upstream.always(remote, Fault::ExtraHeader("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
-    let answer = ask(&server, path);
+    let answer = get_file(&server, path);
     assert_eq!(
         (answer.header("x-package-type"), answer.header("x-package-binary-tag")),
         (Some("binary"), Some("4.5-noble"))

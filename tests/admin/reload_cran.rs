@@ -28,11 +28,11 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
 pub(super) fn binary_url_is_the_binary_server_of_the_next_sync() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     let upstream = binary_server::start(&["alpha"]);
     let url = binary_server::url(&upstream);
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
-    assert!(server.sync().expect("a good mirror").contains("binaries were synced (transaction 2): 1 new"));
+    assert!(server.sync().expect("a valid mirror").contains("binaries were synced (transaction 2): 1 new"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_running_download_continues() {
         "GET /r/latest/src/contrib/large_1.0.tar.gz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = vec![0; 1 << 16];
-    stream.read_exact(&mut answer).expect("its beginning");
+    stream.read_exact(&mut answer).expect("the beginning of the file");
     let changes = "[Server]\nAddress = https://elsewhere.example\nAccessLog = {dir}/other.log\n\
                    [CRAN]\nURL = file:///nowhere\n[Proxy]\nURL = 127.0.0.1:9\n[Logging]\nSystemLogLevel = DEBUG";
     let output = server.hup(changes).join("\n");

@@ -27,7 +27,7 @@ fn connect(pair: &Pair, host: &str) -> StreamOwned<ClientConnection, TcpStream> 
     StreamOwned::new(connection, TcpStream::connect(host).expect("it listens"))
 }
 
-fn ask(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> http::Answer {
+fn send_request(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> http::Answer {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     http::try_read(stream, "GET").expect("an answer")
 }
@@ -40,7 +40,7 @@ fn is_served(pair: &Pair, host: &str) -> bool {
 pub(super) fn certificate_is_used_for_new_connections() {
     let (server, first, host) = start("");
     let mut connection = connect(&first, &host);
-    assert_eq!(ask(&mut connection).status, 200);
+    assert_eq!(send_request(&mut connection).status, 200);
     let second = Pair::new();
     std::fs::create_dir(server.dir().join("new")).expect("a directory");
     second.write(&server.dir().join("new"));
@@ -49,7 +49,7 @@ pub(super) fn certificate_is_used_for_new_connections() {
         &["HTTPS.Certificate is '{dir}/new/server.crt' now", "HTTPS.Key is '{dir}/new/server.key' now"],
     );
     assert!(is_served(&second, &host) && !is_served(&first, &host));
-    assert_eq!(ask(&mut connection).status, 200, "open connections continue");
+    assert_eq!(send_request(&mut connection).status, 200, "open connections continue");
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn requests_to_identity_providers_use_the_new_proxy() {
         .start();
     assert_eq!(server.get("/__login__").status, 503);
     server.hup(&format!("[Proxy]\nURL = {}", proxy.host()));
-    // After a failure, the provider is not asked again for five seconds.
-    until("the new proxy is asked", || {
+    // After a failure, no request is sent to the provider for five seconds.
+    until("the new proxy gets a request", || {
         assert_eq!(server.get("/__login__").status, 503);
         proxy.heads().iter().any(|head| head.starts_with("CONNECT login.test:443"))
     });

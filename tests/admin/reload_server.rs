@@ -110,13 +110,13 @@ pub(super) fn service_log_moves_without_losing_a_line() {
 #[test]
 pub(super) fn access_log_format_changes_between_two_lines() {
     let server = Server::start();
-    let ask = || http::request("GET", &server.url("/__ping__"), &[("User-Agent", "the-agent")], b"");
-    ask();
+    let request = || http::request("GET", &server.url("/__ping__"), &[("User-Agent", "the-agent")], b"");
+    request();
     server.hup_applies(
         "[Server]\nAccessLogFormat = common",
         &["Server.AccessLogFormat is 'common' now, was 'combined'"],
     );
-    ask();
+    request();
     let file = server.dir().join("access.log");
     until("both requests are in the log", || text(&file).matches('\n').count() == 2);
     let log = text(&file);

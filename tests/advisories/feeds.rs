@@ -201,7 +201,7 @@ async fn a_bundle_has_a_file_for_each_ecosystem_on_disk_and_over_http() {
     for url in [format!("{}/data/vulns", mirror.url()), format!("file://{}/vulns", dir.path().display())] {
         put(&files);
         let (batch, validators) = fetch(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
-        assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "{url}: those of Python are not requested");
+        assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "{url}: the advisories of Python are not requested");
         assert!(
             matches!(refresh(&feed(&url), validators.clone(), None).await, Ok(FeedRefresh::Unchanged)),
             "{url}"

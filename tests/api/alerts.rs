@@ -20,7 +20,7 @@ fn a_sync_that_failed_is_an_alert_after_a_restart_until_it_succeeds() {
     server.restart();
     assert_eq!(alerts(&server), first);
     create_mirror(&server.dir().join("no-mirror"));
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     assert_eq!(alerts(&server), json!([]));
     server.restart();
     assert_eq!(alerts(&server), json!([]));

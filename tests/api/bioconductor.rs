@@ -15,7 +15,7 @@ fn server() -> Server {
     let url = data::path("bioc-mirror");
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     server
 }
 
@@ -87,7 +87,7 @@ fn files_are_fetched_once_stored_and_served_in_ranges() {
     let url = folder.path().join("mirror");
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     let path = "/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz";
     let first = server.get(path);
     assert_eq!((first.status, first.header("x-repository-type")), (200, Some("RSPM")));
@@ -240,7 +240,7 @@ fn a_file_that_differs_from_the_index_starts_a_sync_of_its_version() {
         std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(&root).status();
     assert!(copied.expect("cp runs").success());
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     let contrib = root.join("packages/3.16/bioc/src/contrib");
     let other = "packages/3.20/bioc/src/contrib/BiocGenerics_0.52.0.tar.gz";
     // Small enough to be buffered until it is verified.

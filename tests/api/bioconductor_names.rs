@@ -44,7 +44,7 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
         "{text}"
     );
     assert_eq!(index(&server, "/none/packages/release/bioc").0, 404);
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     for snapshot in ["", "/latest", "/2"] {
         for component in ["bioc", "data/annotation", "workflows", "books"] {
             let at =
@@ -106,7 +106,7 @@ fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_da
         });
     };
     set_versions("3.16", "3.20");
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     let (old, new) = (at("", "3.16"), at("", "3.20"));
     assert!(old.0 == 200 && new.0 == 200 && old != new, "{old:?} {new:?}");
     assert_eq!((at("", "release"), at("", "devel")), (old.clone(), new.clone()));
@@ -116,7 +116,7 @@ fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_da
     let number = ids.max().unwrap_or_else(|| panic!("{transactions}"));
     set_versions("3.20", "3.21");
     assert_eq!(at("", "release"), old, "nothing was synced yet");
-    server.sync_of("bioconductor").expect("a good mirror");
+    server.sync_of("bioconductor").expect("a valid mirror");
     for snapshot in ["", "/latest"] {
         assert_eq!(at(snapshot, "release"), new, "{snapshot}");
         assert_eq!(at(snapshot, "devel").0, 404, "{snapshot}: 3.21 is not on the mirror");

@@ -323,7 +323,7 @@ const ROWS: &[Row] = &[
     get((RSPMAPI, HTTR2), "R/sources.R:40", "/__api__/sources/team/packages/maps/releases", is_list),
     get((RSPMAPI, HTTR2), "R/sources.R:61", "/__api__/sources/1/transactions", is_list),
     get((VIP, PYTHON), "src/vip/clients/packagemanager.py:63", "/__api__/repos", |text| {
-        // `auth` says that no repository needs a token.
+        // `auth` states that no repository needs a token.
         let repos: Vec<Value> = parse(text);
         repos.len() == 2 && repos.iter().all(|repo| repo["name"].is_string() && repo["auth"] == false)
     }),

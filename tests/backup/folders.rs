@@ -79,7 +79,7 @@ fn a_database_and_its_restored_copy_do_not_share_a_folder() {
     let error = first.refused(&backup_command(&first, "create"));
     assert!(error.contains("another copy of it"), "the folder continues with the copy: {error}");
 
-    // Neither displaces the backups of the other.
+    // `prune` counts the backups of each database separately.
     let list = first.json(&backup_command(&first, "list"));
     let history = |index: usize| list[index]["history"].clone();
     assert!(history(0) == history(1) && history(2) == history(3) && history(1) != history(2), "{list}");

@@ -74,7 +74,7 @@ fn a_scrub_restores_objects_from_a_backup() {
     assert_eq!((&result["bad"], code), (&1.into(), 1), "{result}");
     let detail = result["findings"][0]["detail"].as_str().expect("a detail");
     assert!(detail.contains("the backup: ") && detail.contains("has the SHA-256"), "{detail}");
-    assert!(!package.exists(), "it was moved aside");
+    assert!(!package.exists(), "it was moved to the directory damaged");
     flip(&blob);
     assert_eq!(scrub(&server, &from).1, 0);
     assert!(std::fs::read(&package).expect("stored again") == bytes);

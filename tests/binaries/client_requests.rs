@@ -383,9 +383,9 @@ const REQUESTS: &[Request] = &[
     ),
 ];
 
-/// The packages that uvr takes for binaries, by R's minor version, the platform without its vendor, and the family of
-/// the system. uvr takes a package without a platform, that is without compiled code, for a source until it has
-/// fetched the file.
+/// The packages that uvr treats as binaries, by R's minor version, the platform without its vendor, and the family of
+/// the system. uvr treats a package without a platform, that is without compiled code, as a source until it has fetched
+/// the file.
 fn binaries_for_uvr(index: &str) -> Vec<&str> {
     let of = |record: &'_ str| {
         let value = |tag: &str| record.lines().find_map(|line| line.strip_prefix(tag)).map(str::to_owned);
@@ -407,8 +407,8 @@ fn gunzipped(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Whether pak takes the answer for a binary: an exact version, a tag in two parts, the second one in the status.
-fn pak_takes_for_a_binary(server: &Server, answer: &Answer) -> bool {
+/// Whether pak treats the answer as a binary: an exact version, a tag in two parts, the second one in the status.
+fn pak_treats_as_a_binary(server: &Server, answer: &Answer) -> bool {
     let tag = answer.header("x-package-binary-tag").unwrap_or_default();
     let mut parts = tag.split('-');
     let (version, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -435,7 +435,7 @@ fn every_recorded_request_gets_what_its_client_expects() {
         assert_eq!(answer.header("x-repository-type"), Some("RSPM"), "{request}");
         match expected {
             Expected::Binary => {
-                assert!(pak_takes_for_a_binary(&server, &answer), "{request}: {:?}", answer.headers)
+                assert!(pak_treats_as_a_binary(&server, &answer), "{request}: {:?}", answer.headers)
             }
             Expected::Source => assert_eq!(answer.header("x-package-type"), Some("source"), "{request}"),
             Expected::UvrBinaries(expected) => {

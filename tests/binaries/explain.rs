@@ -271,7 +271,7 @@ fn a_file_of_a_mirror_is_explained_without_fetching_it() {
     let entry = Entry::new("far", "1.0", 1000);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n", mirror.url())).start();
-    server.sync().expect("the mirror is there");
+    server.sync().expect("the mirror exists");
     server.repository("prod", "cran");
     let explanation = explain(&server, "prod far");
     assert_eq!(explanation["file"]["stored"], false);

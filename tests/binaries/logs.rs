@@ -71,7 +71,7 @@ fn the_answer_does_not_reveal_the_address_of_another_binary_server() {
     let gcfg = format!("[CRAN]\nBinaryURL = {}", binary_server::url(&upstream));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     binary_server::write_sources(&server.dir().join("no-mirror"), &["alpha"]);
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("prod", "cran");
     let (status, _, message) = error_of(&server, "alpha", "distribution=noble&r_version=4.5");
     assert_eq!(status, 404);

@@ -118,7 +118,7 @@ fn mirror(examples: &[Example; 3]) -> Upstream {
 fn synced(web: &Upstream) -> (Server, String) {
     let gcfg = format!("[CRAN]\nURL = {0}\nBinaryURL = {0}", web.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    let message = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     (server, message)
 }

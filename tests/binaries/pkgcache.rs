@@ -108,7 +108,7 @@ fn start_mirror(first: &Server, r: &str, sources: &[std::path::PathBuf]) -> Serv
         index.push_str(&format!("Package: {package}\nVersion: {version}\n\n"));
     }
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("prod", "cran");
     server
 }
@@ -163,11 +163,11 @@ fn a_binary_is_also_served_by_the_file_name_that_r_gives_it() {
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
     let r = binary::r_version();
-    let ask = |arch: &str, file: &str| {
+    let request = |arch: &str, file: &str| {
         get(&server, &format!("/prod/latest/bin/linux/noble-{arch}/{r}/src/contrib/{file}"), None)
     };
-    let by_plain_name = ask("x86_64", "tally_0.2.1.tar.gz");
-    let by_r_name = ask("x86_64", "tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
+    let by_plain_name = request("x86_64", "tally_0.2.1.tar.gz");
+    let by_r_name = request("x86_64", "tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
     assert_eq!((by_r_name.status, &by_r_name.body), (200, &by_plain_name.body));
     assert_eq!(kind_of(&by_r_name), format!("binary {r}-noble"));
     assert_eq!(by_r_name.header("etag"), by_plain_name.header("etag"));
@@ -179,7 +179,7 @@ fn a_binary_is_also_served_by_the_file_name_that_r_gives_it() {
         ("x86_64", "ledger_2.0-1_R_x86_64-pc-linux-gnu.tar.gz"),
         ("arm64", "tally_0.2.1_R_aarch64-unknown-linux-gnu.tar.gz"),
     ] {
-        let answer = ask(arch, file);
+        let answer = request(arch, file);
         assert_eq!(answer.status, 404, "{arch} {file}: never a source under the name of a binary");
     }
     let plain = "/prod/latest/src/contrib/tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz";

@@ -33,7 +33,7 @@ impl LoggedServer {
 
     /// Waits for `count` unread lines and returns them.
     fn lines(&self, count: usize) -> Vec<String> {
-        let text = || std::fs::read_to_string(self.file()).expect("is there");
+        let text = || std::fs::read_to_string(self.file()).expect("the file exists");
         let known = self.read.get();
         until("the lines are written", || {
             let text = text();
@@ -362,7 +362,11 @@ fn damage_of_a_large_binary_is_detected_before_a_byte_is_sent() {
     assert!(line.contains("\"failed_service\":\"service_error_ash\""), "{line}");
     let quarantined = server.dir().join(format!("data/binaries/damaged/binaries/{}/{sum}", &sum[..2]));
     assert!(!stored.exists());
-    assert_eq!(std::fs::read(&quarantined).expect("set aside"), damaged, "for the administrator");
+    assert_eq!(
+        std::fs::read(&quarantined).expect("moved to the directory damaged"),
+        damaged,
+        "for the administrator"
+    );
 }
 
 #[test]
@@ -475,7 +479,7 @@ fn only_get_requests_for_package_files_are_logged() {
 fn hostile_headers_are_escaped_and_truncated() {
     let logged = plumber();
     let host = logged.server.host();
-    let ask = |header: &[u8]| {
+    let request = |header: &[u8]| {
         let mut head =
             format!("GET {PLUMBER} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nUser-Agent: ").into_bytes();
         head.extend_from_slice(header);
@@ -487,13 +491,13 @@ fn hostile_headers_are_escaped_and_truncated() {
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         (json["failed_ua"].clone(), json["user_agent"].as_str().expect("a header").to_owned())
     };
-    let (failed, user_agent) = ask(&[b'x'; 64 << 10]);
+    let (failed, user_agent) = request(&[b'x'; 64 << 10]);
     assert_eq!(failed, "ua_error_unsupported_os");
     assert_eq!(user_agent, format!("{}...", "x".repeat(4096)));
-    let (failed, user_agent) = ask(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
+    let (failed, user_agent) = request(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
     assert_eq!(failed, "ua_error_unsupported_os");
     assert_eq!(user_agent, "\u{fffd}\u{fffd}\u{fffd}\"\\{}\u{2028}\u{9b}31m");
-    let (_, user_agent) = ask(&[0xff; 64 << 10]);
+    let (_, user_agent) = request(&[0xff; 64 << 10]);
     assert_eq!(user_agent, format!("{}...", "\u{fffd}".repeat(4096)));
 }
 
@@ -503,7 +507,7 @@ fn a_wrong_or_missing_file_of_a_mirror_fails_the_request_and_is_logged() {
     let mirror = Mirror::of(&[quiet.clone(), lying.clone()], &[]);
     let logged =
         LoggedServer::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
-    logged.server.sync().expect("the mirror is there");
+    logged.server.sync().expect("the mirror exists");
     logged.server.repository("prod", "cran");
     let mut other = lying.bytes.clone();
     other[200_000] ^= 1;
@@ -536,7 +540,7 @@ fn a_download_from_a_mirror_is_logged_once() {
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let logged =
         LoggedServer::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
-    logged.server.sync().expect("the mirror is there");
+    logged.server.sync().expect("the mirror exists");
     logged.server.repository("prod", "cran");
     for _ in 0..2 {
         let line = logged.served("source", &format!("/prod/latest/{}", entry.listed()), None);
@@ -550,7 +554,7 @@ fn a_truncated_source_in_storage_is_fetched_again() {
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start();
     let logged = LoggedServer::new(server);
-    logged.server.sync().expect("the mirror is there");
+    logged.server.sync().expect("the mirror exists");
     logged.server.repository("prod", "cran");
     let path = format!("/prod/latest/{}", entry.listed());
     logged.served("source", &path, None);
@@ -569,7 +573,7 @@ fn with_binaries_of(url: &str, names: &[&str]) -> LoggedServer {
     let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
     let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
     binary_server::write_sources(&server.dir().join("no-mirror"), names);
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     LoggedServer::new(server)
 }
@@ -649,14 +653,14 @@ fn the_log_exists_only_with_a_path_and_is_private_and_survives_rotation() {
     assert!(!server.dir().join("service.log").exists());
     server.hup(LOG);
     let logged = LoggedServer::new(server);
-    let mode = |path: &Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o7777;
+    let mode = |path: &Path| std::fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777;
     assert_eq!(mode(&logged.file()), 0o600);
     logged.assert_no_line();
     let old = logged.server.dir().join("service.log.1");
     std::fs::rename(logged.file(), &old).expect("renamed");
     get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
     logged.server.rspm_stdout("logs reopen");
-    assert_eq!(std::fs::read_to_string(&old).expect("is there").lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(&old).expect("the file exists").lines().count(), 2);
     logged.read.set(0);
     logged.assert_no_line();
     assert_eq!(mode(&logged.file()), 0o600);
@@ -664,21 +668,21 @@ fn the_log_exists_only_with_a_path_and_is_private_and_survives_rotation() {
     get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
     let mut server = logged.server;
     server.stop();
-    let text = std::fs::read_to_string(server.dir().join("service.log")).expect("is there");
+    let text = std::fs::read_to_string(server.dir().join("service.log")).expect("the file exists");
     assert_eq!(text.lines().count(), 1, "the log is off again: {text}");
 }
 
 #[test]
 fn the_logged_requests_are_counted_in_the_metrics_and_the_usage_data() {
     let LoggedServer { server, .. } = plumber();
-    let ask = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
+    let request = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
     for (agent, times) in [
         (agent("3.5.2"), 2),
         (agent("3.5.3"), 1),
         (agent("3.7.3"), 1),
         ("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)".to_owned(), 1),
     ] {
-        (0..times).for_each(|_| ask(&agent));
+        (0..times).for_each(|_| request(&agent));
     }
     for (series, count) in [
         ("binary{match=\"exact\"}", 2.0),

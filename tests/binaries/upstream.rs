@@ -23,7 +23,7 @@ fn server(packages: &[&str], urls: &[String]) -> Server {
 
 /// Syncs, creates the repository `r` the first time, and returns the message of the sync.
 fn synced(server: &Server) -> String {
-    let message = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a valid mirror");
     if server.get("/r/latest/src/contrib/PACKAGES").status == 404 {
         server.repository("r", "cran");
     }
@@ -37,7 +37,7 @@ fn kind(answer: &Answer) -> (u16, &str, Option<&str>) {
 const BINARY: (u16, &str, Option<&str>) = (200, "binary", Some("4.5-noble"));
 const SOURCE: (u16, &str, Option<&str>) = (200, "source", None);
 
-fn ask(server: &Server, package: &str) -> Answer {
+fn get_binary(server: &Server, package: &str) -> Answer {
     get(server, &format!("/r/__linux__/noble/latest/src/contrib/{package}_1.0.tar.gz"), Some(AGENT))
 }
 
@@ -160,7 +160,7 @@ fn binaries_of_a_second_server_are_listed_fetched_once_and_stored() {
     );
     second.stop();
     assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is stored");
-    let message = server.sync().expect("the sources' mirror is there");
+    let message = server.sync().expect("the mirror of the sources exists");
     assert!(message.contains(&format!("the binaries of {r}-bookworm were not updated: ")), "{message}");
     let arm = get(&server, path, Some(&agent.replace("x86_64", "aarch64")));
     assert_eq!(arm.header("x-package-type"), Some("source"), "never that of another processor");
@@ -204,7 +204,7 @@ fn an_invalid_binary_is_replaced_by_the_source() {
     let server = server(&names, &[binary_server::url(&upstream)]);
     let message = synced(&server);
     assert!(message.contains(&format!("{} new", names.len())), "{message}");
-    assert_eq!(kind(&ask(&server, "good")), BINARY);
+    assert_eq!(kind(&get_binary(&server, "good")), BINARY);
     for (name, reason) in [
         ("html", "upstream's html_1.0.tar.gz"),
         ("gone", "gone_1.0.tar.gz is not on the mirror"),
@@ -218,7 +218,7 @@ fn an_invalid_binary_is_replaced_by_the_source() {
         ("noise", "upstream's noise_1.0.tar.gz for 4.5-noble is refused"),
         ("rds", "there is no 'rds/Meta/package.rds'"),
     ] {
-        let answer = ask(&server, name);
+        let answer = get_binary(&server, name);
         assert_eq!(kind(&answer), SOURCE, "{name}");
         assert!(answer.body == Tarball::new(name, "1.0").bytes(), "{name}: the whole source");
         server.wait_for_log(reason);
@@ -241,7 +241,7 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     let upstream = binary_server::start(&["alpha"]);
     let mut server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
-    let original = ask(&server, "alpha");
+    let original = get_binary(&server, "alpha");
     assert_eq!(kind(&original), BINARY);
     let sum = hex::encode(sha2::Sha256::digest(&original.body));
     until("the row has it as stored", || {
@@ -253,7 +253,7 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     std::fs::write(&object, &damaged).expect("written");
     server.restart();
     upstream.take_requests();
-    let second = ask(&server, "alpha");
+    let second = get_binary(&server, "alpha");
     assert_eq!((kind(&second), second.body == original.body), (BINARY, true));
     server.wait_for_log("fetching it again");
     let file = format!("{TREE}/alpha_1.0.tar.gz");
@@ -261,7 +261,7 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     until("it is replaced", || std::fs::read(&object).is_ok_and(|bytes| bytes == original.body));
     // Several times: the first requests may still join the running fetch.
     for _ in 0..30 {
-        let third = ask(&server, "alpha");
+        let third = get_binary(&server, "alpha");
         assert_eq!((kind(&third), third.body == original.body), (BINARY, true));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
@@ -280,13 +280,13 @@ fn an_unavailable_binary_server_affects_its_binaries_alone() {
         message.contains("; the binaries of 4.5-noble were not updated: ") && message.contains("HTML"),
         "{message}"
     );
-    assert_eq!(kind(&ask(&server, "alpha")), SOURCE);
+    assert_eq!(kind(&get_binary(&server, "alpha")), SOURCE);
     upstream.always(&index, Fault::NoValidators);
-    let message = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a valid mirror");
     assert!(message.starts_with("cran is up to date; no package changed; binaries were synced"), "{message}");
-    assert_eq!(kind(&ask(&server, "alpha")), BINARY);
+    assert_eq!(kind(&get_binary(&server, "alpha")), BINARY);
     upstream.always(&format!("{TREE}/beta_1.0.tar.gz"), Fault::Status(503, ""));
-    assert_eq!(kind(&ask(&server, "beta")), SOURCE);
+    assert_eq!(kind(&get_binary(&server, "beta")), SOURCE);
     server.wait_for_log("503");
 }
 
@@ -298,11 +298,11 @@ fn an_index_that_lost_a_fifth_is_accepted_at_the_second_manual_sync() {
     let server = server(&names, &[binary_server::url(&upstream)]);
     synced(&server);
     binary_server::publish(&upstream, &names[..13]);
-    let message = server.sync().expect("the sources are there");
+    let message = server.sync().expect("the sources are synced");
     assert!(message.contains("13 of 26 packages are no longer in the index"), "{message}");
     let message = server.sync().expect("confirmed");
     assert!(!message.contains("no longer"), "{message}");
-    assert_eq!(kind(&ask(&server, "pkgz")), BINARY, "a binary listed once stays available");
+    assert_eq!(kind(&get_binary(&server, "pkgz")), BINARY, "a binary listed once stays available");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     let frozen = transactions(&server).as_i64().expect("a number");
     let index = |snapshot: &str| get(&server, &format!("/r/{snapshot}/{full}/PACKAGES"), None);
     let before = index(&frozen.to_string()).text();
-    let first = ask(&server, "alpha").body;
+    let first = get_binary(&server, "alpha").body;
 
     // A rebuilt binary of the same version, a binary of a version without a source, and one for another processor.
     let rebuilt = binary_server::binary("alpha", "1.0").with("more", "of it").bytes();
@@ -330,7 +330,7 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), next_version);
     upstream.put(&format!("{TREE}/PACKAGES"), records);
     assert!(server.sync().expect("good").contains(": 1 new"));
-    assert!(ask(&server, "alpha").body == rebuilt, "the newest binary");
+    assert!(get_binary(&server, "alpha").body == rebuilt, "the newest binary");
     let old = format!("/r/{frozen}/{full}/alpha_1.0.tar.gz");
     assert!(get(&server, &old, None).body == first, "the older snapshot retains its own");
     assert_eq!(index(&frozen.to_string()).text(), before);
@@ -381,8 +381,8 @@ fn the_first_of_two_addresses_is_preferred_and_the_second_is_the_fallback() {
     let server = server(&["alpha", "beta"], &[binary_server::url(&first), binary_server::url(&second)]);
     assert!(synced(&server).contains(": 2 new"));
     first.remove(&format!("{TREE}/alpha_1.0.tar.gz"));
-    assert_eq!(kind(&ask(&server, "alpha")), BINARY, "the second has the same bytes");
-    assert_eq!(kind(&ask(&server, "beta")), BINARY);
+    assert_eq!(kind(&get_binary(&server, "alpha")), BINARY, "the second has the same bytes");
+    assert_eq!(kind(&get_binary(&server, "beta")), BINARY);
     let paths: Vec<String> = first.take_requests().into_iter().map(|request| request.path).collect();
     assert!(paths.contains(&format!("{TREE}/alpha_1.0.tar.gz")), "{paths:?}");
 }
@@ -401,7 +401,7 @@ fn files_are_fetched_from_the_address_in_the_index_of_another_server() {
     upstream.put(&format!("{TREE}/PACKAGES"), record.trim_end().to_owned() + "\n" + &more);
     let server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
-    let answer = ask(&server, "alpha");
+    let answer = get_binary(&server, "alpha");
     assert_eq!((kind(&answer), answer.body == bytes), (BINARY, true));
     let index = get(&server, &format!("/r/latest/{TREE}/PACKAGES"), None).text();
     assert!(
@@ -461,15 +461,15 @@ fn binaries_of_a_negotiating_server_are_requested_one_by_one_and_listed_by_the_n
     assert!(!synced(&server).contains("binaries were synced"), "there is no index of them");
     let r = binary::r_version();
     let agent = |arch: &str| format!("R ({r}.9 {arch}-pc-linux-gnu {arch} linux-gnu)");
-    let ask = |package: &str, arch: &str| {
+    let request = |package: &str, arch: &str| {
         get(&server, &format!("/r/__linux__/noble/latest/src/contrib/{package}.tar.gz"), Some(&agent(arch)))
     };
     let tag = format!("{r}-noble");
-    let tally = ask("tally_0.2.1", "x86_64");
+    let tally = request("tally_0.2.1", "x86_64");
     assert_eq!(kind(&tally), (200, "binary", Some(tag.as_str())));
-    assert_eq!(kind(&ask("tally_0.2.1", "aarch64")), SOURCE, "it has none for that processor");
-    assert_eq!(kind(&ask("ledger_2.0-1", "x86_64")), SOURCE, "it has no binary");
-    let arm = ask("greeting_1.0.0", "aarch64");
+    assert_eq!(kind(&request("tally_0.2.1", "aarch64")), SOURCE, "it has none for that processor");
+    assert_eq!(kind(&request("ledger_2.0-1", "x86_64")), SOURCE, "it has no binary");
+    let arm = request("greeting_1.0.0", "aarch64");
     assert_eq!(kind(&arm), (200, "binary", Some(format!("{tag}-arm64").as_str())), "one for every processor");
     let index =
         || get(&server, &format!("/r/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES"), None).text();
@@ -497,8 +497,8 @@ fn binaries_of_a_negotiating_server_are_requested_one_by_one_and_listed_by_the_n
         assert!(record.contains(&field), "{field}: {record}");
     }
     second.stop();
-    assert_eq!(ask("tally_0.2.1", "x86_64").body, tally.body, "stored by digest");
-    let away = ask("greeting_1.0.0", "x86_64");
+    assert_eq!(request("tally_0.2.1", "x86_64").body, tally.body, "stored by digest");
+    let away = request("greeting_1.0.0", "x86_64");
     assert_eq!(
         kind(&away),
         SOURCE,
@@ -523,16 +523,16 @@ fn a_wrong_or_missing_answer_of_a_negotiating_server_affects_the_binary_alone() 
     let names = ["good", "liar", "silent", "away", "none"];
     let server = server(&names, &[format!("{}/__linux__/noble/latest", upstream.url())]);
     synced(&server);
-    assert_eq!(kind(&ask(&server, "good")), BINARY);
+    assert_eq!(kind(&get_binary(&server, "good")), BINARY);
     let request =
         upstream.take_requests().into_iter().find(|request| request.path == path("good")).expect("a request");
     assert_eq!(request.headers["user-agent"], "R/4.5.0 R (4.5.0 x86_64-pc-linux-gnu x86_64 linux-gnu)");
     for name in ["liar", "silent", "away", "none"] {
-        assert_eq!(kind(&ask(&server, name)), SOURCE, "{name}");
+        assert_eq!(kind(&get_binary(&server, name)), SOURCE, "{name}");
     }
     server.wait_for_log("this is a source package");
     server.wait_for_log("503");
     upstream.take_requests();
-    assert_eq!(kind(&ask(&server, "none")), SOURCE);
+    assert_eq!(kind(&get_binary(&server, "none")), SOURCE);
     assert!(upstream.take_requests().is_empty(), "the missing binary is remembered");
 }

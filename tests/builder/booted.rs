@@ -13,7 +13,7 @@ use rstudio_pm::builder::connection::{Connection, JobError, credential_file};
 use rstudio_pm::builder::message::{BuildRPackage, Cause, Credential, Event, Job, Limits, Purpose, Role};
 use rstudio_pm::builder::sandbox::{Choice, Kind, Paths, Sandbox, detect};
 
-/// The password of the repositories, which must appear nowhere. Also in `tests/packaging/builders`.
+/// The password of the repositories, which must appear nowhere. `tests/packaging/builders` has the same value.
 const PASSWORD: &str = "correct horse 7f3a";
 const SERVER: &str = "git.test";
 
@@ -67,7 +67,7 @@ fn processes(word: &str) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// Waits until the condition is true; panics with its description after 30 s.
+/// Waits until the condition is true; panics with its description after 90 s.
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     while !condition() {

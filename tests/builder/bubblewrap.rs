@@ -14,7 +14,7 @@ use super::repository::Repository;
 use rstudio_pm::builder::message::{Job, Limits};
 use rstudio_pm::builder::sandbox::{Choice, Kind, Paths, Sandbox, detect};
 
-/// Runs bubblewrap as a user without privileges, as the server is one.
+/// Returns a sandbox that runs bubblewrap as a user without privileges, because the server's user has none.
 fn sandbox() -> (tempfile::TempDir, Sandbox) {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     let mode = || PermissionsExt::from_mode(0o755);

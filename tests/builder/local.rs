@@ -64,7 +64,7 @@ fn a_commit_is_fetched_and_built() {
 }
 
 #[test]
-fn of_a_directory_only_its_files_are_fetched() {
+fn only_the_files_of_a_directory_are_fetched() {
     let (_directory, sandbox) = sandbox();
     let repository = Repository::new();
     repository.git(&["config", "uploadpack.allowFilter", "true"]);

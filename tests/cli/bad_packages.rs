@@ -20,7 +20,7 @@ fn refusal(name: &str, bytes: &[u8]) -> String {
     message.strip_prefix(&start).unwrap_or_else(|| panic!("{message}")).to_owned()
 }
 
-/// A gzipped tar with a good DESCRIPTION and the members that `more` appends.
+/// A gzipped tar with a valid DESCRIPTION and the members that `more` appends.
 fn archive(more: impl FnOnce(&mut tar::Builder<flate2::write::GzEncoder<Vec<u8>>>)) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);

@@ -13,7 +13,7 @@ fn cran_is_empty_until_the_next_sync_and_earlier_snapshots_stay() {
     mirror.write();
     assert!(server.refused("clear --type=pypi --confirm").contains("only cran can"));
     assert_eq!(server.rspm_stdout("clear --confirm"), "cran was never synced; nothing to clear.\n");
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     let refusal = server.refused("clear --type=cran --confirm");
     assert!(refusal.contains("rspm unsubscribe --repo=r --source=cran"), "{refusal}");
@@ -37,7 +37,7 @@ fn cran_is_empty_until_the_next_sync_and_earlier_snapshots_stay() {
     assert_eq!(get(&transaction, "gamma_1.1.tar.gz").status, 200);
     assert_eq!(get(&transaction, "Archive/gamma/gamma_1.0.tar.gz").status, 200);
 
-    let message = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a valid mirror");
     assert!(message.contains("2 packages added"), "the unchanged mirror is read again: {message}");
     assert!(get("latest", "PACKAGES").text().contains("Version: 1.1"));
     assert_eq!(get("latest", "Archive/gamma/gamma_1.0.tar.gz").status, 200);

@@ -63,7 +63,11 @@ fn the_more_specific_value_is_in_the_api_and_on_the_page() {
         (&json!(2), &json!("1.0"), &json!("team"))
     );
     server.rspm_stdout("delete repo --name=other");
-    assert_eq!(server.json("list metadata").as_array().map(Vec::len), Some(2), "its rows went with it");
+    assert_eq!(
+        server.json("list metadata").as_array().map(Vec::len),
+        Some(2),
+        "its rows were deleted with the repository"
+    );
     assert_eq!(
         server.rspm_stdout("delete metadata --id=2,1"),
         "Metadata 2 was deleted: status for alpha 1.0, source team, repository prod\n\

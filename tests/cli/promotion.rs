@@ -6,7 +6,7 @@ use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
 /// A server whose repository `prod` of `team` has alpha 1.0, and `live`, which is promoted from it.
-fn promoted(changes: &str) -> Server {
+fn server_with_live(changes: &str) -> Server {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
     server.rspm_stdout(&format!("create repo --name=live --changes={changes}"));
@@ -19,7 +19,7 @@ fn status(server: &Server, path: &str) -> u16 {
 
 #[test]
 fn a_plan_is_printed_and_the_promotion_serves_it() {
-    let server = promoted("promotion");
+    let server = server_with_live("promotion");
     let plan = server.rspm_stdout("promote --from=prod --to=live --plan");
     assert_eq!(
         timeless(&plan),
@@ -77,7 +77,7 @@ fn with_token(server: &Server, token: &str, line: &str) -> RspmOutput {
 
 #[test]
 fn two_persons_promote_from_other_machines() {
-    let server = promoted("two-persons");
+    let server = server_with_live("two-persons");
     let token = |user: &str, scope: &str| {
         let line = format!("create token --scope={scope} --user={user} --description=x --quiet");
         server.rspm_stdout(&line).trim().to_owned()
@@ -116,7 +116,7 @@ fn two_persons_promote_from_other_machines() {
 }
 
 #[test]
-fn bad_words_are_refused_with_the_known_ones() {
+fn unknown_values_are_refused_with_the_known_values() {
     let server = team();
     let refusal = server.refused("create repo --name=x --changes=some");
     assert!(refusal.contains("the policies are any, promotion and two-persons"), "{refusal}");
@@ -131,7 +131,7 @@ fn bad_words_are_refused_with_the_known_ones() {
 
 #[test]
 fn a_token_without_a_user_is_no_second_person() {
-    let server = promoted("two-persons");
+    let server = server_with_live("two-persons");
     let token = |flags: &str| {
         let line = format!("create token --scope=repos:promote --repos=live {flags} --description=x --quiet");
         server.rspm_stdout(&line).trim().to_owned()
@@ -148,14 +148,14 @@ fn a_token_without_a_user_is_no_second_person() {
 
 #[test]
 fn a_fixed_url_of_a_promoted_repository_names_no_other_state_of_a_source() {
-    let server = promoted("promotion");
+    let server = server_with_live("promotion");
     let refused = server.refused("url create --repo=live --snapshot=team:1");
     assert!(refused.contains("the repository 'live' accepts changes by promotion only"), "{refused}");
 }
 
 #[test]
 fn a_token_with_the_scope_promotes_to_its_repositories_only() {
-    let server = promoted("two-persons");
+    let server = server_with_live("two-persons");
     server.rspm_stdout("create repo --name=other --changes=promotion");
     server.rspm_stdout("create repo --name=secret --authenticated");
     server.rspm_stdout("subscribe --repo=secret --source=team");
@@ -202,7 +202,7 @@ fn a_token_with_the_scope_promotes_to_its_repositories_only() {
     }
     let list = run(&ann, "list promotions -o json").out;
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-    assert_eq!(list.as_array().map(Vec::len), Some(1), "only those to its repository: {list}");
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "only promotions to its repository: {list}");
     let plan = run(&bob, "promote --from=secret --to=live --plan");
     assert!(plan.code == 0, "{plan:?}");
     let opened = run(&bob, "promote --from=secret --to=live");

@@ -22,7 +22,7 @@ fn versions(server: &Server, repository: &str) -> (String, [u16; 4]) {
     (output["versions"].clone(), statuses)
 }
 
-/// Adds a package whose name the mirror listed before, which is said.
+/// Adds a package whose name the mirror listed before; the command must print a warning.
 fn add_with_warning(server: &Server, package: &Tarball) {
     assert_eq!(
         add_with_warnings(server, "team", std::slice::from_ref(package)),

@@ -109,7 +109,7 @@ fn a_server_behind_nginx_is_replaced_by_the_next_one_for_a_request() {
     finish(load);
 }
 
-/// Replaces the program of each server in turn, as the documentation says.
+/// Replaces the program of each server in turn, as documented.
 fn upgrade(servers: &mut [Server; 3], program: Program) {
     for number in 0..servers.len() {
         let other = (number + 1) % 3;

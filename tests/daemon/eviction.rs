@@ -27,7 +27,7 @@ fn server() -> (Server, MirrorDir) {
     let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
     mirror.simple("gamma", "1.0", "2025-01-01");
     mirror.write();
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     until("the storage is claimed", || {
@@ -115,7 +115,7 @@ fn the_only_copy_of_a_file_stays() {
     let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
     mirror.publish(&Tarball::new("gamma", "1.0").with("README.md", "# other\n"), "2025-02-01");
     mirror.write();
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     assert_eq!(evict(&server, "--type=clear")["files"], 0);
     assert!(stored.exists());
     assert!(server.get(&MIRRORED.replace("latest", &snapshot)).body == before);

@@ -103,7 +103,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
     let before: Vec<PathBuf> = all_paths(server.dir());
     server.launch();
     server.store("local", &Tarball::new("beta", "1.0"));
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     assert_eq!(server.get("/r/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     assert_eq!(server.get("/r/latest/src/contrib/PACKAGES.gz").status, 200);

@@ -266,7 +266,7 @@ fn the_old_process_reopens_its_logs_too() {
     downloads.finish().assert_none_failed();
     manager.wait_for_end(old);
     // The old log may have some of the three downloads: the server logs a request when the kernel buffers have taken
-    // the last bytes. It also has the request by which `package` got the expected bytes, which is subtracted.
+    // the last bytes. It also has the request that `package` sent for the expected bytes, which is subtracted.
     let count = |log: &std::path::Path| {
         let lines = std::fs::read_to_string(log).expect("a log");
         lines.matches("slow_1.0.tar.gz HTTP").count()

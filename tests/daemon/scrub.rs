@@ -42,7 +42,7 @@ fn server() -> Server {
     let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
     mirror.simple("gamma", "1.0", "2025-01-01");
     mirror.write();
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     server.local_repository("team", &[Tarball::new("alpha", "1.0").with("README.md", "# alpha\n")]);
     until("the storage is claimed", || owns_all_classes(&server));
@@ -79,7 +79,7 @@ fn a_package_of_a_mirror_is_repaired_and_a_local_one_is_reported() {
         (&finding["fault"], &finding["outcome"]),
         (&Value::from("damaged"), &Value::from("obtainable"))
     );
-    assert!(!mirrored.exists(), "moved aside");
+    assert!(!mirrored.exists(), "moved to the directory damaged");
     assert!(server.get(MIRRORED).body == intact, "fetched again");
     until("it is stored again", || std::fs::read(&mirrored).is_ok_and(|bytes| bytes == intact));
 
@@ -110,7 +110,7 @@ fn a_package_of_a_mirror_is_repaired_and_a_local_one_is_reported() {
     assert!(finding["added_by"].as_str().is_some_and(|by| by.contains("uid")), "{finding}");
     assert!(finding["added_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{finding}");
     let aside = server.dir().join("data/packages/damaged/packages");
-    assert_eq!(std::fs::read_dir(aside).expect("moved aside").count(), 1);
+    assert_eq!(std::fs::read_dir(aside).expect("moved to the directory damaged").count(), 1);
     let refusal = server.get(LOCAL);
     assert_eq!(refusal.status, 503);
     assert!(refusal.header("retry-after").is_some());

@@ -103,7 +103,7 @@ fn a_request_that_waits_in_the_kernel_when_idle_connections_end_is_answered() {
 }
 
 #[test]
-fn the_first_request_of_a_new_connection_is_answered_although_it_comes_late() {
+fn the_first_request_of_a_new_connection_is_answered_although_it_arrives_late() {
     let mut server = Server::start();
     // The connection has to be accepted before the stop: the server answers on another one that was opened later.
     let mut new = std::net::TcpStream::connect(server.host()).expect("connected");

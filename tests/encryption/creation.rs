@@ -54,7 +54,7 @@ fn several_processes_at_once_create_one_key() {
 }
 
 #[test]
-fn no_key_is_created_while_the_configuration_holds_encrypted_values() {
+fn no_key_is_created_while_the_configuration_contains_encrypted_values() {
     let other = Builder::default().prepare();
     let value = encrypt(&other, "s3cret");
     let server = Builder::default().gcfg(&format!("[Proxy]\nPassword = {value}")).prepare();

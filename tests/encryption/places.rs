@@ -124,7 +124,7 @@ fn a_key_that_appears_is_used_after_a_reload() {
 }
 
 #[test]
-fn systemd_style_credentials_hold_the_password_of_the_database() {
+fn systemd_style_credentials_contain_the_password_of_the_database() {
     let dir = tempfile::tempdir().unwrap();
     write_key(&dir.path().join("rstudio-pm.key"));
     let server = postgres::server();

@@ -166,7 +166,7 @@ fn a_lost_key_is_replaced(engine: Engine) {
     assert!(early.code == Some(1) && steps(&early.err), "{early:?}");
     let created = encrypt_lines(&server, "s3cret\n");
     assert!(created.code == 1 && steps(&created.err), "{created:?}");
-    // As the runbook says: a new key in its place, new values in the configuration, then the database.
+    // The steps of the runbook: a new key in its place, new values in the configuration, then the database.
     let output = run_to_end(
         Command::new(env!("CARGO_BIN_EXE_rspm")).args(["encrypt", "generate", "--file-out"]).arg(&path),
     );

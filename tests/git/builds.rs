@@ -1,6 +1,6 @@
 //! Commits: polled, built, published, installed by R.
 
-use super::{builds, installed, listed, repository, server, wait_for, wait_for_build};
+use super::{builds, installed_version, listed_version, repository, server, wait_for, wait_for_build};
 
 #[test]
 fn a_new_commit_is_polled_built_and_installed_by_r() {
@@ -19,14 +19,14 @@ fn a_new_commit_is_polled_built_and_installed_by_r() {
     {
         assert!(created.out.contains(part), "{part}: {}", created.out);
     }
-    assert_eq!(installed(&server), "1.0");
+    assert_eq!(installed_version(&server), "1.0");
 
     repository.package("", "1.1");
     let commit = repository.commit();
     let build = wait_for_build(&server, "commit", &commit, "published");
     assert_eq!((build["version"].as_str(), build["attempt"].as_i64()), (Some("1.1"), Some(1)));
     assert_eq!(build["actor"], "schedule");
-    assert_eq!(installed(&server), "1.1");
+    assert_eq!(installed_version(&server), "1.1");
     let archived = server.get("/dev/latest/src/contrib/Archive/tested/tested_1.0.tar.gz");
     assert_eq!(archived.status, 200, "the older version is archived");
 
@@ -75,7 +75,7 @@ fn a_branch_that_was_rewritten_and_an_unchanged_version_are_built() {
     assert!(refused.code == 1 && refused.err.contains("with --replace it is built again"), "{}", refused.err);
     let again = server.rspm(&format!("{rerun} --replace"));
     assert!(again.code == 0 && again.out.contains("version unchanged (1.0)"), "{} {}", again.out, again.err);
-    assert_eq!(installed(&server), "1.0");
+    assert_eq!(installed_version(&server), "1.0");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_package_in_a_directory_is_built_and_a_builder_can_be_changed_and_deleted() 
     server.rspm_stdout(&format!(
         "create git-builder --source=dev --url={url} --sub-dir=r/package --name=tested"
     ));
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
 
     repository.git(&["checkout", "--quiet", "-b", "next"]);
     repository.git(&["rm", "--quiet", "-r", "r"]);
@@ -98,18 +98,18 @@ fn a_package_in_a_directory_is_built_and_a_builder_can_be_changed_and_deleted() 
         "edit git-builder --source=dev --name=tested --new-branch=next --remove-sub-dir --clone-depth=0",
     );
     assert!(edited.contains("    Branch: next\n") && !edited.contains("Directory:"), "{edited}");
-    wait_for("the new branch is built", || listed(&server).filter(|version| version == "10.0"));
+    wait_for("the new branch is built", || listed_version(&server).filter(|version| version == "10.0"));
 
     server.rspm_stdout("delete git-builder --source=dev --name=tested");
     assert!(server.rspm_stdout("list git-builders").contains("There is no git builder"));
-    assert_eq!(listed(&server).as_deref(), Some("10.0"), "packages stay");
+    assert_eq!(listed_version(&server).as_deref(), Some("10.0"), "packages stay");
     let removed = server.rspm("remove package --source=dev --name=tested@all");
     assert_eq!(removed.code, 0, "{}", removed.err);
-    assert_eq!(listed(&server), None);
+    assert_eq!(listed_version(&server), None);
 }
 
 #[test]
-fn a_build_that_fails_says_why_and_is_not_repeated() {
+fn a_build_that_fails_states_the_reason_and_is_not_repeated() {
     let server = server("PollInterval = 1s");
     let repository = repository("1.0");
     let fields = "Title: T\nDescription: D.\nLicense: MIT\nAuthor: A\nMaintainer: A <a@b.org>\n";
@@ -123,7 +123,7 @@ fn a_build_that_fails_says_why_and_is_not_repeated() {
     let transaction = build["transaction"].as_i64().expect("a number for its log");
     let log = server.rspm_stdout(&format!("logs --transaction-id={transaction}"));
     assert!(log.contains("alformed") && log.contains("== Failed: R CMD build"), "{log}");
-    assert_eq!(listed(&server), None);
+    assert_eq!(listed_version(&server), None);
 
     // The end of the log, where people look for the package.
     let explained = server.rspm_stdout("explain dev tested");
@@ -139,7 +139,7 @@ fn a_build_that_fails_says_why_and_is_not_repeated() {
     repository.package("", "1.0");
     let fixed = repository.commit();
     wait_for_build(&server, "commit", &fixed, "published");
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
     assert!(!server.rspm_stdout("explain dev tested").contains("Last build"), "it succeeded");
     let logs = server.get("/__api__/repos/dev/packages/tested/binaries/logs?version=1.0").json();
     assert!(logs["log"].as_str().unwrap().contains("Published tested 1.0"), "{logs}");

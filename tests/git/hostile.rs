@@ -607,12 +607,12 @@ impl Host for Fallback {
 
 #[test]
 fn hostile_repositories_reach_nothing_in_bubblewrap() {
-    repositories_reach_nothing(&Fallback(super::configured("PollInterval = 1h").start()));
+    repositories_reach_nothing(&Fallback(super::builder_with("PollInterval = 1h").start()));
 }
 
 #[test]
 fn hostile_builds_reach_nothing_in_bubblewrap() {
-    let host = Fallback(super::configured("PollInterval = 1h").start());
+    let host = Fallback(super::builder_with("PollInterval = 1h").start());
     let (directory, socket) = (host.0.dir().to_owned(), host.0.admin_socket());
     let key = directory.join("secret");
     std::fs::write(&key, "5e0f1c").unwrap();

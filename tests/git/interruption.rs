@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{builds, installed, repository, server, wait_for_build};
+use super::{builds, installed_version, repository, server, wait_for_build};
 
 #[test]
-fn a_build_whose_server_is_killed_is_taken_up_again_and_published_once() {
+fn a_build_whose_server_is_killed_is_started_again_and_published_once() {
     let mut server = server("PollInterval = 1h");
     let repository = repository("1.0");
     // R runs it before the build.
@@ -19,7 +19,7 @@ fn a_build_whose_server_is_killed_is_taken_up_again_and_published_once() {
     server.launch();
     let build = wait_for_build(&server, "commit", &commit, "published");
     assert_eq!((build["attempt"].as_i64(), builds(&server).len()), (Some(2), 1));
-    assert_eq!(installed(&server), "1.0");
+    assert_eq!(installed_version(&server), "1.0");
     let transactions = server.get("/__api__/sources/dev/transactions").json();
     assert_eq!(transactions.as_array().map(Vec::len), Some(1), "{transactions}");
 

@@ -1,6 +1,6 @@
 //! Limits of builds: each ends as a failed build with its reason, and the server continues to work.
 
-use super::{installed, repository, server};
+use super::{installed_version, repository, server};
 use crate::builder::repository::Repository;
 use crate::support::server::Server;
 
@@ -47,11 +47,11 @@ fn failed_build(
 fn builds_again(server: &Server) {
     let repository = repository("1.0");
     server.rspm_stdout(&format!("create git-builder --source=dev --url={}", repository.url()));
-    assert_eq!(installed(server), "1.0");
+    assert_eq!(installed_version(server), "1.0");
 }
 
 #[test]
-fn time_processes_and_what_is_left_behind_are_limited() {
+fn time_and_processes_are_limited_and_no_process_remains() {
     let server = server("PollInterval = 1h\nBuildTimeout = 30s");
     let (reason, _) = failure(&server, "sleep 86411");
     assert_eq!(reason, "the time limit of 30 seconds was reached");
@@ -104,7 +104,7 @@ fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
 }
 
 #[test]
-fn a_build_runs_when_no_other_process_wants_the_processor() {
+fn a_build_runs_when_no_other_process_needs_the_processor() {
     let server = server("PollInterval = 1h");
     // Field 41 of proc(5) is the scheduling policy; 5 is SCHED_IDLE. No command can choose another one.
     let script = "chrt --other --pid 0 $$; echo policy $(cut -d ' ' -f 41 /proc/$$/stat); exit 1";

@@ -42,12 +42,12 @@ fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 
 /// A server with the source `dev` of type git, and the repository `dev` that is subscribed to it.
 fn server(gcfg: &str) -> Server {
-    let server = configured(gcfg).start();
+    let server = builder_with(gcfg).start();
     create(&server);
     server
 }
 
-fn configured(gcfg: &str) -> Builder {
+fn builder_with(gcfg: &str) -> Builder {
     // Repositories of git are below /tmp. 512 bytes of a key in hexadecimal.
     Builder::default()
         .gcfg(&format!("[Git]\nSandbox = bubblewrap\nLocalPaths = /tmp\n{gcfg}"))
@@ -81,7 +81,7 @@ fn wait_for_build(server: &Server, key: &str, value: &str, state: &str) -> Value
 }
 
 /// The version that the index lists.
-fn listed(server: &Server) -> Option<String> {
+fn listed_version(server: &Server) -> Option<String> {
     let index = server.get("/dev/latest/src/contrib/PACKAGES").text();
     index.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
 }
@@ -101,7 +101,7 @@ fn is_anywhere(directory: &std::path::Path, text: &str) -> bool {
 }
 
 /// Installs the package with R and returns its version.
-fn installed(server: &Server) -> String {
+fn installed_version(server: &Server) -> String {
     let code = r#"
         library <- tempfile("library"); dir.create(library)
         install.packages("tested", lib = library, repos = commandArgs(TRUE)[[1]], quiet = TRUE)

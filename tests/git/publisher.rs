@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::git_server::GitServer;
-use super::{listed, repository, server};
+use super::{listed_version, repository, server};
 use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;
 
@@ -33,7 +33,7 @@ fn a_publisher_manages_builders_of_its_source_without_credentials() {
     let name = repository.path().file_name().unwrap().to_str().unwrap();
     let url = git.url(&format!("{name}/.git"));
     succeed(&format!("create git-builder --source=dev --url={url}"));
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
     assert!(succeed("list git-builders --source=dev").contains("tested"));
     assert!(succeed("list git-builds --source=dev --name=tested").contains("published"));
     succeed("edit git-builder --source=dev --name=tested --clone-depth=0");

@@ -1,6 +1,6 @@
 //! Python packages from git: source distributions and wheels, built by the module `build` of the system.
 
-use super::{builds, configured, wait_for, wait_for_build};
+use super::{builder_with, builds, wait_for, wait_for_build};
 use crate::builder::repository::Repository;
 use crate::python::form;
 use crate::support::server::Server;
@@ -9,7 +9,7 @@ const BACKEND: &str =
     "[build-system]\nrequires = [\"setuptools\", \"wheel\"]\nbuild-backend = \"setuptools.build_meta\"\n";
 
 fn server(gcfg: &str) -> Server {
-    let server = configured(gcfg).start();
+    let server = builder_with(gcfg).start();
     server.rspm_stdout("create source --name=py --type=git-python");
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=py");

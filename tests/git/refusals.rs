@@ -4,7 +4,7 @@ use super::{create, repository, server};
 use crate::support::tarball::Tarball;
 
 #[test]
-fn wrong_builders_are_refused_with_the_way_out() {
+fn wrong_builders_are_refused_with_the_remedy() {
     let server = server("PollInterval = 1h\nLocalPaths = /nowhere");
     let repository = repository("1.0");
     let url = repository.url();
@@ -98,7 +98,7 @@ fn server_without_bubblewrap(gcfg: &str) -> crate::support::server::Server {
 }
 
 #[test]
-fn without_systemd_and_bubblewrap_the_refusal_names_each_attempt_and_the_way_out() {
+fn without_systemd_and_bubblewrap_the_refusal_names_each_attempt_and_the_remedy() {
     let repository = repository("1.0");
     let line = format!("create git-builder --source=dev --url={}", repository.url());
     for (sandbox, attempts) in [
@@ -118,11 +118,11 @@ fn without_systemd_and_bubblewrap_the_refusal_names_each_attempt_and_the_way_out
         }
         assert_eq!(super::builds(&server).len(), 0, "nothing is in the queue");
     }
-    // Only `auto` falls back to no sandbox, and says so.
+    // Only `auto` falls back to no sandbox, and the output states this.
     let server = server_without_bubblewrap("AllowUnsandboxedGitBuilds = true");
     assert_eq!(server.rspm(&line).code, 0);
     server.wait_for_log("with the rights of the server: Git.AllowUnsandboxedGitBuilds");
-    assert_eq!(super::installed(&server), "1.0");
+    assert_eq!(super::installed_version(&server), "1.0");
     let server = server_without_bubblewrap("Sandbox = bubblewrap\nAllowUnsandboxedGitBuilds = true");
     assert_eq!(server.rspm(&line).code, 1);
 }

@@ -10,7 +10,8 @@ use ring::hmac;
 
 use super::git_server::GitServer;
 use super::{
-    builds, configured, create, installed, is_anywhere, listed, repository, server, wait_for, wait_for_build,
+    builder_with, builds, create, installed_version, is_anywhere, listed_version, repository, server,
+    wait_for, wait_for_build,
 };
 use crate::builder::repository::Repository;
 use crate::support::http;
@@ -63,7 +64,7 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     let line = format!("{line} --credential=ci --webhook-secret-path={}", secret.display());
     let created = server.rspm(&line);
     assert_eq!(created.code, 0, "{}", created.err);
-    assert_eq!(installed(&server), "1.0");
+    assert_eq!(installed_version(&server), "1.0");
     std::fs::remove_file(secret).unwrap();
 
     repository.package("", "1.1");
@@ -84,7 +85,9 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     let signature = format!("sha256={}", hex::encode(hmac::sign(&key, body.as_bytes())));
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], body), 202);
-    wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
+    wait_for("the commit of the webhook is published", || {
+        listed_version(&server).filter(|version| version == "1.1")
+    });
     assert_eq!(builds(&server)[0]["actor"], "webhook");
 
     // Git servers send several megabytes after a push of many commits.
@@ -216,7 +219,7 @@ fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
     let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
     rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
 
     let (complete, is_complete) = std::sync::mpsc::channel();
     let (release, is_released) = std::sync::mpsc::channel();
@@ -233,7 +236,7 @@ fn a_poll_that_ends_after_a_later_one_does_not_build_an_older_commit() {
     release.send(()).unwrap();
     let output = first.wait_with_output().unwrap();
     assert!(output.status.success() && output.stdout.starts_with(b"Nothing new: "), "{output:?}");
-    wait_for("the newer commit is published", || listed(&server).filter(|version| version == "1.2"));
+    wait_for("the newer commit is published", || listed_version(&server).filter(|version| version == "1.2"));
     assert!(builds(&server).iter().all(|build| build["commit"] != older), "{:?}", builds(&server));
 }
 
@@ -337,14 +340,14 @@ fn a_repository_with_sha_256_is_polled_and_built() {
     let url = git.url(&format!("{}/.git", repository.path().file_name().unwrap().to_str().unwrap()));
     rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=ci"));
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
 
     repository.package("", "1.1");
     repository.commit();
     let before = git.requests.lock().unwrap().len();
     let run = server.rspm_stdout("run git-builder --source=dev --name=tested");
     assert!(run.starts_with("New commit "), "{run}");
-    assert_eq!(listed(&server).as_deref(), Some("1.1"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.1"));
     let requests = git.requests.lock().unwrap()[before..].to_vec();
     assert!(requests.iter().any(|head| head.contains("rstudio-pm/")), "not by git: {requests:?}");
     let before = requests.len() + before;
@@ -369,7 +372,7 @@ fn repositories_over_http_are_reached_through_the_proxy() {
     });
     let section = format!("[Proxy]\nURL = {proxy}\nUser = team\nPassword = proxy-word-51d2");
     let gcfg = format!("PollInterval = 1h\n{section}");
-    let server = configured(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
+    let server = builder_with(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
     create(&server);
     let refused = server.rspm("create git-builder --source=dev --url=http://git.example.invalid/x");
     assert_eq!(refused.code, 1, "{}", refused.out);

@@ -107,7 +107,7 @@ fn a_running_server_names_a_disabled_socket_with_its_remedy_and_detects_it_again
     let public = server.get("/__api__/repos/dev/packages/tested/binaries/logs").text();
     assert!(!public.contains("/run/"), "{public}");
 
-    // The next one detects the sandbox again, and reports why there is none.
+    // The next build detects the sandbox again, and reports why there is none.
     repository.package("", "1.2");
     let commit = repository.commit();
     let failed = server.rspm("run git-builder --source=dev --name=tested");
@@ -126,5 +126,5 @@ fn a_running_server_names_a_disabled_socket_with_its_remedy_and_detects_it_again
     assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
     wait_for_build(&server, "commit", &commit, "published");
     assert_eq!(count(&server, "Detected R version "), 2);
-    assert_eq!(super::listed(&server).as_deref(), Some("1.2"));
+    assert_eq!(super::listed_version(&server).as_deref(), Some("1.2"));
 }

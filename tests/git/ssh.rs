@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ssh_server::{SshServer, ssh_keygen};
-use super::{installed, is_anywhere, listed, repository, server, wait_for_build};
+use super::{installed_version, is_anywhere, listed_version, repository, server, wait_for_build};
 
 const PASSPHRASE: &str = "a passphrase of the test";
 
@@ -60,12 +60,12 @@ fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
         "{}",
         created.out
     );
-    assert_eq!(installed(&server), "1.0");
+    assert_eq!(installed_version(&server), "1.0");
 
     repository.package("", "1.1");
     let commit = repository.commit();
     wait_for_build(&server, "commit", &commit, "published");
-    assert_eq!(listed(&server).as_deref(), Some("1.1"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.1"));
     let credential = server.json("list git-credentials")[0].clone();
     assert_eq!(credential["fingerprint"], format!("ED25519 {fingerprint}"), "{credential}");
     assert!(credential.to_string().contains("\"tested\""), "{credential}");
@@ -105,7 +105,9 @@ fn a_changed_host_key_is_refused_until_an_administrator_accepts_it() {
     let accepted = server.rspm_stdout("edit git-builder --source=dev --name=tested --accept-host-key");
     assert!(accepted.contains(&ssh.fingerprint()) && !accepted.contains(&before), "{accepted}");
     server.rspm_stdout(run);
-    super::wait_for("the new commit is listed", || listed(&server).filter(|version| version == "1.1"));
+    super::wait_for("the new commit is listed", || {
+        listed_version(&server).filter(|version| version == "1.1")
+    });
 }
 
 #[test]
@@ -138,7 +140,7 @@ pub(crate) fn a_strict_policy_needs_imported_host_keys_and_a_key_is_for_its_host
     server.rspm_stdout(&edit);
     let created = server.rspm(&format!("{create}deploy"));
     assert!(created.code == 0 && !created.out.contains("Accepted the host key"), "{}", created.err);
-    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
 
     let public = server.rspm(&format!("import ssh-key --name=x --path={}", public(&key).display()));
     assert!(public.code == 1 && public.err.contains("the file is a public key"), "{}", public.err);

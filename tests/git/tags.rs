@@ -1,6 +1,6 @@
 //! Tags: which ones are built, and what happens to one that is moved.
 
-use super::{builds, listed, repository, server, wait_for_build};
+use super::{builds, listed_version, repository, server, wait_for_build};
 
 #[test]
 fn all_existing_tags_are_built_on_request() {
@@ -32,18 +32,18 @@ fn new_tags_are_built_and_moved_ones_are_not() {
 
     let url = repository.url();
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --build-trigger=tags"));
-    assert_eq!(listed(&server).as_deref(), Some("1.1"), "not the branch");
+    assert_eq!(listed_version(&server).as_deref(), Some("1.1"), "not the branch");
     assert_eq!(wait_for_build(&server, "tag", "v1.1", "published")["commit"], second);
     let skipped = wait_for_build(&server, "tag", "v1.0", "skipped");
     assert!(skipped["reason"].as_str().unwrap().contains("Git.FirstTags"), "{skipped}");
     let rerun = server.rspm("rerun git-builder --source=dev --name=tested --tag=v1.0");
     assert_eq!(rerun.code, 0, "{}", rerun.err);
-    assert_eq!(listed(&server).as_deref(), Some("1.1"), "the higher version stays");
+    assert_eq!(listed_version(&server).as_deref(), Some("1.1"), "the higher version stays");
 
     repository.git(&["tag", "v2.0"]);
     let run = server.rspm_stdout("run git-builder --source=dev --name=tested");
     assert!(run.starts_with("New tag v2.0\n"), "{run}");
-    assert_eq!(listed(&server).as_deref(), Some("2.0"));
+    assert_eq!(listed_version(&server).as_deref(), Some("2.0"));
     let bytes = server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body;
 
     repository.write("R/f.R", "f <- function() 1 # poisoned\n");
@@ -68,7 +68,7 @@ fn new_tags_are_built_and_moved_ones_are_not() {
         run.err
     );
     assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
-    // Whoever chooses the name of a tag does not choose what an administrator runs.
+    // The printed command quotes the name of the tag: its author cannot add a command for the administrator's shell.
     repository.git(&["tag", "v2.0;touch${IFS}x"]);
     let run = server.rspm("run git-builder --source=dev --name=tested");
     assert!(run.err.contains("--tag='v2.0;touch${IFS}x' --replace"), "{}", run.err);

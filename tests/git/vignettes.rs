@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{builds, configured, create, repository, server, wait_for_build};
+use super::{builder_with, builds, create, repository, server, wait_for_build};
 use crate::builder::repository::Repository;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::rscript;
@@ -118,8 +118,8 @@ fn the_packages_that_a_build_needs_are_installed_from_the_repository_of_its_sour
 }
 
 #[test]
-fn a_package_that_its_mirror_does_not_deliver_does_not_by_itself_fail_the_build() {
-    let server = configured("PollInterval = 1h\nBuildRetries = 2").prepare();
+fn a_package_that_its_mirror_does_not_deliver_fails_the_build_only_if_r_needs_it() {
+    let server = builder_with("PollInterval = 1h\nBuildRetries = 2").prepare();
     let mut mirror = MirrorDir::new(server.dir().join("mirror"));
     for package in ["gone", "late"] {
         mirror.simple(package, "1.0", "2025-01-01");
@@ -133,7 +133,7 @@ fn a_package_that_its_mirror_does_not_deliver_does_not_by_itself_fail_the_build(
     let mut server = server;
     server.launch();
     create(&server);
-    server.sync().expect("a good mirror");
+    server.sync().expect("a valid mirror");
     server.rspm_stdout("subscribe --repo=dev --source=cran");
     upstream.remove("src/contrib/gone_1.0.tar.gz");
 
@@ -165,7 +165,7 @@ pub(crate) fn packages_that_the_library_has_are_not_installed_and_a_repository_m
     let library = tempfile::Builder::new().prefix("library").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(library.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let gcfg = format!("PollInterval = 1h\nRLibrary = {}\nRRepository = team", library.path().display());
-    let server = configured(&gcfg).start();
+    let server = builder_with(&gcfg).start();
     create(&server);
     let repository = repository("1.0");
     // The packages of the distribution are available, too: tests/setup installs this one.
@@ -214,7 +214,7 @@ pub(crate) fn packages_that_the_library_has_are_not_installed_and_a_repository_m
 pub(crate) fn a_vignette_that_needs_a_package_of_the_same_server_is_built_on_request() {
     let library = tempfile::Builder::new().prefix("library").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(library.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let server = configured(&format!(
+    let server = builder_with(&format!(
         "PollInterval = 1h\nRLibrary = {}\nInstallDependencies = no",
         library.path().display()
     ))

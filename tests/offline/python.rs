@@ -69,7 +69,7 @@ fn serve(url: &str) -> Server {
 }
 
 #[test]
-fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
+fn pip_and_uv_install_from_a_copied_bundle_without_a_network() {
     if rerun::without_network() {
         return;
     }
@@ -97,7 +97,7 @@ fn pip_and_uv_install_from_a_carried_bundle_without_a_network() {
 }
 
 #[test]
-fn metadata_that_the_index_does_not_have_is_taken_from_the_wheel() {
+fn metadata_that_the_index_does_not_have_is_read_from_the_wheel() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
     let package = Package::new("app", "1.0").requires("odd_lib>=1");
@@ -136,7 +136,7 @@ fn metadata_that_the_index_does_not_have_is_taken_from_the_wheel() {
     assert!(file.get("core-metadata").is_none_or(|value| *value == false), "{file}");
 }
 
-/// The released flask and its dependencies from the mirror of the test data, as a user carries them.
+/// The released flask and its dependencies from the mirror of the test data.
 #[test]
 fn pip_and_uv_install_flask_from_a_bundle_of_a_mirror_without_a_network() {
     if rerun::without_network() {

@@ -119,7 +119,7 @@ fn an_index_cannot_lead_to_other_hosts() {
 }
 
 #[test]
-fn what_no_file_satisfies_is_reported_and_the_rest_is_complete() {
+fn a_requirement_that_no_file_satisfies_is_reported_and_the_rest_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
     let pypi = index();

@@ -23,7 +23,7 @@ fn inventory() -> (String, Value) {
 }
 
 /// Name and version of each package of `Cargo.lock`, with its checksum.
-fn locked() -> BTreeMap<String, Option<String>> {
+fn locked_packages() -> BTreeMap<String, Option<String>> {
     let text = std::fs::read_to_string(root().join("Cargo.lock")).expect("readable");
     let value = |part: &str, key: &str| {
         let line = part.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
@@ -37,7 +37,7 @@ fn locked() -> BTreeMap<String, Option<String>> {
 }
 
 /// The crates linked into the programs according to `cargo tree`, without this package.
-fn linked() -> BTreeSet<String> {
+fn linked_crates() -> BTreeSet<String> {
     let words =
         "tree --locked --offline --edges normal --target x86_64-unknown-linux-gnu --prefix none --format {p}";
     let output = Command::new(env!("CARGO")).current_dir(root()).args(words.split(' ')).output();
@@ -56,7 +56,7 @@ fn linked() -> BTreeSet<String> {
 fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
     let (_, sbom) = inventory();
     assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
-    let locked = locked();
+    let locked = locked_packages();
     let mut packages = BTreeSet::new();
     for component in sbom["components"].as_array().expect("a list") {
         let text = |key: &str| component[key].as_str().expect("text").to_owned();
@@ -70,14 +70,14 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
         packages.insert(package);
     }
     assert!(packages.len() > 100);
-    assert_eq!(packages, linked());
+    assert_eq!(packages, linked_crates());
 }
 
 #[test]
 fn every_linked_crate_has_its_license_and_its_texts() {
     let (texts, _) = inventory();
     let lines: Vec<&str> = texts.lines().collect();
-    for package in linked() {
+    for package in linked_crates() {
         let at = lines.iter().position(|line| line.starts_with(&format!("{package}: ")));
         let at = at.unwrap_or_else(|| panic!("{package} has no license"));
         let numbers: Vec<&str> =

@@ -37,7 +37,7 @@ fn the_templates_are_those_the_generator_instantiates() {
 }
 
 #[test]
-fn the_service_is_of_a_type_that_every_systemd_knows() {
+fn the_service_is_of_a_type_that_every_systemd_supports() {
     let unit = file("units/rstudio-pm.service");
     assert_eq!(value(&unit, "Type"), "notify", "notify-reload is read as simple by systemd 252");
     assert!(

@@ -68,7 +68,7 @@ fn details_and_documents_have_the_metadata_of_the_version() {
         ] {
             assert_eq!(document["info"][key], value, "{key}");
         }
-        assert_eq!(detail["license"], "MIT License", "the one for rules and display");
+        assert_eq!(detail["license"], "MIT License", "the license that rules and pages use");
         assert_eq!((&detail["blocked"], &detail["downloads"]["count"]), (&json!(false), &json!(0)));
         assert_eq!((&detail["vulns"], &document["vulnerabilities"]), (&json!([]), &json!([])));
         assert_eq!(keys(&document), ["info", "last_serial", "releases", "urls", "vulnerabilities"]);

@@ -57,7 +57,7 @@ fn a_page_that_cannot_be_used_is_refused_with_the_reason_in_the_log() {
 }
 
 #[test]
-fn a_name_that_is_none_is_left_out_of_the_list() {
+fn an_invalid_name_is_left_out_of_the_list() {
     let pypi = Pypi::start();
     pypi.add("one", "one-1.0.tar.gz", b"one", OLD);
     // Cyrillic letters that look like Latin ones.

@@ -22,7 +22,7 @@ fn decompressed(answer: &Answer) -> Vec<u8> {
     bytes
 }
 
-/// Compares the two forms of what is at an address, and their validators. Returns the sizes of both.
+/// Compares the plain and the compressed response at an address, and their validators. Returns the sizes of both.
 fn compare(server: &Server, path: &str, accept: &str, vary: &str) -> (usize, usize) {
     let plain = request(server, "GET", path, &[("Accept", accept)]);
     let gzip = [("Accept", accept), ("Accept-Encoding", "gzip, deflate, br, zstd")];

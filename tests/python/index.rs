@@ -51,7 +51,7 @@ pub(crate) fn wheel(pypi: &Pypi, package: &Package, uploaded: &str) -> String {
 }
 
 #[test]
-fn every_past_day_of_a_project_is_there_after_one_request() {
+fn every_past_day_of_a_project_is_available_after_one_request() {
     let pypi = Pypi::start();
     let first = wheel(&pypi, &Package::new("one", "1.0"), "2015-03-04T05:06:07.123456Z");
     let second = wheel(&pypi, &Package::new("one", "2.0"), "2020-01-01T00:00:00Z");
@@ -128,7 +128,7 @@ fn files_are_fetched_once_and_verified() {
 }
 
 #[test]
-fn what_was_final_stays_while_the_project_changes() {
+fn final_pages_stay_while_the_project_changes() {
     let pypi = Pypi::start();
     let names_of: Vec<String> = ["1.0", "1.1", "1.2"]
         .iter()
@@ -202,7 +202,7 @@ fn projects_that_are_removed_or_quarantined_are_not_offered() {
 }
 
 #[test]
-fn an_index_that_does_not_answer_is_replaced_by_what_is_known() {
+fn known_pages_are_served_while_the_index_does_not_answer() {
     let pypi = Pypi::start();
     let name = wheel(&pypi, &Package::new("one", "1.0"), "2021-03-05T00:00:00Z");
     wheel(&pypi, &Package::new("two", "1.0"), "2021-03-05T00:00:00Z");
@@ -217,7 +217,7 @@ fn an_index_that_does_not_answer_is_replaced_by_what_is_known() {
     assert_eq!((unknown.status, unknown.header("retry-after")), (503, Some("30")), "{unknown:?}");
     assert!(server.sync_of("pypi").is_err());
     pypi.set_unavailable(false);
-    crate::support::fixtures::until("the index is asked again", || {
+    crate::support::fixtures::until("the index gets a request again", || {
         files(&server, "latest", "one").is_some_and(|files| files[&name] == "bad")
     });
     assert_eq!(names(&server, "latest", "two").len(), 1);
@@ -240,7 +240,7 @@ fn an_older_page_does_not_replace_a_newer_one() {
 }
 
 #[test]
-fn serials_that_go_back_must_be_accepted() {
+fn lower_serials_must_be_accepted() {
     let pypi = Pypi::start();
     let name = wheel(&pypi, &Package::new("one", "1.0"), "2021-03-05T00:00:00Z");
     let server = start(&pypi, "");
@@ -259,7 +259,7 @@ fn serials_that_go_back_must_be_accepted() {
 }
 
 #[test]
-fn an_index_with_html_only_begins_its_history_with_the_first_look() {
+fn the_history_of_an_index_with_html_only_begins_with_the_first_reading() {
     let pypi = Pypi::start();
     pypi.set_plain();
     pypi.add("one", "one-1.0.tar.gz", b"one", "");

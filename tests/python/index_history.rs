@@ -1,5 +1,5 @@
-//! Days of the source `pypi` after random uploads, yanks, removals, syncs and restarts: what was final never changes, and
-//! `latest` is the index. And a mirror in a directory, compared with its own pages.
+//! Days of the source `pypi` after random uploads, yanks, removals, syncs and restarts: final pages never change, and
+//! `latest` is the state of the index. A mirror in a directory is compared with its own pages.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -157,12 +157,12 @@ async fn scenario(engine: db::Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_final_never_changes_on_sqlite() {
+async fn final_pages_never_change_on_sqlite() {
     scenario(db::Engine::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_final_never_changes_on_postgres() {
+async fn final_pages_never_change_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
 

@@ -31,7 +31,7 @@ fn answers(server: &Server) -> BTreeMap<String, Answer> {
 }
 
 #[test]
-fn two_servers_give_the_same_bytes_of_an_index() {
+fn two_servers_serve_the_same_bytes_of_an_index() {
     let pypi = Pypi::start();
     for project in ["one", "two", "gone"] {
         for version in ["1.0", "2.0", "3.0"] {

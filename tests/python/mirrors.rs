@@ -226,7 +226,7 @@ fn every_link_of_a_page_leads_to_the_bytes_that_it_declares() {
 }
 
 #[test]
-fn a_first_look_later_gives_the_same_pages_of_days_before() {
+fn a_later_first_reading_results_in_the_same_pages_of_earlier_days() {
     let pypi = Pypi::start();
     for (version, uploaded) in [("1.0", "2019-01-01T00:00:00Z"), ("2.0", OLD)] {
         pypi.add("one", &format!("one-{version}.tar.gz"), version.as_bytes(), uploaded);

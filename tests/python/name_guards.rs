@@ -15,23 +15,23 @@ const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guard {
-    /// By the first upload; the index has the name later.
+    /// The first upload creates it; the index lists the name later.
     Automatic,
-    /// Of the name; the index had it before.
+    /// An administrator creates it for the name; the index listed the name before.
     Exact,
-    /// Of the beginning of the name; the index had it before.
+    /// An administrator creates it for the beginning of the name; the index listed the name before.
     Prefix,
 }
 
-/// What the own source has of the package.
+/// The state of the package in the source of the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Own {
     Present,
-    /// Nothing; what it had was removed.
+    /// The source had it, and all files were removed.
     Absent,
-    /// The package, but the repository does not subscribe to the source any more.
+    /// The source has it, but the repository does not subscribe to the source any more.
     Unsubscribed,
-    /// The package, but a rule blocks it.
+    /// The source has it, but a rule blocks it.
     Blocked,
 }
 
@@ -197,7 +197,7 @@ fn assert_own(case: Case, path: &str, answer: &Answer) {
 
 /// Whether `filter/packages` has a row of the own package; asserts that it has none of that of the index, and a row of
 /// another name in the same request.
-fn filtered(server: &Server, case: Case, spelling: &str) -> bool {
+fn is_in_filter(server: &Server, case: Case, spelling: &str) -> bool {
     let names = [spelling.to_owned(), format!("{spelling}==99.0"), case.neighbour()];
     let body = json!({ "repo": case.name(), "names": names }).to_string();
     let headers = [("Content-Type", "application/json")];
@@ -287,7 +287,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_python() {
             let path = format!("/__api__/repos/open/packages/{spelling}");
             assert_forbidden(case, &path, &get(&server, &path, "*/*"));
             assert_eq!(
-                filtered(
+                is_in_filter(
                     &server,
                     case,
                     &spelling.replace("%2E", ".").replace("%2e", ".").replace("%5F", "_")

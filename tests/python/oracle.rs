@@ -60,7 +60,7 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
     }
 }
 
-/// The versions of the last releases before the end of that day that work together.
+/// pip resolves to the last releases before the end of that day that work together.
 #[test]
 fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
     let web = data::path("pypi-mirror/web");

@@ -1,4 +1,4 @@
-//! Real clients publish: twine, uv, Poetry, Hatch and Flit, with a token in each place in which they look for it; pip
+//! Real clients publish: twine, uv, Poetry, Hatch and Flit, with a token in each place where they accept one; pip
 //! installs what they published, also from an authenticated repository.
 
 use std::path::Path;

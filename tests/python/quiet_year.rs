@@ -15,7 +15,7 @@ async fn stored_count(backend: &Backend) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_year_of_days_of_a_quiet_project_stores_one_page() {
+async fn a_year_of_days_of_an_unchanged_project_stores_one_page() {
     let pypi = Pypi::start();
     pypi.add("quiet", "quiet-1.0.tar.gz", b"first", "2020-05-06T07:08:09Z");
     pypi.add("busy", "busy-1.0.tar.gz", b"first", "2020-05-06T07:08:09Z");

@@ -39,7 +39,7 @@ fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<
 }
 
 #[test]
-fn two_servers_give_the_same_bytes_of_what_either_published() {
+fn two_servers_serve_the_same_bytes_of_files_that_either_published() {
     let shared = Shared::new();
     let (one, two) = (shared.start("pm1"), shared.start("pm2"));
     repository(&one);

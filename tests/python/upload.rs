@@ -21,7 +21,7 @@ fn start() -> (Server, String) {
 }
 
 /// The number of unfinished files of uploads.
-fn spooled(server: &Server) -> usize {
+fn spool_count(server: &Server) -> usize {
     let mut folders = vec![server.dir().to_path_buf()];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
@@ -78,7 +78,7 @@ fn each_upload_is_one_transaction_of_its_user_and_equal_to_an_addition() {
 }
 
 #[test]
-fn the_same_file_succeeds_and_other_bytes_are_refused_in_the_words_of_pypi() {
+fn the_same_file_succeeds_and_other_bytes_are_refused_with_the_message_of_pypi() {
     for server in servers() {
         let token = publisher(&server);
         let package = Package::new("one", "1.0");
@@ -317,7 +317,7 @@ fn token_and_source_are_checked_again_when_the_body_is_received() {
 }
 
 #[test]
-fn fields_may_follow_the_file_and_a_connection_carries_several_uploads() {
+fn fields_may_follow_the_file_and_a_connection_may_have_several_uploads() {
     let (server, token) = start();
     let mut form = Form::wheel(&Package::new("one", "1.0"));
     form.0.rotate_right(1);
@@ -371,7 +371,7 @@ fn a_form_that_is_cut_at_any_place_publishes_nothing_and_leaves_no_file() {
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..cut])).expect("sent");
     }
     assert_eq!(transaction_or_zero(&server), 0);
-    until("no unfinished file is left", || spooled(&server) == 0);
+    until("no unfinished file is left", || spool_count(&server) == 0);
     assert_eq!(send(&server, PATH, Some(&token), &body).status, 200);
 }
 
@@ -487,7 +487,7 @@ fn refusals_name_the_reason_and_publish_nothing() {
     assert_eq!(r_source.status, 400);
     assert!(r_source.text().starts_with("the source 'r' is of type"), "{}", r_source.text());
     assert_eq!(transaction_or_zero(&server), 0);
-    until("no unfinished file is left", || spooled(&server) == 0);
+    until("no unfinished file is left", || spool_count(&server) == 0);
     assert_eq!((wheel.send(&server, &token).status, sdist.send(&server, &token).status), (200, 200));
 }
 

@@ -355,7 +355,7 @@ fn a_matrix_with_inconsistent_parts_is_refused() {
     let (p, v) = (Some("Package"), Some("Version"));
     let cells = [Some("a"), Some("b"), Some("1"), Some("2")];
     assert_eq!(
-        table(&matrix_stream(&cells, &[2, 2], None, &[p, v])).expect("sound").get(1, "Version"),
+        table(&matrix_stream(&cells, &[2, 2], None, &[p, v])).expect("a valid matrix").get(1, "Version"),
         Some("2")
     );
     let one_row_name: &[Option<&str>] = &[Some("x")];
@@ -382,14 +382,14 @@ fn a_matrix_with_inconsistent_parts_is_refused() {
 fn rows_and_columns_without_a_name_are_left_out() {
     let cells = [None, Some("b"), Some(""), Some("1"), Some("2"), Some("3"), Some("x"), Some("y"), Some("z")];
     let packages = table(&matrix_stream(&cells, &[3, 3], None, &[Some("Package"), Some("Version"), None]))
-        .expect("sound");
+        .expect("a valid matrix");
     assert_eq!(packages.len(), 1);
     assert_eq!(packages.record(0).collect::<Vec<_>>(), [("Package", "b"), ("Version", "2")]);
     assert_eq!(packages.record(1).count(), 0);
     let cells = [Some("a"), Some("b"), None, None, Some("1"), None];
     let packages_with_duplicate =
         table(&matrix_stream(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")]))
-            .expect("sound");
+            .expect("a valid matrix");
     assert_eq!(packages_with_duplicate.fields().collect::<Vec<_>>(), ["Package", "M"]);
     assert_eq!(packages_with_duplicate.get(0, "M"), Some("1"));
 }
@@ -404,7 +404,7 @@ fn a_stanza_cannot_be_forged_by_a_value() {
         &[Some("Package"), Some("Version"), Some("A: b\nPackage")],
     ));
     let mut text = Vec::new();
-    result.expect("sound").write_stanza(0, &mut text);
+    result.expect("a valid matrix").write_stanza(0, &mut text);
     let text = String::from_utf8(text).expect("text");
     assert_eq!(
         text,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-/// Every cell in column order, each ended by \001; \002 stands for NA. The first line holds the fields.
+/// Writes the fields as the first line, and then every cell in column order, each ended by \001; \002 stands for NA.
 fn dump(table: &PackageTable, file: &Path) {
     let fields: Vec<&str> = table.fields().collect();
     let records: Vec<HashMap<&str, &str>> = (0..table.len()).map(|r| table.record(r).collect()).collect();
@@ -74,7 +74,7 @@ fn every_real_table_is_read_as_r_reads_it() {
 }
 
 #[test]
-fn of_two_columns_with_the_same_name_the_one_with_values_is_used() {
+fn the_column_with_values_is_used_if_two_have_the_same_name() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_package_table(file, Limits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();

@@ -264,7 +264,7 @@ fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdr
     let today = server.get(&format!("{BASE}/one_1.0.tar.gz"));
     assert_blocked(&today, "rule 1 (x_OWN-1, without a score)");
 
-    // A fixed URL loses the version; the log says so once. A rule that is not dated leaves it as it was.
+    // A fixed URL no longer serves the version; this is logged once. A rule with --not-dated does not change the URL.
     let file = server.url(&format!("{frozen}/one_1.0.tar.gz"));
     assert_eq!(index(&server, &frozen), ["two 2.0"]);
     for method in ["GET", "HEAD", "GET"] {

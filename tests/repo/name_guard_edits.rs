@@ -105,7 +105,7 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
         warning,
         "Warning: the sources internal and cran both have a package 'acme.db': the name is guarded, so that the package of the mirror is hidden\n"
     );
-    // Its author was told what it hides.
+    // The response to the author of a guard names the hidden packages, so there is no alert.
     assert_eq!(name_alerts(&server), [] as [String; 0]);
 
     let deleted = server.rspm_stdout("delete name-guard --id=2");

@@ -15,23 +15,23 @@ use crate::support::today::stable_today;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guard {
-    /// By the first upload; the mirror has the name later.
+    /// The first upload creates it; the mirror lists the name later.
     Automatic,
-    /// Of the name; the mirror had it before.
+    /// An administrator creates it for the name; the mirror listed the name before.
     Exact,
-    /// Of the beginning of the name; the mirror had it before.
+    /// An administrator creates it for the beginning of the name; the mirror listed the name before.
     Prefix,
 }
 
-/// What the own source has of the package.
+/// The state of the package in the source of the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Own {
     Present,
-    /// Nothing; what it had was removed.
+    /// The source had it, and all versions were removed.
     Absent,
-    /// The package, but the repository does not subscribe to the source any more.
+    /// The source has it, but the repository does not subscribe to the source any more.
     Unsubscribed,
-    /// The package, but a rule blocks it.
+    /// The source has it, but a rule blocks it.
     Blocked,
 }
 
@@ -272,7 +272,7 @@ fn assert_no_other_repository(checks: &mut Checks<'_>, case: Case) {
 }
 
 #[test]
-fn the_api_pages_and_explanations_know_a_guarded_name_from_its_own_source_only() {
+fn the_api_pages_and_explanations_have_a_guarded_name_from_its_own_source_only() {
     let mirror = Mirror::start();
     let server = start(&mirror);
     let mut checks = Checks { server: &server, count: 0 };

@@ -313,7 +313,7 @@ async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unkno
     let options = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
     upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep");
     let blobs = backend.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
-    assert_eq!(blobs.len(), 1200, "those of class cran are removed");
+    assert_eq!(blobs.len(), 1200, "the blobs of class cran are removed");
     assert!(blobs.iter().all(|blob| blob.class == "elsewhere"));
 }
 

@@ -104,8 +104,10 @@ async fn the_same_version_twice_in_one_call_is_added_in_order() {
         backend.try_add("team", &same_version_twice, OnExisting::Fail).await,
         Err(RepoError::Conflict(_))
     ));
-    let statuses =
-        backend.try_add("team", &same_version_twice, OnExisting::Replace).await.expect("the last wins");
+    let statuses = backend
+        .try_add("team", &same_version_twice, OnExisting::Replace)
+        .await
+        .expect("the last one replaces the others");
     assert_eq!(statuses, [AddStatus::New, AddStatus::Replaced]);
     let last = backend.upload(&same_version_twice[1]).await.expect("an upload").sha256.to_string();
     let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;

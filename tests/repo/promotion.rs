@@ -104,7 +104,7 @@ async fn a_promoted_repository_serves_the_promoted_state_until_the_next_promotio
     let backend = backend.restart().await;
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 2.0");
     let again = promotion::request(&backend.state, request("prod", "prod", "latest"), &actor()).await;
-    assert!(again.expect("accepted").is_none(), "it has that state");
+    assert!(again.expect("accepted").is_none(), "the repository has that state already");
 }
 
 async fn what_is_approved_is_what_was_requested(backend: Backend) {

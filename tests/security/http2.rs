@@ -426,7 +426,10 @@ fn a_stream_that_is_read_slowly_continues_beside_one_that_is_not_read() {
             tokio::time::timeout(EVENT_TIMEOUT, futures_util::future::join(unread_is_reset, read_slowly));
         result.await.expect("the stream that is not read is reset");
         assert_eq!(unread_bytes, WINDOW as usize);
-        assert!(body.data().await.expect("the answer is endless").is_ok(), "the other one continues");
+        assert!(
+            body.data().await.expect("the answer is endless").is_ok(),
+            "the slowly read stream continues"
+        );
     });
 }
 

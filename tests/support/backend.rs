@@ -23,7 +23,7 @@ use rstudio_pm::upstream::Upstream;
 
 use super::tarball::Tarball;
 
-/// Configuration of the database and the storage.
+/// The configuration of the database and the storage.
 #[derive(Clone, Default)]
 pub(crate) struct StoresConfig {
     /// Lines of gcfg in addition to the default, SQLite and disk.

@@ -138,7 +138,7 @@ impl Chromium {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }));
     }
 
-    /// Takes the messages of the console since the last call: errors of scripts, of policies and of requests.
+    /// Returns the messages of the console since the last call: errors of scripts, of policies and of requests.
     pub(crate) fn messages(&self) -> Vec<String> {
         let entries = self.command("POST", "se/log", &json!({ "type": "browser" })).expect("the log");
         let entries = entries.as_array().expect("a list").iter();

@@ -102,7 +102,7 @@ impl CranHistory {
 
     fn note(&mut self, package: &str, verb: &str, today: i64) {
         let note = self.notes.entry(package.to_owned()).or_default();
-        note.push_str(&format!(" {verb} on {} as told.", day(today)));
+        note.push_str(&format!(" {verb} on {} as requested.", day(today)));
     }
 
     /// Every file of the mirror with its path.

@@ -176,12 +176,12 @@ impl Mirror {
 
     /// Changes the options for the transfer of a file, also for current readers.
     pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut MirrorFile)) {
-        change(self.shared.files.lock().unwrap().get_mut(path).expect("it is there"));
+        change(self.shared.files.lock().unwrap().get_mut(path).expect("the file exists"));
         self.shared.changed.notify_all();
     }
 
     pub(crate) fn remove(&self, path: &str) {
-        self.shared.files.lock().unwrap().remove(path).expect("it is there");
+        self.shared.files.lock().unwrap().remove(path).expect("the file exists");
     }
 
     /// The requests for a path, in order.

@@ -64,7 +64,8 @@ impl MirrorDir {
     pub(crate) fn archive(&mut self, package: &str, day: &str) {
         let (row, _) = self.listed.remove(package).expect("it is listed");
         self.move_to_archive(row);
-        self.notes.push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {day} as told.\n\n"));
+        self.notes
+            .push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {day} as requested.\n\n"));
     }
 
     fn move_to_archive(&mut self, row: MetaRow<String>) {

@@ -190,7 +190,7 @@ impl Pypi {
     }
 
     /// The highest number of requests for pages that waited at the same time.
-    pub(crate) fn most_held(&self) -> usize {
+    pub(crate) fn max_held_pages(&self) -> usize {
         self.lock().held.1
     }
 
@@ -201,7 +201,7 @@ impl Pypi {
 }
 
 /// The algorithm and the digest that pages declare.
-fn declared(shared: &Shared, file: &IndexFile) -> (&'static str, String) {
+fn declared_digest(shared: &Shared, file: &IndexFile) -> (&'static str, String) {
     if shared.declares_md5 {
         ("md5", hex::encode(md5::Md5::digest(&file.bytes)))
     } else {
@@ -332,25 +332,25 @@ fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {
 }
 
 /// The files that the page offers.
-fn offered(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
+fn offered_files(project: &Project) -> impl Iterator<Item = (&String, &IndexFile)> {
     project.files.iter().filter(move |_| !project.is_quarantined())
 }
 
 fn links(shared: &Shared, project: &Project) -> String {
     let mut text = String::new();
-    for (name, file) in offered(project) {
+    for (name, file) in offered_files(project) {
         let yanked =
             file.yanked.as_ref().map(|reason| format!(" data-yanked=\"{reason}\"")).unwrap_or_default();
         let address = address(shared, name, file);
-        let (algorithm, digest) = declared(shared, file);
+        let (algorithm, digest) = declared_digest(shared, file);
         writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}>{name}</a>").expect("memory");
     }
     text
 }
 
 fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
-    let entries = offered(project).map(|(name, file)| {
-        let (algorithm, digest) = declared(shared, file);
+    let entries = offered_files(project).map(|(name, file)| {
+        let (algorithm, digest) = declared_digest(shared, file);
         let mut entry = json!({
             "filename": name,
             "url": address(shared, name, file),

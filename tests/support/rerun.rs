@@ -26,7 +26,8 @@ pub(crate) fn with_command(prepare: impl FnOnce(&mut Command)) -> bool {
     true
 }
 
-/// `unshare` for a namespace. For root without a user namespace, which a chroot and many containers do not permit.
+/// `unshare` for a namespace. If this process is root, no user namespace is created, because a chroot and many
+/// containers do not permit one.
 fn unshare(namespace: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
@@ -37,8 +38,8 @@ fn unshare(namespace: &str) -> Command {
 }
 
 /// The words of a command that runs a script as root in a new mount namespace; further words are `$0` and `$@` of the
-/// script. The root of a chroot may be no mount point and then cannot be private, so the script must unmount what it
-/// mounts.
+/// script. The script must unmount what it mounts: if the root of a chroot is not a mount point, it cannot be made
+/// private.
 pub(crate) fn with_mounts(script: &str) -> Vec<String> {
     let script = format!("mount --make-rprivate / 2>/dev/null; {script}");
     ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", &script].map(str::to_owned).to_vec()
@@ -55,7 +56,7 @@ pub(crate) fn with_mount(arguments: &str) -> Option<PathBuf> {
     const FOLDER: &str = "RSPM_TEST_MOUNT";
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
-        // The root of a chroot may be no mount point and then cannot be private, so the file system is unmounted.
+        // Unmounted, because the root cannot be made private if it is the root of a chroot and not a mount point.
         let script = format!(
             r#"mount --make-rprivate / 2>/dev/null; mount {arguments} none "${FOLDER}" || exit 1
             "$0" "$@"; code=$?; umount -l "${FOLDER}"; exit $code"#

@@ -108,7 +108,7 @@ impl Upstream {
 
     /// Removes a file.
     pub(crate) fn remove(&self, path: &str) {
-        self.shared.files.lock().unwrap().remove(path).expect("it is there");
+        self.shared.files.lock().unwrap().remove(path).expect("the file exists");
     }
 
     /// Sets the faults of the next answers for a path, one for each answer.

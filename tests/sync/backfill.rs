@@ -39,7 +39,7 @@ fn cran() -> CranHistory {
 async fn synced_server(engine: Engine, url: &str) -> SyncBackend {
     let server = SyncBackend::new(engine, url).await;
     server.advance_clock(10 * DAY + EVENING);
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     server
 }
 
@@ -83,7 +83,7 @@ on_both_databases! {
         assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
         let state_after_sync = state(&server, day(10)).await;
         web.take_requests();
-        let message = backfill(&server, day(0)).await.expect("a good mirror");
+        let message = backfill(&server, day(0)).await.expect("a valid mirror");
         assert!(message.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{message}");
         assert_history_of_cran(&server).await;
         assert_eq!(state(&server, day(10)).await, state_after_sync);
@@ -109,7 +109,7 @@ on_both_databases! {
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archive_path(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         assert_history_of_cran(&server).await;
     }
 
@@ -117,7 +117,7 @@ on_both_databases! {
         let folder = tempfile::tempdir().expect("a folder");
         cran().write(folder.path());
         let server = synced_server(engine, &format!("file://{}", folder.path().display())).await;
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         assert_history_of_cran(&server).await;
     }
 
@@ -125,10 +125,10 @@ on_both_databases! {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced_server(engine, &web.url()).await;
-        backfill(&server, day(5)).await.expect("a good mirror");
+        backfill(&server, day(5)).await.expect("a valid mirror");
         assert_eq!((state(&server, day(4)).await, listed_packages(&server, 5).await.len()), (None, 3));
         let (state_before, transaction_count) = (state(&server, day(5)).await, server.transactions().await);
-        let message = backfill(&server, day(0)).await.expect("a good mirror");
+        let message = backfill(&server, day(0)).await.expect("a valid mirror");
         assert!(message.contains("4 days of cran from 2025-10-09 to 2025-10-13"), "{message}");
         assert_eq!(state(&server, day(5)).await, state_before);
         assert_eq!(server.transactions().await, transaction_count + 4);
@@ -140,8 +140,8 @@ on_both_databases! {
         cran.serve(&web);
         let server = synced_server(engine, &web.url()).await;
         let reference_server = synced_server(Engine::Sqlite, &web.url()).await;
-        backfill(&server, day(2)).await.expect("a good mirror");
-        let message = server.sync().await.expect("a good mirror");
+        backfill(&server, day(2)).await.expect("a valid mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("nothing changed"), "{message}");
         cran.publish(11, &package("alpha", "2.2"));
         cran.unarchive_package(11, "gone");
@@ -149,7 +149,7 @@ on_both_databases! {
         cran.serve(&web);
         for server in [&server, &reference_server] {
             server.advance_clock(DAY);
-            server.sync().await.expect("a good mirror");
+            server.sync().await.expect("a valid mirror");
         }
         assert_eq!(state(&server, day(11)).await, state(&reference_server, day(11)).await);
         assert_eq!(listed_packages(&server, 11).await, ["alpha 2.2", "gone 1.1"]);
@@ -199,7 +199,7 @@ on_both_databases! {
         web.always(path, Fault::ExtraHeader("X: y"));
         web.take_requests();
         let server = server.restart(&web.url()).await;
-        // It resumes by itself.
+        // It resumes automatically.
         let sync = server.sync.clone();
         let task = tokio::spawn(async move { sync.run_backfills().await });
         let start = Instant::now();
@@ -225,9 +225,9 @@ on_both_databases! {
         cran.publish(11, &package("alpha", "3.0"));
         cran.unarchive_package(11, "gone");
         cran.serve(&web);
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!(state(&server, day(9)).await, None, "the back-fill is running");
-        job.job().wait_end().await.expect("a good mirror");
+        job.job().wait_end().await.expect("a valid mirror");
         assert_history_of_cran(&server).await;
         assert_eq!(listed_packages(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
         assert_eq!(listed_packages(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
@@ -248,12 +248,12 @@ on_both_databases! {
         let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert!(message.contains("was stopped"), "{message}");
         assert!(job.job().wait_end().await.expect_err("stopped").contains("was stopped"));
-        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "it does not resume by itself");
+        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "it does not resume");
         let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(message, "No back-fill of cran is under way.");
         web.always(path, Fault::ExtraHeader("X: y"));
         web.take_requests();
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         let archives = web.take_requests().into_iter().filter(|request| request.path.contains("/Archive/")).count();
         assert_eq!(archives, 1);
         assert_history_of_cran(&server).await;
@@ -276,7 +276,7 @@ on_both_databases! {
         cran.serve(&web);
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         assert_eq!(listed_packages(&server, 2).await, ["late 1.0"]);
         let ranges: Vec<String> =
             web.take_requests().into_iter().filter_map(|request| request.headers.get("range").cloned()).collect();
@@ -294,7 +294,7 @@ on_both_databases! {
         cran.archive.iter().for_each(|release| web.always(&release.archive_path(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         assert_eq!(listed_packages(&server, 2).await, ["late 1.0"]);
         let requests = web.take_requests();
         let statuses: Vec<u16> =
@@ -309,7 +309,7 @@ on_both_databases! {
         let message = backfill(&server, day(0)).await.expect_err("never synced");
         assert!(message.contains("run `rspm sync` first"), "{message}");
         server.advance_clock(10 * DAY + EVENING);
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         web.put("src/contrib/Meta/archive.rds", b"<html>".to_vec());
         let message = backfill(&server, day(0)).await.expect_err("no table");
         assert!(message.contains("src/contrib/Meta/archive.rds cannot be used") && message.contains("CRAN.URL"), "{message}");
@@ -329,7 +329,7 @@ on_both_databases! {
         cran.serve(&web);
         web.remove("src/contrib/PACKAGES.in");
         let server = synced_server(engine, &web.url()).await;
-        backfill(&server, day(0)).await.expect("a good mirror without PACKAGES.in");
+        backfill(&server, day(0)).await.expect("a valid mirror without PACKAGES.in");
         assert_eq!(listed_packages(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
         assert_eq!(listed_packages(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone is removed; nothing shows that Beta was removed");
     }
@@ -341,7 +341,7 @@ on_both_databases! {
         web.take_requests();
         let dry_run = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..backfill_request(day(0)) };
         let job = server.sync.backfill(&dry_run).await.unwrap_or_else(|e| panic!("{e}"));
-        let message = job.job().wait_end().await.expect("a good mirror");
+        let message = job.job().wait_end().await.expect("a valid mirror");
         assert_eq!(
             message,
             "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be added; 5 archives have to be \
@@ -368,7 +368,7 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
     }
     let message = backfill(&second_server, day(0)).await.expect_err("the first server runs it");
     assert!(message.contains("another server"), "{message}");
-    job.job().wait_end().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a valid mirror");
     second_server.state.catalog.refresh(&second_server.state.db).await.unwrap_or_else(|e| panic!("{e}"));
     assert_history_of_cran(&second_server).await;
 }

@@ -44,7 +44,7 @@ async fn history(server: &SyncBackend) -> Vec<String> {
 async fn synced_server(engine: Engine, url: &str) -> SyncBackend {
     let server = SyncBackend::new(engine, url).await;
     server.advance_clock(DAYS * DAY + EVENING);
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     server
 }
 
@@ -68,7 +68,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
     let reference_server = synced_server(Engine::Sqlite, &url).await;
-    backfill(&reference_server, day(0)).await.expect("a good mirror");
+    backfill(&reference_server, day(0)).await.expect("a valid mirror");
     let expected = history(&reference_server).await;
     const READING: &str = "reading DESCRIPTION of archived releases";
     const WAITING: &str = "waiting for the running sync";
@@ -167,7 +167,7 @@ on_both_databases! {
         });
         write.await.unwrap_or_else(|e| panic!("{e}"));
         let history_before = history(&server).await;
-        backfill(&server, day(0)).await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         assert_ne!(history(&server).await, history_before);
         let rows = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
         assert!(rows.is_empty(), "{rows:?}");
@@ -203,7 +203,7 @@ async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
     assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some());
     web.always(&slow_path, Fault::ExtraHeader("X: y"));
     web.take_requests();
-    backfill(&server, day(0)).await.expect("a good mirror");
+    backfill(&server, day(0)).await.expect("a valid mirror");
     let archives =
         web.take_requests().into_iter().map(|request| request.path).filter(|path| path.contains("/Archive/"));
     assert_eq!(archives.collect::<Vec<_>>(), [slow_path], "what was read is not read again");

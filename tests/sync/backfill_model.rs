@@ -67,17 +67,17 @@ async fn compare(engine: Engine, days: &[Vec<(&'static str, Action)>], first_syn
     for (day_number, actions) in (0..).zip(days) {
         actions.iter().for_each(|(package, action)| apply(&mut cran, day_number, package, *action));
         cran.serve(&web);
-        daily_server.sync().await.expect("a good mirror");
+        daily_server.sync().await.expect("a valid mirror");
         if day_number == first_sync_day {
-            late_server.sync().await.expect("a good mirror");
+            late_server.sync().await.expect("a valid mirror");
             // If `since` is odd, in two back-fills, the one of the later days first.
             if since % 2 == 1 {
-                backfill(&late_server, day(first_sync_day.midpoint(since))).await.expect("a good mirror");
+                backfill(&late_server, day(first_sync_day.midpoint(since))).await.expect("a valid mirror");
             }
-            backfill(&late_server, day(since)).await.expect("a good mirror");
+            backfill(&late_server, day(since)).await.expect("a valid mirror");
         }
         if day_number > first_sync_day {
-            late_server.sync().await.expect("a good mirror");
+            late_server.sync().await.expect("a valid mirror");
         }
         daily_server.advance_clock(DAY);
         late_server.advance_clock(DAY);

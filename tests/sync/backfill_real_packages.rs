@@ -62,8 +62,8 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     let server = SyncBackend::new(Engine::Sqlite, &format!("file://{}", mirror.display())).await;
     // After the newest release.
     server.advance_clock(500 * 86_400);
-    server.sync().await.expect("a good mirror");
-    let message = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
+    let message = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a valid mirror");
     assert!(!message.contains("left out"), "{message}");
     let (mut match_count, mut mismatches) = (0, Vec::new());
     for (package, versions) in &publications {

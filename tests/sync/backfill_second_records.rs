@@ -53,8 +53,8 @@ on_both_databases! {
         let (cran, web, second_file) = mirror();
         let server = SyncBackend::new(engine, &web.url()).await;
         server.advance_clock(10 * DAY + EVENING);
-        server.sync().await.expect("a good mirror");
-        backfill(&server, day(0)).await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
+        backfill(&server, day(0)).await.expect("a valid mirror");
         let state_now = state(&server, day(10)).await.expect("synced");
         assert_eq!(state_now.listed(), ["other 1.0", "solver 1.1", "solver 1.1"]);
         assert!(state_now.index[2].contains("Path: 4.6.0/Recommended\n"), "{:?}", state_now.index);
@@ -76,6 +76,6 @@ on_both_databases! {
         assert_eq!(md5_at(&server, 10, SECOND).await, Some(md5(&second_file)));
         assert_eq!(md5_at(&server, 9, SECOND).await, Some(plain_md5), "the path leads to the plain record");
         // A later sync finds no change in either.
-        assert!(server.sync().await.expect("a good mirror").contains("nothing changed"));
+        assert!(server.sync().await.expect("a valid mirror").contains("nothing changed"));
     }
 }

@@ -58,7 +58,7 @@ async fn listed_binaries(server: &SyncBackend) -> Vec<(String, String)> {
 on_both_databases! {
     async fn thousands_of_binaries_are_one_transaction_and_an_unchanged_list_is_none(engine) {
         let (server, mirror, upstream) = server_with_binaries(engine, 4_500, 4_200).await;
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.ends_with("; binaries were synced (transaction 2): 4200 new"), "{message}");
         assert_eq!(listed_binaries(&server).await.len(), 4_200);
         let (tree, head) = list(&server).await;
@@ -69,7 +69,7 @@ on_both_databases! {
         assert_eq!(comment, "binaries: 4200 of 4.5-noble");
         mirror.take_requests();
         upstream.take_requests();
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.ends_with("nothing changed"), "{message}");
         let requests: Vec<(String, u16)> = upstream.take_requests().into_iter().map(|a| (a.path, a.status)).collect();
         assert_eq!(requests, [(format!("{TREE}/PACKAGES.gz"), 304)]);
@@ -78,11 +78,11 @@ on_both_databases! {
 
     async fn a_rebuilt_binary_replaces_the_previous_one_and_a_missing_index_changes_nothing(engine) {
         let (server, _mirror, upstream) = server_with_binaries(engine, 20, 3).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let (tree, old_head) = list(&server).await;
         let text = binaries(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
         upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(text));
-        assert!(server.sync().await.expect("a good mirror").ends_with(": 1 new"));
+        assert!(server.sync().await.expect("a valid mirror").ends_with(": 1 new"));
         let digests: Vec<String> = listed_binaries(&server).await.into_iter().map(|(_, digest)| digest).collect();
         assert_eq!(digests, [format!("{:064x}", 0), format!("{:064x}", 2), "f".repeat(64)]);
         let (_, new_head) = list(&server).await;
@@ -90,26 +90,26 @@ on_both_databases! {
         let binaries = server.read(move |c| binary::all(c, tree, new_head.expect("published"))).await;
         assert_eq!(binaries.len(), 4, "the previous binary remains for older snapshots");
         upstream.remove(&format!("{TREE}/PACKAGES.gz"));
-        assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
+        assert!(server.sync().await.expect("a valid mirror").ends_with("nothing changed"));
         assert_eq!(listed_binaries(&server).await.len(), 3);
     }
 
     async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
         let (server, mirror, upstream) = server_with_binaries(engine, 3, 5).await;
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.ends_with(": 3 new; not served, because cran does not list their version: 2 binaries"), "{message}");
         upstream.take_requests();
-        assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
+        assert!(server.sync().await.expect("a valid mirror").ends_with("nothing changed"));
         assert_eq!(upstream.take_requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.ends_with(": 1 new; not served, because cran does not list their version: 1 binary"), "{message}");
         assert_eq!(listed_binaries(&server).await.len(), 4);
     }
 
     async fn binaries_of_a_killed_sync_are_removed(engine) {
         let (server, mirror, _upstream) = server_with_binaries(engine, 30, 3).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let (tree, head) = list(&server).await;
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
             let packages = life::listed(c, TreeId(1), Seq(1))?;
@@ -149,7 +149,7 @@ on_both_databases! {
 
     async fn a_removed_binary_ends_at_its_step_and_not_before(engine) {
         let (server, _mirror, _upstream) = server_with_binaries(engine, 20, 2).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let (tree, head) = list(&server).await;
         let head = head.expect("published");
         let now = (server.state.clock)();

@@ -77,7 +77,7 @@ async fn count(server: &SyncBackend, label: &str) -> usize {
 on_both_databases! {
     async fn each_version_is_one_transaction_and_has_all_its_repositories(engine) {
         let server = SyncBackend::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
-        let message = sync(&server, None).await.expect("a good mirror");
+        let message = sync(&server, None).await.expect("a valid mirror");
         let [new, old] = ["3.20", "3.16"].map(data::bioconductor);
         let added = |names: &[String]| count_of(names.len(), "package", "packages") + " added";
         for words in ["Bioconductor 3.20 was synced", &added(&new), "Bioconductor 3.16 was synced",
@@ -99,9 +99,9 @@ on_both_databases! {
         let comments: Vec<&str> = newest.iter().map(|tx| tx.comment.as_str()).collect();
         assert_eq!(comments, ["Bioconductor 3.16", "Bioconductor 3.20"]);
 
-        let message = sync(&server, None).await.expect("a good mirror");
+        let message = sync(&server, None).await.expect("a valid mirror");
         assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
-        let message = sync(&server, Some("3.16")).await.expect("a good mirror");
+        let message = sync(&server, Some("3.16")).await.expect("a valid mirror");
         assert_eq!(message, "Bioconductor 3.16 is up to date; nothing changed");
         assert_eq!(server.transactions().await, 2);
     }
@@ -109,7 +109,7 @@ on_both_databases! {
     async fn a_version_that_fails_does_not_change_and_does_not_affect_the_others(engine) {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        sync(&server, None).await.expect("a good mirror");
+        sync(&server, None).await.expect("a valid mirror");
         let annotation = index_path("3.20/data/annotation");
         let mut package_count = PACKAGES;
         for (fault, words) in [
@@ -149,7 +149,7 @@ on_both_databases! {
     async fn an_index_that_lost_a_fifth_is_refused_until_an_administrator_repeats_the_sync(engine) {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        sync(&server, None).await.expect("a good mirror");
+        sync(&server, None).await.expect("a valid mirror");
         mirror.put(&index_path("3.20/bioc"), gz(index(PACKAGES * 4 / 5)));
         mirror.put(&index_path("3.20/data/experiment"), gz("Package: trial\nVersion: 3.0\n"));
         let error = sync(&server, None).await.expect_err("it lost a fifth");
@@ -183,7 +183,7 @@ on_both_databases! {
         mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
         mirror.put(&index_path("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        sync(&server, None).await.expect("a good mirror");
+        sync(&server, None).await.expect("a valid mirror");
         let records = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
             let rows = server.read(move |c| life::listed(c, tree, seq)).await;
@@ -194,10 +194,10 @@ on_both_databases! {
         assert_eq!((old[0].1, old[0].2, new[0].2), (new[0].1, false, true), "one release, two records");
         let experiment = records("3.19/data/experiment").await;
         assert_ne!(experiment[0].1, new[1].1, "different bytes of one version");
-        // A changed record in one version replaces none in the other.
+        // A changed record in one version of Bioconductor does not change the record in the other version.
         mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "License: new\n")));
         mirror.put(&index_path("3.19/data/annotation"), gz(record("a", "License: newer\n")));
-        sync(&server, None).await.expect("a good mirror");
+        sync(&server, None).await.expect("a valid mirror");
         let license = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
             let rows = server.read(move |c| life::listed(c, tree, seq)).await;
@@ -213,7 +213,7 @@ on_both_databases! {
     async fn rows_of_a_killed_sync_are_removed(engine) {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        sync(&server, Some("3.19")).await.expect("a good mirror");
+        sync(&server, Some("3.19")).await.expect("a valid mirror");
         let (tree, _) = head(&server, "3.19/bioc").expect("published");
         server.state.db.write(move |c| tree::begin(c, tree, 7).map(drop)).await.expect("claimed");
         server.sync.recover().await.expect("undone");
@@ -237,7 +237,7 @@ async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
     let error = sync(&server, Some("3.18")).await.expect_err("the version is not on the mirror");
     assert!(error.contains("3.18") && error.contains("packages/3.18/bioc/src/contrib/PACKAGES"), "{error}");
     assert_eq!(server.transactions().await, 0);
-    sync(&server, Some("3.20")).await.expect("a good mirror");
+    sync(&server, Some("3.20")).await.expect("a valid mirror");
     for (change, words) in [
         (Some("<!DOCTYPE html><title>Sign in</title>"), "is an HTML page"),
         (Some("name: x\n"), "has no line that begins with release_version"),
@@ -266,12 +266,12 @@ async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
 async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    sync(&server, Some("3.20")).await.expect("a good mirror");
+    sync(&server, Some("3.20")).await.expect("a valid mirror");
     assert_eq!(listed_packages(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
-    sync(&server, Some("3.20")).await.expect("a good mirror");
+    sync(&server, Some("3.20")).await.expect("a valid mirror");
     assert_eq!(server.transactions().await, 1);
     mirror.put(&index_path("3.20/books"), gz("Package: book\nVersion: 1.0\n"));
-    sync(&server, Some("3.20")).await.expect("a good mirror");
+    sync(&server, Some("3.20")).await.expect("a valid mirror");
     assert_eq!(listed_packages(&server, "3.20/books").await, Some(vec!["book_1.0".to_owned()]));
 }
 
@@ -279,9 +279,9 @@ async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears()
 async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    sync(&server, None).await.expect("a good mirror");
+    sync(&server, None).await.expect("a valid mirror");
     mirror.put(&index_path("3.20/data/experiment"), gz("Package: trial\nVersion: 2.1\n"));
-    sync(&server, None).await.expect("a good mirror");
+    sync(&server, None).await.expect("a valid mirror");
     let archived = async |label: &str| {
         let (tree, seq) = head(&server, label).expect("published");
         let rows = server.read(move |c| life::archived_files(c, tree, seq)).await;
@@ -296,9 +296,9 @@ async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
 async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    sync(&server, Some("3.20")).await.expect("a good mirror");
+    sync(&server, Some("3.20")).await.expect("a valid mirror");
     // Only a sync of all versions counts as the last one; a day later the schedule has missed a sync.
-    sync(&server, None).await.expect("a good mirror");
+    sync(&server, None).await.expect("a valid mirror");
     mirror.take_requests();
     server.advance_clock(86_400);
     let start_schedule = |server: &SyncBackend| {
@@ -351,7 +351,7 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let error = sync(&second_server, Some("3.19")).await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
     mirror.release(&index_path("3.20/workflows"));
-    job.job().wait_end().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a valid mirror");
     second_server.state.catalog.refresh(&second_server.state.db).await.expect("read");
     assert_eq!(count(&second_server, "3.20/bioc").await, PACKAGES);
     let message = sync(&second_server, None).await.expect("the lease is free again");
@@ -391,7 +391,7 @@ async fn concurrent_syncs_of_two_versions_wait_for_each_other() {
     };
     let jobs = [start("3.19"), start("3.20")];
     for job in &jobs {
-        job.job().wait_end().await.expect("a good mirror");
+        job.job().wait_end().await.expect("a valid mirror");
     }
     // Most releases belong to both versions.
     assert_eq!((count(&server, "3.19/bioc").await, count(&server, "3.20/bioc").await), (PACKAGES, PACKAGES));
@@ -417,7 +417,7 @@ async fn old_versions_have_extra_and_no_later_components() {
     mirror.put(&index_path("3.6/extra"), gz(extra));
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     mirror.take_requests();
-    let message = sync(&server, None).await.expect("a good mirror");
+    let message = sync(&server, None).await.expect("a valid mirror");
     assert!(
         message.contains("Bioconductor 3.5 was synced") && message.contains(": 5 packages added"),
         "{message}"
@@ -441,7 +441,7 @@ async fn old_versions_have_extra_and_no_later_components() {
     // `extra` is handled like the other parts: it changes with its version, in one transaction, and its loss is
     // refused.
     mirror.put(&index_path("3.5/extra"), gz(extra.replace("1.11.1", "1.12")));
-    let message = sync(&server, Some("3.5")).await.expect("a good mirror");
+    let message = sync(&server, Some("3.5")).await.expect("a valid mirror");
     assert!(message.contains("0 packages added, 1 updated, 0 removed"), "{message}");
     mirror.remove(&index_path("3.5/extra"));
     let error = sync(&server, Some("3.5")).await.expect_err("all packages are missing");

@@ -48,7 +48,7 @@ on_both_databases! {
         let server = SyncBackend::new(engine, &mirror.url()).await;
         partial_import(&server, 30).await;
         assert_eq!(server.listed().await, [""; 0], "a partial import is invisible");
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("50 packages added"), "{message}");
         assert_eq!(server.listed().await.len(), 50);
         assert_eq!(server.transactions().await, 1);
@@ -73,7 +73,7 @@ on_both_databases! {
     async fn published_packages_survive_the_recovery(engine) {
         let mirror = small_mirror(50);
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let server = server.restart(&mirror.url()).await;
         let claim = server.state.db.write(|c| {
             let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
@@ -81,7 +81,7 @@ on_both_databases! {
         });
         claim.await.unwrap_or_else(|e| panic!("{e}"));
         mirror.put(INDEX, gz(index(51)));
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!(server.listed().await.len(), 51);
     }
 }
@@ -145,7 +145,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
         let listed_count = server.listed().await.len();
         assert!(listed_count == 0 || listed_count == PACKAGES, "{listed_count} after {moment:?}");
         interrupted_count += usize::from(moment.is_some() && listed_count == 0);
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!(server.listed().await.len(), PACKAGES, "after {moment:?}");
         assert_eq!(server.transactions().await, 1, "after {moment:?}");
     }

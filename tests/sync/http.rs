@@ -99,7 +99,7 @@ async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
 }
 
 #[tokio::test]
-async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says() {
+async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_declares() {
     let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
     let fetch = |limit| FileRequest { path: FILE, validators: None, limit };

@@ -26,7 +26,7 @@ fn sorted_by_name(files: &[String]) -> Vec<String> {
 on_both_databases! {
     async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_makes_no_transaction(engine) {
         let server = SyncBackend::new(engine, &real_mirror()).await;
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         let cran = data::cran();
         assert!(message.contains(&cran.added_message()), "{message}");
         let listed = server.listed().await;
@@ -41,7 +41,7 @@ on_both_databases! {
         assert_eq!(file.published_at.expect("in Meta").day().to_string(), "2021-08-19");
         assert!(file.size.is_some_and(|size| size > 10_000));
 
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("nothing changed"), "{message}");
         assert_eq!(server.transactions().await, 1);
     }
@@ -49,10 +49,10 @@ on_both_databases! {
     async fn the_second_sync_over_http_sends_conditional_requests(engine) {
         let mirror = Upstream::of(&data::path("cran-mirror"));
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
         mirror.take_requests();
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let requests: Vec<(String, u16)> = mirror.take_requests().into_iter().map(|a| (a.path, a.status)).collect();
         let expected = [INDEX, CURRENT, ARCHIVE].map(|path| (path.to_owned(), 304));
         assert_eq!(requests, expected);
@@ -62,11 +62,11 @@ on_both_databases! {
     async fn changes_are_one_transaction_with_their_counts(engine) {
         let mirror = small_mirror(4);
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let text = index(3).replace("Package: p0\nVersion: 1.0", "Package: p0\nVersion: 1.1")
             + "Package: new\nVersion: 0.1\n";
         mirror.put(INDEX, gz(text.replace("MD5sum: 00000000000000000000000000000000", "MD5sum: ffffffffffffffffffffffffffffffff")));
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("1 package added, 1 updated, 1 removed, 1 release archived"), "{message}");
         assert_eq!(server.listed().await, ["new_0.1", "p0_1.1", "p1_1.0", "p2_1.0"]);
         assert_eq!(server.archived().await, ["p0_1.0.tar.gz"]);
@@ -77,17 +77,17 @@ on_both_databases! {
     async fn an_index_with_the_same_records_publishes_nothing(engine) {
         let mirror = small_mirror(3);
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         // The same packages with different bytes: another order and other blanks.
         let text = index(3);
         let mut records: Vec<String> = text.trim().split("\n\n").map(|r| r.replace(": ", ":   ")).collect();
         records.reverse();
         mirror.put(INDEX, gz(records.join("\n\n")));
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("nothing changed"), "{message}");
         assert_eq!(server.transactions().await, 1);
         mirror.take_requests();
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!(mirror.take_requests()[0].status, 304, "the validators of the new form are stored");
     }
 
@@ -97,24 +97,24 @@ on_both_databases! {
         let real = data::path("cran-index-full/PACKAGES.gz");
         full_mirror::write(dir.path(), size, Some(&real)).expect("written");
         let server = SyncBackend::new(engine, &format!("file://{}", dir.path().display())).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed_count, size.archived_count));
         assert_eq!(server.transactions().await, 1);
         // Every record is stored as it was read, so nothing changed.
         let index = dir.path().join(INDEX);
         let bytes = std::fs::read(&index).expect("read");
         std::fs::write(&index, bytes).expect("touched");
-        let message = server.sync().await.expect("a good mirror");
+        let message = server.sync().await.expect("a valid mirror");
         assert!(message.contains("nothing changed"), "{message}");
     }
 
     async fn a_removed_package_remains_in_earlier_steps(engine) {
         let mirror = small_mirror(3);
         let server = SyncBackend::new(engine, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         let (tree, before) = server.head().expect("published");
         mirror.put(INDEX, gz(index(2)));
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         assert_eq!(server.listed().await.len(), 2);
         assert_eq!(server.read(move |c| life::names(c, tree, before)).await.len(), 3);
     }
@@ -128,7 +128,7 @@ async fn the_three_forms_of_an_index_list_the_same_packages() {
         let mirror = Upstream::empty();
         mirror.put(form, source_mirror.bytes(form));
         let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-        server.sync().await.expect("a good mirror");
+        server.sync().await.expect("a valid mirror");
         lists.push(server.listed().await);
     }
     assert_eq!(lists[0].len(), data::cran().listed.len());
@@ -139,9 +139,9 @@ async fn the_three_forms_of_an_index_list_the_same_packages() {
 async fn an_index_in_another_form_changes_nothing() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     mirror.remove(INDEX);
-    let message = server.sync().await.expect("a good mirror");
+    let message = server.sync().await.expect("a valid mirror");
     assert!(message.contains("nothing changed"), "{message}");
     assert_eq!(server.transactions().await, 1);
 }
@@ -152,7 +152,7 @@ async fn a_repository_without_meta_works() {
     mirror.remove(CURRENT);
     mirror.remove(ARCHIVE);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     assert_eq!((server.listed().await.len(), server.archived().await.len()), (data::cran().listed.len(), 0));
 }
 
@@ -161,8 +161,8 @@ async fn an_unchanged_index_without_validators_publishes_nothing() {
     let mirror = small_mirror(3);
     mirror.always(INDEX, Fault::NoValidators);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("a good mirror");
-    let message = server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
+    let message = server.sync().await.expect("a valid mirror");
     assert!(message.contains("nothing changed"), "{message}");
     assert_eq!(server.transactions().await, 1);
 }
@@ -179,7 +179,7 @@ async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     text.push_str("\nPackage: justnow\nVersion: 1.0\n");
     mirror.put(INDEX, gz(text));
     mirror.release(ARCHIVE);
-    job.job().wait_end().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a valid mirror");
     assert!(server.listed().await.contains(&"justnow_1.0".to_owned()));
 }
 
@@ -187,12 +187,12 @@ async fn an_index_that_changes_while_meta_is_read_is_read_again() {
 async fn another_mirror_is_read_completely_and_replaces_the_state() {
     let (mirror_of_3, mirror_of_5) = (small_mirror(3), small_mirror(5));
     let server = SyncBackend::new(Engine::Sqlite, &mirror_of_3.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     let server = server.restart(&mirror_of_5.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     assert_eq!(server.listed().await.len(), 5);
     let server = server.restart(&mirror_of_3.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     assert_eq!(
         server.listed().await.len(),
         3,
@@ -221,7 +221,7 @@ async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let error = second_server.sync().await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
     mirror.release(INDEX);
-    job.job().wait_end().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a valid mirror");
     second_server.sync().await.expect("the lease is free again");
     assert_eq!(server.transactions().await, 1);
 }
@@ -244,8 +244,12 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let task = start_schedule(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
-    assert_eq!(mirror.take_requests(), [], "a new server sends no request to a mirror by itself");
-    server.sync().await.expect("a good mirror");
+    assert_eq!(
+        mirror.take_requests(),
+        [],
+        "a new server sends no request to a mirror before a sync is started"
+    );
+    server.sync().await.expect("a valid mirror");
     mirror.put(INDEX, gz(index(4)));
     server.advance_clock(86_400);
     let task = start_schedule(&server);
@@ -259,7 +263,7 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
 async fn a_clock_over_a_month_ahead_is_accepted_when_the_mirror_has_the_same_time() {
     let mirror = small_mirror(3);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     mirror.put(INDEX, gz(index(4)));
     server.advance_clock(40 * 86_400);
     mirror.always(INDEX, Fault::ExtraHeader("Date: Thu, 09 Oct 2025 08:53:20 GMT"));

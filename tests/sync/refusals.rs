@@ -17,7 +17,7 @@ const PACKAGES: usize = 60;
 async fn synced_server() -> (Upstream, SyncBackend) {
     let mirror = small_mirror(PACKAGES);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     (mirror, server)
 }
 
@@ -117,7 +117,7 @@ async fn an_archive_table_that_lost_a_fifth_is_refused() {
         bytes
     };
     mirror.put(ARCHIVE, table(50));
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     assert_eq!(server.archived().await.len(), 50);
     mirror.put(ARCHIVE, table(40));
     let error = server.sync().await.expect_err("ten of fifty are missing");
@@ -241,7 +241,7 @@ async fn a_password_in_the_url_is_sent_and_never_reported() {
     let with_password = mirror.url().replace("http://", "http://team:s3cret@");
     let server = server.restart(&with_password).await;
     mirror.take_requests();
-    server.sync().await.expect("a good mirror");
+    server.sync().await.expect("a valid mirror");
     let authorization = mirror.take_requests()[0].headers.get("authorization").cloned();
     assert_eq!(authorization.as_deref(), Some("Basic dGVhbTpzM2NyZXQ="));
     mirror.always(INDEX, Fault::Status(500, ""));

@@ -24,7 +24,7 @@ fn command(html: &str, text: &str) -> String {
     unescape(command)
 }
 
-/// Executes the command of an empty page with a shell in which `rspm` is on the PATH; the text is not on the page after it.
+/// Executes the command of an empty page with a shell whose PATH has `rspm`; asserts that the page no longer has the text.
 fn fill(server: &Server, path: &str, text: &str) {
     let line = command(&page(server, path), text);
     assert!(line.starts_with("rspm "), "{line}");

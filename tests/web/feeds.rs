@@ -84,7 +84,7 @@ fn read(server: &Server, path: &str) -> Vec<String> {
     feed.text_of("title");
     let authors = feed.all("author");
     authors.first().expect("an author, which the entries lack").text_of("name");
-    answered(server, feed.link("alternate"));
+    assert_answered(server, feed.link("alternate"));
     let allowed = ["id", "title", "updated", "author", "link", "entry"];
     assert!(feed.children.iter().all(|child| allowed.contains(&child.name.as_str())), "{feed:?}");
     let (mut ids, mut titles, mut previous) = (BTreeSet::new(), Vec::new(), updated);
@@ -101,7 +101,7 @@ fn read(server: &Server, path: &str) -> Vec<String> {
     }
     let entries = feed.all("entry");
     let ends = [entries.first(), entries.last()];
-    ends.into_iter().flatten().for_each(|entry| answered(server, entry.link("alternate")));
+    ends.into_iter().flatten().for_each(|entry| assert_answered(server, entry.link("alternate")));
     titles
 }
 
@@ -114,7 +114,7 @@ fn parse(server: &Server, answer: &Answer) -> Element {
 }
 
 /// Asserts that an address of a feed is a page of this server.
-fn answered(server: &Server, address: &str) {
+fn assert_answered(server: &Server, address: &str) {
     let path = address.strip_prefix(&server.url("")).unwrap_or_else(|| panic!("{address} is elsewhere"));
     let path = path.split('#').next().unwrap_or_default();
     server.get(path).assert_page(path);

@@ -136,7 +136,7 @@ fn every_page_has_the_headers_of_pages_also_an_error() {
 }
 
 #[test]
-fn a_page_is_sent_again_only_if_it_looks_different() {
+fn a_page_is_sent_again_only_if_it_differs() {
     let server = super::server();
     let tag = |path: &str| server.get(path).header("etag").expect("an ETag").to_owned();
     let before: Vec<(&str, String)> = PAGES.iter().map(|path| (*path, tag(path))).collect();

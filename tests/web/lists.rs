@@ -20,7 +20,7 @@ fn names(html: &str) -> Vec<String> {
     body.split("<tr>").skip(1).map(name).collect()
 }
 
-/// The first cells of all pages of a list, which links lead to one after the other.
+/// The first cells of all pages of a list, found by the link of each page to the next one.
 fn all_names(server: &Server, first: &str) -> (Vec<String>, usize) {
     let (mut all, mut page, mut pages) = (Vec::new(), first.to_owned(), 0);
     loop {
@@ -48,7 +48,7 @@ fn csv(server: &Server, path: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_pages_of_a_long_list_add_up_and_csv_has_their_rows() {
+fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let sync = |listed_count| {
         let size = Size { listed_count, archived_count: 0 };

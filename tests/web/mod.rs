@@ -27,7 +27,7 @@ mod tasks;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// A server with the repository `team`, in which `beta` needs `alpha`, of which there is an older version.
+/// A server with the repository `team`: `beta` depends on `alpha`, which also has an archived version.
 fn server() -> Server {
     let server = Server::start();
     server.local_repository(

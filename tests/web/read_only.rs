@@ -10,9 +10,9 @@ use crate::python::package::{Package, add};
 use crate::support::fixtures::until;
 use crate::support::server::Server;
 
-/// Tables whose rows a GET may change, because they record requests or what a request caused to be computed: the last
-/// day of use of a token and of a file, the indexes of closed snapshots; and the heartbeats and leases of servers.
-const OF_REQUESTS: [&str; 5] = ["token_use", "blob_access", "rendered", "node", "lease"];
+/// Tables whose rows may change during requests with GET: they record the last day of use of a token and of a file, the
+/// indexes of closed snapshots that were generated for a request, and the heartbeats and leases of servers.
+const CHANGED_BY_REQUESTS: [&str; 5] = ["token_use", "blob_access", "rendered", "node", "lease"];
 
 /// All rows of all other tables of the main database, as text.
 fn rows(server: &Server) -> BTreeMap<String, Vec<String>> {
@@ -38,7 +38,7 @@ fn rows(server: &Server) -> BTreeMap<String, Vec<String>> {
         rows.sort();
         rows
     };
-    let tables = tables.iter().filter(|table| !OF_REQUESTS.contains(&table.as_str()));
+    let tables = tables.iter().filter(|table| !CHANGED_BY_REQUESTS.contains(&table.as_str()));
     tables.map(|table| (table.clone(), of_table(table))).collect()
 }
 

@@ -59,7 +59,7 @@ fn dependents_are_listed_by_field_with_their_conditions() {
 }
 
 #[test]
-fn the_explanation_says_which_file_and_why() {
+fn the_explanation_states_the_file_and_the_reason() {
     let server = chain();
     let page = text(
         &server,
@@ -80,7 +80,7 @@ fn the_explanation_says_which_file_and_why() {
 }
 
 #[test]
-fn a_package_without_binaries_has_a_page_that_says_so() {
+fn a_package_without_binaries_has_a_page_that_states_this() {
     let server = chain();
     let page = text(&server, "/team/latest/web/packages/app/binaries/");
     assert!(page.contains("No list of binaries has this package"), "{page}");

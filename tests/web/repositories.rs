@@ -36,7 +36,7 @@ fn the_home_page_lists_repositories_with_their_numbers() {
 }
 
 #[test]
-fn a_day_is_chosen_with_a_form_and_its_page_says_that_it_is_that_day() {
+fn a_day_is_chosen_with_a_form_and_its_page_names_it() {
     let server = super::server();
     let day = server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"]
         .as_str()

@@ -85,7 +85,7 @@ fn documented_links() -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn every_documented_address_of_the_original_leads_where_the_table_says() {
+fn every_documented_address_of_the_original_leads_to_the_address_in_the_table() {
     let server = super::server();
     let today = stable_today().to_string();
     let chromium = Chromium::start();
@@ -97,7 +97,7 @@ fn every_documented_address_of_the_original_leads_where_the_table_says() {
             text.replace("{repo}", "team").replace("{name}", "alpha").replace("2026-11-20", &today)
         };
         let (link, target) = (fill(&link), target.as_deref().map(fill));
-        // A query of the original that names no search has none of ours.
+        // An address of the original without a search leads to an address without a query.
         let target = target.map(|target| match link.contains("search=") {
             false => target.split_once("?q=").map_or(target.clone(), |(path, _)| path.to_owned()),
             true => target,

@@ -46,7 +46,7 @@ fn five_tasks_take_at_most_three_clicks() {
     let server = super::server();
     let today = crate::support::today::stable_today();
     let today = today.to_string();
-    // The history of this server begins today, so that a transaction stands for a day of the last month.
+    // The history of this server begins today, so the person selects a transaction instead of a day of the last month.
     let newest = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a transaction");
     let earlier = (newest - 1).to_string();
     let chromium = Chromium::start();

@@ -198,7 +198,7 @@ fn a_publish_is_recorded_in_its_transaction(db: &mut TestDb) {
         ("sync", "source", "cran")
     );
     assert_eq!((all[0].actor.as_str(), all[0].detail.as_str()), ("test", "transaction 1, 1 added"));
-    // A publish that is refused leaves none.
+    // A refused publish leaves no row.
     let refused = db.block(db.db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))));
     assert!(matches!(refused, Err(DbError::NothingPending(_))), "{refused:?}");
     db.block(author::scope(

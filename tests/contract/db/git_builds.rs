@@ -7,7 +7,7 @@ use rstudio_pm::model::time::Timestamp;
 use crate::support::db::TestDb;
 
 both! {
-    old_logs_are_forgotten_except_those_of_the_newest_builds
+    old_logs_are_removed_except_those_of_the_newest_builds
     a_newer_commit_supersedes_only_builds_that_were_not_requested
     a_build_that_waits_for_another_attempt_gives_way_to_a_newer_commit
 }
@@ -16,7 +16,7 @@ fn build(commit: &str, state: BuildState) -> NewBuild<'_> {
     NewBuild { builder: 1, tag: "", commit, state, reason: "", replaces: false, actor: "schedule" }
 }
 
-fn old_logs_are_forgotten_except_those_of_the_newest_builds(db: &mut TestDb) {
+fn old_logs_are_removed_except_those_of_the_newest_builds(db: &mut TestDb) {
     let log = |id: i64| Sha256([u8::try_from(id).unwrap(); 32]);
     db.write(move |c| {
         for (number, state) in [

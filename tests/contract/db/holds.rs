@@ -23,7 +23,7 @@ fn a_hold_lasts_ten_minutes_unless_it_is_renewed(db: &mut TestDb) {
     assert!((595 * SECOND..=605 * SECOND).contains(&(until.0 - now.0)), "{until}");
     assert!(db.write(move |c| hold::renew(c, one, now)));
     db.write(move |c| hold::release(c, one));
-    assert!(held_until(db, now).is_some(), "the other one");
+    assert!(held_until(db, now).is_some(), "the hold of the other backup");
     assert!(!db.write(move |c| hold::renew(c, one, now)), "released");
     db.write(move |c| c.execute("UPDATE hold SET until = 1", &[]).map(drop));
     assert_eq!(held_until(db, now), None);

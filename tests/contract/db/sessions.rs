@@ -1,4 +1,4 @@
-//! Sessions and sign-ins: each is used once, ends in time, and a revocation reaches all that a user has.
+//! Sessions and sign-ins: a sign-in is used once, both expire, and a revocation ends all sessions of a user.
 
 use rstudio_pm::db::restored;
 use rstudio_pm::db::session::{self, DeviceLogin, DeviceState, Session};

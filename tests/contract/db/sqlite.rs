@@ -101,7 +101,8 @@ fn only_the_owner_can_access_its_files() {
     let db = TestDb::new(Engine::Sqlite);
     db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
     let dir = &db.config.sqlite.dir;
-    let mode = |p: &std::path::Path| std::fs::metadata(p).expect("it is there").permissions().mode() & 0o777;
+    let mode =
+        |p: &std::path::Path| std::fs::metadata(p).expect("the file exists").permissions().mode() & 0o777;
     assert_eq!(mode(dir), 0o700);
     let files: Vec<_> = std::fs::read_dir(dir).expect("a directory").flatten().map(|f| f.path()).collect();
     assert!(files.len() >= 3, "{files:?}");

@@ -37,8 +37,8 @@ async fn no_client_gets_the_end_of_a_file_with_a_wrong_md5() {
         assert!(bytes.len() <= entry.bytes.len() - 64 * KB, "{} bytes", bytes.len());
         assert!(is_refused(&error.expect("the body is incomplete")));
     }
-    assert!(!fixture.stored(&entry).await);
-    assert_eq!((fixture.spools(), fixture.stale()), (0, 1));
+    assert!(!fixture.is_stored(&entry).await);
+    assert_eq!((fixture.spool_count(), fixture.mismatch_count()), (0, 1));
     // The clients had received bytes, so the archive could not be tried.
     assert_eq!(fixture.mirror.requests(&entry.archived()).len(), 0);
 }
@@ -51,10 +51,10 @@ async fn a_small_file_with_a_wrong_md5_is_requested_from_the_archive() {
     fixture.mirror.put(&small.archived(), small.bytes.clone());
     fixture.mirror.put(&lost.listed(), damaged(&lost.bytes));
     assert!(fixture.get(&small).await.expect("the archive has it") == small.bytes);
-    assert_eq!(fixture.stale(), 0);
+    assert_eq!(fixture.mismatch_count(), 0);
     let error = fixture.get(&lost).await.expect_err("no correct copy");
     assert!(is_refused(&error) && error.to_string().contains("MD5"), "{error}");
-    assert_eq!(fixture.stale(), 1);
+    assert_eq!(fixture.mismatch_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +67,7 @@ async fn a_wrong_size_in_the_header_is_an_error_before_the_first_byte() {
     let error = fixture.get(&entry).await.expect_err("another file");
     assert!(is_refused(&error) && error.to_string().contains("bytes"), "{error}");
     assert_eq!(fixture.mirror.requests(&entry.archived()).len(), 1);
-    assert_eq!(fixture.stale(), 1);
+    assert_eq!(fixture.mismatch_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,7 @@ async fn after_the_sync_that_a_mismatch_triggers_the_new_file_is_served() {
     fixture.mirror.put(&new.listed(), new.bytes.clone());
     assert!(fixture.get(&old).await.is_err());
     assert!(fixture.get(&old).await.is_err());
-    assert_eq!((fixture.stale(), fixture.mirror.requests(&old.listed()).len()), (1, 1));
+    assert_eq!((fixture.mismatch_count(), fixture.mirror.requests(&old.listed()).len()), (1, 1));
     fixture.mirror.publish(std::slice::from_ref(&new), &[]);
     fixture.sync().await;
     assert!(fixture.get(&new).await.expect("the new one") == new.bytes);
@@ -112,9 +112,9 @@ async fn an_archived_release_is_verified_by_its_content() {
     for entry in wrong {
         let error = fixture.get(entry).await.err().unwrap_or_else(|| panic!("{} is served", entry.file()));
         assert!(is_refused(&error), "{}: {error}", entry.file());
-        assert!(!fixture.stored(entry).await);
+        assert!(!fixture.is_stored(entry).await);
     }
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,9 +180,9 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
         changed[size / 2] ^= 1;
         std::fs::write(&object, &changed).expect("written");
         // As after a restart: nothing is in memory, and nothing is verified.
-        let Fixture { mirror, backend, stale, .. } = fixture;
+        let Fixture { mirror, backend, mismatches, .. } = fixture;
         let backend = backend.restart().await;
-        let fixture = Fixture { mirror, backend, stale };
+        let fixture = Fixture { mirror, backend, mismatches };
         upkeep::ownership::claim(&fixture.backend.upkeep).await;
         assert!(fixture.get(&entry).await.expect("fetched again") == entry.bytes, "{size}");
         fixture.wait_stored(&entry).await;
@@ -206,14 +206,14 @@ async fn in_a_class_without_ownership_packages_are_passed_through_until_it_is_ow
     for ownership in [Ownership::Missing, Ownership::Foreign(Identity([1; 16]))] {
         storage.set_ownership(StorageClass::Cran, ownership);
         assert!(fixture.get(&entry).await.expect("passed through") == entry.bytes);
-        assert!(!fixture.stored(&entry).await);
+        assert!(!fixture.is_stored(&entry).await);
         let error = fixture.get(&huge).await.expect_err("more than the memory reserved").to_string();
         assert!(error.contains("rspm storage adopt --class=cran") && !error.contains("disk"), "{error}");
     }
     assert!(super::walk(&fixture.backend.folder().join("data/cran")).is_empty());
     storage.set_ownership(StorageClass::Cran, Ownership::Own);
     let again = async {
-        while !fixture.stored(&entry).await {
+        while !fixture.is_stored(&entry).await {
             assert!(fixture.get(&entry).await.expect("fetched") == entry.bytes);
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }

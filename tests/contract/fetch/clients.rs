@@ -26,7 +26,7 @@ async fn fifty_clients_at_once_make_one_upstream_request() {
     fixture.wait_stored(&entry).await;
     assert!(fixture.get(&entry).await.expect("from storage") == entry.bytes);
     assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,8 +67,8 @@ async fn a_fetch_of_a_large_file_without_clients_is_stopped_and_resumed_later() 
     assert!(read_part(fixture.open(&entry, None).await.expect("open"), 100 * KB).await < 300 * KB);
     // The connection is closed; the spool remains.
     fixture.wait_for_sending(0).await;
-    assert!(!fixture.stored(&entry).await);
-    assert_eq!(fixture.spools(), 1);
+    assert!(!fixture.is_stored(&entry).await);
+    assert_eq!(fixture.spool_count(), 1);
     fixture.mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);
     assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
     let requests = fixture.mirror.requests(&entry.listed());
@@ -76,7 +76,7 @@ async fn a_fetch_of_a_large_file_without_clients_is_stopped_and_resumed_later() 
     assert_eq!(requests[1].range.as_deref(), Some("bytes=307200-"));
     assert!(requests[1].if_range.is_some());
     fixture.wait_stored(&entry).await;
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,7 +88,7 @@ async fn a_stopped_fetch_that_is_not_resumed_is_discarded() {
     fixture.mirror.set(&entry.listed(), |page| page.pause_at = 300 * KB);
     read_part(fixture.open(&entry, None).await.expect("open"), 100 * KB).await;
     fixture.wait_for_sending(0).await;
-    while fixture.spools() > 0 {
+    while fixture.spool_count() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     fixture.mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);

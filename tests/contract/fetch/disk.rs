@@ -23,7 +23,7 @@ async fn on_a_full_disk_packages_are_passed_through_and_not_stored() {
 
     let (one, two) = tokio::join!(fixture.get(&big), fixture.get(&big));
     assert!(one.expect("passed through") == big.bytes && two.expect("to both") == big.bytes);
-    assert!(!fixture.stored(&big).await);
+    assert!(!fixture.is_stored(&big).await);
     assert!(fixture.get(&old).await.expect("archived, too") == old.bytes);
     // A file that cannot be stored is still verified.
     let end = match fixture.open(&cut, None).await {
@@ -40,23 +40,23 @@ async fn on_a_full_disk_packages_are_passed_through_and_not_stored() {
     let filler = full.join("filler");
     std::fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
     assert!(fixture.get(&small).await.expect("passed through") == small.bytes);
-    assert!(!fixture.stored(&small).await);
+    assert!(!fixture.is_stored(&small).await);
     std::fs::remove_file(&filler).unwrap();
     // A client that joins the fetch that found no space gets the file from it, and nothing is stored.
     let again = async {
-        while !fixture.stored(&small).await {
+        while !fixture.is_stored(&small).await {
             assert!(fixture.get(&small).await.expect("there is room") == small.bytes);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(90), again).await.expect("there is room");
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
     let left = super::walk(&full);
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_of_unknown_size_must_leave_as_much_free_space_as_it_takes() {
+async fn a_file_of_unknown_size_must_leave_as_much_free_space_as_it_uses() {
     let Some(disk) = rerun::small_disk() else { return };
     let (endless, fits) = (Entry::new("endless", "1.0", 700 * KB), Entry::new("fits", "1.0", 300 * KB));
     let mirror = Mirror::start();
@@ -127,5 +127,5 @@ async fn for_s3_a_file_is_spooled_on_disk_and_put_once() {
         let path = format!("/{}/some/prefix/cran/{}/{digest}", location.bucket, &digest[..2]);
         assert_eq!(s3::request("GET", &path), (200, entry.bytes.clone()));
     }
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }

@@ -42,7 +42,7 @@ async fn an_upstream_that_fails_permanently_drops_the_clients_and_the_next_reque
     assert!(is_unavailable(&error.expect("it is cut")));
     assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
     fixture.wait_stored(&entry).await;
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn an_unreachable_mirror_is_unavailable_and_stored_files_are_served() {
     assert!(fixture.get(&fetched).await.expect("from storage") == fetched.bytes);
     let error = fixture.get(&other).await.expect_err("no copy is stored");
     assert!(is_unavailable(&error), "{error}");
-    assert_eq!(fixture.stale(), 0, "an unreachable mirror does not mean a stale index");
+    assert_eq!(fixture.mismatch_count(), 0, "an unreachable mirror does not mean a stale index");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,7 @@ async fn a_missing_file_is_requested_from_the_archive_and_its_absence_is_cached(
     }
     assert_eq!(fixture.mirror.requests(&gone.listed()).len(), 1);
     assert_eq!(fixture.mirror.requests(&gone.archived()).len(), 1);
-    assert_eq!(fixture.stale(), 1);
+    assert_eq!(fixture.mismatch_count(), 1);
     // Not permanently: the mirror may have been in the middle of its own sync.
     fixture.mirror.put(&gone.listed(), gone.bytes.clone());
     tokio::time::sleep(Duration::from_millis(2100)).await;

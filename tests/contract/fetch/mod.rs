@@ -30,7 +30,7 @@ struct Fixture {
     mirror: Mirror,
     backend: Backend,
     /// The number of reported mismatches between index and files.
-    stale: Arc<AtomicUsize>,
+    mismatches: Arc<AtomicUsize>,
 }
 
 /// Limits that are short enough for a test.
@@ -54,12 +54,12 @@ impl Fixture {
         let backend = Backend::with_stores(StoresConfig { gcfg }).await;
         backend.create_repository("all", &["cran"]).await;
         let backend = backend.with_limits(limits);
-        let stale = Arc::new(AtomicUsize::new(0));
-        let count = stale.clone();
+        let mismatches = Arc::new(AtomicUsize::new(0));
+        let count = mismatches.clone();
         backend.fetches.on_mismatch(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let fixture = Fixture { mirror, backend, stale };
+        let fixture = Fixture { mirror, backend, mismatches };
         fixture.sync().await;
         fixture
     }
@@ -100,14 +100,14 @@ impl Fixture {
         }
     }
 
-    async fn stored(&self, entry: &Entry) -> bool {
+    async fn is_stored(&self, entry: &Entry) -> bool {
         self.locate(entry).await.expect("located").stored
     }
 
     /// Waits until the database records that the file is in storage.
     async fn wait_stored(&self, entry: &Entry) {
         let start = Instant::now();
-        while !self.stored(entry).await {
+        while !self.is_stored(entry).await {
             assert!(start.elapsed() < Duration::from_secs(90), "{} is never stored", entry.file());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -126,12 +126,12 @@ impl Fixture {
         }
     }
 
-    fn stale(&self) -> usize {
-        self.stale.load(Ordering::SeqCst)
+    fn mismatch_count(&self) -> usize {
+        self.mismatches.load(Ordering::SeqCst)
     }
 
     /// The number of files in the server's directory whose name begins with `spool-`.
-    fn spools(&self) -> usize {
+    fn spool_count(&self) -> usize {
         walk(self.backend.folder())
             .iter()
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spool-")))

@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     /// The object under the key, read without the proxy.
-    fn stored(&self, key: &Key) -> Option<Vec<u8>> {
+    fn stored_bytes(&self, key: &Key) -> Option<Vec<u8>> {
         let (status, body) =
             s3::request("GET", &format!("/{}/{}/{key}", self.location.bucket, self.location.prefix));
         assert!(matches!(status, 200 | 404), "{status}: {}", String::from_utf8_lossy(&body));
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// Whether a multipart upload was neither completed nor aborted.
-    async fn unfinished(&self) -> bool {
+    async fn has_unfinished_upload(&self) -> bool {
         // An abort after a failure runs in the background.
         let start = Instant::now();
         loop {
@@ -131,7 +131,7 @@ mod tests {
                 let (content, digest) = bytes(length, n as u64);
                 fixture.proxy.next(2, fault.clone(), put);
                 fixture.commit(&cran(digest), &content).await.unwrap();
-                assert!(fixture.stored(&cran(digest)).unwrap() == content);
+                assert!(fixture.stored_bytes(&cran(digest)).unwrap() == content);
                 fixture.proxy.next(2, fault.clone(), get);
                 let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
                 assert!(read(blob).await.unwrap() == content, "{fault:?} {length}");
@@ -148,7 +148,7 @@ mod tests {
         let failed = fixture.storage.get(&cran(digest), None).await.err().unwrap();
         assert!(matches!(failed, StorageError::S3 { .. }), "{failed:?}");
         assert!(start.elapsed() < Duration::from_secs(180));
-        assert_eq!(fixture.stored(&cran(digest)), None);
+        assert_eq!(fixture.stored_bytes(&cran(digest)), None);
     }
 
     pub(super) async fn an_interrupted_body_is_resumed(fixture: Fixture) {
@@ -212,7 +212,7 @@ mod tests {
             let (content, digest) = bytes(length, seed);
             fixture.proxy.next(1, Fault::ResetAfterRequest, put);
             fixture.commit(&cran(digest), &content).await.unwrap();
-            assert!(fixture.stored(&cran(digest)).unwrap() == content);
+            assert!(fixture.stored_bytes(&cran(digest)).unwrap() == content);
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         for code in [409, 412] {
             fixture.proxy.next(1, Fault::Answer(code, "ConditionalRequestConflict"), put);
             fixture.commit(&cran(digest), &content).await.unwrap();
-            assert_eq!(fixture.stored(&cran(digest)).as_ref(), Some(&content));
+            assert_eq!(fixture.stored_bytes(&cran(digest)).as_ref(), Some(&content));
             fixture.storage.delete(&cran(digest)).await.unwrap();
         }
         fixture.proxy.next(usize::MAX, Fault::Answer(409, "ConditionalRequestConflict"), put);
@@ -235,8 +235,8 @@ mod tests {
             .next(usize::MAX, Fault::Answer(403, "AccessDenied"), |head| head.contains("partNumber=3"));
         let failed = fixture.commit(&cran(digest), &content).await.unwrap_err();
         assert!(failed.to_string().contains("AccessDenied"), "{failed}");
-        assert_eq!(fixture.stored(&cran(digest)), None);
-        assert!(!fixture.unfinished().await);
+        assert_eq!(fixture.stored_bytes(&cran(digest)), None);
+        assert!(!fixture.has_unfinished_upload().await);
     }
 
     pub(super) async fn an_error_in_an_answer_with_status_200_is_an_error(fixture: Fixture) {
@@ -244,19 +244,19 @@ mod tests {
         let complete = |head: &str| head.starts_with("POST ") && head.contains("uploadId=");
         fixture.proxy.next(usize::MAX, Fault::Answer(200, "InternalError"), complete);
         fixture.commit(&cran(digest), &content).await.unwrap_err();
-        assert_eq!(fixture.stored(&cran(digest)), None);
+        assert_eq!(fixture.stored_bytes(&cran(digest)), None);
         fixture.proxy.clear_faults();
         fixture.proxy.next(1, Fault::Answer(200, "InternalError"), complete);
         fixture.commit(&cran(digest), &content).await.unwrap();
-        assert!(fixture.stored(&cran(digest)).unwrap() == content);
+        assert!(fixture.stored_bytes(&cran(digest)).unwrap() == content);
         // The answer was lost after the upload was completed: the retry finds no such upload.
         let (content, digest) = bytes(9_000_000, 2);
         fixture.proxy.next(1, Fault::ErrorWithStatus200("SlowDown"), complete);
         if fixture.commit(&cran(digest), &content).await.is_ok() {
-            assert!(fixture.stored(&cran(digest)).unwrap() == content);
+            assert!(fixture.stored_bytes(&cran(digest)).unwrap() == content);
         }
         fixture.commit(&cran(digest), &content).await.unwrap();
-        assert!(fixture.stored(&cran(digest)).unwrap() == content);
+        assert!(fixture.stored_bytes(&cran(digest)).unwrap() == content);
     }
 
     pub(super) async fn expired_credentials_are_reloaded_once(fixture: Fixture) {
@@ -280,7 +280,7 @@ mod tests {
         let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
         assert!(read(blob).await.unwrap() == content);
         fixture.commit(&cran(large_digest), &large).await.unwrap();
-        assert!(fixture.stored(&cran(large_digest)).unwrap() == large);
+        assert!(fixture.stored_bytes(&cran(large_digest)).unwrap() == large);
 
         // Expired in the middle of an upload, and of a download.
         fixture.proxy.clear_faults();
@@ -289,8 +289,8 @@ mod tests {
         fixture.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), second);
         s3::write_credentials(&s3::credentials_file(), "THIRDKEY");
         fixture.commit(&cran(large_digest), &large).await.unwrap();
-        assert!(fixture.stored(&cran(large_digest)).unwrap() == large);
-        assert!(!fixture.unfinished().await);
+        assert!(fixture.stored_bytes(&cran(large_digest)).unwrap() == large);
+        assert!(!fixture.has_unfinished_upload().await);
         fixture.proxy.next(1, Fault::Cut(1_000_000), get);
         let third = |head: &str| head.contains("Credential=THIRDKEY/") && head.contains("bytes=1000000-");
         fixture.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), third);
@@ -405,7 +405,7 @@ mod tests {
             let key = cran(digest);
             if fixture.commit(&key, &content).await.is_ok() {
                 acknowledged += 1;
-                assert!(fixture.stored(&key).unwrap() == content, "seed {seed}");
+                assert!(fixture.stored_bytes(&key).unwrap() == content, "seed {seed}");
             }
             if let Ok(blob) = fixture.storage.get(&key, None).await
                 && let Ok(got) = read(blob).await

@@ -47,7 +47,7 @@ impl Fixture {
         read(self.storage.get(key, None).await?).await
     }
 
-    fn spools(&self) -> usize {
+    fn spool_count(&self) -> usize {
         std::fs::read_dir(&self.spools).unwrap().count()
     }
 
@@ -86,7 +86,7 @@ pub(super) async fn a_spooled_object_can_be_read(fixture: Fixture) {
     assert_eq!(blob.size, 3_000_000);
     assert!(matches!(blob.content, Content::Stream(_)), "large objects are not held in memory");
     assert_eq!(read(blob).await.unwrap(), content);
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 pub(super) async fn objects_in_memory_are_limited(fixture: Fixture) {
@@ -168,7 +168,7 @@ pub(super) async fn an_existing_object_is_not_replaced(fixture: Fixture) {
     fixture.storage.put(&key, "other".into()).await.unwrap();
     fixture.commit(&key, b"third").await.unwrap();
     assert_eq!(fixture.read(&key).await.unwrap(), b"first");
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 pub(super) async fn an_object_of_another_size_is_replaced(fixture: Fixture) {
@@ -190,7 +190,7 @@ pub(super) async fn a_damaged_object_of_the_same_size_is_replaced_on_request(fix
         spool.write_all(&content).unwrap();
         fixture.storage.replace(spool, &key).await.unwrap();
         assert!(fixture.read(&key).await.unwrap() == content, "{length}");
-        assert_eq!(fixture.spools(), 0);
+        assert_eq!(fixture.spool_count(), 0);
     }
 }
 
@@ -222,15 +222,15 @@ pub(super) async fn concurrent_writers_of_one_key_succeed(fixture: Fixture) {
         task.await.unwrap().unwrap();
     }
     assert_eq!(fixture.read(&cran(digest)).await.unwrap(), content);
-    assert_eq!((fixture.keys(StorageClass::Cran, 10).await.len(), fixture.spools()), (1, 0));
+    assert_eq!((fixture.keys(StorageClass::Cran, 10).await.len(), fixture.spool_count()), (1, 0));
 }
 
 pub(super) async fn a_dropped_spool_leaves_no_file(fixture: Fixture) {
     let mut spool = fixture.storage.spool(StorageClass::Cran).await.unwrap();
     spool.write_all(b"half").unwrap();
-    assert_eq!(fixture.spools(), 1);
+    assert_eq!(fixture.spool_count(), 1);
     drop(spool);
-    assert_eq!((fixture.spools(), fixture.keys(StorageClass::Cran, 10).await.len()), (0, 0));
+    assert_eq!((fixture.spool_count(), fixture.keys(StorageClass::Cran, 10).await.len()), (0, 0));
 }
 
 pub(super) async fn an_unfinished_spool_can_be_read(fixture: Fixture) {
@@ -314,7 +314,7 @@ pub(super) async fn a_probe_leaves_no_objects(fixture: Fixture) {
     assert_eq!(classes, StorageClass::ALL);
     assert!(probed.iter().all(|(_, result)| result.is_ok()), "{probed:?}");
     assert_eq!(fixture.keys(StorageClass::Cran, 10).await, []);
-    assert_eq!(fixture.spools(), 0);
+    assert_eq!(fixture.spool_count(), 0);
 }
 
 pub(super) async fn a_deletion_removes_the_object_from_the_memory_cache(fixture: Fixture) {

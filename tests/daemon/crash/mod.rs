@@ -176,7 +176,8 @@ impl CrashTest {
         }
     }
 
-    /// The next packages to be added: a plain one, one with a README and C code, or two of which one needs the other.
+    /// The next packages to be added: a plain one, one with a README and C code, or two, the second of which depends on
+    /// the first.
     fn next_group(&self) -> Vec<Tarball> {
         let mut ledger = self.ledger.lock().unwrap();
         let number = ledger.adds;

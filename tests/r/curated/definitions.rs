@@ -3,7 +3,7 @@
 use super::{Curated, changes, start};
 
 /// The packages of a plan at 2025-10-14 of a source without packages.
-fn selected(curated: &Curated, definition: &str, flags: &str) -> Vec<String> {
+fn selected_packages(curated: &Curated, definition: &str, flags: &str) -> Vec<String> {
     let output = curated.update(definition, &format!("--snapshot=2025-10-14 {flags} -o json"));
     assert_eq!(output.code, 0, "{definition}: {}", output.err);
     let plan: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
@@ -26,7 +26,7 @@ fn constraints_select_the_highest_version_that_all_lines_and_dependents_allow() 
         ("strict", &["app 2.0", "hdr 1.0", "lib 1.5", "strict 1.0", "util 1.0"]),
         ("tight\nutil", &["lib 1.0", "tight 1.0", "util 1.0"]),
     ] {
-        assert_eq!(selected(&curated, definition, ""), expected, "{definition}");
+        assert_eq!(selected_packages(&curated, definition, ""), expected, "{definition}");
     }
 }
 
@@ -47,7 +47,7 @@ fn the_kinds_of_dependencies_are_those_of_the_source_and_of_the_line() {
         ("app", "--include=suggests", &["app 2.0", "extra 1.0"]),
         ("app [linking-to]", "--include=none", &["app 2.0", "hdr 1.0"]),
     ] {
-        assert_eq!(selected(&curated, definition, flags), expected, "{definition} {flags}");
+        assert_eq!(selected_packages(&curated, definition, flags), expected, "{definition} {flags}");
     }
     let output = curated.update("app [suggests]\n", "--snapshot=2025-10-14");
     assert_eq!(output.err, "1 dependencies are not in CRAN at 2025-10-14 and were omitted: absent\n");

@@ -129,7 +129,7 @@ struct Counters {
     idle_closes: AtomicU64,
     failures: Mutex<Vec<String>>,
     first_byte_times: Mutex<Vec<Duration>>,
-    /// Start of the load, to which the times in failures relate.
+    /// Start of the load; the times in failures are counted from it.
     start_time: Mutex<Option<Instant>>,
 }
 

@@ -1,7 +1,7 @@
 //! Writes steps below a tree's first one: invisible rows, then one short publish that lowers the first step.
 //!
-//! A life written here ends at the first step at the latest, and no query goes below the first step, so that earlier
-//! responses stay valid.
+//! A life written here ends at the first step at the latest, and no query reads steps below the first one, so that
+//! earlier responses stay valid.
 
 use std::collections::HashSet;
 
@@ -180,9 +180,9 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages with
-/// ids above `after`. Returns the highest of these ids, which is `after` in the next call; `None` if no package is
-/// left.
+/// Deletes the lives below a tree's first step that an interrupted back-fill has written, for up to `packages`
+/// packages with ids above `after`. Returns the highest of these ids, to be passed as `after` in the next call;
+/// `None` if there are no further packages.
 pub fn abandon(
     c: &mut dyn Conn,
     tree: TreeId,

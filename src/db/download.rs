@@ -23,7 +23,7 @@ pub struct Count {
     pub count: i64,
 }
 
-/// Downloads of a package, all versions and platforms together.
+/// Downloads of a package, the sum of all its versions and platforms.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageCount {
     /// `r`, `python`.

@@ -1,12 +1,12 @@
-//! Metadata that administrators give packages: keys with values, each for a package, or for one of its versions, in all
-//! or in one of the sources and repositories.
+//! Metadata of packages that administrators set: keys with values. A row applies to a package or to one version of
+//! it, in every source and repository or in one.
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
 
-/// The packages that a row is about.
+/// The packages that a row applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// The package as written; the normalized name if the row is for Python packages only.
@@ -26,7 +26,7 @@ pub struct Scope {
 pub struct Metadata {
     /// Its id.
     pub id: i64,
-    /// The packages.
+    /// The packages that it applies to.
     pub scope: Scope,
     /// The key.
     pub key: String,

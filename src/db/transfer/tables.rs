@@ -1,4 +1,4 @@
-//! The tables of both schemas, which a dump contains, in an order in which foreign keys refer only to earlier tables. A
+//! The tables of both schemas, which a dump contains, ordered so that foreign keys refer only to earlier tables. A
 //! test compares this description with the migrated schemas.
 
 use crate::db::schema::Schema;

@@ -34,7 +34,7 @@ impl Consumption {
     /// Runs `write` in a database write, and removes the rows of the uploads if it is not refused.
     ///
     /// # Errors
-    /// Those of the database; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
+    /// Database errors; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
     pub(in crate::edit) fn run<T>(
         &self,
         c: &mut dyn Conn,

@@ -61,7 +61,7 @@ impl<'a> FileTarget<'a> {
         }
     }
 
-    /// Fetches a file, and a second time if the file cannot be read and has no checksum.
+    /// Fetches a file. If the file cannot be read as a package and has no checksum, fetches it a second time.
     pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
         let first_copy = self.fetch_once(mirror, fetch).await?;
         if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
@@ -70,7 +70,7 @@ impl<'a> FileTarget<'a> {
         // The first copy may have been damaged in transit.
         let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
         let Object { sha256, ext, .. } = &first_copy.object;
-        // Removes the first copy, unless it is the second one as well or that of another package.
+        // Removes the first copy, unless the second copy or another package has the same bytes.
         let path = self.destination.path(&self.product.object_path(*sha256, ext));
         self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
         Ok(second_copy)
@@ -166,7 +166,7 @@ fn process_blocking(
         }
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    // Claimed before: a concurrent fetch of the same bytes does not remove the file from then on.
+    // Claimed before the file is written, so that a concurrent fetch of the same bytes does not remove it.
     claims.claim(&path);
     let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path.clone()))?;
     if is_new {
@@ -175,7 +175,7 @@ fn process_blocking(
     Ok(FetchedFile { object, contents })
 }
 
-/// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
+/// Reads a whole file and checks that it is a binary: indexes of binaries often have no checksum.
 fn check_binary(download: &CompleteFile, tag: &str, fetch: &PlannedFetch) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(fetch), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));

@@ -21,7 +21,7 @@ use crate::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
 const MAX_READS: usize = 3;
-/// The files that may hold an index, in order of preference.
+/// The files that may contain an index, in order of preference.
 pub(super) const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
 /// The day up to which the history of archivals and restores is known, and today.

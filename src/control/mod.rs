@@ -1,5 +1,5 @@
-//! Commands to the server process, and its mode. Services and signal handlers hold the handle; the supervisor task of
-//! `daemon` runs the commands one after the other.
+//! Commands to the server process, and its mode. Services and signal handlers send commands with the handle
+//! [`Control`]; the supervisor task of `daemon` runs the commands one after the other.
 
 pub mod changes;
 pub mod mode;
@@ -279,9 +279,9 @@ mod tests {
         let mut changes = control.subscribe();
         changes.mark_unchanged();
         control.set_mode(control.mode());
-        assert!(!changes.has_changed().expect("the sender lives"));
+        assert!(!changes.has_changed().expect("the sender exists"));
         control.set_mode(Mode::Online);
-        assert!(changes.has_changed().expect("the sender lives"));
+        assert!(changes.has_changed().expect("the sender exists"));
         assert_eq!(control.set_log_level("debug"), Ok("DEBUG".to_owned()));
         assert_eq!(control.reopen_logs().await, Err(CommandError("no".to_owned())));
     }

@@ -216,7 +216,7 @@ fn path_properties(kind: PathKind) -> &'static [PropertyName] {
     }
 }
 
-/// Checks whether a log can be written.
+/// Returns the problem if a log cannot be written; `None` if it can.
 fn log_file(property: &str, path: &Path) -> Option<String> {
     let display = path.display();
     if path.is_dir() {
@@ -229,7 +229,8 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
     directory(property, path.parent()?, "0750")
 }
 
-/// Checks whether a directory is writable, or can be created with this mode: its nearest existing ancestor is writable.
+/// Returns the problem if a directory is neither writable nor can be created with this mode, which requires that
+/// its nearest existing ancestor is writable; `None` if there is no problem.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing_path = path.ancestors().find(|part| part.exists())?;
     let display = path.display();
@@ -397,8 +398,8 @@ fn is_acceptable_skew(error: &DbError) -> bool {
 }
 
 /// Checks the storage classes at the locations for which `is_included` is true. Adds errors that prevent a start to
-/// `findings`, and full locations to `info_findings`. Errors of classes below `unusable_dir` are omitted: that
-/// directory has its own finding.
+/// `findings`, and locations without free space to `info_findings`. Errors of classes below `unusable_dir` are
+/// omitted: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     is_included: impl Fn(&ClassLocation) -> bool,

@@ -111,8 +111,8 @@ impl ServiceUnit {
     }
 }
 
-/// Whether systemd does not run here, but a drop-in or a unit of the administrator sets variables: their values are
-/// then unknown.
+/// Returns true if systemd does not run, but a drop-in or a unit of the administrator sets variables, whose values
+/// are then unknown.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");
     let administrators_unit = root.join("etc/systemd/system").join(UNIT);

@@ -183,8 +183,8 @@ pub(super) struct BoundSockets {
 }
 
 /// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
-/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; then sockets that it does
-/// not mention are closed.
+/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; if it is, sockets
+/// without a configured address are closed.
 ///
 /// # Errors
 /// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried
@@ -201,8 +201,8 @@ pub(super) fn bind_all(
     let (mut missing_listeners, mut is_outdated) = (Vec::new(), false);
     let listeners = [
         (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
-        // Kept even if the configuration has no HTTPS: then connections are closed instead of hanging, and the socket
-        // is available once the configuration is fixed.
+        // The socket is used even if the configuration has no HTTPS: connections are then closed instead of
+        // hanging, and the socket is available once the configuration is fixed.
         (ListenerKind::Https, inherited.https, config.https.listen.as_ref()),
         (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
@@ -397,7 +397,8 @@ impl InheritedSockets {
         inherited
     }
 
-    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and stay open.
+    /// Takes sockets by the protocol of sd_listen_fds(3). Sockets that cannot be used are reported and remain
+    /// open.
     fn take() -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -443,7 +444,7 @@ impl InheritedSockets {
 fn require_listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
     match &socket {
         Some(socket) if !getsockopt(socket, AcceptConn)? => {
-            Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must say Accept=no"))
+            Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must set Accept=no"))
         }
         Some(_) | None => Ok(socket),
     }

@@ -1,7 +1,8 @@
 //! Derives names and contents of unit files from a configuration. Pure.
 //!
-//! The socket units are instances of templates, named by their address: a unit whose address changes while its name
-//! stays would lose its descriptor at the next `daemon-reload`. See systemd.socket(5), systemd.generator(7).
+//! The socket units are instances of templates, named by their address. A change of the address thus changes the
+//! name; under the same name, the unit would lose its descriptor at the next `daemon-reload`. See
+//! systemd.socket(5), systemd.generator(7).
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -155,7 +156,8 @@ fn address(listen: &Listen) -> Result<String, String> {
     }
 }
 
-/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` stay, `/` becomes `-`, the rest `\xNN`.
+/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` are unchanged, `/` becomes `-`, any
+/// other byte `\xNN`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for (index, byte) in text.bytes().enumerate() {
@@ -171,12 +173,13 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Escapes an absolute path, whose first `/` the template adds.
+/// Escapes an absolute path without its first `/`, which the template adds.
 fn escape_path(path: &str) -> String {
     escape(path.trim_start_matches('/'))
 }
 
-/// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: a port in use must not stop the others.
+/// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: if a port is in use, the service and the
+/// other sockets must start nevertheless.
 fn service_sockets(units: &[Unit]) -> String {
     let mut out = format!("{HEADER}[Service]\n");
     for unit in units {

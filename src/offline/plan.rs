@@ -333,11 +333,7 @@ mod tests {
             make_plan(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), first_day);
         assert_eq!(plan.fetches, [PlannedFetch { file: new, expected_sha256: None }]);
         let plan = make_plan(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), first_day);
-        assert_eq!(
-            (plan.fetches.len(), plan.existing_count),
-            (0, 1),
-            "the base has the file of 1.0"
-        );
+        assert_eq!((plan.fetches.len(), plan.existing_count), (0, 1), "the base has the file of 1.0");
     }
 
     #[test]

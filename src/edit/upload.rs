@@ -116,8 +116,8 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database, because the sweep of another server does not know what this one
-/// receives.
+/// Reserves the blobs of an upload in the database, because the uploads in the memory of this server are unknown
+/// to the sweep of another server.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,

@@ -1,5 +1,6 @@
-//! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The crate `glob` lacks the
-//! backslash, and `globset` the special leading dot; either would decide differently from logrotate.
+//! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The results of the crates
+//! differ from those of logrotate: `glob` does not support the backslash, and `globset` matches a leading dot with
+//! `*`.
 
 /// Whether the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a backslash
 /// escapes the next character.

@@ -109,7 +109,7 @@ fn paths(text: &str) -> (Vec<String>, Option<&str>) {
             (c, Some(quote_char)) if c == quote_char => quote = None,
             (c, Some(_)) => word.push(c),
             ('"' | '\'', None) => quote = Some(c),
-            // The pattern keeps its backslashes, except before blanks and quotes.
+            // A backslash remains part of the pattern, except before blanks and quotes.
             ('\\', None) => match chars.next() {
                 Some((_, next)) if next.is_whitespace() || matches!(next, '"' | '\'') => word.push(next),
                 Some((_, next)) => word.extend(['\\', next]),

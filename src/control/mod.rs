@@ -76,7 +76,7 @@ impl PendingCommand {
     }
 }
 
-/// Commands to the logs; both block.
+/// Commands to the logs. [`LogControl::reopen`] blocks on disk I/O.
 pub trait LogControl: Send + Sync {
     /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
     /// an old file, including one that still finishes requests.
@@ -162,7 +162,7 @@ impl Control {
         self.0.is_stopping.store(is_stopping, Ordering::Relaxed);
     }
 
-    /// Whether health checks fail because the server stops or goes offline.
+    /// Returns true if health checks fail because the server stops or goes offline.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)

@@ -98,7 +98,8 @@ pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListene
     Ok(socket)
 }
 
-/// Whether a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp` (proc(5)).
+/// Returns true if a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp`
+/// (proc(5)).
 fn has_listener(port: u16) -> bool {
     let listens = |line: &str| {
         let mut columns = line.split_ascii_whitespace().skip(1);

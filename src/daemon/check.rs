@@ -349,7 +349,7 @@ fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     Ok(with_info(SETTINGS_TITLE, failures, info_findings))
 }
 
-/// Checks the database and the usage database. An error that both have is reported once.
+/// Checks the database of packages and the usage database. An error that occurs in both is reported once.
 fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
@@ -373,7 +373,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
         true => server.user.run(|| Db::check_usage(config))?.err(),
         false => None,
     };
-    // If both are the same database, the error is reported once.
+    // If usage data is in the database of packages, its error was reported already.
     let is_different =
         |error: &DbError| core_error.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
     let usage_finding = usage_error.filter(is_different).map(|error| {
@@ -389,7 +389,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     Ok(core_error.map(|(finding, _)| finding).into_iter().chain(usage_finding).collect())
 }
 
-/// Whether the error is a clock difference that the server would accept.
+/// Returns true if the error is a clock difference that the server would accept.
 fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
         DbError::Skew(skew) => skew.may_have_been_off() && clock::is_synchronized(),

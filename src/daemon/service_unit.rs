@@ -75,7 +75,7 @@ impl ServiceUnit {
         is_loaded.then_some(unit)
     }
 
-    /// Whether the command line names this configuration file, or names none and this is the default file.
+    /// Returns true if the command line names this configuration file, or names none and this is the default file.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
         let config_argument = words.iter().enumerate().find_map(|(index, word)| match *word {

@@ -44,7 +44,7 @@ impl ServiceUser {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` with the rights of the user, to which the whole process is restricted until `work` returns.
+    /// Runs `work` with the rights of the user. Until `work` returns, the whole process has only these rights.
     ///
     /// # Errors
     /// The process cannot switch to the user or back.

@@ -86,7 +86,7 @@ impl ListenerKind {
         }
     }
 
-    /// Whether packages are served through listeners of this kind.
+    /// Returns true if packages are served through listeners of this kind.
     #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
@@ -141,7 +141,7 @@ impl Sockets {
     }
 }
 
-/// Whether systemd has passed sockets, which stay open when this process exits.
+/// Returns true if systemd has passed sockets, which remain open when this process exits.
 #[must_use]
 pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
@@ -317,7 +317,8 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
+/// Returns true if a socket has the configured address. For a host name only the port is compared: its address may
+/// change.
 fn has_address(socket: &TcpListener, listen: Option<&Listen>) -> bool {
     let (Ok(address), Some(listen)) = (socket.local_addr(), listen) else { return false };
     let is_same_host = match listen.host.parse::<IpAddr>() {
@@ -440,7 +441,7 @@ impl InheritedSockets {
     }
 }
 
-/// Rejects a socket that does not listen (a connection), on which every accept would fail.
+/// Rejects a socket that does not listen, such as a connection: every accept(2) on it would fail.
 fn require_listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
     match &socket {
         Some(socket) if !getsockopt(socket, AcceptConn)? => {

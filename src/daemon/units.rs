@@ -212,7 +212,7 @@ fn paths(config: &Config) -> Paths {
     for file in config.https.certificate.iter().chain(&config.https.key) {
         paths.add_readable(file);
     }
-    // The key in a writable directory must stay writable: the next start completes an interrupted rotation.
+    // A key in a writable directory must remain writable: the next start completes an interrupted rotation.
     if !paths.writable.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
         paths.add_readable(&server.encryption_key_path);
     }
@@ -244,7 +244,7 @@ pub(super) fn bound_paths(config: &Config) -> Vec<PathBuf> {
     writable.into_iter().chain(readable).filter(|path| is_hidden(path)).collect()
 }
 
-/// Whether systemd creates a missing path, with the directories of the unit, for the user of the service.
+/// Returns true if systemd creates a missing path, with the directories of the unit, for the user of the service.
 pub(super) fn creates(path: &Path) -> bool {
     let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
     directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()
@@ -323,12 +323,12 @@ impl Paths {
     }
 }
 
-/// Whether the sandbox of the unit hides the directory of a path.
+/// Returns true if the sandbox of the unit hides the directory of a path.
 fn is_hidden(path: &Path) -> bool {
     HOME_DIRS.iter().chain(&TEMPORARY_DIRS).any(|dir| path.starts_with(dir))
 }
 
-/// Whether a unit file can name the path: it must be UTF-8 without control characters.
+/// Returns true if a unit file can name the path: it must be UTF-8 without control characters.
 fn is_expressible(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
 }

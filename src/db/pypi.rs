@@ -66,7 +66,7 @@ impl KnownProject {
     }
 }
 
-/// Returns whether a source lists a project at a sequence number.
+/// Returns true if a source lists a project at a sequence number.
 pub fn is_listed(
     c: &mut dyn Conn,
     source: SourceId,

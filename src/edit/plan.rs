@@ -1,8 +1,9 @@
 //! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
-//! The rule: the highest version of a package in a local source (as R orders versions; of equal versions, the one that
-//! was added later) is listed, all others are in `Archive/`. So an older version is archived when it is added, and when
-//! the listed version is removed, the next lower one is listed again. No package has only archived versions.
+//! The rule: the highest version of a package in a local source is listed, all others are in `Archive/`. Versions
+//! are compared as in R; if two are equal, the version that was added later is the higher one. So an older version
+//! is archived when it is added, and when the listed version is removed, the next lower one is listed again. No
+//! package has only archived versions.
 
 use crate::db::life::CurrentLife;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};

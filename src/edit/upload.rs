@@ -59,8 +59,8 @@ pub async fn receive(
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes its rewritten bytes. A small package whose class is on a disk is sent to `answer` before
-/// its objects are durable; [`add`](super::add::add) waits until they are. Blocks.
+/// Checks a package and writes its rewritten bytes. The result is sent to `answer`: for a small package in a class
+/// on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,

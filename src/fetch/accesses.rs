@@ -1,5 +1,5 @@
-//! The last day on which each stored package file was requested, and the transfers in progress. Eviction depends on
-//! both.
+//! The last day on which each stored package file was requested, and the transfers in progress, for the eviction
+//! of files.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -67,7 +67,7 @@ impl Accesses {
         Transfer { accesses: Arc::clone(self), key }
     }
 
-    /// Whether an object is being transferred to a client.
+    /// Returns true if an object is being transferred to a client.
     #[must_use]
     pub fn is_transferred(&self, key: &Key) -> bool {
         self.transfers.lock().contains_key(key)

@@ -12,7 +12,7 @@ use crate::storage::{self, ReadRequest};
 /// Maximum distance in bytes from the end of the written bytes to the start of a range that waits for them.
 const MAX_DISTANCE: u64 = 1 << 20;
 
-/// Whether a range from `start` on can be answered from this fetch without a long wait.
+/// Returns true if a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
     start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }

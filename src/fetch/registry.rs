@@ -240,7 +240,7 @@ impl Fetches {
     }
 }
 
-/// Whether the next request for the file is sent to the mirror despite the failure.
+/// Returns true if the next request for the file is sent to the mirror despite the failure.
 fn can_retry(failure: &FetchError) -> bool {
     matches!(failure, FetchError::Upstream(UpstreamError::Unavailable { .. }))
 }

@@ -2,7 +2,7 @@
 
 use crate::config::DebugRegion;
 
-/// Returns the targets whose events belong to a region. A target includes those below it.
+/// Returns the targets whose events belong to a region. A target includes the modules below it.
 pub(super) fn targets(region: DebugRegion) -> &'static [&'static str] {
     match region {
         DebugRegion::Auth => &["rstudio_pm::auth", "rstudio_pm::access", "rstudio_pm::http::login"],

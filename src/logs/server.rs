@@ -174,7 +174,7 @@ impl ServerLog {
         }
     }
 
-    /// Whether events of this thread are visible on standard error (or in the journal).
+    /// Returns true if events of this thread are visible on standard error (or in the journal).
     #[must_use]
     pub fn reaches_stderr(&self) -> bool {
         BUFFERS.with(|lines| lines.try_borrow().is_ok())

@@ -1,7 +1,7 @@
 //! The writer of a log file: one thread per file, a bounded queue, and `reopen` after a rotation has renamed the file.
 //!
-//! The queue is one buffer that the thread swaps for an empty one: queueing a line takes a lock and a copy, and the
-//! thread is woken when the buffer becomes non-empty or large, not for every line.
+//! The queue is one buffer that the thread swaps for an empty one: queueing a line costs a lock and a copy, and
+//! the thread is woken when the buffer becomes non-empty or large, not for every line.
 
 use std::cell::Cell;
 use std::fs::File;

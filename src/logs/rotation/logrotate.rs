@@ -29,7 +29,7 @@ const SKIPPED_SUFFIXES: [&str; 16] = [
     ".swp",
 ];
 
-/// Whether logrotate skips this name in an included directory.
+/// Returns true if logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
     SKIPPED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))

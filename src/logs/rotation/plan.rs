@@ -88,7 +88,7 @@ impl Slot {
     }
 }
 
-/// Whether rotations of `log` use the name `name`.
+/// Returns true if rotations of `log` use the name `name`.
 #[must_use]
 pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));

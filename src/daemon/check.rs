@@ -104,6 +104,7 @@ const DIRECTORIES_TITLE: &str = "Directories of packages";
 const SETTINGS_TITLE: &str = "Listeners and start settings";
 const DATABASE_TITLE: &str = "Database";
 
+/// Returns the entry of a check that needs a valid configuration.
 fn not_checked(title: &'static str) -> Check {
     info(title, "not checked: fix the configuration first")
 }

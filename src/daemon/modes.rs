@@ -195,6 +195,7 @@ impl Supervisor {
         }
     }
 
+    /// Moves the halted syncs of an app to this supervisor, which starts them again later.
     fn collect_halted(&mut self, app: &App) {
         self.halted_syncs.extend(app.sync.take_halted());
     }

@@ -109,6 +109,7 @@ impl Unit {
     }
 }
 
+/// Returns the socket units of a configuration, and messages about the sockets that have no unit.
 fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
     let (mut units, mut rejections) = (Vec::new(), Vec::new());
     for (kind, property, listen) in [

@@ -287,6 +287,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
     Ok(result)
 }
 
+/// Returns the problem of rows that do not exist, from `first` to `last`.
 fn missing(first: i64, last: i64) -> String {
     match last.saturating_sub(first) {
         ..=0 => format!("row {first} is missing"),

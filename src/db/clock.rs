@@ -167,6 +167,7 @@ pub(super) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), Db
     }
 }
 
+/// Refuses a clock that differs too much from the clock row.
 fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     skew::between(get(c)?.at, now).map_or(Ok(()), |skew| Err(skew.into()))
 }

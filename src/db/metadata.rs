@@ -80,6 +80,7 @@ pub fn of_python(c: &mut dyn Conn, normalized_names: &[String]) -> Result<Vec<Ve
     of(c, select!("WHERE fold = $1 ORDER BY id"), normalized_names)
 }
 
+/// Returns the rows that `sql` selects for each name, in the same order.
 fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
     let params: Vec<_> = names.iter().map(|name| vec![name.as_str().into()]).collect();
     let results = c.query_many(sql, &params)?.into_iter();

@@ -123,6 +123,7 @@ pub async fn set(
     write.await?
 }
 
+/// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
 fn write_row(
     c: &mut dyn Conn,
     catalog: &Catalog,

@@ -173,6 +173,7 @@ fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageE
     result
 }
 
+/// Returns the configured options for rewriting packages.
 fn options(server: &Server) -> rewrite::Options {
     rewrite::Options {
         level: server.package_rewrite_compression_level,

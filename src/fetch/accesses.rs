@@ -97,6 +97,7 @@ impl Accesses {
         Ok(())
     }
 
+    /// Adds accesses that could not be written to the unwritten ones again, as far as there is space.
     fn put_back(&self, rows: &[(Sha256, i64)]) {
         for (digest, day) in rows {
             let mut shard = self.shards[usize::from(digest.0[0]) % SHARDS].lock();

@@ -186,6 +186,7 @@ impl Run<'_> {
         result.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
+    /// Returns the first message of a run: the kind of the download and the product.
     fn announcement(&self, verified_head: Option<&VerifiedHead>) -> String {
         let kind = match (verified_head, self.request.first_day) {
             (None, None) => "full download".to_owned(),

@@ -162,6 +162,7 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathK
 
 type Inspection = (&'static PathRule, PathBuf, Decision);
 
+/// Decides about every path in a configuration.
 fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
     let has_secrets = has_secrets(loaded);
     let inspection = |rule: &'static PathRule, path: PathBuf| {

@@ -51,6 +51,8 @@ fn is_root_only(dir: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
+/// Creates a missing directory that belongs to the user `uid`, and its missing parents, which belong to root. Does
+/// nothing unless only root can write to the nearest existing parent.
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     let missing_dirs: Vec<PathBuf> = path
         .ancestors()
@@ -68,6 +70,7 @@ fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     lchown(path, Some(uid), Some(gid))
 }
 
+/// Creates a missing log file in an existing directory to which only root can write.
 fn log(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     let is_below_root_only = path.parent().is_some_and(|parent| parent.ancestors().all(is_root_only));
     if !is_below_root_only || path.symlink_metadata().is_ok() {

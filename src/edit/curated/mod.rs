@@ -268,6 +268,7 @@ pub async fn remove(
     Ok(own.into_iter().chain(others).map(text).collect())
 }
 
+/// Returns the error for a package that the definition of a source does not name.
 fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
     let excerpt: String = package.chars().take(128).collect();
     RepoError::NotFound(if current.listed.contains_key(package) {
@@ -284,6 +285,7 @@ fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> Rep
     })
 }
 
+/// Returns the kinds of dependencies of an update: those of the request, else those of the current definition.
 fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds, RepoError> {
     let present = current.curation.as_ref().and_then(|curation| curation.include.as_deref());
     match (request.include, present) {

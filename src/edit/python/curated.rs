@@ -239,6 +239,7 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     )))
 }
 
+/// Reads the definition of the newest step of a source.
 async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
     let catalog = state.catalog.get();
     let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
@@ -411,6 +412,7 @@ async fn commit(
     edit.await?
 }
 
+/// Returns the error for a source that was changed after the plan.
 fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
     Err(RepoError::Conflict(format!(
         "the source '{source}' was changed since the plan; repeat the command to plan again"

@@ -25,6 +25,7 @@ struct Entry {
 }
 
 impl Entry {
+    /// Returns true if `owner` may add the upload.
     fn is_of(&self, owner: &str) -> bool {
         self.owner.as_deref().is_none_or(|own| own == owner)
     }

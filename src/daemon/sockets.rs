@@ -414,24 +414,24 @@ impl InheritedSockets {
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let mut fds = ListenFd::from_env();
-        for i in 0..fds.len() {
-            let name = names.get(i).copied().unwrap_or_default();
-            if let Err(error) = inherited.add(&mut fds, i, name) {
+        for index in 0..fds.len() {
+            let name = names.get(index).copied().unwrap_or_default();
+            if let Err(error) = inherited.add(&mut fds, index, name) {
                 inherited.warnings.push(format!(
-                    "could not use the inherited socket {i}, named '{name}', which stays open: {error}"
+                    "could not use the inherited socket {index}, named '{name}', which stays open: {error}"
                 ));
             }
         }
         inherited
     }
 
-    fn add(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
+    fn add(&mut self, fds: &mut ListenFd, index: usize, name: &str) -> Result<(), Error> {
         match name {
-            "http" => self.http.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "https" => self.https.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "redirect" => self.redirect.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "admin" => self.admin = require_listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
+            "http" => self.http.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "https" => self.https.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "redirect" => self.redirect.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "admin" => self.admin = require_listening(fds.take_unix_listener(index)?)?.or(self.admin.take()),
             _ => {
                 let rule = "FileDescriptorName= must be http, https, redirect, metrics or admin";
                 return Err(Error::new(ErrorKind::InvalidInput, rule));

@@ -235,10 +235,10 @@ pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
             return Ok(Sha256(hasher.finalize().into()));
         }
-        hasher.update(&buffer[..n]);
+        hasher.update(&buffer[..length]);
     }
 }

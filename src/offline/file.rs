@@ -43,7 +43,8 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files: more inspections than processors would only need more memory.
+    /// Limits concurrent inspections of files to twice the number of processors: more would need more memory and
+    /// would not be faster.
     inspections: Arc<Semaphore>,
     /// The files that were fetched.
     claims: Claims,
@@ -190,7 +191,8 @@ fn file_name(fetch: &PlannedFetch) -> String {
     format!("{}_{}.{}", fetch.file.name, fetch.file.version, fetch.file.ext)
 }
 
-/// Compares a downloaded file with the size and the checksums that are known; returns the difference as a message.
+/// Compares a downloaded file with the size and the checksums that are known. Returns the difference as a clause;
+/// `None` if there is none.
 fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
     let file = &fetch.file;
     if let Some(size) = file.size.filter(|size| *size != object.size) {
@@ -209,7 +211,7 @@ fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
     ))
 }
 
-/// Stores a file; returns false if it already existed.
+/// Stores a file; returns false if the file already existed.
 fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
     // A different package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::Digest;
 
-use super::issue::{self, NewToken};
+use super::issue::{self, CreateTokenError, NewToken};
 use super::tokens::Tokens;
 use crate::access::{Grant, Scope};
 use crate::db::author::{self, Author, AuthorKind};
@@ -48,9 +48,21 @@ pub enum BootstrapRefusal {
     /// The same request was used before.
     #[error("the request was used before; sign a new one")]
     Used,
+    /// The operating system provides no random numbers.
+    #[error("this server has no random numbers for a token; the server log has the reason")]
+    Random(#[source] std::io::Error),
     /// The database fails.
     #[error("the database is unavailable")]
     Database(#[from] DbError),
+}
+
+impl From<CreateTokenError> for BootstrapRefusal {
+    fn from(error: CreateTokenError) -> BootstrapRefusal {
+        match error {
+            CreateTokenError::Random(error) => BootstrapRefusal::Random(error),
+            CreateTokenError::Database(error) => BootstrapRefusal::Database(error),
+        }
+    }
 }
 
 /// The reason why the key in the configuration cannot be used.
@@ -67,6 +79,9 @@ pub enum KeyProblem {
     /// The text is not an RSA public key.
     #[error("{0}")]
     Form(#[from] BootstrapError),
+    /// The task that reads the key failed, for example because the server is stopping.
+    #[error("could not read the key: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 /// A request of a client.
@@ -118,10 +133,7 @@ pub async fn create_first_token(
 ) -> Result<(Vec<u8>, Identity), BootstrapRefusal> {
     let key = key.ok_or(BootstrapRefusal::Disabled)?;
     let read = tokio::task::spawn_blocking(move || public_key(&key)).await;
-    let key = match read {
-        Ok(key) => key.map_err(BootstrapRefusal::Key)?,
-        Err(error) => return Err(DbError::Lost(error.into()).into()),
-    };
+    let key = read.unwrap_or_else(|error| Err(error.into())).map_err(BootstrapRefusal::Key)?;
     let BootstrapRequest { time_text, nonce, lifetime, .. } = request;
     let is_plain = nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if !is_plain || !NONCE_LENGTHS.contains(&nonce.len()) {

@@ -28,17 +28,28 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The reason why no token was created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateTokenError {
+    /// The operating system provides no random numbers.
+    #[error("cannot generate a token: the operating system provides no random numbers: {0}")]
+    Random(#[source] std::io::Error),
+    /// The database fails.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
 /// Creates a token and returns it with its identity. The text of the token is not stored, so it cannot be returned
 /// again. This server accepts the token immediately.
 ///
 /// # Errors
-/// The database fails.
+/// The operating system provides no random numbers, or the database fails.
 pub async fn create(
     state: &State,
     tokens: &Tokens,
     properties: NewToken,
-) -> Result<(Secret, Identity), DbError> {
-    let secret = Secret::generate().map_err(|error| DbError::Lost(error.into()))?;
+) -> Result<(Secret, Identity), CreateTokenError> {
+    let secret = Secret::generate().map_err(CreateTokenError::Random)?;
     let guid = Identity(rand::random());
     let row = db::token::NewToken {
         guid,

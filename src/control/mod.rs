@@ -1,5 +1,5 @@
-//! Commands to the server process, and its mode. Services and signal handlers hold the handle; the supervisor task of
-//! `daemon` runs the commands one after the other.
+//! Commands to the server process, and its mode. Services and signal handlers send commands with the handle
+//! [`Control`]; the supervisor task of `daemon` runs the commands one after the other.
 
 pub mod changes;
 pub mod mode;
@@ -76,7 +76,7 @@ impl PendingCommand {
     }
 }
 
-/// Commands to the logs; both block.
+/// Commands to the logs. [`LogControl::reopen`] blocks on disk I/O.
 pub trait LogControl: Send + Sync {
     /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
     /// an old file, including one that still finishes requests.
@@ -162,7 +162,7 @@ impl Control {
         self.0.is_stopping.store(is_stopping, Ordering::Relaxed);
     }
 
-    /// Whether health checks fail because the server stops or goes offline.
+    /// Returns true if health checks fail because the server stops or goes offline.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)
@@ -279,9 +279,9 @@ mod tests {
         let mut changes = control.subscribe();
         changes.mark_unchanged();
         control.set_mode(control.mode());
-        assert!(!changes.has_changed().expect("the sender lives"));
+        assert!(!changes.has_changed().expect("the sender exists"));
         control.set_mode(Mode::Online);
-        assert!(changes.has_changed().expect("the sender lives"));
+        assert!(changes.has_changed().expect("the sender exists"));
         assert_eq!(control.set_log_level("debug"), Ok("DEBUG".to_owned()));
         assert_eq!(control.reopen_logs().await, Err(CommandError("no".to_owned())));
     }

@@ -3,7 +3,7 @@
 /// The mode of the server. It is not stored: after a restart the server goes online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Starting; holds the current step.
+    /// Starting, with the current step.
     Starting(&'static str),
     /// Serving.
     Online,

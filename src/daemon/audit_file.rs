@@ -1,6 +1,7 @@
 //! Copies the audit trail to the file of `Logging.AuditLog`: one JSON object for each row, in the form of
-//! `rspm audit export`. The rows are read after their commit, so the file has no change that was rolled back, and a
-//! file that cannot be written delays no change. Each server of a database writes the whole trail to its own file.
+//! `rspm audit export`. The rows are read after their commit, so the file contains no change that was rolled back,
+//! and an error of the file does not delay a change. Each server of a database writes the whole trail to its own
+//! file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,7 +18,7 @@ use crate::logs::OptionalLog;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of rows of a read.
 const PAGE: i64 = 1000;
-/// Number of bytes at the end of the file that are searched for its last row; more than the longest row has.
+/// Number of bytes at the end of the file that are searched for its last row. It exceeds the length of every row.
 const TAIL: u64 = 256 << 10;
 
 /// Copies new rows until the future is dropped.
@@ -80,7 +81,7 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
         }
         *position = Some(id);
     }
-    // A line is lost while the disk is full. The next read begins after the last row that the file has; a row
+    // A line is lost while the disk is full. The next read begins after the last complete row in the file; a row
     // that was partly written may then occur twice.
     let written = tokio::task::spawn_blocking(move || {
         sink.flush();

@@ -98,7 +98,8 @@ pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListene
     Ok(socket)
 }
 
-/// Whether a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp` (proc(5)).
+/// Returns true if a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp`
+/// (proc(5)).
 fn has_listener(port: u16) -> bool {
     let listens = |line: &str| {
         let mut columns = line.split_ascii_whitespace().skip(1);
@@ -112,11 +113,13 @@ fn has_listener(port: u16) -> bool {
         .any(|table| table.lines().skip(1).any(listens))
 }
 
+/// Returns true if an attempt to bind failed because the machine has no IPv6.
 fn lacks_ipv6(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
+/// Returns the text of an error of the system, without its number.
 fn reason(error: &Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -126,6 +129,7 @@ fn reason(error: &Error) -> String {
     }
 }
 
+/// Returns the remedy on a separate line, with the leading line feed; empty if there is none.
 fn remedy(error: &Error, port: u16) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => format!(

@@ -104,6 +104,7 @@ const DIRECTORIES_TITLE: &str = "Directories of packages";
 const SETTINGS_TITLE: &str = "Listeners and start settings";
 const DATABASE_TITLE: &str = "Database";
 
+/// Returns the entry of a check that needs a valid configuration.
 fn not_checked(title: &'static str) -> Check {
     info(title, "not checked: fix the configuration first")
 }
@@ -216,7 +217,7 @@ fn path_properties(kind: PathKind) -> &'static [PropertyName] {
     }
 }
 
-/// Checks whether a log can be written.
+/// Returns the problem if a log cannot be written; `None` if it can.
 fn log_file(property: &str, path: &Path) -> Option<String> {
     let display = path.display();
     if path.is_dir() {
@@ -229,7 +230,8 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
     directory(property, path.parent()?, "0750")
 }
 
-/// Checks whether a directory is writable, or can be created with this mode: its nearest existing ancestor is writable.
+/// Returns the problem if a directory is neither writable nor can be created with this mode, which requires that
+/// its nearest existing ancestor is writable; `None` if there is no problem.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing_path = path.ancestors().find(|part| part.exists())?;
     let display = path.display();
@@ -348,7 +350,7 @@ fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     Ok(with_info(SETTINGS_TITLE, failures, info_findings))
 }
 
-/// Checks the database and the usage database. An error that both have is reported once.
+/// Checks the database of packages and the usage database. An error that occurs in both is reported once.
 fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
@@ -372,7 +374,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
         true => server.user.run(|| Db::check_usage(config))?.err(),
         false => None,
     };
-    // If both are the same database, the error is reported once.
+    // If usage data is in the database of packages, its error was reported already.
     let is_different =
         |error: &DbError| core_error.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
     let usage_finding = usage_error.filter(is_different).map(|error| {
@@ -388,7 +390,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     Ok(core_error.map(|(finding, _)| finding).into_iter().chain(usage_finding).collect())
 }
 
-/// Whether the error is a clock difference that the server would accept.
+/// Returns true if the error is a clock difference that the server would accept.
 fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
         DbError::Skew(skew) => skew.may_have_been_off() && clock::is_synchronized(),
@@ -397,8 +399,8 @@ fn is_acceptable_skew(error: &DbError) -> bool {
 }
 
 /// Checks the storage classes at the locations for which `is_included` is true. Adds errors that prevent a start to
-/// `findings`, and full locations to `info_findings`. Errors of classes below `unusable_dir` are omitted: that
-/// directory has its own finding.
+/// `findings`, and locations without free space to `info_findings`. Errors of classes below `unusable_dir` are
+/// omitted: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     is_included: impl Fn(&ClassLocation) -> bool,

@@ -24,7 +24,7 @@ impl<'a> CheckedServer<'a> {
         CheckedServer { file, loaded, user, sandbox_error, root_created_paths }
     }
 
-    /// Whether root creates a path, or a directory above it, before the server uses it.
+    /// Returns true if root creates a path, or a directory above it, before the server uses it.
     pub(super) fn creates(&self, path: &Path) -> bool {
         self.root_created_paths.iter().any(|parent| path.starts_with(parent))
     }

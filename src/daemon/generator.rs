@@ -16,7 +16,7 @@ use crate::config::{self, Config, DEFAULT_FILE};
 /// Maximum number of bytes read of a drop-in.
 const MAX_DROP_IN: u64 = 1 << 16;
 
-/// The program `rstudio-pm-generator`. systemd calls the program with three directories, of which the first is used.
+/// The program `rstudio-pm-generator`. systemd passes three directories as arguments; only the first is used.
 ///
 /// With `--check DIRECTORY` the program writes nothing: it prints the names of the configuration's socket units, and
 /// fails if the directory does not contain the files that the program would write.

@@ -15,8 +15,8 @@ use crate::sync::task::Task;
 use crate::upkeep::{Upkeep, maintenance};
 use crate::usage::Usage;
 
-/// The parts of an app that the tasks use. They do not include the app, because going offline waits until no reference
-/// to it is left.
+/// The parts of an app that the tasks use. They do not include a reference to the app, because going offline waits
+/// until there is no other reference to it.
 pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,

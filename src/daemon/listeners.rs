@@ -33,7 +33,7 @@ impl Listeners {
         Listeners { services, missing_listeners, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
-    /// Whether all listeners are open.
+    /// Returns true if all listeners are open.
     pub(super) fn is_complete(&self) -> bool {
         self.missing_listeners.is_empty()
     }
@@ -56,7 +56,8 @@ impl Listeners {
         (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
-    /// Retries the missing listeners and accepts on those that open. Returns a duplicate of each, by name.
+    /// Retries the missing listeners, and accepts connections on the listeners that open. Returns a duplicate of
+    /// each of their sockets, by name, and whether systemd must restart the service.
     pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, RetryResult) {
         let (mut new_sockets, mut result) = (Vec::new(), RetryResult::Waiting);
         for MissingListener { kind, listen, error: old_error } in std::mem::take(&mut self.missing_listeners)

@@ -112,8 +112,8 @@ impl Supervisor {
             }
             is_idle
         };
-        // Three references to the app do not belong to requests: `app`, `self.running` and, until `take_app`, that of
-        // the switch.
+        // Three references to the app do not belong to requests: `app`, `self.running`, and the reference in the
+        // switch until `take_app`.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let (halt_time, refusal_time) = (Instant::now() + grace_period, Instant::now() + delay);
@@ -195,6 +195,7 @@ impl Supervisor {
         }
     }
 
+    /// Moves the halted syncs of an app to this supervisor, which starts them again later.
     fn collect_halted(&mut self, app: &App) {
         self.halted_syncs.extend(app.sync.take_halted());
     }

@@ -1,4 +1,5 @@
-//! Checks the notification queue of PostgreSQL: a session that listens and stays in a transaction fills it.
+//! Checks the notification queue of PostgreSQL. The queue fills while a session that listens remains in a
+//! transaction.
 
 use crate::config::{Check, Config, Verdict};
 use crate::db::notification_queue;

@@ -22,7 +22,7 @@ enum Notification {
     Status(String),
     /// The server responds (watchdog).
     Watchdog,
-    /// Extends the start timeout by this time from now on.
+    /// Extends the start timeout to this duration from now.
     ExtendTimeout(Duration, String),
     /// Sends a confirmation through the channel when all earlier notifications are sent.
     Flush(SyncSender<()>),

@@ -37,6 +37,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
     })
 }
 
+/// Returns true if the owner marker of a class exists and cannot be read, except for missing permissions.
 fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {
@@ -48,6 +49,7 @@ fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     }
 }
 
+/// Returns the finding about the owner of a class; `None` if the class belongs to the configured database.
 async fn finding(
     storage: &Storage,
     class: StorageClass,

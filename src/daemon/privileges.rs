@@ -61,7 +61,7 @@ impl Account {
         })
     }
 
-    /// Gives this process the supplementary groups of the user.
+    /// Sets the supplementary groups of this process to those of the user.
     ///
     /// # Errors
     /// The system call fails.

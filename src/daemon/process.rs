@@ -181,8 +181,8 @@ impl Process {
         })
     }
 
-    /// Opens the stores and accepts connections; in a hand-over, once the old server permits it. False if a stop was
-    /// requested first.
+    /// Opens the stores and accepts connections; in a hand-over, once the old server permits it. Returns false if
+    /// a stop was requested first.
     async fn boot(
         &mut self,
         loaded: Result<Loaded, StartError>,

@@ -27,7 +27,7 @@ pub(super) fn enter(hidden_dirs: &[&str], bound_paths: &[PathBuf]) -> Result<(),
     unshare(CloneFlags::CLONE_NEWNS).map_err(io::Error::from).map_err(step_error(&"new mount namespace"))?;
     bind(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)
         .map_err(step_error(&"private mounts"))?;
-    // Opens the bound paths in the new namespace, before they are hidden; a missing path stays missing.
+    // Opens the bound paths in the new namespace, before they are hidden. Missing paths are omitted.
     let open = |path: &PathBuf| {
         let file = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
         Some((path.clone(), file))

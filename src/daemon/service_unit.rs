@@ -75,7 +75,7 @@ impl ServiceUnit {
         is_loaded.then_some(unit)
     }
 
-    /// Whether the command line names this configuration file, or names none and this is the default file.
+    /// Returns true if the command line names this configuration file, or names none and this is the default file.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
         let config_argument = words.iter().enumerate().find_map(|(index, word)| match *word {
@@ -111,8 +111,8 @@ impl ServiceUnit {
     }
 }
 
-/// Whether systemd does not run here, but a drop-in or a unit of the administrator sets variables: their values are
-/// then unknown.
+/// Returns true if systemd does not run, but a drop-in or a unit of the administrator sets variables, whose values
+/// are then unknown.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");
     let administrators_unit = root.join("etc/systemd/system").join(UNIT);

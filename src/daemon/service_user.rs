@@ -44,7 +44,7 @@ impl ServiceUser {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` with the rights of the user, to which the whole process is restricted until `work` returns.
+    /// Runs `work` with the rights of the user. Until `work` returns, the whole process has only these rights.
     ///
     /// # Errors
     /// The process cannot switch to the user or back.
@@ -53,7 +53,7 @@ impl ServiceUser {
         let (groups, group, root) = (getgroups().unwrap_or_default(), getegid(), Uid::from_raw(0));
         account.take_groups()?;
         let (uid, gid) = (account.uid, account.gid);
-        // access(2) uses the real user, and open(2) the effective one. The saved one stays root, to switch back.
+        // access(2) uses the real user, open(2) the effective user. The saved user remains root, to switch back.
         setresgid(gid, gid, group).map_err(account.step_error("setresgid"))?;
         setresuid(uid, uid, root).map_err(account.step_error("setresuid"))?;
         let result = work();

@@ -86,7 +86,7 @@ impl ListenerKind {
         }
     }
 
-    /// Whether packages are served through listeners of this kind.
+    /// Returns true if packages are served through listeners of this kind.
     #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
@@ -141,7 +141,7 @@ impl Sockets {
     }
 }
 
-/// Whether systemd has passed sockets, which stay open when this process exits.
+/// Returns true if systemd has passed sockets, which remain open when this process exits.
 #[must_use]
 pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
@@ -183,8 +183,8 @@ pub(super) struct BoundSockets {
 }
 
 /// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
-/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; then sockets that it does
-/// not mention are closed.
+/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; if it is, sockets
+/// without a configured address are closed.
 ///
 /// # Errors
 /// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried
@@ -201,8 +201,8 @@ pub(super) fn bind_all(
     let (mut missing_listeners, mut is_outdated) = (Vec::new(), false);
     let listeners = [
         (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
-        // Kept even if the configuration has no HTTPS: then connections are closed instead of hanging, and the socket
-        // is available once the configuration is fixed.
+        // The socket is used even if the configuration has no HTTPS: connections are then closed instead of
+        // hanging, and the socket is available once the configuration is fixed.
         (ListenerKind::Https, inherited.https, config.https.listen.as_ref()),
         (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
@@ -317,7 +317,8 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
+/// Returns true if a socket has the configured address. For a host name only the port is compared: its address may
+/// change.
 fn has_address(socket: &TcpListener, listen: Option<&Listen>) -> bool {
     let (Ok(address), Some(listen)) = (socket.local_addr(), listen) else { return false };
     let is_same_host = match listen.host.parse::<IpAddr>() {
@@ -397,7 +398,8 @@ impl InheritedSockets {
         inherited
     }
 
-    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and stay open.
+    /// Takes sockets by the protocol of sd_listen_fds(3). Sockets that cannot be used are reported and remain
+    /// open.
     fn take() -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -412,24 +414,24 @@ impl InheritedSockets {
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let mut fds = ListenFd::from_env();
-        for i in 0..fds.len() {
-            let name = names.get(i).copied().unwrap_or_default();
-            if let Err(error) = inherited.add(&mut fds, i, name) {
+        for index in 0..fds.len() {
+            let name = names.get(index).copied().unwrap_or_default();
+            if let Err(error) = inherited.add(&mut fds, index, name) {
                 inherited.warnings.push(format!(
-                    "could not use the inherited socket {i}, named '{name}', which stays open: {error}"
+                    "could not use the inherited socket {index}, named '{name}', which stays open: {error}"
                 ));
             }
         }
         inherited
     }
 
-    fn add(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
+    fn add(&mut self, fds: &mut ListenFd, index: usize, name: &str) -> Result<(), Error> {
         match name {
-            "http" => self.http.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "https" => self.https.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "redirect" => self.redirect.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(i)?)?),
-            "admin" => self.admin = require_listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
+            "http" => self.http.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "https" => self.https.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "redirect" => self.redirect.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(index)?)?),
+            "admin" => self.admin = require_listening(fds.take_unix_listener(index)?)?.or(self.admin.take()),
             _ => {
                 let rule = "FileDescriptorName= must be http, https, redirect, metrics or admin";
                 return Err(Error::new(ErrorKind::InvalidInput, rule));
@@ -439,11 +441,11 @@ impl InheritedSockets {
     }
 }
 
-/// Rejects a socket that does not listen (a connection), on which every accept would fail.
+/// Rejects a socket that does not listen, such as a connection: every accept(2) on it would fail.
 fn require_listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
     match &socket {
         Some(socket) if !getsockopt(socket, AcceptConn)? => {
-            Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must say Accept=no"))
+            Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must set Accept=no"))
         }
         Some(_) | None => Ok(socket),
     }

@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Supervisor {
     pub(super) context: ProcessContext,
     pub(super) running: Option<RunningApp>,
-    /// The current configuration; while the server is broken, the one that is retried.
+    /// The current configuration; while the server is broken, the configuration of the next attempt.
     pub(super) loaded: Option<Loaded>,
     /// Halted syncs, which resume when the server is online again.
     pub(super) halted_syncs: Vec<HaltedSync>,

@@ -1,7 +1,8 @@
 //! Derives names and contents of unit files from a configuration. Pure.
 //!
-//! The socket units are instances of templates, named by their address: a unit whose address changes while its name
-//! stays would lose its descriptor at the next `daemon-reload`. See systemd.socket(5), systemd.generator(7).
+//! The socket units are instances of templates, named by their address. A change of the address thus changes the
+//! name; under the same name, the unit would lose its descriptor at the next `daemon-reload`. See
+//! systemd.socket(5), systemd.generator(7).
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -108,6 +109,7 @@ impl Unit {
     }
 }
 
+/// Returns the socket units of a configuration, and messages about the sockets that have no unit.
 fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
     let (mut units, mut rejections) = (Vec::new(), Vec::new());
     for (kind, property, listen) in [
@@ -155,7 +157,8 @@ fn address(listen: &Listen) -> Result<String, String> {
     }
 }
 
-/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` stay, `/` becomes `-`, the rest `\xNN`.
+/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` are unchanged, `/` becomes `-`, any
+/// other byte `\xNN`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for (index, byte) in text.bytes().enumerate() {
@@ -171,12 +174,13 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Escapes an absolute path, whose first `/` the template adds.
+/// Escapes an absolute path without its first `/`, which the template adds.
 fn escape_path(path: &str) -> String {
     escape(path.trim_start_matches('/'))
 }
 
-/// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: a port in use must not stop the others.
+/// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: if a port is in use, the service and the
+/// other sockets must start nevertheless.
 fn service_sockets(units: &[Unit]) -> String {
     let mut out = format!("{HEADER}[Service]\n");
     for unit in units {
@@ -209,7 +213,7 @@ fn paths(config: &Config) -> Paths {
     for file in config.https.certificate.iter().chain(&config.https.key) {
         paths.add_readable(file);
     }
-    // The key in a writable directory must stay writable: the next start completes an interrupted rotation.
+    // A key in a writable directory must remain writable: the next start completes an interrupted rotation.
     if !paths.writable.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
         paths.add_readable(&server.encryption_key_path);
     }
@@ -241,7 +245,7 @@ pub(super) fn bound_paths(config: &Config) -> Vec<PathBuf> {
     writable.into_iter().chain(readable).filter(|path| is_hidden(path)).collect()
 }
 
-/// Whether systemd creates a missing path, with the directories of the unit, for the user of the service.
+/// Returns true if systemd creates a missing path, with the directories of the unit, for the user of the service.
 pub(super) fn creates(path: &Path) -> bool {
     let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
     directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()
@@ -320,12 +324,12 @@ impl Paths {
     }
 }
 
-/// Whether the sandbox of the unit hides the directory of a path.
+/// Returns true if the sandbox of the unit hides the directory of a path.
 fn is_hidden(path: &Path) -> bool {
     HOME_DIRS.iter().chain(&TEMPORARY_DIRS).any(|dir| path.starts_with(dir))
 }
 
-/// Whether a unit file can name the path: it must be UTF-8 without control characters.
+/// Returns true if a unit file can name the path: it must be UTF-8 without control characters.
 fn is_expressible(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
 }

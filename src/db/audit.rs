@@ -12,7 +12,7 @@ pub const SUCCESS: &str = "success";
 /// The outcome of a change that was refused.
 pub const REFUSED: &str = "refused";
 
-/// The digest before the first row.
+/// The value of `previous` in the first row.
 pub const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Maximum length of a text in a row, in characters.
@@ -23,27 +23,27 @@ const MAX_PROBLEMS: usize = 100;
 /// A row of the table. Its digests are not verified: see [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Its number, from 1, without gaps.
+    /// Number of the row, from 1, without gaps.
     pub id: i64,
     /// Time of the request for the change.
     pub at: Timestamp,
-    /// The means by which the server identified the author: `socket`, `token`, `session`, `job`.
+    /// How the server identified the author: `socket`, `token`, `session` or `job`.
     pub actor_kind: String,
-    /// The author.
+    /// Name of the author.
     pub actor: String,
-    /// Its address, if it is on the network.
+    /// Network address of the author; empty on the admin socket, and for work of the server.
     pub address: String,
     /// The action: `create source`.
     pub action: String,
     /// The kind of the object: `source`, `repository`, `token` ….
     pub object_kind: String,
-    /// The object, by the name that it had.
+    /// Name of the object at the time of the change.
     pub object: String,
     /// `success` or `refused`.
     pub outcome: String,
     /// Free text.
     pub detail: String,
-    /// The digest of the row before.
+    /// The digest of the previous row; [`NO_DIGEST`] in the first row.
     pub previous: String,
     /// The digest of this row.
     pub sha256: String,
@@ -77,10 +77,10 @@ impl AuditRow {
     }
 }
 
-/// Records a change of the author of this write. Call it in the write of the change.
+/// Records a successful change by the author of the current write. Call it in the write that makes the change.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record(
     c: &mut dyn Conn,
     action: &str,
@@ -92,10 +92,10 @@ pub fn record(
     record_by(c, &author, action, (object_kind, object), (SUCCESS, detail))
 }
 
-/// Records a change of `author`, with its outcome. Call it in the write of the change.
+/// Records a change by `author`, with its outcome. Call it in the write that makes the change.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record_by(
     c: &mut dyn Conn,
     author: &Author,
@@ -182,7 +182,7 @@ pub struct Filter {
 /// Returns the rows that match a filter, by number.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError> {
     const OLDEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
         previous, sha256 FROM audit WHERE id > CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
@@ -231,11 +231,11 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Verifies the digests of all rows. `known` is the number and the digest of a row, recorded outside the database:
-/// without them, an attacker who can write the database could replace the whole trail.
+/// Verifies the digests of all rows. `known` is the number and the digest of a row, recorded outside the database.
+/// Without it, the replacement of the whole trail by an attacker who can write the database is not detected.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verification, DbError> {
     const ALL: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, previous, \
         sha256 FROM audit ORDER BY id";
@@ -287,6 +287,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
     Ok(result)
 }
 
+/// Returns the problem of rows that do not exist, from `first` to `last`.
 fn missing(first: i64, last: i64) -> String {
     match last.saturating_sub(first) {
         ..=0 => format!("row {first} is missing"),

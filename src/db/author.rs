@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 /// The author of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// The means by which the server identified the author.
+    /// How the server identified the author.
     pub kind: AuthorKind,
     /// The name, as in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
     pub name: String,
@@ -18,10 +18,10 @@ pub struct Author {
     pub at: Timestamp,
 }
 
-/// The means by which the server identified an author.
+/// How the server identified an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorKind {
-    /// By the credentials of the peer process on the admin socket.
+    /// By the credentials of the client process on the admin socket.
     Socket,
     /// By a token.
     Token,

@@ -1,7 +1,7 @@
 //! Writes steps below a tree's first one: invisible rows, then one short publish that lowers the first step.
 //!
-//! A life written here ends at the first step at the latest, and no query goes below the first step, so that earlier
-//! responses stay valid.
+//! A life written here ends at the first step at the latest, and no query reads steps below the first one, so that
+//! earlier responses stay valid.
 
 use std::collections::HashSet;
 
@@ -180,9 +180,9 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages with
-/// ids above `after`. Returns the highest of these ids, which is `after` in the next call; `None` if no package is
-/// left.
+/// Deletes the lives below a tree's first step that an interrupted back-fill has written, for up to `packages`
+/// packages with ids above `after`. Returns the highest of these ids, to be passed as `after` in the next call;
+/// `None` if there are no further packages.
 pub fn abandon(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -259,15 +259,16 @@ const TX_COLUMNS: [&str; 14] = [
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or
 /// a new step is not earlier than the first one.
-pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
+pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
     const SET_FIRST: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
-    let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
-    let (last, _) = clock::advance(c, p.now, count)?;
+    let count = i64::try_from(publish.steps.len()).unwrap_or(i64::MAX);
+    let (last, _) = clock::advance(c, publish.now, count)?;
     c.announce()?;
-    let used_instants = instants_before_first(c, p)?;
-    let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
-    let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
-    for (number, step) in (0..).zip(&p.steps) {
+    let used_instants = instants_before_first(c, publish)?;
+    let (first_tx, lowest) = (last.0 - count + 1, publish.first.0 - count);
+    let (mut txs, mut steps) =
+        (Vec::with_capacity(publish.steps.len()), Vec::with_capacity(publish.steps.len()));
+    for (number, step) in (0..).zip(&publish.steps) {
         let tx = first_tx + number;
         // Every transaction has a distinct instant.
         let mut at = step.at;
@@ -277,46 +278,48 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
         txs.push(vec![
             tx.into(),
             at.into(),
-            p.source.into(),
+            publish.source.into(),
             Value::Null,
             super::tx::TxKind::Backfill.as_str().into(),
-            p.started_at.into(),
+            publish.started_at.into(),
             step.published_from.into(),
             step.published_to.into(),
             step.counts.added.into(),
             step.counts.updated.into(),
             step.counts.archived.into(),
             step.counts.removed.into(),
-            p.actor.as_str().into(),
+            publish.actor.as_str().into(),
             step.comment.as_str().into(),
         ]);
-        steps.push(vec![p.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
+        steps.push(vec![publish.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
     }
     c.batch_insert("tx", &TX_COLUMNS, &txs)?;
     c.batch_insert("step", &["tree_id", "seq", "at", "tx_id"], &steps)?;
-    let updated_rows = c.execute(SET_FIRST, &[Seq(lowest).into(), p.tree.into(), p.first.into()])?;
-    let in_order = p.steps.windows(2).all(|pair| pair[0].at < pair[1].at);
-    if updated_rows != 1 || !in_order || !is_before(c, p)? {
+    let updated_rows =
+        c.execute(SET_FIRST, &[Seq(lowest).into(), publish.tree.into(), publish.first.into()])?;
+    let in_order = publish.steps.windows(2).all(|pair| pair[0].at < pair[1].at);
+    if updated_rows != 1 || !in_order || !is_before(c, publish)? {
         return Err(DbError::Conflict(format!(
             "the first step of tree {} has changed, or a new step is not earlier than it",
-            p.tree
+            publish.tree
         )));
     }
-    let author = author::of_write().unwrap_or_else(|| Author::job(&p.actor, p.now));
+    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, publish.now));
     let detail = format!("transactions {first_tx} to {last}");
-    let source = super::source::get(c, p.source)?.map(|source| source.name.to_string()).unwrap_or_default();
+    let source =
+        super::source::get(c, publish.source)?.map(|source| source.name.to_string()).unwrap_or_default();
     audit::record_by(c, &author, "backfill", ("source", &source), (audit::SUCCESS, &detail))?;
     Ok((TxId(first_tx), last))
 }
 
 /// Returns the instants of the transactions before the first step. They changed other sources, or repositories.
-fn instants_before_first(c: &mut dyn Conn, p: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
-    let Some(first) = step::get(c, p.tree, p.first)? else { return Ok(HashSet::new()) };
+fn instants_before_first(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
+    let Some(first) = step::get(c, publish.tree, publish.first)? else { return Ok(HashSet::new()) };
     c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
 }
 
 /// Returns true if the last new step is earlier than the previous first step.
-fn is_before(c: &mut dyn Conn, p: &BackfillPublish) -> Result<bool, DbError> {
-    let first = step::get(c, p.tree, p.first)?;
-    Ok(first.zip(p.steps.last()).is_some_and(|(first, last)| last.at < first.at))
+fn is_before(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<bool, DbError> {
+    let first = step::get(c, publish.tree, publish.first)?;
+    Ok(first.zip(publish.steps.last()).is_some_and(|(first, last)| last.at < first.at))
 }

@@ -57,8 +57,8 @@ pub fn listed_binaries(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinar
 /// Releases by package and version.
 pub type Releases = HashMap<String, Vec<(String, PackageId, ReleaseId)>>;
 
-/// Returns the listed and archived releases of a source tree at a step, by package and version; of several revisions of
-/// a version, only the newest.
+/// Returns the listed and archived releases of a source tree at a step, by package and version. If a version has
+/// several revisions, only the newest is returned.
 pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, DbError> {
     const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \

@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 pub struct Blob {
     /// Digest of its bytes.
     pub sha256: Sha256,
-    /// The storage class that holds it.
+    /// The storage class that contains it.
     pub class: String,
     /// Size in bytes.
     pub size: i64,
@@ -41,7 +41,7 @@ pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
     Ok(c.execute(INSERT, &params)? == 1)
 }
 
-/// Returns the blob of that digest.
+/// Returns the blob with this digest; `None` if there is none.
 pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
     c.query(select!("WHERE sha256 = $1"), &[sha256.to_string().into()])?
         .into_iter()
@@ -50,7 +50,7 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-/// Returns the number of rows that refer to a blob: stored files, and releases whose README it is.
+/// Returns the number of rows that refer to a blob, as a stored file or as the README of a release.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
@@ -114,7 +114,7 @@ pub fn in_directory(
     rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
-/// Returns the storage directories that hold blobs.
+/// Returns the storage directories that contain blobs.
 pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let rows = c.query("SELECT class FROM blob GROUP BY class", &[])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()

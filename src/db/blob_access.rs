@@ -15,12 +15,13 @@ pub fn record(c: &mut dyn Conn, accesses: &[(Sha256, i64)]) -> Result<(), DbErro
     c.execute_many(RECORD, &rows).map(drop)
 }
 
-/// The objects that an eviction selects: those that were stored before a time and not requested since a day.
+/// The criteria of an eviction: objects that were stored before a certain time and not requested since a certain
+/// day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unused {
-    /// They were stored before this time.
+    /// The objects were stored before this time.
     pub stored_before: Timestamp,
-    /// Their last access was before this day, counted since the epoch.
+    /// The last access to the objects was before this day, in days since the epoch.
     pub accessed_before: i64,
 }
 

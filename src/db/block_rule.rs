@@ -125,7 +125,7 @@ pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
-/// Deletes the rules with ids from `first` to `last`; returns how many there were.
+/// Deletes the rules with ids from `first` to `last`; returns their number.
 pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
     announce(c)?;
     c.execute("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &[first.into(), last.into()])

@@ -55,43 +55,43 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`].
-pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<PublishResult, DbError> {
-    let (tx, at) = advance(c, p.now, 1)?;
+pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbError> {
+    let (tx, at) = advance(c, publish.now, 1)?;
     c.announce()?;
-    tx::insert(c, tx, at, p)?;
-    let mut steps = Vec::with_capacity(p.trees.len());
-    for &tree in &p.trees {
+    tx::insert(c, tx, at, publish)?;
+    let mut steps = Vec::with_capacity(publish.trees.len());
+    for &tree in &publish.trees {
         let seq = tree::publish(c, tree, at, tx)?;
         name_guard::record_published(c, tree, seq, at)?;
         steps.push((tree, seq));
     }
-    for step in &p.repo_steps {
+    for step in &publish.repo_steps {
         repo::add_step(c, step, at, tx)?;
     }
-    audit_publish(c, p, tx, at)?;
+    audit_publish(c, publish, tx, at)?;
     Ok(PublishResult { tx, at, steps })
 }
 
 /// Records a publish in the audit trail.
-fn audit_publish(c: &mut dyn Conn, p: &Publish, tx: TxId, at: Timestamp) -> Result<(), DbError> {
-    let author = author::of_write().unwrap_or_else(|| Author::job(&p.actor, at));
-    let object = match (p.source, p.repo) {
+fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, at: Timestamp) -> Result<(), DbError> {
+    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, at));
+    let object = match (publish.source, publish.repo) {
         (_, Some(repo)) => ("repository", name(c, "SELECT name FROM repo WHERE id = $1", repo.0)?),
         (Some(source), None) => ("source", name(c, "SELECT name FROM source WHERE id = $1", source.0)?),
         (None, None) => ("server", String::new()),
     };
     let mut detail = format!("transaction {tx}");
     for (count, word) in [
-        (p.counts.added, "added"),
-        (p.counts.updated, "updated"),
-        (p.counts.archived, "archived"),
-        (p.counts.removed, "removed"),
+        (publish.counts.added, "added"),
+        (publish.counts.updated, "updated"),
+        (publish.counts.archived, "archived"),
+        (publish.counts.removed, "removed"),
     ] {
         if count != 0 {
             detail += &format!(", {count} {word}");
         }
     }
-    for step in &p.repo_steps {
+    for step in &publish.repo_steps {
         let mut sources = Vec::with_capacity(step.subscriptions.len());
         for entry in &step.subscriptions {
             let source = name(c, "SELECT name FROM source WHERE id = $1", entry.source.0)?;
@@ -99,10 +99,10 @@ fn audit_publish(c: &mut dyn Conn, p: &Publish, tx: TxId, at: Timestamp) -> Resu
         }
         detail += &format!("; the list of sources: {}", sources.join(", "));
     }
-    for text in [&p.subject, &p.comment].into_iter().filter(|text| !text.is_empty()) {
+    for text in [&publish.subject, &publish.comment].into_iter().filter(|text| !text.is_empty()) {
         detail += &format!("; {text}");
     }
-    audit::record_by(c, &author, p.kind.as_str(), (object.0, &object.1), (audit::SUCCESS, &detail))
+    audit::record_by(c, &author, publish.kind.as_str(), (object.0, &object.1), (audit::SUCCESS, &detail))
 }
 
 /// Returns the name in a row; empty if there is no such row.
@@ -167,6 +167,7 @@ pub(super) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), Db
     }
 }
 
+/// Refuses a clock that differs too much from the clock row.
 fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     skew::between(get(c)?.at, now).map_or(Ok(()), |skew| Err(skew.into()))
 }

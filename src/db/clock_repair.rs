@@ -88,9 +88,9 @@ fn set_pins(
     Ok(())
 }
 
-/// Resets rows with a time in the future: leases and holds that end more than a day from now, because no node takes
-/// such ones; times of the last success, which would delay schedules; and times of stored objects, which would delay
-/// their removal.
+/// Resets rows with a time in the future: leases and holds that end more than a day from now, which is longer than
+/// any lease or hold lasts; times of the last success, which would delay schedules; and times of stored objects,
+/// which would delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =

@@ -85,8 +85,8 @@ pub fn rules(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<RuleRow>, D
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?))).collect()
 }
 
-/// Returns the projects that a step allows, in the order of the names, with the names that the base displays. They have
-/// no serials: what a definition allows may change without a change of the project.
+/// Returns the projects that a step allows, in the order of the names, with the names that the base displays. The
+/// projects have no serials, because a new definition can change the allowed files of an unchanged project.
 pub fn projects(
     c: &mut dyn Conn,
     (tree, seq): (TreeId, Seq),

@@ -53,6 +53,7 @@ pub fn get(
     c.query(GET, &[release.into(), platform.into()])?.into_iter().next().map(decode).transpose()
 }
 
+/// Returns the key of the marker row of a source.
 fn marker_key(source: SourceId) -> String {
     format!("found:{source}")
 }

@@ -23,7 +23,7 @@ pub struct Count {
     pub count: i64,
 }
 
-/// Downloads of a package, all versions and platforms together.
+/// Downloads of a package, the sum of all its versions and platforms.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageCount {
     /// `r`, `python`.
@@ -86,22 +86,22 @@ pub fn add(
     sorted.sort_unstable();
     let rows: Vec<Vec<Value>> = sorted
         .iter()
-        .map(|n| {
+        .map(|row| {
             vec![
-                n.day.into(),
-                n.language.as_str().into(),
-                n.source.as_str().into(),
-                n.package.as_str().into(),
-                n.version.as_str().into(),
-                n.platform.as_str().into(),
-                n.count.into(),
+                row.day.into(),
+                row.language.as_str().into(),
+                row.source.as_str().into(),
+                row.package.as_str().into(),
+                row.version.as_str().into(),
+                row.platform.as_str().into(),
+                row.count.into(),
             ]
         })
         .collect();
     c.execute_many(DAY, &rows)?;
     let mut packages: std::collections::BTreeMap<(&str, &str, &str), i64> = std::collections::BTreeMap::new();
-    for n in &sorted {
-        *packages.entry((&n.language, &n.source, &n.package)).or_default() += n.count;
+    for row in &sorted {
+        *packages.entry((&row.language, &row.source, &row.package)).or_default() += row.count;
     }
     let rows: Vec<Vec<Value>> = packages
         .into_iter()
@@ -110,7 +110,7 @@ pub fn add(
         })
         .collect();
     c.execute_many(PACKAGE, &rows)?;
-    let mut days: Vec<i64> = sorted.iter().map(|n| n.day).collect();
+    let mut days: Vec<i64> = sorted.iter().map(|row| row.day).collect();
     days.dedup();
     let days: Vec<Vec<Value>> = days.into_iter().map(|day| vec![day.into()]).collect();
     c.execute_many(DELETE_AGGREGATE, &days)?;

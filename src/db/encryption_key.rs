@@ -3,9 +3,9 @@
 use super::{Conn, DbError, Value};
 use crate::model::fingerprint::Fingerprint;
 
-/// A column whose values are encrypted, or NULL.
+/// A column with encrypted values; a value may be NULL.
 pub struct EncryptedColumn {
-    /// Selects the id and the value of each row that has one.
+    /// Selects the id and the value of each row whose value is not NULL.
     pub select: &'static str,
     /// Sets the value of a row. The first parameter is the value, the second the id of the row.
     pub update: &'static str,

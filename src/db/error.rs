@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::model::ids::{RepoId, TreeId};
 use crate::model::time::Timestamp;
 
-/// The driver's error, kept as the source.
+/// The error of the driver, which is the `source()` of a [`DbError`].
 pub type Source = Box<dyn Error + Send + Sync>;
 
 /// An error of the database. No text contains a password.
@@ -100,7 +100,7 @@ pub enum DbError {
         "search_path '{path}' of {property} names no schema this user may create tables in; create it first: CREATE SCHEMA {path} AUTHORIZATION {user}"
     )]
     SearchPath {
-        /// The property that holds the URL.
+        /// The property that contains the URL.
         property: &'static str,
         /// The value of `search_path`, as written in the URL.
         path: String,
@@ -110,7 +110,7 @@ pub enum DbError {
     /// `Postgres.URL` or one of its parts cannot be used. The text never repeats the URL.
     #[error("{property}: {reason}")]
     Url {
-        /// The property that holds the URL.
+        /// The property that contains the URL.
         property: &'static str,
         /// The reason.
         reason: String,

@@ -234,7 +234,7 @@ pub fn page(
 }
 
 /// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that
-/// someone requested remain.
+/// a user requested remain.
 pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
@@ -244,7 +244,7 @@ pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> 
 }
 
 /// Ends a build that waits for another attempt, if a newer commit of its branch was found since: its package would
-/// replace that of the newer commit. Builds that someone requested remain. Returns whether it was ended.
+/// replace that of the newer commit. Builds that a user requested remain. Returns true if the build was ended.
 pub fn skip_superseded(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
         reason = 'the branch has a newer commit' WHERE id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
@@ -271,8 +271,8 @@ pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) 
     Ok(())
 }
 
-/// Puts builds whose server ended during an attempt back in the queue, or marks them as failed after `retries`
-/// attempts.
+/// Returns builds with an expired claim, whose server ended during an attempt, to the queue; after `retries`
+/// attempts marks them as failed.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
     const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
         reason = 'the server ended during the build' WHERE state IN ('fetching', 'building') \
@@ -383,8 +383,9 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
 }
 
 /// Removes the logs of builds that ended before `before`, except those of the newest `keep` builds of each builder, and
-/// deletes the rows of skipped branch commits that ended before it. Returns the number of removed logs; the sweep
-/// removes their objects. The rows of other builds remain: they record which commits and tags were built.
+/// deletes the rows of skipped commits of branches that ended before `before`. Returns the number of removed logs;
+/// the sweep removes their objects. The rows of other builds remain: they record which commits and tags were
+/// built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \

@@ -95,8 +95,8 @@ pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Opt
     c.query(select!("WHERE kind = $1 AND name = $2"), &params)?.into_iter().next().map(decode).transpose()
 }
 
-/// Returns true if this is the encryption key of the database; a database without a key gets this one. Call it in each
-/// transaction that writes an encrypted value.
+/// Returns true if `key` is the fingerprint of the encryption key of the database. If none is recorded, records
+/// `key` and returns true. Call it in each transaction that writes an encrypted value.
 pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
     Ok(encryption_key::record(c, key)? == key)
 }

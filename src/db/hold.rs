@@ -35,7 +35,8 @@ pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
 }
 
 /// Returns the time until which objects may not be removed; `None` if they may be removed now. Call it in the
-/// transaction that removes the row of an object: interactive writes run one at a time, so it cannot miss a hold.
+/// transaction that removes the row of an object: interactive writes run one at a time, so no hold can be taken
+/// between this check and the removal.
 pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
     const SELECT: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) AND until <= CAST($2 AS BIGINT) \
         ORDER BY until DESC LIMIT 1";

@@ -1,5 +1,5 @@
 //! Files of projects of an index: their rows, and the changes that a reading of a project causes. The lives are in a
-//! tree whose sequence numbers are times.
+//! tree whose sequence numbers are times, in microseconds since the epoch.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub struct KnownFile {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// Number of times that different bytes had its name before.
+    /// Number of earlier files of this name with other bytes.
     pub revision: i64,
     /// Its name.
     pub name: String,
@@ -26,13 +26,13 @@ pub struct KnownFile {
     pub sha256: Sha256,
     /// Its location, see [`NewFile::locator`].
     pub locator: String,
-    /// The highest number of its facts: each set of facts has a number, the variant.
+    /// The highest variant of its facts. Each set of facts of a file has a number, the variant.
     pub last_variant: i64,
-    /// The facts of the life that has not ended; if there is none, those of the first reading.
+    /// The facts of the life that has not ended; without such a life, the facts of the first reading.
     pub facts: Vec<u8>,
-    /// The life that has not ended.
+    /// The life that has not ended, if there is one.
     pub life: Option<OpenLife>,
-    /// The end of its newest life that has ended.
+    /// The latest end of its lives that have ended; `None` if none has ended.
     pub last_end: Option<i64>,
     /// The declared digest of its METADATA.
     pub metadata: Option<Sha256>,
@@ -43,9 +43,9 @@ pub struct KnownFile {
 pub struct OpenLife {
     /// Start time.
     pub from: i64,
-    /// The number of its facts.
+    /// The variant of its facts.
     pub variant: i64,
-    /// The reason for which the file is yanked; `None` if it is not yanked.
+    /// The reason why the file is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct OpenLife {
 pub struct NewFile {
     /// Its version, as the index states it.
     pub version: String,
-    /// Number of times that different bytes had its name before.
+    /// Number of earlier files of this name with other bytes.
     pub revision: i64,
     /// Its name.
     pub name: String,
@@ -91,7 +91,7 @@ pub enum FileRowChange {
         release: ReleaseId,
         /// The file.
         file: FileId,
-        /// The number of its facts.
+        /// The variant of its facts.
         variant: i64,
         /// Start time of the listing.
         from: i64,
@@ -113,7 +113,7 @@ pub enum FileRowChange {
     Facts {
         /// The file.
         file: FileId,
-        /// Their number.
+        /// The variant of these facts.
         variant: i64,
         /// The facts as JSON.
         facts: Vec<u8>,
@@ -308,8 +308,8 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
-/// Makes lives of a project that begin after the instant `at`, and have not ended, begin at that instant, so that their
-/// files are listed from then on.
+/// Changes the start of every life of a project that has not ended and begins after the instant `at` to `at`, so
+/// that its file is listed from `at` on.
 ///
 /// # Errors
 /// Database errors.

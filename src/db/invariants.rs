@@ -7,7 +7,7 @@ const MAX_VIOLATIONS: i64 = 20;
 
 /// A rule, and the query of the rows that violate it.
 struct Rule {
-    /// The violation that each returned row has, as a clause.
+    /// The violation in each row that the query returns, as a clause.
     violation: &'static str,
     /// The names of the query's columns.
     columns: &'static [&'static str],
@@ -101,7 +101,7 @@ const RULES: &[Rule] = &[
             AND b.fold = a.fold AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
     },
     Rule {
-        violation: "a life has metadata of a file that no row contains",
+        violation: "a life refers to metadata of its file that no row contains",
         columns: &["tree", "file", "variant"],
         sql: "SELECT l.tree_id, l.file_id, l.variant FROM tree t JOIN life l ON l.tree_id = t.id AND l.variant <> 0 \
             WHERE t.axis = 'time' AND NOT EXISTS \
@@ -151,7 +151,7 @@ const RULES: &[Rule] = &[
         sql: "SELECT id, builder_id FROM git_build WHERE state = 'published' AND tx_id IS NULL LIMIT $1",
     },
     Rule {
-        violation: "a repository that changes by promotion only serves the newest states of its sources, or another repository does not",
+        violation: "a repository that changes only by promotion has no cut-off time, or another repository has one",
         columns: &["repository", "list"],
         sql: "SELECT s.repo_id, s.seq FROM repo_step s LEFT JOIN repo_pin p ON p.repo_id = s.repo_id AND p.seq = s.seq \
             LEFT JOIN repo_policy y ON y.repo_id = s.repo_id \

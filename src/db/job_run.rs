@@ -42,7 +42,7 @@ fn decode(mut row: Row) -> Result<JobRun, DbError> {
 /// Inserts a job, and deletes those beyond the newest [`MAX_JOBS`].
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO job_run (id, key, node, started_at, ended_at, succeeded, message) VALUES ($1, $2, $3, \
         CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7)";
@@ -65,7 +65,7 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
 /// Returns the newest jobs, at most `limit`, the newest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<JobRun>, DbError> {
     const NEWEST: &str = "SELECT id, key, node, started_at, ended_at, succeeded, message FROM job_run \
         ORDER BY ended_at DESC, id LIMIT $1";

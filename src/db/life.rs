@@ -85,7 +85,7 @@ pub fn each_listed(
     })
 }
 
-/// Like [`listed`], limited to these packages.
+/// Like [`listed`], for the given packages only.
 pub fn listed_of(
     c: &mut dyn Conn,
     tree: TreeId,

@@ -27,7 +27,8 @@ const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 const CANARY_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout for the arrival of a canary.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
-/// First pause before a lost connection is opened again; each failure doubles it, up to [`MAX_RETRY_PAUSE`].
+/// Pause before the first attempt to open a lost connection again; each failure doubles it, up to
+/// [`MAX_RETRY_PAUSE`].
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -274,7 +275,7 @@ impl LinkThread {
         match payload {
             "catalog" => self.signals.catalog.notify_one(),
             "nodes" => self.signals.nodes.notify_one(),
-            // A canary. One that is late, or of another server, has no effect.
+            // A canary. It has no effect if another server sent it, or if its timeout has passed.
             _ => {
                 if canary.pending.take_if(|(pending, _)| pending == payload).is_some()
                     && self.signals.notifications_lost.swap(false, Ordering::Relaxed)

@@ -1,12 +1,12 @@
-//! Metadata that administrators give packages: keys with values, each for a package, or for one of its versions, in all
-//! or in one of the sources and repositories.
+//! Metadata of packages that administrators set: keys with values. A row applies to a package or to one version of
+//! it, in every source and repository or in one.
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
 
-/// The packages that a row is about.
+/// The packages that a row applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// The package as written; the normalized name if the row is for Python packages only.
@@ -26,7 +26,7 @@ pub struct Scope {
 pub struct Metadata {
     /// Its id.
     pub id: i64,
-    /// The packages.
+    /// The packages that it applies to.
     pub scope: Scope,
     /// The key.
     pub key: String,
@@ -80,6 +80,7 @@ pub fn of_python(c: &mut dyn Conn, normalized_names: &[String]) -> Result<Vec<Ve
     of(c, select!("WHERE fold = $1 ORDER BY id"), normalized_names)
 }
 
+/// Returns the rows that `sql` selects for each name, in the same order.
 fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
     let params: Vec<_> = names.iter().map(|name| vec![name.as_str().into()]).collect();
     let results = c.query_many(sql, &params)?.into_iter();

@@ -1,6 +1,7 @@
 //! SQLite and PostgreSQL behind one set of SQL statements.
 //!
-//! A file per noun holds free functions over `&mut dyn Conn`; only the driver files depend on the database.
+//! Each file is named after its subject and contains free functions over `&mut dyn Conn`; only the driver files
+//! depend on the database.
 
 pub mod audit;
 pub mod author;

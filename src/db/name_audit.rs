@@ -1,4 +1,4 @@
-//! Names of local and git sources that mirrors have too, for audits.
+//! Queries of names that are both in local or git sources and on mirrors, for audits.
 
 use super::{Conn, DbError, Value};
 use crate::model::ids::SourceId;

@@ -48,9 +48,9 @@ pub struct Overlap {
     pub name: String,
     /// The source that lists it.
     pub source: SourceId,
-    /// Time at which it was first seen there.
+    /// Time at which the source was first known to list it.
     pub seen_at: Timestamp,
-    /// Whether a sync found it after the guard existed.
+    /// Whether the source began to list it after the guard was created.
     pub has_appeared: bool,
 }
 
@@ -274,7 +274,8 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
 }
 
 /// Records the guarded names that a mirror lists, unless they are recorded already. The first step of a mirror contains
-/// its whole past: an automatic guard loses its effect there if the mirror published the name before the first upload.
+/// all its earlier releases: an automatic guard loses its effect in that step if the mirror published the name
+/// before the first upload.
 fn record_overlaps(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
     let mut found = Vec::new();
     for guard in list(c)? {

@@ -5,9 +5,10 @@ use super::{Conn, DbError, Row};
 use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp};
 
-/// Age of the last heartbeat, in microseconds, from which a server counts as gone.
+/// Age of the last heartbeat, in microseconds, above which a server counts as gone: as not running, or not
+/// connected.
 pub const HEARTBEAT_TIMEOUT: i64 = 30 * SECOND;
-/// Age of the last heartbeat, in microseconds, from which the row of a server is removed.
+/// Age of the last heartbeat, in microseconds, above which the row of a server is removed.
 const ROW_RETENTION: i64 = 86_400 * SECOND;
 
 /// The values that a server writes with each heartbeat.
@@ -59,7 +60,7 @@ pub struct NodeRow {
     pub started_at: Timestamp,
     /// Time of the last heartbeat.
     pub beat_at: Timestamp,
-    /// Microseconds by which its clock is ahead of the database's.
+    /// Lead of its clock over the clock of the database, in microseconds; negative if it is behind.
     pub clock_ahead: i64,
     /// Start of its current mode.
     pub mode_at: Timestamp,

@@ -58,7 +58,8 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
                     examination.problems.push(format!("{name}: {reason}"));
                 } else {
                     examination.notes.push(format!("{name} was not checked: {reason}"));
-                    // The user may not call the function, so the other relations would fail in the same way.
+                    // The user has no permission to call the function, so the check of every other relation would
+                    // fail.
                     if reason.contains("(SQLSTATE 42501)") {
                         return Ok(());
                     }

@@ -32,7 +32,7 @@ pub(super) struct PgConn {
     target: Arc<Target>,
 }
 
-/// The channels of notifications, which differ by schema, because a database may hold several installations.
+/// The channels of notifications, which differ by schema, because a database may contain several installations.
 pub(super) struct Channels {
     channel: String,
     /// The name of the schema, which is the payload on [`OLD_CHANNEL`].

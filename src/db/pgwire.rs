@@ -70,8 +70,9 @@ pub(super) fn copy(rows: &[Vec<Value>]) -> BytesMut {
     out
 }
 
-fn bytes(out: &mut BytesMut, v: &[u8]) {
+/// Writes bytes with their length before them.
+fn bytes(out: &mut BytesMut, value: &[u8]) {
     // PostgreSQL has no value above 1 GB; a clamped length makes it refuse the row.
-    out.put_i32(i32::try_from(v.len()).unwrap_or(i32::MAX));
-    out.put_slice(v);
+    out.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+    out.put_slice(value);
 }

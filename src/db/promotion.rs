@@ -1,5 +1,5 @@
-//! Promotions: requests to give a repository the state of another one, with the persons who requested and decided. Rows
-//! are never removed.
+//! Promotions: requests to set a repository to the state of another one, with the persons who requested them and
+//! decided. Rows are never removed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,7 +71,7 @@ pub struct NewPromotion {
     pub to_name: String,
     /// The name of the other repository at the time of the request.
     pub from_name: String,
-    /// The snapshot of the other repository, as the person named it.
+    /// The snapshot of the other repository, as written in the request.
     pub snapshot: String,
     /// The subscriptions of the other repository at the snapshot.
     pub subscriptions: Vec<Subscription>,

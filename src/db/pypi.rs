@@ -1,5 +1,5 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
-//! as the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
+//! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
 use super::{Conn, DbError, Row, Value, name_guard};
 use crate::model::digest::Sha256;
@@ -9,9 +9,9 @@ use crate::model::time::Timestamp;
 /// A project that the index lists or listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Time from which the index listed it; 0 if that was before the first sync.
+    /// The first instant at which the index listed it; 0 if it was before the first sync.
     pub from_at: i64,
-    /// Time from which the index no longer listed it; [`Seq::OPEN`] if it lists it.
+    /// The first instant after that at which the index did not list it; [`Seq::OPEN`] if the index lists it now.
     pub to_at: i64,
     /// The serial of its last change; `None` for an index without serials.
     pub serial: Option<i64>,
@@ -28,7 +28,8 @@ pub struct PageState {
     pub page: Sha256,
     /// Time at which it was read.
     pub fetched_at: Timestamp,
-    /// The instant up to which it describes the project, not counting what the list of projects states.
+    /// The instant up to which the page describes the project. The list of projects can extend it: see
+    /// [`KnownProject::valid_at`].
     pub valid_at: i64,
     /// The status of the project, such as `active` or `quarantined`.
     pub status: String,
@@ -65,7 +66,7 @@ impl KnownProject {
     }
 }
 
-/// Returns whether a source lists a project at a sequence number.
+/// Returns true if a source lists a project at a sequence number.
 pub fn is_listed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -286,8 +287,8 @@ pub struct ListInstants {
 }
 
 /// Writes changes of the list of projects; at most 2,000 in one call. Each is invisible until [`publish_head`]. From
-/// then on, the readings of changed projects are valid up to the head before the sync, and those of removed ones up to
-/// their end, because pages for earlier times were final.
+/// then on, the reading of a changed project is valid up to the head before the sync, and the reading of a removed
+/// project up to its removal, because the results for earlier times were final.
 pub fn apply(
     c: &mut dyn Conn,
     source: SourceId,
@@ -368,8 +369,8 @@ pub fn apply(
     c.batch_insert("project", &COLUMNS, &added)
 }
 
-/// Lists the projects again whose removal was not published because the sync was interrupted; otherwise their rows
-/// would overlap those that a later sync inserts. `head` is the head of the tree, 0 before the first sync.
+/// Undoes the removals of projects by an interrupted sync, which were not published; otherwise the rows of these
+/// projects would overlap rows that a later sync inserts. `head` is the head of the tree, 0 before the first sync.
 pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
         AND to_at < $1";
@@ -431,7 +432,7 @@ pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError
     Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, readings: row.int(2)? })
 }
 
-/// Returns the names of packages of local and git sources that are also names of projects whose rows begin at
+/// Returns the names of packages of local and git sources that an index listed for the first time, or again, at
 /// `from_at`, in order.
 pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec<String>, DbError> {
     const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \

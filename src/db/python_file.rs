@@ -24,7 +24,7 @@ pub struct ListedFile {
     pub project: String,
     /// The version.
     pub version: String,
-    /// Number of times that other bytes replaced the file before.
+    /// Number of earlier files of this name with other bytes.
     pub revision: i64,
     /// The file name.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct ListedFile {
     pub sha256: Sha256,
     /// Facts for the page of the project, as JSON.
     pub facts: Vec<u8>,
-    /// The reason for which it is yanked; `None` if it is not yanked.
+    /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
     /// Digest of the METADATA of an uploaded wheel. For a wheel of an index, the digest is in `facts`.
     pub metadata: Option<Sha256>,
@@ -108,8 +108,8 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, 
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
 }
 
-/// Returns the first sequence number at which a tree listed each file of a project, with the yanked ones. A yank ends a
-/// life and begins another, so [`ListedFile::key`] has a later one.
+/// Returns the first sequence number at which a tree listed each file of a project, yanked or not. A yank ends a life and
+/// begins another, so [`ListedFile::key`] of a yanked file has a later one.
 pub fn first_listed(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -121,7 +121,7 @@ pub fn first_listed(
     rows.into_iter().map(|row| Ok((FileId(row.int(0)?), Seq(row.int(1)?)))).collect()
 }
 
-/// A period in which a tree lists a file and in which the file is either always yanked or never.
+/// A period in which a tree lists a file; in all of it, the file is either yanked or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLife {
     /// The file name.
@@ -132,7 +132,7 @@ pub struct FileLife {
     pub from: Seq,
     /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
     pub to: Seq,
-    /// The reason for which it is yanked; `None` if it is not yanked.
+    /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
 }
 
@@ -199,7 +199,7 @@ pub struct KnownFile {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// Number of times that other bytes replaced the file before.
+    /// Number of earlier files of this name with other bytes.
     pub revision: i64,
     /// Digest of its bytes.
     pub sha256: Sha256,

@@ -1,4 +1,4 @@
-//! Facts about the releases of a tree, for decisions of block rules.
+//! Facts about the releases of a tree, which block rules are applied to.
 
 use std::collections::HashMap;
 

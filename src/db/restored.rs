@@ -12,8 +12,8 @@ const SESSION_MIGRATION: i64 = 15;
 /// The migration that creates the table of uploads.
 const UPLOAD_MIGRATION: i64 = 17;
 
-/// Removes the data about running servers, their leases and holds, and uploads, whose clients no longer wait. Also
-/// removes sessions and sign-ins, because some may have been ended after the backup.
+/// Removes the data about running servers, their leases and holds, and the uploads, which no client will use. Also
+/// removes sessions and sign-ins, because some of them may have been ended after the backup.
 pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("DELETE FROM node", &[])?;
     c.execute("DELETE FROM lease", &[])?;

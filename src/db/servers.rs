@@ -42,7 +42,7 @@ pub(super) fn split(all: &Config, common: &Config) -> Result<(Vec<Server>, Vec<C
     }
     let is_socket = |host: &Host| matches!(host, Host::Unix(_));
     if hosts.iter().any(is_socket) && !hosts.iter().all(is_socket) {
-        return Err("names sockets and hosts; name only one of both".to_owned());
+        return Err("names sockets and hosts; name either sockets or hosts".to_owned());
     }
     let (mut servers, mut configs) = (Vec::with_capacity(hosts.len()), Vec::with_capacity(hosts.len()));
     for (index, host) in hosts.iter().enumerate() {

@@ -80,7 +80,7 @@ pub struct DeviceLogin {
 /// Creates a session.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
@@ -107,7 +107,7 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
 /// Returns a session, expired or not.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError> {
     const FIND: &str = "SELECT guid, user_name, unique_id, scopes, revision, created_at, seen_at, expires_at \
         FROM session WHERE digest = $1";
@@ -132,7 +132,7 @@ fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
 /// Records that a session was used.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
     const UPDATE: &str =
         "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
@@ -142,7 +142,7 @@ pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(),
 /// Ends a session.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
     c.execute("DELETE FROM session WHERE digest = $1", &[digest.to_string().into()]).map(drop)
 }
@@ -150,7 +150,7 @@ pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
 /// Removes sessions and sign-ins that are expired at `now`, and sessions that were not used since `unused_since`.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Result<(), DbError> {
     const SESSIONS: &str =
         "DELETE FROM session WHERE expires_at <= CAST($1 AS BIGINT) OR seen_at <= CAST($2 AS BIGINT)";
@@ -162,7 +162,7 @@ pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Resul
 /// Begins a sign-in. Returns false if `limit` sign-ins are in progress at `now`. `digest` is the digest of the cookie.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn begin_login(
     c: &mut dyn Conn,
     (digest, return_to): (Sha256, &str),
@@ -184,7 +184,7 @@ pub fn begin_login(
 /// at `now`. Only the first call returns it.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Option<String>, DbError> {
     const END: &str = "DELETE FROM login WHERE digest = $1 RETURNING return_to, expires_at";
     let mut rows = c.query(END, &[digest.to_string().into()])?;
@@ -232,7 +232,7 @@ pub fn begin_device(
 /// Returns the sign-in of a device by its device code.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, DbError> {
     const BY_DIGEST: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
         polled_at, expires_at FROM device_login WHERE digest = $1";
@@ -243,7 +243,7 @@ pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, D
 /// Returns the sign-in of a device by its user code.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<DeviceLogin>, DbError> {
     const BY_CODE: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
         polled_at, expires_at FROM device_login WHERE user_code = $1";
@@ -275,7 +275,7 @@ fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
 /// Records a poll of a device, and its new minimum interval.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
     const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
@@ -286,7 +286,7 @@ pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) 
 /// outlast it.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn decide(
     c: &mut dyn Conn,
     (digest, state): (Sha256, DeviceState),
@@ -306,7 +306,7 @@ pub fn decide(
 /// Removes the sign-in of a device; returns true for the call that removed it.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM device_login WHERE digest = $1", &[digest.to_string().into()])? > 0)
 }
@@ -314,7 +314,7 @@ pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
 /// Revokes all tokens of a user, ends the sessions, and bumps the catalog, so that every server reads the change.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<(), DbError> {
     const TOKENS: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
         WHERE user_name = $3 AND revoked_at IS NULL";
@@ -344,7 +344,7 @@ pub struct RevokedUser {
 /// Returns the users whose tokens and sessions were revoked after a revision.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
     const REVOKED: &str =
         "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";

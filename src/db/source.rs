@@ -1,4 +1,4 @@
-//! Sources: where packages come from.
+//! Sources: the origins of packages.
 
 use super::{Conn, DbError, Row, ids};
 use crate::model::ids::SourceId;
@@ -71,9 +71,9 @@ pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbErr
     Ok(c.execute(RENAME, &[name.as_str().into(), id.into()])? == 1)
 }
 
-/// Marks a source as deleted. Its history is not deleted; its name becomes available, because the row's name is
-/// extended by a blank, which no [`Name`] has, and the id. Call `clock::bump_catalog` afterwards. Returns false if the
-/// source does not exist.
+/// Marks a source as deleted. Its history is not deleted. Its name becomes available: a blank, which no [`Name`]
+/// contains, and the id are appended to the name in the row. Call `clock::bump_catalog` afterwards. Returns false
+/// if the source does not exist.
 pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
         name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";

@@ -25,16 +25,16 @@ pub(super) struct Sqlite {
     read: WorkerPool,
     write: WorkerPool,
     checkpointer: Checkpointer,
-    /// Held while the database is open, or until another process takes it over, so that only one process uses it. Usage
-    /// data has no lock: it is written by the process that holds the lock of the database of packages, and for some
-    /// time after a hand-over also by the previous process.
+    /// The lock by which only one process uses the database. It is held while the database is open, or until
+    /// another process takes over. Usage data has no lock: it is written by the process that holds the lock of the
+    /// database of packages, and for some time after a hand-over also by the previous process.
     lock: Mutex<Option<std::fs::File>>,
     file: PathBuf,
     wait: Duration,
 }
 
 impl Sqlite {
-    /// Opens and migrates `file`; its directory exists and can be written.
+    /// Opens and migrates `file`. Its directory must exist and be writable.
     pub(super) fn open(
         schema: Schema,
         file: &Path,

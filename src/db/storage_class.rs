@@ -1,8 +1,8 @@
 //! The marker of each storage class, as recorded by this database.
 //!
-//! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. A copy
-//! of the database that is used elsewhere, and a restored backup, lack the generations that were written after the copy
-//! or the backup was made.
+//! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. So
+//! a copy of the database, or a restored backup, does not contain the generations that were written after it was
+//! made.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
@@ -27,7 +27,8 @@ pub struct StorageClassRow {
 }
 
 impl StorageClassRow {
-    /// Returns the generation that the marker has or is about to get.
+    /// Returns the newest generation. The marker contains it, or is about to be written with it; `None` if there
+    /// is none.
     #[must_use]
     pub fn newest(&self) -> Option<Identity> {
         self.generations.first().copied()

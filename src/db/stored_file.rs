@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 /// A stored file that a mirror has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirroredFile {
-    /// A tree and the first step of the newest life in which the file is listed or archived.
+    /// The tree and the first step of the newest life in which the file is listed or archived.
     pub tree: PointTree,
     /// The package's name.
     pub package: String,

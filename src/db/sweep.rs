@@ -8,8 +8,8 @@ const WINDOW: i64 = 86_400 * SECOND;
 /// Number of days for which sweeps are recorded.
 const DAYS: i64 = 60;
 
-/// Returns the number of objects of a class that were removed without a confirmation since the window began, at most a
-/// day ago.
+/// Returns the number of objects of a class that were removed without a confirmation since the start of the
+/// window, which is at most a day ago.
 pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
     const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT)";
@@ -19,7 +19,7 @@ pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<
 }
 
 /// Counts objects that are about to be removed; a negative number subtracts objects that were counted and then not
-/// removed. A window that has ended or lies in the future is replaced by one that begins now.
+/// removed. If the window has ended, or its start is in the future, a new window begins now.
 pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";

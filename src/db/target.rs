@@ -72,7 +72,7 @@ pub(super) struct Target {
     pub(super) servers: Vec<(String, u16)>,
     pub(super) user: String,
     pub(super) database: String,
-    /// The property that holds the URL, for errors.
+    /// The property that contains the URL, for errors.
     pub(super) property: &'static str,
     /// The set of tables that the connection uses.
     pub(super) schema: Schema,
@@ -80,8 +80,8 @@ pub(super) struct Target {
     pub(super) lock: ServerLock,
 }
 
-/// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
-/// separate URL, usage data is in the database of the packages.
+/// Returns the URL of a database, the password used if the URL has none, and the property that contains the URL.
+/// Without a separate URL, usage data is in the database of the packages.
 fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secret>, &'static str) {
     let Postgres { url, password, usage_data_url, usage_data_password, listen_url: _ } = postgres;
     let password = password.as_ref();
@@ -219,8 +219,8 @@ impl Target {
     }
 }
 
-/// Returns whether a value of `target_session_attrs` allows any server; one that excludes the primary server is an
-/// error.
+/// Returns true if a value of `target_session_attrs` allows any server, false if it requires the primary server.
+/// Any other value is an error.
 fn parse_session(word: &str) -> Result<bool, String> {
     match word {
         "any" => Ok(true),

@@ -25,9 +25,9 @@ pub struct Token {
     pub digest: Sha256,
     /// The first and last characters of the token, for display.
     pub excerpt: String,
-    /// The person or service that uses it.
+    /// The person or service that uses the token.
     pub user: String,
-    /// Its purpose.
+    /// The purpose of the token.
     pub description: String,
     /// The administrator who created it.
     pub created_by: String,
@@ -43,7 +43,7 @@ pub struct Token {
     pub scopes: Vec<ScopeRow>,
 }
 
-/// The properties of a changed token that a request needs.
+/// The properties of a changed token that are needed to check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedToken {
     /// As in [`Token`].
@@ -95,7 +95,7 @@ pub struct NewToken {
 /// Creates a token and bumps the catalog, so that every server reads it.
 ///
 /// # Errors
-/// [`DbError::Conflict`] if the digest or the guid exists, otherwise those of the database.
+/// [`DbError::Conflict`] if the digest or the guid exists; other database errors.
 pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, created_at, \
         expires_at, revoked_at, revision) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), \
@@ -122,11 +122,11 @@ pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Revokes a token and bumps the catalog, so that every server reads the change. A token that is already revoked keeps
-/// its revocation time.
+/// Revokes a token and bumps the catalog, so that every server reads the change. The revocation time of a token
+/// that is already revoked does not change.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbError> {
     const REVOKE: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
         WHERE id = $3 AND revoked_at IS NULL";
@@ -144,7 +144,7 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 /// Returns all tokens, in order of creation.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
     const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
         t.expires_at, t.revoked_at, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id ORDER BY t.id";
@@ -167,7 +167,7 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
 /// Call it in a read, whose statements share one snapshot: each token is passed once, in its latest state.
 ///
 /// # Errors
-/// Those of the database; `apply` was then called for some of the tokens only.
+/// Database errors; `apply` was then called for some of the tokens only.
 pub fn changed_since(
     c: &mut dyn Conn,
     revision: i64,
@@ -180,7 +180,7 @@ pub fn changed_since(
 /// not grow with the number of tokens.
 ///
 /// # Errors
-/// Those of the database; `apply` was then called for some of the tokens only.
+/// Database errors; `apply` was then called for some of the tokens only.
 pub fn changed_in_parts(
     c: &mut dyn Conn,
     revision: i64,
@@ -229,7 +229,7 @@ pub fn changed_in_parts(
 /// Records that a token was used on the day of `at`. The first use is recorded in the audit trail.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record_use(
     c: &mut dyn Conn,
     id: TokenId,

@@ -1,4 +1,4 @@
-//! Trees: package lists that change independently, and the jobs that write them.
+//! Trees: package lists, each with its own history, and the claims of the jobs that write them.
 
 use super::{Conn, DbError, Row, ids, step};
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};

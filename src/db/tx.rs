@@ -212,7 +212,7 @@ pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError>
 }
 
 /// Writes the row of a publish.
-pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> Result<(), DbError> {
+pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, publish: &Publish) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \
         published_to, added, updated, archived, removed, actor, comment) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), \
@@ -221,18 +221,18 @@ pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> 
     let params = [
         id.into(),
         at.into(),
-        p.source.into(),
-        p.repo.into(),
-        p.kind.as_str().into(),
-        p.started_at.into(),
-        p.published_from.into(),
-        p.published_to.into(),
-        p.counts.added.into(),
-        p.counts.updated.into(),
-        p.counts.archived.into(),
-        p.counts.removed.into(),
-        p.actor.as_str().into(),
-        p.comment.as_str().into(),
+        publish.source.into(),
+        publish.repo.into(),
+        publish.kind.as_str().into(),
+        publish.started_at.into(),
+        publish.published_from.into(),
+        publish.published_to.into(),
+        publish.counts.added.into(),
+        publish.counts.updated.into(),
+        publish.counts.archived.into(),
+        publish.counts.removed.into(),
+        publish.actor.as_str().into(),
+        publish.comment.as_str().into(),
     ];
     c.execute(INSERT, &params).map(drop)
 }

@@ -15,9 +15,9 @@ const MAX_AHEAD: i64 = 2 * LIFETIME;
 /// An upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRow {
-    /// Random number, which identifies it; below 2^53.
+    /// Random number below 2^53 that identifies the upload.
     pub id: i64,
-    /// The author who sent it, and who alone may add it to a source.
+    /// The author who sent it. No other author may add it to a source.
     pub owner: String,
     /// `source`, `binary` or `python`.
     pub kind: String,
@@ -27,7 +27,7 @@ pub struct UploadRow {
     pub other_sha256: Option<Sha256>,
     /// Size of the stored package, in bytes.
     pub size: i64,
-    /// The facts that the server read from it; opaque to the database.
+    /// The facts that the server read from the package, in an encoding that the database does not interpret.
     pub facts: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ fn decode(mut row: Row) -> Result<UploadRow, DbError> {
 /// of the server's clock.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestamp) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, expires_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT))";
@@ -72,7 +72,7 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
 /// Returns the upload with this number; `None` if there is none, it has expired, or another author sent it.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<Option<UploadRow>, DbError> {
     const GET: &str = "SELECT id, owner, kind, sha256, other_sha256, size, facts FROM upload \
         WHERE id = CAST($1 AS BIGINT) AND owner = $2 AND expires_at > CAST($3 AS BIGINT) \
@@ -85,7 +85,7 @@ pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<O
 /// Removes the row of an upload. Returns true if it existed.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM upload WHERE id = CAST($1 AS BIGINT)", &[id.into()])? == 1)
 }
@@ -93,7 +93,7 @@ pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
 /// Removes the rows that have expired. Returns their number.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn remove_expired(c: &mut dyn Conn, clock: Timestamp) -> Result<u64, DbError> {
     const EXPIRED: &str =
         "DELETE FROM upload WHERE expires_at <= CAST($1 AS BIGINT) OR expires_at > CAST($2 AS BIGINT)";

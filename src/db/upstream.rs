@@ -45,7 +45,8 @@ impl StoredValidators {
     }
 }
 
-/// Returns the row of a key: a URL, which must not contain userinfo, or one of the other keys.
+/// Returns the row of a key; `None` if there is none. The key is a URL, which must not contain userinfo, or one of
+/// the keys above.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<StoredValidators>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
     c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()

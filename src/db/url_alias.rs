@@ -12,10 +12,10 @@ use crate::model::time::Timestamp;
 pub struct UrlAlias {
     /// The repository.
     pub repo: RepoId,
-    /// The number of the fixed list of subscriptions; `None` if it is not fixed. If it is, trees that `trees` lacks are
-    /// empty.
+    /// The number of the fixed list of subscriptions; `None` if the list is not fixed. With a fixed list, trees
+    /// that are not in `trees` are empty.
     pub repo_seq: Option<Seq>,
-    /// The latest time of the list and the states that are not fixed; `None` for the newest ones.
+    /// The instant that selects the list and the states that are not fixed; `None` for the newest ones.
     pub at: Option<Timestamp>,
     /// The fixed states, by tree.
     pub trees: Vec<(TreeId, Seq)>,

@@ -1,5 +1,5 @@
-//! Proofs (signed requests and identity tokens) that may be used only once on all servers of the database. Only their
-//! digests are stored.
+//! Proofs, which are signed requests and identity tokens. Each is accepted only once by all servers of the
+//! database together. Only their digests are stored.
 
 use super::{Conn, DbError};
 use crate::model::digest::Sha256;
@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 /// the rows of proofs that are expired at `now`.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub fn record(
     c: &mut dyn Conn,
     proof: &Sha256,

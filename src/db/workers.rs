@@ -1,4 +1,5 @@
-//! Worker threads that run the closures of transactions: interactive transactions before those of bulk imports.
+//! Worker threads that run the closures of transactions. Interactive transactions run before those of bulk
+//! imports.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,7 +92,7 @@ impl WorkerPool {
                 })?;
                 out.ok_or(DbError::Closed)
             });
-            // A caller that was dropped does not need the result; a committed transaction stays.
+            // If the caller was dropped, the result is not needed. A committed transaction remains committed.
             let _ = answer.send(result);
         });
         {

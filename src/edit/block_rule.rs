@@ -29,10 +29,15 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
     let count = rows.len();
     let write = apply_edit(state, move |c| {
         let first = block_rule::insert(c, &rows)?;
-        let shown = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
+        let descriptions = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
         let more = rows.len().saturating_sub(MAX_AUDITED_RULES);
         let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
-        audit::record(c, "create block rules", ("block rule", &numbers(first, count)), &(shown + &rest))?;
+        audit::record(
+            c,
+            "create block rules",
+            ("block rule", &numbers(first, count)),
+            &(descriptions + &rest),
+        )?;
         Ok(first)
     });
     let first = write.await?;
@@ -80,10 +85,10 @@ pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoE
         for (first, last) in &ranges {
             deleted += block_rule::delete(c, *first, *last)?;
             let is_deleted = |rule: &&BlockRule| (*first..=*last).contains(&rule.id);
-            let shown: Vec<String> =
+            let descriptions: Vec<String> =
                 known.iter().filter(is_deleted).take(MAX_AUDITED_RULES).map(describe).collect();
             let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            audit::record(c, "delete block rules", ("block rule", &object), &shown.join("; "))?;
+            audit::record(c, "delete block rules", ("block rule", &object), &descriptions.join("; "))?;
         }
         Ok(Ok(deleted))
     });

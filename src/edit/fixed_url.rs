@@ -31,12 +31,12 @@ pub struct Request {
     pub sources: Vec<(String, Snapshot)>,
     /// Whether the subscriptions and the states of all sources are fixed.
     pub lock: bool,
-    /// Whether the URL must have a day or a transaction instead of a new name.
+    /// Whether the URL must contain a day or a transaction, so that no fixed URL is created.
     pub no_alias: bool,
 }
 
-/// Returns the snapshot with which a URL of the repository names the requested state. A fixed URL is created if no day
-/// and no transaction names the state; the same state has one fixed URL.
+/// Returns the snapshot that names the requested state in a URL of the repository. A fixed URL is created if no
+/// day and no transaction names the state, and no fixed URL for it exists.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown name; [`RepoError::Unresolved`] for a state that does not exist;
@@ -72,8 +72,8 @@ pub async fn create(
     if request.no_alias {
         return without_alias(&catalog, base, request);
     }
-    let wanted = wanted_state(&catalog, repo, request, (base, now))?;
-    if let Some(alias) = catalog.fixed_url_of(&wanted) {
+    let alias_state = requested_state(&catalog, repo, request, (base, now))?;
+    if let Some(alias) = catalog.fixed_url_of(&alias_state) {
         return Ok(Snapshot::Alias(alias));
     }
     if catalog.fixed_urls.states.len() >= MAX_URLS {
@@ -81,12 +81,12 @@ pub async fn create(
             "this server has {MAX_URLS} fixed URLs, and cannot have more; a day or a transaction in the URL needs none"
         )));
     }
-    insert(state, wanted, name, actor, now).await.map(Snapshot::Alias)
+    insert(state, alias_state, name, actor, now).await.map(Snapshot::Alias)
 }
 
 async fn insert(
     state: &State,
-    wanted: UrlAlias,
+    alias_state: UrlAlias,
     repo: String,
     actor: &Actor,
     now: Timestamp,
@@ -94,10 +94,10 @@ async fn insert(
     let actor = actor.0.clone();
     let write = apply_edit(state, move |c| {
         // The repository may have been deleted meanwhile.
-        if db::repo::get(c, wanted.repo)?.is_none() {
+        if db::repo::get(c, alias_state.repo)?.is_none() {
             return Ok(None);
         }
-        let alias = url_alias::create(c, &wanted, &actor, now)?;
+        let alias = url_alias::create(c, &alias_state, &actor, now)?;
         audit::record(c, "create fixed URL", ("repository", &repo), &alias.to_string())?;
         db::clock::bump_catalog(c)?;
         Ok(Some(alias))
@@ -135,7 +135,7 @@ fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result
 }
 
 /// Returns the state that a request selects.
-fn wanted_state(
+fn requested_state(
     catalog: &Catalog,
     repo: &Repository,
     request: &Request,

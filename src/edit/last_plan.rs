@@ -1,5 +1,5 @@
-//! The last plan of an update of a curated source. If its day was not over, a later sync can change what is selected; a
-//! commit must select the same packages.
+//! The last plan of an update of a curated source. A commit must select the same packages as the plan, but if the
+//! day of the plan was not over, a later sync can change the selection.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,8 +30,8 @@ pub(super) struct Selected {
     pub(super) files: String,
 }
 
-/// Returns the digest of what an update requests, except the state from which it selects. `flags` are those that change
-/// the selection.
+/// Returns the digest of the parameters of an update that determine the selection, except the state of the base.
+/// `flags` are the flags that change the selection.
 pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) -> Sha256 {
     let text = format!("{definition}\n{snapshot}\n{flags}\n");
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
@@ -75,18 +75,18 @@ pub(super) async fn compare(
         return Ok(());
     }
     let rest = differences.len().saturating_sub(MAX_DIFFERENCES);
-    let mut shown: Vec<String> = differences.into_iter().take(MAX_DIFFERENCES).collect();
+    let mut listed_differences: Vec<String> = differences.into_iter().take(MAX_DIFFERENCES).collect();
     if rest > 0 {
-        shown.push(format!("and {rest} more"));
+        listed_differences.push(format!("and {rest} more"));
     }
     Err(RepoError::Conflict(format!(
         "{index} has changed since the plan: {}; plan again, or commit with --snapshot=TRANSACTION, which always names the same \
          state",
-        shown.join("; ")
+        listed_differences.join("; ")
     )))
 }
 
-/// Returns the packages of which other files are selected than planned.
+/// Returns the differences between the planned and the present selection, one sentence for each package.
 fn differences(planned: &str, selected: &[Selected]) -> Vec<String> {
     let mut old: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for line in planned.lines() {

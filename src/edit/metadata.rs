@@ -52,8 +52,8 @@ pub enum MetadataStatus {
 /// The row of a value, and the result of setting it.
 pub type SetMetadata = (Metadata, MetadataStatus);
 
-/// Sets values in one transaction. A value that is refused has its reason in place of the row; the others are set, or
-/// none with `is_atomic`.
+/// Sets values in one transaction. Returns a result for each value, in order: the row, or the reason why the value
+/// was refused. With `is_atomic`, a refused value is an error of the whole request, and no value is set.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for too many values; with `is_atomic` [`RepoError::Invalid`] or [`RepoError::Conflict`] with
@@ -123,6 +123,7 @@ pub async fn set(
     write.await?
 }
 
+/// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
 fn write_row(
     c: &mut dyn Conn,
     catalog: &Catalog,

@@ -1,4 +1,4 @@
-//! Administrative edits, one file per noun: sources, repositories, subscriptions, packages.
+//! Administrative edits. Each file is named after its object: sources, repositories, subscriptions, packages.
 //!
 //! Each edit is one database write, which publishes a transaction if the edit changes history. The same write reads the
 //! new catalog, so that the next request sees the change.

@@ -183,6 +183,7 @@ fn unknown(id: i64) -> RepoError {
     RepoError::NotFound(format!("there is no name guard {id}; rspm list name-guards shows all"))
 }
 
+/// Returns the name of a language for messages.
 fn title(language: Language) -> &'static str {
     match language {
         Language::R => "R",

@@ -41,7 +41,7 @@ pub async fn receive(
 /// Adds uploads to a local source in one transaction, visible when this returns.
 ///
 /// # Errors
-/// Those of [`add::add`] and [`python::add::add`].
+/// The errors of [`add::add`] and [`python::add::add`].
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -59,7 +59,7 @@ pub async fn add(
 /// removed.
 ///
 /// # Errors
-/// Those of [`remove::remove`] and [`python::remove::remove`].
+/// The errors of [`remove::remove`] and [`python::remove::remove`].
 pub async fn remove(
     repositories: &Repositories,
     state: &State,

@@ -1,8 +1,9 @@
 //! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
-//! The rule: the highest version of a package in a local source (as R orders versions; of equal versions, the one that
-//! was added later) is listed, all others are in `Archive/`. So an older version is archived when it is added, and when
-//! the listed version is removed, the next lower one is listed again. No package has only archived versions.
+//! The rule: the highest version of a package in a local source is listed, all others are in `Archive/`. Versions
+//! are compared as in R; if two are equal, the version that was added later is the higher one. So an older version
+//! is archived when it is added, and when the listed version is removed, the next lower one is listed again. No
+//! package has only archived versions.
 
 use crate::db::life::CurrentLife;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};
@@ -44,15 +45,15 @@ impl IncomingRelease {
     }
 }
 
-/// Returns the changes after which a package has the releases of `current` that `stays` selects, and those of
-/// `incoming`, in this order; and the counts of the transaction.
+/// Plans the state in which a package has the releases of `current` for which `is_retained` is true, followed by
+/// the releases of `incoming`. Returns the changes and the counts of the transaction.
 pub(super) fn plan_changes(
     current: &[CurrentLife],
-    stays: impl Fn(&CurrentLife) -> bool,
+    is_retained: impl Fn(&CurrentLife) -> bool,
     incoming: Vec<IncomingRelease>,
 ) -> (Vec<Change>, Counts) {
     let mut versions: Vec<&str> =
-        current.iter().filter(|life| stays(life)).map(|life| life.version.as_str()).collect();
+        current.iter().filter(|life| is_retained(life)).map(|life| life.version.as_str()).collect();
     versions.extend(incoming.iter().map(IncomingRelease::version));
     // Of equal versions `max_by` returns the last one.
     let listed_index = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
@@ -66,7 +67,7 @@ pub(super) fn plan_changes(
         if Some(index - 1) == listed_index { LifeState::Listed } else { LifeState::Archived }
     };
     for life in current {
-        if !stays(life) {
+        if !is_retained(life) {
             changes.push(Change::EndLife(life.key.clone()));
             continue;
         }
@@ -206,11 +207,11 @@ mod tests {
             let state = |i| if Some(i) == highest { LifeState::Listed } else { LifeState::Archived };
             let current_lives: Vec<CurrentLife> =
                 versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
-            let stays = |life: &CurrentLife| !removed[life.key.release.0 as usize];
+            let is_retained = |life: &CurrentLife| !removed[life.key.release.0 as usize];
             let incoming: Vec<IncomingRelease> = incoming.iter().map(|version| new(version)).collect();
-            let is_unchanged = incoming.is_empty() && current_lives.iter().all(stays);
-            let expected = current_lives.iter().filter(|life| stays(life)).count() + incoming.len();
-            let (changes, _) = plan_changes(&current_lives, stays, incoming);
+            let is_unchanged = incoming.is_empty() && current_lives.iter().all(is_retained);
+            let expected = current_lives.iter().filter(|life| is_retained(life)).count() + incoming.len();
+            let (changes, _) = plan_changes(&current_lives, is_retained, incoming);
             prop_assert!(!is_unchanged || changes.is_empty());
             let lives = apply(&current_lives, &changes);
             prop_assert_eq!(lives.len(), expected);

@@ -1,8 +1,8 @@
 //! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an
 //! instant.
 //!
-//! The instant is in the past when the request is written, so that what is approved is what was requested, whatever the
-//! sources publish in between.
+//! The instant is in the past when the request is written. So the approved state is the requested state, even if
+//! the sources publish in between.
 
 pub mod plan;
 
@@ -30,17 +30,17 @@ use crate::state::State;
 /// A request for a promotion.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The repository whose state is taken; may be the one that changes, for a return to an earlier snapshot of it.
+    /// The repository whose state is promoted; it may be `to` itself, to return to an earlier snapshot.
     pub from: String,
     /// The repository that changes.
     pub to: String,
-    /// The snapshot of the first one.
+    /// The snapshot of `from`.
     pub snapshot: Snapshot,
     /// Free text.
     pub comment: String,
 }
 
-/// Returns what a promotion would change, without a change.
+/// Returns the changes that a promotion would make, without making them.
 ///
 /// # Errors
 /// As [`request`].
@@ -52,7 +52,7 @@ pub async fn plan(repositories: &Repositories, state: &State, request: &Request)
     plan::compare(repositories, &catalog, pair.to, (before, selection)).await
 }
 
-/// Returns what a promotion changed, or would change; `None` if its repository was deleted.
+/// Returns the changes that a promotion made or would make; `None` if its repository was deleted.
 ///
 /// # Errors
 /// Database errors.
@@ -108,7 +108,7 @@ pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Res
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
     apply_edit(state, move |c| {
         let (catalog, _) = current_catalog(c, &handle, now)?;
-        let promotion = match requested(c, id)? {
+        let promotion = match pending_promotion(c, id)? {
             Ok(promotion) => promotion,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -137,7 +137,7 @@ pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Resu
     let decision = Decision { by: actor.0.clone(), at: (state.clock)(), reason: reason.to_owned() };
     apply_edit(state, move |c| {
         db::clock::lock(c)?;
-        let promotion = match requested(c, id)? {
+        let promotion = match pending_promotion(c, id)? {
             Ok(promotion) => promotion,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -214,7 +214,7 @@ fn new_promotion(
     Ok(Some((new, pair.to.changes)))
 }
 
-/// The state that a promotion gives to its repository.
+/// Returns the state of the repository after a promotion.
 fn selection_of(request: &NewPromotion) -> Selection {
     let entry = |entry: &Subscription| crate::catalog::Subscription {
         source: entry.source,
@@ -253,7 +253,7 @@ fn apply(
 }
 
 /// Returns a promotion that waits for an approval.
-fn requested(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>, DbError> {
+fn pending_promotion(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>, DbError> {
     let Some(promotion) = promotion::get(c, id)? else { return Ok(Err(not_found(id))) };
     let to = &promotion.request.to_name;
     let reason = match promotion.state {
@@ -275,7 +275,7 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
-    // SECURITY: a token without a user identifies no person: both decisions may be of the same one.
+    // SECURITY: a token without a user identifies no person, so one person could both request and approve.
     let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
     if to.changes == ChangePolicy::TwoPersons && has_no_person {
         return Err(RepoError::Conflict(format!(
@@ -302,7 +302,7 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     Ok(to.name.to_string())
 }
 
-/// The person of an author: `ann` for `ann (token 0a1b…)`, whatever the letters' case.
+/// Returns the person of an author in lower case: `ann` for `Ann (token 0a1b…)`.
 fn person(author: &str) -> String {
     author.rsplit_once(" (").map_or(author, |(person, _)| person).trim().to_lowercase()
 }
@@ -321,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_has_one_name_whatever_identifies_it() {
+    fn the_name_of_a_person_does_not_depend_on_the_credential() {
         for author in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 1)", "ann"] {
             assert_eq!(person(author), "ann", "{author}");
         }

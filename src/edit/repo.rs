@@ -139,7 +139,7 @@ fn describe(edit: &db::repo::Edit) -> String {
     changes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Checks and trims a description: one line that a listing can show.
+/// Checks and trims a description, which must be one line.
 fn validate_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
         let rule = "a description must be one line of at most 1000 bytes, without control characters";

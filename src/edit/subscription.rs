@@ -128,7 +128,8 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
     .await
 }
 
-/// Replaces the subscriptions of a repository by the result of `change`, in one transaction; `None` keeps them.
+/// Replaces the subscriptions of a repository by the result of `change`, in one transaction. If `change` returns
+/// `None`, nothing is written.
 async fn change_list<F>(state: &State, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
 where
     F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,

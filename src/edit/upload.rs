@@ -59,8 +59,8 @@ pub async fn receive(
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes its rewritten bytes. A small package whose class is on a disk is sent to `answer` before
-/// its objects are durable; [`add`](super::add::add) waits until they are. Blocks.
+/// Checks a package and writes its rewritten bytes. The result is sent to `answer`: for a small package in a class
+/// on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
@@ -116,8 +116,8 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database, because the sweep of another server does not know what this one
-/// receives.
+/// Reserves the blobs of an upload in the database, because the uploads in the memory of this server are unknown
+/// to the sweep of another server.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,
@@ -173,6 +173,7 @@ fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageE
     result
 }
 
+/// Returns the configured options for rewriting packages.
 fn options(server: &Server) -> rewrite::Options {
     rewrite::Options {
         level: server.package_rewrite_compression_level,

@@ -15,7 +15,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};
 
-/// Size of one write to a spool, in bytes. A smaller upload stays in memory.
+/// Size of one write to a spool, in bytes. Smaller uploads are in memory only.
 const WRITE_SIZE: usize = 512 << 10;
 
 /// The expected kind of package.

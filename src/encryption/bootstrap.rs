@@ -1,5 +1,5 @@
-//! The proof for which the first token is created: a request that is signed with a private RSA key. Only the owner of
-//! the key can read the response. RSASSA-PSS and RSAES-OAEP (RFC 8017), both with SHA-256.
+//! Signed requests for the first token. The client signs the request with a private RSA key, and only the owner of
+//! this key can decrypt the response. RSASSA-PSS and RSAES-OAEP (RFC 8017), each with SHA-256.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 256..=512;
 /// The first line of the signed text.
 const LABEL: &str = "rstudio-pm bootstrap 1";
 
-/// A key or message that cannot be used. The text does not contain it.
+/// An error about a key or a message. Its text contains neither of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
     /// The text is not a public key.

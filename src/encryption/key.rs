@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_other_texts_do_not_contain_them() {
+    fn errors_do_not_contain_the_invalid_text() {
         let error = |text: &str| Key::parse(text.as_bytes()).expect_err("no key");
         assert_eq!(error(""), KeyError::Length(0));
         assert_eq!(error("0123"), KeyError::Length(2));

@@ -1,6 +1,6 @@
 //! The format of encryption keys and of encrypted values, which are those of Posit's products.
 //!
-//! Pure: random numbers are arguments. The exception is [`bootstrap`], which generates those that RSA needs.
+//! Pure: random numbers are arguments, except in [`bootstrap`], which generates the random numbers that RSA needs.
 
 pub mod bootstrap;
 pub mod key;

@@ -58,8 +58,9 @@ fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(ciphertext)
 }
 
-/// Returns true for a text in the form that [`encrypt`] returns, intact or not. A long random password can have this
-/// form, but words and hexadecimal digits do not: letters of both cases and other characters must occur.
+/// Returns true for a text in the form that [`encrypt`] returns, even if it is truncated or changed. A long random
+/// password can have this form; words and hexadecimal digits cannot, because the text must contain upper-case
+/// letters, lower-case letters and other characters.
 #[must_use]
 pub fn looks_encrypted(text: &str) -> bool {
     let digits = text.trim_end_matches('=');

@@ -1,5 +1,5 @@
-//! The last day on which each stored package file was requested, and the transfers in progress. Eviction depends on
-//! both.
+//! The last day on which each stored package file was requested, and the transfers in progress, for the eviction
+//! of files.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -67,7 +67,7 @@ impl Accesses {
         Transfer { accesses: Arc::clone(self), key }
     }
 
-    /// Whether an object is being transferred to a client.
+    /// Returns true if an object is being transferred to a client.
     #[must_use]
     pub fn is_transferred(&self, key: &Key) -> bool {
         self.transfers.lock().contains_key(key)
@@ -97,6 +97,7 @@ impl Accesses {
         Ok(())
     }
 
+    /// Adds accesses that could not be written to the unwritten ones again, as far as there is space.
     fn put_back(&self, rows: &[(Sha256, i64)]) {
         for (digest, day) in rows {
             let mut shard = self.shards[usize::from(digest.0[0]) % SHARDS].lock();

@@ -71,6 +71,7 @@ pub fn binary_candidates(
     Ok(candidates)
 }
 
+/// Returns true if a server of this style may have a binary with this locator.
 fn may_have(style: &BinaryStyle, locator: &str) -> bool {
     let linux_path = locator.strip_prefix("bin/linux/");
     let negotiated_path = locator.strip_prefix("__linux__/");

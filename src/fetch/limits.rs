@@ -20,7 +20,7 @@ pub struct FetchLimits {
     pub max_inactivity: Duration,
     /// Maximum accepted file size when neither the index nor the response declares a size, in bytes.
     pub max_unsized: u64,
-    /// Failures in a row, without a byte received in between, that end a fetch.
+    /// Number of consecutive failures, without a byte received in between, after which a fetch fails.
     pub max_tries: u32,
     /// Total bytes of all fetches that may be in memory while they cannot be stored; beyond that, fetches fail.
     pub memory: u64,

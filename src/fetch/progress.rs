@@ -8,7 +8,8 @@ use super::{Delivery, FetchError, UNRELEASED_END};
 pub struct Progress {
     /// Bytes written to the spool or its overflow.
     pub written_bytes: u64,
-    /// Of those, the bytes in the spool; fewer only when the file cannot be stored.
+    /// Number of written bytes that are in the spool; lower than `written_bytes` only if the file cannot be
+    /// stored.
     pub(super) spooled_bytes: u64,
     /// Size of the file, once upstream or the index has declared it.
     pub size: Option<u64>,

@@ -12,13 +12,13 @@ use crate::storage::{self, ReadRequest};
 /// Maximum distance in bytes from the end of the written bytes to the start of a range that waits for them.
 const MAX_DISTANCE: u64 = 1 << 20;
 
-/// Whether a range from `start` on can be answered from this fetch without a long wait.
+/// Returns true if a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
     start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }
 
-/// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
-/// take the received bytes for the whole file.
+/// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream, so that the
+/// client does not treat the received bytes as the whole file.
 pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
     unfold(Some((subscriber, range)), |state| async move {
         let (subscriber, range) = state?;

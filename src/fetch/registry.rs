@@ -28,7 +28,7 @@ use crate::upstream::UpstreamError;
 
 /// Maximum number of concurrent upstream requests for package files.
 const MAX_REQUESTS: usize = 64;
-/// Expired failures are removed when a failure is recorded and the number of recorded ones reaches a multiple of this.
+/// Expired failures are removed whenever the number of recorded failures reaches a multiple of this number.
 const PURGE_EVERY: usize = 256;
 
 /// A request to fetch a file.
@@ -89,7 +89,7 @@ pub struct Fetches {
     pub accesses: Arc<Accesses>,
     /// Checks of stored objects.
     pub integrity: IntegrityChecks,
-    /// Held shared while a blob and its row are written, exclusively while both are removed.
+    /// Locked shared while a blob and its row are written, exclusively while both are removed.
     pub blob_lock: RwLock<()>,
 }
 
@@ -147,7 +147,7 @@ impl Fetches {
         if let Some(fetch) = table.get(&file) {
             return Ok(Subscriber::new(fetch.clone()));
         }
-        // Checked under the table lock: a failure is recorded before its fetch leaves the table.
+        // Checked under the table lock: a failure is recorded before its fetch is removed from the table.
         if let Some(error) = self.recent_failure(file).filter(|error| !can_retry(error)) {
             return Err(error);
         }
@@ -240,7 +240,7 @@ impl Fetches {
     }
 }
 
-/// Whether the next request for the file is sent to the mirror despite the failure.
+/// Returns true if the next request for the file is sent to the mirror despite the failure.
 fn can_retry(failure: &FetchError) -> bool {
     matches!(failure, FetchError::Upstream(UpstreamError::Unavailable { .. }))
 }

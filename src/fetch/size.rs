@@ -9,8 +9,8 @@ pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     ))
 }
 
-/// Returns the size of the file: the known one, or the one that a response declares. It is an error if they differ, or
-/// if the declared size is too small or too large.
+/// Returns the size of the file: `expected_size`, or the size that a response declares; `None` if neither is
+/// known. It is an error if the two sizes differ, or if the declared size is too small or too large.
 pub(super) fn merge_size(
     path: &str,
     expected_size: Option<u64>,

@@ -36,7 +36,7 @@ impl fmt::Display for NotStoredReason {
 
 /// A spool being written.
 pub(super) struct Writer {
-    /// The spool, or the reason why nothing can be stored; further bytes are then kept in memory.
+    /// The spool, or the reason why nothing can be stored; further bytes are then in memory only.
     spool: Result<Spool, NotStoredReason>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
@@ -84,8 +84,8 @@ impl Writer {
         self.written_bytes
     }
 
-    /// Returns true if a file of `size` bytes, of which the spool contains a part already, would use at most half of
-    /// the free disk space, or if it fits into memory. Blocking.
+    /// Returns true if a file of `size` bytes, including the bytes in the spool, would use at most half of the
+    /// free disk space, or if it fits into memory. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
         size <= self.memory

@@ -16,8 +16,8 @@ use crate::storage::{Key, StorageError};
 /// Maximum size of a binary that is checked in memory when it cannot be stored, in bytes.
 const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
-/// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers are
-/// notified.
+/// Returns true if the file was stored between the lookup of a client and the start of this fetch, after notifying
+/// the readers.
 pub(super) async fn complete_if_stored(task: &FetchTask) -> bool {
     if task.request.is_unusable {
         return false;
@@ -76,7 +76,7 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
     let digest = received_file.sha256;
     let _guard = fetches.blob_lock.read().await;
     let class = match fetches.state.db.read(move |c| db::blob::get(c, digest)).await {
-        // There is one blob for each digest: an existing one keeps its class, whichever source provided it.
+        // There is one blob for each digest. The class of an existing blob does not change.
         Ok(blob) => blob.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
             log_sent_only(task, &error);

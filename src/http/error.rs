@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::api::error::Code;
+use crate::auth::CreateTokenError;
 use crate::db::DbError;
 use crate::serve::{BlockedRelease, GuardedName, RepoError};
 use crate::storage::StorageError;
@@ -284,6 +285,22 @@ impl From<DbError> for Failure {
     }
 }
 
+impl From<CreateTokenError> for Failure {
+    fn from(error: CreateTokenError) -> Failure {
+        match error {
+            CreateTokenError::Database(error) => error.into(),
+            CreateTokenError::Random(_) => {
+                tracing::error!("{error}");
+                let detail = Some(error.to_string().into());
+                Failure {
+                    detail,
+                    ..Failure::unavailable("this server has no random numbers for a token", 300)
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +325,22 @@ mod tests {
             "{}",
             failure.phrase
         );
+    }
+
+    #[test]
+    fn a_failure_of_the_random_generator_is_not_reported_as_one_of_the_database() {
+        let error = || CreateTokenError::Random(std::io::Error::other("getrandom failed"));
+        let failure = Failure::from(error());
+        assert_eq!((failure.status.as_u16(), failure.retry_after), (503, Some(300)));
+        assert_eq!(failure.phrase, "this server has no random numbers for a token");
+        let detail = failure.detail.expect("the cause");
+        assert!(
+            detail.contains("random numbers: getrandom failed") && !detail.contains("database"),
+            "{detail}"
+        );
+        let refusal = crate::auth::BootstrapRefusal::from(error()).to_string();
+        assert!(refusal.contains("random numbers") && !refusal.contains("database"), "{refusal}");
+        assert_eq!(Failure::from(CreateTokenError::from(DbError::Closed)), Failure::from(DbError::Closed));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
 //!
 //! A lease is short and renewed by a separate task, so that another server can soon claim the job of a server that
-//! died. A server that was suspended for longer than its lease detects at its next write that the fence has changed.
+//! ended unexpectedly. A server that was suspended for longer than its lease detects at its next write that the
+//! fence has changed.
 
 use std::time::Duration;
 

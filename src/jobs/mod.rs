@@ -45,7 +45,7 @@ pub enum JobState {
 pub struct Job {
     /// Number, counted from the start of the process.
     pub id: u64,
-    /// Key (`sync:cran`), by which at most one job runs at a time.
+    /// Key (`sync:cran`). At most one job with a key runs at a time.
     pub key: String,
     /// Start time.
     pub started_at: Timestamp,

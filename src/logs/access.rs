@@ -94,7 +94,8 @@ impl AccessLog {
         Ok(AccessLogSettings(Destination { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
-    /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
+    /// Switches to a file and format. Each line is written to either the old or the new file; the old file is
+    /// flushed and closed.
     pub fn switch(&self, settings: AccessLogSettings) {
         let old_log = self.current.swap(Arc::new(settings.0));
         old_log.sink.iter().for_each(Sink::flush);
@@ -121,7 +122,7 @@ impl AccessLog {
     /// Writes the queued lines to the old file, then opens the path again; see [`Sink::reopen`].
     ///
     /// # Errors
-    /// The path cannot be opened; the old file stays in use.
+    /// The path cannot be opened; the old file remains in use.
     pub fn reopen(&self) -> Result<(), SinkError> {
         self.sink().map_or(Ok(()), |sink| sink.reopen().map(drop))
     }

@@ -1,4 +1,4 @@
-//! Appends lines to a file whose disk may be full: lines are never left incomplete, and lost ones are counted and
+//! Appends lines to a file whose disk may be full. No line in the file is incomplete; lost lines are counted and
 //! reported.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::open::ReplacedFile;
 
-/// Minimum interval between reports while lines keep getting lost.
+/// Minimum interval between two reports of lost lines.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The file of a log, used on its writer thread.
@@ -36,7 +36,7 @@ impl<'a, F: Write> Appender<'a, F> {
         Appender { path, file, rest: Vec::new(), is_failing: false, last_report: (0, None) }
     }
 
-    /// Writes whole lines; returns the number of lost ones. Only the first of consecutive failures is logged.
+    /// Writes whole lines; returns the number of lost lines. Only the first of consecutive failures is logged.
     pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
         let mut rest = std::mem::take(&mut self.rest);
         if let Err((written, error)) = self.write(&rest) {

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lose_user_and_password() {
+    fn user_and_password_are_removed_from_urls() {
         for (text, expected) in [
             ("get https://u:p@h/x failed", "get https://***@h/x failed"),
             ("\"http://u@h\" and postgres://a:b@c@d/e", "\"http://***@h\" and postgres://***@d/e"),

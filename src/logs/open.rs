@@ -68,8 +68,8 @@ fn try_open(path: &Path) -> io::Result<File> {
     } else if !file_type.is_file() {
         return Err(wrong_type("neither a file nor a character device"));
     }
-    // The lock shows other processes that this process still writes to the file, see `ReplacedFile`. Not every file
-    // system has locks.
+    // While the lock is held, other processes know that this process still writes to the file, see `ReplacedFile`.
+    // An error is ignored, because not every file system has locks.
     let _ = file.try_lock_shared();
     Ok(file)
 }
@@ -104,7 +104,8 @@ impl ReplacedFile {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
-        // If this process kept its lock, two processes that both replaced the file would wait for each other forever.
+        // If the lock were not released, two processes that both replaced the file would wait for each other
+        // forever.
         let _ = old.unlock();
         ReplacedFile { file: (!is_same).then_some(old) }
     }

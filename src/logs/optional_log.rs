@@ -40,7 +40,7 @@ impl OptionalLog {
         self.sink.load().as_deref().cloned()
     }
 
-    /// Whether the log is on.
+    /// Returns true if the log is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.sink.load().is_some()

@@ -2,7 +2,7 @@
 
 use crate::config::DebugRegion;
 
-/// Returns the targets whose events belong to a region. A target includes those below it.
+/// Returns the targets whose events belong to a region. A target includes the modules below it.
 pub(super) fn targets(region: DebugRegion) -> &'static [&'static str] {
     match region {
         DebugRegion::Auth => &["rstudio_pm::auth", "rstudio_pm::access", "rstudio_pm::http::login"],
@@ -26,11 +26,11 @@ mod tests {
 
     #[test]
     fn every_target_is_a_module_or_an_area_and_belongs_to_one_region() {
-        let mut seen = std::collections::HashSet::new();
+        let mut known_targets = std::collections::HashSet::new();
         for region in DebugRegion::ALL {
             assert!(!targets(region).is_empty());
             for target in targets(region) {
-                assert!(seen.insert(*target), "{target}");
+                assert!(known_targets.insert(*target), "{target}");
                 let Some(module) = target.strip_prefix("rstudio_pm::") else { continue };
                 let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
                 let path = path.join(module.replace("::", "/"));

@@ -143,8 +143,9 @@ impl ServerLog {
         (ServerLogSettings { outputs, selection }, errors)
     }
 
-    /// Switches to destinations, format and level. Each line goes to the old or to the new files; the old ones are
-    /// flushed and closed. The first switch also writes the events logged so far to the new destinations.
+    /// Switches to destinations, format and level. Each line is written to either the old or the new files; the
+    /// old files are flushed and closed. The first switch also writes the events logged so far to the new
+    /// destinations.
     pub fn switch(&self, settings: ServerLogSettings) {
         let new = Arc::new(settings.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
@@ -173,7 +174,7 @@ impl ServerLog {
         }
     }
 
-    /// Whether events of this thread are visible on standard error (or in the journal).
+    /// Returns true if events of this thread are visible on standard error (or in the journal).
     #[must_use]
     pub fn reaches_stderr(&self) -> bool {
         BUFFERS.with(|lines| lines.try_borrow().is_ok())
@@ -216,7 +217,7 @@ impl ServerLog {
     /// Reopens the files after a rotation.
     ///
     /// # Errors
-    /// The files that cannot be opened; their old ones stay in use.
+    /// One error for each path that cannot be opened; its old file remains in use.
     pub fn reopen(&self) -> Result<(), Vec<SinkError>> {
         let outputs = self.outputs.load_full();
         let errors: Vec<SinkError> = outputs.files().filter_map(|sink| sink.reopen().err()).collect();

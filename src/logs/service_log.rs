@@ -185,7 +185,7 @@ impl ServiceLog {
         self.log.sink()
     }
 
-    /// Whether the log is on.
+    /// Returns true if the log is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.log.is_on()

@@ -1,7 +1,7 @@
 //! The writer of a log file: one thread per file, a bounded queue, and `reopen` after a rotation has renamed the file.
 //!
-//! The queue is one buffer that the thread swaps for an empty one: queueing a line takes a lock and a copy, and the
-//! thread is woken when the buffer becomes non-empty or large, not for every line.
+//! The queue is one buffer that the thread swaps for an empty one: queueing a line costs a lock and a copy, and
+//! the thread is woken when the buffer becomes non-empty or large, not for every line.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -143,7 +143,7 @@ impl Sink {
     /// I/O.
     ///
     /// # Errors
-    /// The path cannot be opened; the old file stays in use.
+    /// The path cannot be opened; the old file remains in use.
     pub fn reopen(&self) -> Result<ReplacedFile, SinkError> {
         let _guard = self.writer.shared.reopen_lock.lock();
         let mut state = self.request(|state| state.must_reopen = true);
@@ -155,7 +155,7 @@ impl Sink {
         drop(self.request(|_| {}));
     }
 
-    /// Changes the state with `change`, and waits until the thread has done what the state then requests.
+    /// Makes a request to the thread by `change`, and waits until the thread has completed the request.
     fn request(&self, change: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
         let shared = &*self.writer.shared;
         let mut state = shared.state.lock();

@@ -1,4 +1,5 @@
-//! The standard streams as destinations of the server log; detects the journal and whether both are the same stream.
+//! The standard streams as destinations of the server log. Detects whether a stream is the journal, and whether
+//! both streams are the same file.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};

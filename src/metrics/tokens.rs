@@ -1,4 +1,4 @@
-//! Counters of tokens: those that clients get, and refused credentials.
+//! Counters of issued tokens and of refused credentials.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 

@@ -114,8 +114,8 @@ pub enum Change {
     Record {
         /// The release.
         release: ReleaseId,
-        /// The number of the index record, which is lower than all earlier ones of the release (-1, -2 …). Numbers
-        /// above 0 are those of binaries.
+        /// The number of the index record, which is lower than the numbers of all earlier records of the release
+        /// (-1, -2 …). Numbers above 0 are used for records of binaries.
         variant: i64,
         /// As [`NewRelease::stanza`].
         stanza: Vec<u8>,

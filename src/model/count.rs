@@ -2,12 +2,12 @@
 
 /// Returns a number with its noun, such as `1 package` or `23,144 packages`.
 #[must_use]
-pub fn count_of(n: impl TryInto<u64>, singular: &str, plural: &str) -> String {
-    let n = n.try_into().unwrap_or(0);
-    let digits = n.to_string();
+pub fn count_of(number: impl TryInto<u64>, singular: &str, plural: &str) -> String {
+    let number = number.try_into().unwrap_or(0);
+    let digits = number.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or("")).collect();
-    format!("{} {}", groups.join(","), if n == 1 { singular } else { plural })
+    format!("{} {}", groups.join(","), if number == 1 { singular } else { plural })
 }
 
 #[cfg(test)]

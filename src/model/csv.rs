@@ -17,8 +17,8 @@ fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Puts an apostrophe before a text that a spreadsheet would interpret as a formula. SECURITY: users of identity
-/// providers and authors of packages choose texts, and spreadsheets execute formulas.
+/// Prepends an apostrophe to a text that a spreadsheet would interpret as a formula. SECURITY: cells contain texts
+/// of users and of authors of packages, and spreadsheets execute formulas.
 fn harmless(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => format!("'{text}"),

@@ -1,5 +1,6 @@
-//! Random identities of 128 bits, written in lower-case hexadecimal. A database gets one with its schema, a server
-//! process (node) at each start; other objects have them too, such as the generations of a storage marker.
+//! Random identities of 128 bits, written in lower-case hexadecimal. A database gets one with its schema, and a
+//! server process (node) at each start. Other objects have identities too, such as the generations of a storage
+//! marker.
 
 use std::fmt;
 use std::str::FromStr;

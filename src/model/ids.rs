@@ -65,7 +65,7 @@ impl Seq {
     /// The end of a life that has not ended: 2^62, which is greater than every step.
     pub const OPEN: Seq = Seq(1 << 62);
 
-    /// Returns the next step's number.
+    /// Returns the number of the next step.
     #[must_use]
     pub fn next(self) -> Seq {
         Seq(self.0 + 1)

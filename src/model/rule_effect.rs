@@ -8,7 +8,7 @@ pub enum RuleEffect {
     Allow,
     /// The release is not available to clients.
     Block,
-    /// The release stays available, and clients receive the reason as a warning.
+    /// The release remains available, and clients receive the reason as a warning.
     Warn,
 }
 

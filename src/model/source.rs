@@ -128,13 +128,13 @@ impl SourceKind {
         self.properties().supply
     }
 
-    /// Returns whether its packages are uploaded or built here.
+    /// Returns true if its packages are uploaded or built here.
     #[must_use]
     pub fn is_own(self) -> bool {
         matches!(self.supply(), Supply::Uploads | Supply::Builds)
     }
 
-    /// Returns whether every database has exactly one source of this kind.
+    /// Returns true if every database has exactly one source of this kind.
     #[must_use]
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror

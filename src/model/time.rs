@@ -61,16 +61,16 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// Formats as RFC 3339 in UTC, with microseconds unless they are 0: `2026-11-20T07:50:28Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let t = self.civil();
+        let time = self.civil();
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
+            time.year(),
+            time.month(),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
         )?;
         match self.0.rem_euclid(SECOND) {
             0 => f.write_str("Z"),

@@ -214,8 +214,8 @@ pub struct GetPypi {
     #[arg(long, value_name = "URL", default_value = "https://pypi.org")]
     pub base_url: String,
 
-    /// Requirements file, or pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock: of each line the newest allowed
-    /// version (default: the newest versions of the packages that the directory has)
+    /// Requirements file, or pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock; selects the newest version
+    /// that each line allows (default: the newest versions of the packages that the directory has)
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
 

@@ -69,8 +69,8 @@ pub(super) fn selected_platforms(
                 .to_owned(),
         );
     }
-    // The default configuration has the minor versions of R for which a server serves binaries; other versions may
-    // be requested here.
+    // The default configuration lists minor versions of R. Replaces this list, because other versions may be
+    // requested on the command line.
     let requested_platforms = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });

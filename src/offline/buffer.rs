@@ -1,5 +1,5 @@
-//! Buffer of a file during its download: in memory while all buffers together stay within a budget, otherwise on disk.
-//! So neither large files nor many files exceed the budget.
+//! Buffer of a file during its download: in memory while all buffers together are within a budget, otherwise on
+//! disk. Neither a large file nor many files together exceed the budget.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -34,8 +34,8 @@ impl Budget {
         Arc::new(Budget(AtomicUsize::new(bytes)))
     }
 
-    /// Reserves bytes without waiting. Returns false if too few are unused: then the caller writes its buffer to disk
-    /// and releases its own bytes.
+    /// Reserves bytes without waiting. Returns false if fewer bytes are unused: the caller then writes its buffer
+    /// to disk and releases its share.
     fn reserve(&self, bytes: usize) -> bool {
         let (order, subtract) = (Ordering::Relaxed, |unused: usize| unused.checked_sub(bytes));
         self.0.fetch_update(order, order, subtract).is_ok()
@@ -234,7 +234,7 @@ pub(super) struct CompleteFile {
     backing: Backing,
 }
 
-/// The place of the file's bytes.
+/// Location of the bytes of a complete file.
 enum Backing {
     Memory(MemoryBuffer),
     Disk(NamedTempFile),

@@ -1,4 +1,4 @@
-//! Reads the inventory of a second bundle, from which a download is made; the records of its files are copied
+//! Reads the inventory of a bundle that is the source of a download. The records of its files are copied
 //! unchanged.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The fetches that use a file of the destination: equal bytes of several packages are one file.
+//! Counts the fetches that use each file of the destination, because packages with equal bytes share one file.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// The files that were fetched. Clones share them.
+/// The claims on fetched files, by path. Clones share the same table.
 #[derive(Clone, Default)]
 pub(super) struct Claims(Arc<Mutex<HashMap<PathBuf, Claim>>>);
 
@@ -35,7 +35,8 @@ impl Claims {
     /// # Errors
     /// The file cannot be removed.
     pub(super) fn release(&self, path: &Path) -> io::Result<()> {
-        // Locked until the file is removed: a fetch that claims it meanwhile writes it afterwards.
+        // Locked until the file is removed: a fetch that claims the file meanwhile waits, and then writes the file
+        // again.
         let mut claims = self.0.lock();
         let Some(claim) = claims.get_mut(path) else { return Ok(()) };
         claim.count = claim.count.saturating_sub(1);

@@ -17,7 +17,7 @@ use crate::bundle::{
 };
 use crate::model::time::{Day, Timestamp};
 
-/// Number of records at which a segment is closed at the end of a day.
+/// Number of records from which a segment is complete. It is then closed at the end of the day of its last record.
 const FULL_SEGMENT: u64 = 10_000;
 /// Number of earlier heads to keep.
 const MAX_EARLIER_HEADS: usize = 30;
@@ -55,6 +55,7 @@ type RecordOrder = (Day, u8, Option<Timestamp>, String, String);
 enum PlannedRecord {
     /// A release in the journal.
     Release(LineSpan),
+    /// Any other record.
     Other(Record),
 }
 
@@ -125,7 +126,7 @@ impl Commit<'_> {
         Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
-    /// Returns whether the bundle is an incremental one.
+    /// Returns true if the bundle is an incremental one.
     pub(super) fn is_incremental(&self) -> bool {
         match self.previous_head {
             Some(head) => head.base.is_some(),
@@ -191,8 +192,8 @@ impl Commit<'_> {
         Record::Release(Box::new(release))
     }
 
-    /// Returns the records after which the list of packages equals upstream's. If a file could not be fetched, the
-    /// previously listed release stays listed.
+    /// Returns the records that make the list of packages equal to the list of upstream. If a file could not be
+    /// fetched, the previously listed release remains listed.
     fn corrections(&self, inventory: &Inventory, state: &ProductState) -> Vec<Record> {
         let day = self.today();
         let listed_files: HashMap<(&str, &str), &UpstreamFile> =
@@ -259,7 +260,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Writes a head, whose segments and objects are written.
+    /// Writes a head. Call it after all segments and objects that the head names are written.
     pub(super) fn publish(&self, head: &Head) -> Result<(), OfflineError> {
         let bytes = head.bytes();
         self.destination.sync()?;
@@ -309,7 +310,7 @@ impl Commit<'_> {
 fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<String> {
     let listed_files = inventory.files.iter().filter(|file| file.is_listed);
     // A file that is newer than the base and could not be fetched is neither in the incremental bundle nor in its base:
-    // then the previously listed release stays listed.
+    // then the previously listed release remains listed.
     let mut lines: Vec<String> = listed_files
         .map(|file| {
             let (folder, name) = file.key();

@@ -213,7 +213,7 @@ pub(super) fn read_package_list(file: &Path) -> Result<BTreeSet<String>, Offline
     subset::names(&text).map_err(usage_error)
 }
 
-/// Reports directories of older schemas, which only an administrator removes.
+/// Reports directories of older schemas, which are never removed automatically.
 pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> Result<(), OfflineError> {
     for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
         for name in destination::names(&destination.path(parent))? {

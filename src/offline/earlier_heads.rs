@@ -14,7 +14,7 @@ impl Run<'_> {
         restore(self.destination, &self.product)
     }
 
-    /// Reports missing heads, as `validate` does: no mirror has them.
+    /// Reports missing heads, as `validate` does: they cannot be downloaded, because no mirror has them.
     pub(super) fn report_missing_heads(&self, missing_heads: &[String], status: ExitStatus) -> ExitStatus {
         for file in missing_heads {
             self.request
@@ -25,8 +25,8 @@ impl Run<'_> {
     }
 }
 
-/// Writes the copy of the newest head again if the copy is missing, and returns the missing ones of the earlier heads
-/// that the newest head names.
+/// Writes the copy of the newest head again if the copy is missing. Returns the paths of the earlier heads that
+/// the newest head names and that are missing.
 pub(super) fn restore(destination: &Destination, product: &Product) -> Result<Vec<String>, OfflineError> {
     let path = destination.path(&product.head_path());
     let bytes = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;

@@ -43,7 +43,8 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files: more inspections than processors would only need more memory.
+    /// Limits concurrent inspections of files to twice the number of processors: more would need more memory and
+    /// would not be faster.
     inspections: Arc<Semaphore>,
     /// The files that were fetched.
     claims: Claims,
@@ -61,7 +62,7 @@ impl<'a> FileTarget<'a> {
         }
     }
 
-    /// Fetches a file, and a second time if the file cannot be read and has no checksum.
+    /// Fetches a file. If the file cannot be read as a package and has no checksum, fetches it a second time.
     pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
         let first_copy = self.fetch_once(mirror, fetch).await?;
         if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
@@ -70,7 +71,7 @@ impl<'a> FileTarget<'a> {
         // The first copy may have been damaged in transit.
         let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
         let Object { sha256, ext, .. } = &first_copy.object;
-        // Removes the first copy, unless it is the second one as well or that of another package.
+        // Removes the first copy, unless the second copy or another package has the same bytes.
         let path = self.destination.path(&self.product.object_path(*sha256, ext));
         self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
         Ok(second_copy)
@@ -166,7 +167,7 @@ fn process_blocking(
         }
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    // Claimed before: a concurrent fetch of the same bytes does not remove the file from then on.
+    // Claimed before the file is written, so that a concurrent fetch of the same bytes does not remove it.
     claims.claim(&path);
     let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path.clone()))?;
     if is_new {
@@ -175,7 +176,7 @@ fn process_blocking(
     Ok(FetchedFile { object, contents })
 }
 
-/// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
+/// Reads a whole file and checks that it is a binary: indexes of binaries often have no checksum.
 fn check_binary(download: &CompleteFile, tag: &str, fetch: &PlannedFetch) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(fetch), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));
@@ -190,7 +191,8 @@ fn file_name(fetch: &PlannedFetch) -> String {
     format!("{}_{}.{}", fetch.file.name, fetch.file.version, fetch.file.ext)
 }
 
-/// Compares a downloaded file with the size and the checksums that are known; returns the difference as a message.
+/// Compares a downloaded file with the size and the checksums that are known. Returns the difference as a clause;
+/// `None` if there is none.
 fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
     let file = &fetch.file;
     if let Some(size) = file.size.filter(|size| *size != object.size) {
@@ -209,7 +211,7 @@ fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
     ))
 }
 
-/// Stores a file; returns false if it already existed.
+/// Stores a file; returns false if the file already existed.
 fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
     // A different package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
@@ -235,10 +237,10 @@ pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
             return Ok(Sha256(hasher.finalize().into()));
         }
-        hasher.update(&buffer[..n]);
+        hasher.update(&buffer[..length]);
     }
 }

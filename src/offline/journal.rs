@@ -54,8 +54,8 @@ impl Lines {
         move |e| OfflineError::destination(operation, &path, e)
     }
 
-    /// Passes each line to `accept` up to the first one that is incomplete or not accepted, where a writer was killed,
-    /// and truncates the file there.
+    /// Passes the lines to `accept`, in order. At the first line that is incomplete or not accepted, a writer was
+    /// killed: the file is truncated before this line.
     fn load(&mut self, mut accept: impl FnMut(&[u8], LineSpan) -> bool) -> Result<(), OfflineError> {
         let mut reader = BufReader::new(&self.file);
         let (mut text, mut size) = (Vec::new(), 0);

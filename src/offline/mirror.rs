@@ -21,7 +21,7 @@ use crate::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
 const MAX_READS: usize = 3;
-/// The files that may hold an index, in order of preference.
+/// The files that may contain an index, in order of preference.
 pub(super) const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
 /// The day up to which the history of archivals and restores is known, and today.
@@ -50,6 +50,7 @@ struct TreeFiles {
 }
 
 impl Tree<'_> {
+    /// Returns the path on the mirror of a file in `src/contrib`.
     fn path(&self, file: &str) -> String {
         format!("{}src/contrib/{file}", self.prefix)
     }
@@ -97,10 +98,12 @@ impl Tree<'_> {
         }
     }
 
+    /// Fetches a file in `src/contrib`; `None` if it is missing.
     async fn get(&self, file: &str) -> Result<Option<Bytes>, OfflineError> {
         Ok(self.reader.get(&self.path(file)).await?)
     }
 
+    /// Fetches the first existing index, and returns it with its file name.
     async fn index(&self) -> Result<Option<(&'static str, Bytes)>, OfflineError> {
         for index_file in INDEX_FILES {
             if let Some(bytes) = self.get(index_file).await? {

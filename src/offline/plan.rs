@@ -10,10 +10,10 @@ use crate::bundle::{ProductState, Record, self_digest};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
-/// Number of known files with another time and the same size above which the whole mirror counts as copied without its
-/// times: then times are not compared.
+/// Maximum number of known files with the same size and another time. If there are more, the mirror is treated as
+/// a copy that did not preserve the times of files, and times are not compared.
 const MAX_TIME_CHANGES: usize = 500;
-/// Number of packages missing from the index below which the index is accepted.
+/// An index from which fewer packages than this number are missing is always accepted.
 const MIN_LOSS: usize = 10;
 
 /// Contents of the destination before anything is fetched.
@@ -333,11 +333,7 @@ mod tests {
             make_plan(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), first_day);
         assert_eq!(plan.fetches, [PlannedFetch { file: new, expected_sha256: None }]);
         let plan = make_plan(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), first_day);
-        assert_eq!(
-            (plan.fetches.len(), plan.existing_count),
-            (0, 1),
-            "the file of 1.0 was taken to the server"
-        );
+        assert_eq!((plan.fetches.len(), plan.existing_count), (0, 1), "the base has the file of 1.0");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Progress {
             Output::Log | Output::Quiet => ProgressBar::hidden(),
         };
         let style = ProgressStyle::with_template(
-            // The bar takes the rest of 80 columns, so that no other part is cut off.
+            // The bar uses the rest of 80 columns, so that no other part is truncated.
             "{percent:>3} % {msg}{bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {wide_bar}",
         );
         if let Ok(style) = style {

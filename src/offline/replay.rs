@@ -23,7 +23,7 @@ pub(super) async fn replay(
     while let Some((segment, records)) = stream.next().await {
         let is_last = segments.last() == Some(segment);
         for record in records? {
-            // To apply a snapshot record, the whole list of packages is compared, which takes long. Snapshot records of
+            // Applying a snapshot record compares the whole list of packages, which is slow. Snapshot records of
             // earlier segments are skipped: the list of the last segment includes all earlier changes.
             let is_skipped =
                 matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);

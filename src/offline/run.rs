@@ -76,7 +76,8 @@ impl Run<'_> {
         Fut: Future<Output = Result<Inventory, OfflineError>>,
     {
         let (request, output) = (self.request, self.request.output);
-        // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
+        // A new product is locked only after upstream has been read, so that no folder is created for a product
+        // that upstream does not have.
         let is_new = !self.destination.path(&self.product.root()).exists();
         let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
         let verified_head = match self.destination_bundle.head_or_incremental(&self.product).await {
@@ -185,6 +186,7 @@ impl Run<'_> {
         result.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
+    /// Returns the first message of a run: the kind of the download and the product.
     fn announcement(&self, verified_head: Option<&VerifiedHead>) -> String {
         let kind = match (verified_head, self.request.first_day) {
             (None, None) => "full download".to_owned(),

@@ -12,8 +12,8 @@ use crate::r::name;
 const INSTALL_KINDS: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
-/// Parses a list of packages, one per line; of a line such as `package==version` only the name is used; `#` begins
-/// a comment.
+/// Parses a list of packages, one per line; the version in a line such as `package==version` is ignored; `#`
+/// begins a comment.
 ///
 /// # Errors
 /// The first invalid line, with its number.
@@ -43,8 +43,8 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     Ok(names)
 }
 
-/// Returns the requested packages and their dependencies: first the packages that upstream has, second the names of
-/// those that it does not have.
+/// Returns the requested packages and their dependencies as two lists of names: the packages that upstream has,
+/// and the packages that it does not have.
 pub(super) fn add_dependencies(
     requested_packages: &BTreeSet<String>,
     inventory: &Inventory,

@@ -44,7 +44,7 @@ fn a_connection_is_not_a_listener() {
     let port = peer.local_addr().expect("bound").port();
     for name in ["http", "https", "redirect"] {
         let line = log_line_for(&format!("<>/dev/tcp/127.0.0.1/{port}"), name);
-        assert!(line.contains("it does not listen: the unit must say Accept=no"), "{line}");
+        assert!(line.contains("it does not listen: the unit must set Accept=no"), "{line}");
     }
 }
 

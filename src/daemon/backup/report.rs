@@ -45,14 +45,18 @@ fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
 }
 
+/// Returns a duration in seconds, rounded to milliseconds.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
+/// Returns the number of rows of all tables of a backup.
 fn rows(manifest: &Manifest) -> u64 {
     manifest.tables.iter().map(|table| table.rows).sum()
 }
 
+/// Returns the original path of the configuration in a backup and the path of its copy, as JSON; null if it has
+/// none.
 fn configuration(manifest: &Manifest) -> Value {
     manifest
         .configuration

@@ -151,7 +151,8 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathK
         {
             None
         }
-        // If root runs the check and owns the gcfg, the server's user is that of User=, which only systemd knows.
+        // If root runs the check and owns the gcfg, the server's user is set by `User=` of the unit, which is not
+        // read here.
         Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if own_uid == 0 => None,
         Decision::Refuse(violation) => Some((rule.kind, describe(rule, &path, violation, own_uid))),
         Decision::Conforms | Decision::Repair(..) | Decision::Warn(_) => None,
@@ -161,10 +162,11 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathK
 
 type Inspection = (&'static PathRule, PathBuf, Decision);
 
+/// Decides about every path in a configuration.
 fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
-    let secrets = holds_secrets(loaded);
+    let has_secrets = has_secrets(loaded);
     let inspection = |rule: &'static PathRule, path: PathBuf| {
-        let decision = decide(rule, read_state(&path), own_uid, secrets && rule.kind == PathKind::Gcfg);
+        let decision = decide(rule, read_state(&path), own_uid, has_secrets && rule.kind == PathKind::Gcfg);
         let decision = if is_remote(&path) { relax_on_network(decision) } else { decision };
         (rule, path, decision)
     };
@@ -175,7 +177,7 @@ fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
         .collect()
 }
 
-/// Whether a path is on a network file system.
+/// Returns true if a path is on a network file system.
 fn is_remote(path: &Path) -> bool {
     #[allow(
         clippy::unnecessary_cast,
@@ -186,8 +188,8 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).ok().and_then(kind).is_some()
 }
 
-/// Whether the settings contain a password in plain text.
-fn holds_secrets(loaded: &Loaded) -> bool {
+/// Returns true if the settings contain a password in plain text.
+fn has_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
         let is_secret = |text: &str| match setting.property.kind {
             Kind::Secret => !text.is_empty(),

@@ -61,10 +61,10 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of the user `own_uid`. With `holds_secrets`, the file must not be accessible to
-/// all users even if the rule allows it.
+/// Decides about a path for a process of the user `own_uid`. With `has_secrets`, the file must not be accessible
+/// to all users even if the rule allows it.
 #[must_use]
-pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, holds_secrets: bool) -> Decision {
+pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {
         OnViolation::Refuse => Decision::Refuse(violation),
         OnViolation::Warn => Decision::Warn(violation),
@@ -97,7 +97,7 @@ pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, holds_secrets: bo
     }
     let is_own = uid == own_uid && rule.fixed_by == FixedBy::Daemon;
     let is_sticky = file_type == FileType::Directory && mode & STICKY != 0;
-    let max_mode = if holds_secrets { rule.max_mode & !0o007 } else { rule.max_mode };
+    let max_mode = if has_secrets { rule.max_mode & !0o007 } else { rule.max_mode };
     let excess = mode & 0o777 & !max_mode;
     if excess != 0 && !is_sticky {
         let violation =

@@ -39,18 +39,20 @@ pub(in crate::daemon) fn paths_of_server(gcfg: &Path, config: &Config) -> Vec<Pa
     directories.chain(paths(PathKind::Log, gcfg, config)).collect()
 }
 
-/// Whether [`provision`] creates this missing path.
+/// Returns true if [`provision`] creates this missing path.
 pub(in crate::daemon) fn creates(path: &Path) -> bool {
     let existing_path = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
     existing_path.is_some_and(|ancestor| ancestor.ancestors().all(is_root_only))
 }
 
-/// Whether only root can change the entries of a directory.
+/// Returns true if only root can change the entries of a directory.
 fn is_root_only(dir: &Path) -> bool {
     dir.metadata()
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
+/// Creates a missing directory that belongs to the user `uid`, and its missing parents, which belong to root. Does
+/// nothing unless only root can write to the nearest existing parent.
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     let missing_dirs: Vec<PathBuf> = path
         .ancestors()
@@ -68,6 +70,7 @@ fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     lchown(path, Some(uid), Some(gid))
 }
 
+/// Creates a missing log file in an existing directory to which only root can write.
 fn log(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     let is_below_root_only = path.parent().is_some_and(|parent| parent.ancestors().all(is_root_only));
     if !is_below_root_only || path.symlink_metadata().is_ok() {

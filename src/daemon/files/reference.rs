@@ -37,6 +37,7 @@ pub fn text() -> String {
     out
 }
 
+/// Returns the name of a path in Markdown.
 fn title(rule: &PathRule) -> String {
     if rule.name.contains('.') { format!("`{}`", rule.name) } else { rule.name.to_owned() }
 }

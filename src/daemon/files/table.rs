@@ -89,6 +89,7 @@ impl PathRule {
     }
 }
 
+/// Creates a rule; `modes` are the mode of a new path and the maximum mode.
 const fn rule(
     kind: PathKind,
     name: &'static str,
@@ -172,6 +173,7 @@ pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     }
 }
 
+/// Returns the log files of a configuration.
 fn logs(config: &Config) -> impl Iterator<Item = &Path> {
     let server = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path.as_path()),

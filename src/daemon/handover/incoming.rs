@@ -112,7 +112,7 @@ impl PredecessorChannel {
         }
     }
 
-    /// Reports that this process accepts connections, and waits until systemd knows that it is the main process.
+    /// Reports that this process accepts connections, and waits until systemd treats it as the main process.
     /// Returns the syncs to restart; none if the old server has exited.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut restarts = Vec::new();

@@ -211,7 +211,7 @@ impl ReadySuccessor {
         Ok(Successor { channel: self.channel, pid, version: self.version })
     }
 
-    /// Kills the new server: a process that is not the main one must not keep the sockets.
+    /// Kills the new server: a process that is not the main process must not have the sockets open.
     fn kill(self) {
         if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

@@ -1,4 +1,4 @@
-//! The protocol of a hand-over: JSON messages, one per line; the first carries the file descriptors.
+//! The protocol of a hand-over: JSON messages, one per line. The file descriptors are sent with the first message.
 
 use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::mem::MaybeUninit;
@@ -156,7 +156,7 @@ impl Channel {
     /// Receives the next message; `None` when the other process has exited. Cancel-safe.
     pub(super) async fn receive(&mut self) -> Option<Message> {
         loop {
-            // After a cancellation the bytes read so far stay in `buffer`.
+            // After a cancellation, the bytes read so far are still in `buffer`.
             match self.stream.read_until(b'\n', &mut self.buffer).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}

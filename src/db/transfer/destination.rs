@@ -96,7 +96,7 @@ impl Destination {
     /// Begins writing a table.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub fn begin_table(&mut self, table: &'static Table) -> Result<(), DbError> {
         let copy = match self.sessions.get(table.schema)? {
             Session::Sqlite(_) => None,
@@ -109,7 +109,7 @@ impl Destination {
     /// Writes rows of the current table.
     ///
     /// # Errors
-    /// Those of the database; the rows do not match the columns of the table.
+    /// Database errors; the rows do not match the columns of the table.
     pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
         let (table, copy) = self.current.as_mut().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
@@ -122,7 +122,7 @@ impl Destination {
     /// Ends the current table.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub fn end_table(&mut self) -> Result<(), DbError> {
         let (table, copy) = self.current.take().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
@@ -134,7 +134,7 @@ impl Destination {
     /// Creates the indexes, the constraints and the statistics of the planner.
     ///
     /// # Errors
-    /// Those of the database; [`DbError::Conflict`] if rows violate a constraint.
+    /// Database errors; [`DbError::Conflict`] if rows violate a constraint.
     pub fn finish_tables(&mut self) -> Result<(), DbError> {
         for (schema, statement) in std::mem::take(&mut self.create_statements) {
             self.sessions.get(schema)?.conn().script(&statement)?;
@@ -154,7 +154,7 @@ impl Destination {
     /// Runs the missing migrations of its schemas.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub fn migrate(&mut self) -> Result<(), DbError> {
         for (schema, _) in self.levels.clone() {
             migrate::run(self.sessions.get(schema)?.conn(), schema, MigrationMode::Exclusive)?;
@@ -165,7 +165,7 @@ impl Destination {
     /// Reads all rows of a table back.
     ///
     /// # Errors
-    /// Those of the database and of `sink`.
+    /// Database errors, and the errors of `sink`.
     pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
         self.sessions.get(table.schema)?.read(table, false, sink)
     }
@@ -182,7 +182,7 @@ impl Destination {
     /// packages is committed last: an interruption before that leaves at most the usage data.
     ///
     /// # Errors
-    /// Those of the database; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
+    /// Database errors; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
     pub fn commit(self) -> Result<Option<PathBuf>, DbError> {
         // The lock is held until the files have their final names.
         let Destination { sessions, files, _lock, .. } = self;

@@ -20,7 +20,8 @@ fn is_in_schema(schema: Schema, table: &str) -> bool {
     tables::of(schema).any(|known| known.name == table)
 }
 
-/// Drops the indexes of a SQLite database, except those of PRIMARY KEY and UNIQUE, which are part of their table.
+/// Drops the indexes of a SQLite database, except the indexes of PRIMARY KEY and UNIQUE, which are part of their
+/// table.
 fn drop_sqlite(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
     const INDEXES: &str = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
     let mut statements = Vec::new();

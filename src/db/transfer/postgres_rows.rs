@@ -106,7 +106,7 @@ fn complete_row(bytes: &[u8]) -> Option<&[u8]> {
     Some(&bytes[..bytes.len() - rest.len()])
 }
 
-/// Takes the first value; the inner `None` is NULL.
+/// Removes and returns the first value of `rest`; `None` if `rest` is malformed, `Some(None)` for NULL.
 fn next_value<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let (length, after) = rest.split_first_chunk()?;
     let length = i32::from_be_bytes(*length);

@@ -1,4 +1,4 @@
-//! Collects the rows that a driver reads into blocks, and reports values that the other database cannot hold.
+//! Collects the rows that a driver reads into blocks, and reports values that the other database cannot store.
 
 use super::row::{Field, Fields, RowBlock};
 use super::tables::{Column, Table};
@@ -20,13 +20,13 @@ pub struct Problem {
 
 /// Receives the rows of a database.
 pub trait RowSink {
-    /// Takes rows of a table, which arrive in the order of its primary key.
+    /// Receives rows of a table, in the order of its primary key.
     ///
     /// # Errors
     /// Any error stops the read.
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError>;
 
-    /// Takes a value that cannot be copied; its row has NULL instead.
+    /// Receives a value that cannot be copied; its row has NULL instead.
     ///
     /// # Errors
     /// Any error stops the read.

@@ -162,7 +162,7 @@ impl RowBlock {
     pub fn clear(&mut self) {
         self.rows = 0;
         self.bytes.clear();
-        // The memory of a single large row is not kept for the rest of the table.
+        // Frees the memory of a single large row before the other rows of the table are written.
         self.bytes.shrink_to(4 * RowBlock::FULL);
     }
 

@@ -16,7 +16,7 @@ use crate::db::sqlite::{self, SqliteConn};
 use crate::db::target::{ServerLock, Target};
 use crate::db::{DbError, open_read_only, sqlite_dir};
 
-/// The other connections that a database may have while it is read.
+/// The connections that a database may have, besides the one of the transfer, while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// No other connection.

@@ -121,7 +121,7 @@ impl Source {
     /// Reads all rows of a table.
     ///
     /// # Errors
-    /// Those of the database and of `sink`.
+    /// Database errors, and the errors of `sink`.
     pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
         let no_nul = self.no_nul;
         self.sessions.get(table.schema)?.read(table, no_nul, sink)
@@ -130,7 +130,7 @@ impl Source {
     /// Returns the connection to the usage data, if the database has usage data.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub fn usage_conn(&mut self) -> Result<Option<&mut dyn Conn>, DbError> {
         if !self.has_usage() {
             return Ok(None);

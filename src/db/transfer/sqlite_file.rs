@@ -18,7 +18,7 @@ pub(super) fn temporary(dir: &Path, schema: Schema) -> PathBuf {
     dir.join(format!("migrating-{}", schema.file()))
 }
 
-/// Creates the file, replacing one that an interrupted run left, and begins its transaction.
+/// Creates the file, replacing the one of an interrupted run, and begins its transaction.
 pub(super) fn create(path: &Path, wait: Duration) -> Result<SqliteConn, DbError> {
     let failed = |error| sqlite_dir::unwritable(path, error);
     remove(path).map_err(failed)?;
@@ -60,7 +60,7 @@ pub(super) fn sync(path: &Path) -> Result<(), DbError> {
     result.map_err(|error| sqlite_dir::io_error(path, error))
 }
 
-/// Gives the file its final name.
+/// Renames the file to its final name, durably.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
     let result = std::fs::rename(from, to);
     result.map_err(|error| sqlite_dir::unwritable(to, error))?;

@@ -1,4 +1,4 @@
-//! The tables of both schemas, which a dump contains, in an order in which foreign keys refer only to earlier tables. A
+//! The tables of both schemas, which a dump contains, ordered so that foreign keys refer only to earlier tables. A
 //! test compares this description with the migrated schemas.
 
 use crate::db::schema::Schema;
@@ -53,10 +53,12 @@ impl ColumnKind {
 /// The oldest migration of [`Schema::Core`] that a dump can have.
 pub const FIRST_DUMP_SCHEMA: i64 = 9;
 
+/// Describes a table of [`Schema::Core`] with `key` columns in its primary key.
 const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
     Table { schema: Schema::Core, name, columns, key, since: FIRST_DUMP_SCHEMA }
 }
 
+/// Describes a table of [`Schema::Usage`] with `key` columns in its primary key.
 const fn usage(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
     Table { schema: Schema::Usage, name, columns, key, since: 1 }
 }
@@ -252,6 +254,7 @@ pub fn at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = &'stati
 }
 
 impl Table {
+    /// Sets the migration that created the table.
     const fn since(self, migration: i64) -> Table {
         Table { since: migration, ..self }
     }

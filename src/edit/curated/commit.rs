@@ -67,6 +67,7 @@ pub(super) async fn commit(
     edit.await?
 }
 
+/// Returns the error for a source that was changed after the plan.
 fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
     Err(RepoError::Conflict(format!(
         "the source '{source}' was changed since the plan; repeat the command to plan again"

@@ -98,8 +98,8 @@ pub(super) async fn new_definition(
             Ok(generated(definition))
         }
         Input::Keep => {
-            let kept = current.curation.as_ref().filter(|_| !current.roots.is_empty());
-            let Some(curation) = kept else {
+            let defined = current.curation.as_ref().filter(|_| !current.roots.is_empty());
+            let Some(curation) = defined else {
                 return Err(RepoError::Invalid(format!(
                     "the source '{}' has no definition yet; name a file with one package on each line, or a lock file: rspm \
                      update --source={} --file-in=packages.txt",

@@ -1,5 +1,5 @@
 //! Changes the definition of a curated source of R packages, or the state of a snapshot of CRAN. Each change is a step
-//! of the source: older snapshots keep what they had.
+//! of the source, so that older snapshots do not change.
 
 mod commit;
 mod definition;
@@ -202,9 +202,9 @@ async fn apply(
     Ok(update)
 }
 
-/// Removes a package from the definition of a curated source, with the dependencies that no other package needs; the
-/// state of CRAN from which it selects stays. Returns the removed version, and names and versions of the removed
-/// dependencies; nothing if other packages need the package.
+/// Removes a package from the definition of a curated source, with the dependencies that no other package needs,
+/// and selects from the same state of CRAN again. Returns the removed version, and names and versions of the
+/// removed dependencies; empty if other packages need the package.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a scope other than all versions; [`RepoError::NotFound`] if the definition does not name
@@ -241,7 +241,7 @@ pub async fn remove(
         snapshot: None,
         include: None,
         suggests: false,
-        // Packages whose dependencies were missing before can be kept.
+        // Packages whose dependencies are missing already can remain.
         allow_missing: true,
         commit: true,
         comment: comment.to_owned(),
@@ -268,6 +268,7 @@ pub async fn remove(
     Ok(own.into_iter().chain(others).map(text).collect())
 }
 
+/// Returns the error for a package that the definition of a source does not name.
 fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
     let excerpt: String = package.chars().take(128).collect();
     RepoError::NotFound(if current.listed.contains_key(package) {
@@ -284,6 +285,7 @@ fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> Rep
     })
 }
 
+/// Returns the kinds of dependencies of an update: those of the request, else those of the current definition.
 fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds, RepoError> {
     let present = current.curation.as_ref().and_then(|curation| curation.include.as_deref());
     match (request.include, present) {
@@ -301,7 +303,7 @@ struct SelectionInput {
     allow_missing: bool,
 }
 
-/// Selects the releases; those of packages with constraints are read as they are needed.
+/// Selects the releases. The releases of a package with a constraint are read only when they are needed.
 async fn selection(
     state: &State,
     base: BaseState,

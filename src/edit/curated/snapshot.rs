@@ -1,5 +1,5 @@
-//! Sets the state of CRAN of a source: that of a snapshot of CRAN, or the one from which a curated source without a
-//! definition selects.
+//! Sets the state of CRAN that a source serves or selects from: of a snapshot of CRAN, or of a curated source that
+//! has no definition yet.
 
 use super::commit::{self, NewStep};
 use super::{Update, definition};
@@ -26,7 +26,7 @@ pub fn is_synced(state: &State) -> bool {
 /// Checks that a snapshot names a state of CRAN, before a source is created with it.
 ///
 /// # Errors
-/// Those of [`base::base_state`].
+/// The errors of [`base::base_state`].
 pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<(), RepoError> {
     base::base_state(repositories, snapshot).await.map(drop)
 }
@@ -35,7 +35,7 @@ pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<()
 /// source must not have a definition yet: with one, `rspm update` selects at another state.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for another kind of source; those of [`base::base_state`].
+/// [`RepoError::Invalid`] for another kind of source; the errors of [`base::base_state`].
 pub async fn set(
     repositories: &Repositories,
     state: &State,

@@ -1,4 +1,4 @@
-//! What a promotion changes: the sources and the packages of two states of a repository.
+//! The changes of a promotion: compares the sources and the packages of two states of a repository.
 
 use crate::catalog::resolve::{self, Selection};
 use crate::catalog::{Catalog, Repository, Subscription};
@@ -12,7 +12,7 @@ use crate::r::bioconductor::Part;
 use crate::serve::difference::{self, Change};
 use crate::serve::{RepoError, Repositories, find};
 
-/// The repositories of a promotion; both are the same for a return to one of its snapshots.
+/// The repositories of a promotion. They are the same repository for a return to one of its snapshots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair<'a> {
     pub(super) from: &'a Repository,
@@ -24,7 +24,7 @@ pub(super) struct Pair<'a> {
 pub struct Plan {
     /// The sources, in the order of the new list, then the removed ones.
     pub sources: Vec<SourceChange>,
-    /// The packages that differ, by name. For Bioconductor, those of the release version.
+    /// The packages that differ, by name. In a Bioconductor repository, only the release version is compared.
     pub packages: Vec<Change>,
     /// Sources whose packages are not compared: their versions are known only for projects that were requested.
     pub not_compared: Vec<SourceId>,
@@ -176,13 +176,13 @@ fn source_changes(
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
         Some(SourceState { position, at, transaction })
     };
-    let leaving = before.list.iter().filter(|entry| !after.list.contains(entry));
+    let removed = before.list.iter().filter(|entry| !after.list.contains(entry));
     let change = |entry: &Subscription| SourceChange {
         subscription: *entry,
         before: state(before, entry),
         after: state(after, entry),
     };
-    after.list.iter().chain(leaving).map(change).collect()
+    after.list.iter().chain(removed).map(change).collect()
 }
 
 /// Returns the publication time of the state of a tree, and its transaction.

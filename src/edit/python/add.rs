@@ -20,13 +20,13 @@ use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
 
-/// Adds uploads to a source. An existing file with the same bytes is left unchanged, and stays yanked; different
-/// bytes under a name that was used before need [`OnExisting::Replace`], because lock files of clients contain the
+/// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not. Different bytes
+/// under a name that was used before require [`OnExisting::Replace`], because lock files of clients contain the
 /// old digest.
 ///
 /// # Errors
-/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`]
-/// for a source or an upload of another language. Then nothing is added.
+/// [`RepoError::FileExists`] for different bytes without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
+/// files of one name, [`RepoError::Invalid`] for a source or an upload of another language. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -275,8 +275,8 @@ impl AddTransaction {
     }
 }
 
-/// Returns the reason for which a new file of a version is yanked: that of the first other file, if all of them
-/// are yanked; else `None`.
+/// Returns the reason why a new file of a version is yanked: the reason of the first existing file if all existing
+/// files of the version are yanked. Returns `None` if the new file is not yanked.
 fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
     // Versions are not parsed for each of thousands of files while the database is locked.
     if files.iter().all(|file| file.yanked.is_none()) {

@@ -1,5 +1,5 @@
-//! Changes the definition of a curated source of Python packages. Each change is a step of the source: older snapshots
-//! keep the definition that they had.
+//! Changes the definition of a curated source of Python packages. Each change is a step of the source, so that
+//! older snapshots do not change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -170,12 +170,12 @@ pub async fn update(
     Ok(update)
 }
 
-/// Removes a project from the definition of a curated source; the state of PyPI from which it selects stays. Returns
-/// the removed rule.
+/// Removes a project from the definition of a curated source, which continues to select from the same state of
+/// PyPI. Returns the removed rule.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a scope other than all versions, [`RepoError::NotFound`] if the definition does not
-/// name it.
+/// name the project.
 pub async fn remove(
     state: &State,
     source: &str,
@@ -239,6 +239,7 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
     )))
 }
 
+/// Reads the definition of the newest step of a source.
 async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
     let catalog = state.catalog.get();
     let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
@@ -338,7 +339,7 @@ pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
     }
 }
 
-/// Returns the packages of which a commit would offer no file.
+/// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
 fn blocked_problems(update: &Update) -> Vec<String> {
     let problem = |row: &PlanRow| {
         let BlockedFiles { count, reason, remedy } = update.blocked.get(&row.name)?;
@@ -353,7 +354,8 @@ fn blocked_problems(update: &Update) -> Vec<String> {
     update.plan.rows.iter().filter_map(problem).collect()
 }
 
-/// Returns what a commit is compared with; a package whose files were not read has only its name.
+/// Returns the values of a package that are compared with the last plan. If the files of the package were not
+/// read, only the name is set.
 fn selected(row: &PlanRow) -> Selected {
     Selected {
         name: row.name.to_string(),
@@ -418,6 +420,7 @@ async fn commit(
     edit.await?
 }
 
+/// Returns the error for a source that was changed after the plan.
 fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
     Err(RepoError::Conflict(format!(
         "the source '{source}' was changed since the plan; repeat the command to plan again"

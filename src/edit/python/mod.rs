@@ -1,5 +1,5 @@
-//! Edits of local sources of Python packages: receives, adds, removes and yanks files. Changes definitions of curated
-//! ones.
+//! Edits of Python sources: receives, adds, removes and yanks files of local sources, and changes the definitions
+//! of curated sources.
 
 pub mod add;
 pub mod curated;

@@ -15,8 +15,8 @@ use crate::state::State;
 /// Removes files of a project, and returns the removed versions, or the name of the removed file.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the source has none of them; the error names the existing ones. [`RepoError::Invalid`]
-/// for a source of another language.
+/// [`RepoError::NotFound`] when the source has none of the files; the error names the existing files or versions.
+/// [`RepoError::Invalid`] for a source of another language.
 pub async fn remove(
     state: &State,
     source: &str,

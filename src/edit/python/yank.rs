@@ -1,5 +1,5 @@
-//! Yanks files of a local source of Python packages (PEP 592), and removes the mark. A yanked file is listed with a
-//! mark: installers use it only for an exact version. Older snapshots list it without the mark.
+//! Yanks files of a local source of Python packages (PEP 592), and undoes yanks. A yanked file is listed with a
+//! mark, and installers use it only for an exact version. Older snapshots list it without the mark.
 
 use super::remove::parse_project;
 use super::selection::{self, EditedSource, Selection};

@@ -17,7 +17,7 @@ pub(in crate::edit) struct Consumption {
     ids: Arc<[u64]>,
     owner: Arc<str>,
     now: Timestamp,
-    /// Identifies the write; stays the same when the database repeats the write.
+    /// Number that identifies the write, including its repetitions by the database.
     write: u64,
 }
 
@@ -34,17 +34,17 @@ impl Consumption {
     /// Runs `write` in a database write, and removes the rows of the uploads if it is not refused.
     ///
     /// # Errors
-    /// Those of the database; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
+    /// Database errors; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
     pub(in crate::edit) fn run<T>(
         &self,
         c: &mut dyn Conn,
         write: impl FnOnce(&mut dyn Conn) -> Result<EditResult<T>, DbError>,
     ) -> Result<EditResult<T>, DbError> {
-        // The rows must be those after the last write of another server.
+        // Locked before the rows are read, so that they include the last write of another server.
         db::clock::lock(c)?;
         for id in self.ids.iter().copied() {
-            let taken = self.registry.lock().take(id, &self.owner, self.write);
-            let is_present = match taken {
+            let claim = self.registry.lock().claim(id, &self.owner, self.write);
+            let is_present = match claim {
                 Some(is_free) => is_free,
                 None => db::upload::get(c, row_id(id), &self.owner, self.now)?.is_some(),
             };

@@ -30,7 +30,7 @@ pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
 /// once, and then no row is needed.
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
-/// Uploads that are not part of a source yet.
+/// The handle of the uploads that are not part of a source yet.
 pub struct Uploads {
     pub(super) state: Arc<State>,
     pub(super) fetches: Arc<Fetches>,
@@ -44,7 +44,7 @@ impl Uploads {
         Arc::new(Uploads { state, fetches, registry: Arc::default() })
     }
 
-    /// Assigns a number to an upload, and keeps the upload in memory.
+    /// Assigns a number to an upload, and stores the upload in memory.
     pub(super) fn insert(&self, staged: StagedUpload) -> Upload {
         self.registry.lock().insert(staged)
     }

@@ -20,11 +20,12 @@ struct Entry {
     /// The client that sent it, and the only one that may add it; `None` for an upload of a task of this process, whose
     /// number is not disclosed.
     owner: Option<String>,
-    /// The write that adds it to a source.
-    taken_by: Option<u64>,
+    /// The number of the write that adds it to a source; `None` if there is no such write.
+    claimed_by: Option<u64>,
 }
 
 impl Entry {
+    /// Returns true if `owner` may add the upload.
     fn is_of(&self, owner: &str) -> bool {
         self.owner.as_deref().is_none_or(|own| own == owner)
     }
@@ -44,7 +45,7 @@ impl Registry {
             }
         };
         let upload = staged.upload.clone();
-        self.by_id.insert(upload.id, Entry { staged, owner: None, taken_by: None });
+        self.by_id.insert(upload.id, Entry { staged, owner: None, claimed_by: None });
         upload
     }
 
@@ -63,16 +64,16 @@ impl Registry {
 
     /// Returns true if an upload is in memory and no write adds it.
     pub(super) fn is_free(&self, id: u64) -> bool {
-        self.by_id.get(&id).is_some_and(|entry| entry.taken_by.is_none())
+        self.by_id.get(&id).is_some_and(|entry| entry.claimed_by.is_none())
     }
 
     /// Records the write that adds an upload. Returns `None` if the upload is not in memory, and false if another write
     /// adds it.
-    pub(super) fn take(&mut self, id: u64, owner: &str, write: u64) -> Option<bool> {
+    pub(super) fn claim(&mut self, id: u64, owner: &str, write: u64) -> Option<bool> {
         let entry = self.by_id.get_mut(&id).filter(|entry| entry.is_of(owner))?;
-        let is_free = entry.taken_by.is_none_or(|other| other == write);
+        let is_free = entry.claimed_by.is_none_or(|other| other == write);
         if is_free {
-            entry.taken_by = Some(write);
+            entry.claimed_by = Some(write);
         }
         Some(is_free)
     }
@@ -80,8 +81,8 @@ impl Registry {
     /// Releases the uploads of a write that failed.
     pub(super) fn release(&mut self, ids: &[u64], write: u64) {
         for id in ids {
-            if let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.taken_by == Some(write)) {
-                entry.taken_by = None;
+            if let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.claimed_by == Some(write)) {
+                entry.claimed_by = None;
             }
         }
     }

@@ -97,6 +97,10 @@ fn refusal(error: &BootstrapRefusal) -> Failure {
         BootstrapRefusal::Signature | BootstrapRefusal::Used => {
             Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text)
         }
+        BootstrapRefusal::Random(error) => {
+            tracing::error!("could not create a token with the bootstrap key: no random numbers: {error}");
+            Failure::unavailable(text, 300)
+        }
         BootstrapRefusal::Database(error) => {
             tracing::error!("could not create a token with the bootstrap key: {error}");
             Failure::unavailable(text, 5)

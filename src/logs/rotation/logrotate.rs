@@ -29,7 +29,7 @@ const SKIPPED_SUFFIXES: [&str; 16] = [
     ".swp",
 ];
 
-/// Whether logrotate skips this name in an included directory.
+/// Returns true if logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
     SKIPPED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
@@ -109,7 +109,7 @@ fn paths(text: &str) -> (Vec<String>, Option<&str>) {
             (c, Some(quote_char)) if c == quote_char => quote = None,
             (c, Some(_)) => word.push(c),
             ('"' | '\'', None) => quote = Some(c),
-            // The pattern keeps its backslashes, except before blanks and quotes.
+            // A backslash remains part of the pattern, except before blanks and quotes.
             ('\\', None) => match chars.next() {
                 Some((_, next)) if next.is_whitespace() || matches!(next, '"' | '\'') => word.push(next),
                 Some((_, next)) => word.extend(['\\', next]),

@@ -177,6 +177,7 @@ fn log_error(path: &Path, operation: &str, error: &io::Error) {
     tracing::error!(target: "logs", "could not {operation} the log file {}: {error}", path.display());
 }
 
+/// Determines which program rotates a log file. `log_paths` are the canonical paths of all log files.
 fn owner(
     path: &Path,
     canonical_path: &Path,

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_a_log_has_at_most_one_owner() {
+    fn a_log_that_an_unreadable_configuration_may_name_has_no_owner() {
         let path = Path::new("/var/log/a.log");
         let unreadable_state = LogrotateState {
             unreadable_files: vec!["/etc/logrotate.d/y".into()],

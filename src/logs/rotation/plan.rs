@@ -1,8 +1,9 @@
 //! Plans the renames, compressions and removals of a rotation from the file names in the log's directory. Pure.
 //!
-//! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the maximum number. A compression of
-//! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old`, the new one to `a.log.2.gz`, and
-//! removes the old one: after an interruption at any point, the remaining steps follow from the names.
+//! `a.log` becomes `a.log.1`, `a.log.1` becomes `a.log.2`, and so on up to the maximum number. A compression of
+//! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old` and the compressed file to
+//! `a.log.2.gz`, and removes `a.log.2.gz.old`. After an interruption at any point, the names of the files
+//! determine the remaining steps.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,7 @@ pub enum Step {
     Remove(String),
 }
 
-/// The steps, in order. Those of `compressions` require that no process writes to the renamed files any more.
+/// The steps, in order. The steps in `compressions` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Steps that complete an interrupted rotation or remove old files, and the renames; the rename of the log itself
@@ -87,7 +88,7 @@ impl Slot {
     }
 }
 
-/// Whether rotations of `log` use the name `name`.
+/// Returns true if rotations of `log` use the name `name`.
 #[must_use]
 pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));

@@ -9,15 +9,15 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, regardless of changes of the clock.
 const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
-/// Whether a file is to be rotated: its first line is from an earlier day. `since_rotation` is the time since this
-/// process last rotated it, by the monotonic clock.
+/// Returns true if a file is to be rotated: `start`, the time of its first line, is on an earlier day.
+/// `since_rotation` is the time since this process last rotated it, by the monotonic clock.
 #[must_use]
 pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -> bool {
     if since_rotation.is_some_and(|interval| interval < MIN_ROTATION_INTERVAL) {
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
-    // A file that was created while the clock was ahead is due now, not only when that time comes.
+    // A file that was created while the clock was wrong, with a time in the future, is due now.
     let is_in_future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| start > tomorrow);
     start < midnight || is_in_future
 }

@@ -41,7 +41,7 @@ async fn check_contents(check: &mut Check<'_>, head: &VerifiedHead) {
         };
         for record in records {
             if let PythonRecord::File(file) = &record {
-                // Objects of replaced and removed files may stay.
+                // Objects of replaced and removed files are not removed, and are not reported.
                 objects(file).for_each(|(object, _)| check.add_reference(object));
             }
             // After a missing segment, which is reported, records no longer apply.

@@ -48,7 +48,7 @@ pub(super) struct Selector<'a> {
     pub(super) output: Output,
 }
 
-/// A version whose dependencies are required with some extras.
+/// A project, one of its versions, and the extras with which the dependencies of this version are required.
 type Expansion = (NormalName, String, Vec<String>);
 
 impl Selector<'_> {
@@ -109,8 +109,9 @@ impl Selector<'_> {
         Ok(selection)
     }
 
-    /// Returns the files that satisfy a requirement and all requirements of the user for its project, and those that satisfy
-    /// all requirements for the project; if there are none, those that satisfy the requirement alone.
+    /// Returns the union of two choices for the project of a requirement: the files that satisfy the requirement
+    /// and all requirements of the user, and the files that satisfy all known requirements. If both are empty,
+    /// returns the files that satisfy only the requirement.
     fn choose(
         &self,
         selection: &mut Selection,

@@ -84,8 +84,9 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
     })
 }
 
-/// Reads METADATA of a stored wheel whose index states a metadata file and does not have it, as partial mirrors do.
-/// `None` if the wheel has no valid METADATA or one of a different digest than stated: installers then read the wheel.
+/// Reads METADATA from a stored wheel. This is needed if the index declares a metadata file and does not have it,
+/// as on partial mirrors. Returns `None` if METADATA of the wheel is missing, invalid, or has another digest than
+/// the index declares: installers then read the wheel.
 fn metadata_in_wheel(path: &Path, name: &str, stated: MetadataFile) -> io::Result<Option<Bytes>> {
     let metadata = wheel::read_metadata(&mut File::open(path)?, name, WHEEL_LIMITS).ok();
     let bytes = metadata.map(|(_, raw)| Bytes::from(raw));
@@ -126,13 +127,13 @@ async fn download(
         return Ok(object);
     }
     let reason = format!(
-        "its sha256 is {} and not {sha256}, as the page states: the file was changed on the index or in transit",
+        "its sha256 is {}, but the page states {sha256}: the file was changed on the index or in transit",
         object.sha256
     );
     Err(Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason }))
 }
 
-/// Runs `work`, whose errors are those of a file, on another thread.
+/// Runs `work` on another thread. Its error is returned as a failure to write `path`.
 async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

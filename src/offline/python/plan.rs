@@ -18,7 +18,7 @@ pub(super) struct PlannedFile {
     pub(super) project: String,
     pub(super) version: String,
     pub(super) file: PageFile,
-    /// Whether the bundle has a record of the file, whose object is missing.
+    /// Whether the bundle has a record of the file already, so that only its object is missing.
     pub(super) is_known: bool,
 }
 
@@ -51,7 +51,8 @@ pub(super) struct ExistingFiles<'a> {
     pub(super) today: Day,
 }
 
-/// Returns the changes after which the bundle has the chosen files, and those that it had and that the index still has.
+/// Returns the changes that make the bundle contain the chosen files, and its previous files that the index still
+/// has.
 pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> Plan {
     let mut plan = Plan::default();
     for (name, read) in &selection.pages {
@@ -175,7 +176,7 @@ fn plan_status(plan: &mut Plan, page: &ProjectPage, known: Option<&ProjectState>
     }
 }
 
-/// Records the files of the chosen versions that are not taken.
+/// Records the files of the chosen versions that were not chosen.
 fn plan_skips(
     plan: &mut Plan,
     page: &ProjectPage,

@@ -64,6 +64,7 @@ pub(super) fn read(
     Ok(requirements)
 }
 
+/// Resolves the path `other`, which the file at `path` names, relative to the directory of that file.
 fn sibling(path: &Path, other: &str) -> PathBuf {
     path.parent().map_or_else(|| PathBuf::from(other), |folder| folder.join(other))
 }
@@ -94,10 +95,12 @@ pub(super) fn project_requirement(
     })
 }
 
+/// Returns true if a marker may be true in any environment of the rule.
 fn applies(marker: &Marker, rule: &Rule, extras: &[String]) -> bool {
     rule.environments.iter().any(|environment| environment.may_satisfy(marker, extras))
 }
 
+/// Converts the packages of a lock file to requirements of exact versions, with their digests.
 fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<ProjectRequirement>, BadLockFile> {
     let file = lock_file::parse(bytes)?;
     for package in &file.skipped {

@@ -24,8 +24,9 @@ fn dated(commit: &Commit<'_>, mut record: PythonRecord) -> PythonRecord {
     record
 }
 
-/// Writes records to a new segment, and the head. `base_lines` are the files that an incremental bundle lists and its
-/// base has. Returns the number of listed files; `None`, without writing anything, if nothing changed.
+/// Writes records to a new segment, and the head. `base_lines` are the files that an incremental bundle lists and
+/// that only its base contains. Returns the number of listed files; `None`, without writing anything, if nothing
+/// changed.
 pub(super) fn write(
     commit: &Commit<'_>,
     mut state: PythonState,

@@ -20,7 +20,7 @@ pub(super) struct ProjectRequirement {
     /// The normalized names of the extras.
     pub(super) extras: Vec<String>,
     pub(super) versions: Specifiers,
-    /// Digests of the only files to take; empty for any.
+    /// Digests of the files that may be chosen; empty if any file may be chosen.
     pub(super) digests: Vec<Sha256>,
     /// Whether the file of `--file-in` names it; otherwise a package requires it.
     pub(super) is_requested: bool,
@@ -29,7 +29,7 @@ pub(super) struct ProjectRequirement {
 impl ProjectRequirement {
     /// Returns a requirement of any version.
     pub(super) fn any(project: NormalName) -> ProjectRequirement {
-        let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("no clause is valid"));
+        let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("an empty text is valid"));
         ProjectRequirement { project, extras: Vec::new(), versions, digests: Vec::new(), is_requested: true }
     }
 
@@ -38,7 +38,7 @@ impl ProjectRequirement {
         self.versions.contains(version) && (self.digests.is_empty() || has_digest)
     }
 
-    /// Returns true if the requirement names one version, or digests: then yanked files are taken, too.
+    /// Returns true if the requirement names one version, or digests: then yanked files may be chosen, too.
     fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
@@ -49,7 +49,7 @@ impl ProjectRequirement {
     }
 }
 
-/// The environments whose wheels are taken.
+/// The environments for which wheels are chosen.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     /// Every requested version of Python on every requested platform.

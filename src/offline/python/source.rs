@@ -104,7 +104,7 @@ impl Source {
             FileResponse::Unchanged => Err(refused("answered an unconditional request".to_owned())),
             FileResponse::Body { bytes, .. } => match file.core_metadata {
                 MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
-                    Err(refused(format!("its sha256 is not {sha256}, as the page states")))
+                    Err(refused(format!("its sha256 is not {sha256}, which the page states")))
                 }
                 _ => Ok(bytes),
             },

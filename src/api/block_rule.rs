@@ -74,10 +74,11 @@ pub struct BlockRule {
     /// Free text, shown to clients.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Confirms a rule without a criterion, which matches everything.
+    /// Confirms a rule without a criterion other than the repository, which matches everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// The reason why the rule has no effect, such as a deleted source or repository. Ignored in requests.
+    /// The reason why the rule has no effect, such as a deleted source or repository. In requests, a rule with a reason
+    /// may refer to a deleted source or repository by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
     /// The user who created the rule. Ignored in requests.
@@ -86,6 +87,9 @@ pub struct BlockRule {
     /// Creation time, RFC 3339. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// The packages that the rule matches now, by repository; only in the response to a change. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<BlockRuleMatches>,
 }
 
 impl BlockRule {
@@ -117,8 +121,9 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
 /// `POST /block-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateBlockRules {
-    /// The rules; at least one.
-    pub rules: Vec<BlockRule>,
+    /// The rules; at least one. A rule that cannot be read is refused, as one that is not valid.
+    #[schema(value_type = Vec<BlockRule>)]
+    pub rules: Vec<serde_json::Value>,
     /// Whether no rule is created if one of them is not valid.
     #[serde(default)]
     pub fail_all: bool,
@@ -160,7 +165,8 @@ pub struct BlockRuleMatches {
     pub examples: Vec<String>,
 }
 
-/// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion.
+/// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion. A rule that would match
+/// all packages requires `all`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EditBlockRule {
     /// Keys of [`BlockRule`] with new values.

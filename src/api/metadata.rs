@@ -29,9 +29,13 @@ pub struct Metadata {
     pub changed: String,
 }
 
-/// A value to set: the fields of [`Metadata`] that can be set.
+/// A value to set: the fields of [`Metadata`] that can be set. The output of a list is accepted as input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MetadataRecord {
+    /// Ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
     /// The package.
     pub package_name: String,
     /// The version; every version if absent.
@@ -47,13 +51,20 @@ pub struct MetadataRecord {
     pub key: String,
     /// The value: text of at most 4096 bytes.
     pub value: String,
+    /// Ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
 }
 
 /// Sets values, in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetMetadata {
-    /// The values, at most 2000.
-    pub records: Vec<MetadataRecord>,
+    /// The values, at most 2000. One that cannot be read is refused, as one that is not valid.
+    #[schema(value_type = Vec<MetadataRecord>)]
+    pub records: Vec<serde_json::Value>,
     /// Set no value if one is refused.
     #[serde(default)]
     pub fail_all: bool,

@@ -12,8 +12,8 @@ use super::input;
 use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
-    BlockRule, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules, DeletedBlockRules,
-    TestBlockRules,
+    BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
+    DeletedBlockRules, TestBlockRules,
 };
 use crate::model::rule_effect::RuleEffect;
 
@@ -88,7 +88,7 @@ pub struct CreateRule {
     /// The rule.
     #[command(flatten)]
     pub rule: RuleFlags,
-    /// Confirm a rule without a criterion, which matches all packages
+    /// Confirm a rule that matches all packages: one without a criterion other than --repo
     #[arg(long)]
     pub all: bool,
     /// Show what the rule matches now, and create nothing
@@ -105,6 +105,9 @@ pub struct EditRule {
     /// The new values; an empty text removes a criterion.
     #[command(flatten)]
     pub rule: RuleFlags,
+    /// Confirm a change after which the rule matches all packages: of its source, of its repository, or of all
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Flags of `create bulk-blocklist-rules`.
@@ -190,10 +193,6 @@ impl RuleFlags {
     }
 }
 
-fn invalid_rule(error: &serde_json::Error) -> CliError {
-    CliError::refused(error.to_string())
-}
-
 /// `rspm create blocklist-rule`.
 ///
 /// # Errors
@@ -201,26 +200,13 @@ fn invalid_rule(error: &serde_json::Error) -> CliError {
 pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
     let mut values = args.rule.changes();
     values.insert("all".to_owned(), args.all.into());
-    let rule = serde_json::from_value(Value::Object(values)).map_err(|error| invalid_rule(&error))?;
-    let body = CreateBlockRules { rules: vec![rule], fail_all: true, dry_run: args.dry_run };
+    let rules = vec![Value::Object(values)];
+    let body = CreateBlockRules { rules, fail_all: true, dry_run: args.dry_run };
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
         let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
-        let verb = match created.rules.first().map(BlockRule::effect) {
-            Some(RuleEffect::Allow) => "Exempts",
-            Some(RuleEffect::Warn) => "Warns about",
-            Some(RuleEffect::Block) | None => "Blocks",
-        };
-        for matches in &created.matches {
-            let examples = matches.examples.join(", ");
-            lines.push(format!(
-                "{verb} the listed version of {} of {} packages in {}: {examples}",
-                matches.packages, matches.total, matches.repo
-            ));
-        }
-        if created.matches.is_empty() {
-            lines.push("Matches no listed version of an R package now.".to_owned());
-        }
+        let effect = created.rules.first().map_or(RuleEffect::Block, BlockRule::effect);
+        lines.extend(describe_matches(effect, &created.matches));
         if args.dry_run {
             lines.push("Nothing was created: --dry-run".to_owned());
         }
@@ -236,10 +222,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
 pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
     let path = args.path.as_deref();
     let text = input::read(path, MAX_INPUT)?;
-    let rules: Vec<BlockRule> =
-        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-            CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
-        })?;
+    let rules: Vec<Value> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
+    })?;
     let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
@@ -275,12 +260,18 @@ pub fn show_example(output: &Output) -> Result<(), CliError> {
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<(), CliError> {
-    let changes = args.rule.changes();
+    let mut changes = args.rule.changes();
     if changes.is_empty() {
         return Err(CliError::refused("nothing to change: give a new value, such as --priority=50"));
     }
+    if args.all {
+        changes.insert("all".to_owned(), true.into());
+    }
     let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &changes).await?;
-    output.print(&rule, || describe(&rule))
+    output.print(&rule, || {
+        let lines = std::iter::once(describe(&rule)).chain(describe_matches(rule.effect(), &rule.matches));
+        lines.collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// `rspm delete blocklist-rule`.
@@ -357,6 +348,28 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
         return Err(CliError::refused(format!("{subject} is blocked")));
     }
     Ok(())
+}
+
+/// Returns a line for each repository in which a rule matches packages.
+fn describe_matches(effect: RuleEffect, matches: &[BlockRuleMatches]) -> Vec<String> {
+    let verb = match effect {
+        RuleEffect::Allow => "Exempts",
+        RuleEffect::Warn => "Warns about",
+        RuleEffect::Block => "Blocks",
+    };
+    if matches.is_empty() {
+        return vec!["Matches no listed version of an R package now.".to_owned()];
+    }
+    let line = |found: &BlockRuleMatches| {
+        format!(
+            "{verb} the listed version of {} of {} packages in {}: {}",
+            found.packages,
+            found.total,
+            found.repo,
+            found.examples.join(", ")
+        )
+    };
+    matches.iter().map(line).collect()
 }
 
 /// Formats a rule as Posit Package Manager lists it.

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hyper::Method;
+use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, table};
 use super::{csv_records, input};
-use crate::api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, SetMetadata};
+use crate::api::metadata::{
+    DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
+};
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 12 << 20;
@@ -103,7 +106,9 @@ pub struct DeleteMetadataArgs {
 /// The server refuses.
 pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadata) -> Result<(), CliError> {
     let CreateMetadata { package_name, version, source, repo, key, value, existing } = args;
-    let record = MetadataRecord { package_name, version, source, repo, key, value };
+    let record = json!({
+        "package_name": package_name, "version": version, "source": source, "repo": repo, "key": key, "value": value
+    });
     let body = SetMetadata {
         records: vec![record],
         fail_all: true,
@@ -125,34 +130,54 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
 /// `rspm create bulk-metadata`.
 ///
 /// # Errors
-/// The file cannot be read, or the server refuses values; without `--fail-all` the other values are set.
+/// The file cannot be read, or values are refused; without `--fail-all` the other values are set.
 pub(super) async fn create_bulk(
     client: &Client,
     output: &Output,
     args: CreateBulkMetadata,
 ) -> Result<(), CliError> {
-    let records = match (&args.path, &args.csv_in) {
+    let rows: Vec<Result<Value, String>> = match (&args.path, &args.csv_in) {
         (_, Some(file)) => {
             let records = parse_csv(&input::read(Some(file), MAX_FILE)?);
             records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?
         }
         (file, None) => {
-            let name =
-                file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
-            serde_json::from_str(&input::read(file.as_deref(), MAX_FILE)?).map_err(|reason| {
-                CliError::refused(format!(
-                    "{name}: {reason}\nFor an example: rspm create bulk-metadata --show-example"
-                ))
-            })?
+            let name = input::name(file.as_deref());
+            let text = input::read(file.as_deref(), MAX_FILE)?;
+            let rows: Vec<Value> =
+                serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|reason| {
+                    CliError::refused(format!(
+                        "{name}: {reason}\nFor an example: rspm create bulk-metadata --show-example"
+                    ))
+                })?;
+            rows.into_iter().map(Ok).collect()
         }
     };
+    let (mut records, mut positions, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, row) in rows.into_iter().enumerate() {
+        match row {
+            Ok(record) => {
+                records.push(record);
+                positions.push(index);
+            }
+            Err(error) => unreadable.push(RefusedMetadata { index, error }),
+        }
+    }
+    if args.fail_all && !unreadable.is_empty() {
+        return Err(refusal(&unreadable));
+    }
     let body = SetMetadata {
         records,
         fail_all: args.fail_all,
         succeed_on_existing: args.existing.succeed_on_existing,
         update_existing: args.existing.update_existing,
     };
-    let result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    let mut result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    for refused in &mut result.refused {
+        refused.index = positions.get(refused.index).copied().unwrap_or(refused.index);
+    }
+    result.refused.extend(unreadable);
+    result.refused.sort_by_key(|refused| refused.index);
     output.print(&result, || {
         format!(
             "{} created, {} updated, {} unchanged, {} refused",
@@ -162,12 +187,12 @@ pub(super) async fn create_bulk(
             result.refused.len()
         )
     })?;
-    let reasons: Vec<String> = result
-        .refused
-        .iter()
-        .map(|refused| format!("record {}: {}", refused.index + 1, refused.error))
-        .collect();
-    if reasons.is_empty() { Ok(()) } else { Err(CliError::refused(reasons.join("\n"))) }
+    if result.refused.is_empty() { Ok(()) } else { Err(refusal(&result.refused)) }
+}
+
+fn refusal(refused: &[RefusedMetadata]) -> CliError {
+    let lines = refused.iter().map(|refused| format!("record {}: {}", refused.index + 1, refused.error));
+    CliError::refused(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// `rspm create bulk-metadata --show-example`.
@@ -268,8 +293,12 @@ fn one_line(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Reads the records of a CSV file, whose first line names the columns.
-fn parse_csv(text: &str) -> Result<Vec<MetadataRecord>, String> {
+/// Reads the records of a CSV file, whose first line names the columns. A record that does not have the fields of the
+/// first line is an error in its place.
+///
+/// # Errors
+/// The first line is not valid, or the file is not a CSV file.
+fn parse_csv(text: &str) -> Result<Vec<Result<Value, String>>, String> {
     const COLUMNS: [&str; 6] = ["package_name", "version", "source", "repo", "key", "value"];
     let mut rows = csv_records::parse(text)?.into_iter();
     let (_, header) = rows.next().ok_or("it is empty")?;
@@ -287,25 +316,13 @@ fn parse_csv(text: &str) -> Result<Vec<MetadataRecord>, String> {
             return Err(format!("line 1: the column '{name}' is missing"));
         }
     }
-    rows.map(|(line, fields)| {
+    let record = |(line, fields): (usize, Vec<String>)| {
         if fields.len() != columns.len() {
             return Err(format!("line {line}: {} fields, but line 1 has {}", fields.len(), columns.len()));
         }
-        let mut record = MetadataRecord::default();
-        for (column, field) in columns.iter().zip(fields) {
-            let optional = Some(field.clone()).filter(|field| !field.is_empty());
-            match column.as_str() {
-                "package_name" => record.package_name = field,
-                "version" => record.version = optional,
-                "source" => record.source = optional,
-                "repo" => record.repo = optional,
-                "key" => record.key = field,
-                _ => record.value = field,
-            }
-        }
-        Ok(record)
-    })
-    .collect()
+        Ok(columns.iter().cloned().zip(fields.into_iter().map(Value::from)).collect())
+    };
+    Ok(rows.map(record).collect())
 }
 
 #[cfg(test)]
@@ -315,13 +332,8 @@ mod tests {
     #[test]
     fn a_csv_file_has_columns_in_any_order() {
         let records = parse_csv("Key,value,package_name,repo\nstatus,\"a, b\",tally,\n").expect("valid");
-        let expected = MetadataRecord {
-            package_name: "tally".to_owned(),
-            key: "status".to_owned(),
-            value: "a, b".to_owned(),
-            ..MetadataRecord::default()
-        };
-        assert_eq!(records, [expected]);
+        let expected = json!({ "package_name": "tally", "key": "status", "value": "a, b", "repo": "" });
+        assert_eq!(records, [Ok(expected)]);
     }
 
     #[test]
@@ -331,10 +343,12 @@ mod tests {
             ("key,value\n", "line 1: the column 'package_name' is missing"),
             ("key,key,value,package_name\n", "line 1: the column 'key' is repeated"),
             ("name,key,value\n", "line 1: there is no column 'name'"),
-            ("package_name,key,value\n\nx,y\n", "line 3: 2 fields, but line 1 has 3"),
         ] {
             let reason = parse_csv(text).expect_err(text);
             assert!(reason.starts_with(error), "{reason}");
         }
+        let records = parse_csv("package_name,key,value\n\nx,y\na,b,c\n").expect("a first line");
+        assert_eq!(records[0], Err("line 3: 2 fields, but line 1 has 3".to_owned()));
+        assert_eq!(records[1], Ok(json!({ "package_name": "a", "key": "b", "value": "c" })));
     }
 }

@@ -52,15 +52,16 @@ pub enum MetadataStatus {
 /// The row of a value, and the result of setting it.
 pub type SetMetadata = (Metadata, MetadataStatus);
 
-/// Sets values in one transaction. Returns a result for each value, in order: the row, or the reason why the value
-/// was refused. With `is_atomic`, a refused value is an error of the whole request, and no value is set.
+/// Sets values in one transaction. `values` contains the reason in place of a value that could not be read. Returns a
+/// result for each value, in order: the row, or the reason why the value was refused. With `is_atomic`, a refused value is
+/// an error of the whole request, and no value is set.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for too many values; with `is_atomic` [`RepoError::Invalid`] or [`RepoError::Conflict`] with
-/// the first reason.
+/// a line for each refused value.
 pub async fn set(
     state: &State,
-    records: Vec<NewMetadata>,
+    records: Vec<Result<NewMetadata, String>>,
     (existing, is_atomic): (OnExisting, bool),
     actor: &Actor,
 ) -> Result<Vec<Result<SetMetadata, String>>, RepoError> {
@@ -71,21 +72,26 @@ pub async fn set(
         )));
     }
     let catalog = state.catalog.get();
+    let is_single = records.len() == 1;
     let mut distinct = HashSet::new();
     let mut rows = Vec::with_capacity(records.len());
     for record in records {
-        let row = row(&catalog, record).and_then(|row| {
-            let Scope { name, version, source, repo, .. } = &row.scope;
-            match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
-                true => Ok(row),
-                false => Err(RepoError::Invalid(format!("{} is repeated", describe(&catalog, &row)))),
-            }
-        });
+        let row =
+            record.map_err(RepoError::Invalid).and_then(|record| row(&catalog, record)).and_then(|row| {
+                let Scope { name, version, source, repo, .. } = &row.scope;
+                match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
+                    true => Ok(row),
+                    false => Err(RepoError::Invalid(format!("{} is repeated", describe(&catalog, &row)))),
+                }
+            });
         rows.push(match row {
-            Err(error) if is_atomic => return Err(error),
+            Err(error) if is_atomic && is_single => return Err(error),
             Err(error) => Err(error.to_string()),
             Ok(row) => Ok(Metadata { actor: actor.0.clone(), changed_at: (state.clock)(), ..row }),
         });
+    }
+    if is_atomic && let Some(text) = refusal(&rows) {
+        return Err(RepoError::Invalid(text));
     }
     let write = state.db.write(move |c| {
         let mut present = Vec::with_capacity(rows.len());
@@ -108,8 +114,8 @@ pub async fn set(
                 (Ok(row), present) => Ok((row, present.as_ref())),
             });
         }
-        if is_atomic && let Some(Err(reason)) = results.iter().find(|result| result.is_err()) {
-            return Ok(Err(RepoError::Conflict(reason.clone())));
+        if is_atomic && let Some(text) = refusal(&results) {
+            return Ok(Err(RepoError::Conflict(text)));
         }
         let mut done = Vec::with_capacity(results.len());
         for result in results {
@@ -121,6 +127,18 @@ pub async fn set(
         Ok(Ok(done))
     });
     write.await?
+}
+
+/// Returns the reasons of refused values: the reason of a single value, otherwise a line for each refused one with its
+/// number, from 1. Returns `None` if none is refused.
+fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
+    let refused =
+        results.iter().enumerate().filter_map(|(index, result)| Some((index, result.as_ref().err()?)));
+    let lines: Vec<String> = match results {
+        [Err(only)] => vec![only.clone()],
+        _ => refused.map(|(index, reason)| format!("record {}: {reason}", index + 1)).collect(),
+    };
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.

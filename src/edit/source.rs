@@ -1,11 +1,13 @@
 //! Creates, renames and deletes sources.
 
+use super::subscription::unsubscribe_advice;
 use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::audit;
 use crate::db::tree::{Axis, Role};
 use crate::model::language::Language;
 use crate::model::name::Name;
+use crate::model::repository::ChangePolicy;
 use crate::model::source::{SourceKind, Supply};
 use crate::publish::edit::apply_edit;
 use crate::serve::{RepoError, find};
@@ -84,7 +86,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         let mut subscribers = Vec::new();
         for repo in db::repo::list(c)? {
             if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
-                subscribers.push(repo.name);
+                subscribers.push((repo.name, repo.changes));
             }
         }
         if !subscribers.is_empty() {
@@ -102,10 +104,13 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     deletion.await?
 }
 
-fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
-    let (names, first) = (repos.join("', '"), repos.first().map_or("", String::as_str));
+fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> EditResult<()> {
+    let names: Vec<&str> = repos.iter().map(|(name, _)| name.as_str()).collect();
+    let advice = repos.first().map(|(name, changes)| unsubscribe_advice((name, *changes), source));
     Err(RepoError::Conflict(format!(
-        "the source '{source}' is subscribed to by '{names}'; first run: rspm unsubscribe --repo={first} --source={source}"
+        "the source '{source}' is subscribed to by '{}'; {}",
+        names.join("', '"),
+        advice.unwrap_or_default()
     )))
 }
 

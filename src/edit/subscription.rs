@@ -160,6 +160,19 @@ fn promotion_only(repo: &str) -> RepoError {
     ))
 }
 
+/// Returns the advice in an error about a repository that must first stop to subscribe to a source: the commands.
+#[must_use]
+pub fn unsubscribe_advice((repo, changes): (&str, ChangePolicy), source: &str) -> String {
+    let command = format!("rspm unsubscribe --repo={repo} --source={source}");
+    match changes {
+        ChangePolicy::Any => format!("first run: {command}"),
+        ChangePolicy::Promotion | ChangePolicy::TwoPersons => format!(
+            "'{repo}' accepts changes by promotion only: first promote a state without '{source}' with rspm promote \
+             --from=NAME --to={repo}, or run: rspm edit repo --name={repo} --changes=any, then {command}"
+        ),
+    }
+}
+
 pub(super) fn subscription_label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::ids::SourceId;
 use super::language::Language;
 use super::storage_class::StorageClass;
 
@@ -132,6 +133,22 @@ impl SourceKind {
     #[must_use]
     pub fn is_own(self) -> bool {
         matches!(self.supply(), Supply::Uploads | Supply::Builds)
+    }
+
+    /// Returns the built-in source from which sources of this kind select their packages; `None` for other kinds.
+    #[must_use]
+    pub fn origin(self) -> Option<SourceId> {
+        match self {
+            SourceKind::CuratedCran | SourceKind::CranSnapshot => Some(SourceId::CRAN),
+            SourceKind::CuratedPypi => Some(SourceId::PYPI),
+            SourceKind::Cran
+            | SourceKind::Bioconductor
+            | SourceKind::Local
+            | SourceKind::Git
+            | SourceKind::Pypi
+            | SourceKind::LocalPython
+            | SourceKind::GitPython => None,
+        }
     }
 
     /// Returns true if every database has exactly one source of this kind.

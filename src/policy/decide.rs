@@ -129,7 +129,7 @@ impl PackageFacts<'_> {
     }
 }
 
-/// Returns whether all criteria match, except the repository: a [`RuleSet`] contains only rules of its repository.
+/// Returns whether all criteria match, except the repository and the source, which a [`super::RuleSet`] compares.
 pub(super) fn matches(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -176,7 +176,6 @@ fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFac
     };
     !(criteria.not_dated && clock.is_dated)
         && criteria.package.as_ref().is_none_or(is_named)
-        && source.is_none_or(|source| source == package.source)
         && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
         && (!criteria.deleted_packages || !package.is_listed)
         && license.as_ref().is_none_or(|part| {

@@ -36,7 +36,7 @@ pub struct Criteria {
     pub package: Option<String>,
     /// The range of versions.
     pub version: Option<VersionRange>,
-    /// The source that provides the package in the repository.
+    /// The source that provides the package in the repository, or from which that source selects its packages.
     pub source: Option<SourceId>,
     /// The repository.
     pub repo: Option<RepoId>,
@@ -107,14 +107,15 @@ impl Rule {
 }
 
 impl Criteria {
-    /// Returns whether there is no criterion, so that the rule matches every release.
+    /// Returns whether there is no criterion except the repository, so that the rule matches every release there.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.has_release_criterion() && self.source.is_none() && self.repo.is_none()
+    pub fn matches_all(&self) -> bool {
+        !self.has_release_criterion() && self.source.is_none()
     }
 
     /// Returns whether there is a criterion other than the source and the repository.
-    fn has_release_criterion(&self) -> bool {
+    #[must_use]
+    pub fn has_release_criterion(&self) -> bool {
         self.package.is_some()
             || self.version.is_some()
             || self.license.is_some()

@@ -18,6 +18,8 @@ pub struct RuleSet {
     by_package: HashMap<String, Vec<usize>>,
     /// Indexes of the other rules.
     general: Vec<usize>,
+    /// The sources that select their packages from another source, with that source.
+    origins: Vec<(SourceId, SourceId)>,
 }
 
 /// The repository of a [`RuleSet`].
@@ -29,6 +31,9 @@ pub struct Scope<'a> {
     pub language: Language,
     /// All sources to which it ever subscribed, because dated snapshots still contain them.
     pub sources: &'a [SourceId],
+    /// Those of them that select their packages from another source, with that source. A rule about a source applies to
+    /// packages that come from it in this way, too.
+    pub origins: &'a [(SourceId, SourceId)],
 }
 
 impl RuleSet {
@@ -37,7 +42,9 @@ impl RuleSet {
     pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
         let is_in_scope = |rule: &&Arc<Rule>| {
             rule.criteria.repo.is_none_or(|repo| repo == scope.repo)
-                && rule.criteria.source.is_none_or(|source| scope.sources.contains(&source))
+                && rule.criteria.source.is_none_or(|source| {
+                    scope.sources.contains(&source) || scope.origins.iter().any(|(_, origin)| *origin == source)
+                })
                 // Rules about licenses do not apply to Python projects, whose pages do not state licenses.
                 && !(scope.language == Language::Python && rule.criteria.needs_license())
         };
@@ -47,14 +54,14 @@ impl RuleSet {
         if rules.iter().all(|rule| rule.effect == RuleEffect::Allow) { Vec::new() } else { rules }
     }
 
-    /// Creates a set of rules that [`RuleSet::select`] returned.
+    /// Creates a set of rules that [`RuleSet::select`] returned for the same repository.
     #[must_use]
-    pub fn new(rules: Vec<Arc<Rule>>, language: Language) -> RuleSet {
-        let mut set = RuleSet { rules, ..RuleSet::default() };
+    pub fn new(rules: Vec<Arc<Rule>>, scope: Scope<'_>) -> RuleSet {
+        let mut set = RuleSet { rules, origins: scope.origins.to_vec(), ..RuleSet::default() };
         for (index, rule) in set.rules.iter().enumerate() {
             match &rule.criteria.package {
                 Some(name) => {
-                    let name = match language {
+                    let name = match scope.language {
                         Language::R => name.clone(),
                         Language::Python => normalize(name),
                     };
@@ -72,10 +79,11 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
-    /// Returns whether the set consists of these rules.
+    /// Returns whether the set consists of these rules, and they apply to the packages of the same sources.
     #[must_use]
-    pub fn has_rules(&self, rules: &[Arc<Rule>]) -> bool {
-        self.rules.len() == rules.len()
+    pub fn has_rules(&self, rules: &[Arc<Rule>], origins: &[(SourceId, SourceId)]) -> bool {
+        self.origins == origins
+            && self.rules.len() == rules.len()
             && self.rules.iter().zip(rules).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
     }
 
@@ -154,8 +162,9 @@ impl RuleSet {
     /// Decides about a release of a package: the first rule that matches.
     #[must_use]
     pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
-        let found =
-            self.of_package(package.name).find(|rule| matches(&rule.criteria, package, release, clock));
+        let mut rules =
+            self.of_package(package.name).filter(|rule| self.applies_to_source(rule, package.source));
+        let found = rules.find(|rule| matches(&rule.criteria, package, release, clock));
         match found {
             None => Verdict::NoRule,
             Some(rule) => match rule.effect {
@@ -175,13 +184,21 @@ impl RuleSet {
         release: &ReleaseFacts,
         clock: Clock,
     ) -> Option<String> {
-        self.of_package(package.name).filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
+        let rules = self.of_package(package.name).filter(|rule| self.applies_to_source(rule, package.source));
+        rules.filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
             let fixes = fixes(&rule.criteria, package, release, clock);
             (!fixes.is_empty()).then(|| {
                 let name = label_with_facts(rule, Vec::new());
                 format!("{name} admits it early, because it fixes {}", fixes.join(", "))
             })
         })
+    }
+
+    /// Returns whether a rule applies to packages that a source provides.
+    fn applies_to_source(&self, rule: &Rule, source: SourceId) -> bool {
+        rule.criteria
+            .source
+            .is_none_or(|criterion| criterion == source || self.origins.contains(&(source, criterion)))
     }
 
     /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::allowed::View;
+use super::name_guards::HiddenNames;
 use super::python::names::{PreferredVersion, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
@@ -39,6 +40,8 @@ pub struct PackageQuery {
     pub limit: usize,
     /// The number of packages to skip.
     pub offset: usize,
+    /// Names that are left out; `None` for none.
+    pub hidden: Option<HiddenNames>,
 }
 
 /// The keys by which packages can be sorted; packages with equal keys are sorted by name.
@@ -263,6 +266,7 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
     let is_match = |entry: &&OwnedName| {
         query.has_part(&entry.name.normalized_name, &part)
             && query.name.as_ref().is_none_or(|name| *name == entry.name.name)
+            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name.name))
     };
     let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
     match (query.sort, query.descending) {
@@ -288,6 +292,9 @@ fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<Projec
             let name = names.name(*position);
             query.has_part(name, &part) && requested.as_ref().is_none_or(|requested| requested == name)
         });
+    }
+    if let Some(hidden) = &query.hidden {
+        matches.retain(|position| !hidden.contains(names.name(*position)));
     }
     match query.sort {
         SortBy::Name if query.descending => matches.reverse(),

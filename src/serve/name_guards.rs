@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::allowed::View;
 use super::{GuardedName, RepoError, policies};
+use crate::catalog::{Guards, Source};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::policy::NameGuard;
+use crate::python::name::normalize;
 use crate::state::State;
 
 /// What an administrator can do about a curated source that selects a package of a guarded name.
@@ -52,6 +54,56 @@ fn hiding_guard(state: &State, language: Language, name: &str, source: SourceId)
 pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
     let guard = hiding_guard(state, language, name, source)?;
     Some(format!("hidden by {}: only another source may provide the name", guard.label()))
+}
+
+/// The names of a source that guards hide in all repositories.
+#[derive(Clone, Debug)]
+pub struct HiddenNames {
+    guards: Arc<Guards>,
+    has_automatic_guards: bool,
+    language: Language,
+    source: SourceId,
+    is_own: bool,
+}
+
+impl HiddenNames {
+    /// Returns the hidden names of a source.
+    #[must_use]
+    pub fn of(state: &State, source: &Source) -> HiddenNames {
+        HiddenNames {
+            guards: Arc::clone(&state.catalog.get().guards),
+            has_automatic_guards: policies::has_automatic_guards(state),
+            language: source.kind.language(),
+            source: source.id,
+            is_own: source.kind.is_own(),
+        }
+    }
+
+    /// Returns true if a name is hidden. A name of Python must be in normal form.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.guard_of(name).is_some()
+    }
+
+    fn guard_of(&self, name: &str) -> Option<&Arc<NameGuard>> {
+        let guard = self.guards.in_force(self.has_automatic_guards).find(self.language, name)?;
+        guard.hides(self.source, self.is_own).then_some(guard)
+    }
+
+    /// Refuses a hidden name in any spelling.
+    ///
+    /// # Errors
+    /// [`RepoError::Guarded`].
+    pub fn require_visible(&self, name: &str) -> Result<(), RepoError> {
+        let name = match self.language {
+            Language::R => name.to_owned(),
+            Language::Python => normalize(name),
+        };
+        match self.guard_of(&name) {
+            Some(guard) => Err(RepoError::Guarded(Box::new(described(guard, &name)))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Returns the error 403 for a name that a point lacks because of a guard, otherwise 404 with this text. SECURITY:

@@ -223,7 +223,10 @@ impl Policies {
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let language = repo.kind.language();
-        let selected = RuleSet::select(&rules.rules, Scope { repo: repo.id, language, sources: &sources });
+        let origins: Vec<(SourceId, SourceId)> =
+            sources.iter().filter_map(|source| Some((*source, origin(&inputs.catalog, *source)?))).collect();
+        let scope = Scope { repo: repo.id, language, sources: &sources, origins: &origins };
+        let selected = RuleSet::select(&rules.rules, scope);
         let own =
             |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
         let kinds: Vec<(SourceId, bool)> = sources.iter().map(|source| (*source, own(*source))).collect();
@@ -233,12 +236,13 @@ impl Policies {
         }
         let shared_guards = before.into_iter().chain(others.values()).find(|policy| *policy.guards == guards);
         let guards = shared_guards.map_or_else(|| Arc::new(guards), |policy| Arc::clone(&policy.guards));
-        let is_shared =
-            |policy: &&Arc<RepoPolicy>| policy.language == language && policy.set.has_rules(&selected);
+        let is_shared = |policy: &&Arc<RepoPolicy>| {
+            policy.language == language && policy.set.has_rules(&selected, &origins)
+        };
         let shared = before.into_iter().chain(others.values()).find(is_shared);
         let set = match shared {
             Some(policy) => Arc::clone(&policy.set),
-            None => Arc::new(RuleSet::new(selected, language)),
+            None => Arc::new(RuleSet::new(selected, scope)),
         };
         let advisories = inputs.advisories.clone().filter(|_| set.needs_advisories());
         let first_steps = first_steps(&inputs.catalog, &sources);
@@ -262,6 +266,17 @@ impl Policies {
             sources,
             first_steps,
         }))
+    }
+}
+
+/// Returns the source from which a source selects its packages, also if it was deleted: old snapshots still contain it.
+fn origin(catalog: &Catalog, source: SourceId) -> Option<SourceId> {
+    match catalog.source_by_id(source) {
+        Some(source) => source.kind.origin(),
+        None => {
+            let mut trees = catalog.trees.iter().filter(|tree| tree.source == source);
+            trees.find_map(|tree| tree.bases.first()).map(|(_, base)| base.source)
+        }
     }
 }
 

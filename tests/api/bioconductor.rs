@@ -312,3 +312,47 @@ fn add_to_index(contrib: &Path) {
     )
     .expect("written");
 }
+
+#[test]
+fn a_rule_about_bioconductor_is_tested_for_a_version_and_decides_as_the_server_does() {
+    let server = server();
+    server.rspm_stdout("create blocklist-rule --package-name=Biobase --version=<2.60.0 --bioconductor");
+    let test = |flags: &str| {
+        server.rspm(&format!("test blocklist-rules --repo=bioc --package-name=Biobase {flags}"))
+    };
+    for flags in ["", "--bioc-version=3.20", "--bioc-version=3.20 --version=2.66.0"] {
+        let release = test(flags);
+        let expected =
+            "Biobase 2.66.0 is allowed in bioc: no rule matches.\nHighest allowed version: 2.66.0\n";
+        assert!(release.code == 0 && release.out.starts_with(expected), "{flags}: {release:?}");
+    }
+    for flags in ["--bioc-version=3.16", "--bioc-version=3.16 --version=2.58.0"] {
+        let old = test(flags);
+        let expected = "Biobase 2.58.0 is blocked in bioc by rule 1 (versions <2.60.0).\n";
+        assert!(old.code == 1 && old.out.starts_with(expected), "{flags}: {old:?}");
+        assert!(old.out.contains("\nHighest allowed version: none\n"), "{flags}: {old:?}");
+    }
+    for (flags, reason) in [
+        ("--bioc-version=3.19", "3.19"),
+        ("--bioc-version=new", "'new'"),
+        ("--bioc-version=3.16 --version=2.66.0", "there is no version 2.66.0 of 'Biobase' in bioc"),
+    ] {
+        let refused = test(flags);
+        assert!(refused.code == 1 && refused.out.is_empty(), "{flags}: {refused:?}");
+        assert!(refused.err.contains(reason), "{flags}: {refused:?}");
+    }
+    let served = |version: &str, file: &str| {
+        let path = format!("/bioc/latest/packages/{version}/bioc/src/contrib/{file}");
+        server.get(&path)
+    };
+    let old = served("3.16", "Biobase_2.58.0.tar.gz");
+    assert_eq!((old.status, old.header("x-pm-reason")), (403, Some("rule 1 (versions <2.60.0)")));
+    assert_eq!(served("3.20", "Biobase_2.66.0.tar.gz").status, 200);
+    for (version, is_listed) in [("3.16", false), ("3.20", true)] {
+        let index = served(version, "PACKAGES").text();
+        assert_eq!(index.contains("Package: Biobase\n"), is_listed, "{version}: {index}");
+    }
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let refused = server.refused("test blocklist-rules --repo=team --package-name=alpha --bioc-version=3.20");
+    assert!(refused.contains("team"), "{refused}");
+}

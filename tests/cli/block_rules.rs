@@ -91,17 +91,12 @@ fn a_file_of_rules_is_created_as_far_as_it_is_valid() {
     let line = format!("create bulk-blocklist-rules --path={path}");
     let refused = server.rspm(&format!("{line} --fail-all"));
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
-    assert!(refused.err.contains("rule 1: 't*' is not the name of a package"), "{}", refused.err);
+    let reasons = ["rule 1: 't*' is not the name of a package", "rule 2: there is no repository 'moon'"];
+    assert!(reasons.iter().all(|reason| refused.err.contains(reason)), "{}", refused.err);
     assert_eq!(server.json("list blocklist-rules"), json!([]));
     let partial = server.rspm(&line);
     assert_eq!((partial.code, partial.out.as_str()), (1, "1 rules created.\n"));
     assert!(partial.err.contains("rule 2: there is no repository 'moon'"), "{}", partial.err);
-    // The list is accepted as a file.
-    let listed = server.json("list blocklist-rules");
-    assert_eq!(listed[0]["created_by"].as_str().map(str::is_empty), Some(false));
-    let path = file(&server, &listed);
-    server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path} --fail-all"));
-    assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(2));
     // The example is valid but for the objects that it names.
     let example = server.rspm_stdout("create bulk-blocklist-rules --show-example");
     server.rspm_stdout("create source --name=internal");
@@ -109,6 +104,201 @@ fn a_file_of_rules_is_created_as_far_as_it_is_valid() {
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().expect("rspm runs");
     child.stdin.take().expect("a pipe").write_all(example.as_bytes()).expect("written");
     assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn wrong_types_and_unknown_keys_of_a_file_are_reported_by_the_number_of_the_rule() {
+    let server = server();
+    let rules = json!([
+        { "package_name": "one" },
+        { "min_severity": "7.0" },
+        { "vulns": true, "versoin": "<1.0" },
+        "two",
+        null,
+        { "vulns": "yes" },
+        { "license_types": [5] },
+        { "package_name": "two", "priority": 5 }
+    ]);
+    let reasons = [
+        "rule 1: 'min_severity': invalid type: string \"7.0\", expected f64",
+        "rule 2: unknown field `versoin`, expected one of `id`, `priority`, `package_name`",
+        "rule 3: it is not a JSON object",
+        "rule 4: it is not a JSON object",
+        "rule 5: 'vulns': invalid type: string \"yes\", expected a boolean",
+        "rule 6: 'license_types': ",
+    ];
+    let assert_reported = |text: &str| {
+        for reason in reasons {
+            assert!(text.contains(reason), "{reason}: {text}");
+        }
+        assert!(!text.contains("rule 0") && !text.contains("rule 7"), "{text}");
+    };
+    let line = format!("create bulk-blocklist-rules --path={}", file(&server, &rules));
+    let refused = server.rspm(&format!("{line} --fail-all"));
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert_reported(&refused.err);
+    assert_eq!(server.json("list blocklist-rules"), json!([]));
+    let partial = server.rspm(&line);
+    assert_eq!((partial.code, partial.out.as_str()), (1, "2 rules created.\n"));
+    assert!(partial.err.contains("6 rules are not valid"), "{}", partial.err);
+    assert_reported(&partial.err);
+    let names: Vec<_> = server.json("list blocklist-rules").as_array().expect("rules").clone();
+    assert_eq!((&names[0]["package_name"], &names[1]["package_name"]), (&json!("two"), &json!("one")));
+    // The same through the API, and a file that is no list of rules.
+    let body = json!({ "rules": rules, "dry_run": true });
+    let answer = server.admin("POST", "/block-rules", &body);
+    let refused: Vec<_> = answer.json()["refused"].as_array().expect("rows").clone();
+    assert_eq!((answer.status, refused.len(), &refused[5]["index"]), (200, 6, &json!(6)));
+    let path = file(&server, &json!({ "package_name": "one" }));
+    let error = server.refused(&format!("create bulk-blocklist-rules --path={path}"));
+    assert!(error.contains("rules.json is not an array of rules: invalid type: map"), "{error}");
+}
+
+/// A list of all kinds of rules, without what only a created rule has.
+fn listed(server: &Server) -> Vec<serde_json::Value> {
+    let mut rules = server.json("list blocklist-rules").as_array().expect("rules").clone();
+    for rule in &mut rules {
+        for key in ["id", "created"] {
+            assert!(rule.as_object_mut().expect("a rule").remove(key).is_some(), "{rule}");
+        }
+    }
+    rules
+}
+
+#[test]
+fn the_list_of_rules_of_every_kind_is_a_file_of_rules() {
+    let server = server();
+    server.rspm_stdout("create source --name=gone");
+    server.rspm_stdout("create repo --name=gone");
+    server.rspm_stdout("create repo --name=py --type=python");
+    for flags in [
+        "--package-name=one --version=<=1.0 --priority=10 --description=two~words",
+        "--package-name=one --source=prod --exception",
+        "--bioconductor --vulns --warn",
+        "--license=AGPL --not-dated",
+        "--license-types=AGPL-3.0-only,Unknown",
+        "--min-severity=7.5 --block-unscored=false --repo=prod",
+        "--min-severity=5",
+        "--deleted-packages --source=cran",
+        "--min-age=36h --min-age-fixes=wait",
+        "--min-age=7d --repo=py",
+        "--source=prod",
+        "--repo=prod --all --warn",
+        "--all --exception --priority=900",
+        "--vulns --source=gone",
+        "--source=gone",
+        "--vulns --repo=gone",
+        "--repo=gone --all",
+        "--package-name=one --source=gone --repo=gone",
+    ] {
+        server.rspm_stdout(&format!("create blocklist-rule {flags}"));
+    }
+    server.rspm_stdout("delete source --name=gone");
+    server.rspm_stdout("delete repo --name=gone");
+    let before = listed(&server);
+    let without_effect = before.iter().filter(|rule| rule["without_effect"].is_string()).count();
+    assert_eq!((before.len(), without_effect), (18, 5), "{before:?}");
+    let whole = server.json("list blocklist-rules");
+    let path = file(&server, &whole);
+    server.rspm_stdout("delete blocklist-rule --id=all");
+    server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path} --fail-all"));
+    assert_eq!(listed(&server), before);
+
+    // A rule of a deleted source can be changed, and get another source.
+    let rules = server.json("list blocklist-rules");
+    let rules = rules.as_array().expect("rules");
+    let gone = rules.iter().find(|rule| rule["without_effect"].is_string() && rule["vulns"] == true);
+    let id = &gone.expect("a rule of a deleted source")["id"];
+    let edited = server.rspm_stdout(&format!("edit blocklist-rule --id={id} --priority=7"));
+    assert!(edited.contains(" -- Without effect: its source (id "), "{edited}");
+    let edited = server.rspm_stdout(&format!("edit blocklist-rule --id={id} --source=prod"));
+    assert!(edited.contains("  - Source: prod\n") && !edited.contains("Without effect"), "{edited}");
+
+    // On another server, the id may be that of another source: such a rule is refused, not created for that source.
+    let foreign = json!([{ "source_id": 1, "without_effect": "its source (id 1) was deleted" }]);
+    let path = file(&server, &foreign);
+    let error = server.refused(&format!("create bulk-blocklist-rules --path={path}"));
+    assert!(error.contains("there is a source with the id 1: 'cran'"), "{error}");
+}
+
+#[test]
+fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_prints_the_matches() {
+    let server = server();
+    let refused = server.refused("create blocklist-rule --repo=prod");
+    assert!(
+        refused.contains("other than the repository matches everything there; --all confirms"),
+        "{refused}"
+    );
+    let created = server.rspm_stdout("create blocklist-rule --repo=prod --all --dry-run");
+    assert!(created.contains("Blocks the listed version of 2 of 2 packages in prod"), "{created}");
+    for (flags, rest, reason) in [
+        ("--package-name=one --repo=prod", "--package-name=", "matches everything there; --all confirms"),
+        ("--package-name=one", "--package-name=", "matches everything; --all confirms"),
+        ("--package-name=one --source=prod", "--package-name=", "all packages of its source; --all confirms"),
+        ("--vulns --repo=prod", "--vulns=false", "matches everything there; --all confirms"),
+        ("--min-severity=5 --source=prod", "--repo=prod --source= --min-severity=1", ""),
+        ("--source=prod", "--source= --repo=prod", "matches everything there; --all confirms"),
+    ] {
+        server.rspm_stdout(&format!("create blocklist-rule {flags}"));
+        let before = server.json("list blocklist-rules");
+        let id = &before[0]["id"];
+        if reason.is_empty() {
+            server.rspm_stdout(&format!("edit blocklist-rule --id={id} {rest}"));
+            server.rspm_stdout("delete blocklist-rule --id=all");
+            continue;
+        }
+        let refused = server.refused(&format!("edit blocklist-rule --id={id} {rest}"));
+        assert!(refused.contains(reason), "{flags}: {refused}");
+        assert_eq!(server.json("list blocklist-rules"), before, "{flags}");
+        let edited = server.rspm_stdout(&format!("edit blocklist-rule --id={id} {rest} --all"));
+        assert!(edited.ends_with("2 of 2 packages in prod: one 1.0, two 1.0\n"), "{flags}: {edited}");
+        // A confirmed rule stays one.
+        server.rspm_stdout(&format!("edit blocklist-rule --id={id} --priority=5"));
+        server.rspm_stdout("delete blocklist-rule --id=all");
+    }
+    server.rspm_stdout("create blocklist-rule --package-name=one --warn");
+    let id = server.json("list blocklist-rules")[0]["id"].clone();
+    let edit = |flags: &str| server.rspm_stdout(&format!("edit blocklist-rule --id={id} {flags}"));
+    let warned = edit("--version=<4.0.0");
+    assert!(
+        warned.ends_with("\nWarns about the listed version of 1 of 2 packages in prod: one 1.0\n"),
+        "{warned}"
+    );
+    let none = edit("--version=>4.0.0 --warn=false");
+    assert!(none.ends_with("\nMatches no listed version of an R package now.\n"), "{none}");
+    let json = server.json(&format!("edit blocklist-rule --id={id} --version=1.0"));
+    assert_eq!((&json["version"], &json["matches"][0]["packages"]), (&json!("1.0"), &json!(1)));
+}
+
+#[test]
+fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
+    let server = server();
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("create source --name=wheels --type=local-python");
+    let licenses = "has Python packages, to which criteria of licenses do not apply";
+    for (flags, reason) in [
+        ("--license=GPL --repo=py", licenses),
+        ("--license=GPL --source=wheels", licenses),
+        ("--license-types=MIT --source=pypi --package-name=one", licenses),
+        ("--deleted-packages --source=pypi", "the criterion of deleted packages does not apply"),
+        (
+            "--vulns --source=cran --repo=py",
+            "the repository 'py' is of type Python and cannot offer packages",
+        ),
+        ("--vulns --source=wheels --repo=prod", "cannot offer packages of the source 'wheels'"),
+    ] {
+        let refused = server.refused(&format!("create blocklist-rule {flags}"));
+        assert!(refused.contains(reason), "{flags}: {refused}");
+    }
+    assert_eq!(server.json("list blocklist-rules"), json!([]));
+    server.rspm_stdout("create blocklist-rule --license=GPL");
+    let refused = server.refused("edit blocklist-rule --id=1 --repo=py");
+    assert!(refused.contains(licenses), "{refused}");
+    // One that an earlier version stored is listed with the reason.
+    let path = file(&server, &json!([{ "license": "GPL", "repo": "py", "without_effect": "known" }]));
+    server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path}"));
+    let listed = server.rspm_stdout("list blocklist-rules");
+    assert!(listed.contains(&format!(" -- Without effect: the repository 'py' {licenses}")), "{listed}");
 }
 
 #[test]

@@ -138,12 +138,55 @@ fn bad_values_are_refused_with_the_reason() {
 }
 
 #[test]
+fn wrong_types_unknown_keys_and_short_lines_are_reported_by_their_number() {
+    let server = server();
+    let records = json!([
+        { "package_name": "alpha", "key": "status", "value": "approved" },
+        { "package_name": "alpha", "key": "count", "value": 5 },
+        { "package_name": "alpha", "key": "note" },
+        { "package_name": "alpha", "key": "other", "value": "x", "versoin": "1.0" },
+        ["alpha"],
+        { "package_name": "alpha", "key": "b", "value": "y", "version": "1.0" }
+    ]);
+    let reasons = [
+        "record 2: 'value': invalid type: integer `5`, expected a string",
+        "record 3: missing field `value`",
+        "record 4: unknown field `versoin`, expected one of `id`, `package_name`",
+        "record 5: it is not a JSON object",
+    ];
+    let path = file(&server, "values.json", &records.to_string());
+    let message = server.refused(&format!("create bulk-metadata --path={path} --fail-all"));
+    assert!(reasons.iter().all(|reason| message.contains(reason)), "{message}");
+    assert_eq!(server.json("list metadata"), json!([]), "nothing was set");
+    let output = server.rspm(&format!("create bulk-metadata --path={path}"));
+    assert_eq!((output.code, output.out.as_str()), (1, "2 created, 0 updated, 0 unchanged, 4 refused\n"));
+    assert!(reasons.iter().all(|reason| output.err.contains(reason)), "{}", output.err);
+    assert_eq!(metadata(&server, "1.0"), json!({"status": "approved", "b": "y"}));
+
+    server.rspm_stdout("delete metadata --id=all");
+    let csv = "package_name,key,value\nalpha,short\nal pha,key,x\nalpha,status,approved\nalpha,a,b,c\n";
+    let csv = file(&server, "values.csv", csv);
+    let lines =
+        ["record 1: line 2: 2 fields, but line 1 has 3", "record 4: line 5: 4 fields, but line 1 has 3"];
+    let message = server.refused(&format!("create bulk-metadata --csv-in={csv} --fail-all"));
+    assert_eq!(message, lines.join("\n"));
+    let output = server.rspm(&format!("create bulk-metadata --csv-in={csv} -o json"));
+    let result: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
+    let refused: Vec<_> =
+        result["refused"].as_array().expect("rows").iter().map(|row| &row["index"]).collect();
+    assert_eq!(refused, [&json!(0), &json!(1), &json!(3)], "{result}");
+    assert!(output.err.contains("record 2: 'al pha' is not the name of a package"), "{}", output.err);
+    assert!(lines.iter().all(|line| output.err.contains(line)), "{}", output.err);
+    assert_eq!(metadata(&server, "1.0"), json!({"status": "approved"}));
+}
+
+#[test]
 fn a_file_sets_many_values_and_bad_ones_are_reported_by_their_number() {
     let server = server();
     let csv = "package_name,key,value,version\r\nalpha,status,approved,\r\nal pha,status,x,\r\nalpha,note,\"a, \"\"b\"\"\",1.0\r\n";
     let csv = file(&server, "values.csv", csv);
     let message = server.refused(&format!("create bulk-metadata --csv-in={csv} --fail-all"));
-    assert_eq!(message, "'al pha' is not the name of a package");
+    assert_eq!(message, "record 2: 'al pha' is not the name of a package");
     assert_eq!(server.json("list metadata"), json!([]), "nothing was set");
     let output = server.rspm(&format!("create bulk-metadata --csv-in={csv}"));
     assert_eq!((output.code, output.out.as_str()), (1, "2 created, 0 updated, 0 unchanged, 1 refused\n"));

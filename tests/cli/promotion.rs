@@ -212,3 +212,37 @@ fn a_token_with_the_scope_promotes_to_its_repositories_only() {
         server.refused("create token --scope=sources:write --sources=team --repos=live --description=x");
     assert_eq!(refusal, "--repos belongs to the scopes repos:read and repos:promote: use it with --scope");
 }
+
+#[test]
+fn the_advice_of_a_refused_deletion_of_a_source_can_be_followed() {
+    for changes in ["promotion", "two-persons"] {
+        let server = promoted("promotion");
+        server.rspm_stdout("promote --from=prod --to=live");
+        server.rspm_stdout(&format!("edit repo --name=live --changes={changes}"));
+        let refused = server.refused("delete source --name=team");
+        assert!(refused.ends_with("first run: rspm unsubscribe --repo=prod --source=team"), "{refused}");
+        server.rspm_stdout("unsubscribe --repo=prod --source=team");
+        let refused = server.refused("delete source --name=team");
+        assert_eq!(
+            refused,
+            "the source 'team' is subscribed to by 'live'; 'live' accepts changes by promotion only: first promote a \
+             state without 'team' with rspm promote --from=NAME --to=live, or run: rspm edit repo --name=live \
+             --changes=any, then rspm unsubscribe --repo=live --source=team"
+        );
+        if changes == "promotion" {
+            server.rspm_stdout("promote --from=prod --to=live");
+        } else {
+            assert_eq!(server.rspm("edit repo --name=live --changes=any").code, 0);
+            server.rspm_stdout("unsubscribe --repo=live --source=team");
+        }
+        server.rspm_stdout("delete source --name=team");
+    }
+    let server = Server::start();
+    server.rspm_stdout("create repo --name=all");
+    server.rspm_stdout("create repo --name=live --changes=promotion");
+    server.rspm_stdout("subscribe --repo=all --source=cran");
+    server.rspm_stdout("promote --from=all --to=live");
+    server.rspm_stdout("unsubscribe --repo=all --source=cran");
+    let refused = server.refused("clear --type=cran --confirm");
+    assert!(refused.contains("'live' accepts changes by promotion only"), "{refused}");
+}

@@ -1,5 +1,7 @@
 //! `rspm evict` on a running server: files of mirrors are removed and fetched again with the same bytes.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -7,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::mirror::{Entry, Mirror};
 use crate::support::mirror_dir::MirrorDir;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 const LOCAL: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
@@ -30,16 +33,20 @@ fn server() -> (Server, MirrorDir) {
     server.sync().expect("a valid mirror");
     server.repository("r", "cran");
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
-    until("the storage is claimed", || {
-        let listed = server.json("storage list");
-        listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
-    });
+    wait_until_claimed(&server);
     until("the package is stored", || {
         server.get(MIRRORED);
         object(&server, "cran", MIRRORED).exists()
     });
     until("the row of the package is written", || evict(&server, "--type=clear --dry-run")["files"] == 1);
     (server, mirror)
+}
+
+fn wait_until_claimed(server: &Server) {
+    until("the storage is claimed", || {
+        let listed = server.json("storage list");
+        listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
+    });
 }
 
 fn evict(server: &Server, flags: &str) -> Value {
@@ -91,6 +98,48 @@ fn an_evicted_file_is_fetched_again_with_the_same_bytes_and_entity_tag() {
     assert_eq!(errors, [""; 0]);
     let trail = server.rspm_stdout("audit list");
     assert!(trail.contains("start job") && trail.contains("evict"), "{trail}");
+}
+
+#[test]
+fn a_download_that_runs_during_an_eviction_is_completed() {
+    const SIZE: usize = 24 << 20;
+    let mirror = Mirror::of(&[Entry::new("large", "1.0", SIZE)], &[]);
+    let gcfg = format!("[CRAN]\nURL = {}", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.repository("r", "cran");
+    let path = "/r/latest/src/contrib/large_1.0.tar.gz";
+    let whole = server.get(path).body;
+    let stored = object(&server, "cran", path);
+    wait_until_claimed(&server);
+    until("the package is stored", || stored.exists());
+    until("its row is written", || evict(&server, "--type=clear --dry-run")["files"] == 1);
+    // Most of the file is still to be sent when it is evicted: it is larger than all buffers of the connections.
+    let mut readers: Vec<(TcpStream, Vec<u8>)> = ["", "Range: bytes=1000-\r\n"]
+        .map(|range| {
+            let mut stream = TcpStream::connect(server.host()).expect("a connection");
+            let host = server.host();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{range}Connection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("sent");
+            let mut response = vec![0; 100_000];
+            stream.read_exact(&mut response).expect("the beginning");
+            (stream, response)
+        })
+        .into();
+    let before = mirror.requests("src/contrib/large_1.0.tar.gz").len();
+    let evicted = evict(&server, "--type=clear");
+    assert_eq!((&evicted["files"], stored.exists()), (&Value::from(1), false), "{evicted}");
+    for ((stream, response), from) in readers.iter_mut().zip([0, 1000]) {
+        stream.read_to_end(response).expect("the rest");
+        assert!(response.ends_with(&whole[from..]), "{} of {} bytes", response.len(), whole.len() - from);
+    }
+    assert_eq!(
+        mirror.requests("src/contrib/large_1.0.tar.gz").len(),
+        before,
+        "nothing was fetched again for them"
+    );
+    assert!(server.get(path).body == whole, "the next request fetches the file again");
+    assert_eq!(mirror.requests("src/contrib/large_1.0.tar.gz").len(), before + 1);
 }
 
 #[test]

@@ -138,6 +138,36 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
         let output = update(&server, &flags);
         assert!(output.code == 1 && output.err.contains(reason), "{lines}: {output:?}");
     }
+    // Lines of a megabyte, and other encodings.
+    let long = |begin: &str| format!("lib\n{begin}{}\n", "a".repeat(1 << 20)).into_bytes();
+    let utf16 = |mark: &[u8], unit: fn(u16) -> [u8; 2]| {
+        let text = "lib\n".encode_utf16().flat_map(unit);
+        mark.iter().copied().chain(text).collect::<Vec<u8>>()
+    };
+    for (bytes, reason) in [
+        (long(""), "line 2: a requirement has 1048576 bytes, more than the 65536 allowed"),
+        (long("lib=="), "line 2: a requirement has 1048581 bytes, more than the 65536 allowed"),
+        (long("--"), "line 2: the option '--aaaa"),
+        (long("lib --hash="), "line 2: 'aaaa"),
+        (
+            utf16(&[0xFF, 0xFE], u16::to_le_bytes),
+            "the bytes after position 0 are not UTF-8; save the file as UTF-8",
+        ),
+        (
+            utf16(&[0xFE, 0xFF], u16::to_be_bytes),
+            "the bytes after position 0 are not UTF-8; save the file as UTF-8",
+        ),
+        (utf16(&[], u16::to_le_bytes), "line 1: "),
+        (
+            b"lib # r\xe9sum\xe9\n".to_vec(),
+            "the bytes after position 7 are not UTF-8; save the file as UTF-8",
+        ),
+    ] {
+        let path = write(&server, "long.txt", &bytes);
+        let output = update(&server, &format!("--file-in={} --snapshot=2022-01-01 --commit", path.display()));
+        let is_named = output.err.contains("long.txt: ") && output.err.contains(reason);
+        assert!(output.code == 1 && is_named && output.err.len() < 1000, "{reason}: {output:?}");
+    }
     assert!(server.json("info --source=subset")["definition"].is_null());
     let path = write(&server, "r.txt", b"lib==2.0\n");
     let output = update(&server, &format!("--file-in={} --snapshot=2020-06-30", path.display()));

@@ -3,7 +3,7 @@
 use rstudio_pm::model::snapshot::Snapshot;
 
 use super::curated::{Curated, file, start, update, wheel};
-use super::index::names;
+use super::index::{get, names};
 use super::package::write;
 use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
@@ -110,4 +110,29 @@ fn a_plan_names_the_guard_that_hides_a_package_and_the_commit_is_refused() {
     let csv = std::fs::read_to_string(csv).expect("a plan");
     assert!(csv.contains(&format!("odd,all versions,,,added,,{reason}\n")), "{csv}");
     assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
+}
+
+#[test]
+fn a_rule_for_pypi_reaches_files_that_come_from_pypi_through_a_curated_source() {
+    let pypi = Pypi::start();
+    let server = start(&pypi);
+    server.sync_of("pypi").expect("an index");
+    server.rspm_stdout("create blocklist-rule --package-name=lib --version=>=2 --source=pypi");
+    let definition = write(&server, "requirements.txt", b"lib>=1.5\n");
+    let flags = format!("--file-in={} --snapshot=2022-01-01", definition.display());
+    let plan = update(&server, &flags);
+    assert!(plan.out.contains("lib: 1 of 2 files blocked in 'py' by rule 1 (versions >=2)"), "{plan:?}");
+    assert_eq!(update(&server, &format!("{flags} --commit")).code, 0);
+    assert_eq!(names(&server, "latest", "lib"), [file("1.5", "lib")]);
+    server.rspm_stdout("edit blocklist-rule --id=1 --version=>=3");
+    let page = get(&server, "/py/latest/simple/lib/").json();
+    let files = page["files"].as_array().expect("files").clone();
+    let newest = files.iter().find(|entry| entry["filename"] == file("2.0", "lib").as_str());
+    let url = newest.expect("it is allowed")["url"].as_str().expect("an address").to_owned();
+    let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+    assert_eq!(server.get(&path).status, 200);
+    server.rspm_stdout("edit blocklist-rule --id=1 --version=>=2");
+    let answer = server.get(&path);
+    assert_eq!((answer.status, answer.header("x-pm-reason")), (403, Some("rule 1 (versions >=2)")));
+    assert_eq!(server.get(&format!("{path}.metadata")).status, 403);
 }

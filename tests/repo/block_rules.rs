@@ -2,6 +2,10 @@
 
 use std::io::{Read, Write};
 
+use flate2::read::MultiGzDecoder;
+use rstudio_pm::r::rds::Limits;
+use rstudio_pm::r::rds::archive_meta::{read_archive_meta, read_current_meta};
+use rstudio_pm::r::rds::packages::read_package_table;
 use serde_json::{Value, json};
 
 use crate::support::advisories::{folder, record};
@@ -36,6 +40,28 @@ fn index(server: &Server, path: &str) -> Vec<String> {
     records.map(|record| format!("{} {}", field(record, "Package: "), field(record, "Version: "))).collect()
 }
 
+/// `package version` of the rows of `PACKAGES.rds`.
+fn rds_index(server: &Server, base: &str) -> Vec<String> {
+    let bytes = server.get(&format!("{base}/PACKAGES.rds")).body;
+    let table = read_package_table(bytes.as_slice(), Limits::META).expect("a table");
+    let value = |row, field| table.get(row, field).unwrap_or_default();
+    (0..table.len()).map(|row| format!("{} {}", value(row, "Package"), value(row, "Version"))).collect()
+}
+
+/// The files of `Meta/current.rds` or `Meta/archive.rds`, sorted.
+fn meta(server: &Server, table: &str) -> Vec<String> {
+    let bytes = server.get(&format!("{BASE}/Meta/{table}.rds")).body;
+    let rows = match table {
+        "current" => read_current_meta(bytes.as_slice(), Limits::META),
+        _ => read_archive_meta(bytes.as_slice(), Limits::META),
+    };
+    let folder = |package: &str| if table == "current" { String::new() } else { format!("{package}/") };
+    let rows = rows.expect("a table").into_iter();
+    let mut files: Vec<String> = rows.map(|row| format!("{}{}", folder(&row.package), row.file)).collect();
+    files.sort();
+    files
+}
+
 fn status(server: &Server, file: &str) -> u16 {
     server.get(&format!("{BASE}/{file}")).status
 }
@@ -54,12 +80,19 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
         .rspm_stdout("create blocklist-rule --package-name=one --version=>=2.0 --description=colors~differ");
 
     assert_eq!(index(&server, BASE), ["one 1.1", "two 1.0"]);
-    for form in ["PACKAGES.gz", "PACKAGES.rds", "Meta/current.rds", "Meta/archive.rds"] {
-        assert_eq!(status(&server, form), 200, "{form}");
-    }
-    assert_ne!(server.get(&format!("{BASE}/Meta/archive.rds")).body, archive_before, "1.1 is listed now");
     let linux = "/prod/__linux__/noble/latest/src/contrib";
-    assert_eq!(index(&server, linux), ["one 1.1", "two 1.0"]);
+    let binary = "/prod/latest/bin/linux/noble-x86_64/4.5/src/contrib";
+    for base in [BASE, linux, binary] {
+        assert_eq!(index(&server, base), ["one 1.1", "two 1.0"], "{base}");
+        let text = server.get(&format!("{base}/PACKAGES")).body;
+        let gz = server.get(&format!("{base}/PACKAGES.gz")).body;
+        let mut decoded = Vec::new();
+        MultiGzDecoder::new(gz.as_slice()).read_to_end(&mut decoded).expect("a gzip");
+        assert!(decoded == text, "{base}: PACKAGES.gz: {}", String::from_utf8_lossy(&decoded));
+        assert_eq!(rds_index(&server, base), ["one 1.1", "two 1.0"], "{base}: PACKAGES.rds");
+    }
+    assert_eq!(meta(&server, "current"), ["one_1.1.tar.gz", "two_1.0.tar.gz"]);
+    assert_eq!(meta(&server, "archive"), ["one/one_1.0.tar.gz"], "1.1 is listed, and 2.0 is nowhere");
 
     let reason = "rule 1 (colors differ; versions >=2.0)";
     let text =
@@ -116,6 +149,9 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
 
     server.rspm_stdout("delete blocklist-rule --id=1");
     assert_eq!(index(&server, BASE), ["one 2.0", "two 1.0"]);
+    assert_eq!(rds_index(&server, BASE), ["one 2.0", "two 1.0"]);
+    assert_eq!(meta(&server, "current"), ["one_2.0.tar.gz", "two_1.0.tar.gz"]);
+    assert_eq!(meta(&server, "archive"), ["one/one_1.0.tar.gz", "one/one_1.1.tar.gz"]);
     assert_eq!(status(&server, "one_2.0.tar.gz"), 200);
     assert_eq!(server.get(&format!("{BASE}/Meta/archive.rds")).body, archive_before);
 }
@@ -292,6 +328,102 @@ fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdr
     server.sync_of("vulns").expect("advisories");
     assert_eq!(index(&server, BASE), ["one 1.0", "two 2.0"]);
     assert_eq!(status(&server, "one_1.0.tar.gz"), 200);
+}
+
+#[test]
+fn a_minimum_severity_counts_vulnerabilities_without_a_score_unless_the_rule_states_otherwise() {
+    let entry = |package: &str| {
+        let bytes = Tarball::new(package, "1.0").bytes();
+        Entry { package: package.to_owned(), version: "1.0".to_owned(), bytes }
+    };
+    let mirror = Mirror::of(&["critical", "medium", "safe", "unscored"].map(entry), &[]);
+    let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    let scored = |id: &str, package: &str, vector: &str| {
+        let mut record = record(id, "CRAN", package, "2.0");
+        record["severity"] = json!([{ "type": "CVSS_V3", "score": vector }]);
+        record
+    };
+    let records = [
+        scored("x_OWN-1", "critical", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"),
+        scored("x_OWN-2", "medium", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N"),
+        record("x_OWN-3", "CRAN", "unscored", "2.0"),
+    ];
+    folder(&server.dir().join("own"), &records);
+    server.sync_of("vulns").expect("advisories");
+    let assert_served = |served: &[&str], reasons: &[(&str, &str)]| {
+        let expected: Vec<String> = served.iter().map(|name| format!("{name} 1.0")).collect();
+        assert_eq!(index(&server, BASE), expected);
+        for name in served {
+            assert_eq!(status(&server, &format!("{name}_1.0.tar.gz")), 200, "{name}");
+        }
+        for (name, reason) in reasons {
+            let answer = server.get(&format!("{BASE}/{name}_1.0.tar.gz"));
+            assert_blocked(&answer, &format!("rule 1 ({reason})"));
+        }
+    };
+    let (critical, medium, unscored) = (
+        ("critical", "x_OWN-1, severity 9.8"),
+        ("medium", "x_OWN-2, severity 5.3"),
+        ("unscored", "x_OWN-3, without a score"),
+    );
+    let created = server.rspm_stdout("create blocklist-rule --min-severity=7.0");
+    assert!(created.contains("  - Without a score: match\n"), "{created}");
+    assert_served(&["medium", "safe"], &[critical, unscored]);
+    let edited = server.rspm_stdout("edit blocklist-rule --id=1 --block-unscored=false");
+    assert!(edited.contains("  - Without a score: do not match\n"), "{edited}");
+    assert_served(&["medium", "safe", "unscored"], &[critical]);
+    server.rspm_stdout("edit blocklist-rule --id=1 --min-severity=5.3");
+    assert_served(&["safe", "unscored"], &[critical, medium]);
+    server.rspm_stdout("edit blocklist-rule --id=1 --min-severity=9.9");
+    assert_served(&["critical", "medium", "safe", "unscored"], &[]);
+    server.rspm_stdout("edit blocklist-rule --id=1 --block-unscored");
+    assert_served(&["critical", "medium", "safe"], &[unscored]);
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    server.rspm_stdout("create blocklist-rule --package-name=other");
+    server.rspm_stdout("create blocklist-rule --min-severity=7.0 --block-unscored=false");
+    assert_eq!(index(&server, BASE), ["medium 1.0", "safe 1.0", "unscored 1.0"]);
+    assert_served(&["medium", "safe", "unscored"], &[]);
+}
+
+#[test]
+fn a_rule_about_deleted_packages_blocks_what_only_the_archive_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut mirror = MirrorDir::new(directory.path().join("mirror"));
+    for (package, version) in [("gone", "1.0"), ("gone", "1.1"), ("stays", "1.0"), ("stays", "2.0")] {
+        mirror.simple(package, version, "2024-02-01");
+    }
+    (0..8).for_each(|number| mirror.simple(&format!("other{number}"), "1.0", "2024-02-01"));
+    mirror.write();
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    server.rspm_stdout("create blocklist-rule --deleted-packages --description=ask");
+    let of_gone = ["gone_1.1.tar.gz", "Archive/gone/gone_1.0.tar.gz", "Archive/gone/gone_1.1.tar.gz"];
+    assert_eq!(status(&server, of_gone[0]), 200, "it is listed");
+    assert_eq!(status(&server, of_gone[1]), 200, "a version of the package is listed");
+    mirror.archive("gone", "2024-03-01");
+    mirror.write();
+    server.sync().expect("a mirror");
+    let reason = "rule 1 (ask; no version of the package is listed any more)";
+    for file in &of_gone[1..] {
+        assert_blocked(&server.get(&format!("{BASE}/{file}")), reason);
+    }
+    assert_eq!(meta(&server, "archive"), ["stays/stays_1.0.tar.gz"]);
+    assert_eq!(status(&server, "Archive/stays/stays_1.0.tar.gz"), 200);
+    assert!(index(&server, BASE).contains(&"stays 2.0".to_owned()));
+    let explained = server.rspm_stdout("explain prod gone --version=1.0");
+    assert!(explained.contains(reason), "{explained}");
+    // It is listed again.
+    mirror.simple("gone", "1.2", "2024-04-01");
+    mirror.write();
+    server.sync().expect("a mirror");
+    for file in ["gone_1.2.tar.gz", of_gone[1], of_gone[2]] {
+        assert_eq!(status(&server, file), 200, "{file}");
+    }
+    assert_eq!(meta(&server, "archive").len(), 3);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Repositories on real stores: edits, merged sources, dated snapshots, sweep.
 
+mod age_rules;
 mod all_stores;
 mod block_rules;
 mod database_copies;

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
 use serde_json::{Value, json};
+use sha2::Digest;
 
 use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
@@ -39,18 +40,34 @@ enum Own {
 struct Case {
     guard: Guard,
     own: Own,
+    /// Whether the own versions are higher than those of the mirror.
+    is_higher: bool,
 }
 
 impl Case {
     fn all() -> Vec<Case> {
         let guards = [Guard::Automatic, Guard::Exact, Guard::Prefix];
         let own = [Own::Present, Own::Absent, Own::Unsubscribed, Own::Blocked];
-        guards.into_iter().flat_map(|guard| own.map(|own| Case { guard, own })).collect()
+        let lower = guards.into_iter().flat_map(|guard| own.map(|own| Case { guard, own, is_higher: false }));
+        let own = [Own::Present, Own::Blocked];
+        let higher = guards.into_iter().flat_map(|guard| own.map(|own| Case { guard, own, is_higher: true }));
+        lower.chain(higher).collect()
     }
 
     /// The package, its source and its repository.
     fn name(self) -> String {
-        format!("{:?}.{:?}", self.guard, self.own).to_lowercase()
+        let mark = if self.is_higher { "h" } else { "" };
+        format!("{:?}.{mark}{:?}", self.guard, self.own).to_lowercase()
+    }
+
+    /// The own version in the archive.
+    fn archived(self) -> &'static str {
+        if self.is_higher { "100.0" } else { "1.0" }
+    }
+
+    /// The own version in the index.
+    fn listed(self) -> &'static str {
+        if self.is_higher { "100.1" } else { "1.1" }
     }
 
     /// A name that resembles the guarded one and is not guarded: of another package for R.
@@ -86,10 +103,35 @@ fn upstream(name: &str, version: &str) -> Entry {
     Entry { package: name.to_owned(), version: version.to_owned(), bytes: tarball.bytes() }
 }
 
+/// The trees of binaries of the mirror, the extensions of their files and the system in `Built`.
+const BINARIES: [(&str, &str, &str); 2] =
+    [("bin/windows/contrib/4.5", "zip", "windows"), ("bin/macosx/big-sur-arm64/contrib/4.5", "tgz", "unix")];
+/// The beginning of the binaries of the mirror.
+const BINARY_BYTES: &[u8] = b"a binary of the mirror: ";
+
+/// Publishes binaries of version 99.0 of these packages.
+fn publish_binaries(mirror: &Mirror, names: &[String]) {
+    for (tree, extension, system) in BINARIES {
+        let mut index = String::new();
+        for name in names {
+            let bytes = [BINARY_BYTES, name.as_bytes()].concat();
+            index.push_str(&format!(
+                "Package: {name}\nVersion: 99.0\nLicense: MIT\nBuilt: R 4.5.0; ; 2026-01-01 00:00:00 UTC; {system}\n\
+                 MD5sum: {}\n\n",
+                hex::encode(md5::Md5::digest(&bytes))
+            ));
+            mirror.put(&format!("{tree}/{name}_99.0.{extension}"), bytes);
+        }
+        mirror.put(&format!("{tree}/PACKAGES"), index);
+    }
+}
+
 /// A server with a repository for each case, which subscribes to the mirror first.
 fn start(mirror: &Mirror) -> Server {
-    let gcfg =
-        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{{dir}}/requirements", mirror.url());
+    let gcfg = format!(
+        "[CRAN]\nURL = {0}\nBinaryURL = {0}\n[SystemRequirements]\nURL = file://{{dir}}/requirements",
+        mirror.url()
+    );
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     rules::folder(&server.dir().join("requirements"), &["ownlib", "upstreamlib"]);
     server.sync_of("sysreqs").expect("rules");
@@ -99,6 +141,7 @@ fn start(mirror: &Mirror) -> Server {
         let names: Vec<String> = guarded.chain(cases.iter().map(|case| case.neighbour())).collect();
         let of = |version| names.iter().map(|name| upstream(name, version)).collect::<Vec<_>>();
         mirror.publish(&of("99.0"), &of("98.0"));
+        publish_binaries(mirror, &names);
         server.sync().expect("a mirror");
     };
     publish(&|case| case.guard != Guard::Automatic);
@@ -111,8 +154,8 @@ fn start(mirror: &Mirror) -> Server {
         let stored = server.get(&format!("/open/latest/src/contrib/{name}_99.0.tar.gz"));
         assert_eq!(stored.status == 200, case.guard != Guard::Automatic, "{case:?}: before the guard");
         if case.own != Own::Absent || case.guard == Guard::Automatic {
-            server.add(&name, &case.upload("1.0"));
-            server.add(&name, &case.upload("1.1"));
+            server.add(&name, &case.upload(case.archived()));
+            server.add(&name, &case.upload(case.listed()));
         }
         match case.own {
             Own::Present => {}
@@ -152,6 +195,7 @@ impl Checks<'_> {
         for version in ["99.0", "98.0"] {
             let foreign = upstream(&case.name(), version).bytes;
             let is_foreign = !answer.body.is_empty() && foreign.starts_with(&answer.body);
+            let is_foreign = is_foreign || answer.body.starts_with(BINARY_BYTES);
             assert!(!is_foreign, "{case:?}: {method} {path} answers bytes of the mirror");
         }
         answer
@@ -198,7 +242,7 @@ impl Checks<'_> {
                 .find_map(|record| record.trim_start().strip_prefix(&begin)?.lines().next())
                 .map(str::to_owned)
         };
-        let expected = (case.own == Own::Present).then(|| "1.1".to_owned());
+        let expected = (case.own == Own::Present).then(|| case.listed().to_owned());
         assert_eq!(record(&name), expected, "{case:?}: {path}");
         assert_eq!(record(&case.neighbour()).as_deref(), Some("99.0"), "{case:?}: {path}: another name");
     }
@@ -235,14 +279,25 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_r() {
                 let index = checks.request(case, "GET", &format!("{base}/PACKAGES.rds"), &[]);
                 assert_eq!(index.status, 200, "{case:?}: {base}");
                 for name in [&name, &encoded] {
-                    checks.assert_own(case, &format!("{base}/{name}_1.1.tar.gz"), "1.1");
-                    checks.assert_own(case, &format!("{base}/Archive/{name}/{name}_1.0.tar.gz"), "1.0");
+                    let (listed, archived) = (case.listed(), case.archived());
+                    checks.assert_own(case, &format!("{base}/{name}_{listed}.tar.gz"), listed);
+                    let path = format!("{base}/Archive/{name}/{name}_{archived}.tar.gz");
+                    checks.assert_own(case, &path, archived);
                     checks.assert_forbidden(case, &format!("{base}/{name}_99.0.tar.gz"));
                     checks.assert_forbidden(case, &format!("{base}/Archive/{name}/{name}_98.0.tar.gz"));
                     checks.assert_forbidden(case, &format!("{base}/Archive/{name}/{name}_99.0.tar.gz"));
                 }
                 let other = checks.request(case, "GET", &format!("{base}/{neighbour}_99.0.tar.gz"), &[]);
                 assert_eq!(other.body, upstream(&neighbour, "99.0").bytes, "{case:?}: another name");
+            }
+            for (tree, extension, _) in BINARIES {
+                let base = format!("/{name}/{snapshot}/{tree}");
+                let index = checks.request(case, "GET", &format!("{base}/PACKAGES"), &[]).text();
+                let is_listed = |name: &str| index.contains(&format!("Package: {name}\nVersion: 99.0\n"));
+                assert!(!is_listed(&name) && is_listed(&neighbour), "{case:?}: {base}: {index}");
+                for name in [&name, &encoded] {
+                    checks.assert_forbidden(case, &format!("{base}/{name}_99.0.{extension}"));
+                }
             }
             let base = format!("/{name}/{snapshot}/src/contrib");
             let archive = checks.request(case, "GET", &format!("{base}/Meta/archive.rds"), &[]);
@@ -252,7 +307,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_r() {
                 rows.map(|row| row.file.trim_start_matches(&format!("{name}/")).to_owned())
                     .collect::<Vec<_>>()
             };
-            let expected = (case.own == Own::Present).then(|| format!("{name}_1.0.tar.gz"));
+            let expected = (case.own == Own::Present).then(|| format!("{name}_{}.tar.gz", case.archived()));
             assert_eq!(of(&name), expected.into_iter().collect::<Vec<_>>(), "{case:?}: archive.rds");
             assert_eq!(of(&neighbour), [format!("{neighbour}_98.0.tar.gz")], "{case:?}: archive.rds");
             let current = checks.request(case, "GET", &format!("{base}/Meta/current.rds"), &[]);
@@ -291,7 +346,7 @@ fn the_api_pages_and_explanations_have_a_guarded_name_from_its_own_source_only()
                 detail.text()
             );
             if is_known {
-                assert_eq!(detail.json()["version"], "1.1", "{case:?}");
+                assert_eq!(detail.json()["version"], case.listed(), "{case:?}");
                 assert_eq!(detail.json()["blocked"], case.own == Own::Blocked, "{case:?}");
             }
             assert_no_trace(case, &path, &detail);
@@ -302,6 +357,8 @@ fn the_api_pages_and_explanations_have_a_guarded_name_from_its_own_source_only()
             format!("/open/latest/web/packages/{name}/"),
             format!("/__api__/repos/open/packages/{name}"),
             format!("/__api__/repos/open/packages/{name}/builds"),
+            format!("/__api__/sources/cran/packages/{name}/releases"),
+            format!("/__api__/sources/1/packages/{name}/releases"),
             format!("/__api__/repos/open/packages/{name}/sysreqs?distribution=ubuntu&release=24.04"),
         ] {
             let answer = checks.request(case, "GET", &path, &[]);
@@ -310,8 +367,24 @@ fn the_api_pages_and_explanations_have_a_guarded_name_from_its_own_source_only()
         let listed = checks.request(case, "GET", &format!("{api}/packages?name={name}"), &[]).json();
         let versions: Vec<&Value> =
             listed.as_array().expect("a list").iter().map(|row| &row["version"]).collect();
-        let expected = if case.own == Own::Present { vec![json!("1.1")] } else { Vec::new() };
+        let expected = if case.own == Own::Present { vec![json!(case.listed())] } else { Vec::new() };
         assert_eq!(versions, expected.iter().collect::<Vec<_>>(), "{case:?}: the list");
+
+        let neighbour = case.neighbour();
+        let path = format!("/__api__/sources/cran/packages?name_search={}", name.replace('.', "%2E"));
+        let of_mirror = checks.request(case, "GET", &path, &[]).text();
+        assert!(!of_mirror.contains(&format!("\"name\":\"{name}\"")), "{case:?}: {of_mirror}");
+        let path = format!("/__api__/sources/cran/packages/{neighbour}/releases");
+        let releases = checks.request(case, "GET", &path, &[]);
+        assert_eq!((releases.status, &releases.json()[0]["version"]), (200, &json!("99.0")), "{case:?}");
+        let releases =
+            checks.request(case, "GET", &format!("/__api__/sources/{name}/packages/{name}/releases"), &[]);
+        match case.own {
+            Own::Absent => assert_ne!(releases.status, 200, "{case:?}"),
+            Own::Present | Own::Unsubscribed | Own::Blocked => {
+                assert_eq!(releases.json()[0]["version"], case.listed(), "{case:?}: {}", releases.text());
+            }
+        }
 
         let path = format!("{api}/packages/{name}/sysreqs?distribution=ubuntu&release=24.04");
         let needs = checks.request(case, "GET", &path, &[]);
@@ -336,7 +409,8 @@ fn the_api_pages_and_explanations_have_a_guarded_name_from_its_own_source_only()
         let json = [("Content-Type", "application/json")];
         let filtered = http::request("POST", &server.url("/__api__/filter/packages"), &json, body.as_bytes());
         let lines = filtered.text();
-        assert_eq!(lines.contains("\"version\":\"1.1\""), is_known, "{case:?}: {lines}");
+        let own_version = format!("\"version\":\"{}\"", case.listed());
+        assert_eq!(lines.contains(&own_version), is_known, "{case:?}: {lines}");
         assert_no_trace(case, "filter/packages", &filtered);
 
         let path = format!("/{name}/latest/web/packages/{name}/");
@@ -356,5 +430,88 @@ fn assert_no_trace(case: Case, path: &str, answer: &Answer) {
     let text = answer.text();
     for trace in ["99.0", "98.0", "upstreamlib"] {
         assert!(!text.contains(trace), "{case:?}: {path} has '{trace}': {text}");
+    }
+}
+
+#[test]
+fn a_guarded_name_is_hidden_in_curated_sources_and_snapshots_of_the_mirror_too() {
+    let mirror = Mirror::start();
+    let server =
+        Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).env("NO_PROXY", "*").start();
+    let case = |is_higher| Case { guard: Guard::Exact, own: Own::Present, is_higher };
+    let cases = [case(false), case(true)];
+    let of = |version| {
+        let names = cases.iter().flat_map(|case| [case.name(), case.neighbour()]);
+        names.map(|name| upstream(&name, version)).collect::<Vec<_>>()
+    };
+    mirror.publish(&of("99.0"), &of("98.0"));
+    server.sync().expect("a mirror");
+    let synced = server.json("info --source=cran")["last_transaction"]["id"].clone();
+    let definition = server.dir().join("packages.txt");
+    let lines = cases.map(|case| format!("{}\n{}\n", case.name(), case.neighbour()));
+    std::fs::write(&definition, lines.concat()).expect("written");
+    server.rspm_stdout("create source --name=subset --type=curated-cran");
+    let update =
+        format!("update --source=subset --file-in={} --snapshot={synced} --commit", definition.display());
+    server.rspm_stdout(&update);
+    server.rspm_stdout(&format!("create source --name=pinned --type=cran-snapshot --snapshot={synced}"));
+    server.rspm_stdout("create source --name=internal");
+    for curated in ["subset", "pinned"] {
+        server.repository(&format!("of-{curated}"), curated);
+        server.rspm_stdout(&format!("subscribe --repo=of-{curated} --source=internal"));
+    }
+    let today = stable_today().to_string();
+    let bases = ["subset", "pinned"].into_iter().flat_map(|curated| {
+        ["latest", &today].map(|snapshot| format!("/of-{curated}/{snapshot}/src/contrib"))
+    });
+    let bases: Vec<String> = bases.collect();
+    let file = |base: &str, name: &str| server.get(&format!("{base}/{name}_99.0.tar.gz"));
+    for (base, case) in bases.iter().flat_map(|base| cases.map(|case| (base, case))) {
+        assert_eq!(
+            file(base, &case.name()).body,
+            upstream(&case.name(), "99.0").bytes,
+            "{base}: before the guard"
+        );
+    }
+    for case in cases {
+        server.add("internal", &case.upload(case.archived()));
+        server.add("internal", &case.upload(case.listed()));
+        server.rspm_stdout(&format!("create name-guard --name={} --source=internal", case.name()));
+    }
+
+    let mut checks = Checks { server: &server, count: 0 };
+    for (base, case) in bases.iter().flat_map(|base| cases.map(|case| (base, case))) {
+        let (name, neighbour) = (case.name(), case.neighbour());
+        let path = format!("{base}/PACKAGES");
+        let index = checks.request(case, "GET", &path, &[]);
+        checks.assert_index(case, &path, &index.text());
+        checks.assert_own(case, &format!("{base}/{name}_{}.tar.gz", case.listed()), case.listed());
+        let archived = format!("{base}/Archive/{name}/{name}_{}.tar.gz", case.archived());
+        checks.assert_own(case, &archived, case.archived());
+        checks.assert_forbidden(case, &format!("{base}/{name}_99.0.tar.gz"));
+        checks.assert_forbidden(case, &format!("{base}/Archive/{name}/{name}_98.0.tar.gz"));
+        assert_eq!(file(base, &neighbour).body, upstream(&neighbour, "99.0").bytes, "{base}: another name");
+    }
+    for (curated, case) in
+        ["subset", "pinned"].into_iter().flat_map(|curated| cases.map(|case| (curated, case)))
+    {
+        let name = case.name();
+        let detail = server.get(&format!("/__api__/repos/of-{curated}/packages/{name}"));
+        assert_eq!(detail.json()["version"], case.listed(), "{curated}: {}", detail.text());
+        assert_no_trace(case, curated, &detail);
+        let releases = server.get(&format!("/__api__/sources/{curated}/packages/{name}/releases"));
+        assert_eq!(releases.status, 403, "{curated}: {}", releases.text());
+    }
+    // Without the own source, nothing takes the place of the mirror's package.
+    for curated in ["subset", "pinned"] {
+        server.rspm_stdout(&format!("unsubscribe --repo=of-{curated} --source=internal"));
+        for case in cases {
+            let (base, name) = (format!("/of-{curated}/latest/src/contrib"), case.name());
+            let index = server.get(&format!("{base}/PACKAGES")).text();
+            assert!(!index.contains(&format!("Package: {name}\n")), "{index}");
+            for version in ["99.0", case.listed()] {
+                checks.assert_forbidden(case, &format!("{base}/{name}_{version}.tar.gz"));
+            }
+        }
     }
 }

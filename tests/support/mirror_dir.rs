@@ -68,6 +68,23 @@ impl MirrorDir {
             .push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {day} as requested.\n\n"));
     }
 
+    /// Removes the listed release of a package, and does not archive it.
+    pub(crate) fn remove(&mut self, package: &str) {
+        let (row, _) = self.listed.remove(package).expect("it is listed");
+        fs::remove_file(self.contrib(&row.file)).expect("removed");
+    }
+
+    /// Lists a release of [`MirrorDir::simple`] again that is in the archive.
+    pub(crate) fn restore(&mut self, package: &str, version: &str) {
+        let file = format!("{package}_{version}.tar.gz");
+        let position = self.archive.iter().position(|row| row.package == package && row.file == file);
+        let row = self.archive.remove(position.expect("it is archived"));
+        let archived = self.contrib("Archive").join(package).join(&file);
+        fs::remove_file(archived).expect("removed");
+        let day = row.mtime.day().to_string();
+        self.simple(package, version, &day);
+    }
+
     fn move_to_archive(&mut self, row: MetaRow<String>) {
         let folder = self.contrib("Archive").join(&row.package);
         fs::create_dir_all(&folder).expect("a folder");

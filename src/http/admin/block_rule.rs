@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::block_rule_form::{rule_of_wire, wire_of_rule};
-use super::call::{AdminResult, Call, ok, version};
+use super::call::{AdminResult, Call, ok, read_row, refusal, version};
 use crate::api::block_rule as wire;
 use crate::catalog::Catalog;
 use crate::db;
@@ -54,15 +54,20 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     }
     let catalog = app.state.catalog.get();
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
-    for (index, rule) in body.rules.iter().enumerate() {
-        match rule_of_wire(&catalog, rule) {
+    for (index, row) in body.rules.iter().enumerate() {
+        let rule: Result<wire::BlockRule, String> = read_row(row);
+        match rule.and_then(|rule| rule_of_wire(&catalog, &rule).map_err(|failure| failure.phrase)) {
             Ok(rule) => rules.push(rule),
-            Err(failure) => refused.push(wire::RefusedBlockRule { index, error: failure.phrase }),
+            Err(error) => refused.push(wire::RefusedBlockRule { index, error }),
         }
     }
-    if let (Some(first), true) = (refused.first(), body.fail_all || body.rules.len() == 1) {
-        let place = if body.rules.len() == 1 { String::new() } else { format!("rule {}: ", first.index) };
-        return Err(Failure::bad_request(format!("{place}{}", first.error)));
+    match (&refused[..], body.rules.len()) {
+        ([only], 1) => return Err(Failure::bad_request(only.error.clone())),
+        ([_, ..], _) if body.fail_all => {
+            let rows = refused.iter().map(|row| (row.index, row.error.as_str()));
+            return Err(Failure::bad_request(refusal("rule", rows)));
+        }
+        _ => {}
     }
     let matches = match (&rules[..], body.rules.len()) {
         ([rule], 1) => matches(app, rule).await?,
@@ -101,8 +106,14 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     let current = wire_of_rule(&catalog, &rule);
     let changed = changed(&current, body.changes)?;
     let new = Rule { id: rule.id, ..rule_of_wire(&catalog, &changed)? };
+    if rule.criteria.has_release_criterion() && !new.criteria.has_release_criterion() && !changed.all {
+        return Err(Failure::bad_request(
+            "without this criterion, the rule matches all packages of its source; --all confirms that",
+        ));
+    }
+    let matches = matches(app, &new).await?;
     block_rule::update(&app.state, &new).await?;
-    ok(&wire_of_rule(&app.state.catalog.get(), &new))
+    ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }
 
 fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {

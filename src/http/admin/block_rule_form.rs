@@ -4,6 +4,7 @@ use crate::api::block_rule as wire;
 use crate::catalog::Catalog;
 use crate::http::error::{Failure, truncate};
 use crate::model::ids::{RepoId, SourceId};
+use crate::model::language::Language;
 use crate::model::license::UNKNOWN;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::source::SourceKind;
@@ -61,8 +62,17 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         fixes_pass: min_age.is_some() && fixes_pass,
         not_dated: rule.not_dated,
     };
-    if criteria.is_empty() && !rule.all {
-        return Err(bad("a rule without a criterion matches everything; --all confirms that"));
+    if criteria.matches_all() && !rule.all {
+        return Err(bad(match criteria.repo {
+            None => "a rule without a criterion matches everything; --all confirms that",
+            Some(_) => {
+                "a rule without a criterion other than the repository matches everything there; --all confirms that"
+            }
+        }));
+    }
+    // A rule that a list returned may have no effect.
+    if let (Some(reason), None) = (never_matches(catalog, &criteria), &rule.without_effect) {
+        return Err(bad(reason));
     }
     if rule.exception && rule.warn {
         return Err(bad("a rule is an exception or a warning, not both"));
@@ -139,15 +149,71 @@ fn age_text(micros: i64) -> String {
     if hours % 24 == 0 { format!("{}d", hours / 24) } else { format!("{hours}h") }
 }
 
+/// Returns the reason why a rule with these criteria matches no package, whatever the sources and repositories contain;
+/// `None` if it can match. Sources and repositories that do not exist are not compared.
+fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<String> {
+    let source = criteria.source.and_then(|id| catalog.source_by_id(id));
+    let repo = criteria.repo.and_then(|id| catalog.repo_by_id(id));
+    if let (Some(source), Some(repo)) = (source, repo)
+        && source.kind.language() != repo.kind.language()
+    {
+        return Some(format!(
+            "the repository '{}' is of type {} and cannot offer packages of the source '{}'",
+            repo.name,
+            repo.kind.label(),
+            source.name
+        ));
+    }
+    let place = match (source, repo) {
+        (Some(source), _) if source.kind.language() == Language::Python => {
+            format!("the source '{}'", source.name)
+        }
+        (_, Some(repo)) if repo.kind.language() == Language::Python => {
+            format!("the repository '{}'", repo.name)
+        }
+        _ => return None,
+    };
+    if criteria.needs_license() {
+        return Some(format!(
+            "{place} has Python packages, to which criteria of licenses do not apply: the pages of their files do not \
+             state licenses"
+        ));
+    }
+    criteria.deleted_packages.then(|| {
+        format!("{place} has Python packages, to which the criterion of deleted packages does not apply")
+    })
+}
+
+/// Returns whether a rule refers by its id to a source or repository that was deleted, as a list returns it.
+///
+/// # Errors
+/// There is another object with this id: the list is from another server.
+fn was_deleted(
+    rule: &wire::BlockRule,
+    noun: &str,
+    (id, present): (i64, Option<&str>),
+) -> Result<bool, Failure> {
+    match (&rule.without_effect, present) {
+        (Some(_), None) => Ok(true),
+        (Some(reason), Some(name)) => Err(bad(format!(
+            "the rule has no effect because {reason}, but there is a {noun} with the id {id}: '{name}'; remove the rule \
+             from the file, or name a {noun} in it"
+        ))),
+        (None, _) => Ok(false),
+    }
+}
+
 fn source(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<SourceId>, Failure> {
-    let by_id = rule.source_id.map(|id| {
-        catalog
-            .source_by_id(SourceId(id))
-            .ok_or_else(|| Failure::not_found(format!("there is no source with the id {id}")))
-    });
-    let by_name = rule.source_name.as_deref().map(|name| find::source(catalog, name).map_err(Failure::from));
-    if let Some(source) = by_name.or(by_id).transpose()? {
-        return Ok(Some(source.id));
+    if let Some(name) = &rule.source_name {
+        return Ok(Some(find::source(catalog, name)?.id));
+    }
+    if let Some(id) = rule.source_id {
+        let source = catalog.source_by_id(SourceId(id));
+        if was_deleted(rule, "source", (id, source.map(|source| source.name.as_str())))? {
+            return Ok(Some(SourceId(id)));
+        }
+        let unknown = || Failure::not_found(format!("there is no source with the id {id}"));
+        return Ok(Some(source.ok_or_else(unknown)?.id));
     }
     let Some(kind) = rule.source_type.as_deref() else { return Ok(None) };
     let kind: SourceKind =
@@ -168,6 +234,9 @@ fn repo(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<RepoId>, Fai
     }
     let Some(id) = rule.repo_id else { return Ok(None) };
     let repo = catalog.repo_by_id(RepoId(id));
+    if was_deleted(rule, "repository", (id, repo.map(|repo| repo.name.as_str())))? {
+        return Ok(Some(RepoId(id)));
+    }
     Ok(Some(repo.ok_or_else(|| Failure::not_found(format!("there is no repository with the id {id}")))?.id))
 }
 
@@ -179,7 +248,7 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
     let without_effect = match (source, known_source, repo, known_repo) {
         (Some(id), None, ..) => Some(format!("its source (id {id}) was deleted")),
         (_, _, Some(id), None) => Some(format!("its repository (id {id}) was deleted")),
-        _ => None,
+        _ => never_matches(catalog, &rule.criteria),
     };
     wire::BlockRule {
         id: Some(rule.id),
@@ -206,7 +275,8 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
         exception: rule.effect == RuleEffect::Allow,
         warn: rule.effect == RuleEffect::Warn,
         description: rule.description.clone(),
-        all: rule.criteria.is_empty(),
+        all: rule.criteria.matches_all(),
+        matches: Vec::new(),
         without_effect,
         created_by: None,
         created: None,
@@ -233,6 +303,8 @@ mod tests {
             r#"{"all":true}"#,
             r#"{"all":true,"warn":true,"not_dated":true}"#,
             r#"{"vulns":true,"exception":true}"#,
+            r#"{"source_id":9,"without_effect":"its source was deleted"}"#,
+            r#"{"vulns":true,"repo_id":9,"without_effect":"its repository was deleted"}"#,
         ] {
             let rule = parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
             let again = rule_of_wire(&catalog, &wire_of_rule(&catalog, &rule)).expect("its own form");
@@ -241,6 +313,8 @@ mod tests {
         for (bad, reason) in [
             ("{}", "--all"),
             (r#"{"not_dated":true}"#, "--all"),
+            (r#"{"source_id":9}"#, "no source with the id 9"),
+            (r#"{"vulns":true,"repo_id":9}"#, "no repository with the id 9"),
             (r#"{"package_name":"gg","warn":true,"exception":true}"#, "not both"),
             (r#"{"package_name":"gg*"}"#, "without patterns"),
             (r#"{"package_name":""}"#, "1 to 200"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::edit::{Actor, OnExisting};
 use crate::http::app::App;
@@ -21,6 +22,10 @@ use crate::r::bioconductor::{BadVersion, Version};
 
 /// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;
+/// Maximum number of refused rows in an error; the others are counted.
+const MAX_REASONS: usize = 200;
+/// Maximum length of a reason, in characters: it may repeat a value of the request.
+const MAX_REASON: usize = 500;
 
 /// An admin request, as passed to its handler.
 pub(super) struct Call<'a> {
@@ -87,4 +92,85 @@ pub(super) fn version(text: &str) -> Result<Version, Failure> {
 /// Parses the name of a new source or repository.
 pub(super) fn name(text: &str) -> Result<Name, Failure> {
     text.parse().map_err(|e: BadName| Failure::bad_request(e.to_string()))
+}
+
+/// Reads a row of a request that creates many objects.
+///
+/// # Errors
+/// The reason, with the key that has a wrong value or is not known.
+pub(super) fn read_row<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
+    let Value::Object(fields) = row else {
+        return Err("it is not a JSON object".to_owned());
+    };
+    T::deserialize(row).map_err(|error| {
+        let wrong_field = fields.iter().find_map(|(key, value)| wrong_field::<T>(key, value));
+        wrong_field.unwrap_or_else(|| error.to_string()).chars().take(MAX_REASON).collect()
+    })
+}
+
+/// Returns the reason why a row cannot have this key with this value; `None` if it can.
+fn wrong_field<T: DeserializeOwned>(key: &str, value: &Value) -> Option<String> {
+    let only = Value::Object(Map::from_iter([(key.to_owned(), value.clone())]));
+    let error = T::deserialize(&only).err()?.to_string();
+    match error.starts_with("missing field") {
+        true => None,
+        false if error.starts_with("unknown field") => Some(error),
+        false => Some(format!("'{key}': {error}")),
+    }
+}
+
+/// Returns the error text for a request of which nothing is stored because rows are refused: a line for each row, with
+/// its number.
+pub(super) fn refusal<'a>(noun: &str, rows: impl Iterator<Item = (usize, &'a str)>) -> String {
+    let mut lines: Vec<String> = rows.map(|(number, reason)| format!("{noun} {number}: {reason}")).collect();
+    let rest = lines.len().saturating_sub(MAX_REASONS);
+    if rest > 0 {
+        lines.truncate(MAX_REASONS);
+        lines.push(format!("and {rest} more"));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::block_rule::BlockRule;
+    use crate::api::metadata::MetadataRecord;
+
+    #[test]
+    fn a_wrong_row_is_refused_with_its_key() {
+        for (row, reason) in [
+            (json!({ "min_severity": "7" }), "'min_severity': invalid type: string \"7\", expected f64"),
+            (json!({ "vulns": true, "moon": 1 }), "unknown field `moon`, expected one of `id`"),
+            (json!({ "license_types": 5 }), "'license_types': "),
+            (json!([1]), "it is not a JSON object"),
+            (json!(null), "it is not a JSON object"),
+        ] {
+            let error = read_row::<BlockRule>(&row).expect_err("it is wrong");
+            assert!(error.starts_with(reason), "{row}: {error}");
+        }
+        for (row, reason) in [
+            (json!({ "package_name": "a", "key": 5, "value": "x" }), "'key': invalid type: integer `5`"),
+            (json!({ "package_name": "a", "key": "k" }), "missing field `value`"),
+            (
+                json!({ "package_name": "a", "key": "k", "value": "x", "versoin": "1" }),
+                "unknown field `versoin`",
+            ),
+        ] {
+            let error = read_row::<MetadataRecord>(&row).expect_err("it is wrong");
+            assert!(error.starts_with(reason), "{row}: {error}");
+        }
+        let long = json!({ "priority": "x".repeat(1 << 20) });
+        assert_eq!(read_row::<BlockRule>(&long).expect_err("it is wrong").chars().count(), MAX_REASON);
+    }
+
+    #[test]
+    fn an_error_has_a_line_for_each_row_up_to_a_limit() {
+        assert_eq!(refusal("rule", [(1, "a"), (4, "b")].into_iter()), "rule 1: a\nrule 4: b");
+        let many = refusal("rule", (0..=MAX_REASONS).map(|number| (number, "a")));
+        assert_eq!(many.lines().count(), MAX_REASONS + 1);
+        assert!(many.ends_with("\nand 1 more"), "{many}");
+    }
 }

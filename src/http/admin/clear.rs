@@ -6,6 +6,8 @@ use super::call::{AdminResult, Call};
 use super::job::start_response;
 use crate::api::error::Code;
 use crate::api::job::ClearSource;
+use crate::catalog::Repository;
+use crate::edit::subscription::unsubscribe_advice;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 
@@ -20,18 +22,13 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         )));
     }
     let catalog = app.state.catalog.get();
-    let subscribers: Vec<&str> = catalog
-        .repos
-        .iter()
-        .filter(|repo| repo.subscribes_to(SourceId::CRAN))
-        .map(|repo| repo.name.as_str())
-        .collect();
+    let subscribers: Vec<&Repository> =
+        catalog.repos.iter().filter(|repo| repo.subscribes_to(SourceId::CRAN)).collect();
     let conflict = |text: String| Failure::new(StatusCode::CONFLICT, Code::Conflict, text);
     if let Some(first) = subscribers.first() {
-        return Err(conflict(format!(
-            "repositories subscribe to cran: {}; first run: rspm unsubscribe --repo={first} --source=cran",
-            subscribers.join(", ")
-        )));
+        let names: Vec<&str> = subscribers.iter().map(|repo| repo.name.as_str()).collect();
+        let advice = unsubscribe_advice((first.name.as_str(), first.changes), "cran");
+        return Err(conflict(format!("repositories subscribe to cran: {}; {advice}", names.join(", "))));
     }
     if !body.confirm {
         return Err(conflict(

@@ -52,6 +52,7 @@ use crate::model::language::Language;
 use crate::model::repository::RepoKind;
 use crate::model::time::Day;
 use crate::serve;
+use crate::serve::name_guards::HiddenNames;
 
 /// Maximum number of transactions in a response; old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
@@ -116,7 +117,7 @@ pub async fn answer(
         PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         PublicRoute::Packages(name) => {
             let point = requested_point(app, &catalog, name, query).await?;
-            ok(&packages::list(app, (&catalog, head.principal), &point, query).await?)
+            ok(&packages::list(app, (&catalog, head.principal), &point, query, None).await?)
         }
         PublicRoute::Package(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;
@@ -154,12 +155,15 @@ pub async fn answer(
         PublicRoute::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
         PublicRoute::SourcePackages(name) => {
             let version = bioconductor_version(query)?;
-            let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
-            ok(&packages::list(app, (&catalog, head.principal), &point, query).await?)
+            let source = source(&catalog, name)?;
+            let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
+            let hidden = HiddenNames::of(&app.state, source);
+            ok(&packages::list(app, (&catalog, head.principal), &point, query, Some(hidden)).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
             let source = source(&catalog, name)?;
+            HiddenNames::of(&app.state, source).require_visible(package)?;
             let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
             match source.kind.language() {
                 Language::R => ok(&packages::releases(app, &point, package).await?),

@@ -24,6 +24,7 @@ use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::Release;
 use crate::serve::listing::{PackageQuery, UnknownSort};
 use crate::serve::metadata::{self, ServedVersion};
+use crate::serve::name_guards::HiddenNames;
 use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
@@ -38,6 +39,7 @@ pub(super) async fn list(
     (catalog, principal): (&Catalog, &Principal),
     point: &Point,
     query: &Query,
+    hidden: Option<HiddenNames>,
 ) -> Result<Vec<Package>, Failure> {
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
@@ -54,6 +56,7 @@ pub(super) async fn list(
         exact_first: query.flag("exact_first"),
         limit,
         offset: limit * (page - 1),
+        hidden,
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;

@@ -37,6 +37,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         exact_first: true,
         limit: PER_PAGE,
         offset: PER_PAGE * (page - 1),
+        hidden: None,
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;

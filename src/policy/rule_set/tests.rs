@@ -9,7 +9,9 @@ use crate::policy::{Criteria, Verdict};
 
 const DAY: i64 = 86_400 * SECOND;
 const REPO: RepoId = RepoId(3);
-const SOURCE: SourceId = SourceId(1);
+const SOURCE: SourceId = SourceId(12);
+/// A source that selects packages from CRAN.
+const CURATED: SourceId = SourceId(13);
 
 fn rule(id: i64, criteria: Criteria) -> Rule {
     Rule { id, priority: 100, effect: RuleEffect::Block, criteria, description: String::new() }
@@ -21,8 +23,13 @@ fn named(name: &str) -> Criteria {
 
 fn set(rules: &[Rule]) -> RuleSet {
     let rules: Vec<Arc<Rule>> = rules.iter().cloned().map(Arc::new).collect();
-    let selected = RuleSet::select(&rules, Scope { repo: REPO, language: Language::R, sources: &[SOURCE] });
-    RuleSet::new(selected, Language::R)
+    let scope = Scope {
+        repo: REPO,
+        language: Language::R,
+        sources: &[SOURCE, CURATED],
+        origins: &[(CURATED, SourceId::CRAN)],
+    };
+    RuleSet::new(RuleSet::select(&rules, scope), scope)
 }
 
 fn release(version: &str, day: i64) -> ReleaseFacts {
@@ -108,6 +115,27 @@ fn rules_of_other_repositories_and_sources_are_left_out() {
     assert_eq!(blocked_by(&set, &package("one", &one), &one[0]), 3);
     assert_eq!(blocked_by(&set, &package("One", &one), &one[0]), 0, "names of R have case");
     assert_eq!(set.only_packages(), Some(vec!["one"]));
+}
+
+#[test]
+fn a_rule_about_a_source_applies_to_packages_that_other_sources_select_from_it() {
+    let one = [release("1.0", 1)];
+    let own = package("one", &one);
+    let curated = PackageFacts { source: CURATED, ..own };
+    for (source, of_own, of_curated) in
+        [(SourceId::CRAN, 0, 1), (CURATED, 0, 1), (SOURCE, 1, 0), (SourceId::PYPI, 0, 0)]
+    {
+        let set = set(&[rule(1, Criteria { source: Some(source), ..named("one") })]);
+        assert_eq!(blocked_by(&set, &own, &one[0]), of_own, "{source}");
+        assert_eq!(blocked_by(&set, &curated, &one[0]), of_curated, "{source}");
+    }
+    let block = rule(1, named("one"));
+    let exception = Rule {
+        effect: RuleEffect::Allow,
+        ..rule(2, Criteria { source: Some(SourceId::CRAN), ..Criteria::default() })
+    };
+    let set = set(&[block, exception]);
+    assert_eq!((blocked_by(&set, &own, &one[0]), blocked_by(&set, &curated, &one[0])), (1, 0));
 }
 
 #[test]

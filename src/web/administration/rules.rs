@@ -161,7 +161,7 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
     let not_dated = rule.not_dated.then(|| ("not in dated snapshots", String::new()));
     let mut present: Vec<(&str, String)> =
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    if present.is_empty() {
+    if present.is_empty() || rule.all {
         present.push(("all versions of all packages", String::new()));
     }
     present.extend(not_dated);

@@ -53,6 +53,39 @@ fn a_commit_for_today_that_would_differ_from_its_plan_is_refused_with_the_differ
 }
 
 #[test]
+fn a_transaction_id_commits_the_state_of_that_transaction() {
+    let curated = start();
+    let notice = curated.update("app\n", "").err;
+    let (_, exact) = notice.trim_end().split_once("; --snapshot=").expect("the transaction");
+    let exact = exact.strip_suffix(" names exactly the planned state").expect("the transaction").to_owned();
+    change_cran(&curated);
+    let commit = curated.update("app\n", &format!("--transaction-id={exact}"));
+    assert_eq!((commit.code, commit.err.as_str()), (0, ""), "{}", commit.out);
+    let first = transaction(&commit.out);
+    let old = ["app 2.0", "hdr 1.0", "lib 2.0", "util 1.0"];
+    assert_eq!(curated.listed("latest"), old);
+    let info = curated.server.json("info --source=subset");
+    assert_eq!(info["definition"]["snapshot"], exact.as_str(), "{info}");
+
+    let add = |flags: &str| curated.server.rspm(&format!("add --source=subset --packages=other {flags}"));
+    let commit = add(&format!("--transaction-id={exact}"));
+    assert_eq!((commit.code, commit.err.as_str()), (0, ""), "{}", commit.out);
+    let both = ["app 2.0", "hdr 1.0", "lib 2.0", "other 2.0", "util 1.0"];
+    assert_eq!(curated.listed("latest"), both);
+    assert_eq!(curated.listed(first), old, "the state of the first commit stays");
+
+    for flags in ["--commit --snapshot=2025-10-14", "--snapshot=2025-10-14", "--commit", "--dry-run"] {
+        let output = add(&format!("--transaction-id={exact} {flags}"));
+        assert!(output.code == 2 && output.err.contains("--transaction-id"), "{flags}: {output:?}");
+    }
+    let unknown = add("--transaction-id=99999");
+    assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{unknown:?}");
+    assert!(unknown.err.contains("--snapshot=99999"), "{unknown:?}");
+    assert_eq!(add("--transaction-id=2025-10-14").code, 2, "a day is no transaction");
+    assert_eq!(curated.listed("latest"), both);
+}
+
+#[test]
 fn a_sync_that_changes_no_selected_package_does_not_refuse_the_commit() {
     let curated = start();
     let today = stable_today();

@@ -52,7 +52,7 @@ pub enum MetadataStatus {
 /// The row of a value, and the result of setting it.
 pub type SetMetadata = (Metadata, MetadataStatus);
 
-/// Sets values in one transaction. `values` contains the reason in place of a value that could not be read. Returns a
+/// Sets values in one transaction. `records` contains the reason in place of a value that could not be read. Returns a
 /// result for each value, in order: the row, or the reason why the value was refused. With `is_atomic`, a refused value is
 /// an error of the whole request, and no value is set.
 ///

@@ -42,7 +42,7 @@ pub(super) async fn answer(
     }
     let app = context.app;
     let sources = sources(context.catalog, context.repo, context.point, snapshot, head);
-    let transactions = newest_transactions(app, &sources, MAX_ENTRIES).await?;
+    let transactions = newest_transactions(app, context.repo, &sources, MAX_ENTRIES).await?;
     let Timestamp(now) = (app.state.clock)();
     let recent = transactions.iter().filter(|(tx, _)| tx.at.0 >= now.saturating_sub(PERIOD));
     let newest = transactions.first().map(|(tx, _)| tx.at);

@@ -9,6 +9,7 @@ mod empty;
 mod feeds;
 mod files;
 mod headers;
+mod history;
 mod hostile;
 mod links;
 mod lists;

@@ -78,7 +78,8 @@ pub(super) async fn of_package(
     let app = context.app;
     let detail = project::detail(context, package).await?;
     let subscriptions = Subscriptions::new(&app.repositories, &context.subject())?;
-    let listed = subscriptions.listings(&app.repositories, &detail.release.package).await?;
+    // The feed is about `latest`: it has no version that a rule hides there.
+    let listed = subscriptions.newest_listings(&app.repositories, &detail.release.package).await?.listed;
     let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
     let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {
         source: context.principal.source_name(context.catalog, listed.source),

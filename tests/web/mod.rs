@@ -24,6 +24,7 @@ mod script;
 mod servers;
 mod setup;
 mod tasks;
+mod yanks;
 
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;

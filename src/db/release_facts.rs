@@ -77,6 +77,33 @@ pub fn at_step(
     Ok(rows)
 }
 
+/// The steps during which a release is listed or archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseLife {
+    /// The release, and whether it is listed or archived.
+    pub release: TreeRelease,
+    /// The first step.
+    pub from: Seq,
+    /// The first step after it.
+    pub to: Seq,
+}
+
+/// Returns the lives of the releases of a package in a tree that begin at or before the step `seq`, in unspecified
+/// order.
+pub fn lives(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<ReleaseLife>, DbError> {
+    const LIVES: &str = "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
+        (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0), l.from_seq, l.to_seq \
+        FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND p.name = $3";
+    let mut lives = Vec::new();
+    c.each(LIVES, &[tree.into(), seq.into(), package.into()], &mut |row| {
+        let (from, to) = (Seq(row.int(9)?), Seq(row.int(10)?));
+        lives.push(ReleaseLife { release: decode(row)?, from, to });
+        Ok(())
+    })?;
+    Ok(lives)
+}
+
 /// Returns the first step of each release in a tree, for all releases or only those of `package`.
 pub fn first_steps(
     c: &mut dyn Conn,
@@ -129,6 +156,30 @@ pub fn metadata(
             c.each(PACKAGE_DETAILS, &params, &mut row)
         }
     }
+}
+
+/// Calls `each` with the metadata of each release of a package that a tree has at any step, as [`metadata`] does for one
+/// step.
+pub fn metadata_of_all_steps(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    package: PackageId,
+    each: &mut dyn FnMut(ReleaseId, Vec<u8>),
+) -> Result<(), DbError> {
+    const RECORDS: &str = "SELECT DISTINCT r.release_id, r.stanza FROM life l \
+        JOIN record r ON r.release_id = l.release_id \
+        AND r.variant = (SELECT min(v.variant) FROM record v WHERE v.release_id = l.release_id AND v.variant <= 0) \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = $2";
+    const DETAILS: &str = "SELECT DISTINCT d.release_id, d.description FROM life l \
+        JOIN detail d ON d.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = $2";
+    let mut row = |mut row: Row| -> Result<(), DbError> {
+        each(ReleaseId(row.int(0)?), row.bytes(1)?);
+        Ok(())
+    };
+    let params = [tree.into(), package.into()];
+    c.each(RECORDS, &params, &mut row)?;
+    c.each(DETAILS, &params, &mut row)
 }
 
 /// Returns the newest record of the source package of each of these releases, in their order; `None` for a release that

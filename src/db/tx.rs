@@ -195,6 +195,17 @@ pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, D
     c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
+/// Returns the newest `limit` transactions of a source before an instant, newest first.
+pub fn list_before(
+    c: &mut dyn Conn,
+    source: SourceId,
+    end: Timestamp,
+    limit: i64,
+) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!("WHERE source_id = $1 AND at < $2 ORDER BY at DESC LIMIT $3");
+    c.query(LIST, &[source.into(), end.into(), limit.into()])?.into_iter().map(decode).collect()
+}
+
 /// Returns the newest `limit` transactions of all sources and repositories, newest first.
 pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
     c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()

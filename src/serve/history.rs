@@ -2,8 +2,10 @@
 //! these days.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{RepoError, Repositories, name_guards, python};
+use super::allowed::over_time::{PackageLives, Span, instant, within};
+use super::{RepoError, Repositories, name_guards, policies, python};
 use crate::catalog::resolve::{self, Period};
 use crate::catalog::{Catalog, Repository, Tree};
 use crate::db;
@@ -13,6 +15,7 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
+use crate::state::policies::RepoPolicy;
 
 /// A period during which the repository listed a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +28,34 @@ pub struct ListedVersion {
     pub from: Timestamp,
     /// Time from which it was no longer listed; `None` if the snapshot lists it.
     pub until: Option<Timestamp>,
+    /// Whether it has no end only at dated URLs: `latest` lists another version or none, because of a rule that does not
+    /// apply to dated snapshots.
+    pub is_only_dated: bool,
+}
+
+/// A version that the repository does not list at some time because of a block rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenVersion {
+    /// The version.
+    pub version: String,
+    /// The rule, with the reason.
+    pub reason: String,
+}
+
+/// What a repository listed of a package. Block rules apply as they are now, also to earlier times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listings {
+    /// The listed versions, the newest first.
+    pub listed: Vec<ListedVersion>,
+    /// The versions that rules hide at some time, the newest first.
+    pub hidden: Vec<HiddenVersion>,
 }
 
 /// The snapshot of a repository up to which listings are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The catalog.
-    pub catalog: &'a Catalog,
+    pub catalog: &'a Arc<Catalog>,
     /// The repository.
     pub repo: &'a Repository,
     /// The part of a Bioconductor repository.
@@ -42,18 +66,36 @@ pub struct Subject<'a> {
     pub point: &'a Point,
 }
 
-/// A period during which a tree lists a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Span {
-    version: String,
-    from: Timestamp,
-    until: Timestamp,
+/// The subscriptions and the block rules of a repository, with which the listings of any number of packages are read.
+pub struct Subscriptions<'a> {
+    catalog: &'a Arc<Catalog>,
+    periods: Vec<Period>,
+    snapshot: Snapshot,
+    policy: Option<Arc<RepoPolicy>>,
+    now: Timestamp,
 }
 
-/// The subscriptions of a repository by period; the listings of any number of packages are read with them.
-pub struct Subscriptions<'a> {
-    catalog: &'a Catalog,
-    periods: Vec<Period>,
+/// The listed versions of a package in one tree.
+enum TreeVersions {
+    /// No rule can match the package.
+    WithoutRules(Vec<Span>),
+    WithRules(PackageLives),
+}
+
+impl TreeVersions {
+    /// Returns the versions as a period lists them.
+    fn spans(&self, period: &Period, is_dated: bool, now: Timestamp) -> Vec<Span> {
+        match self {
+            TreeVersions::WithoutRules(spans) => {
+                let span = |span: &Span| {
+                    let (from, until) = within(period, span.from, span.until)?;
+                    Some(Span { from, until, ..span.clone() })
+                };
+                spans.iter().filter_map(span).collect()
+            }
+            TreeVersions::WithRules(lives) => lives.spans(period, is_dated, now),
+        }
+    }
 }
 
 impl<'a> Subscriptions<'a> {
@@ -63,82 +105,127 @@ impl<'a> Subscriptions<'a> {
     /// [`RepoError::Invalid`] for a Python repository.
     pub fn new(repositories: &Repositories, subject: &Subject<'a>) -> Result<Subscriptions<'a>, RepoError> {
         let Subject { catalog, repo, part, snapshot, point } = *subject;
-        python::require_r(&repositories.state, point)?;
-        let now = (repositories.state.clock)();
-        Ok(Subscriptions { catalog, periods: resolve::periods(catalog, repo, part, snapshot, now) })
+        let state = &repositories.state;
+        python::require_r(state, point)?;
+        let now = (state.clock)();
+        let periods = resolve::periods(catalog, repo, part, snapshot, now);
+        Ok(Subscriptions { catalog, periods, snapshot, policy: policies::of_repo(state, repo.id), now })
     }
 
-    /// Returns the listed versions of a package, the newest first. Empty for an unknown package.
+    /// Returns what dated URLs list of a package. Empty for an unknown package.
     ///
     /// # Errors
     /// Database errors.
-    pub async fn listings(
+    pub async fn listings(&self, repositories: &Repositories, package: &str) -> Result<Listings, RepoError> {
+        let trees = self.trees(repositories, package).await?;
+        let mut dated = self.listings_of(&trees, &self.periods, true);
+        let has_undated_rules = self.policy.as_ref().is_some_and(|policy| policy.set.needs_snapshot());
+        if self.snapshot == Snapshot::Latest && has_undated_rules {
+            let present = self.periods.iter().filter(|period| period.until > self.now);
+            let present = present.map(|period| Period { from: period.from.max(self.now), ..period.clone() });
+            let newest = self.listings_of(&trees, &present.collect::<Vec<_>>(), false);
+            let current = |listings: &Listings| {
+                let first = listings.listed.first().filter(|version| version.until.is_none());
+                first.map(|version| (version.version.clone(), version.source))
+            };
+            let is_same = current(&dated) == current(&newest);
+            if let Some(first) = dated.listed.first_mut() {
+                first.is_only_dated = first.until.is_none() && !is_same;
+            }
+            let unknown =
+                |hidden: &HiddenVersion| dated.hidden.iter().all(|other| other.version != hidden.version);
+            let mut hidden: Vec<HiddenVersion> = newest.hidden.into_iter().filter(unknown).collect();
+            hidden.append(&mut dated.hidden);
+            dated.hidden = hidden;
+        }
+        Ok(dated)
+    }
+
+    /// Returns what `latest` listed of a package, if the present rules had always been in force. Empty for an unknown
+    /// package.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn newest_listings(
         &self,
         repositories: &Repositories,
         package: &str,
-    ) -> Result<Vec<ListedVersion>, RepoError> {
+    ) -> Result<Listings, RepoError> {
+        Ok(self.listings_of(&self.trees(repositories, package).await?, &self.periods, false))
+    }
+
+    fn listings_of(
+        &self,
+        trees: &BTreeMap<TreeId, TreeVersions>,
+        periods: &[Period],
+        is_dated: bool,
+    ) -> Listings {
+        listings(periods, |period, tree| {
+            trees.get(&tree).map_or_else(Vec::new, |versions| versions.spans(period, is_dated, self.now))
+        })
+    }
+
+    /// Reads the versions of a package in each tree that a list of subscriptions contains and no name guard excludes.
+    async fn trees(
+        &self,
+        repositories: &Repositories,
+        package: &str,
+    ) -> Result<BTreeMap<TreeId, TreeVersions>, RepoError> {
         let state = &repositories.state;
-        let is_hidden = |source: SourceId| {
+        let is_excluded = |source: SourceId| {
             let kind = self.catalog.source_by_id(source).map(|source| source.kind);
             let language = kind.map_or(Language::R, |kind| kind.language());
             name_guards::hides(state, language, package, source)
         };
         let listed_trees = self.periods.iter().flat_map(|period| &period.trees);
-        let ids = listed_trees.filter(|(source, _)| !is_hidden(*source)).map(|(_, tree)| *tree);
+        let ids = listed_trees.filter(|(source, _)| !is_excluded(*source)).map(|(_, tree)| *tree);
         let mut trees: BTreeMap<TreeId, Seq> = BTreeMap::new();
         for id in ids {
             if let Some(newest) = self.catalog.tree(id).and_then(Tree::newest) {
                 trees.insert(id, newest);
             }
         }
-        let name = package.to_owned();
-        let rows = repositories.state.db.read(move |c| {
-            let mut rows = Vec::new();
+        let (catalog, policy, name) = (Arc::clone(self.catalog), self.policy.clone(), package.to_owned());
+        let versions = state.db.read(move |c| {
+            let mut versions: BTreeMap<TreeId, TreeVersions> = BTreeMap::new();
             for (id, newest) in &trees {
-                rows.push((*id, *newest, db::life::listed_spans(c, *id, *newest, &name)?));
+                let Some(tree) = catalog.tree(*id) else { continue };
+                let lives = match &policy {
+                    Some(policy) => PackageLives::read(c, (policy, &catalog), tree, &name)?,
+                    None => None,
+                };
+                let of_tree = match lives {
+                    Some(lives) => TreeVersions::WithRules(lives),
+                    None => {
+                        let rows = db::life::listed_spans(c, *id, *newest, &name)?;
+                        let spans = rows.into_iter().filter_map(|row| {
+                            let is_ended = row.to <= *newest;
+                            let until = if is_ended { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
+                            let from = instant(tree, row.from)?;
+                            Some(Span { version: row.version, from, until, blocked: None })
+                        });
+                        TreeVersions::WithoutRules(spans.collect())
+                    }
+                };
+                versions.insert(*id, of_tree);
             }
-            Ok(rows)
+            Ok(versions)
         });
-        let mut spans: BTreeMap<TreeId, Vec<Span>> = BTreeMap::new();
-        for (id, newest, rows) in rows.await? {
-            let Some(tree) = self.catalog.tree(id) else { continue };
-            let of_tree = rows.into_iter().filter_map(|row| {
-                let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
-                Some(Span { version: row.version, from: instant(tree, row.from)?, until })
-            });
-            spans.insert(id, of_tree.collect());
-        }
-        Ok(listings(&self.periods, &spans))
+        Ok(versions.await?)
     }
 }
 
-/// Returns the publication time of a step; if the step is not in memory, that of the next one.
-fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
-    tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
-}
-
-/// Returns a span as a period lists it; `None` if the period does not list it. A period with fixed states
-/// lists the versions of the fixed instant from the begin to the end of the period.
-fn span_in(span: &Span, period: &Period) -> Option<Span> {
-    let (from, until) = match period.states_at {
-        Some(at) if span.from < at && at <= span.until => (period.from, period.until),
-        Some(_) => return None,
-        None => (span.from, span.until),
-    };
-    let overlaps = from < period.until && period.from < until;
-    overlaps.then(|| Span { version: span.version.clone(), from, until })
-}
-
-/// Returns the versions that the repository listed in each period: those of the first source that listed the
-/// package. The newest come first.
-fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<ListedVersion> {
+/// Returns the versions that the repository listed in each period: those of the first source that listed the package, or
+/// would list it without block rules, because no other source provides a blocked package. `spans` returns the versions
+/// of a tree in a period. The newest come first.
+fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) -> Listings {
     let mut listed: Vec<ListedVersion> = Vec::new();
+    let mut hidden: Vec<HiddenVersion> = Vec::new();
     for period in periods {
         let of_period: Vec<(SourceId, Span)> = period
             .trees
             .iter()
-            .flat_map(|(source, tree)| spans.get(tree).into_iter().flatten().map(move |span| (*source, span)))
-            .filter_map(|(source, span)| Some((source, span_in(span, period)?)))
+            .flat_map(|(source, tree)| spans(period, *tree).into_iter().map(move |span| (*source, span)))
             .collect();
         let clipped = |at: Timestamp| at.clamp(period.from, period.until);
         let mut bounds: Vec<Timestamp> =
@@ -146,8 +233,17 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
         bounds.sort_unstable();
         bounds.dedup();
         for (from, until) in bounds.iter().zip(bounds.iter().skip(1)) {
-            let owner = of_period.iter().find(|(_, span)| span.from <= *from && *from < span.until);
-            let Some((source, span)) = owner else { continue };
+            let is_present = |span: &Span| span.from <= *from && *from < span.until;
+            let Some((source, span)) = of_period.iter().find(|(_, span)| is_present(span)) else { continue };
+            let of_owner = of_period.iter().filter(|(owner, span)| owner == source && is_present(span));
+            for (_, span) in of_owner {
+                let Some(reason) = &span.blocked else { continue };
+                hidden.retain(|other| other.version != span.version);
+                hidden.push(HiddenVersion { version: span.version.clone(), reason: reason.clone() });
+            }
+            if span.blocked.is_some() {
+                continue;
+            }
             match listed.last_mut() {
                 // The bound belongs to another span, or to a list that does not change the owner: the entry
                 // continues.
@@ -163,6 +259,7 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
                     source: *source,
                     from: *from,
                     until: Some(*until),
+                    is_only_dated: false,
                 }),
             }
         }
@@ -172,7 +269,8 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
         version.until = None;
     }
     listed.reverse();
-    listed
+    hidden.reverse();
+    Listings { listed, hidden }
 }
 
 #[cfg(test)]
@@ -186,18 +284,26 @@ mod tests {
         Period { from: Timestamp(from), until: Timestamp(until), states_at: None, trees: trees.to_vec() }
     }
 
+    /// An exclamation mark at the end of a version means that a rule blocks it.
     fn spans(all: &[((SourceId, TreeId), &str, i64, i64)]) -> BTreeMap<TreeId, Vec<Span>> {
         let mut spans: BTreeMap<TreeId, Vec<Span>> = BTreeMap::new();
         for ((_, tree), version, from, until) in all {
-            let span =
-                Span { version: (*version).to_owned(), from: Timestamp(*from), until: Timestamp(*until) };
+            let (version, blocked) = match version.strip_suffix('!') {
+                Some(version) => (version.to_owned(), Some("rule 1".to_owned())),
+                None => ((*version).to_owned(), None),
+            };
+            let span = Span { version, from: Timestamp(*from), until: Timestamp(*until), blocked };
             spans.entry(*tree).or_default().push(span);
         }
         spans
     }
 
     fn shown(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
-        let listed = listings(periods, spans).into_iter().map(|row| {
+        let of_tree = |period: &Period, tree: TreeId| {
+            let of_tree = TreeVersions::WithoutRules(spans.get(&tree).cloned().unwrap_or_default());
+            of_tree.spans(period, true, Timestamp(0))
+        };
+        let listed = listings(periods, of_tree).listed.into_iter().map(|row| {
             let until = row.until.map(|until| until.0.to_string()).unwrap_or_default();
             format!("{} of {} {}-{until}", row.version, row.source.0, row.from.0)
         });
@@ -237,5 +343,31 @@ mod tests {
         let spans = spans(&[(ONE, "1.0", 10, 20), (ONE, "1.0", 30, 40)]);
         let periods = [period(i64::MIN, 100, &[ONE])];
         assert_eq!(shown(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
+    }
+
+    #[test]
+    fn a_blocked_version_is_neither_listed_nor_replaced_by_another_source() {
+        let spans = spans(&[
+            (ONE, "1.0", 10, 30),
+            (ONE, "1.1!", 30, 50),
+            (ONE, "1.0", 50, 60),
+            (ONE, "1.2!", 50, 60),
+            (TWO, "9.0", 5, i64::MAX),
+        ]);
+        let periods = [period(i64::MIN, 100, &[ONE, TWO])];
+        assert_eq!(
+            shown(&periods, &spans),
+            ["9.0 of 2 60-", "1.0 of 1 50-60", "1.0 of 1 10-30", "9.0 of 2 5-10"]
+        );
+        let all = |_: &Period, tree: TreeId| spans.get(&tree).cloned().unwrap_or_default();
+        let hidden: Vec<String> = listings(&periods, all).hidden.into_iter().map(|row| row.version).collect();
+        assert_eq!(hidden, ["1.2", "1.1"]);
+    }
+
+    #[test]
+    fn a_first_list_with_fixed_states_serves_earlier_days_as_they_were() {
+        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
+        let fixed = Period { states_at: Some(Timestamp(40)), ..period(i64::MIN, i64::MAX, &[ONE]) };
+        assert_eq!(shown(&[fixed], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
     }
 }

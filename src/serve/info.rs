@@ -11,7 +11,7 @@ use super::{
     RepoError, Repositories, archive_details, find, listing, name_guards, owner, point, python, readmes,
     upstream,
 };
-use crate::catalog::resolve::today;
+use crate::catalog::resolve::{selection, today};
 use crate::catalog::{Catalog, Repository, Source};
 use crate::db::file::FileState;
 use crate::db::life::ReleaseFile;
@@ -22,6 +22,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{Day, Timestamp};
@@ -211,6 +212,25 @@ pub async fn source_transactions(
 ) -> Result<Vec<Tx>, RepoError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     Ok(state.db.read(move |c| db::tx::list(c, source, limit)).await?)
+}
+
+/// Returns the transactions of a source that `latest` of a repository contains, newest first: if the list of subscriptions
+/// has a pin, those before it.
+///
+/// # Errors
+/// Database errors.
+pub async fn newest_transactions(
+    state: &State,
+    repo: &Repository,
+    source: SourceId,
+    limit: usize,
+) -> Result<Vec<Tx>, RepoError> {
+    let catalog = state.catalog.get();
+    let Ok(selection) = selection(&catalog, repo, Snapshot::Latest, (state.clock)()) else {
+        return Ok(Vec::new());
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(state.db.read(move |c| db::tx::list_before(c, source, selection.end, limit)).await?)
 }
 
 /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.

@@ -1,14 +1,18 @@
 //! The packages of a lock file, compared with a point: what it lists, and when it listed exactly these versions.
 
-use tokio::sync::Semaphore;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::history::{Subject, Subscriptions};
 use super::python::detail::{ProjectRelease, project_within};
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
 use super::{RepoError, Repositories, info};
+use crate::catalog::resolve::today;
+use crate::model::language::Language;
 use crate::model::point::Point;
-use crate::model::time::Day;
+use crate::model::time::{Day, Timestamp};
 use crate::python::version::Version;
 use crate::r;
 
@@ -19,8 +23,30 @@ const MAX_REQUESTS: usize = 16;
 
 /// Limits the files with R packages that are compared concurrently: a file may cause thousands of queries.
 static R_COMPARISONS: Semaphore = Semaphore::const_new(2);
-/// Limits the files with Python packages that are compared concurrently, which may wait for the index.
+/// Limits the files with Python packages that are compared concurrently, which may wait for the index. It is separate, so
+/// that a slow index does not delay comparisons of R packages.
 static PYTHON_COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// Maximum time that a file waits for its comparison.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// The permission to compare one file.
+#[derive(Debug)]
+pub struct ComparisonPermit {
+    _permit: SemaphorePermit<'static>,
+}
+
+impl ComparisonPermit {
+    /// Waits until fewer than two other files with packages of this language are compared; `None` if that takes longer
+    /// than `wait`.
+    pub async fn acquire(language: Language, wait: Duration) -> Option<ComparisonPermit> {
+        let comparisons = match language {
+            Language::R => &R_COMPARISONS,
+            Language::Python => &PYTHON_COMPARISONS,
+        };
+        let permit = tokio::time::timeout(wait, comparisons.acquire()).await.ok()?.ok()?;
+        Some(ComparisonPermit { _permit: permit })
+    }
+}
 
 /// The state of a locked version at a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +80,8 @@ pub struct LockedPackage {
     /// The days at the end of which the version was listed, as half-open intervals; the last one has no end if the
     /// version is still listed. `None` if they are not known.
     pub listed: Option<Vec<Interval>>,
+    /// Whether a block rule hides the version at some time.
+    pub is_hidden: bool,
 }
 
 /// Days from the first one up to, not including, the second one.
@@ -65,14 +93,14 @@ pub type Interval = (Day, Option<Day>);
 /// # Errors
 /// Database errors.
 pub async fn r_packages(
-    repositories: &Repositories,
+    (repositories, _permit): (&Repositories, &ComparisonPermit),
     subject: &Subject<'_>,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
-    let _permit = R_COMPARISONS.acquire().await.ok();
     let point = subject.point;
     let subscriptions = Subscriptions::new(repositories, subject)?;
+    let tomorrow = today(subject.catalog, (repositories.state.clock)()).end().day();
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let mut rows = Vec::with_capacity(packages.len());
@@ -83,10 +111,16 @@ pub async fn r_packages(
             let found = advisories.of(detail.source, &name, &version);
             found.iter().map(|finding| finding.id.to_owned()).collect()
         });
-        let spans = subscriptions.listings(repositories, &name).await?;
-        let spans = spans.into_iter().filter(|span| is_version(&span.version));
-        let listed = union(spans.map(|span| (span.from.day(), span.until.map(|at| at.day()))).collect());
-        rows.push(LockedPackage { name, version, state, vulnerabilities, listed: Some(listed) });
+        let listings = subscriptions.listings(repositories, &name).await?;
+        let is_hidden = listings.hidden.iter().any(|hidden| is_version(&hidden.version));
+        let spans = listings.listed.into_iter().filter(|span| is_version(&span.version));
+        let days = spans.map(|span| {
+            // A version that only dated URLs list is listed up to today.
+            let until = span.until.map(Timestamp::day).or_else(|| span.is_only_dated.then_some(tomorrow));
+            (span.from.day(), until)
+        });
+        let listed = Some(union(days.collect()));
+        rows.push(LockedPackage { name, version, state, vulnerabilities, listed, is_hidden });
     }
     Ok(rows)
 }
@@ -96,11 +130,10 @@ pub async fn r_packages(
 /// # Errors
 /// Database errors.
 pub async fn r_states(
-    repositories: &Repositories,
+    (repositories, _permit): (&Repositories, &ComparisonPermit),
     point: &Point,
     packages: &[(String, String)],
 ) -> Result<Vec<State>, RepoError> {
-    let _permit = R_COMPARISONS.acquire().await.ok();
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
@@ -131,17 +164,22 @@ fn r_state(detail: Option<&info::PackageDetail>, version: &str) -> State {
 /// # Errors
 /// Database errors.
 pub async fn python_projects(
-    repositories: &Repositories,
+    (repositories, _permit): (&Repositories, &ComparisonPermit),
     point: &Point,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
-    let _permit = PYTHON_COMPARISONS.acquire().await.ok();
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(packages.len());
     for (name, version) in packages {
-        let mut row =
-            LockedPackage { name, version, state: State::Missing, vulnerabilities: Vec::new(), listed: None };
+        let mut row = LockedPackage {
+            name,
+            version,
+            state: State::Missing,
+            vulnerabilities: Vec::new(),
+            listed: None,
+            is_hidden: false,
+        };
         match project_within(repositories, point, &row.name, None, Some(&budget)).await {
             Ok(detail) => {
                 let requested = Version::lenient(&row.version);
@@ -234,5 +272,19 @@ mod tests {
         assert_eq!(common, intervals(&[(3, 5), (8, 9), (11, 15)]));
         assert_eq!(intersection([intervals(&[(1, 0)]).as_slice(), &[]]), []);
         assert_eq!(intersection([]), []);
+    }
+
+    #[tokio::test]
+    async fn two_files_of_each_language_are_compared_at_the_same_time() {
+        let acquire = |language| ComparisonPermit::acquire(language, Duration::ZERO);
+        let (first, second) = (acquire(Language::R).await, acquire(Language::R).await);
+        assert!(first.is_some() && second.is_some());
+        assert!(acquire(Language::R).await.is_none(), "the third file is refused after its wait");
+        assert!(
+            acquire(Language::Python).await.is_some(),
+            "files of the other language do not wait for them"
+        );
+        drop(first);
+        assert!(acquire(Language::R).await.is_some());
     }
 }

@@ -47,7 +47,8 @@ pub fn page(
         @if rows.is_empty() {
             p.prose {
                 "No list of binaries has this package. Servers without a list are queried when a client requests a binary: "
-                a href=(frame.root.package(location, package, "why/")) { "which file a client gets" } "."
+                a href=(frame.root.package(location, package, "why/")) { "which file a client gets" }
+                ", in a terminal " code { "rspm explain " (location.repo) " " (visible(package)) } "."
             }
         } @else {
             p {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use maud::{Markup, html};
 
+use super::first_packages::FirstPackages;
 use super::frame::Root;
 use crate::model::time::{Day, SECOND, Timestamp};
 
@@ -116,6 +117,8 @@ pub struct Calendar<'a> {
     pub today: Day,
     /// The day whose page is displayed, if any.
     pub selected: Option<Day>,
+    /// The command by which the repository gets its first packages.
+    pub first_packages: &'a FirstPackages,
 }
 
 impl Calendar<'_> {
@@ -123,7 +126,7 @@ impl Calendar<'_> {
     #[must_use]
     pub fn render(&self, root: &Root) -> Markup {
         let Some(first) = self.changes.first().copied() else {
-            return html! { p { "Nothing was published yet." } };
+            return html! { p { "Nothing was published yet. " (self.first_packages.render()) } };
         };
         let days = self.month.days();
         let offset = days.first().copied().map_or(0, weekday);
@@ -167,6 +170,7 @@ impl Calendar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::repository::RepoKind;
 
     fn day(text: &str) -> Day {
         text.parse().expect("a day")
@@ -197,6 +201,7 @@ mod tests {
             changes: &changes,
             today: day("2026-11-20"),
             selected: Some(day("2026-11-17")),
+            first_packages: &FirstPackages { repo: "prod".to_owned(), kind: RepoKind::R, source: None },
         };
         let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
         assert_eq!(html.matches("<a ").count(), 11, "{html}");
@@ -205,5 +210,27 @@ mod tests {
             "href=\"../../prod/2026-11-17/\" aria-label=\"2026-11-17, with changes\" aria-current"
         ));
         assert!(!html.contains("?month="), "nothing before or after");
+    }
+
+    #[test]
+    fn links_have_the_selected_version_of_bioconductor() {
+        let changes = BTreeSet::from([day("2026-10-10"), day("2026-11-17")]);
+        let first_packages =
+            FirstPackages { repo: "bioc".to_owned(), kind: RepoKind::Bioconductor, source: None };
+        let calendar = Calendar {
+            repo: "bioc",
+            month: Month::of(day("2026-11-01")),
+            changes: &changes,
+            today: day("2026-12-02"),
+            selected: None,
+            first_packages: &first_packages,
+        };
+        let root = Root::of_path("/bioc/latest/").with_bioconductor(Some("3.20".to_owned()));
+        let html = calendar.render(&root).into_string();
+        let links: Vec<&str> =
+            html.split("href=\"").skip(1).filter_map(|part| part.split('"').next()).collect();
+        assert_eq!(links.len(), 32, "30 days, and the months before and after: {html}");
+        assert!(links.iter().all(|link| link.contains("bioc=3.20")), "{links:?}");
+        assert!(links.contains(&"../../bioc/2026-11-17/?bioc=3.20"), "{links:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
 use super::printed::Printed;
@@ -50,6 +51,8 @@ pub struct Changes {
     pub json: Option<String>,
     /// The line that is visible only on the printed page.
     pub printed: Printed,
+    /// The command for the first packages, if the snapshot is the newest one.
+    pub first_packages: Option<FirstPackages>,
 }
 
 impl Changes {
@@ -72,7 +75,10 @@ impl Changes {
             }))
             (self.form(&frame.root))
             @if self.since.is_none() {
-                p { "There is no earlier state." }
+                p {
+                    "There is no earlier state."
+                    @if let Some(first_packages) = &self.first_packages { " " (first_packages.render()) }
+                }
             } @else if total == 0 {
                 p { "No package differs." }
             } @else {
@@ -178,6 +184,7 @@ mod tests {
             pages: 2,
             has_index: true,
             json: None,
+            first_packages: None,
             printed: Printed { server: "https://pm.example".to_owned(), published: None },
         };
         let html = changes.render(Root::of_path("/prod/latest/web/changes/"));

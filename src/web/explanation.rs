@@ -68,7 +68,7 @@ impl Explanation {
         frame.render(&html! {
             h1 { "The file of " (visible(&self.package)) " for a client" }
             (self.form(root))
-            p { strong { (visible(&self.answer)) } }
+            p { "Answer: " strong { (visible(&self.answer)) } }
             @if let Some(file) = &self.file {
                 p {
                     a href={ (root) (file.path) } { (visible(&file.path)) }
@@ -82,7 +82,7 @@ impl Explanation {
                     @for heading in ["Topic", "Subject", "State", "Rule"] { th scope="col" { (heading) } }
                 } }
                 tbody { @for decision in &self.decisions { tr {
-                    td { (decision.topic) }
+                    td.name { (decision.topic) }
                     td { @if decision.is_selected { strong { (visible(&decision.subject)) } } @else { (visible(&decision.subject)) } }
                     td { (visible(&decision.state)) }
                     td { (visible(&decision.rule)) }
@@ -156,6 +156,9 @@ mod tests {
             "<option value=\"noble\" selected>Ubuntu 24.04",
             "value=\"R (&quot;4.4&quot;)\"",
             "<strong>&lt;team&gt;</strong>",
+            "<p>Answer: <strong>200</strong></p>",
+            // The words of topics are not broken.
+            "<td class=\"name\">Source</td>",
             "href=\"../../../../../../prod/latest/src/contrib/cli_1.0.tar.gz\"",
         ] {
             assert!(html.contains(part), "{part}: {html}");

@@ -273,9 +273,11 @@ impl Frame {
             }
             None => (self.root.to_string(), "Search packages in all repositories".to_owned()),
         };
-        // Suggestions are names in the newest state, so only pages of that state have them.
-        let is_newest = |(location, _): &&(Location, Section)| location.snapshot == "latest";
-        let suggest = self.location.as_ref().filter(is_newest).map(|(location, _)| &location.repo);
+        // Suggestions are names in the snapshot of the page.
+        let location = self.location.as_ref().map(|(location, _)| location);
+        let repo = location.map(|location| &location.repo);
+        let snapshot = location.map(|location| &location.snapshot).filter(|snapshot| *snapshot != "latest");
+        let version = self.root.bioconductor.as_ref().filter(|_| location.is_some());
         let hook = match self.location {
             Some(_) => "search-input-package-search",
             None => "search-input-home-package-search",
@@ -283,7 +285,8 @@ impl Frame {
         html! {
             form role="search" method="get" action=(action) {
                 input type="search" name="q" value=(self.search) aria-label=(label) placeholder=(label)
-                    maxlength="100" autocomplete="off" data-repository=[suggest] data-automation=(hook);
+                    maxlength="100" autocomplete="off" data-repository=[repo] data-snapshot=[snapshot] data-bioconductor=[version]
+                    data-automation=(hook);
                 // A hidden field, because a form replaces the query of its address.
                 @if let Some(version) = &self.root.bioconductor { input type="hidden" name="bioc" value=(version); }
                 button { "Search" }
@@ -386,6 +389,21 @@ mod tests {
             "../../bioc/latest/web/packages/a/?version=1&bioc=3.20"
         );
         assert_eq!(root.folder("bioc", "5"), "../../bioc/5/");
+    }
+
+    #[test]
+    fn the_search_field_has_the_snapshot_whose_names_are_suggested() {
+        let field = |snapshot: &str, version: Option<&str>| {
+            let location = Location { repo: "prod".to_owned(), snapshot: snapshot.to_owned() };
+            let root = Root::of_path("/prod/latest/").with_bioconductor(version.map(str::to_owned));
+            let frame = Frame { location: Some((location, Section::Packages)), ..Frame::new(root, "x") };
+            let html = frame.render(&html! {});
+            html.split("<input").nth(1).and_then(|part| part.split('>').next()).map(str::to_owned)
+        };
+        let newest = field("latest", None).expect("a field");
+        assert!(newest.contains("data-repository=\"prod\"") && !newest.contains("data-snapshot"), "{newest}");
+        let of_day = field("2026-11-20", Some("3.20")).expect("a field");
+        assert!(of_day.contains("data-snapshot=\"2026-11-20\" data-bioconductor=\"3.20\""), "{of_day}");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Row {
     pub vulnerabilities: Vec<String>,
     /// Whether the version was listed at the end of any day up to the snapshot.
     pub was_listed: bool,
+    /// Whether a block rule hides the version at some time.
+    pub is_hidden: bool,
 }
 
 /// The comparison of the file with another day.
@@ -230,13 +232,22 @@ impl Form {
 
     fn days(&self, root: &Root, days: &[(Day, Option<Day>)], rows: &[Row]) -> Markup {
         let of_day = |day: Day| root.snapshot(&self.location.repo, &day.to_string());
-        let never: Vec<String> =
-            rows.iter().filter(|row| !row.was_listed).map(|row| visible(&row.name)).collect();
+        let names = |is_meant: fn(&Row) -> bool| {
+            rows.iter().filter(|row| is_meant(row)).map(|row| visible(&row.name)).collect::<Vec<String>>()
+        };
+        let never = names(|row| !row.was_listed && !row.is_hidden);
+        let hidden = names(|row| row.is_hidden);
         html! {
             h2 { "Days with exactly these versions" }
+            @if !hidden.is_empty() {
+                p.notice {
+                    "Block rules hide the versions of: " (hidden.join(", ")) ". Days on which a rule hides one of them are "
+                    "omitted, because an installation then fails."
+                }
+            }
             @if days.is_empty() {
                 p {
-                    "This repository did not list all of them at the end of any day."
+                    "There is no day at the end of which this repository lists all of them."
                     @if !never.is_empty() { " It never listed the versions of: " (never.join(", ")) "." }
                 }
             } @else {
@@ -265,6 +276,7 @@ mod tests {
             state,
             vulnerabilities: vec!["RSEC-1".to_owned()],
             was_listed: true,
+            is_hidden: false,
         };
         let result = Result {
             rows: vec![

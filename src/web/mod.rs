@@ -17,6 +17,7 @@ pub mod explanation;
 pub mod failure;
 pub mod feed;
 pub mod files;
+pub mod first_packages;
 pub mod frame;
 pub mod history;
 pub mod home;

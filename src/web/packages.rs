@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
 use super::text::{self, count, visible};
@@ -49,6 +50,8 @@ pub struct List {
     pub rows: Vec<Row>,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
+    /// The command for the first packages, if the snapshot is the newest one.
+    pub first_packages: Option<FirstPackages>,
 }
 
 impl List {
@@ -71,11 +74,18 @@ impl List {
                     a href=(frame.root.packages(repo, snapshot)) { "All packages" }
                 }
             }
+            @if let Some(first_packages) = self.first_packages.as_ref().filter(|_| self.is_empty()) {
+                p { "The repository is empty. " (first_packages.render()) }
+            }
             @if !self.rows.is_empty() {
                 (self.table(&frame.root))
                 (pager(self.page, self.pages, |page| self.address(&frame.root, &self.sort, self.descending, page)))
             }
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.total == 0 && self.query.is_empty()
     }
 
     fn table(&self, root: &Root) -> Markup {
@@ -160,6 +170,7 @@ mod tests {
             total: 850,
             rows: (0..3).map(row).collect(),
             json: None,
+            first_packages: None,
         };
         let html = list.render(Root::of_path("/prod/latest/web/packages/"));
         assert!(

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::calendar::Calendar;
+use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::setup::{Setup, System};
 use super::text::{self, count, visible};
 use crate::model::repository::RepoKind;
-use crate::model::source::SourceKind;
 use crate::model::time::Day;
 
 /// A transaction of one of the sources.
@@ -75,6 +75,10 @@ pub struct Overview<'a> {
     pub bioconductor: Vec<String>,
     /// The calendar of the repository.
     pub calendar: Calendar<'a>,
+    /// The command by which the repository gets its first packages.
+    pub first_packages: &'a FirstPackages,
+    /// Whether the API describes the repository under the name or number in the address.
+    pub has_json: bool,
 }
 
 impl Overview<'_> {
@@ -84,7 +88,7 @@ impl Overview<'_> {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {
             location: Some((self.location.clone(), Section::Overview)),
-            json: Some(format!("{root}__api__/repos/{}", text::segment(repo))),
+            json: self.has_json.then(|| format!("{root}__api__/repos/{}", text::segment(repo))),
             ..Frame::new(root, format!("{repo}, {snapshot}"))
         };
         frame.render(&html! {
@@ -176,10 +180,7 @@ impl Overview<'_> {
         html! {
             p { a href=(root.packages(repo, snapshot)) { (count(self.packages, "package", "packages")) } }
             @if self.sources.is_empty() {
-                p {
-                    "No source is subscribed. An administrator subscribes one: "
-                    code { "rspm subscribe --repo=" (repo) " --source=" (built_in_source(self.setup.kind).as_str()) }
-                }
+                p { "No source is subscribed. " (self.first_packages.render()) }
             } @else {
                 p { "Sources; a package comes from the first one that has it:" }
                 ol { @for source in &self.sources { li { (source) } } }
@@ -191,14 +192,5 @@ impl Overview<'_> {
                 } }
             }
         }
-    }
-}
-
-/// Returns the built-in source for a kind of repositories; its name is that of its type.
-fn built_in_source(kind: RepoKind) -> SourceKind {
-    match kind {
-        RepoKind::R => SourceKind::Cran,
-        RepoKind::Bioconductor => SourceKind::Bioconductor,
-        RepoKind::Python => SourceKind::Pypi,
     }
 }

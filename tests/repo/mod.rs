@@ -31,7 +31,11 @@ use rstudio_pm::serve::r::document::RDocument;
 use crate::support::backend::Backend;
 
 /// Returns the packages that a snapshot lists, with their versions.
-async fn package_versions(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
+pub(crate) async fn package_versions(
+    backend: &Backend,
+    repo: &str,
+    snapshot: &str,
+) -> BTreeMap<String, String> {
     let document = index(backend, repo, snapshot, RDocument::Packages(IndexFormat::Text)).await;
     let text = String::from_utf8(document.bytes.to_vec()).expect("text");
     let field = |record: &str, tag: &str| {

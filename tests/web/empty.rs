@@ -1,10 +1,15 @@
 //! Commands that pages without content name: executed as printed, they work.
 
+use rstudio_pm::web::administration::jobs::{self, Jobs};
+use rstudio_pm::web::administration::{Page, Section};
+use rstudio_pm::web::frame::Root;
+
 use super::document::{self, unescape};
 use crate::support::advisories;
 use crate::support::data;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 /// A page as an administrator on the machine of the server sees it.
 fn page(server: &Server, path: &str) -> String {
@@ -27,6 +32,13 @@ fn command(html: &str, text: &str) -> String {
 /// Executes the command of an empty page with a shell whose PATH has `rspm`; asserts that the page no longer has the text.
 fn fill(server: &Server, path: &str, text: &str) {
     let line = command(&page(server, path), text);
+    run(server, &line);
+    let after = page(server, path);
+    assert!(!after.contains(text), "{line}: {path} is still empty: {after}");
+}
+
+/// Executes a command with a shell in which `rspm` is on the PATH.
+fn run(server: &Server, line: &str) -> String {
     assert!(line.starts_with("rspm "), "{line}");
     let folder = server.dir().join("path");
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -39,13 +51,13 @@ fn fill(server: &Server, path: &str, text: &str) {
     std::fs::write(&file, program).expect("written");
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
     let output = std::process::Command::new("sh")
-        .args(["-c", &line])
+        .args(["-c", line])
+        .current_dir(server.dir())
         .env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH")))
         .output()
         .expect("sh runs");
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    let after = page(server, path);
-    assert!(!after.contains(text), "{line}: {path} is still empty: {after}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 #[test]
@@ -73,4 +85,60 @@ fn an_empty_repository_names_the_source_of_its_kind() {
     server.rspm_stdout("create repo --name=py --type=python");
     fill(&server, "/py/latest/", "No source is subscribed");
     assert_eq!(server.json("info --repo=py")["sources"][0]["name"], "pypi");
+}
+
+#[test]
+fn each_list_without_rows_names_a_command_that_works() {
+    let mirror = data::path("cran-mirror");
+    let gcfg = format!("[CRAN]\nURL = file://{}\n", mirror.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("create repo --name=prod");
+    let (overview, packages, changes) =
+        ("/prod/latest/", "/prod/latest/web/packages/", "/prod/latest/web/changes/");
+    // Each page of a repository without a source names the command that subscribes it.
+    let subscribe = "rspm subscribe --repo=prod --source=cran";
+    for (path, text) in [
+        (overview, "Nothing was published yet"),
+        (packages, "The repository is empty"),
+        (changes, "There is no earlier state"),
+    ] {
+        assert_eq!(command(&page(&server, path), text), subscribe, "{path}");
+    }
+    fill(&server, overview, "Nothing was published yet");
+    // Then the one that reads the list of the source.
+    assert_eq!(command(&page(&server, changes), "There is no earlier state"), "rspm sync --type=CRAN");
+    fill(&server, packages, "The repository is empty");
+    let binaries = format!("{packages}cli/binaries/");
+    let line = command(&page(&server, &binaries), "No list of binaries");
+    assert!(run(&server, &line).contains("cli"), "{line}");
+    // A search without results is not an empty repository.
+    assert!(!page(&server, &format!("{packages}?q=zzzz")).contains("The repository is empty"));
+    // A local source.
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=own");
+    server.rspm_stdout("subscribe --repo=own --source=team");
+    let line = command(&page(&server, "/own/latest/web/packages/"), "The repository is empty");
+    assert_eq!(line, "rspm add --source=team --path=FILE");
+    let tarball = Tarball::new("alpha", "1.0");
+    std::fs::write(server.dir().join("FILE"), tarball.bytes()).expect("written");
+    std::fs::rename(server.dir().join("FILE"), server.dir().join(tarball.file())).expect("renamed");
+    run(&server, &line.replace("FILE", &tarball.file()));
+    assert!(!page(&server, "/own/latest/web/packages/").contains("The repository is empty"));
+}
+
+#[test]
+fn schedules_that_are_not_known_are_in_the_output_of_the_command_on_the_page() {
+    let server = Server::start();
+    // A list without schedules is the answer of a database that does not respond.
+    let without_schedules = Page {
+        root: Root::of_path("/__ui__/admin/jobs/"),
+        section: Section::Jobs,
+        object: None,
+        form_token: None,
+        done: None,
+        rejected: None,
+    };
+    let line = command(&jobs::list(&without_schedules, &Jobs::default()), "did not return the schedules");
+    assert!(run(&server, &line).contains("sync"), "{line}");
+    assert!(!page(&server, "/__ui__/admin/jobs/").contains("did not return the schedules"));
 }

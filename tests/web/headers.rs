@@ -191,6 +191,71 @@ fn an_advisory_changes_the_pages_that_show_it_and_no_others() {
     assert_eq!(changed, ["packages/", "packages/cli/", "packages/cli/versions/", "vulnerabilities/"]);
 }
 
+/// The pages of a list whose tags `change` changes.
+fn changed<'a>(server: &Server, paths: &[&'a str], change: impl FnOnce()) -> Vec<&'a str> {
+    let tag = |path: &str| server.get(path).header("etag").unwrap_or_else(|| panic!("{path}")).to_owned();
+    let before: Vec<String> = paths.iter().map(|path| tag(path)).collect();
+    change();
+    let pairs = paths.iter().zip(before);
+    pairs.filter(|(path, before)| tag(path) != *before).map(|(path, _)| *path).collect()
+}
+
+#[test]
+fn a_readme_changes_the_pages_that_show_it_and_no_others() {
+    let server = super::server();
+    let file = server.dir().join("alpha_1.1.tar.gz");
+    let replace = |readme: &str| {
+        std::fs::write(&file, Tarball::new("alpha", "1.1").with("README.md", readme).bytes())
+            .expect("written");
+        server.rspm_stdout(&format!("add --source=team --path={} --replace", file.display()));
+    };
+    // The first replacement makes a revision; the second one has the same number of them and the same size.
+    replace("# Alpha, the first text\n");
+    let folder = "/team/latest/web/packages/alpha/";
+    let own = ["", "files/README.md"].map(|page| format!("{folder}{page}"));
+    // Not the pages with the size of the archive, or with the time of the last publish.
+    let others = ["dependents/", "binaries/"].map(|page| format!("{folder}{page}"));
+    let others = others.iter().map(String::as_str);
+    let others = others.chain(["/client/", "/team/latest/web/packages/beta/", "/__docs__/"]);
+    let paths: Vec<&str> = own.iter().map(String::as_str).chain(others).collect();
+    let found = changed(&server, &paths, || replace("# Alpha, another text\n"));
+    assert_eq!(found, own.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(server.get(&own[0]).text().contains("another text"));
+}
+
+#[test]
+fn an_alert_changes_the_home_page_and_no_other() {
+    let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
+    let mirror = server.dir().join("mirror");
+    full_mirror::write(&mirror, Size { listed_count: 3, archived_count: 0 }, None).expect("written");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("sync --type=CRAN");
+    let packages = server.get("/__api__/repos/prod/packages").json();
+    let package = format!("/prod/latest/web/packages/{}/", packages[0]["name"].as_str().expect("a package"));
+    let paths = [
+        "/",
+        "/client/",
+        "/prod/latest/",
+        "/prod/latest/web/packages/",
+        &package,
+        "/prod/latest/web/vulnerabilities/",
+        "/prod/latest/web/changes/",
+        "/__docs__/",
+    ];
+    let other = server.dir().join("elsewhere");
+    let found = changed(&server, &paths, || {
+        std::fs::rename(&mirror, &other).expect("renamed");
+        server.sync_of("CRAN").expect_err("there is no mirror");
+    });
+    assert_eq!(found, ["/", "/client/"]);
+    let found = changed(&server, &paths, || {
+        std::fs::rename(&other, &mirror).expect("renamed");
+        server.sync_of("CRAN").expect("a sync");
+    });
+    assert_eq!(found, ["/", "/client/"], "the alert is gone");
+}
+
 #[test]
 fn pages_are_compressed_and_within_their_budgets() {
     let server = super::server();

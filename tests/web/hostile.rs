@@ -1,7 +1,13 @@
 //! Texts that attack: no page breaks, and none gets an element that executes.
 
+use serde_json::json;
+
 use super::document;
+use crate::python::index;
+use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
+use crate::support::http::{self, Answer};
+use crate::support::pypi::Pypi;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
@@ -98,4 +104,122 @@ fn a_thousand_hostile_texts_break_no_page() {
         let is_status = |message: &String| message.contains("400 (Bad Request)");
         assert!(messages.iter().all(is_status), "{path}: {messages:?}");
     }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn a_thousand_hostile_names_and_versions_break_no_page() {
+    let server = super::server();
+    let folder = "/team/latest/web/packages";
+    let pages =
+        ["", "versions/", "history/", "dependents/", "dependencies/", "binaries/", "why/", "files/", "news/"];
+    let versions = ["", "why/", "files/", "license/"];
+    let is_refused = |status: u16| [400, 404].contains(&status);
+    for number in 0..1000 {
+        let (name, version) = (text(number), encoded(&text(number + 37)));
+        // A slash in a name is refused before the page is known; the answer is a page, too.
+        let name = encoded(&if number % 10 == 0 { name } else { name.replace('/', "") });
+        let page = pages[number % pages.len()];
+        let path = format!("{folder}/{name}/{page}");
+        let answer = server.get(&path);
+        // The page of the file that a client gets explains why there is none.
+        let is_expected = is_refused(answer.status) || (page == "why/" && answer.status == 200);
+        assert!(is_expected, "{path}: {}", answer.status);
+        assert_page(&answer, &path);
+        let page = versions[number % versions.len()];
+        let path = format!("{folder}/alpha/{page}?version={version}");
+        let answer = server.get(&path);
+        assert!(is_refused(answer.status) || page == "why/", "{path}: {}", answer.status);
+        assert_page(&answer, &path);
+    }
+}
+
+/// Asserts that a page of any status has the headers of pages, and the elements of this server only.
+fn assert_page(answer: &Answer, path: &str) {
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {}", answer.text());
+    assert!(answer.header("content-security-policy").is_some(), "{path}");
+    let tags = document::page(answer, path);
+    assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{path}");
+    assert!(
+        !tags.iter().any(|tag| ["svg", "iframe", "img", "object"].contains(&tag.name.as_str())),
+        "{path}"
+    );
+    for link in tags.iter().filter_map(|tag| tag.get("href")) {
+        assert!(!link.trim_start().to_ascii_lowercase().starts_with("javascript:"), "{path}: {link}");
+    }
+}
+
+#[test]
+fn hostile_names_and_versions_in_lock_files_break_no_page() {
+    let server = super::server();
+    repository_of_python(&server);
+    let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
+    let post = |path: &str, headers: &[(&str, &str)], body: &str| {
+        let answer = http::request("POST", &server.url(path), headers, body.as_bytes());
+        assert!([200, 400].contains(&answer.status), "{body}: {}", answer.status);
+        assert_page(&answer, body);
+    };
+    let (r, python) = ("/team/latest/web/lockfile/", "/py/latest/web/lockfile/");
+    for number in (0..1000).step_by(8) {
+        let (name, version) = (json!(text(number)), json!(text(number + 5)));
+        let lock = format!(r#"{{"Packages": {{{name}: {{"Package": {name}, "Version": "1.0"}}}}}}"#);
+        post(r, &[], &lock);
+        post(r, &form, &format!("file={}", encoded(&lock)));
+        post(
+            r,
+            &[],
+            &format!(r#"{{"Packages": {{"alpha": {{"Package": "alpha", "Version": {version}}}}}}}"#),
+        );
+        let sources = format!(r#"{{"Packages": {{{name}: {{"Version": "1", "Source": "GitHub"}}}}}}"#);
+        post(r, &form, &format!("file={}&day={}", encoded(&sources), encoded(&text(number))));
+        post(python, &form, &format!("file={}", encoded(&format!("one=={}\n", text(number)))));
+        post(python, &form, &format!("file={}", encoded(&format!("{}==1.0\n", text(number)))));
+        let lock = format!("version = 1\n[[package]]\nname = \"one\"\nversion = {version}\n");
+        post(python, &form, &format!("file={}", encoded(&lock)));
+    }
+}
+
+fn repository_of_python(server: &Server) {
+    server.rspm_stdout("create source --name=python --type=local-python");
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=python");
+    add(server, "python", &Package::new("one", "1.0"));
+}
+
+#[test]
+fn hostile_versions_in_file_names_of_an_index_are_text_and_in_no_command() {
+    let pypi = Pypi::start();
+    let versions: Vec<String> = (0..256)
+        .map(text)
+        .filter(|text| !text.contains(['/', '\\']))
+        .map(|text| format!("1{text}"))
+        .collect();
+    assert!(versions.len() > 50, "{}", versions.len());
+    for version in &versions {
+        pypi.add("one", &format!("one-{version}.tar.gz"), version.as_bytes(), "2024-01-01T00:00:00Z");
+    }
+    pypi.add("one", "one-1.0;id.tar.gz", b"a", "2024-01-01T00:00:00Z");
+    pypi.add("one", "one-2.0.tar.gz", b"b", "2024-01-01T00:00:00Z");
+    let server = index::start(&pypi, "");
+    server.sync_of("pypi").expect("a sync");
+    let folder = "/py/latest/web/packages/one/";
+    let page = |path: &str| {
+        let answer = server.get(path);
+        assert_page(&answer, path);
+        (answer.status, document::unescape(&answer.text()))
+    };
+    let (status, text) = page(folder);
+    assert!(status == 200 && text.contains("pip install one==2.0<"), "{text}");
+    let (status, text) = page(&format!("{folder}versions/"));
+    assert!(status == 200 && text.contains("one-1.0;id.tar.gz"), "{text}");
+    let known = versions.iter().map(String::as_str).chain(["1.0;id"]).filter(|version| {
+        let (status, text) = page(&format!("{folder}?version={}", encoded(version)));
+        assert!([200, 404].contains(&status), "{version}: {status}");
+        assert!(status != 200 || !text.contains("pip install"), "{version}: {text}");
+        status == 200
+    });
+    assert!(known.count() > 0, "some of the versions have pages");
 }

@@ -1,5 +1,7 @@
 //! The page that compares a lock file with a snapshot.
 
+use std::io::Write;
+
 use super::document;
 use crate::python::package::{Package, add, repository};
 use crate::support::data;
@@ -158,6 +160,15 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
     let larger = format!("file={}", "+".repeat((1 << 20) + 1));
     let own = [("Content-Type", form), ("Sec-Fetch-Site", "same-origin")];
     assert_eq!(post(&server, PAGE, &own, larger.as_bytes()).status, 413);
+    // A browser sends each line feed as a carriage return and a line feed; the limit is about the file.
+    let lock = r#"{"Packages": {"beta": {"Package": "beta", "Version": "2.0"}}}"#;
+    let form_of = |size: usize| {
+        let encoded: String = url::form_urlencoded::byte_serialize(lock.as_bytes()).collect();
+        format!("file={encoded}{}", "%0D%0A".repeat(size - lock.len())).into_bytes()
+    };
+    let answer = post(&server, PAGE, &own, &form_of(1 << 20));
+    assert!(answer.status == 200 && answer.text().contains("1 listed"), "{}", answer.status);
+    assert_eq!(post(&server, PAGE, &own, &form_of((1 << 20) + 1)).status, 413);
     for site in ["cross-site", "same-site", "none"] {
         let answer = post(&server, PAGE, &[("Content-Type", form), ("Sec-Fetch-Site", site)], b"file=x");
         assert_eq!(answer.status, 403, "{site}: {}", answer.text());
@@ -168,4 +179,58 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
     assert_eq!(post(&server, "/team/latest/web/packages/", &[], b"x").status, 405);
     let put = http::request("PUT", &server.url(PAGE), &[], b"x");
     assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, POST")));
+}
+
+#[test]
+fn a_lock_file_is_authorised_again_after_its_body() {
+    let server = super::server();
+    let lock = br#"{"Packages": {"beta": {"Package": "beta", "Version": "2.0"}}}"#;
+    server.rspm_stdout("edit repo --name=team --authenticated=true");
+    // The answer to a body whose last byte is sent after `change`.
+    let answer_after = |secret: &str, change: &dyn Fn()| {
+        let mut stream = http::connect(server.host());
+        let head = format!(
+            "POST {PAGE} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {secret}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            server.host(),
+            lock.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&lock[..lock.len() - 1]).expect("sent");
+        // A request that is answered after this one began.
+        assert_eq!(
+            http::request("GET", &server.url(PAGE), &[("Authorization", &format!("Bearer {secret}"))], b"")
+                .status,
+            200
+        );
+        change();
+        stream.write_all(&lock[lock.len() - 1..]).expect("sent");
+        http::read(&mut stream, "POST")
+    };
+    let token = || {
+        let text = server.rspm_stdout("create token --description=x --quiet --scope=repos:read --repos=team");
+        text.trim().to_owned()
+    };
+    let answer = answer_after(&token(), &|| {});
+    assert!(answer.status == 200 && answer.text().contains("1 listed"), "{}", answer.text());
+    let revoked = token();
+    let answer =
+        answer_after(&revoked, &|| drop(server.rspm_stdout(&format!("revoke token --token={revoked}"))));
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert!(!answer.text().contains("1 listed"), "{}", answer.text());
+    // An open repository becomes authenticated while the body arrives.
+    assert_eq!(server.rspm("edit repo --name=team --authenticated=false").code, 0);
+    let mut stream = http::connect(server.host());
+    let head = format!(
+        "POST {PAGE} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        server.host(),
+        lock.len()
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream.write_all(&lock[..lock.len() - 1]).expect("sent");
+    assert_eq!(server.get(PAGE).status, 200);
+    server.rspm_stdout("edit repo --name=team --authenticated=true");
+    stream.write_all(&lock[lock.len() - 1..]).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 401, "{}", answer.text());
 }

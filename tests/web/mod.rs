@@ -9,6 +9,7 @@ mod empty;
 mod feeds;
 mod files;
 mod headers;
+mod history;
 mod hostile;
 mod links;
 mod lists;
@@ -23,6 +24,7 @@ mod script;
 mod servers;
 mod setup;
 mod tasks;
+mod yanks;
 
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;

@@ -134,6 +134,24 @@ fn repositories_that_a_client_may_not_see_are_in_no_page_and_no_number() {
     assert!(read.header("vary").is_some(), "{:?}", read.headers);
     document::page(&refused, path);
     assert!(!refused.text().contains("for closedrepo"), "{}", refused.text());
+    // Each link to JSON works, also on the pages of a hidden repository that was requested by its number.
+    let repos = server.json("list repos");
+    let hidden = repos.as_array().expect("a list").iter().find(|repo| repo["name"] == "hiddenrepo");
+    let number = hidden.expect("the repository")["id"].to_string();
+    for (repo, has_json) in [("team", true), ("hiddenrepo", true), (number.as_str(), false)] {
+        for page in ["", "web/packages/", "web/changes/", "web/vulnerabilities/"] {
+            let path = format!("/{repo}/latest/{page}");
+            let answer = get(&path, None);
+            assert_eq!(answer.status, 200, "{path}");
+            let tags = document::page(&answer, &path);
+            let json = tags.iter().find(|tag| tag.get("type") == Some("application/json"));
+            assert!(!page.is_empty() || json.is_some() == has_json, "{path}");
+            let Some(address) = json.and_then(|tag| tag.get("href")) else { continue };
+            let page = url::Url::parse(&server.url(&path)).expect("an address");
+            let address = page.join(address).expect("an address");
+            assert_eq!(http::get(address.as_str()).status, 200, "{path}: {address}");
+        }
+    }
     // A hidden repository has pages for those who know its name.
     assert!(get("/hiddenrepo/latest/web/packages/", None).text().contains("hiddenrepopkg"));
 }

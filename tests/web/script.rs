@@ -1,11 +1,16 @@
 //! What the script of the pages adds: links of the original, suggestions, copied text, the key of the search field.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::json;
 
 use crate::support::chromium::Chromium;
 use crate::support::fixtures::until;
+use crate::support::http::{self, Answer};
+use crate::support::listener::Listener;
+use crate::support::tarball::Tarball;
 use crate::support::today::stable_today;
 
 #[test]
@@ -116,6 +121,33 @@ fn every_documented_address_of_the_original_leads_to_the_address_in_the_table() 
 }
 
 #[test]
+fn suggestions_are_names_in_the_snapshot_of_the_page() {
+    let server = super::server();
+    let first = server.get("/__api__/sources/team/transactions?_limit=1").json()[0]["id"].to_string();
+    server.add("team", &Tarball::new("alphabet", "1.0"));
+    let chromium = Chromium::start();
+    chromium.resize(1280, 900);
+    let suggested = |snapshot: &str, expected: &serde_json::Value| {
+        chromium.open(&server.url(&format!("/team/{snapshot}/")));
+        chromium.fill("header input[name=q]", "alpha");
+        until(snapshot, || {
+            let script =
+                "return [...document.querySelectorAll('#suggestions option')].map((option) => option.value);";
+            chromium.run(script, &[]) == *expected
+        });
+    };
+    suggested("latest", &json!(["alpha", "alphabet"]));
+    suggested(&first, &json!(["alpha"]));
+    suggested(&stable_today().to_string(), &json!(["alpha", "alphabet"]));
+    let requested = chromium.run(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('name_search'));",
+        &[],
+    );
+    let expected = format!("snapshot={}", stable_today());
+    assert!(requested[0].as_str().is_some_and(|address| address.contains(&expected)), "{requested}");
+}
+
+#[test]
 fn names_are_suggested_while_they_are_typed_and_text_is_copied() {
     let server = super::server();
     let chromium = Chromium::start();
@@ -159,4 +191,83 @@ fn names_are_suggested_while_they_are_typed_and_text_is_copied() {
     chromium.wait_for_text("Copied");
     let messages = chromium.messages();
     assert!(messages.is_empty(), "{messages:?}");
+}
+
+/// A page as an earlier version of the server sent it: style sheet and script have other digests.
+fn earlier(page: &Answer) -> (String, String) {
+    let policy = page.header("content-security-policy").expect("a policy");
+    let digest = policy.split('\'').nth(3).expect("a digest").to_owned();
+    let old_digest = format!("sha256-{}=", "A".repeat(43));
+    let mut html = page.text().replace(&digest, &old_digest);
+    for extension in [".css", ".js", ".svg"] {
+        let is_asset =
+            |at: &usize| html[*at..].split('"').next().is_some_and(|file| file.ends_with(extension));
+        let at = html.match_indices("assets/").map(|(at, _)| at).find(is_asset).expect(extension);
+        let start = at + html[at..].find('.').expect("a digest") + 1;
+        let end = start + html[start..].find('.').expect("an extension");
+        html.replace_range(start..end, &"0".repeat(end - start));
+    }
+    assert_ne!(html, page.text());
+    (html, policy.replace(&digest, &old_digest))
+}
+
+/// Answers one request: for `/team/latest/` the page of an earlier version, otherwise as the server.
+fn answer_as_upgraded(stream: &TcpStream, base: &str, page: &(String, String)) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let line = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+    let (html, policy) = page;
+    let (status, headers, body) = if path == "/team/latest/" {
+        let headers =
+            format!("Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: {policy}\r\n");
+        (200, headers, html.clone().into_bytes())
+    } else {
+        let answer = http::get(&format!("{base}{path}"));
+        let names = ["content-type", "content-security-policy", "x-content-type-options", "cache-control"];
+        let headers = names.iter().filter_map(|name| Some(format!("{name}: {}\r\n", answer.header(name)?)));
+        (answer.status, headers.collect::<String>(), answer.body)
+    };
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 {status} x\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(&body)
+}
+
+#[test]
+fn a_page_of_an_earlier_version_has_its_style_and_works_without_the_script() {
+    let server = super::server();
+    let page = earlier(&server.get("/team/latest/"));
+    let base = server.url("");
+    let proxy = Listener::open(move |stream| answer_as_upgraded(stream, &base, &page));
+    let chromium = Chromium::start();
+    chromium.resize(1280, 900);
+    let address = format!("http://{}/team/latest/", proxy.address);
+    chromium.open(&address);
+    let state = |chromium: &Chromium| {
+        let script = "const style = getComputedStyle(document.querySelector('header.top'));
+            return [document.styleSheets.length, document.styleSheets[0].cssRules.length > 20, style.backgroundColor,
+                document.querySelectorAll('.snippet button').length];";
+        chromium.run(script, &[])
+    };
+    let old = state(&chromium);
+    // The browser refuses the script, whose digest is another one, and says so; nothing else is missing.
+    let messages = chromium.messages();
+    assert!(
+        !messages.is_empty() && messages.iter().all(|message| message.contains("ui.0000")),
+        "{messages:?}"
+    );
+    chromium.fill("header input[name=q]", "alp");
+    chromium.click("header form button");
+    chromium.wait_for_text("with “alp” in the name");
+    assert!(chromium.text().contains("alpha"), "{}", chromium.text());
+    assert_eq!(chromium.messages(), [] as [&str; 0], "the next page is a current one");
+    chromium.open(&server.url("/team/latest/"));
+    let current = state(&chromium);
+    assert_eq!((&old[0], &old[1], &old[2]), (&current[0], &current[1], &current[2]));
+    assert_eq!((old[1].clone(), old[3].clone()), (json!(true), json!(0)));
+    assert!(current[3].as_i64().is_some_and(|buttons| buttons > 0), "{current}");
 }

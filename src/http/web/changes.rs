@@ -91,6 +91,7 @@ pub(super) async fn answer(
         has_index,
         json,
         printed: context.printed(),
+        first_packages: context.first_packages(),
         location: context.location,
     };
     Ok(answer::page(head, changes.render(context.root), false))

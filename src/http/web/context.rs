@@ -1,16 +1,21 @@
 //! The data that all pages of a snapshot need.
 
+use std::sync::Arc;
+
 use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::login;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
+use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::serve::history::Subject;
+use crate::web::first_packages::FirstPackages;
 use crate::web::frame::{Account, Location, Root};
 use crate::web::printed::Printed;
 use crate::web::text::segment;
@@ -42,7 +47,7 @@ pub(super) fn published(catalog: &Catalog, point: &Point, snapshot: Snapshot) ->
 /// A snapshot, and the request for one of its pages.
 pub(super) struct Context<'a> {
     pub(super) app: &'a App,
-    pub(super) catalog: &'a Catalog,
+    pub(super) catalog: &'a Arc<Catalog>,
     pub(super) repo: &'a Repository,
     pub(super) point: &'a Point,
     /// The part of a Bioconductor repository that the page shows.
@@ -56,7 +61,27 @@ pub(super) struct Context<'a> {
     pub(super) base: &'a str,
 }
 
+/// Returns the command by which a repository gets its first packages; `sources` are those that the client may read.
+pub(super) fn first_packages(
+    repo: &Repository,
+    name: &str,
+    sources: &[(SourceId, SourceKind, String)],
+) -> FirstPackages {
+    let source = sources.first().map(|(_, kind, source)| (*kind, source.clone()));
+    FirstPackages { repo: name.to_owned(), kind: repo.kind, source }
+}
+
 impl Context<'_> {
+    /// Returns the command by which the repository gets its first packages; `None` for an earlier snapshot.
+    pub(super) fn first_packages(&self) -> Option<FirstPackages> {
+        let ids = self.repo.sources();
+        let known = ids.iter().filter_map(|id| self.catalog.source_by_id(*id));
+        let readable = known.filter(|source| self.principal.may_read_source(self.catalog, source));
+        let sources: Vec<_> =
+            readable.map(|source| (source.id, source.kind, source.name.to_string())).collect();
+        (self.snapshot == Snapshot::Latest).then(|| first_packages(self.repo, &self.location.repo, &sources))
+    }
+
     /// Returns the line that only a printed page has.
     pub(super) fn printed(&self) -> Printed {
         let published = published(self.catalog, self.point, self.snapshot).map(|at| at.to_string());

@@ -42,7 +42,7 @@ pub(super) async fn answer(
     }
     let app = context.app;
     let sources = sources(context.catalog, context.repo, context.point, snapshot, head);
-    let transactions = newest_transactions(app, &sources, MAX_ENTRIES).await?;
+    let transactions = newest_transactions(app, context.repo, &sources, MAX_ENTRIES).await?;
     let Timestamp(now) = (app.state.clock)();
     let recent = transactions.iter().filter(|(tx, _)| tx.at.0 >= now.saturating_sub(PERIOD));
     let newest = transactions.first().map(|(tx, _)| tx.at);
@@ -78,7 +78,8 @@ pub(super) async fn of_package(
     let app = context.app;
     let detail = project::detail(context, package).await?;
     let subscriptions = Subscriptions::new(&app.repositories, &context.subject())?;
-    let listed = subscriptions.listings(&app.repositories, &detail.release.package).await?;
+    // The feed is about `latest`: it has no version that a rule hides there.
+    let listed = subscriptions.newest_listings(&app.repositories, &detail.release.package).await?.listed;
     let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
     let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {
         source: context.principal.source_name(context.catalog, listed.source),

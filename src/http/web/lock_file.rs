@@ -12,10 +12,13 @@ use super::context::Context;
 use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
+use crate::http::budget::Share;
 use crate::http::error::Failure;
 use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
+use crate::model::guarded::guarded;
+use crate::model::language::Language;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
@@ -24,20 +27,25 @@ use crate::python::requirements_file::{self, Entry};
 use crate::r::lock_file::MAX_FILE;
 use crate::r::{self};
 use crate::serve;
-use crate::serve::lock_file::{self, MAX_PACKAGES};
+use crate::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::web::lock_file::{Form, OtherDay, RefusedForm, Result as Comparison, Row, State};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
-/// Maximum size of a form in bytes: the encoding may take three bytes for each byte of the file.
-const MAX_FORM: usize = 3 * MAX_FILE + 64;
+/// Maximum size of a form in bytes. The encoding takes up to three bytes for each byte of the file, and six for each line
+/// feed: browsers send it as a carriage return and a line feed.
+const MAX_FORM: usize = 6 * MAX_FILE + 64;
+/// `Retry-After` in seconds if too many files wait.
+const RETRY_AFTER: u64 = 30;
 /// Timeout for receiving the file.
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// The name of the field for the file.
 const FIELD: &str = "file";
 /// The name of the field, and of the parameter of the address, for the day that is also compared with the file.
 const DAY_FIELD: &str = "day";
+/// Maximum size of the text for a day in bytes; the rest is ignored.
+const MAX_DAY: usize = 200;
 
 /// A posted file.
 #[derive(Debug)]
@@ -52,7 +60,8 @@ pub(in crate::http) struct Posted {
 /// Reads a posted file: the field `file` of a form, or any other body unchanged.
 ///
 /// # Errors
-/// 403 for a form of another site, 413 beyond 1 MiB, 408 if the client is too slow.
+/// 403 for a form of another site, 413 beyond 1 MiB, 408 if the client is too slow, 503 if the budget of request bodies is
+/// used up.
 pub(in crate::http) async fn read(
     app: &App,
     body: Incoming,
@@ -67,24 +76,77 @@ pub(in crate::http) async fn read(
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
     }
     let limit = if is_form { MAX_FORM } else { MAX_FILE };
+    let share = body.share();
     let read = read_body::read(body, limit, app.limits.body_timeout);
     let bytes = tokio::time::timeout(BODY_TIME, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,
         ..Failure::bad_request("the file was not sent within a minute")
     })??;
-    let (file, day) = if is_form {
-        let field = |wanted: &str| {
-            let mut fields = url::form_urlencoded::parse(&bytes);
-            fields.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-        };
-        (field(FIELD).map(Bytes::from).unwrap_or_default(), field(DAY_FIELD))
-    } else {
-        (bytes, None)
-    };
-    if file.len() > MAX_FILE {
+    if !is_form {
+        return Ok(Posted { file: bytes, day: None, is_form });
+    }
+    let (file, day) = decode(&bytes, share)?;
+    Ok(Posted { file, day, is_form })
+}
+
+/// Returns the file and the day of a form. The bytes of the file are added to `share`, which is returned with the last
+/// clone of the file.
+///
+/// # Errors
+/// 413 for a file beyond 1 MiB, 503 if the budget of request bodies is used up.
+fn decode(form: &[u8], mut share: Option<Share>) -> Result<(Bytes, Option<String>), Failure> {
+    let size = field(form, FIELD).map_or(0, Iterator::count);
+    if size > MAX_FILE {
         return Err(Failure::body_too_large(MAX_FILE as u64));
     }
-    Ok(Posted { file, day, is_form })
+    if share.as_mut().is_some_and(|share| !share.grow(size)) {
+        return Err(Failure::unavailable("too many request bodies are being read", RETRY_AFTER));
+    }
+    let mut file = Vec::with_capacity(size);
+    file.extend(field(form, FIELD).into_iter().flatten());
+    let day = field(form, DAY_FIELD).map(|day| day.take(MAX_DAY).collect::<Vec<u8>>());
+    let day = day.map(|day| String::from_utf8_lossy(&day).into_owned());
+    Ok((guarded(file, share), day))
+}
+
+/// Returns the decoded bytes of a field of a form, with line feeds as line ends: a form has carriage returns and line
+/// feeds, whatever the file has. `None` if there is no such field.
+fn field<'a>(form: &'a [u8], name: &str) -> Option<impl Iterator<Item = u8> + 'a> {
+    let mut fields = form.split(|byte| *byte == b'&').map(|field| {
+        let end = field.iter().position(|byte| *byte == b'=').unwrap_or(field.len());
+        let (name, value) = field.split_at(end);
+        (name, value.get(1..).unwrap_or_default())
+    });
+    let (_, value) = fields.find(|(encoded, _)| decoded(encoded).eq(name.bytes()))?;
+    Some(decoded(value))
+}
+
+fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut rest = encoded;
+    std::iter::from_fn(move || {
+        let byte = next_byte(&mut rest)?;
+        let mut after = rest;
+        if byte == b'\r' && next_byte(&mut after) == Some(b'\n') {
+            rest = after;
+            return Some(b'\n');
+        }
+        Some(byte)
+    })
+}
+
+/// Removes the first byte from an encoded text and returns it decoded.
+fn next_byte(encoded: &mut &[u8]) -> Option<u8> {
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
+    let text = *encoded;
+    if let [b'%', high, low, rest @ ..] = text
+        && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+    {
+        *encoded = rest;
+        return Some(high * 16 + low);
+    }
+    let (first, rest) = text.split_first()?;
+    *encoded = rest;
+    Some(if *first == b'+' { b' ' } else { *first })
 }
 
 /// Returns true if the headers of a browser state that a page of another site sends the form; `address` is
@@ -146,32 +208,24 @@ pub(super) async fn page(
 
 /// Compares a file with the snapshot, and with another day.
 async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Result<Comparison, Failure> {
-    let is_python = context.repo.kind == RepoKind::Python;
-    let permit = PARSES.acquire().await;
-    let parsed =
-        tokio::task::spawn_blocking(
-            move || if is_python { python_packages(&file) } else { r_packages(&file) },
-        );
-    let (packages, skipped) = parsed
-        .await
-        .map_err(|_| Failure::unavailable("the server is stopping", 5))?
-        .map_err(Failure::bad_request)?;
-    drop(permit);
+    let language = context.repo.kind.language();
+    let (packages, skipped) = packages(file, language, MAX_WAIT).await?;
     if packages.len() > MAX_PACKAGES {
         let count = packages.len();
         return Err(Failure::bad_request(format!(
             "the file has {count} packages, more than the {MAX_PACKAGES} allowed"
         )));
     }
-    let (repositories, point) = (&context.app.repositories, context.point);
+    let permit = ComparisonPermit::acquire(language, MAX_WAIT).await.ok_or_else(busy)?;
+    let (repositories, point) = ((&*context.app.repositories, &permit), context.point);
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
     let other_day = match day {
-        Some(day) => Some(other_day(context, day, &packages, &advisories).await?),
+        Some(day) => Some(other_day((context, &permit), day, &packages, &advisories).await?),
         None => None,
     };
-    let locked = match is_python {
-        true => lock_file::python_projects(repositories, point, packages, &advisories).await?,
-        false => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
+    let locked = match language {
+        Language::Python => lock_file::python_projects(repositories, point, packages, &advisories).await?,
+        Language::R => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
     };
     let intervals: Option<Vec<&[lock_file::Interval]>> =
         locked.iter().map(|row| row.listed.as_deref()).collect();
@@ -179,6 +233,7 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
     let rows = locked.into_iter().map(|row| Row {
         state: page_state(row.state),
         was_listed: row.listed.is_none_or(|listed| !listed.is_empty()),
+        is_hidden: row.is_hidden,
         name: row.name,
         version: row.version,
         vulnerabilities: row.vulnerabilities,
@@ -195,7 +250,7 @@ fn parse_day(text: &str) -> Result<Day, Failure> {
 
 /// Returns the packages that a day does not list in the version of the file.
 async fn other_day(
-    context: &Context<'_>,
+    (context, permit): (&Context<'_>, &ComparisonPermit),
     day: Day,
     packages: &[(String, String)],
     advisories: &Vulnerabilities,
@@ -203,11 +258,12 @@ async fn other_day(
     let repositories = &context.app.repositories;
     let (repo, snapshot) = (&context.location.repo, Snapshot::Date(day));
     let point = serve::point::resolve_part(repositories, repo, context.part, snapshot).await?;
+    let stores = (&**repositories, permit);
     let states = if context.repo.kind == RepoKind::Python {
-        let rows = lock_file::python_projects(repositories, &point, packages.to_vec(), advisories).await?;
+        let rows = lock_file::python_projects(stores, &point, packages.to_vec(), advisories).await?;
         rows.into_iter().map(|row| row.state).collect()
     } else {
-        lock_file::r_states(repositories, &point, packages).await?
+        lock_file::r_states(stores, &point, packages).await?
     };
     let changes = packages.iter().zip(states).filter(|(_, state)| *state != lock_file::State::Listed);
     let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), page_state(state)));
@@ -227,6 +283,28 @@ fn page_state(state: lock_file::State) -> State {
 
 /// Names and versions of packages, and the names of skipped packages.
 type Packages = (Vec<(String, String)>, Vec<String>);
+
+/// Parses a file; waits at most `wait` until fewer than two other files are parsed.
+///
+/// # Errors
+/// 400 for a file that cannot be read, 503 after `wait`.
+async fn packages(file: Bytes, language: Language, wait: Duration) -> Result<Packages, Failure> {
+    let permit = tokio::time::timeout(wait, PARSES.acquire()).await.map_err(|_| busy())?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        // The file is parsed to its end even if the client disconnects.
+        let _permit = permit;
+        match language {
+            Language::Python => python_packages(&file),
+            Language::R => r_packages(&file),
+        }
+    });
+    let parsed = parsed.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
+    parsed.map_err(Failure::bad_request)
+}
+
+fn busy() -> Failure {
+    Failure::unavailable("too many lock files are being compared; try again in a minute", RETRY_AFTER)
+}
 
 fn r_packages(file: &[u8]) -> Result<Packages, String> {
     let file = r::lock_file::parse(file).map_err(|error| error.to_string())?;
@@ -292,6 +370,8 @@ fn exact_version(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::budget::MemoryBudget;
+    use crate::http::peer::Client;
 
     #[test]
     fn a_form_is_of_this_server_if_its_page_has_the_host_or_the_address_of_the_configuration() {
@@ -309,6 +389,42 @@ mod tests {
         assert!(is_other(&[host, ("origin", "http://other.example")]));
         assert!(is_other(&[host, ("origin", "null")]));
         assert!(is_other(&[host, ("origin", "http://h.example"), ("sec-fetch-site", "cross-site")]));
+    }
+
+    #[test]
+    fn a_field_of_a_form_is_decoded_with_the_line_ends_of_files() {
+        let form = b"day=2026-11-20&f%69le=a+b%2Bc%0D%0Ad%0De%0A%zz%4&file=second";
+        let text = |name: &str| field(form, name).map(|bytes| bytes.map(char::from).collect::<String>());
+        assert_eq!(text("file").as_deref(), Some("a b+c\nd\re\n%zz%4"));
+        assert_eq!(text("day").as_deref(), Some("2026-11-20"));
+        assert_eq!((text("fil"), text("files")), (None, None));
+        assert_eq!(field(b"file", "file").map(Iterator::count), Some(0));
+    }
+
+    #[test]
+    fn the_decoded_file_is_in_the_budget_of_request_bodies() {
+        let budget = MemoryBudget::new(10, 10).for_address(Client::Shared).expect("a limit");
+        let decode = |form: &[u8]| decode(form, Some(budget.share()));
+        let (file, day) = decode(b"file=12345%0D%0A&day=x").expect("decoded");
+        assert_eq!((&file[..], day.as_deref()), (&b"12345\n"[..], Some("x")));
+        let refused = decode(b"file=12345").expect_err("6 of 10 bytes are used");
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(file);
+        assert!(decode(b"file=12345").is_ok());
+        let larger = [b"file=".as_slice(), &vec![b'x'; MAX_FILE + 1]].concat();
+        assert_eq!(decode(&larger).expect_err("too large").status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn two_files_are_parsed_at_the_same_time() {
+        let parse = || packages(Bytes::from_static(b"flask==3.0.0\n"), Language::Python, Duration::ZERO);
+        let first = PARSES.acquire().await.expect("a permit");
+        assert!(parse().await.is_ok());
+        let _second = PARSES.acquire().await.expect("a permit");
+        let refused = parse().await.expect_err("the third file is refused after its wait");
+        assert_eq!((refused.status, refused.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(30)));
+        drop(first);
+        assert!(parse().await.is_ok());
     }
 
     #[test]

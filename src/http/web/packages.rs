@@ -50,9 +50,11 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         version: row.version,
     });
     let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
+    let first_packages = context.first_packages();
     let list = List {
         rows: rows.collect(),
         json: Some(context.api(&json)),
+        first_packages,
         location: context.location,
         query: searched,
         sort: key.to_owned(),

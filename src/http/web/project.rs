@@ -17,7 +17,7 @@ use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::license::licenses;
 use crate::serve::dependency_graph::DependencyGraph;
-use crate::serve::info::PackageDetail;
+use crate::serve::info::{PackageDetail, Release};
 use crate::serve::metadata::ServedVersion;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
@@ -73,20 +73,8 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         name: release.package.clone(),
         version: release.version.clone(),
     };
-    let install = match (context.repo.kind, release.archived) {
-        _ if release.blocked.is_some() => None,
-        // BiocManager installs only listed versions.
-        (RepoKind::Bioconductor, true) => None,
-        (RepoKind::Bioconductor, false) => Some(format!("BiocManager::install(\"{}\")", release.package)),
-        (_, false) => Some(format!("install.packages(\"{}\")", release.package)),
-        (_, true) => Some(format!(
-            "install.packages(\"{base}/{}/{}/src/contrib/Archive/{3}/{3}_{2}.tar.gz\", repos = NULL)",
-            segment(&context.location.repo),
-            context.location.snapshot,
-            segment(&release.version),
-            segment(&release.package),
-        )),
-    };
+    let snapshot = format!("{base}/{}/{}", segment(&context.location.repo), context.location.snapshot);
+    let install = r_command(context.repo.kind, release, &snapshot);
     let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
         name: release.package.clone(),
@@ -273,10 +261,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
         language: None,
-        // SECURITY: the text after the name in a file name of an index can be anything, and people paste this command.
-        install: Version::lenient(&release.version)
-            .is_valid()
-            .then(|| format!("pip install {name}=={}", release.version)),
+        install: pip_command(name, &release.version),
         vulnerabilities: vulnerabilities(&found, detail.source, name, &release.version),
         facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
         dependencies: metadata.map(requirements).unwrap_or_default(),
@@ -293,6 +278,32 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// Returns the command that installs a version of an R package; `None` if there is none. `snapshot` is the URL of the
+/// snapshot, without a slash at the end.
+fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String> {
+    let Release { package, version, archived, blocked, .. } = release;
+    if blocked.is_some() {
+        return None;
+    }
+    match (kind, archived) {
+        // BiocManager installs only listed versions.
+        (RepoKind::Bioconductor, true) => None,
+        (RepoKind::Bioconductor, false) => Some(format!("BiocManager::install(\"{package}\")")),
+        (RepoKind::R | RepoKind::Python, false) => Some(format!("install.packages(\"{package}\")")),
+        (RepoKind::R | RepoKind::Python, true) => Some(format!(
+            "install.packages(\"{snapshot}/src/contrib/Archive/{0}/{0}_{1}.tar.gz\", repos = NULL)",
+            segment(package),
+            segment(version),
+        )),
+    }
+}
+
+/// Returns the command that installs a version of a Python project; `None` for a text that is not a version. SECURITY: the
+/// text after the name in a file name of an index can be anything, and people paste this command.
+fn pip_command(project: &str, version: &str) -> Option<String> {
+    Version::lenient(version).is_valid().then(|| format!("pip install {project}=={version}"))
 }
 
 /// Returns the URLs in the metadata of a project, separated by spaces; `None` if there are none.
@@ -313,4 +324,54 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let requirements: Vec<Dependency> =
         metadata.requires_dist.iter().take(MAX_REQUIREMENTS).map(of).collect();
     if requirements.is_empty() { Vec::new() } else { vec![("Requires", requirements)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::ReleaseId;
+
+    #[test]
+    fn a_command_installs_exactly_the_version_of_the_page_or_there_is_none() {
+        let command = |kind: RepoKind, archived: bool, blocked: Option<&str>| {
+            let release = Release {
+                id: ReleaseId(1),
+                package: "one".to_owned(),
+                version: "1.0".to_owned(),
+                archived,
+                published_at: None,
+                size: None,
+                sha256: None,
+                blocked: blocked.map(str::to_owned),
+                warning: None,
+                description: None,
+            };
+            r_command(kind, &release, "https://h.example/prod/latest")
+        };
+        assert_eq!(command(RepoKind::R, false, None).as_deref(), Some("install.packages(\"one\")"));
+        assert_eq!(
+            command(RepoKind::R, true, None).as_deref(),
+            Some(
+                "install.packages(\"https://h.example/prod/latest/src/contrib/Archive/one/one_1.0.tar.gz\", repos = NULL)"
+            )
+        );
+        assert_eq!(
+            command(RepoKind::Bioconductor, false, None).as_deref(),
+            Some("BiocManager::install(\"one\")")
+        );
+        assert_eq!(
+            command(RepoKind::Bioconductor, true, None),
+            None,
+            "BiocManager installs the listed version"
+        );
+        for kind in [RepoKind::R, RepoKind::Bioconductor] {
+            for archived in [false, true] {
+                assert_eq!(command(kind, archived, Some("rule 1")), None);
+            }
+        }
+        assert_eq!(pip_command("one", "1.0rc1").as_deref(), Some("pip install one==1.0rc1"));
+        for text in ["1.0;id", "$(id)", "1.0 --index-url=http://e.example", "`id`", ""] {
+            assert_eq!(pip_command("one", text), None, "{text}");
+        }
+    }
 }

@@ -126,6 +126,7 @@ pub(in crate::http) async fn answer(
     let published = context::published(&catalog, &point, snapshot).map(|at| at.day());
     let month = query.get("month").and_then(|text| text.parse::<Month>().ok());
     let newest = selected.or(published).unwrap_or_else(|| now.day());
+    let first_packages = context::first_packages(repo, name, &sources);
     let overview = Overview {
         location: Location { repo: name.to_owned(), snapshot: snapshot.to_string() },
         description: description.to_owned(),
@@ -134,7 +135,12 @@ pub(in crate::http) async fn answer(
         stability: stability(&point, snapshot, today(&catalog, now)),
         published,
         packages: first.total,
-        changes: if snapshot == Snapshot::Latest { changes(app, &sources).await? } else { Vec::new() },
+        changes: match snapshot {
+            Snapshot::Latest => changes(app, repo, &sources).await?,
+            Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => Vec::new(),
+        },
+        // The API discloses the name of a hidden repository, so it has none under the number.
+        has_json: !repo.hidden || repo.name.as_str() == name || head.principal.is_administrator(),
         sources: sources.iter().map(|(_, _, name)| name.clone()).collect(),
         bioconductor: versions,
         calendar: Calendar {
@@ -143,7 +149,9 @@ pub(in crate::http) async fn answer(
             changes: &days,
             today: today(&catalog, now),
             selected,
+            first_packages: &first_packages,
         },
+        first_packages: &first_packages,
     };
     let root =
         context::root(app, head).with_bioconductor(requested_part.map(|part| part.version.to_string()));
@@ -190,15 +198,17 @@ pub(super) fn sources(
     readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
 }
 
-/// Returns the newest transactions of sources, newest first, each with the name of its source.
+/// Returns the newest transactions of sources that `latest` of a repository contains, newest first, each with the name of
+/// its source.
 pub(super) async fn newest_transactions<'a>(
     app: &App,
+    repo: &Repository,
     sources: &'a [(SourceId, SourceKind, String)],
     limit: usize,
 ) -> Result<Vec<(Tx, &'a str)>, Failure> {
     let mut all: Vec<(Tx, &str)> = Vec::new();
     for (id, _, name) in sources {
-        let transactions = serve::info::source_transactions(&app.state, *id, limit).await?;
+        let transactions = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
         all.extend(transactions.into_iter().map(|tx| (tx, name.as_str())));
     }
     all.sort_by_key(|(tx, _)| std::cmp::Reverse((tx.at, tx.id)));
@@ -207,8 +217,12 @@ pub(super) async fn newest_transactions<'a>(
 }
 
 /// Returns the newest changes of the sources.
-async fn changes(app: &App, sources: &[(SourceId, SourceKind, String)]) -> Result<Vec<Change>, Failure> {
-    let all = newest_transactions(app, sources, MAX_CHANGES).await?;
+async fn changes(
+    app: &App,
+    repo: &Repository,
+    sources: &[(SourceId, SourceKind, String)],
+) -> Result<Vec<Change>, Failure> {
+    let all = newest_transactions(app, repo, sources, MAX_CHANGES).await?;
     let changes = all.iter().map(|(tx, source)| Change {
         day: tx.at.day(),
         source: (*source).to_owned(),

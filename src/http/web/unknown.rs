@@ -46,9 +46,10 @@ async fn days(context: &Context<'_>, package: &str) -> Option<String> {
     let subject = Subject { snapshot: Snapshot::Latest, ..context.subject() };
     let listings =
         Subscriptions::new(repositories, &subject).ok()?.listings(repositories, package).await.ok()?;
-    let (newest, oldest) = (listings.first()?, listings.last()?);
+    let (newest, oldest) = (listings.listed.first()?, listings.listed.last()?);
     let first = oldest.from.day();
     Some(match newest.until {
+        None if newest.is_only_dated => format!("dated snapshots of the repository list it since {first}"),
         None => format!("the repository lists it since {first}"),
         Some(until) => format!("the repository listed it from {first} until {}", until.day()),
     })

@@ -12,7 +12,7 @@ use crate::serve;
 use crate::serve::history::Subscriptions;
 use crate::serve::info::Release;
 use crate::serve::python::detail::ProjectRelease;
-use crate::web::history;
+use crate::web::history::{self, History};
 use crate::web::text::segment;
 use crate::web::versions::{File, Version, page};
 
@@ -62,20 +62,22 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 /// 404, failures of the stores.
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
-    let listed =
+    let listings =
         Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
-    if listed.is_empty() {
+    if listings.listed.is_empty() && listings.hidden.is_empty() {
         // Fails with a 404 that suggests similar names.
         project::detail(&context, package).await?;
     }
-    let rows = listed.into_iter().map(|row| history::ListedVersion {
+    let rows = listings.listed.into_iter().map(|row| history::ListedVersion {
         version: row.version,
         source: context.principal.source_name(context.catalog, row.source),
         from: row.from.day(),
         until: row.until.map(|at| at.day()),
+        is_only_dated: row.is_only_dated,
     });
-    let rows: Vec<history::ListedVersion> = rows.collect();
-    Ok(history::page(context.root.clone(), &context.location, package, &rows))
+    let hidden = listings.hidden.into_iter().map(|hidden| (hidden.version, hidden.reason));
+    let history = History { package: package.to_owned(), listed: rows.collect(), hidden: hidden.collect() };
+    Ok(history.render(context.root.clone(), &context.location))
 }
 
 /// Returns the page of the versions of a Python project with all their files, the highest version first.

@@ -142,12 +142,16 @@ impl TreePolicy {
                 }
             })?;
         }
-        let history = PackageHistory { first_steps, licenses, tree: self.catalog.tree(origin) };
+        let history = PackageHistory {
+            first_steps: &first_steps,
+            licenses: &licenses,
+            tree: self.catalog.tree(origin),
+        };
         let groups = rows.chunk_by(|a, b| a.package == b.package);
         Ok(groups.map(|rows| self.decide_package(rows, &history, package.is_some())).collect())
     }
 
-    fn decide_package(
+    pub(super) fn decide_package(
         &self,
         rows: &[TreeRelease],
         history: &PackageHistory<'_>,
@@ -202,14 +206,14 @@ impl TreePolicy {
 }
 
 /// The stored facts about the releases of a package.
-struct PackageHistory<'a> {
-    first_steps: HashMap<ReleaseId, Seq>,
-    licenses: HashMap<ReleaseId, String>,
-    tree: Option<&'a Tree>,
+pub(super) struct PackageHistory<'a> {
+    pub(super) first_steps: &'a HashMap<ReleaseId, Seq>,
+    pub(super) licenses: &'a HashMap<ReleaseId, String>,
+    pub(super) tree: Option<&'a Tree>,
 }
 
 impl PackageHistory<'_> {
-    fn facts(&self, row: &TreeRelease) -> ReleaseFacts {
+    pub(super) fn facts(&self, row: &TreeRelease) -> ReleaseFacts {
         let first_step = self.first_steps.get(&row.release).copied();
         let step = |seq: Seq| {
             let steps = &self.tree?.steps;

@@ -4,6 +4,7 @@
 
 pub(in crate::serve) mod blocked;
 mod decisions;
+pub(in crate::serve) mod over_time;
 pub(in crate::serve) mod python;
 
 use std::ops::Deref;

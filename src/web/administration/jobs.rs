@@ -56,7 +56,7 @@ pub fn list(page: &Page, jobs: &Jobs) -> String {
             }
             h2 { "Schedules" }
             @if jobs.schedules.is_empty() {
-                p { "No task is scheduled." }
+                p { "The database did not return the schedules in time. They are in the output of " code { "rspm status" } }
             } @else {
                 (schedules(&jobs.schedules))
             }

@@ -79,6 +79,9 @@
         if (text.length < 2) return list.replaceChildren();
         request = new AbortController();
         const query = new URLSearchParams({ name_search: text, exact_first: "true", _limit: "8" });
+        const { snapshot, bioconductor } = search.dataset;
+        if (snapshot) query.set("snapshot", snapshot);
+        if (bioconductor) query.set("bioc_version", bioconductor);
         const url = `${root}__api__/repos/${encodeURIComponent(repo)}/packages?${query}`;
         try {
           const answer = await fetch(url, { signal: request.signal });

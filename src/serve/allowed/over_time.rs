@@ -1,0 +1,188 @@
+//! Decisions of block rules about the releases of one package at all states of a tree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decisions::{Decided, Decision, PackageHistory, TreePolicy, substitute};
+use crate::catalog::resolve::Period;
+use crate::catalog::{Catalog, Tree};
+use crate::db::release_facts::{self, TreeRelease};
+use crate::db::{Conn, DbError};
+use crate::model::change::LifeState;
+use crate::model::ids::{ReleaseId, Seq};
+use crate::model::point::{PointRules, PointTree};
+use crate::model::time::Timestamp;
+use crate::policy::effective_time;
+use crate::r::description::Description;
+use crate::state::policies::{RepoPolicy, age_instant};
+
+/// A period during which a tree lists a version, or would list it without block rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve) struct Span {
+    pub(in crate::serve) version: String,
+    pub(in crate::serve) from: Timestamp,
+    pub(in crate::serve) until: Timestamp,
+    /// The rule that blocks the version, with the reason; `None` if the version is listed.
+    pub(in crate::serve) blocked: Option<String>,
+}
+
+/// The releases of a package that a tree listed or archived, with the rules of a repository about them.
+pub(in crate::serve) struct PackageLives {
+    policy: TreePolicy,
+    /// In the order in which decisions expect the releases of a package.
+    lives: Vec<ReleasePeriod>,
+    first_steps: HashMap<ReleaseId, Seq>,
+    licenses: HashMap<ReleaseId, String>,
+}
+
+/// A period during which a tree has a release, listed or archived.
+struct ReleasePeriod {
+    release: TreeRelease,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// Returns the publication time of a step; if the step is not in memory, that of the next one.
+pub(in crate::serve) fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
+    tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
+}
+
+/// Returns the period during which a list of subscriptions lists what its tree lists from `from` up to `until`; `None`
+/// if it does not list it. If the list fixes the instant of the states, they do not change after that instant.
+pub(in crate::serve) fn within(
+    period: &Period,
+    from: Timestamp,
+    until: Timestamp,
+) -> Option<(Timestamp, Timestamp)> {
+    let until = match period.states_at {
+        Some(at) if at <= from => return None,
+        Some(at) if at <= until => period.until,
+        Some(_) | None => until,
+    };
+    (from < period.until && period.from < until).then_some((from, until))
+}
+
+fn is_listed(decided: &&Decided) -> bool {
+    decided.release.state == LifeState::Listed
+}
+
+impl PackageLives {
+    /// Reads the releases of a package; `None` if no rule can match the package.
+    pub(in crate::serve) fn read(
+        c: &mut dyn Conn,
+        (repo, catalog): (&Arc<RepoPolicy>, &Arc<Catalog>),
+        tree: &Tree,
+        package: &str,
+    ) -> Result<Option<PackageLives>, DbError> {
+        let Some(newest) = tree.newest().filter(|_| repo.set.may_match(package)) else { return Ok(None) };
+        let base = tree.bases.last().map(|(_, base)| *base);
+        let rules = PointRules { number: repo.number, at: Timestamp(0), is_dated: true };
+        let point_tree =
+            PointTree { source: tree.source, tree: tree.id, seq: newest, base, rules: Some(rules) };
+        let policy =
+            TreePolicy { repo: Arc::clone(repo), catalog: Arc::clone(catalog), tree: point_tree, rules };
+        let mut rows = release_facts::lives(c, tree.id, newest, package)?;
+        rows.sort_unstable_by(|a, b| {
+            let key = |row: &TreeRelease| (row.state, row.path.clone(), row.release);
+            key(&a.release).cmp(&key(&b.release))
+        });
+        let (mut first_steps, mut licenses) = (HashMap::new(), HashMap::new());
+        if let Some(package) = rows.first().map(|row| row.release.package) {
+            first_steps = release_facts::first_steps(c, point_tree.listing().tree, Some(package))?;
+            if repo.set.needs_license() {
+                release_facts::metadata_of_all_steps(c, tree.id, package, &mut |release, text| {
+                    if let Some(license) =
+                        Description::from_bytes(&text).ok().as_ref().and_then(|d| d.non_empty("License"))
+                    {
+                        licenses.entry(release).or_insert_with(|| license.to_owned());
+                    }
+                })?;
+            }
+        }
+        let lives = rows.into_iter().filter_map(|row| {
+            let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
+            Some(ReleasePeriod { release: row.release, from: instant(tree, row.from)?, until })
+        });
+        Ok(Some(PackageLives { policy, lives: lives.collect(), first_steps, licenses }))
+    }
+
+    /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` states whether
+    /// dated snapshots are meant, to which some rules do not apply; `now` is the present time, up to which releases age.
+    /// A listed version precedes the blocked ones of the same time.
+    pub(in crate::serve) fn spans(&self, period: &Period, is_dated: bool, now: Timestamp) -> Vec<Span> {
+        let within = |life: &ReleasePeriod| {
+            within(period, life.from, life.until).map(|bounds| (bounds, life.release.clone()))
+        };
+        let lives: Vec<((Timestamp, Timestamp), TreeRelease)> =
+            self.lives.iter().filter_map(within).collect();
+        let mut bounds = vec![period.from, period.until];
+        bounds.extend(lives.iter().flat_map(|((from, until), _)| [*from, *until]));
+        bounds.extend(self.ends_of_ages().into_iter().filter(|at| *at < age_instant(now)));
+        bounds.retain(|at| period.from <= *at && *at <= period.until);
+        bounds.sort_unstable();
+        bounds.dedup();
+        let mut spans = Vec::new();
+        for (from, until) in bounds.iter().zip(bounds.iter().skip(1)) {
+            let present = lives.iter().filter(|(bounds, _)| bounds.0 <= *from && *from < bounds.1);
+            let rows: Vec<TreeRelease> = present.map(|(_, release)| release.clone()).collect();
+            if rows.iter().any(|row| row.state == LifeState::Listed) {
+                let age_at = Timestamp(from.0.saturating_add(1)).min(age_instant(now));
+                let span = |(version, blocked)| Span { version, from: *from, until: *until, blocked };
+                spans.extend(self.listed(&rows, is_dated, age_at).into_iter().map(span));
+            }
+        }
+        spans
+    }
+
+    /// Returns the instants just before the releases are old enough for the rules about their age.
+    fn ends_of_ages(&self) -> Vec<Timestamp> {
+        let history = self.history();
+        let min_ages: Vec<i64> =
+            self.policy.repo.set.rules().filter_map(|rule| rule.criteria.min_age).collect();
+        let of_life = |life: &ReleasePeriod| {
+            let facts = history.facts(&life.release);
+            let since = effective_time(facts.claimed_at, facts.first_seen, facts.is_initial);
+            let ends = min_ages.iter().map(|age| Timestamp(since.0.saturating_add(*age).saturating_sub(1)));
+            ends.collect::<Vec<_>>()
+        };
+        self.lives.iter().flat_map(of_life).collect()
+    }
+
+    /// Returns the versions that a state lists or would list, the listed ones first, with the reason for which they are
+    /// blocked.
+    fn listed(
+        &self,
+        rows: &[TreeRelease],
+        is_dated: bool,
+        age_at: Timestamp,
+    ) -> Vec<(String, Option<String>)> {
+        let rules = PointRules { at: age_at, is_dated, ..self.policy.rules };
+        let policy = TreePolicy { rules, ..self.policy.clone() };
+        let history = self.history();
+        let mut decided = policy.decide_package(rows, &history, false);
+        if decided.iter().any(|decided| is_listed(&decided) && decided.is_blocked()) {
+            decided = policy.decide_package(rows, &history, true);
+        }
+        let mut listed: Vec<(String, Option<String>)> = Vec::new();
+        listed.extend(substitute(&decided).map(|substitute| (substitute.version, None)));
+        let (blocked, allowed): (Vec<&Decided>, Vec<&Decided>) =
+            decided.iter().filter(is_listed).partition(|decided| decided.is_blocked());
+        listed.extend(allowed.into_iter().map(|decided| (decided.release.version.clone(), None)));
+        listed.extend(blocked.into_iter().map(|decided| {
+            let reason = match &decided.decision {
+                Decision::Blocked(_, reason) => reason.clone(),
+                Decision::NoRule
+                | Decision::AdmittedEarly(_)
+                | Decision::Exception(..)
+                | Decision::Warned(..) => String::new(),
+            };
+            (decided.release.version.clone(), Some(reason))
+        }));
+        listed
+    }
+
+    fn history(&self) -> PackageHistory<'_> {
+        let tree = self.policy.catalog.tree(self.policy.tree.listing().tree);
+        PackageHistory { first_steps: &self.first_steps, licenses: &self.licenses, tree }
+    }
+}

@@ -1,0 +1,64 @@
+//! The command by which an empty repository gets its first packages.
+
+use maud::{Markup, html};
+
+use crate::model::repository::RepoKind;
+use crate::model::source::SourceKind;
+
+/// A repository, and its first source that a client may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstPackages {
+    /// The name of the repository.
+    pub repo: String,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// The kind and the name of the source; `None` if no source is subscribed.
+    pub source: Option<(SourceKind, String)>,
+}
+
+impl FirstPackages {
+    /// Returns the command for administrators.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Some((kind, name)) = &self.source else {
+            let source = match self.kind {
+                RepoKind::R => SourceKind::Cran,
+                RepoKind::Bioconductor => SourceKind::Bioconductor,
+                RepoKind::Python => SourceKind::Pypi,
+            };
+            // The name of a built-in source is that of its type.
+            return format!("rspm subscribe --repo={} --source={}", self.repo, source.as_str());
+        };
+        match kind {
+            SourceKind::Cran => "rspm sync --type=CRAN".to_owned(),
+            SourceKind::Bioconductor => "rspm sync --type=bioconductor".to_owned(),
+            SourceKind::Pypi => "rspm sync --type=pypi".to_owned(),
+            SourceKind::Local | SourceKind::LocalPython => format!("rspm add --source={name} --path=FILE"),
+            SourceKind::CranSnapshot
+            | SourceKind::CuratedCran
+            | SourceKind::CuratedPypi
+            | SourceKind::Git
+            | SourceKind::GitPython => format!("rspm info --source={name}"),
+        }
+    }
+
+    /// Renders the sentence with the command.
+    #[must_use]
+    pub fn render(&self) -> Markup {
+        let purpose = match &self.source {
+            None => "An administrator subscribes it to a source: ",
+            Some((kind, _)) => match kind {
+                SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
+                    "An administrator reads the list of its source: "
+                }
+                SourceKind::Local | SourceKind::LocalPython => "An administrator adds packages: ",
+                SourceKind::CranSnapshot
+                | SourceKind::CuratedCran
+                | SourceKind::CuratedPypi
+                | SourceKind::Git
+                | SourceKind::GitPython => "An administrator sees the state of its source: ",
+            },
+        };
+        html! { (purpose) code { (self.command()) } }
+    }
+}

@@ -32,7 +32,7 @@ pub struct NewToken {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
     /// The operating system provides no random numbers.
-    #[error("cannot generate a token: the operating system provides no random numbers: {0}")]
+    #[error("the operating system provides no random numbers: {0}")]
     Random(#[source] std::io::Error),
     /// The database fails.
     #[error(transparent)]

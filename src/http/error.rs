@@ -290,7 +290,7 @@ impl From<CreateTokenError> for Failure {
         match error {
             CreateTokenError::Database(error) => error.into(),
             CreateTokenError::Random(_) => {
-                tracing::error!("{error}");
+                tracing::error!("could not create a token: {error}");
                 let detail = Some(error.to_string().into());
                 Failure {
                     detail,

@@ -216,7 +216,7 @@ fn a_token_with_the_scope_promotes_to_its_repositories_only() {
 #[test]
 fn the_advice_of_a_refused_deletion_of_a_source_can_be_followed() {
     for changes in ["promotion", "two-persons"] {
-        let server = promoted("promotion");
+        let server = server_with_live("promotion");
         server.rspm_stdout("promote --from=prod --to=live");
         server.rspm_stdout(&format!("edit repo --name=live --changes={changes}"));
         let refused = server.refused("delete source --name=team");

@@ -85,7 +85,7 @@ impl Destination {
         let create_statements = indexes::drop_all(session, schema)?;
         self.create_statements.extend(create_statements.into_iter().map(|statement| (schema, statement)));
         // Removes the rows that the migrations have inserted.
-        let names: Vec<&str> = tables::at(schema, level).map(|table| table.name).collect();
+        let names: Vec<&str> = tables::tables_at(schema, level).map(|table| table.name).collect();
         let clear = match session {
             Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
             Session::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
@@ -145,7 +145,7 @@ impl Destination {
                 sqlite_file::check_foreign_keys(session)?;
             }
             let analyze: String =
-                tables::at(schema, level).map(|table| format!("ANALYZE {};", table.name)).collect();
+                tables::tables_at(schema, level).map(|table| format!("ANALYZE {};", table.name)).collect();
             session.conn().script(&analyze)?;
         }
         Ok(())

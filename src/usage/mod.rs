@@ -78,7 +78,7 @@ impl Usage {
 
     /// Returns whether downloads are counted.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 

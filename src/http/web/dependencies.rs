@@ -19,7 +19,7 @@ const MAX_ROWS: usize = 500;
 /// Returns a page of the packages that depend on an R package, restricted to the field in the parameter `kind`.
 ///
 /// # Errors
-/// 404, 400 for parameters that are not valid, failures of the stores.
+/// 404, 400 for parameters that are not valid, failures of the database or storage.
 pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let graph = serve::dependency_graph::of_point(&context.app.repositories, context.point).await?;
@@ -64,7 +64,7 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
 /// Returns the page of the packages that the installation of an R package requires.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let package = project::detail(&context, package).await?.release.package;

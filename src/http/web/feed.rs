@@ -31,7 +31,7 @@ const PERIOD: i64 = 30 * 86_400 * SECOND;
 /// Answers with the transactions of the last 30 days.
 ///
 /// # Errors
-/// 404 for any snapshot but `latest`, failures of the stores.
+/// 404 for any snapshot but `latest`, failures of the database or storage.
 pub(super) async fn answer(
     context: &Context<'_>,
     snapshot: Snapshot,
@@ -66,7 +66,8 @@ pub(super) async fn answer(
 /// Answers with the versions of a package that the repository listed, according to its subscriptions at each time.
 ///
 /// # Errors
-/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the stores.
+/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the database
+/// or storage.
 pub(super) async fn of_package(
     context: &Context<'_>,
     package: &str,
@@ -103,7 +104,7 @@ pub(super) async fn of_package(
 /// Answers with the vulnerabilities of the packages of a repository, the last changed first.
 ///
 /// # Errors
-/// 404 for a snapshot other than `latest`, failures of the stores.
+/// 404 for a snapshot other than `latest`, failures of the database or storage.
 pub(super) async fn of_vulnerabilities(
     context: &Context<'_>,
     head: &RequestHead<'_>,

@@ -106,7 +106,7 @@ fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
 /// values and the reason.
 ///
 /// # Errors
-/// 400 for a file that cannot be read, if it is not in a form; failures of the stores.
+/// 400 for a file that cannot be read, if it is not in a form; failures of the database or storage.
 pub(super) async fn page(
     context: Context<'_>,
     posted: Option<Posted>,

@@ -44,7 +44,10 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
     address.retarget(standby.port);
     for server in [&one, &two] {
         within(Duration::from_secs(90), "the rewind is noticed", || {
-            server.log_lines().iter().any(|line| line.contains("reopened all stores after the reset"))
+            server
+                .log_lines()
+                .iter()
+                .any(|line| line.contains("reopened the database and the storage after the reset"))
         });
         assert!(
             server.log_lines().iter().any(|line| line.contains("the database was reset from transaction"))

@@ -34,7 +34,7 @@ pub struct CreateOptions {
     pub to: Option<BackupPlace>,
     /// Whether files that a mirror has are included.
     pub with_cache: bool,
-    /// Average rate at which files are copied, in bytes per second; `None` for no limit.
+    /// Maximum rate at which files are copied, in bytes per second; `None` for no limit.
     pub rate: Option<u64>,
     /// Whether the backup succeeds although storage lacks files, which its manifest lists.
     pub allow_missing: bool,

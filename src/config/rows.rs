@@ -56,7 +56,7 @@ section("Server", Never, "Directories, logs and public address of the server.", 
     property("Address", Url(UrlPurpose::Server), "",
       "Public base URL, including a path prefix if there is one; if unset, it is derived from each request.").reloadable(),
     property("TrustedProxy", Network, "127.0.0.0/8, ::1",
-      "Address or network of a reverse proxy whose headers `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` determine the public URL while `Address` is unset, and whose `X-Forwarded-For` names the client in the audit trail and in the limits of refused tokens; empty trusts no proxy.").multi().reloadable(),
+      "Address or network of a reverse proxy whose headers `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` determine the public URL while `Address` is unset, and whose `X-Forwarded-For` names the client in the audit trail and in the limit of requests with tokens that are not valid; empty trusts no proxy.").multi().reloadable(),
     property("ConnectionsPerAddress", COUNT, "1024",
       "Maximum number of simultaneous connections per client address (IPv6: per /64 network); further ones are closed. 0 means no limit. Loopback addresses and those of `TrustedProxy` are exempt.").reloadable(),
     property("DataDir", Path, "/var/lib/rstudio-pm",
@@ -162,11 +162,11 @@ section("Storage", Never, "The backend of each class of variable data: disk (`fi
     property("Persistent", BACKEND, "{Storage.Default}",
       "Indexes of closed snapshots, rules for system requirements, advisories."),
 ]),
-section("FileStorage", Class, "Location of a class on disk. `cran`, `bioconductor` and `pypi` follow `packages` if that is set and they are not.", &[
+section("FileStorage", Class, "Location of a class on disk. If a location is set for `packages` and not for `cran`, `bioconductor` or `pypi`, these use that of `packages`.", &[
     property("Location", Path, "{Server.DataDir}/{class}",
       "Directory of the class."),
 ]),
-section("S3Storage", ClassOrNone, "Location of classes on S3. A section with a class overrides the one without, property by property; `cran`, `bioconductor` and `pypi` follow `packages`.", &[
+section("S3Storage", ClassOrNone, "Location of classes on S3. A section with a class overrides the one without, property by property; what the section of `cran`, `bioconductor` or `pypi` does not set is taken from the section of `packages`.", &[
     property("Bucket", Text, "",
       "The bucket; required for every class on S3."),
     property("Prefix", Text, "",

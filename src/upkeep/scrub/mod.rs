@@ -78,7 +78,7 @@ pub struct ScrubOptions {
     pub extent: ScrubExtent,
     /// Maximum duration; the next scrub continues where this one ends.
     pub max_duration: Option<Duration>,
-    /// Average rate of reading, in bytes per second.
+    /// Maximum rate of reading, in bytes per second.
     pub rate: u64,
     /// Whether bad objects are stored again.
     pub repair: bool,

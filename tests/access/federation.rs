@@ -296,13 +296,13 @@ fn a_token_that_may_publish_is_exchanged_once_on_all_servers() {
         let key = "5a".repeat(512);
         shared.builder(name).env("PACKAGEMANAGER_ENCRYPTION_KEY", &key).gcfg(&sections(&issuer.url())).start()
     };
-    let (one, two) = (start("pm1"), start("pm2"));
-    private_repository(&one, "team", "alpha");
-    until("the other server has the repository", || get(&two, INDEX, None).status == 401);
+    let (pm1, pm2) = (start("pm1"), start("pm2"));
+    private_repository(&pm1, "team", "alpha");
+    until("the other server has the repository", || get(&pm2, INDEX, None).status == 401);
     let token = issuer.token(&job("1"));
-    let minted = mint(&one, &token);
+    let minted = mint(&pm1, &token);
     assert_eq!(minted.status, 200, "{}", minted.text());
-    for server in [&one, &two] {
+    for server in [&pm1, &pm2] {
         let answer = mint(server, &token);
         assert_eq!(
             (answer.status, &answer.json()["errors"][0]["code"]),
@@ -311,8 +311,8 @@ fn a_token_that_may_publish_is_exchanged_once_on_all_servers() {
     }
     let minted = minted.json();
     let password = basic("__token__", minted["token"].as_str().expect("a token"));
-    until("the token is valid there", || ![401, 403].contains(&upload(&two, "team", &password)));
-    assert_eq!(mint(&two, &issuer.token(&job("2"))).status, 200, "another token of the job");
+    until("the token is valid there", || ![401, 403].contains(&upload(&pm2, "team", &password)));
+    assert_eq!(mint(&pm2, &issuer.token(&job("2"))).status, 200, "another token of the job");
 }
 
 #[test]

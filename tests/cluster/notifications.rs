@@ -29,28 +29,28 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     let proxy = PostgresProxy::to(database.port);
     proxy.drop_notifications();
     let shared = Shared::on(&database.url());
-    let one = shared.start("pm1");
+    let pm1 = shared.start("pm1");
     let proxied =
         Shared { url: format!("postgres://postgres@{}/postgres?sslmode=disable", proxy.address), ..shared };
-    let (two, direct_server) = (
+    let (pm2, direct_server) = (
         proxied.start("pm2"),
         proxied.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
     );
-    within(Duration::from_secs(90), "one warning", || warns(&two) == (1, true));
-    assert_eq!((warns(&one), warns(&direct_server)), ((0, false), (0, false)));
-    one.local_repository("r", &[]);
+    within(Duration::from_secs(90), "one warning", || warns(&pm2) == (1, true));
+    assert_eq!((warns(&pm1), warns(&direct_server)), ((0, false), (0, false)));
+    pm1.local_repository("r", &[]);
     until("both know the repository", || {
-        [&two, &direct_server].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
+        [&pm2, &direct_server].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
     });
     for round in 0..5 {
         let name = format!("p{round}");
-        one.add("r", &Tarball::new(&name, "1.0"));
+        pm1.add("r", &Tarball::new(&name, "1.0"));
         within(Duration::from_secs(20), "the server with a direct connection", || {
             lists(&direct_server, &name)
         });
-        within(Duration::from_secs(20), "the server that polls", || lists(&two, &name));
+        within(Duration::from_secs(20), "the server that polls", || lists(&pm2, &name));
     }
-    assert_eq!(warns(&two), (1, true));
+    assert_eq!(warns(&pm2), (1, true));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn mirror() -> (Upstream, tempfile::TempDir) {
 
 /// A server in the middle of a sync, which continues when the mirror releases [`INDEX`].
 fn start_sync(server: &Server, mirror: &Upstream) {
-    mirror.always(INDEX, Fault::HeldBack);
+    mirror.always(INDEX, Fault::NoAnswer);
     server.json("sync --no-wait");
     until("the sync reads the index", || mirror.pending().contains(&INDEX.to_owned()));
 }

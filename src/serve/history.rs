@@ -29,7 +29,7 @@ pub struct ListedVersion {
 
 /// The snapshot of a repository up to which listings are read.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct ListingScope<'a> {
     /// The catalog.
     pub catalog: &'a Catalog,
     /// The repository.
@@ -61,8 +61,11 @@ impl<'a> Subscriptions<'a> {
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for a Python repository.
-    pub fn new(repositories: &Repositories, subject: &Subject<'a>) -> Result<Subscriptions<'a>, RepoError> {
-        let Subject { catalog, repo, part, snapshot, point } = *subject;
+    pub fn new(
+        repositories: &Repositories,
+        scope: &ListingScope<'a>,
+    ) -> Result<Subscriptions<'a>, RepoError> {
+        let ListingScope { catalog, repo, part, snapshot, point } = *scope;
         python::require_r(&repositories.state, point)?;
         let now = (repositories.state.clock)();
         Ok(Subscriptions { catalog, periods: resolve::periods(catalog, repo, part, snapshot, now) })
@@ -102,11 +105,11 @@ impl<'a> Subscriptions<'a> {
         let mut spans: BTreeMap<TreeId, Vec<Span>> = BTreeMap::new();
         for (id, newest, rows) in rows.await? {
             let Some(tree) = self.catalog.tree(id) else { continue };
-            let of_tree = rows.into_iter().filter_map(|row| {
+            let tree_spans = rows.into_iter().filter_map(|row| {
                 let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
                 Some(Span { version: row.version, from: instant(tree, row.from)?, until })
             });
-            spans.insert(id, of_tree.collect());
+            spans.insert(id, tree_spans.collect());
         }
         Ok(listings(&self.periods, &spans))
     }
@@ -118,7 +121,7 @@ fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
 }
 
 /// Returns a span as a period lists it; `None` if the period does not list it. A period with fixed states
-/// lists the versions of the fixed instant from the begin to the end of the period.
+/// lists the versions of the fixed instant from the beginning to the end of the period.
 fn span_in(span: &Span, period: &Period) -> Option<Span> {
     let (from, until) = match period.states_at {
         Some(at) if span.from < at && at <= span.until => (period.from, period.until),
@@ -134,19 +137,19 @@ fn span_in(span: &Span, period: &Period) -> Option<Span> {
 fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<ListedVersion> {
     let mut listed: Vec<ListedVersion> = Vec::new();
     for period in periods {
-        let of_period: Vec<(SourceId, Span)> = period
+        let period_spans: Vec<(SourceId, Span)> = period
             .trees
             .iter()
             .flat_map(|(source, tree)| spans.get(tree).into_iter().flatten().map(move |span| (*source, span)))
             .filter_map(|(source, span)| Some((source, span_in(span, period)?)))
             .collect();
-        let clipped = |at: Timestamp| at.clamp(period.from, period.until);
+        let clip = |at: Timestamp| at.clamp(period.from, period.until);
         let mut bounds: Vec<Timestamp> =
-            of_period.iter().flat_map(|(_, span)| [clipped(span.from), clipped(span.until)]).collect();
+            period_spans.iter().flat_map(|(_, span)| [clip(span.from), clip(span.until)]).collect();
         bounds.sort_unstable();
         bounds.dedup();
         for (from, until) in bounds.iter().zip(bounds.iter().skip(1)) {
-            let owner = of_period.iter().find(|(_, span)| span.from <= *from && *from < span.until);
+            let owner = period_spans.iter().find(|(_, span)| span.from <= *from && *from < span.until);
             let Some((source, span)) = owner else { continue };
             match listed.last_mut() {
                 // The bound belongs to another span, or to a list that does not change the owner: the entry
@@ -179,8 +182,8 @@ fn listings(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<List
 mod tests {
     use super::*;
 
-    const ONE: (SourceId, TreeId) = (SourceId(1), TreeId(10));
-    const TWO: (SourceId, TreeId) = (SourceId(2), TreeId(20));
+    const FIRST: (SourceId, TreeId) = (SourceId(1), TreeId(10));
+    const SECOND: (SourceId, TreeId) = (SourceId(2), TreeId(20));
 
     fn period(from: i64, until: i64, trees: &[(SourceId, TreeId)]) -> Period {
         Period { from: Timestamp(from), until: Timestamp(until), states_at: None, trees: trees.to_vec() }
@@ -196,7 +199,7 @@ mod tests {
         spans
     }
 
-    fn shown(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
+    fn listing_texts(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
         let listed = listings(periods, spans).into_iter().map(|row| {
             let until = row.until.map(|until| until.0.to_string()).unwrap_or_default();
             format!("{} of {} {}-{until}", row.version, row.source.0, row.from.0)
@@ -206,36 +209,49 @@ mod tests {
 
     #[test]
     fn the_first_source_of_the_list_of_that_time_is_the_owner() {
-        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, i64::MAX), (TWO, "9.0", 20, i64::MAX)]);
+        let spans =
+            spans(&[(FIRST, "1.0", 10, 30), (FIRST, "1.1", 30, i64::MAX), (SECOND, "9.0", 20, i64::MAX)]);
         let max = i64::MAX;
-        assert_eq!(shown(&[period(i64::MIN, max, &[ONE, TWO])], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
-        assert_eq!(shown(&[period(i64::MIN, max, &[TWO, ONE])], &spans), ["9.0 of 2 20-", "1.0 of 1 10-20"]);
+        assert_eq!(
+            listing_texts(&[period(i64::MIN, max, &[FIRST, SECOND])], &spans),
+            ["1.1 of 1 30-", "1.0 of 1 10-30"]
+        );
+        assert_eq!(
+            listing_texts(&[period(i64::MIN, max, &[SECOND, FIRST])], &spans),
+            ["9.0 of 2 20-", "1.0 of 1 10-20"]
+        );
         // The order changes, then the second source is unsubscribed.
-        let periods = [period(i64::MIN, 25, &[ONE]), period(25, 40, &[TWO, ONE]), period(40, max, &[ONE])];
-        assert_eq!(shown(&periods, &spans), ["1.1 of 1 40-", "9.0 of 2 25-40", "1.0 of 1 10-25"]);
+        let periods =
+            [period(i64::MIN, 25, &[FIRST]), period(25, 40, &[SECOND, FIRST]), period(40, max, &[FIRST])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.1 of 1 40-", "9.0 of 2 25-40", "1.0 of 1 10-25"]);
         // A list that changes nothing for the package, and a snapshot that ends earlier.
-        let periods = [period(i64::MIN, 15, &[ONE]), period(15, 28, &[ONE, TWO])];
-        assert_eq!(shown(&periods, &spans), ["1.0 of 1 10-"]);
-        assert_eq!(shown(&[period(i64::MIN, 5, &[ONE])], &spans), [] as [&str; 0]);
-        assert_eq!(shown(&[], &spans), [] as [&str; 0]);
+        let periods = [period(i64::MIN, 15, &[FIRST]), period(15, 28, &[FIRST, SECOND])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.0 of 1 10-"]);
+        assert_eq!(listing_texts(&[period(i64::MIN, 5, &[FIRST])], &spans), [] as [&str; 0]);
+        assert_eq!(listing_texts(&[], &spans), [] as [&str; 0]);
     }
 
     #[test]
     fn a_list_with_fixed_states_lists_the_versions_of_their_instant() {
-        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
-        let fixed = |at: i64, from: i64, until: i64| Period {
+        let spans = spans(&[(FIRST, "1.0", 10, 30), (FIRST, "1.1", 30, 50), (FIRST, "1.2", 50, i64::MAX)]);
+        let fixed_period = |at: i64, from: i64, until: i64| Period {
             states_at: Some(Timestamp(at)),
-            ..period(from, until, &[ONE])
+            ..period(from, until, &[FIRST])
         };
-        let periods = [period(i64::MIN, 20, &[ONE]), fixed(40, 60, 80), fixed(60, 80, i64::MAX)];
-        assert_eq!(shown(&periods, &spans), ["1.2 of 1 80-", "1.1 of 1 60-80", "1.0 of 1 10-20"]);
-        assert_eq!(shown(&[fixed(10, 60, 80)], &spans), [] as [&str; 0], "nothing was published before");
+        let periods =
+            [period(i64::MIN, 20, &[FIRST]), fixed_period(40, 60, 80), fixed_period(60, 80, i64::MAX)];
+        assert_eq!(listing_texts(&periods, &spans), ["1.2 of 1 80-", "1.1 of 1 60-80", "1.0 of 1 10-20"]);
+        assert_eq!(
+            listing_texts(&[fixed_period(10, 60, 80)], &spans),
+            [] as [&str; 0],
+            "nothing was published before"
+        );
     }
 
     #[test]
     fn a_package_that_was_removed_and_added_again_is_listed_twice() {
-        let spans = spans(&[(ONE, "1.0", 10, 20), (ONE, "1.0", 30, 40)]);
-        let periods = [period(i64::MIN, 100, &[ONE])];
-        assert_eq!(shown(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
+        let spans = spans(&[(FIRST, "1.0", 10, 20), (FIRST, "1.0", 30, 40)]);
+        let periods = [period(i64::MIN, 100, &[FIRST])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
     }
 }

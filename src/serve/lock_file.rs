@@ -2,7 +2,7 @@
 
 use tokio::sync::Semaphore;
 
-use super::history::{Subject, Subscriptions};
+use super::history::{ListingScope, Subscriptions};
 use super::python::detail::{ProjectRelease, project_within};
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
@@ -66,13 +66,13 @@ pub type Interval = (Day, Option<Day>);
 /// Database errors.
 pub async fn r_packages(
     repositories: &Repositories,
-    subject: &Subject<'_>,
+    scope: &ListingScope<'_>,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
     let _permit = R_COMPARISONS.acquire().await.ok();
-    let point = subject.point;
-    let subscriptions = Subscriptions::new(repositories, subject)?;
+    let point = scope.point;
+    let subscriptions = Subscriptions::new(repositories, scope)?;
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let mut rows = Vec::with_capacity(packages.len());

@@ -8,7 +8,7 @@ use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-fn other_data_dir(shared: &Shared, dir: &Path) -> Builder {
+fn with_data_dir(shared: &Shared, dir: &Path) -> Builder {
     shared.builder("pm2").gcfg(&format!("[Server]\nDataDir = {}\n", dir.display()))
 }
 
@@ -22,19 +22,19 @@ fn a_server_with_another_data_directory_does_not_go_online() {
     let shared = Shared::new();
     let mut pm1 = shared.start("pm1");
     until("it is online", || modes(&pm1) == "pm1 online");
-    let other = tempfile::tempdir().expect("a directory");
-    let mut pm2 = other_data_dir(&shared, other.path()).prepare();
+    let other_dir = tempfile::tempdir().expect("a directory");
+    let mut pm2 = with_data_dir(&shared, other_dir.path()).prepare();
     let error = pm2.start_refused();
     assert!(error.contains("DataDir is not that of pm1, which uses the same database"), "{error}");
-    assert!(error.contains(&other.path().display().to_string()), "{error}");
+    assert!(error.contains(&other_dir.path().display().to_string()), "{error}");
     // It leaves neither a marker nor a row, and the first server restarts as before.
-    assert_eq!(markers(other.path(), "packages"), 0);
+    assert_eq!(markers(other_dir.path(), "packages"), 0);
     pm1.restart();
     assert_eq!(modes(&pm1), "pm1 online");
     assert_eq!(markers(&shared.data(), "packages"), 1);
 
     // A single class that differs is named.
-    let text = format!("[FileStorage \"cran\"]\nLocation = {}\n", other.path().join("cran").display());
+    let text = format!("[FileStorage \"cran\"]\nLocation = {}\n", other_dir.path().join("cran").display());
     let error = shared.builder("pm2").gcfg(&text).prepare().start_refused();
     assert!(
         error.contains("the storage is not that of pm1") && error.contains("in the storage of cran ("),
@@ -86,7 +86,7 @@ fn a_server_that_was_treated_as_gone_writes_its_markers_again() {
             }
         }
     }
-    until("the row and the markers are there again", || {
+    until("the row and the markers are written again", || {
         modes(&pm2) == "pm1 online, pm2 online" && markers(&shared.data(), "packages") == 2
     });
     assert!(pm1.log_lines().iter().any(|line| line.contains("treated this one as gone")));
@@ -95,12 +95,12 @@ fn a_server_that_was_treated_as_gone_writes_its_markers_again() {
 }
 
 /// The number of lost objects of the class `packages`.
-fn lost(server: &Server) -> u64 {
+fn lost_count(server: &Server) -> u64 {
     server.storage_class("packages")["lost"].as_u64().expect("a number")
 }
 
 #[test]
-fn a_package_that_is_visible_late_is_served_and_a_missing_one_is_reported_once() {
+fn a_package_that_becomes_visible_during_the_request_is_served_and_a_missing_one_is_reported_once() {
     let shared = Shared::new();
     let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
     let packages = [Tarball::new("late", "1.0"), Tarball::new("gone", "1.0")];
@@ -110,34 +110,34 @@ fn a_package_that_is_visible_late_is_served_and_a_missing_one_is_reported_once()
         pm2.get("/r/latest/src/contrib/PACKAGES").text().contains("Package: gone\n")
     });
     let files = packages.each_ref().map(|package| pm1.get(&address(package)).body);
-    let [late, gone] = [0, 1].map(|number| {
+    let [first_file, second_file] = [0, 1].map(|number| {
         let (package, file) = (&packages[number], &files[number]);
         let paths = walk(&shared.data().join("packages"));
         let path = paths.into_iter().find(|path| std::fs::read(path).is_ok_and(|bytes| bytes == *file));
         let path = path.expect("stored");
         // As a client of a network file system sees a directory that it has cached.
-        let hidden = shared.data().join(format!("hidden-{}", package.file()));
-        std::fs::rename(&path, &hidden).expect("renamed");
-        (hidden, path)
+        let moved_path = shared.data().join(format!("hidden-{}", package.file()));
+        std::fs::rename(&path, &moved_path).expect("renamed");
+        (moved_path, path)
     });
     let answer = std::thread::scope(|threads| {
         let request = threads.spawn(|| pm2.get(&address(&packages[0])));
         std::thread::sleep(Duration::from_millis(700));
-        std::fs::rename(&late.0, &late.1).expect("renamed");
+        std::fs::rename(&first_file.0, &first_file.1).expect("renamed");
         request.join().expect("an answer")
     });
     assert_eq!((answer.status, &answer.body), (200, &files[0]));
-    assert_eq!(lost(&pm2), 0);
+    assert_eq!(lost_count(&pm2), 0);
     for _ in 0..2 {
         let status = pm2.get(&address(&packages[1])).status;
         assert!(status >= 500 || status == 404, "{status}");
-        assert_eq!(lost(&pm2), 1);
+        assert_eq!(lost_count(&pm2), 1);
     }
     let errors = pm2.log_lines();
     assert_eq!(errors.iter().filter(|line| line.contains("no mirror has it")).count(), 1);
-    std::fs::rename(&gone.0, &gone.1).expect("renamed");
+    std::fs::rename(&second_file.0, &second_file.1).expect("renamed");
     assert_eq!(pm2.get(&address(&packages[1])).body, files[1]);
-    assert_eq!(lost(&pm2), 0);
+    assert_eq!(lost_count(&pm2), 0);
 }
 
 /// All files below a directory.

@@ -78,7 +78,7 @@ pub(super) async fn of_package(
     }
     let app = context.app;
     let detail = project::detail(context, package).await?;
-    let subscriptions = Subscriptions::new(&app.repositories, &context.subject())?;
+    let subscriptions = Subscriptions::new(&app.repositories, &context.listing_scope())?;
     let listed = subscriptions.listings(&app.repositories, &detail.release.package).await?;
     let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
     let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {

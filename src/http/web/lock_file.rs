@@ -171,7 +171,7 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
     };
     let locked = match is_python {
         true => lock_file::python_projects(repositories, point, packages, &advisories).await?,
-        false => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
+        false => lock_file::r_packages(repositories, &context.listing_scope(), packages, &advisories).await?,
     };
     let intervals: Option<Vec<&[lock_file::Interval]>> =
         locked.iter().map(|row| row.listed.as_deref()).collect();

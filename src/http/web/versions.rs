@@ -63,7 +63,7 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
     let listed =
-        Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
+        Subscriptions::new(repositories, &context.listing_scope())?.listings(repositories, package).await?;
     if listed.is_empty() {
         // Fails with a 404 that suggests similar names.
         project::detail(&context, package).await?;

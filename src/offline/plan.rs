@@ -360,7 +360,7 @@ mod tests {
             (0..50).map(|n| upstream_file(&format!("p{n}"), "1.0", 10, 0)).collect();
         let pairs: Vec<(&UpstreamFile, u8)> = files.iter().map(|file| (file, 1)).collect();
         let state = state(&pairs);
-        let inventory = |n: usize| Inventory { files: rows[..n].to_vec(), ..Inventory::default() };
+        let inventory = |n: usize| Inventory { files: files[..n].to_vec(), ..Inventory::default() };
         assert_eq!(check_loss(&inventory(41), &state), Ok(()));
         let message = check_loss(&inventory(40), &state).expect_err("lost ten");
         assert!(message.contains("10 of 50") && message.contains("--accept-loss"), "{message}");

@@ -21,8 +21,8 @@ use crate::http::Limits;
 /// Starts, serves until a stop is requested, and stops.
 ///
 /// # Errors
-/// A configuration, file, socket or store that the server cannot use. If systemd has opened the sockets, an
-/// unusable configuration or store is not an error: the server responds with 503 until it can be used.
+/// A configuration, file, socket, database or storage that the server cannot use. If systemd has opened the sockets,
+/// an unusable configuration, database or storage is not an error: the server responds with 503 until it can be used.
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,

@@ -238,7 +238,7 @@ impl SqliteFiles {
         } else if let Some(found) = occupancy::find_in_file(&dir.join(schema.file()), schema, wait)? {
             return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
-        let temporary = sqlite_file::temporary(dir, schema);
+        let temporary = sqlite_file::temporary_path(dir, schema);
         self.files.push((temporary.clone(), dir.join(schema.file())));
         sqlite_file::create(&temporary, wait).map(Session::Sqlite)
     }
@@ -285,7 +285,8 @@ mod tests {
         for name in ["rstudio-pm.db", "rstudio-pm.db-wal"] {
             std::fs::write(dir.join(name), "previous").unwrap();
         }
-        let [core, usage] = [Schema::Core, Schema::Usage].map(|schema| sqlite_file::temporary(dir, schema));
+        let [core, usage] =
+            [Schema::Core, Schema::Usage].map(|schema| sqlite_file::temporary_path(dir, schema));
         for temporary in [&core, &usage] {
             std::fs::write(temporary, "new").unwrap();
         }

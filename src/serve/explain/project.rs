@@ -64,7 +64,7 @@ pub(super) async fn explain_project(
                 decided = allowed::python::take_decided(c, tree, &mut files)?;
             }
             if tree.base.is_some() {
-                is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
+                is_known = owner::owner(c, &[View::without_rules(tree.tree())], &name)?.is_some();
             }
             by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, decided });
         }

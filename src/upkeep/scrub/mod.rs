@@ -61,7 +61,7 @@ pub enum ScrubExtent {
         /// Its number, from 1.
         number: u16,
         /// The number of parts.
-        of: u16,
+        total: u16,
     },
     /// The part of one night; all objects are read within eight weeks.
     Night,

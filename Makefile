@@ -181,7 +181,7 @@ deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
 	cargo deny --locked check licenses bans sources
 
-## make soak    run a hundred restarts, reloads and upgrades under a million requests, none of which may fail (15 minutes)
+## make soak    run a hundred restarts, reloads and upgrades during a million requests, none of which may fail (15 minutes)
 soak:
 	. tests/setup.env && $(CARGO) test --test integration -- --exact --ignored --nocapture \
 	    daemon::soak::a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none

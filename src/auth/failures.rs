@@ -35,8 +35,8 @@ const CAPACITY: usize = 10_000;
 
 /// The counters of recent failures and of the other limited events.
 pub(super) struct Failures {
-    by_address: Mutex<Buckets<IpAddr>>,
-    by_prefix: Mutex<Buckets<Prefix>>,
+    address_failures: Mutex<Buckets<IpAddr>>,
+    prefix_failures: Mutex<Buckets<Prefix>>,
     refusals: Mutex<Buckets<Identity>>,
     logins: Mutex<Buckets<IpAddr>>,
     devices: Mutex<Buckets<IpAddr>>,
@@ -47,8 +47,8 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn new() -> Failures {
         Failures {
-            by_address: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
-            by_prefix: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            address_failures: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
+            prefix_failures: Mutex::new(Buckets::new(BURST, FAILURE_INTERVAL)),
             refusals: Mutex::new(Buckets::new(BURST, REFUSAL_INTERVAL)),
             logins: Mutex::new(Buckets::new(BURST, LOGIN_INTERVAL)),
             devices: Mutex::new(Buckets::new(BURST, DEVICE_INTERVAL)),
@@ -98,9 +98,9 @@ impl Failures {
     /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
         // Both limits count the failure, even if the first is reached.
-        let of_address = self.by_address.lock().add(address, now.0);
-        let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().add(prefix, now.0));
-        of_address.and(of_prefix)
+        let address_result = self.address_failures.lock().add(address, now.0);
+        let prefix_result = prefix.map_or(Ok(()), |prefix| self.prefix_failures.lock().add(prefix, now.0));
+        address_result.and(prefix_result)
     }
 }
 

@@ -34,7 +34,7 @@ pub struct CreateOptions {
     pub to: Option<BackupPlace>,
     /// Whether files that a mirror has are included.
     pub with_cache: bool,
-    /// Average rate at which files are copied, in bytes per second; `None` for no limit.
+    /// Maximum rate at which files are copied, in bytes per second; `None` for no limit.
     pub rate: Option<u64>,
     /// Whether the backup succeeds although storage lacks files, which its manifest lists.
     pub allow_missing: bool,
@@ -139,11 +139,11 @@ async fn open(
     now: Timestamp,
 ) -> Result<(Folder, FolderLock), BackupError> {
     let name = place.to_string();
-    let (lineage, last_success) = state
+    let (database_and_history, last_success) = state
         .db
         .read(move |c| {
-            let lineage = (db::identity::get(c)?.to_string(), db::clock::get(c)?.history);
-            Ok((lineage, db::backup::last_success(c, &name)?))
+            let database_and_history = (db::identity::get(c)?.to_string(), db::clock::get(c)?.history);
+            Ok((database_and_history, db::backup::last_success(c, &name)?))
         })
         .await?;
     let last_success = last_success.filter(|_| !options.init);
@@ -166,13 +166,18 @@ async fn open(
                 future.created
             );
         }
-        check_lineage(&place, newest.as_ref(), &lineage, adopt)?;
+        check_database(&place, newest.as_ref(), &database_and_history, adopt)?;
         reporter.progress("waiting for another program that uses the folder", 0, None);
         let wait = LockWait::of(&place, lock_timeout);
         let open_folder =
             wait.until(|| reporter.is_halted(), || Folder::create(&place, &config, &runtime))?;
         // Another server may have made a backup before this one had the lock.
-        check_lineage(&place, Manifest::newest(&place, &config, &runtime)?.as_ref(), &lineage, adopt)?;
+        check_database(
+            &place,
+            Manifest::newest(&place, &config, &runtime)?.as_ref(),
+            &database_and_history,
+            adopt,
+        )?;
         Ok(open_folder)
     });
     task_result(task.await)
@@ -181,7 +186,7 @@ async fn open(
 /// Refuses a folder whose newest backup is of another database, or of another copy of this database: a restored
 /// database has the same identity and another history. With `adopt`, another copy is accepted; the next backups of
 /// that copy are then refused.
-fn check_lineage(
+fn check_database(
     place: &BackupPlace,
     newest: Option<&Manifest>,
     (database, history): &(String, String),

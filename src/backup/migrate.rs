@@ -208,7 +208,7 @@ pub fn dump<W: Write>(
     let mut sink =
         DumpSink { writer: DumpWriter::create(output, head)?, rows: 0, output_error: None, progress };
     let mut summaries = Vec::new();
-    for table in head.levels.iter().flat_map(|(schema, level)| tables::at(*schema, *level)) {
+    for table in head.levels.iter().flat_map(|(schema, level)| tables::tables_at(*schema, *level)) {
         sink.writer.begin_table(table)?;
         sink.rows = 0;
         if let Err(error) = source.read(table, &mut sink) {

@@ -39,7 +39,7 @@ pub struct PruneResult {
     /// Manifests that were removed.
     pub removed: Vec<String>,
     /// Retained manifests.
-    pub kept: Vec<String>,
+    pub retained: Vec<String>,
     /// Number of other files that were removed.
     pub files: u64,
     /// Size of these files, in bytes.
@@ -70,31 +70,31 @@ fn retained_indexes(times: &[DateTime], retention: Retention) -> BTreeSet<usize>
 
 /// Returns the identity and the history of the database of a backup. A restored copy of a database has the same
 /// identity and another history.
-fn lineage(manifest: &Manifest) -> (&str, &str) {
+fn database_and_history(manifest: &Manifest) -> (&str, &str) {
     (&manifest.database, &manifest.history)
 }
 
 /// Returns the indexes of the manifests that are retained.
 fn retained_manifests(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
-    let (future, past): (Vec<usize>, Vec<usize>) =
+    let (future_indexes, past_indexes): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
-    let lineages: BTreeSet<(&str, &str)> = manifests.iter().map(lineage).collect();
-    let mut kept_indexes: BTreeSet<usize> = future.into_iter().collect();
-    for database_lineage in lineages {
+    let histories: BTreeSet<(&str, &str)> = manifests.iter().map(database_and_history).collect();
+    let mut indexes_to_retain: BTreeSet<usize> = future_indexes.into_iter().collect();
+    for history in histories {
         // An incomplete backup does not displace a complete one.
         for only_complete in [false, true] {
             let is_counted = |index: &&usize| {
                 let manifest = &manifests[**index];
-                lineage(manifest) == database_lineage && (!only_complete || manifest.missing.is_empty())
+                database_and_history(manifest) == history && (!only_complete || manifest.missing.is_empty())
             };
-            let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
+            let indexes: Vec<usize> = past_indexes.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
                 indexes.iter().map(|index| manifests[*index].created.civil()).collect();
-            kept_indexes
+            indexes_to_retain
                 .extend(retained_indexes(&times, retention).into_iter().map(|position| indexes[position]));
         }
     }
-    kept_indexes
+    indexes_to_retain
 }
 
 /// Removes all backups that are not retained. The retention applies separately to each database and to each
@@ -120,28 +120,28 @@ pub fn prune(
         let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
         return Err(BackupError::Refused(text));
     }
-    let kept_indexes = retained_manifests(&manifests, retention, now);
+    let indexes_to_retain = retained_manifests(&manifests, retention, now);
     let mut result = PruneResult::default();
-    let mut referenced: HashMap<String, &Manifest> = HashMap::new();
+    let mut referenced_paths: HashMap<String, &Manifest> = HashMap::new();
     for (index, manifest) in manifests.iter().enumerate() {
-        if !kept_indexes.contains(&index) {
+        if !indexes_to_retain.contains(&index) {
             result.removed.push(manifest.name());
             continue;
         }
-        result.kept.push(manifest.name());
+        result.retained.push(manifest.name());
         let objects = objects::read(folder, manifest)
             .map_err(|error| error.with_remedy(&remedy_for_unusable(folder, manifest)))?;
         let paths = objects.iter().map(|object| folder::blob_path(object.key.digest()));
         let paths = paths.chain(manifest.configuration.iter().map(ConfigurationFile::copy));
         let parts = [folder::dump_path(manifest.dump.sha256), folder::list_path(manifest.objects.sha256)];
-        referenced.extend(paths.chain(parts).map(|path| (path, manifest)));
+        referenced_paths.extend(paths.chain(parts).map(|path| (path, manifest)));
     }
     let mut files = Vec::new();
     for directory in [folder::DATABASES, folder::BLOBS, folder::CONFIGURATIONS] {
         files.extend(folder.list(directory)?);
     }
-    let existing: HashSet<&String> = files.iter().map(|(path, _)| path).collect();
-    for (path, manifest) in referenced.iter().filter(|(path, _)| !existing.contains(path)) {
+    let existing_paths: HashSet<&String> = files.iter().map(|(path, _)| path).collect();
+    for (path, manifest) in referenced_paths.iter().filter(|(path, _)| !existing_paths.contains(path)) {
         let is_dump = *path == folder::dump_path(manifest.dump.sha256);
         if allow_missing && !is_dump {
             result.missing += 1;
@@ -158,10 +158,10 @@ pub fn prune(
         return Err(folder.damaged(path, reason));
     }
     let is_unreferenced =
-        |(path, _): &(String, u64)| !referenced.contains_key(path) && folder::is_part_path(path);
-    let unreferenced: Vec<(String, u64)> = files.into_iter().filter(is_unreferenced).collect();
-    result.files = unreferenced.len() as u64;
-    result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
+        |(path, _): &(String, u64)| !referenced_paths.contains_key(path) && folder::is_part_path(path);
+    let unreferenced_files: Vec<(String, u64)> = files.into_iter().filter(is_unreferenced).collect();
+    result.files = unreferenced_files.len() as u64;
+    result.bytes = unreferenced_files.iter().map(|(_, size)| size).sum();
     if dry_run {
         return Ok(result);
     }
@@ -169,7 +169,7 @@ pub fn prune(
     lock.check()?;
     let manifests: Vec<String> = result.removed.iter().map(|name| folder::manifest_path(name)).collect();
     folder.remove(&manifests)?;
-    let files: Vec<String> = unreferenced.into_iter().map(|(path, _)| path).collect();
+    let files: Vec<String> = unreferenced_files.into_iter().map(|(path, _)| path).collect();
     folder.remove(&files)?;
     Ok(result)
 }

@@ -112,8 +112,8 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
 /// source.
 pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
     let (id, source_name) = source(builds, source_name)?;
-    let lookup = name.to_owned();
-    let builder = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
+    let package = name.to_owned();
+    let builder = builds.state.db.read(move |c| git_builder::by_name(c, id, &package)).await?;
     builder.ok_or_else(|| {
         let name: String = name.chars().take(128).collect();
         RepoError::NotFound(format!(
@@ -191,7 +191,7 @@ pub async fn create(
         HostKeyPolicy::AcceptNew => HostKeys::New,
         HostKeyPolicy::Strict => HostKeys::Known,
     };
-    let (references, accepted) = list_accepting(builds, &builder, host_keys).await?;
+    let (references, accepted_keys) = list_and_accept_keys(builds, &builder, host_keys).await?;
     let name = match language {
         Language::R => package_name(builds, &builder, &references).await?,
         // The metadata of a Python package is known only after a build.
@@ -238,7 +238,7 @@ pub async fn create(
         error => error.into(),
     })??;
     builds.wake.notify_one();
-    Ok((builder, result, accepted))
+    Ok((builder, result, accepted_keys))
 }
 
 /// Refuses vignettes of Python packages.
@@ -251,7 +251,7 @@ fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError>
 
 /// Lists references, and records newly accepted host keys in the credential; returns the references and the
 /// fingerprints of these keys.
-async fn list_accepting(
+async fn list_and_accept_keys(
     builds: &Builds,
     builder: &GitBuilder,
     host_keys: HostKeys,
@@ -260,8 +260,8 @@ async fn list_accepting(
     let (lines, fingerprints) = listing.host_keys;
     if let Some(id) = builder.credential.filter(|_| !lines.is_empty()) {
         let host = ssh::host_keys::host(&fetch::url(builds, &builder.url)?);
-        let replaced = (host_keys == HostKeys::Replaced).then_some(host);
-        credential::accept_host_keys(builds, id, lines, replaced).await?;
+        let replaced_host = (host_keys == HostKeys::Replaced).then_some(host);
+        credential::accept_host_keys(builds, id, lines, replaced_host).await?;
     }
     Ok((references::for_builder(builder, listing.references)?, fingerprints))
 }
@@ -342,14 +342,14 @@ pub async fn edit(
             key = Some(new_key);
         }
     }
-    let mut accepted = Vec::new();
+    let mut accepted_keys = Vec::new();
     if edit.accepts_host_key {
         if url.scheme != Scheme::Ssh {
             return Err(RepoError::Invalid(
                 "--accept-host-key: only servers of SSH have host keys".to_owned(),
             ));
         }
-        accepted = list_accepting(builds, &builder, HostKeys::Replaced).await?.1;
+        accepted_keys = list_and_accept_keys(builds, &builder, HostKeys::Replaced).await?.1;
     }
     builder.due_at = (builds.state.clock)();
     let row = builder.clone();
@@ -365,7 +365,7 @@ pub async fn edit(
         })
         .await?;
     builds.wake.notify_one();
-    Ok((builder, accepted))
+    Ok((builder, accepted_keys))
 }
 
 /// Deletes a builder. Its packages remain in the source, and the logs of its builds remain stored.

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// match causes an unnecessary installation, but no error.
 const EVALUATED_MACROS: [&str; 5] = ["\\Sexpr", "\\doi", "\\PR", "\\package", "\\bib"];
 /// The fields of strong dependencies, without which a package cannot be installed.
-const STRONG: [DependencyKind; 3] =
+const STRONG_KINDS: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
 /// Packages with the requirements on their versions, such as `>= 1.2`.
@@ -42,8 +42,8 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
         let mut entry = entry?;
         let path = entry.path_bytes().into_owned();
         let is_vignette = builds_vignettes && path.starts_with(b"vignettes/");
-        let is_page = path.starts_with(b"man/");
-        if !entry.header().entry_type().is_file() || !(is_vignette || is_page) {
+        let is_help_page = path.starts_with(b"man/");
+        if !entry.header().entry_type().is_file() || !(is_vignette || is_help_page) {
             continue;
         }
         let mut text = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn of_tree(tree: &mut File, builds_vignettes: bool) -> Result<Needs, 
         if is_vignette {
             facts.add_vignette(&text, &suggested);
         } else {
-            facts.add_page(&path, &text);
+            facts.add_help_page(&path, &text);
         }
     }
     Ok(facts.needs(&description))
@@ -77,7 +77,7 @@ impl TreeFacts {
         self.vignette_packages.extend(words.map(str::to_owned));
     }
 
-    fn add_page(&mut self, path: &[u8], text: &[u8]) {
+    fn add_help_page(&mut self, path: &[u8], text: &[u8]) {
         let contains = |word: &str| text.windows(word.len()).any(|bytes| bytes == word.as_bytes());
         self.has_evaluated_page |=
             path.starts_with(b"man/macros/") || EVALUATED_MACROS.iter().any(|word| contains(word));
@@ -92,13 +92,13 @@ impl TreeFacts {
         }
         let builders = description.non_empty("VignetteBuilder").filter(|_| self.has_vignettes);
         let engines: Vec<_> = builders.into_iter().flat_map(parse_list).collect();
-        let strong = STRONG.into_iter().flat_map(|kind| description.dependencies(kind));
+        let strong = STRONG_KINDS.into_iter().flat_map(|kind| description.dependencies(kind));
         let is_engine = |name: &str| engines.iter().any(|engine| engine.name == name);
         let suggested = description.dependencies(DependencyKind::Suggests);
-        let named = suggested.filter(|dependency| {
+        let vignette_dependencies = suggested.filter(|dependency| {
             self.vignette_packages.contains(dependency.name) || is_engine(dependency.name)
         });
-        for dependency in strong.chain(named).chain(engines.iter().copied()) {
+        for dependency in strong.chain(vignette_dependencies).chain(engines.iter().copied()) {
             if dependency.name == "R" || is_base(dependency.name) || !is_package(dependency.name) {
                 continue;
             }

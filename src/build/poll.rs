@@ -89,22 +89,23 @@ async fn request(
             if let Some(pause) = failure.pause() {
                 builds.hosts.pause(hosts::name(builder), pause, (builds.state.clock)());
             }
-            let requested = failure.pause().map_or(0, microseconds);
+            let requested_pause = failure.pause().map_or(0, microseconds);
             let reason = failure.reason();
             let interval = interval(builds);
             let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
-            let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested);
+            let pause =
+                interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested_pause);
             let now = (builds.state.clock)();
             let due_at = Timestamp(now.0.saturating_add(pause));
-            let (polled, text) = (builder.clone(), reason.clone());
+            let (polled_builder, text) = (builder.clone(), reason.clone());
             let write = builds.state.db.write(move |c| {
-                if requested > 0 {
-                    postpone_host(c, &polled, Timestamp(now.0.saturating_add(requested)))?;
+                if requested_pause > 0 {
+                    postpone_host(c, &polled_builder, Timestamp(now.0.saturating_add(requested_pause)))?;
                 }
                 // A builder that was changed during the request is due again, with its new settings.
-                match git_builder::get(c, polled.id)? {
-                    Some(current) if settings(&current) == settings(&polled) => {
-                        git_builder::record_poll_failure(c, polled.id, &text, due_at)
+                match git_builder::get(c, polled_builder.id)? {
+                    Some(current) if settings(&current) == settings(&polled_builder) => {
+                        git_builder::record_poll_failure(c, polled_builder.id, &text, due_at)
                     }
                     Some(_) | None => Ok(()),
                 }
@@ -117,10 +118,10 @@ async fn request(
 }
 
 /// Postpones the polls of the other builders of a host that requested a pause.
-fn postpone_host(c: &mut dyn Conn, polled: &GitBuilder, until: Timestamp) -> Result<(), DbError> {
-    let host = hosts::name(polled);
+fn postpone_host(c: &mut dyn Conn, builder: &GitBuilder, until: Timestamp) -> Result<(), DbError> {
+    let host = hosts::name(builder);
     for other in git_builder::list(c)? {
-        if other.id != polled.id && hosts::name(&other) == host {
+        if other.id != builder.id && hosts::name(&other) == host {
             git_builder::postpone(c, other.id, until)?;
         }
     }
@@ -170,7 +171,7 @@ pub(super) fn record(
                 return Ok(PollResult { queued: Vec::new(), message });
             }
             git_build::supersede(c, builder.id, &builder.head, now)?;
-            let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;
+            let id = git_build::insert(c, &new_build(builder, "", commit, actor), now)?;
             Ok(PollResult { queued: vec![id], message: format!("New commit {}", short(commit)) })
         }
         Trigger::Tags => record_tags(c, builder, references, (first_tags, actor), now),
@@ -197,7 +198,7 @@ fn record_tags(
         if of_tag.iter().any(|build| build.commit == *commit) {
             continue;
         }
-        let new = queued(builder, tag, commit, actor);
+        let new = new_build(builder, tag, commit, actor);
         if let Some(earlier) = of_tag.first() {
             let reason = format!(
                 "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={} --replace",
@@ -225,7 +226,7 @@ fn record_tags(
 }
 
 /// Returns the row of a build for the queue.
-pub(super) fn queued<'a>(
+pub(super) fn new_build<'a>(
     builder: &GitBuilder,
     tag: &'a str,
     commit: &'a str,

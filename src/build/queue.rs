@@ -2,7 +2,7 @@
 
 use super::Builds;
 use super::builder::{self, get};
-use super::poll::{self, queued};
+use super::poll::{self, new_build};
 use super::references;
 use crate::db::audit;
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
@@ -56,7 +56,7 @@ pub async fn rerun(
                 published.version
             ))));
         }
-        let new = NewBuild { replaces: replace, ..queued(&builder, &tag, &commit, &actor) };
+        let new = NewBuild { replaces: replace, ..new_build(&builder, &tag, &commit, &actor) };
         audit::record(c, "rerun git builder", ("git builder", &builder.name), &commit)?;
         let build = git_build::insert(c, &new, now)?;
         Ok(Ok(git_build::get(c, build)?))

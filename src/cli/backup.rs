@@ -44,7 +44,7 @@ pub struct CreateBackup {
     /// Include packages that can be fetched from a mirror again
     #[arg(long)]
     pub with_cache: bool,
-    /// Average rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)
+    /// Maximum rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     pub rate: Option<u64>,
     /// Succeed although files are missing in storage: the manifest lists them, and the exit code is 4

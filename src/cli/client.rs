@@ -328,14 +328,14 @@ pub(super) fn server_config(file: Option<&Path>, parse_mode: ParseMode) -> Resul
     let name = path.display().to_string();
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     if file.is_none() && !path.exists() {
-        return Ok(Arc::new(config::salvage(&name, b"").0));
+        return Ok(Arc::new(config::parse_valid_part(&name, b"").0));
     }
     match (config::load_encrypted(path, env), parse_mode) {
         (Ok(loaded), _) => Ok(loaded.config),
         (Err(error), ParseMode::Strict) => Err(CliError::Config(error.to_string())),
         (Err(error), ParseMode::Lenient) => {
             let text = config::read(path).map_err(|_| CliError::Config(error.to_string()))?;
-            Ok(Arc::new(config::salvage(&name, &text).0))
+            Ok(Arc::new(config::parse_valid_part(&name, &text).0))
         }
     }
 }

@@ -120,14 +120,14 @@ fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
 fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, CliError> {
     let file = config.unwrap_or(Path::new(DEFAULT_FILE));
     if config.is_none() && !file.exists() {
-        return Ok(config::salvage("", b"").0.server.encryption_key_path);
+        return Ok(config::parse_valid_part("", b"").0.server.encryption_key_path);
     }
     match config::load_encrypted(file, env.iter().cloned()) {
         Ok(loaded) => Ok(loaded.config.server.encryption_key_path.clone()),
         // The configuration may be invalid because it lacks the value that is about to be encrypted.
         Err(error) => {
             let text = config::read(file).map_err(|_| CliError::Config(error.to_string()))?;
-            Ok(config::salvage(&file.display().to_string(), &text).0.server.encryption_key_path)
+            Ok(config::parse_valid_part(&file.display().to_string(), &text).0.server.encryption_key_path)
         }
     }
 }

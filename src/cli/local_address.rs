@@ -15,7 +15,7 @@ pub(super) fn is_local(address: &str, config: &Config, host_name: &str) -> bool 
         return false;
     }
     let is_same =
-        |other: &str| Url::parse(other).is_ok_and(|other| without_slash(&other) == without_slash(&url));
+        |text: &str| Url::parse(text).is_ok_and(|other_url| without_slash(&other_url) == without_slash(&url));
     if config.server.address.as_deref().is_some_and(is_same) {
         return true;
     }
@@ -31,10 +31,10 @@ fn names_this_machine(url: &Url, listen: &Listen, host_name: &str) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback() || is_listening_address(address.into()),
         Some(Host::Ipv6(address)) => address.is_loopback() || is_listening_address(address.into()),
         Some(Host::Domain(name)) => {
-            let short = host_name.split('.').next().unwrap_or_default();
-            ["localhost", host_name, short, &listen.host]
+            let short_name = host_name.split('.').next().unwrap_or_default();
+            ["localhost", host_name, short_name, &listen.host]
                 .iter()
-                .any(|own| !own.is_empty() && name.eq_ignore_ascii_case(own))
+                .any(|own_name| !own_name.is_empty() && name.eq_ignore_ascii_case(own_name))
         }
         None => false,
     }

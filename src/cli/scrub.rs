@@ -49,7 +49,7 @@ pub struct ScrubArgs {
     /// Stop after this time; the next scrub continues from there: seconds, or 90s, 5m, 2h
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     pub max_duration: Option<u64>,
-    /// Average rate of reading per second: bytes, or 500kB, 100MB, 1GB (default: not limited)
+    /// Maximum rate of reading per second: bytes, or 500kB, 100MB, 1GB (default: not limited)
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     pub rate: Option<u64>,
     /// Store bad objects again: packages from their mirror, READMEs from their packages

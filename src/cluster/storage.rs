@@ -13,12 +13,13 @@ use crate::model::time::SECOND;
 use crate::storage::{NodeMarker, Storage};
 
 /// Pauses before a missing marker is read again: network file systems cache directories.
-const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+const MARKER_PAUSES: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Maximum age of the last heartbeat of a running server, in microseconds.
 const MAX_HEARTBEAT_AGE: i64 = 12 * SECOND;
 /// Pause before the row of a server that lacks heartbeats is read again.
-const PAUSE: Duration = Duration::from_secs(1);
+const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The reason why the storage was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,7 @@ async fn is_serving(link: &Link, id: Identity) -> Result<bool, DbError> {
         match age.await? {
             None => return Ok(false),
             Some(age) if age < MAX_HEARTBEAT_AGE => return Ok(true),
-            Some(_) => tokio::time::sleep(PAUSE).await,
+            Some(_) => tokio::time::sleep(HEARTBEAT_PAUSE).await,
         }
     }
 }
@@ -131,7 +132,7 @@ async fn find_missing(
     node: Identity,
     mut classes: Vec<StorageClass>,
 ) -> Vec<StorageClass> {
-    let mut pauses = PAUSES.iter();
+    let mut pauses = MARKER_PAUSES.iter();
     loop {
         let mut missing_classes = Vec::new();
         for class in classes {

@@ -8,13 +8,13 @@ pub struct BinaryUrl {
     /// The URL up to its first folder, without a trailing slash; may contain user and password.
     pub base: String,
     /// The kind of server.
-    pub style: BinaryStyle,
+    pub kind: BinaryServerKind,
 }
 
 /// The kind of a binary server. A field that is `None` was written as a placeholder (`{distribution}`, `{arch}`,
 /// `{r}`), which means every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BinaryStyle {
+pub enum BinaryServerKind {
     /// A CRAN mirror: `bin/windows/contrib/{r}` and `bin/macosx/{folder}/contrib/{r}` below it.
     Mirror,
     /// `bin/linux/{distribution}-{arch}/{r}`: a repository whose index marks binaries by the field `Built`.
@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     {
         return Err(INVALID_URL.to_owned());
     }
-    Ok(BinaryUrl { base: url.to_owned(), style: BinaryStyle::Mirror })
+    Ok(BinaryUrl { base: url.to_owned(), kind: BinaryServerKind::Mirror })
 }
 
 fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
@@ -65,7 +65,7 @@ fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
     let distribution = part(distribution, "{distribution}", is_name)?;
     let arch = part(arch, "{arch}", |arch| ["x86_64", "aarch64", "arm64"].contains(&arch))?;
     let r = part(r, "{r}", is_minor_version)?;
-    Some(BinaryUrl { base: base.to_owned(), style: BinaryStyle::Linux { distribution, arch, r } })
+    Some(BinaryUrl { base: base.to_owned(), kind: BinaryServerKind::Linux { distribution, arch, r } })
 }
 
 fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
@@ -74,8 +74,8 @@ fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
     if snapshot.is_empty() || !snapshot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return None;
     }
-    let style = BinaryStyle::Negotiated { distribution, snapshot: snapshot.to_owned() };
-    Some(BinaryUrl { base: base.to_owned(), style })
+    let kind = BinaryServerKind::Negotiated { distribution, snapshot: snapshot.to_owned() };
+    Some(BinaryUrl { base: base.to_owned(), kind })
 }
 
 /// Parses one part of a URL: `Some(None)` for the placeholder, `None` for an invalid value.
@@ -100,7 +100,7 @@ impl std::fmt::Debug for BinaryUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BinaryUrl")
             .field("base", &without_userinfo(&self.base))
-            .field("style", &self.style)
+            .field("kind", &self.kind)
             .finish()
     }
 }
@@ -117,35 +117,35 @@ mod tests {
     fn the_form_of_a_url_determines_the_kind_of_server() {
         let parse_valid = |text| parse(text).expect(text);
         for root in ["https://cloud.r-project.org", "https://cloud.r-project.org/", "file:///srv/cran/"] {
-            let BinaryUrl { base, style } = parse_valid(root);
-            assert_eq!((base.as_str(), style), (root.trim_end_matches('/'), BinaryStyle::Mirror));
+            let BinaryUrl { base, kind } = parse_valid(root);
+            assert_eq!((base.as_str(), kind), (root.trim_end_matches('/'), BinaryServerKind::Mirror));
         }
         assert_eq!(
             parse_valid("https://cran.example/bin/linux/noble-x86_64/4.5/"),
             BinaryUrl {
                 base: "https://cran.example".to_owned(),
-                style: BinaryStyle::Linux {
+                kind: BinaryServerKind::Linux {
                     distribution: value("noble"),
                     arch: value("x86_64"),
                     r: value("4.5")
                 },
             }
         );
-        let every_platform = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let every_platform = BinaryServerKind::Linux { distribution: None, arch: None, r: None };
         let template = "https://u:p@h/cran/latest/bin/linux/{distribution}-{arch}/{r}/src/contrib";
         let parsed = parse_valid(template);
         assert_eq!(
-            (parsed.base.as_str(), parsed.style.clone()),
+            (parsed.base.as_str(), parsed.kind.clone()),
             ("https://u:p@h/cran/latest", every_platform)
         );
         assert!(!format!("{parsed:?}").contains("u:p"));
         assert_eq!(
-            parse_valid("http://h/cran/__linux__/{distribution}/2026-01-02").style,
-            BinaryStyle::Negotiated { distribution: None, snapshot: "2026-01-02".to_owned() }
+            parse_valid("http://h/cran/__linux__/{distribution}/2026-01-02").kind,
+            BinaryServerKind::Negotiated { distribution: None, snapshot: "2026-01-02".to_owned() }
         );
         assert_eq!(
-            parse_valid("http://h/cran/__linux__/noble/latest").style,
-            BinaryStyle::Negotiated { distribution: value("noble"), snapshot: "latest".to_owned() }
+            parse_valid("http://h/cran/__linux__/noble/latest").kind,
+            BinaryServerKind::Negotiated { distribution: value("noble"), snapshot: "latest".to_owned() }
         );
     }
 

@@ -59,7 +59,7 @@ use std::sync::Arc;
 pub use address::without_userinfo;
 pub use authentication::{Authentication, DeviceCodes};
 pub use backup_place::BackupPlace;
-pub use binaries::{BinaryStyle, BinaryUrl};
+pub use binaries::{BinaryServerKind, BinaryUrl};
 pub use bioconductor::Bioconductor;
 pub use bootstrap::Bootstrap;
 pub use check::{Check, Verdict, checks};
@@ -85,7 +85,7 @@ pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
 pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
-pub use validate::{parse, salvage};
+pub use validate::{parse, parse_valid_part};
 pub use value::{Listen, LogDestination};
 pub use vulnerabilities::Vulnerabilities;
 

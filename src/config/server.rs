@@ -49,7 +49,7 @@ pub struct Server {
     pub drain_delay: Duration,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
-    /// Schedule for aggregating finished days and removing old ones; five cron fields, UTC.
+    /// Schedule for aggregating past days and removing old ones; five cron fields, UTC.
     pub usage_data_schedule: String,
     /// Retention of daily counts; zero keeps them permanently.
     pub usage_data_retention: Duration,

@@ -77,7 +77,7 @@ pub(super) fn from_settings(
 /// Returns the valid part of a text: an invalid property has its default, and an invalid listener is unset. For callers
 /// that must work with an invalid file; never for serving.
 #[must_use]
-pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
+pub fn parse_valid_part(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
     let parsed_file = ParsedFile::read(name, text);
     let (settings, _) = merge(&parsed_file);
     let mut reader = Reader::new(&settings);
@@ -168,11 +168,11 @@ mod tests {
     #[test]
     fn the_valid_values_of_an_invalid_file_are_returned() {
         let (config, errors) =
-            salvage("f", b"[HTTP]\nListen = :80\n[Server\nDataDir = /x\n[SQLite]\nDir = db\n");
+            parse_valid_part("f", b"[HTTP]\nListen = :80\n[Server\nDataDir = /x\n[SQLite]\nDir = db\n");
         assert_eq!(config.http.listen, Some(Listen { host: String::new(), port: 80 }));
         assert_eq!(config.sqlite.dir, Path::new("/var/lib/rstudio-pm/db"));
         assert_eq!(errors.len(), 2, "{errors:?}");
-        let (config, errors) = salvage("f", b"[HTTP]\nListen = x\n");
+        let (config, errors) = parse_valid_part("f", b"[HTTP]\nListen = x\n");
         assert_eq!((config.http.listen.clone(), errors.is_empty()), (None, false));
     }
 

@@ -38,7 +38,7 @@ pub enum SocketError {
     },
     /// A socket that cannot be made non-blocking.
     #[error("could not make the {name} socket non-blocking: {source}")]
-    Mode {
+    NonBlocking {
         /// Name of the socket.
         name: &'static str,
         /// Error of the system.
@@ -60,10 +60,10 @@ pub fn display_address(listen: &Listen) -> String {
 pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListener, SocketError> {
     let socket_error = |error: &Error| {
         // Without the privilege to bind, the kernel does not report whether the port is free.
-        let in_use = Error::from(ErrorKind::AddrInUse);
+        let address_in_use = Error::from(ErrorKind::AddrInUse);
         let is_hidden_conflict =
             error.kind() == ErrorKind::PermissionDenied && has_listener(listen_address.port);
-        let error = if is_hidden_conflict { &in_use } else { error };
+        let error = if is_hidden_conflict { &address_in_use } else { error };
         SocketError::Tcp {
             section,
             address: display_address(listen_address),

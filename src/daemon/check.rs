@@ -316,7 +316,7 @@ fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
         let Err(error) = bind::bind(section, listen) else { continue };
         let kind = match &error {
             bind::SocketError::Tcp { kind, .. } => Some(*kind),
-            bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
+            bind::SocketError::Admin { .. } | bind::SocketError::NonBlocking { .. } => None,
         };
         let (list, message) = if is_running && kind == Some(ErrorKind::AddrInUse) {
             let address = bind::display_address(listen);

@@ -78,10 +78,10 @@ fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
         messages.push(format!("{name}: {error}; the defaults are used"));
         Vec::new()
     });
-    let (mut config, errors) = config::salvage(&name, &text);
+    let (mut config, errors) = config::parse_valid_part(&name, &text);
     messages.extend(errors.iter().map(ToString::to_string));
     if config.http.listen.is_none() && config.https.listen.is_none() {
-        config.http.listen = config::salvage(&name, b"").0.http.listen;
+        config.http.listen = config::parse_valid_part(&name, b"").0.http.listen;
     }
     config
 }

@@ -91,10 +91,10 @@ pub(super) enum RetryResult {
 }
 
 fn open(kind: ListenerKind, listen: &Listen) -> Result<(TcpListener, OwnedFd), SocketError> {
-    let mode_error = |source| SocketError::Mode { name: kind.name(), source };
+    let non_blocking_error = |source| SocketError::NonBlocking { name: kind.name(), source };
     let socket = bind::bind(kind.section(), listen)?;
-    socket.set_nonblocking(true).map_err(mode_error)?;
-    let duplicate = socket.try_clone().map_err(mode_error)?;
+    socket.set_nonblocking(true).map_err(non_blocking_error)?;
+    let duplicate = socket.try_clone().map_err(non_blocking_error)?;
     Ok((socket, duplicate.into()))
 }
 

@@ -185,7 +185,7 @@ impl Supervisor {
         match self.serve(loaded).await {
             Ok(()) => {
                 old.app.usage.close().await;
-                Ok("reopened all stores".to_owned())
+                Ok("reopened the database and the storage".to_owned())
             }
             Err(error) => {
                 old.run();

@@ -248,7 +248,7 @@ impl Process {
         }
         // Ready even if requests get 503: systemd would kill a service that does not become ready, and then clients
         // would not get the reason.
-        self.notifier.ready(&summary::brief(&self.switch, &self.control.mode()));
+        self.notifier.ready(&summary::line_without_counts(&self.switch, &self.control.mode()));
     }
 
     /// Runs commands until a stop is requested or a successor has taken over.

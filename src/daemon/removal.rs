@@ -41,7 +41,7 @@ pub(super) fn print(file: &Path) {
         Err(error) => {
             eprintln!("{error}\nThe configuration is not valid: data may remain in other directories, too.");
             let text = config::read(file).unwrap_or_default();
-            config::salvage(&file.display().to_string(), &text).0.into()
+            config::parse_valid_part(&file.display().to_string(), &text).0.into()
         }
     };
     let is_root_owned = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() == 0);
@@ -58,11 +58,13 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         if listed_paths.iter().any(|parent| path.starts_with(parent)) {
             continue;
         }
-        let display = quote(&path.display().to_string());
+        let quoted_path = quote(&path.display().to_string());
         // The server's user cannot write into a directory of root, so its content is not only the server's.
         lines.push(match is_root_owned(&path) {
-            true => format!("# {owner}: {display} belongs to root; check its content before you remove it"),
-            false => format!("rm -rf {display}    # {owner}"),
+            true => {
+                format!("# {owner}: {quoted_path} belongs to root; check its content before you remove it")
+            }
+            false => format!("rm -rf {quoted_path}    # {owner}"),
         });
         listed_paths.push(path);
     }
@@ -70,9 +72,9 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         lines.push(bucket(class_location, &classes));
     }
     for log in logs(config).filter(|log| !listed_paths.iter().any(|parent| log.starts_with(parent))) {
-        let display = quote(&log.display().to_string());
+        let quoted_path = quote(&log.display().to_string());
         // The file and its rotated versions, but no file of another program with the same name prefix.
-        lines.push(format!("rm -f {display} {display}[.-][0-9]*"));
+        lines.push(format!("rm -f {quoted_path} {quoted_path}[.-][0-9]*"));
     }
     if config.database.provider == Provider::Postgres {
         let urls = config.postgres.url.iter().chain(&config.postgres.usage_data_url);

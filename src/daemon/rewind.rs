@@ -21,20 +21,22 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
         let Some(Rewind { old_tx, new_tx }) = rewinds.borrow_and_update().clone() else { continue };
         metrics::database_rewound();
         tracing::error!(
-            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); all stores are reopened; \
-             URLs of dates and transactions after {new_tx} refer to other content now"
+            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); the database and the storage \
+             are reopened; URLs of dates and transactions after {new_tx} refer to other content now"
         );
         // In a separate task, because the command ends this one.
         let control = control.clone();
         tokio::spawn(async move {
             while let Err(error) = control.run(Command::Reopen).await {
-                tracing::warn!("could not reopen the stores after the reset of the database: {error}");
+                tracing::warn!(
+                    "could not reopen the database and the storage after the reset of the database: {error}"
+                );
                 if control.mode() != crate::control::Mode::Online {
                     return;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            tracing::info!("reopened all stores after the reset of the database");
+            tracing::info!("reopened the database and the storage after the reset of the database");
         });
     }
 }

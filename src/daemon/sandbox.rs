@@ -25,7 +25,7 @@ pub(super) fn enter(hidden_dirs: &[&str], bound_paths: &[PathBuf]) -> Result<(),
         return Ok(());
     }
     unshare(CloneFlags::CLONE_NEWNS).map_err(io::Error::from).map_err(step_error(&"new mount namespace"))?;
-    bind(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)
+    mount_without_type(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)
         .map_err(step_error(&"private mounts"))?;
     // Opens the bound paths in the new namespace, before they are hidden. Missing paths are omitted.
     let open = |path: &PathBuf| {
@@ -44,12 +44,12 @@ pub(super) fn enter(hidden_dirs: &[&str], bound_paths: &[PathBuf]) -> Result<(),
         let path_error = || step_error(&path.display());
         create(path, file).map_err(path_error())?;
         let source = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        bind(Some(&source), path, MsFlags::MS_BIND | MsFlags::MS_REC).map_err(path_error())?;
+        mount_without_type(Some(&source), path, MsFlags::MS_BIND | MsFlags::MS_REC).map_err(path_error())?;
     }
     Ok(())
 }
 
-fn bind(source: Option<&Path>, target: &Path, flags: MsFlags) -> io::Result<()> {
+fn mount_without_type(source: Option<&Path>, target: &Path, flags: MsFlags) -> io::Result<()> {
     mount(source, target, None::<&str>, flags, None::<&str>).map_err(io::Error::from)
 }
 

@@ -299,7 +299,7 @@ impl BoundSockets {
 }
 
 fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<(), SocketError> {
-    result.map_err(|source| SocketError::Mode { name, source })
+    result.map_err(|source| SocketError::NonBlocking { name, source })
 }
 
 /// Returns a warning if the inherited admin socket is not the configured one. Compares canonical paths, because
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn an_invalid_address_causes_no_second_message() {
         let text = b"[HTTP]\nListen = :99999\n";
-        let (config, errors) = crate::config::salvage("f", text);
+        let (config, errors) = crate::config::parse_valid_part("f", text);
         assert_eq!(errors.len(), 1);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let bind = |is_valid| {

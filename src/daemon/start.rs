@@ -21,8 +21,8 @@ use crate::http::Limits;
 /// Starts, serves until a stop is requested, and stops.
 ///
 /// # Errors
-/// A configuration, file, socket or store that the server cannot use. If systemd has opened the sockets, an
-/// unusable configuration or store is not an error: the server responds with 503 until it can be used.
+/// A configuration, file, socket, database or storage that the server cannot use. If systemd has opened the sockets,
+/// an unusable configuration, database or storage is not an error: the server responds with 503 until it can be used.
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
@@ -37,7 +37,7 @@ pub(super) fn run(
     let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
-        Err(error) if is_socket_activated => (Arc::new(salvage(file)), Err(error.into())),
+        Err(error) if is_socket_activated => (Arc::new(read_valid_part(file)), Err(error.into())),
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
@@ -88,9 +88,9 @@ pub(super) fn run(
 }
 
 /// The valid part of an invalid configuration file, which determines the listeners and the logs.
-fn salvage(file: &Path) -> Config {
+fn read_valid_part(file: &Path) -> Config {
     let text = config::read(file).unwrap_or_default();
-    config::salvage(&file.display().to_string(), &text).0
+    config::parse_valid_part(&file.display().to_string(), &text).0
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

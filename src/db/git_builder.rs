@@ -85,7 +85,7 @@ macro_rules! select {
 
 fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
     let trigger = row.text(5)?;
-    let shape = DbError::Shape { column: 5, found: "another word", expected: "a trigger" };
+    let trigger_error = DbError::Shape { column: 5, found: "another word", expected: "a trigger" };
     let number = |value: i64| u32::try_from(value).unwrap_or(0);
     Ok(GitBuilder {
         id: row.int(0)?,
@@ -93,7 +93,7 @@ fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
         name: row.text(2)?,
         url: row.text(3)?,
         branch: row.text(4)?,
-        trigger: Trigger::parse(&trigger).ok_or(shape)?,
+        trigger: Trigger::parse(&trigger).ok_or(trigger_error)?,
         sub_dir: row.text(6)?,
         clone_depth: number(row.int(7)?),
         submodules: number(row.int(8)?),

@@ -270,8 +270,8 @@ impl Db {
         }
     }
 
-    /// Runs `f` on a reader, off the async threads, over one consistent snapshot. `f` collects its result and returns:
-    /// it must not wait for a client. It may run several times on PostgreSQL.
+    /// Runs `f` on a reader, outside of the async threads, over one consistent snapshot. `f` collects its result and
+    /// returns: it must not wait for a client. It may run several times on PostgreSQL.
     pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,

@@ -11,7 +11,7 @@ use super::schema::Schema;
 use super::target::{ServerLock, Target};
 
 /// Number of attempts to take the exclusive lock: PostgreSQL detects the end of a killed server with a delay.
-const ATTEMPTS: u32 = 150;
+const MAX_ATTEMPTS: u32 = 150;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -28,17 +28,18 @@ fn key(schema: Schema) -> i32 {
 /// # Errors
 /// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection holds it.
 pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError> {
-    const SHARED: &str = "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
-    const EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
+    const TAKE_SHARED: &str =
+        "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
+    const TAKE_EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
     let (statement, attempts) = match target.lock {
-        ServerLock::Shared => (SHARED, 1),
-        ServerLock::Exclusive => (EXCLUSIVE, ATTEMPTS),
+        ServerLock::Shared => (TAKE_SHARED, 1),
+        ServerLock::Exclusive => (TAKE_EXCLUSIVE, MAX_ATTEMPTS),
         ServerLock::None => return Ok(()),
     };
-    let failed = |error| map(target, error);
+    let to_error = |error| map(target, error);
     for attempt in 1..=attempts {
-        let row = client.query_one(statement, &[&key(target.schema)]).await.map_err(failed)?;
-        if row.try_get(0).map_err(failed)? {
+        let row = client.query_one(statement, &[&key(target.schema)]).await.map_err(to_error)?;
+        if row.try_get(0).map_err(to_error)? {
             return Ok(());
         }
         if attempt < attempts {

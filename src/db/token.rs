@@ -12,7 +12,7 @@ use crate::model::time::{Day, SECOND, Timestamp};
 /// A day, in microseconds.
 const DAY: i64 = 86_400 * SECOND;
 /// Maximum number of tokens that one statement of [`changed_since`] returns.
-const PART: i64 = 2_000;
+const BATCH_SIZE: i64 = 2_000;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct ChangedToken {
     pub expires_at: Option<Timestamp>,
     /// As in [`Token`].
     pub revoked_at: Option<Timestamp>,
-    /// Its scopes, in the order of their words and objects.
+    /// Its scopes, in the order of their kinds and objects.
     pub scopes: Vec<ScopeRow>,
 }
 
@@ -164,7 +164,8 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
 }
 
 /// Calls `apply` with each token that changed after a revision, in the order of revisions; returns the newest revision.
-/// Call it in a read, whose statements share one snapshot: each token is passed once, in its latest state.
+/// Call it in a read transaction, all statements of which read the same state of the database: each token is passed
+/// once, in its latest state.
 ///
 /// # Errors
 /// Database errors; `apply` was then called for some of the tokens only.
@@ -173,18 +174,18 @@ pub fn changed_since(
     revision: i64,
     apply: &mut dyn FnMut(ChangedToken),
 ) -> Result<i64, DbError> {
-    changed_in_parts(c, revision, PART, apply)
+    changed_in_batches(c, revision, BATCH_SIZE, apply)
 }
 
-/// Like [`changed_since`], with at most `part` tokens in the result of each statement, so that the memory for rows does
-/// not grow with the number of tokens.
+/// Like [`changed_since`], with at most `batch_size` tokens in the result of each statement, so that the memory for
+/// rows does not grow with the number of tokens.
 ///
 /// # Errors
 /// Database errors; `apply` was then called for some of the tokens only.
-pub fn changed_in_parts(
+pub fn changed_in_batches(
     c: &mut dyn Conn,
     revision: i64,
-    part: i64,
+    batch_size: i64,
     apply: &mut dyn FnMut(ChangedToken),
 ) -> Result<i64, DbError> {
     const TOKENS: &str = "SELECT id, guid, digest, user_name, expires_at, revoked_at, revision FROM token \
@@ -198,7 +199,7 @@ pub fn changed_in_parts(
     let mut last = (revision, i64::MAX);
     loop {
         let (previous, mut tokens) = (last, Vec::new());
-        for mut row in c.query(TOKENS, &[previous.0.into(), previous.1.into(), part.into()])? {
+        for mut row in c.query(TOKENS, &[previous.0.into(), previous.1.into(), batch_size.into()])? {
             last = (row.int(6)?, row.int(0)?);
             tokens.push(ChangedToken {
                 id: TokenId(last.1),

@@ -149,23 +149,23 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     }
 }
 
-/// Undoes the pending step of a tree and releases the claim. Releases without a life remain until
+/// Undoes the pending step of a tree and ends the claim. Releases without a life remain until
 /// [`super::release::sweep`]. Does nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
-    const DELETE_BEGUN: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
-    const REOPEN_ENDED: &str =
+    const DELETE_NEW_LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
+    const CONTINUE_LIVES: &str =
         "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq = $3";
-    const RELEASE: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
+    const END_CLAIM: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
     if let Some(pending) = get(c, tree)?.and_then(|t| t.pending) {
-        c.execute(DELETE_BEGUN, &[tree.into(), pending.into()])?;
-        c.execute(REOPEN_ENDED, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
-        c.execute(RELEASE, &[tree.into()])?;
+        c.execute(DELETE_NEW_LIVES, &[tree.into(), pending.into()])?;
+        c.execute(CONTINUE_LIVES, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
+        c.execute(END_CLAIM, &[tree.into()])?;
     }
     Ok(())
 }
 
-/// Releases the claim of a tree. Call it only if nothing was written at the pending step.
-pub fn release(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
+/// Ends the claim of a tree. Call it only if nothing was written at the pending step.
+pub fn end_claim(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
 }
 

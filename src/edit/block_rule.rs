@@ -28,24 +28,24 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
         .collect();
     let count = rows.len();
     let write = apply_edit(state, move |c| {
-        let first = block_rule::insert(c, &rows)?;
+        let first_id = block_rule::insert(c, &rows)?;
         let descriptions = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
-        let more = rows.len().saturating_sub(MAX_AUDITED_RULES);
-        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let further_count = rows.len().saturating_sub(MAX_AUDITED_RULES);
+        let rest = if further_count == 0 { String::new() } else { format!("; and {further_count} more") };
         audit::record(
             c,
             "create block rules",
-            ("block rule", &numbers(first, count)),
+            ("block rule", &id_range(first_id, count)),
             &(descriptions + &rest),
         )?;
-        Ok(first)
+        Ok(first_id)
     });
-    let first = write.await?;
-    Ok((first..).take(count).collect())
+    let first_id = write.await?;
+    Ok((first_id..).take(count).collect())
 }
 
 /// Returns `count` ids from `first` on as text: `5`, or `5-7`.
-fn numbers(first: i64, count: usize) -> String {
+fn id_range(first: i64, count: usize) -> String {
     match i64::try_from(count) {
         Ok(1) | Err(_) => first.to_string(),
         Ok(count) => format!("{first}-{}", first + count - 1),
@@ -75,22 +75,22 @@ pub async fn update(state: &State, rule: &Rule) -> Result<(), RepoError> {
 /// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.
 pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoError> {
     let write = apply_edit(state, move |c| {
-        let known = block_rule::list(c)?;
+        let rules = block_rule::list(c)?;
         let missing =
-            ranges.iter().find(|(first, last)| first == last && !known.iter().any(|rule| rule.id == *first));
+            ranges.iter().find(|(first, last)| first == last && !rules.iter().any(|rule| rule.id == *first));
         if let Some((id, _)) = missing {
             return Ok(Err(*id));
         }
-        let mut deleted = 0;
+        let mut deleted_count = 0;
         for (first, last) in &ranges {
-            deleted += block_rule::delete(c, *first, *last)?;
+            deleted_count += block_rule::delete(c, *first, *last)?;
             let is_deleted = |rule: &&BlockRule| (*first..=*last).contains(&rule.id);
             let descriptions: Vec<String> =
-                known.iter().filter(is_deleted).take(MAX_AUDITED_RULES).map(describe).collect();
+                rules.iter().filter(is_deleted).take(MAX_AUDITED_RULES).map(describe).collect();
             let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
             audit::record(c, "delete block rules", ("block rule", &object), &descriptions.join("; "))?;
         }
-        Ok(Ok(deleted))
+        Ok(Ok(deleted_count))
     });
     write.await?.map_err(unknown)
 }

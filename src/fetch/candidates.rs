@@ -1,6 +1,6 @@
 //! The possible upstream addresses of a file, the most likely first.
 
-use crate::config::{BinaryStyle, BinaryUrl};
+use crate::config::{BinaryServerKind, BinaryUrl};
 use crate::db::life::ReleaseFile;
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream, UpstreamError};
@@ -55,9 +55,9 @@ pub fn binary_candidates(
         return Ok(vec![MirrorPath { mirror: upstream.mirror(folder)?, path: file.to_owned() }]);
     }
     let mut candidates = Vec::new();
-    for url in urls.iter().filter(|url| may_have(&url.style, locator)) {
+    for url in urls.iter().filter(|url| may_have(&url.kind, locator)) {
         let mut mirror = upstream.mirror(&url.base)?;
-        if matches!(url.style, BinaryStyle::Negotiated { .. }) {
+        if matches!(url.kind, BinaryServerKind::Negotiated { .. }) {
             mirror = mirror.as_r_on_linux(platform.r, platform.arch)?;
         }
         candidates.push(MirrorPath { mirror, path: locator.to_owned() });
@@ -71,14 +71,14 @@ pub fn binary_candidates(
     Ok(candidates)
 }
 
-/// Returns true if a server of this style may have a binary with this locator.
-fn may_have(style: &BinaryStyle, locator: &str) -> bool {
+/// Returns true if a server of this kind may have a binary with this locator.
+fn may_have(kind: &BinaryServerKind, locator: &str) -> bool {
     let linux_path = locator.strip_prefix("bin/linux/");
     let negotiated_path = locator.strip_prefix("__linux__/");
     let matches = |value: &Option<String>, text: &str| value.as_ref().is_none_or(|value| value == text);
-    match style {
-        BinaryStyle::Mirror => linux_path.is_none() && negotiated_path.is_none(),
-        BinaryStyle::Linux { distribution, arch, r } => linux_path.is_some_and(|rest| {
+    match kind {
+        BinaryServerKind::Mirror => linux_path.is_none() && negotiated_path.is_none(),
+        BinaryServerKind::Linux { distribution, arch, r } => linux_path.is_some_and(|rest| {
             let mut parts = rest.split('/');
             let (name, r_part) = (parts.next().unwrap_or_default(), parts.next());
             let (distribution_part, arch_part) = name.rsplit_once('-').unwrap_or((name, ""));
@@ -86,7 +86,7 @@ fn may_have(style: &BinaryStyle, locator: &str) -> bool {
                 && matches(arch, arch_part)
                 && matches(r, r_part.unwrap_or_default())
         }),
-        BinaryStyle::Negotiated { distribution, snapshot } => negotiated_path.is_some_and(|rest| {
+        BinaryServerKind::Negotiated { distribution, snapshot } => negotiated_path.is_some_and(|rest| {
             let mut parts = rest.split('/');
             matches(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
         }),

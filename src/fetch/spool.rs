@@ -1,4 +1,4 @@
-//! Writes the received bytes of a fetch to its spool and hashes them, off the async threads.
+//! Writes the received bytes of a fetch to its spool and hashes them, outside of the async threads.
 
 use std::fmt;
 use std::fs::File;
@@ -46,7 +46,7 @@ pub(super) struct Writer {
     md5: Md5Hasher,
     written_bytes: u64,
     /// Maximum number of bytes that all fetches together may have in memory.
-    memory: u64,
+    memory_limit: u64,
 }
 
 /// A completely received file.
@@ -63,7 +63,10 @@ pub(super) struct CompleteFile {
 
 impl Writer {
     /// Creates a writer to a new spool, or to none if nothing can be stored. Blocking.
-    pub(super) fn new(spool: Result<Spool, NotStoredReason>, memory: u64) -> Result<Writer, FetchError> {
+    pub(super) fn new(
+        spool: Result<Spool, NotStoredReason>,
+        memory_limit: u64,
+    ) -> Result<Writer, FetchError> {
         let open_spool = |spool: &Spool| {
             File::open(spool.path())
                 .map(Arc::new)
@@ -71,7 +74,7 @@ impl Writer {
         };
         let file = spool.as_ref().ok().map(open_spool).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
-        Ok(Writer { spool, file, spooled_bytes: 0, sha256, md5, written_bytes: 0, memory })
+        Ok(Writer { spool, file, spooled_bytes: 0, sha256, md5, written_bytes: 0, memory_limit })
     }
 
     /// The spool, opened for reading.
@@ -88,7 +91,7 @@ impl Writer {
     /// free disk space, or if it fits into memory. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
-        size <= self.memory
+        size <= self.memory_limit
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled_bytes) <= free)
     }
 
@@ -126,11 +129,11 @@ impl Writer {
             self.spool = Err(NotStoredReason::new(&error));
         }
         match &self.spool {
-            Err(reason) if !fetch.overflow.push(chunk.clone(), self.memory) => {
+            Err(reason) if !fetch.overflow.push(chunk.clone(), self.memory_limit) => {
                 Err(FetchError::Storage(format!(
                     "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
                  fetched: {reason}",
-                    self.memory >> 20
+                    self.memory_limit >> 20
                 )))
             }
             _ => Ok(()),

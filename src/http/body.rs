@@ -26,7 +26,7 @@ enum Content {
 /// A response body.
 pub struct Body {
     content: Content,
-    sent: u64,
+    sent_bytes: u64,
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
     /// Separate from `attachments`, which allocates, because every response has guards.
@@ -38,7 +38,7 @@ pub struct Body {
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, sent: 0, finish: None, guards: None, owner: None, attachments: None }
+        Body { content, sent_bytes: 0, finish: None, guards: None, owner: None, attachments: None }
     }
 
     /// Creates an empty body.
@@ -105,7 +105,7 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(finish) = self.finish.take() {
-            finish(self.sent);
+            finish(self.sent_bytes);
         }
     }
 }
@@ -150,7 +150,7 @@ impl hyper::body::Body for Body {
                 Poll::Ready(None)
             }
             Some(Ok(bytes)) => {
-                self.sent += bytes.len() as u64;
+                self.sent_bytes += bytes.len() as u64;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Some(Err(error)) => {

@@ -92,7 +92,7 @@ impl DownloadRecorder {
     /// fail until then.
     pub fn record(&self, request: &PackageRequest<'_>, body_follows: bool) -> Option<PendingRecord> {
         self.count(request);
-        if !self.log.is_on() {
+        if !self.log.is_enabled() {
             return None;
         }
         let entry = log_entry(request);
@@ -187,7 +187,7 @@ fn binary_part<'a>(request: &RequestedBinary<'a>) -> BinaryDetails<'a> {
     }
 }
 
-/// The package file that an address names; it may not exist.
+/// The package file that an address names; there is not necessarily such a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackagePath<'a> {
     /// The package.

@@ -52,7 +52,7 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
 
 /// Returns the summary without counts, because a start must not wait for the database.
 #[must_use]
-pub fn brief(switch: &Switch, mode: &Mode) -> String {
+pub fn line_without_counts(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)
 }
 
@@ -92,20 +92,20 @@ async fn content(app: &App) -> String {
             return format!("{repositories}; the database is unavailable: {reason}");
         }
     };
-    let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
+    let subscribed_sources: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
-    for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
+    for source in catalog.sources.iter().filter(|source| subscribed_sources.contains(&source.id)) {
         packages += serve::info::source(&app.repositories, source.name.as_str())
             .await
             .map_or(0, |info| info.packages);
     }
-    let synced = match app.sync.last_success().await {
+    let last_sync = match app.sync.last_success().await {
         Ok(Some(at)) => format!("cran synced {}", minute(at)),
         Ok(None) => "cran never synced".to_owned(),
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!("{repositories}, {}, {synced}{skew}{write_problem}", count_of(packages, "package", "packages"))
+    format!("{repositories}, {}, {last_sync}{skew}{write_problem}", count_of(packages, "package", "packages"))
 }
 
 /// Formats a time as `2026-11-20 00:00 UTC`.
@@ -118,10 +118,11 @@ fn minute(at: Timestamp) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let flat = text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    match flat.char_indices().nth(MAX_CHARS) {
-        Some((at, _)) => format!("{}…", &flat[..at]),
-        None => flat,
+    let joined_lines =
+        text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    match joined_lines.char_indices().nth(MAX_CHARS) {
+        Some((at, _)) => format!("{}…", &joined_lines[..at]),
+        None => joined_lines,
     }
 }
 

@@ -187,22 +187,22 @@ mod tests {
         let tls = Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair");
         assert!(tls.acceptor().is_some() && Tls::default().acceptor().is_none());
 
-        let (_, other) = pair(dir.path(), "other", (2020, 4000));
-        assert!(failure(&certificate, &other).contains("does not belong to"));
-        let (old, old_key) = pair(dir.path(), "old", (2000, 2001));
-        assert!(failure(&old, &old_key).contains("has expired"));
-        let (young, young_key) = pair(dir.path(), "young", (3000, 3001));
-        assert!(failure(&young, &young_key).contains("is not valid yet"));
+        let (_, other_key) = pair(dir.path(), "other", (2020, 4000));
+        assert!(failure(&certificate, &other_key).contains("does not belong to"));
+        let (expired_certificate, expired_key) = pair(dir.path(), "expired", (2000, 2001));
+        assert!(failure(&expired_certificate, &expired_key).contains("has expired"));
+        let (future_certificate, future_key) = pair(dir.path(), "future", (3000, 3001));
+        assert!(failure(&future_certificate, &future_key).contains("is not valid yet"));
         assert!(failure(&dir.path().join("none"), &key).contains("cannot be read"));
         assert!(failure(&key, &key).contains("contains no '-----BEGIN CERTIFICATE-----'"));
         assert!(failure(&certificate, &certificate).contains("contains no PEM private key"));
-        let locked = dir.path().join("locked.key");
+        let encrypted_key = dir.path().join("encrypted.key");
         std::fs::write(
-            &locked,
+            &encrypted_key,
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
         )
         .expect("written");
-        assert!(failure(&certificate, &locked).contains("passphrase"));
+        assert!(failure(&certificate, &encrypted_key).contains("passphrase"));
     }
 
     #[test]
@@ -212,9 +212,9 @@ mod tests {
         let listener = Tls::default();
         let shared = listener.clone();
         listener.replace(&Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair"));
-        let before = shared.current.load_full().expect("there is one now");
+        let old_config = shared.current.load_full().expect("there is one now");
         shared.replace(&Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair"));
-        let after = listener.current.load_full().expect("there is one");
-        assert!(!Arc::ptr_eq(&before, &after));
+        let new_config = listener.current.load_full().expect("there is one");
+        assert!(!Arc::ptr_eq(&old_config, &new_config));
     }
 }

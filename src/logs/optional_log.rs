@@ -42,7 +42,7 @@ impl OptionalLog {
 
     /// Returns true if the log is on.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.sink.load().is_some()
     }
 

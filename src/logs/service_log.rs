@@ -187,8 +187,8 @@ impl ServiceLog {
 
     /// Returns true if the log is on.
     #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.log.is_on()
+    pub fn is_enabled(&self) -> bool {
+        self.log.is_enabled()
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
@@ -382,12 +382,12 @@ mod tests {
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();
         log.switch(log.prepare(None).expect("nothing to open"));
-        assert!(log.sink().is_none() && !log.is_on());
+        assert!(log.sink().is_none() && !log.is_enabled());
         log.log(&source(0));
         log.switch(log.prepare(Some(&path)).expect("opens"));
         assert_eq!(std::fs::metadata(&path).expect("readable").permissions().mode() & 0o7777, 0o600);
         assert!(log.prepare(Some(Path::new("/dev/null/s.log"))).is_err());
-        assert!(log.is_on());
+        assert!(log.is_enabled());
         log.log(&source(1));
         log.switch(None);
         log.log(&source(2));

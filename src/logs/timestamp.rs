@@ -29,7 +29,7 @@ impl TimestampFormat {
     }
 }
 
-struct CachedStamp {
+struct CachedTimestamp {
     second: i64,
     format: TimestampFormat,
     /// Compared, so that one thread can write logs in several zones.
@@ -38,14 +38,14 @@ struct CachedStamp {
 }
 
 thread_local! {
-    static CACHE: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
+    static CACHE: RefCell<Option<CachedTimestamp>> = const { RefCell::new(None) };
 }
 
 /// Appends the timestamp of `micros` since the epoch. A time outside of the calendar's range is `-`.
 pub(super) fn push(line: &mut Vec<u8>, micros: i64, format: TimestampFormat, zone: &TimeZone) {
     let second = micros.div_euclid(1_000_000);
-    CACHE.with_borrow_mut(|cached| {
-        if let Some(cached) = cached
+    CACHE.with_borrow_mut(|cache| {
+        if let Some(cached) = cache
             .as_ref()
             .filter(|cached| cached.second == second && cached.format == format && cached.zone == *zone)
         {
@@ -57,7 +57,7 @@ pub(super) fn push(line: &mut Vec<u8>, micros: i64, format: TimestampFormat, zon
             Err(_) => text.push('-'),
         }
         line.extend_from_slice(text.as_bytes());
-        *cached = Some(CachedStamp { second, format, zone: zone.clone(), text });
+        *cache = Some(CachedTimestamp { second, format, zone: zone.clone(), text });
     });
 }
 
@@ -65,7 +65,7 @@ pub(super) fn push(line: &mut Vec<u8>, micros: i64, format: TimestampFormat, zon
 mod tests {
     use super::*;
 
-    fn stamp(micros: i64, format: TimestampFormat, zone: &TimeZone) -> String {
+    fn timestamp(micros: i64, format: TimestampFormat, zone: &TimeZone) -> String {
         let mut line = Vec::new();
         push(&mut line, micros, format, zone);
         String::from_utf8(line).expect("ASCII")
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn each_format_is_correct_after_any_previous_one() {
-        let west = TimeZone::fixed(jiff::tz::offset(-7));
+        let zone = TimeZone::fixed(jiff::tz::offset(-7));
         let micros = 971_211_336_999_999;
-        assert_eq!(stamp(micros, TimestampFormat::Apache, &west), "10/Oct/2000:13:55:36 -0700");
-        assert_eq!(stamp(micros, TimestampFormat::Apache, &TimeZone::UTC), "10/Oct/2000:20:55:36 +0000");
-        assert_eq!(stamp(micros, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:36");
-        assert_eq!(stamp(micros + 1, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:37");
-        assert_eq!(stamp(-1, TimestampFormat::Iso, &TimeZone::UTC), "1969-12-31T23:59:59");
-        assert_eq!(stamp(i64::MAX, TimestampFormat::Iso, &TimeZone::UTC), "-");
+        assert_eq!(timestamp(micros, TimestampFormat::Apache, &zone), "10/Oct/2000:13:55:36 -0700");
+        assert_eq!(timestamp(micros, TimestampFormat::Apache, &TimeZone::UTC), "10/Oct/2000:20:55:36 +0000");
+        assert_eq!(timestamp(micros, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:36");
+        assert_eq!(timestamp(micros + 1, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:37");
+        assert_eq!(timestamp(-1, TimestampFormat::Iso, &TimeZone::UTC), "1969-12-31T23:59:59");
+        assert_eq!(timestamp(i64::MAX, TimestampFormat::Iso, &TimeZone::UTC), "-");
     }
 }

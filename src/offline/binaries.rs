@@ -10,7 +10,7 @@ use super::run::{Request, Run};
 use super::setup::Setup;
 use crate::bundle::{Product, self_digest};
 use crate::config::platforms::{Os, Platforms};
-use crate::config::{BinaryStyle, BinaryUrl};
+use crate::config::{BinaryServerKind, BinaryUrl};
 use crate::r::binary_index::{FileLocation, indexed_binary};
 use crate::r::index;
 use crate::r::platform::{Arch, Platform, Target};
@@ -72,8 +72,9 @@ pub(super) fn selected_platforms(
     // The default configuration lists minor versions of R. Replaces this list, because other versions may be
     // requested on the command line.
     let requested_platforms = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
-    let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
-    let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
+    let kinds =
+        [BinaryServerKind::Mirror, BinaryServerKind::Linux { distribution: None, arch: None, r: None }];
+    let urls = kinds.map(|kind| BinaryUrl { base: String::new(), kind });
     let (lists, _) = lists(&urls, &requested_platforms);
     let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
     let platforms_and_indexes = selection.into_iter().map(|platform| {

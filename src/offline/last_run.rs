@@ -22,7 +22,6 @@ pub(super) struct LastRun {
     /// Version of the program: a different version may read more from the same files.
     program: String,
     /// The request and its upstream.
-    #[serde(rename = "asked")]
     request_key: String,
     /// SHA-256 of the head after the run.
     head: String,
@@ -30,7 +29,6 @@ pub(super) struct LastRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     objects: Option<String>,
     /// Validators of the upstream's files.
-    #[serde(rename = "told")]
     pub(super) files: Vec<FileValidators>,
 }
 

@@ -65,10 +65,10 @@ pub(super) fn release<'a>(
     let releases = &state.package(folder, name)?.releases;
     releases.iter().rev().find(|release| {
         let object = &release.object;
-        let has_size = file.size.is_none_or(|size| size == object.size);
+        let has_same_size = file.size.is_none_or(|size| size == object.size);
         release.version == file.version
             && object.ext == file.ext
-            && has_size
+            && has_same_size
             && match (file.sha256, file.md5) {
                 (Some(sha256), _) => sha256 == object.sha256,
                 (None, Some(md5)) => md5 == object.md5,
@@ -215,7 +215,7 @@ mod tests {
     use crate::model::digest::Md5;
     use crate::model::time::{SECOND, Timestamp};
 
-    fn row(name: &str, version: &str, size: u64, seconds: i64) -> UpstreamFile {
+    fn upstream_file(name: &str, version: &str, size: u64, seconds: i64) -> UpstreamFile {
         UpstreamFile {
             folder: None,
             name: name.to_owned(),
@@ -232,23 +232,23 @@ mod tests {
         }
     }
 
-    fn state(rows: &[(&UpstreamFile, u8)]) -> ProductState {
+    fn state(files: &[(&UpstreamFile, u8)]) -> ProductState {
         let mut state = ProductState::default();
-        for (row, byte) in rows {
+        for (file, byte) in files {
             let release = ReleaseRecord {
-                folder: row.folder.clone(),
-                name: row.name.clone(),
-                version: row.version.clone(),
-                day: row.published.expect("dated").day(),
-                published: row.published,
+                folder: file.folder.clone(),
+                name: file.name.clone(),
+                version: file.version.clone(),
+                day: file.published.expect("dated").day(),
+                published: file.published,
                 archived: false,
                 obj: Object {
                     sha256: Sha256([*byte; 32]),
-                    size: row.size.expect("sized"),
+                    size: file.size.expect("sized"),
                     md5: Md5([*byte; 16]),
-                    ext: row.ext.clone(),
+                    ext: file.ext.clone(),
                 },
-                index: row.index.clone(),
+                index: file.index.clone(),
                 desc: None,
                 compiled: None,
                 readme: None,
@@ -263,12 +263,12 @@ mod tests {
     }
 
     fn make_plan(
-        rows: Vec<UpstreamFile>,
+        files: Vec<UpstreamFile>,
         state: &ProductState,
         objects: &HashMap<String, u64>,
         first_day: Option<&str>,
     ) -> Plan {
-        let inventory = Inventory { files: rows, is_complete: true, ..Inventory::default() };
+        let inventory = Inventory { files, is_complete: true, ..Inventory::default() };
         let first_day = first_day.map(|day| day.parse().expect("a day"));
         let existing_files =
             ExistingFiles { state, journal_state: &ProductState::default(), objects, first_day };
@@ -277,68 +277,76 @@ mod tests {
 
     #[test]
     fn only_new_and_missing_files_are_fetched() {
-        let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
-        let state = state(&[(&old, 1)]);
-        let plan = make_plan(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
-        assert_eq!(plan.fetches, [PlannedFetch { file: new.clone(), expected_sha256: None }]);
+        let (old_file, new_file) =
+            (upstream_file("a1", "1.0", 10, 0), upstream_file("a1", "1.1", 11, 86_400));
+        let state = state(&[(&old_file, 1)]);
+        let plan = make_plan(vec![old_file.clone(), new_file.clone()], &state, &objects(&[(1, 10)]), None);
+        assert_eq!(plan.fetches, [PlannedFetch { file: new_file.clone(), expected_sha256: None }]);
         assert_eq!((plan.existing_count, plan.removals.len()), (1, 0));
-        let plan = make_plan(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
+        let plan = make_plan(vec![old_file.clone(), new_file], &state, &objects(&[(1, 9)]), None);
         assert_eq!(plan.fetches.len(), 2);
         assert_eq!(
             plan.fetches[0].expected_sha256,
             Some(Sha256([1; 32])),
             "a truncated file is fetched again"
         );
-        let plan = make_plan(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
+        let plan = make_plan(vec![upstream_file("b2", "1", 1, 0)], &state, &objects(&[]), None);
         assert!(matches!(&plan.removals[..], [Record::Remove(event)] if event.name == "a1"));
     }
 
     #[test]
     fn other_bytes_of_a_version_are_a_release_of_their_own() {
-        let file = row("a1", "1.0", 10, 0);
+        let file = upstream_file("a1", "1.0", 10, 0);
         let state = state(&[(&file, 1)]);
         for other_file in [
-            row("a1", "1.0", 12, 0),
-            row("a1", "1.0", 10, 5),
+            upstream_file("a1", "1.0", 12, 0),
+            upstream_file("a1", "1.0", 10, 5),
             UpstreamFile { md5: Some(Md5([9; 16])), ..file.clone() },
         ] {
             let plan = make_plan(vec![file.clone(), other_file], &state, &objects(&[(1, 10)]), None);
             assert_eq!((plan.fetches.len(), plan.existing_count), (1, 1));
         }
         // The index has a checksum of the bytes, so the time does not matter.
-        let touched_file = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
-        assert_eq!(make_plan(vec![touched_file], &state, &objects(&[(1, 10)]), None).fetches, []);
+        let file_with_other_time =
+            UpstreamFile { md5: Some(Md5([1; 16])), ..upstream_file("a1", "1.0", 10, 99) };
+        assert_eq!(make_plan(vec![file_with_other_time], &state, &objects(&[(1, 10)]), None).fetches, []);
     }
 
     #[test]
     fn times_of_a_copied_mirror_are_ignored() {
-        let rows: Vec<UpstreamFile> =
-            (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
-        let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let files: Vec<UpstreamFile> =
+            (0..=MAX_TIME_CHANGES).map(|n| upstream_file(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&UpstreamFile, u8)> = files.iter().map(|file| (file, 1)).collect();
         let state = state(&pairs);
-        let touched_files: Vec<UpstreamFile> =
-            (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 77)).collect();
-        assert_eq!(make_plan(touched_files.clone(), &state, &objects(&[(1, 10)]), None).fetches, []);
+        let files_with_other_times: Vec<UpstreamFile> =
+            (0..=MAX_TIME_CHANGES).map(|n| upstream_file(&format!("p{n}"), "1.0", 10, 77)).collect();
+        assert_eq!(make_plan(files_with_other_times.clone(), &state, &objects(&[(1, 10)]), None).fetches, []);
         assert_eq!(
-            make_plan(touched_files[1..].to_vec(), &state, &objects(&[(1, 10)]), None).fetches.len(),
+            make_plan(files_with_other_times[1..].to_vec(), &state, &objects(&[(1, 10)]), None).fetches.len(),
             MAX_TIME_CHANGES
         );
     }
 
     #[test]
     fn an_incremental_bundle_contains_the_releases_since_its_day() {
-        let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
+        let (old_file, new_file) =
+            (upstream_file("a1", "1.0", 10, 0), upstream_file("a1", "1.1", 11, 86_400));
         let first_day = Some("1970-01-02");
-        let plan =
-            make_plan(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), first_day);
-        assert_eq!(plan.fetches, [PlannedFetch { file: new, expected_sha256: None }]);
-        let plan = make_plan(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), first_day);
+        let plan = make_plan(
+            vec![old_file.clone(), new_file.clone()],
+            &ProductState::default(),
+            &objects(&[]),
+            first_day,
+        );
+        assert_eq!(plan.fetches, [PlannedFetch { file: new_file, expected_sha256: None }]);
+        let plan = make_plan(vec![old_file.clone()], &state(&[(&old_file, 1)]), &objects(&[]), first_day);
         assert_eq!((plan.fetches.len(), plan.existing_count), (0, 1), "the base has the file of 1.0");
     }
 
     #[test]
     fn a_new_index_record_of_a_known_release_is_recorded() {
-        let file = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
+        let file =
+            UpstreamFile { index: Some("Package: a1".to_owned()), ..upstream_file("a1", "1.0", 10, 0) };
         let state = state(&[(&file, 1)]);
         assert_eq!(make_plan(vec![file.clone()], &state, &objects(&[(1, 10)]), None).index_updates, []);
         let changed_file = UpstreamFile { index: Some("Package: a1\nLicense: X".to_owned()), ..file };
@@ -348,10 +356,11 @@ mod tests {
 
     #[test]
     fn an_index_that_lost_a_fifth_is_refused() {
-        let rows: Vec<UpstreamFile> = (0..50).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
-        let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let files: Vec<UpstreamFile> =
+            (0..50).map(|n| upstream_file(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&UpstreamFile, u8)> = files.iter().map(|file| (file, 1)).collect();
         let state = state(&pairs);
-        let inventory = |n: usize| Inventory { files: rows[..n].to_vec(), ..Inventory::default() };
+        let inventory = |n: usize| Inventory { files: files[..n].to_vec(), ..Inventory::default() };
         assert_eq!(check_loss(&inventory(41), &state), Ok(()));
         let message = check_loss(&inventory(40), &state).expect_err("lost ten");
         assert!(message.contains("10 of 50") && message.contains("--accept-loss"), "{message}");

@@ -15,11 +15,11 @@ use super::file::{Failure, FetchedFile, FileTarget};
 use super::incomplete_files::IncompleteFiles;
 use super::inventory::Inventory;
 use super::journal::Journal;
-use super::leftovers::Leftovers;
 use super::mirror::HistorySpan;
 use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
 use super::progress::{Output, Progress};
 use super::replay::replay;
+use super::unreferenced_files::UnreferencedFiles;
 use crate::bundle::{Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, self_digest};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
@@ -120,8 +120,8 @@ impl Run<'_> {
         }
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
-        let leftovers =
-            journal.start_time.map(|start_time| Leftovers::new(start_time, &current_bundle.state));
+        let unreferenced_files =
+            journal.start_time.map(|start_time| UnreferencedFiles::new(start_time, &current_bundle.state));
         let mut plan = self.plan(&inventory, &current_bundle.state, &journal.state()?, &objects)?;
         plan.fetches.extend(plan::unconfirmed_files(&inventory, &incomplete_files, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
@@ -148,9 +148,9 @@ impl Run<'_> {
         incomplete_files.missing_files.extend(missing_files.clone());
         incomplete_files.save(self.destination, &self.product)?;
         self.commit(current_bundle, &inventory, &plan, &mut journal)?;
-        if let Some(leftovers) = leftovers {
+        if let Some(unreferenced_files) = unreferenced_files {
             let head = self.destination_bundle.head_or_incremental(&self.product).await?;
-            leftovers.remove(self.destination, &self.product, &head, &journal)?;
+            unreferenced_files.remove(self.destination, &self.product, &head, &journal)?;
         }
         incomplete_files.missing_files = missing_files;
         incomplete_files.save(self.destination, &self.product)?;

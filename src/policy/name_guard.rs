@@ -35,7 +35,7 @@ impl NamePattern {
         };
         if name.contains('*') {
             return Err(BadRule(format!(
-                "'{excerpt}' is not a name or the beginning of names: '*' may stand at the end only, as in \
+                "'{excerpt}' is not a name or the beginning of names: '*' is allowed only at the end, as in \
                  'acme.*'"
             )));
         }

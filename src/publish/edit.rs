@@ -118,7 +118,7 @@ pub fn publish_step<T, E, C: TreeChange>(
     let EditPlan { changes, counts, result } = match plan(c, pending)? {
         Ok(plan) if !plan.changes.is_empty() => plan,
         unchanged => {
-            tree::release(c, tree)?;
+            tree::end_claim(c, tree)?;
             return Ok(unchanged.map(|plan| (None, plan.result)));
         }
     };

@@ -181,7 +181,7 @@ mod tests {
     use crate::r::packages;
 
     fn read(text: &str, tag: &str, filter: RecordFilter) -> Result<Option<IndexedBinary>, String> {
-        let record = packages::records(text.as_bytes()).next().expect("a record").expect("a good one");
+        let record = packages::records(text.as_bytes()).next().expect("a record").expect("a valid record");
         indexed_binary(&record, &Platform::parse(tag).expect("a tag"), filter)
     }
 
@@ -192,7 +192,7 @@ mod tests {
             "4.5-win",
             RecordFilter::All,
         );
-        let binary = binary.expect("fits").expect("a binary");
+        let binary = binary.expect("a binary for the platform").expect("a binary");
         assert_eq!(binary.location, FileLocation::IndexDirectory("glue_1.8.0.zip".to_owned()));
         let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
         assert_eq!(String::from_utf8_lossy(&binary.stanza), text);
@@ -208,16 +208,18 @@ mod tests {
     #[test]
     fn names_and_urls_of_another_server_are_used_but_not_copied() {
         let sha256 = "ab".repeat(32);
-        let arm = |url: &str, digest: &str| {
+        let read_arm64 = |url: &str, digest: &str| {
             let text = format!(
                 "Package: askpass\nVersion: 1.2.1\nFile: askpass_1.2.1_b1.tar.gz\nDownloadURL: {url}\nBuilt: R 4.5.0; \
                  aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; unix\nFilesize: 25094\n{digest}RVersion: 4.5\n"
             );
-            read(&text, "4.5-noble-arm64", RecordFilter::Built).expect("fits").expect("a binary")
+            read(&text, "4.5-noble-arm64", RecordFilter::Built)
+                .expect("a binary for the platform")
+                .expect("a binary")
         };
         let digest = format!("SHA256: {sha256}\n");
         let url = "https://h.example/a/askpass_1.2.1_b1.tar.gz";
-        let binary = arm(url, &digest);
+        let binary = read_arm64(url, &digest);
         assert_eq!((binary.location.clone(), binary.size), (FileLocation::Url(url.to_owned()), Some(25094)));
         assert_eq!(
             String::from_utf8_lossy(&binary.stanza),
@@ -227,11 +229,11 @@ mod tests {
             )
         );
         let expected = FileLocation::IndexDirectory("askpass_1.2.1_b1.tar.gz".to_owned());
-        assert_eq!(arm(url, "").location, expected, "no digest to verify the file");
+        assert_eq!(read_arm64(url, "").location, expected, "no digest to verify the file");
         for bad in
             ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
         {
-            assert_eq!(arm(bad, &digest).location, expected, "{bad}");
+            assert_eq!(read_arm64(bad, &digest).location, expected, "{bad}");
         }
     }
 
@@ -267,24 +269,24 @@ mod tests {
         assert_eq!(
             add_file(record_without_platform),
             record_without_platform,
-            "treated as a source, whose name is correct"
+            "treated as a source package, whose default file name is correct"
         );
     }
 
     #[test]
     fn a_binary_for_another_platform_is_an_error() {
-        let built = |built: &str, tag: &str| {
+        let read_built = |built: &str, tag: &str| {
             read(&format!("Package: a1\nVersion: 1.0\nBuilt: {built}\n"), tag, RecordFilter::Built)
         };
         let gnu = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
-        assert!(matches!(built(gnu, "4.5-noble"), Ok(Some(_))));
+        assert!(matches!(read_built(gnu, "4.5-noble"), Ok(Some(_))));
         assert!(
-            built(gnu, "4.5-noble-arm64")
+            read_built(gnu, "4.5-noble-arm64")
                 .expect_err("arm")
                 .contains("Linux (x86_64), not for 4.5-noble-arm64")
         );
-        assert!(built(gnu, "4.4-noble").expect_err("R").contains("built for R 4.5 on Linux"));
-        assert!(built(gnu, "4.5-win").is_err() && built("junk", "4.5-noble").is_err());
-        assert!(matches!(built("R 4.5.0; ; 2026-01-01; unix", "4.5-noble-arm64"), Ok(Some(_))));
+        assert!(read_built(gnu, "4.4-noble").expect_err("R").contains("built for R 4.5 on Linux"));
+        assert!(read_built(gnu, "4.5-win").is_err() && read_built("junk", "4.5-noble").is_err());
+        assert!(matches!(read_built("R 4.5.0; ; 2026-01-01; unix", "4.5-noble-arm64"), Ok(Some(_))));
     }
 }

@@ -120,13 +120,13 @@ fn alternative(text: &str) -> Vec<String> {
             .map(|(family, conditions)| family.select(&conditions))
             .unwrap_or_default();
     }
-    if let Some((_, id)) = NAMES.iter().find(|(known, _)| *known == name) {
+    if let Some((_, id)) = NAMES.iter().find(|(license, _)| *license == name) {
         return vec![(*id).to_owned()];
     }
     if let Some(family) = family(&name) {
         return family.select(&[]);
     }
-    if let Some((family, condition)) = with_version(&name) {
+    if let Some((family, condition)) = split_version(&name) {
         let ids = family.select(&[condition]);
         if !ids.is_empty() {
             return ids;
@@ -142,7 +142,7 @@ fn family(name: &str) -> Option<&'static Family> {
 }
 
 /// Splits a name with a version, such as `gpl-3`, `apache license 2.0` or `gnu general public license version 2`.
-fn with_version(name: &str) -> Option<(&'static Family, Condition)> {
+fn split_version(name: &str) -> Option<(&'static Family, Condition)> {
     let (name, version) = name.rsplit_once([' ', '-'])?;
     let name = name.trim_end().trim_end_matches(',');
     let name = name.strip_suffix("version").map_or(name, str::trim_end).trim_end_matches(',');
@@ -176,9 +176,9 @@ impl Condition {
             (">", Operator::Greater),
         ];
         let text = text.trim();
-        let found =
+        let operator_and_version =
             OPERATORS.into_iter().find_map(|(word, operator)| Some((operator, text.strip_prefix(word)?)));
-        let (operator, version) = found?;
+        let (operator, version) = operator_and_version?;
         Some(Condition { operator, version: numbers(version.trim())? })
     }
 
@@ -221,19 +221,19 @@ impl Family {
             let version = numbers(version).unwrap_or_default();
             conditions.iter().all(|condition| condition.is_met_by(&version))
         };
-        let selected: Vec<&str> = self.versions.iter().filter(is_selected).map(|(_, id)| *id).collect();
+        let ids: Vec<&str> = self.versions.iter().filter(is_selected).map(|(_, id)| *id).collect();
         let is_end = self
             .versions
             .iter()
             .map(|(_, id)| *id)
-            .skip(self.versions.len() - selected.len())
-            .eq(selected.iter().copied());
-        match selected.first() {
+            .skip(self.versions.len() - ids.len())
+            .eq(ids.iter().copied());
+        match ids.first() {
             Some(lowest) if self.is_gnu && is_end && conditions.iter().all(Condition::is_open) => {
                 vec![format!("{lowest}-or-later")]
             }
-            _ if self.is_gnu => selected.iter().map(|id| format!("{id}-only")).collect(),
-            _ => selected.iter().map(|id| (*id).to_owned()).collect(),
+            _ if self.is_gnu => ids.iter().map(|id| format!("{id}-only")).collect(),
+            _ => ids.iter().map(|id| (*id).to_owned()).collect(),
         }
     }
 }

@@ -88,8 +88,8 @@ pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Opt
         let config = repositories.state.config.load();
         return locator::object_in_directory(&located.row.locator, &config.pypi).map(BundleFile::Python);
     }
-    let found = of_tree(repositories, located.tree().tree, located.platform.as_ref());
-    found.map(|(mirror, product)| BundleFile::Object(mirror, product))
+    let mirror_and_product = of_tree(repositories, located.tree().tree, located.platform.as_ref());
+    mirror_and_product.map(|(mirror, product)| BundleFile::Object(mirror, product))
 }
 
 /// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.
@@ -113,11 +113,11 @@ pub(super) fn of_tree(
 
 fn current_bundles(repositories: &Repositories) -> Arc<Bundles> {
     let (config, upstream) = (repositories.state.config.load(), repositories.state.upstream.load());
-    if let Some(cached) = repositories.bundles.load_full()
-        && Arc::ptr_eq(&cached.config, &config)
-        && Arc::ptr_eq(&cached.upstream, &upstream)
+    if let Some(cached_bundles) = repositories.bundles.load_full()
+        && Arc::ptr_eq(&cached_bundles.config, &config)
+        && Arc::ptr_eq(&cached_bundles.upstream, &upstream)
     {
-        return cached;
+        return cached_bundles;
     }
     let bundles = Arc::new(Bundles {
         cran: BundleOrigin::of(&upstream, &config.cran.url),

@@ -12,18 +12,18 @@ use crate::r::description::Description;
 use crate::storage::StorageError;
 
 /// Limits the indexes that are read concurrently: the records of all of CRAN take tens of megabytes.
-static READS: Semaphore = Semaphore::const_new(1);
+static READ_PERMITS: Semaphore = Semaphore::const_new(1);
 
 /// Reads the packages that a point lists; if several trees list a name, the record of the first tree is used.
 ///
 /// # Errors
 /// Database errors.
 pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<DependencyIndex, RepoError> {
-    let _permit = READS.acquire().await.ok();
+    let _permit = READ_PERMITS.acquire().await.ok();
     let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());
     for view in View::of(&repositories.state, point) {
         let rows = repositories.state.db.read(move |c| Ok((view.listed(c)?, view.hidden_names(c)?))).await?;
-        let added = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let (records, hidden_names) = rows;
             for record in records.into_iter().filter(|record| record.path.is_empty()) {
                 if names.contains(&record.name) {
@@ -40,7 +40,7 @@ pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Depe
             (index, names)
         });
         (index, names) =
-            added.await.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))?;
+            task.await.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))?;
     }
     Ok(index)
 }

@@ -56,12 +56,12 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
             let (name, encoded) = match &document {
                 Document::R(document) => {
                     // A backup compares stored rows: no block rules apply.
-                    let views: Vec<View> = point.trees.iter().copied().map(View::whole).collect();
+                    let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
                     let rows = render::rows(c, &views, document)?;
                     (document.name(), render::encode(document, &rows))
                 }
                 Document::Python(document) => {
-                    let views: Vec<View> = point.trees.iter().copied().map(View::whole).collect();
+                    let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
                     let rows = python::render::rows(c, &views, document)?;
                     (document.name(), python::render::encode(document, rows))
                 }

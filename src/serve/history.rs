@@ -53,7 +53,7 @@ pub struct Listings {
 
 /// The snapshot of a repository up to which listings are read.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct ListingScope<'a> {
     /// The catalog.
     pub catalog: &'a Arc<Catalog>,
     /// The repository.
@@ -103,8 +103,11 @@ impl<'a> Subscriptions<'a> {
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for a Python repository.
-    pub fn new(repositories: &Repositories, subject: &Subject<'a>) -> Result<Subscriptions<'a>, RepoError> {
-        let Subject { catalog, repo, part, snapshot, point } = *subject;
+    pub fn new(
+        repositories: &Repositories,
+        scope: &ListingScope<'a>,
+    ) -> Result<Subscriptions<'a>, RepoError> {
+        let ListingScope { catalog, repo, part, snapshot, point } = *scope;
         let state = &repositories.state;
         python::require_r(state, point)?;
         let now = (state.clock)();
@@ -222,20 +225,22 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
     let mut listed: Vec<ListedVersion> = Vec::new();
     let mut hidden: Vec<HiddenVersion> = Vec::new();
     for period in periods {
-        let of_period: Vec<(SourceId, Span)> = period
+        let period_spans: Vec<(SourceId, Span)> = period
             .trees
             .iter()
             .flat_map(|(source, tree)| spans(period, *tree).into_iter().map(move |span| (*source, span)))
             .collect();
-        let clipped = |at: Timestamp| at.clamp(period.from, period.until);
+        let clip = |at: Timestamp| at.clamp(period.from, period.until);
         let mut bounds: Vec<Timestamp> =
-            of_period.iter().flat_map(|(_, span)| [clipped(span.from), clipped(span.until)]).collect();
+            period_spans.iter().flat_map(|(_, span)| [clip(span.from), clip(span.until)]).collect();
         bounds.sort_unstable();
         bounds.dedup();
         for (from, until) in bounds.iter().zip(bounds.iter().skip(1)) {
             let is_present = |span: &Span| span.from <= *from && *from < span.until;
-            let Some((source, span)) = of_period.iter().find(|(_, span)| is_present(span)) else { continue };
-            let of_owner = of_period.iter().filter(|(owner, span)| owner == source && is_present(span));
+            let Some((source, span)) = period_spans.iter().find(|(_, span)| is_present(span)) else {
+                continue;
+            };
+            let of_owner = period_spans.iter().filter(|(owner, span)| owner == source && is_present(span));
             for (_, span) in of_owner {
                 let Some(reason) = &span.blocked else { continue };
                 hidden.retain(|other| other.version != span.version);
@@ -277,8 +282,8 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
 mod tests {
     use super::*;
 
-    const ONE: (SourceId, TreeId) = (SourceId(1), TreeId(10));
-    const TWO: (SourceId, TreeId) = (SourceId(2), TreeId(20));
+    const FIRST: (SourceId, TreeId) = (SourceId(1), TreeId(10));
+    const SECOND: (SourceId, TreeId) = (SourceId(2), TreeId(20));
 
     fn period(from: i64, until: i64, trees: &[(SourceId, TreeId)]) -> Period {
         Period { from: Timestamp(from), until: Timestamp(until), states_at: None, trees: trees.to_vec() }
@@ -298,12 +303,12 @@ mod tests {
         spans
     }
 
-    fn shown(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
-        let of_tree = |period: &Period, tree: TreeId| {
-            let of_tree = TreeVersions::WithoutRules(spans.get(&tree).cloned().unwrap_or_default());
-            of_tree.spans(period, true, Timestamp(0))
+    fn listing_texts(periods: &[Period], spans: &BTreeMap<TreeId, Vec<Span>>) -> Vec<String> {
+        let tree_spans = |period: &Period, tree: TreeId| {
+            let versions = TreeVersions::WithoutRules(spans.get(&tree).cloned().unwrap_or_default());
+            versions.spans(period, true, Timestamp(0))
         };
-        let listed = listings(periods, of_tree).listed.into_iter().map(|row| {
+        let listed = listings(periods, tree_spans).listed.into_iter().map(|row| {
             let until = row.until.map(|until| until.0.to_string()).unwrap_or_default();
             format!("{} of {} {}-{until}", row.version, row.source.0, row.from.0)
         });
@@ -312,37 +317,50 @@ mod tests {
 
     #[test]
     fn the_first_source_of_the_list_of_that_time_is_the_owner() {
-        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, i64::MAX), (TWO, "9.0", 20, i64::MAX)]);
+        let spans =
+            spans(&[(FIRST, "1.0", 10, 30), (FIRST, "1.1", 30, i64::MAX), (SECOND, "9.0", 20, i64::MAX)]);
         let max = i64::MAX;
-        assert_eq!(shown(&[period(i64::MIN, max, &[ONE, TWO])], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
-        assert_eq!(shown(&[period(i64::MIN, max, &[TWO, ONE])], &spans), ["9.0 of 2 20-", "1.0 of 1 10-20"]);
+        assert_eq!(
+            listing_texts(&[period(i64::MIN, max, &[FIRST, SECOND])], &spans),
+            ["1.1 of 1 30-", "1.0 of 1 10-30"]
+        );
+        assert_eq!(
+            listing_texts(&[period(i64::MIN, max, &[SECOND, FIRST])], &spans),
+            ["9.0 of 2 20-", "1.0 of 1 10-20"]
+        );
         // The order changes, then the second source is unsubscribed.
-        let periods = [period(i64::MIN, 25, &[ONE]), period(25, 40, &[TWO, ONE]), period(40, max, &[ONE])];
-        assert_eq!(shown(&periods, &spans), ["1.1 of 1 40-", "9.0 of 2 25-40", "1.0 of 1 10-25"]);
+        let periods =
+            [period(i64::MIN, 25, &[FIRST]), period(25, 40, &[SECOND, FIRST]), period(40, max, &[FIRST])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.1 of 1 40-", "9.0 of 2 25-40", "1.0 of 1 10-25"]);
         // A list that changes nothing for the package, and a snapshot that ends earlier.
-        let periods = [period(i64::MIN, 15, &[ONE]), period(15, 28, &[ONE, TWO])];
-        assert_eq!(shown(&periods, &spans), ["1.0 of 1 10-"]);
-        assert_eq!(shown(&[period(i64::MIN, 5, &[ONE])], &spans), [] as [&str; 0]);
-        assert_eq!(shown(&[], &spans), [] as [&str; 0]);
+        let periods = [period(i64::MIN, 15, &[FIRST]), period(15, 28, &[FIRST, SECOND])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.0 of 1 10-"]);
+        assert_eq!(listing_texts(&[period(i64::MIN, 5, &[FIRST])], &spans), [] as [&str; 0]);
+        assert_eq!(listing_texts(&[], &spans), [] as [&str; 0]);
     }
 
     #[test]
     fn a_list_with_fixed_states_lists_the_versions_of_their_instant() {
-        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
-        let fixed = |at: i64, from: i64, until: i64| Period {
+        let spans = spans(&[(FIRST, "1.0", 10, 30), (FIRST, "1.1", 30, 50), (FIRST, "1.2", 50, i64::MAX)]);
+        let fixed_period = |at: i64, from: i64, until: i64| Period {
             states_at: Some(Timestamp(at)),
-            ..period(from, until, &[ONE])
+            ..period(from, until, &[FIRST])
         };
-        let periods = [period(i64::MIN, 20, &[ONE]), fixed(40, 60, 80), fixed(60, 80, i64::MAX)];
-        assert_eq!(shown(&periods, &spans), ["1.2 of 1 80-", "1.1 of 1 60-80", "1.0 of 1 10-20"]);
-        assert_eq!(shown(&[fixed(10, 60, 80)], &spans), [] as [&str; 0], "nothing was published before");
+        let periods =
+            [period(i64::MIN, 20, &[FIRST]), fixed_period(40, 60, 80), fixed_period(60, 80, i64::MAX)];
+        assert_eq!(listing_texts(&periods, &spans), ["1.2 of 1 80-", "1.1 of 1 60-80", "1.0 of 1 10-20"]);
+        assert_eq!(
+            listing_texts(&[fixed_period(10, 60, 80)], &spans),
+            [] as [&str; 0],
+            "nothing was published before"
+        );
     }
 
     #[test]
     fn a_package_that_was_removed_and_added_again_is_listed_twice() {
-        let spans = spans(&[(ONE, "1.0", 10, 20), (ONE, "1.0", 30, 40)]);
-        let periods = [period(i64::MIN, 100, &[ONE])];
-        assert_eq!(shown(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
+        let spans = spans(&[(FIRST, "1.0", 10, 20), (FIRST, "1.0", 30, 40)]);
+        let periods = [period(i64::MIN, 100, &[FIRST])];
+        assert_eq!(listing_texts(&periods, &spans), ["1.0 of 1 30-40", "1.0 of 1 10-20"]);
     }
 
     #[test]
@@ -356,7 +374,7 @@ mod tests {
         ]);
         let periods = [period(i64::MIN, 100, &[ONE, TWO])];
         assert_eq!(
-            shown(&periods, &spans),
+            listing_texts(&periods, &spans),
             ["9.0 of 2 60-", "1.0 of 1 50-60", "1.0 of 1 10-30", "9.0 of 2 5-10"]
         );
         let all = |_: &Period, tree: TreeId| spans.get(&tree).cloned().unwrap_or_default();
@@ -368,6 +386,6 @@ mod tests {
     fn a_first_list_with_fixed_states_serves_earlier_days_as_they_were() {
         let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
         let fixed = Period { states_at: Some(Timestamp(40)), ..period(i64::MIN, i64::MAX, &[ONE]) };
-        assert_eq!(shown(&[fixed], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
+        assert_eq!(listing_texts(&[fixed], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::history::{Subject, Subscriptions};
+use super::history::{ListingScope, Subscriptions};
 use super::python::detail::{ProjectRelease, project_within};
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
@@ -94,13 +94,13 @@ pub type Interval = (Day, Option<Day>);
 /// Database errors.
 pub async fn r_packages(
     (repositories, _permit): (&Repositories, &ComparisonPermit),
-    subject: &Subject<'_>,
+    scope: &ListingScope<'_>,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
 ) -> Result<Vec<LockedPackage>, RepoError> {
-    let point = subject.point;
-    let subscriptions = Subscriptions::new(repositories, subject)?;
-    let tomorrow = today(subject.catalog, (repositories.state.clock)()).end().day();
+    let point = scope.point;
+    let subscriptions = Subscriptions::new(repositories, scope)?;
+    let tomorrow = today(scope.catalog, (repositories.state.clock)()).end().day();
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let mut rows = Vec::with_capacity(packages.len());

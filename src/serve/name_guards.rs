@@ -23,7 +23,7 @@ pub(super) fn guard_of(state: &State, language: Language, name: &str) -> Option<
 }
 
 /// Returns the error for clients that states a name and its guard.
-pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
+pub(super) fn guarded_name(guard: &NameGuard, name: &str) -> GuardedName {
     GuardedName { package: name.to_owned(), reason: guard.label() }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn described(guard: &NameGuard, name: &str) -> GuardedName {
 pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
-    is_refused.then(|| described(&guard, name))
+    is_refused.then(|| guarded_name(&guard, name))
 }
 
 /// Returns true if a guard hides the packages of a name in a source.
@@ -48,8 +48,8 @@ fn hiding_guard(state: &State, language: Language, name: &str, source: SourceId)
     guard_of(state, language, name).filter(|guard| guard.hides(source, is_own))
 }
 
-/// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`; `None`
-/// if no guard does.
+/// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`;
+/// `None` if no guard does.
 #[must_use]
 pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
     let guard = hiding_guard(state, language, name, source)?;

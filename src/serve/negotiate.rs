@@ -104,7 +104,7 @@ pub fn choose(
 ) -> PlatformChoice {
     let client = match platform {
         ClientPlatform::Explicit { r, arch } => {
-            Ok(RClient { r: *r, system: own_system(distribution), arch: *arch })
+            Ok(RClient { r: *r, system: system_of(distribution), arch: *arch })
         }
         ClientPlatform::Header(None) => Err(MatchFailure::NoAgent),
         ClientPlatform::Header(Some(header)) => match user_agent::parse(header) {
@@ -123,7 +123,7 @@ pub fn choose(
 }
 
 /// Returns the system of a distribution: Alpine is the only supported distribution with musl as C library.
-fn own_system(distribution: &Distribution) -> ClientSystem {
+fn system_of(distribution: &Distribution) -> ClientSystem {
     if distribution.rules_name == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
 }
 
@@ -132,7 +132,7 @@ fn match_platform(
     client: &RClient,
     has_binaries: impl Fn(RMinor) -> bool,
 ) -> Result<(Platform, RVersionMatch), MatchFailure> {
-    if client.system != own_system(distribution) {
+    if client.system != system_of(distribution) {
         return Err(MatchFailure::OtherSystem);
     }
     let own_version = distribution.r_version.as_deref().and_then(|text| RVersion::parse(text.as_bytes()));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     /// Returns the tag with the kind of match, or the reason why there is none; and the version of R.
-    fn header(lines: &str, text: &str) -> (Result<(String, RVersionMatch), MatchFailure>, String) {
+    fn choice_by_header(lines: &str, text: &str) -> (Result<(String, RVersionMatch), MatchFailure>, String) {
         let choice = decide(lines, &ClientPlatform::Header(Some(text.as_bytes())));
         let expected = choice.platform.map(|(platform, version_match)| (platform.to_string(), version_match));
         (expected, choice.r.map(|r| r.to_string()).unwrap_or_default())
@@ -221,16 +221,16 @@ mod tests {
             ("", r("3.7.3"), Err(MatchFailure::NoMatch), "3.7.3"),
             ("", r("4.7.0"), Err(MatchFailure::NoMatch), "4.7.0"),
         ] {
-            assert_eq!(header(lines, &agent), (expected, s(version)), "{lines} {agent}");
+            assert_eq!(choice_by_header(lines, &agent), (expected, s(version)), "{lines} {agent}");
         }
     }
 
     #[test]
     fn an_architecture_without_binaries_gets_the_source_and_no_binary_for_another() {
         let arm = R451.replace("x86_64", "aarch64");
-        assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
-        assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(MatchFailure::NoMatch));
-        assert_eq!(header("", &R451.replace("x86_64", "ppc64le")).0, Err(MatchFailure::NoMatch));
+        assert_eq!(choice_by_header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
+        assert_eq!(choice_by_header("Architecture = x86_64\n", &arm).0, Err(MatchFailure::NoMatch));
+        assert_eq!(choice_by_header("", &R451.replace("x86_64", "ppc64le")).0, Err(MatchFailure::NoMatch));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Resolves a repository's name and a snapshot to a point; closes finished days when needed.
+//! Resolves a repository's name and a snapshot to a point; closes past days when needed.
 
 use super::{RepoError, Repositories, allowed, find};
 use crate::catalog::resolve::{self, Unresolved};
@@ -14,7 +14,7 @@ use crate::r::bioconductor::{Part, Version};
 use crate::state::State;
 
 /// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
-/// finished day: closing the day is a write, after which no server with a slow clock can publish into it.
+/// past day: closing the day is a write, after which no server with a slow clock can publish into it.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
@@ -82,8 +82,8 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     })
 }
 
-/// Closes all finished days. Called by the scheduled job at 00:00:05 UTC.
-pub async fn close_finished_days(repositories: &Repositories) {
+/// Closes all past days. Called by the scheduled job at 00:00:05 UTC.
+pub async fn close_past_days(repositories: &Repositories) {
     close_day(repositories, (repositories.state.clock)().day().start()).await;
 }
 
@@ -136,12 +136,12 @@ fn unclosed_end(
 
 fn resolve_in(
     catalog: &Catalog,
-    requested: &str,
+    requested_name: &str,
     part: Option<Part>,
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, RepoError> {
-    let repo = find::repo(catalog, requested)?;
+    let repo = find::repo(catalog, requested_name)?;
     let part = match (repo.kind, part) {
         (RepoKind::Bioconductor, None) => catalog.default_bioconductor_version().map(Part::whole),
         (RepoKind::R | RepoKind::Python, Some(_)) => {
@@ -149,7 +149,7 @@ fn resolve_in(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
                 // SECURITY: the text repeats the request, because a request by number must not disclose the name of a
                 // hidden repository.
-                requested.chars().take(80).collect::<String>(),
+                requested_name.chars().take(80).collect::<String>(),
                 repo.kind.label(),
                 RepoKind::Bioconductor.label()
             )));

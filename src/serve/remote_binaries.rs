@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::located::LocatedFile;
 use super::{RepoError, Repositories};
 use crate::config::platforms::Platforms;
-use crate::config::{BinaryStyle, BinaryUrl};
+use crate::config::{BinaryServerKind, BinaryUrl};
 use crate::db::discovered_binary::{self, DiscoveredBinary};
 use crate::model::ids::{ReleaseId, SourceId};
 use crate::r::platform::{Platform, Target};
@@ -63,7 +63,7 @@ struct Server {
 #[must_use]
 pub fn probes_servers(state: &State) -> bool {
     let config = state.config.load();
-    config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
+    config.cran.binaries.iter().any(|url| matches!(url.kind, BinaryServerKind::Negotiated { .. }))
 }
 
 /// Returns a binary that is in no list: one discovered before, or one that a server has now.
@@ -144,8 +144,8 @@ fn servers(
     let unavailable = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
     let upstream = state.upstream.load();
     let mut servers = Vec::new();
-    for BinaryUrl { base, style } in urls {
-        let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
+    for BinaryUrl { base, kind } in urls {
+        let BinaryServerKind::Negotiated { distribution, snapshot } = kind else { continue };
         // The other server may use another name for the distribution.
         let server_name = distribution.as_deref().unwrap_or(name);
         if platforms.linux(server_name).is_none_or(|distribution| distribution.name != *name) {

@@ -1,5 +1,5 @@
-//! Blocking variants for callers that are already off the async threads: two thread switches take longer than writing a
-//! small file.
+//! Blocking variants for callers that are already outside of the async threads: two thread switches take longer than
+//! writing a small file.
 
 use super::disk::Disk;
 use super::{Backend, IfExists, Key, Spool, Storage, StorageError};

@@ -469,7 +469,7 @@ fn clamp_range(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range
     }
 }
 
-/// Runs blocking work of a backend off the async threads. It finishes even if the caller is dropped.
+/// Runs blocking work of a backend outside of the async threads. It finishes even if the caller is dropped.
 async fn blocking<B, T, F>(backend: &Arc<B>, work: F) -> Result<T, StorageError>
 where
     B: Send + Sync + 'static,

@@ -29,8 +29,8 @@ impl Spool {
         self.file.path()
     }
 
-    /// Appends bytes. Blocking: call it off the async threads, or with few bytes. [`StorageError::io`] classifies the
-    /// error (a full disk).
+    /// Appends bytes. Blocking: call it outside of the async threads, or with few bytes. [`StorageError::io`]
+    /// classifies the error (a full disk).
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.as_file_mut().write_all(bytes)?;
         self.size += bytes.len() as u64;

@@ -47,7 +47,7 @@ pub(super) struct IndexFiles {
     pub(super) warnings: Vec<String>,
 }
 
-/// The result of revalidating a list.
+/// The result of revalidating the index files of a mirror.
 pub(super) enum Revalidation {
     /// The mirror has no index there.
     Absent,
@@ -57,7 +57,7 @@ pub(super) enum Revalidation {
     Changed(Box<IndexFiles>),
 }
 
-/// Reads the files of a list.
+/// Reads the index files of a mirror.
 pub(super) struct Reader<'a> {
     pub(super) mirror: &'a Mirror,
     /// Validators of the last successful sync from this mirror.

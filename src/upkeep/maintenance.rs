@@ -48,7 +48,7 @@ pub async fn run(upkeep: &Arc<Upkeep>) {
 
 /// Runs the maintenance of one night.
 pub async fn run_night(upkeep: &Arc<Upkeep>) {
-    serve::point::close_finished_days(&upkeep.repositories).await;
+    serve::point::close_past_days(&upkeep.repositories).await;
     let yesterday = Timestamp((upkeep.state.clock)().day().start().0 - 1).day();
     let names: Vec<String> = upkeep
         .state

@@ -19,7 +19,7 @@ pub use transport::page::{Page, PageAge, PageResponse};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::config::{BinaryStyle, BinaryUrl, Cran, Proxy};
+use crate::config::{BinaryServerKind, BinaryUrl, Cran, Proxy};
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
 use transport::Transport;
@@ -76,9 +76,9 @@ impl Upstream {
         if !is_from_bundle {
             return Cow::Borrowed(&cran.binaries);
         }
-        let linux = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let linux = BinaryServerKind::Linux { distribution: None, arch: None, r: None };
         let base = cran.url.trim_end_matches('/').to_owned();
-        let binary_url = |style| BinaryUrl { base: base.clone(), style };
-        Cow::Owned(vec![binary_url(BinaryStyle::Mirror), binary_url(linux)])
+        let binary_url = |kind| BinaryUrl { base: base.clone(), kind };
+        Cow::Owned(vec![binary_url(BinaryServerKind::Mirror), binary_url(linux)])
     }
 }

@@ -1,4 +1,4 @@
-//! The stored form of the counts of a finished day: one line per package, compressed. Pure.
+//! The stored form of the counts of a past day: one line per package, compressed. Pure.
 
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! Usage data: counts of downloads, and of requests that block rules refused, in a separate database.
 //!
 //! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the
-//! server stops ([`writer`]). Nightly work aggregates finished days into storage, and removes old days
+//! server stops ([`writer`]). Nightly work aggregates past days into storage, and removes old days
 //! ([`rollup`]). Clients are not recorded, except for their kind in counts of refused requests.
 
 mod aggregate;
@@ -78,7 +78,7 @@ impl Usage {
 
     /// Returns whether downloads are counted.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 

@@ -1,4 +1,4 @@
-//! The scheduled work on usage data: aggregates finished days into storage, and removes days beyond the
+//! The scheduled work on usage data: aggregates past days into storage, and removes days beyond the
 //! retention and unreferenced objects.
 
 use std::time::{Duration, SystemTime};

@@ -43,7 +43,7 @@ impl Usage {
     /// at most 30 seconds old.
     ///
     /// # Errors
-    /// Downloads are not counted, or the stores failed.
+    /// Downloads are not counted, or the database failed.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;

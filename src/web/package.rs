@@ -30,9 +30,9 @@ pub struct Vulnerability {
     pub summary: String,
 }
 
-/// The value of a row in the table of facts.
+/// The value of a row in the table of properties.
 #[derive(Clone, Debug)]
-pub enum Fact {
+pub enum PropertyValue {
     /// Text, which may be untrusted.
     Text(String),
     /// A day.
@@ -70,8 +70,8 @@ pub struct Package {
     pub install: Option<String>,
     /// The known vulnerabilities of the version.
     pub vulnerabilities: Vec<Vulnerability>,
-    /// The labels and values of the table of facts.
-    pub facts: Vec<(&'static str, Fact)>,
+    /// The labels and values of the table of properties.
+    pub properties: Vec<(&'static str, PropertyValue)>,
     /// Dependencies by kind; kinds without dependencies are omitted.
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
     /// The first packages that depend on this one, and the number of all.
@@ -136,7 +136,7 @@ impl Package {
                         (readme)
                     }
                 }
-                (self.facts())
+                (self.properties())
             }
         })
     }
@@ -240,18 +240,18 @@ impl Package {
         }
     }
 
-    fn facts(&self) -> Markup {
+    fn properties(&self) -> Markup {
         html! {
             section aria-labelledby="facts" {
                 h2 id="facts" { "Details" }
                 dl.facts {
-                    @for (label, fact) in &self.facts {
+                    @for (label, value) in &self.properties {
                         dt { (label) }
-                        dd dir="auto" { @match fact {
-                            Fact::Text(text) => { (visible(text)) }
-                            Fact::Day(day) => { (text::day(*day)) }
-                            Fact::Links(field) => { (text::addresses(field)) }
-                            Fact::Code(code) => { code { (code) } }
+                        dd dir="auto" { @match value {
+                            PropertyValue::Text(text) => { (visible(text)) }
+                            PropertyValue::Day(day) => { (text::day(*day)) }
+                            PropertyValue::Links(field) => { (text::addresses(field)) }
+                            PropertyValue::Code(code) => { code { (code) } }
                         } }
                     }
                 }

@@ -233,17 +233,17 @@ fn a_refused_sign_in_is_recorded_and_a_name_that_a_user_chose_is_no_formula() {
 #[test]
 fn two_servers_write_one_trail() {
     let shared = Shared::new();
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
     for round in 0..5 {
-        one.rspm_stdout(&format!("create source --name=a{round}"));
-        two.rspm_stdout(&format!("create source --name=b{round}"));
+        pm1.rspm_stdout(&format!("create source --name=a{round}"));
+        pm2.rspm_stdout(&format!("create source --name=b{round}"));
     }
-    one.rspm_stdout("cluster offline --nodes=pm2");
-    let names: Vec<String> = actions(&one).into_iter().map(|(_, object)| object).take(10).collect();
+    pm1.rspm_stdout("cluster offline --nodes=pm2");
+    let names: Vec<String> = actions(&pm1).into_iter().map(|(_, object)| object).take(10).collect();
     assert_eq!(names, ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"]);
-    let last = exported(&one).pop().expect("a row");
+    let last = exported(&pm1).pop().expect("a row");
     assert_eq!((&last["action"], &last["detail"]), (&"offline".into(), &"pm2".into()));
-    assert_eq!(one.json("audit verify")["problems"], serde_json::json!([]));
+    assert_eq!(pm1.json("audit verify")["problems"], serde_json::json!([]));
 }
 
 #[test]

@@ -32,22 +32,31 @@ fn openssl(dir: &Path, words: &str) -> Output {
 #[test]
 fn the_owner_of_the_key_creates_a_token_with_rspm() {
     let server = Builder::default().gcfg("[Bootstrap]\nPublicKey = {dir}/.ppm/keys/public.key").start();
-    let keys = bootstrap(&server, &["keys"]);
-    assert_eq!(keys.code, 0, "{}", keys.err);
-    assert!(keys.err.contains("[Bootstrap]\nPublicKey = MII"), "{}", keys.err);
-    let private = server.dir().join(".ppm/keys/private.key");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&private.metadata().expect("the key").permissions());
+    let keys_output = bootstrap(&server, &["keys"]);
+    assert_eq!(keys_output.code, 0, "{}", keys_output.err);
+    assert!(keys_output.err.contains("[Bootstrap]\nPublicKey = MII"), "{}", keys_output.err);
+    let private_key = server.dir().join(".ppm/keys/private.key");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&private_key.metadata().expect("the key").permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let again = bootstrap(&server, &["keys"]);
-    assert!(again.code == 1 && again.err.contains("--overwrite"), "{}", again.err);
+    let repeated_command = bootstrap(&server, &["keys"]);
+    assert!(
+        repeated_command.code == 1 && repeated_command.err.contains("--overwrite"),
+        "{}",
+        repeated_command.err
+    );
 
     let output = bootstrap(&server, &["token", "--quiet"]);
     assert_eq!((output.code, output.err.as_str()), (0, ""));
     let token = output.out.trim().to_owned();
     assert!(token.starts_with("rspm_"), "the token alone");
     assert_eq!(get(&server, ADMIN, Some(&bearer(&token))).status, 200);
-    let short = bootstrap(&server, &["token", "--expires=1h"]);
-    assert!(short.code == 0 && short.err.contains("record this token"), "{}", short.err);
+    let short_lived_output = bootstrap(&server, &["token", "--expires=1h"]);
+    assert!(
+        short_lived_output.code == 0 && short_lived_output.err.contains("record this token"),
+        "{}",
+        short_lived_output.err
+    );
     let tokens = server.json("list tokens");
     let tokens = tokens.as_array().expect("a list");
     assert_eq!(tokens.len(), 2);
@@ -56,12 +65,12 @@ fn the_owner_of_the_key_creates_a_token_with_rspm() {
     assert!(server.json("audit list").to_string().contains("bootstrap key"));
 
     // Another key is refused.
-    let other = server.dir().join("other");
-    let other = other.to_str().expect("text");
-    assert_eq!(bootstrap(&server, &["keys", "--destination", other, "--quiet"]).code, 0);
-    let file = format!("{other}/private.key");
-    let refused = bootstrap(&server, &["token", "--private-key-file", &file]);
-    assert!(refused.code == 1 && refused.err.contains("not signed with the private key"), "{}", refused.err);
+    let other_directory = server.dir().join("other");
+    let other_directory = other_directory.to_str().expect("text");
+    assert_eq!(bootstrap(&server, &["keys", "--destination", other_directory, "--quiet"]).code, 0);
+    let file = format!("{other_directory}/private.key");
+    let refusal = bootstrap(&server, &["token", "--private-key-file", &file]);
+    assert!(refusal.code == 1 && refusal.err.contains("not signed with the private key"), "{}", refusal.err);
 }
 
 #[test]
@@ -91,10 +100,11 @@ fn openssl_can_be_the_client() {
 
     let answer = post(&request);
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let created = answer.json();
-    assert!(!answer.text().contains("rspm_") && created["expires"].is_string(), "{}", answer.text());
-    let encrypted = BASE64_STANDARD.decode(created["token"].as_str().expect("a token")).expect("base64");
-    std::fs::write(dir.join("encrypted"), encrypted).expect("written");
+    let token_answer = answer.json();
+    assert!(!answer.text().contains("rspm_") && token_answer["expires"].is_string(), "{}", answer.text());
+    let encrypted_token =
+        BASE64_STANDARD.decode(token_answer["token"].as_str().expect("a token")).expect("base64");
+    std::fs::write(dir.join("encrypted"), encrypted_token).expect("written");
     let token = openssl(
         dir,
         "pkeyutl -decrypt -inkey private.pem -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 \
@@ -103,11 +113,11 @@ fn openssl_can_be_the_client() {
     let token = String::from_utf8(token.stdout).expect("text");
     assert_eq!(get(&server, ADMIN, Some(&bearer(&token))).status, 200);
 
-    let mut longer = sign(&now.to_string(), "0123456789abcdeg", Some(600));
-    longer["expires_in"] = json!(6_000);
+    let mut changed_request = sign(&now.to_string(), "0123456789abcdeg", Some(600));
+    changed_request["expires_in"] = json!(6_000);
     for (request, status, words) in [
         (request, 403, "used before"),
-        (longer, 403, "not signed"),
+        (changed_request, 403, "not signed"),
         (sign(&seconds(-86_400), "0123456789abcdeh", None), 400, "compare the clocks"),
         (sign(&seconds(86_400), "0123456789abcdei", None), 400, "compare the clocks"),
         (sign(&now.to_string(), "short", None), 400, "nonce"),
@@ -128,8 +138,8 @@ fn the_lifetime_of_the_first_token_is_limited_like_that_of_others() {
     let server = Builder::default().gcfg(gcfg).start();
     assert_eq!(bootstrap(&server, &["keys", "--quiet"]).code, 0);
     for words in [&["token"][..], &["token", "--expires=2h"]] {
-        let refused = bootstrap(&server, words);
-        assert!(refused.code == 1 && refused.err.contains("MaxTokenLifetime"), "{words:?}: {}", refused.err);
+        let refusal = bootstrap(&server, words);
+        assert!(refusal.code == 1 && refusal.err.contains("MaxTokenLifetime"), "{words:?}: {}", refusal.err);
     }
     assert_eq!(bootstrap(&server, &["token", "--expires=1h", "--quiet"]).code, 0);
 }

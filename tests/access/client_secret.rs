@@ -10,10 +10,11 @@ use crate::support::fixtures::free_port;
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
 use crate::support::server::{Builder, Server};
 
-const PLAIN: &str = "Secrets in plain text";
+/// The title of the check.
+const PLAIN_TEXT_CHECK: &str = "Secrets in plain text";
 
-/// The output of `rspm encrypt`.
-fn encrypted(server: &Server, text: &str) -> String {
+/// Returns the output of `rspm encrypt`.
+fn encrypt(server: &Server, text: &str) -> String {
     let mut command = server.rspm_command("encrypt");
     command.env("PACKAGEMANAGER_ENCRYPTION_KEY", "5a".repeat(512));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("rspm runs");
@@ -41,7 +42,7 @@ fn a_file_with_the_client_secret_is_encrypted_or_private() {
         std::fs::write(&file, text).expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("changed");
     };
-    write(&encrypted(&server, SECRET), 0o644);
+    write(&encrypt(&server, SECRET), 0o644);
     server.launch();
     let signs_in = || {
         let browser = Browser::new();
@@ -53,7 +54,7 @@ fn a_file_with_the_client_secret_is_encrypted_or_private() {
     assert_eq!(verdict, "pass", "{findings:?}");
     let output = server.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config").output().expect("rspm runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("[PASS] Sign-in") && !text.contains(PLAIN), "{text}");
+    assert!(text.contains("[PASS] Sign-in") && !text.contains(PLAIN_TEXT_CHECK), "{text}");
 
     write(&format!("{SECRET}\n"), 0o644);
     let (verdict, findings) = server.check_result("Sign-in");
@@ -62,7 +63,7 @@ fn a_file_with_the_client_secret_is_encrypted_or_private() {
     write(&format!("{SECRET}\n"), 0o640);
     assert!(signs_in());
     assert_eq!(server.check_result("Sign-in").0, "pass");
-    let (verdict, findings) = server.check_result(PLAIN);
+    let (verdict, findings) = server.check_result(PLAIN_TEXT_CHECK);
     let findings = findings.join("\n");
     assert!(verdict == "info" && findings.contains(&file.display().to_string()), "{verdict}: {findings}");
     assert!(!findings.contains(SECRET), "{findings}");

@@ -66,22 +66,22 @@ fn a_job_publishes_without_a_stored_password() {
     let server = builder(&issuer.url()).start();
     private_repository(&server, "team", "alpha");
     private_repository(&server, "other", "beta");
-    // What uv and the action for GitHub do.
+    // As uv and the action for GitHub do.
     let audience = server.get("/_/oidc/audience");
     assert_eq!((audience.status, audience.json()), (200, json!({"audience": "packages"})));
-    // A proxy on this machine may have received it unencrypted.
+    // A proxy on this machine may have received the token unencrypted.
     let body = json!({"token": issuer.token(&job("1"))}).to_string();
     let forwarded = [("X-Forwarded-For", "203.0.113.5")];
-    let refused = http::request("POST", &server.url("/_/oidc/mint-token"), &forwarded, body.as_bytes());
-    assert!(refused.status == 400 && refused.text().contains("unencrypted"), "{}", refused.text());
-    let minted = mint(&server, &issuer.token(&job("1")));
-    assert_eq!(minted.status, 200, "{}", minted.text());
-    assert!(minted.header("cache-control").is_some_and(|value| value.contains("no-store")));
-    let minted = minted.json();
-    assert_eq!(minted["success"], true);
-    let token = minted["token"].as_str().expect("a token");
+    let refusal = http::request("POST", &server.url("/_/oidc/mint-token"), &forwarded, body.as_bytes());
+    assert!(refusal.status == 400 && refusal.text().contains("unencrypted"), "{}", refusal.text());
+    let mint_answer = mint(&server, &issuer.token(&job("1")));
+    assert_eq!(mint_answer.status, 200, "{}", mint_answer.text());
+    assert!(mint_answer.header("cache-control").is_some_and(|value| value.contains("no-store")));
+    let mint_answer = mint_answer.json();
+    assert_eq!(mint_answer["success"], true);
+    let token = mint_answer["token"].as_str().expect("a token");
     assert_eq!(token.split('.').count(), 3);
-    let lifetime = minted["expires"].as_i64().expect("seconds") - jiff::Timestamp::now().as_second();
+    let lifetime = mint_answer["expires"].as_i64().expect("seconds") - jiff::Timestamp::now().as_second();
     assert!((600..=900).contains(&lifetime), "{lifetime}");
     let password = basic("__token__", token);
     assert!(![401, 403].contains(&upload(&server, "team", &password)));
@@ -109,10 +109,10 @@ fn a_pod_exchanges_one_token_many_times_for_tokens_that_read() {
         let answer = answer.json();
         assert_eq!(answer["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
         assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("Bearer"), &json!(1_800)));
-        let access = answer["access_token"].as_str().expect("a token");
-        assert_eq!(get(&server, INDEX, Some(&bearer(access))).status, 200);
-        assert_eq!(get(&server, INDEX, Some(&basic("__token__", access))).status, 200);
-        assert_eq!(upload(&server, "team", &bearer(access)), 403);
+        let access_token = answer["access_token"].as_str().expect("a token");
+        assert_eq!(get(&server, INDEX, Some(&bearer(access_token))).status, 200);
+        assert_eq!(get(&server, INDEX, Some(&basic("__token__", access_token))).status, 200);
+        assert_eq!(upload(&server, "team", &bearer(access_token)), 403);
     }
     assert_eq!(mint(&server, &token).status, 422, "it may not publish");
 }
@@ -155,11 +155,11 @@ fn a_token_that_a_provider_signed_is_exchanged() {
     };
     let answer = exchange(&server, &id_token("ci", "job-7"));
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let access = answer.json()["access_token"].as_str().expect("a token").to_owned();
-    assert_eq!(get(&server, INDEX, Some(&bearer(&access))).status, 200);
+    let access_token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(get(&server, INDEX, Some(&bearer(&access_token))).status, 200);
     for (client, user) in [("web", "job-7"), ("ci", "ann")] {
-        let refused = exchange(&server, &id_token(client, user));
-        assert_eq!(refused.status, 400, "{client}, {user}: {}", refused.text());
+        let refusal = exchange(&server, &id_token(client, user));
+        assert_eq!(refusal.status, 400, "{client}, {user}: {}", refusal.text());
     }
 }
 
@@ -172,18 +172,18 @@ fn a_token_that_was_issued_before_a_revocation_is_not_exchanged_again() {
         let issued_at = jiff::Timestamp::now().as_second() + seconds;
         issuer.token(&json!({"aud": "cluster", "sub": "system:serviceaccount:ns:a", "iat": issued_at}))
     };
-    let old = pod(0);
-    assert_eq!(exchange(&server, &old).status, 200);
+    let old_token = pod(0);
+    assert_eq!(exchange(&server, &old_token).status, 200);
     server.rspm_stdout("revoke token --user=system:serviceaccount:ns:a");
-    let refused = exchange(&server, &old);
-    assert!(refused.status == 400 && refused.text().contains("was revoked"), "{}", refused.text());
-    let other = json!({"aud": "cluster", "sub": "system:serviceaccount:ns:b"});
-    assert_eq!(exchange(&server, &issuer.token(&other)).status, 200, "another user");
+    let refusal = exchange(&server, &old_token);
+    assert!(refusal.status == 400 && refusal.text().contains("was revoked"), "{}", refusal.text());
+    let other_user = json!({"aud": "cluster", "sub": "system:serviceaccount:ns:b"});
+    assert_eq!(exchange(&server, &issuer.token(&other_user)).status, 200, "another user");
     // Within the accepted difference of the clocks.
     let answer = exchange(&server, &pod(5));
     assert_eq!(answer.status, 200, "a new token: {}", answer.text());
-    let access = answer.json()["access_token"].as_str().expect("a token").to_owned();
-    assert_eq!(get(&server, INDEX, Some(&bearer(&access))).status, 200);
+    let access_token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(get(&server, INDEX, Some(&bearer(&access_token))).status, 200);
 }
 
 #[test]
@@ -192,21 +192,21 @@ fn a_restored_database_accepts_no_token_that_was_signed_before() {
     let server = builder(&issuer.url()).start();
     private_repository(&server, "team", "alpha");
     let pod = issuer.token(&json!({"aud": "cluster", "sub": "system:serviceaccount:ns:a", "jti": "1"}));
-    let access = |server: &Server| {
+    let access_token = |server: &Server| {
         let answer = exchange(server, &pod);
         assert_eq!(answer.status, 200, "{}", answer.text());
         bearer(answer.json()["access_token"].as_str().expect("a token"))
     };
-    let old = access(&server);
-    assert_eq!(get(&server, INDEX, Some(&old)).status, 200);
+    let old_token = access_token(&server);
+    assert_eq!(get(&server, INDEX, Some(&old_token)).status, 200);
     let folder = server.dir().join("backups").display().to_string();
     server.rspm_stdout(&format!("backup create --to {folder}"));
     let mut restored = builder(&issuer.url()).prepare();
     restored.rspm_stdout(&format!("backup restore --from {folder}"));
     restored.launch();
     // The restored database assigns numbers of repositories again: the token could name another one.
-    assert_eq!(get(&restored, INDEX, Some(&old)).status, 401);
-    assert_eq!(get(&restored, INDEX, Some(&access(&restored))).status, 200);
+    assert_eq!(get(&restored, INDEX, Some(&old_token)).status, 401);
+    assert_eq!(get(&restored, INDEX, Some(&access_token(&restored))).status, 200);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_token_that_matches_no_section_or_is_not_valid_is_refused_with_the_reason() 
     let server = builder(&issuer.url()).start();
     private_repository(&server, "team", "alpha");
     let now = jiff::Timestamp::now().as_second();
-    let with = |changes: Value| {
+    let token_with = |changes: Value| {
         let mut claims = job("1");
         for (name, value) in changes.as_object().expect("an object") {
             claims[name] = value.clone();
@@ -223,25 +223,25 @@ fn a_token_that_matches_no_section_or_is_not_valid_is_refused_with_the_reason() 
         issuer.token(&claims)
     };
     let url = issuer.url();
-    let valid = with(json!({}));
+    let valid = token_with(json!({}));
     let (message, _) = valid.rsplit_once('.').expect("three parts");
     for (token, code, words) in [
-        (with(json!({"aud": "pypi"})), "invalid-publisher", format!("issuer {url}, audience pypi")),
-        (with(json!({"sub": "repo:org/name2:ref:refs/heads/main"})), "invalid-publisher", url.clone()),
-        (with(json!({"event_name": "pull_request_target"})), "invalid-publisher", url.clone()),
+        (token_with(json!({"aud": "pypi"})), "invalid-publisher", format!("issuer {url}, audience pypi")),
+        (token_with(json!({"sub": "repo:org/name2:ref:refs/heads/main"})), "invalid-publisher", url.clone()),
+        (token_with(json!({"event_name": "pull_request_target"})), "invalid-publisher", url.clone()),
         (
-            with(json!({"iss": "https://issuer.invalid"})),
+            token_with(json!({"iss": "https://issuer.invalid"})),
             "invalid-publisher",
             "https://issuer.invalid".to_owned(),
         ),
-        (with(json!({"exp": now - 61})), "invalid-token", "expired".to_owned()),
+        (token_with(json!({"exp": now - 61})), "invalid-token", "expired".to_owned()),
         (
-            with(json!({"iat": now + 86_400, "nbf": now + 86_400, "exp": now + 90_000})),
+            token_with(json!({"iat": now + 86_400, "nbf": now + 86_400, "exp": now + 90_000})),
             "invalid-token",
             "clocks".to_owned(),
         ),
         (
-            with(json!({"iat": now - 90_000, "nbf": now - 90_000, "exp": now - 86_400})),
+            token_with(json!({"iat": now - 90_000, "nbf": now - 90_000, "exp": now - 86_400})),
             "invalid-token",
             "expired".to_owned(),
         ),
@@ -296,35 +296,35 @@ fn a_token_that_may_publish_is_exchanged_once_on_all_servers() {
         let key = "5a".repeat(512);
         shared.builder(name).env("PACKAGEMANAGER_ENCRYPTION_KEY", &key).gcfg(&sections(&issuer.url())).start()
     };
-    let (one, two) = (start("pm1"), start("pm2"));
-    private_repository(&one, "team", "alpha");
-    until("the other server has the repository", || get(&two, INDEX, None).status == 401);
+    let (pm1, pm2) = (start("pm1"), start("pm2"));
+    private_repository(&pm1, "team", "alpha");
+    until("the other server has the repository", || get(&pm2, INDEX, None).status == 401);
     let token = issuer.token(&job("1"));
-    let minted = mint(&one, &token);
-    assert_eq!(minted.status, 200, "{}", minted.text());
-    for server in [&one, &two] {
+    let mint_answer = mint(&pm1, &token);
+    assert_eq!(mint_answer.status, 200, "{}", mint_answer.text());
+    for server in [&pm1, &pm2] {
         let answer = mint(server, &token);
         assert_eq!(
             (answer.status, &answer.json()["errors"][0]["code"]),
             (422, &json!("invalid-reuse-token"))
         );
     }
-    let minted = minted.json();
-    let password = basic("__token__", minted["token"].as_str().expect("a token"));
-    until("the token is valid there", || ![401, 403].contains(&upload(&two, "team", &password)));
-    assert_eq!(mint(&two, &issuer.token(&job("2"))).status, 200, "another token of the job");
+    let mint_answer = mint_answer.json();
+    let password = basic("__token__", mint_answer["token"].as_str().expect("a token"));
+    until("the token is valid there", || ![401, 403].contains(&upload(&pm2, "team", &password)));
+    assert_eq!(mint(&pm2, &issuer.token(&job("2"))).status, 200, "another token of the job");
 }
 
 #[test]
 fn an_issuer_that_cannot_be_used_is_a_temporary_failure() {
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let large: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+    let silent_listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let large_answer: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
     let issuers = [
         RecordingServer::with_answer(500, "").host(),
-        RecordingServer::with_answer(200, large).host(),
+        RecordingServer::with_answer(200, large_answer).host(),
         RecordingServer::with_answer(200, "{\"issuer\": \"https://other\", \"jwks_uri\": \"https://other\"}")
             .host(),
-        silent.local_addr().expect("bound").to_string(),
+        silent_listener.local_addr().expect("bound").to_string(),
     ];
     for host in issuers {
         let url = format!("http://{host}");
@@ -365,11 +365,11 @@ fn check_config_loads_the_keys_of_every_issuer() {
     let check = |url: &str| builder(url).start().rspm("check-config");
     let output = check(&issuer.url());
     assert!(output.out.contains("[PASS] Identity federation"), "{}{}", output.out, output.err);
-    let away = RecordingServer::with_answer(404, "").host();
-    let output = check(&format!("http://{away}"));
+    let unavailable_host = RecordingServer::with_answer(404, "").host();
+    let output = check(&format!("http://{unavailable_host}"));
     assert_eq!(output.code, 1, "{}", output.out);
     assert!(
-        output.out.contains("[FAIL] Identity federation") && output.out.contains(&away),
+        output.out.contains("[FAIL] Identity federation") && output.out.contains(&unavailable_host),
         "{}",
         output.out
     );

@@ -75,8 +75,8 @@ fn a_team_publishes_from_another_machine() {
         assert_eq!(output.code, 1, "{line}");
         assert!(output.err.contains("only on the server's machine"), "{line}: {}", output.err);
     }
-    let log = server.rspm_stdout("info --source=team -o json");
-    assert!(log.contains("alpha") || log.contains("\"packages\": 1"), "{log}");
+    let info = server.rspm_stdout("info --source=team -o json");
+    assert!(info.contains("alpha") || info.contains("\"packages\": 1"), "{info}");
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn the_program_is_downloaded_with_any_token() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"rspm\""));
     assert_eq!(answer.header("cache-control").map(|value| value.contains("no-store")), Some(true));
-    let own = std::fs::read(env!("CARGO_BIN_EXE_rspm")).expect("the program");
-    assert!(answer.body == own, "{} of {} bytes", answer.body.len(), own.len());
+    let own_program = std::fs::read(env!("CARGO_BIN_EXE_rspm")).expect("the program");
+    assert!(answer.body == own_program, "{} of {} bytes", answer.body.len(), own_program.len());
     assert_eq!(get(&server, "/__api__/download?os=linux", None).status, 401);
     for (os, status, words) in [
         ("?os=darwin", 404, "rspm-darwin to the directory programs"),
@@ -159,13 +159,13 @@ fn a_program_of_another_version_is_refused_with_the_address_of_the_right_one() {
         let fields = [("Authorization", admin.as_str()), ("X-RSPM-Version", version)];
         http::request("GET", &server.url("/__api__/admin/v1/verify"), &fields, b"")
     };
-    let own = env!("CARGO_PKG_VERSION");
-    let (release, _) = own.rsplit_once('.').expect("three numbers");
-    for version in [own, &format!("{release}.999"), "", "x", "1", "-1.2.3"] {
+    let own_version = env!("CARGO_PKG_VERSION");
+    let (release, _) = own_version.rsplit_once('.').expect("three numbers");
+    for version in [own_version, &format!("{release}.999"), "", "x", "1", "-1.2.3"] {
         assert_eq!(verify(version).status, 200, "'{version}'");
     }
     let answer = verify("97.98.99");
     assert_eq!(answer.status, 409, "{}", answer.text());
-    let words = ["rspm 97.98", own, "/__api__/download?os=linux"];
+    let words = ["rspm 97.98", own_version, "/__api__/download?os=linux"];
     assert!(words.iter().all(|word| answer.text().contains(word)), "{}", answer.text());
 }

@@ -16,18 +16,18 @@ const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
 #[test]
 fn a_token_is_valid_and_revoked_on_every_server() {
     let shared = Shared::new();
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
-    private_repository(&one, "team", "alpha");
-    let reader = bearer(&token(&one, "--scope=repos:read --repos=team"));
-    until("the other server has the repository", || get(&two, INDEX, None).status == 401);
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    private_repository(&pm1, "team", "alpha");
+    let reader = bearer(&token(&pm1, "--scope=repos:read --repos=team"));
+    until("the other server has the repository", || get(&pm2, INDEX, None).status == 401);
     // The other server reads the database before it refuses a token that it does not know.
-    until("the token is valid there", || get(&two, INDEX, Some(&reader)).status == 200);
+    until("the token is valid there", || get(&pm2, INDEX, Some(&reader)).status == 200);
     for _ in 0..3 {
-        assert_eq!(get(&two, INDEX, Some(&reader)).status, 200, "cached now");
+        assert_eq!(get(&pm2, INDEX, Some(&reader)).status, 200, "cached now");
     }
-    two.rspm_stdout(&format!("revoke token --token={}", &reader["Bearer ".len()..]));
-    assert_eq!(get(&two, INDEX, Some(&reader)).status, 401);
-    until("revoked on the first", || get(&one, INDEX, Some(&reader)).status == 401);
+    pm2.rspm_stdout(&format!("revoke token --token={}", &reader["Bearer ".len()..]));
+    assert_eq!(get(&pm2, INDEX, Some(&reader)).status, 401);
+    until("revoked on the first", || get(&pm1, INDEX, Some(&reader)).status == 401);
 }
 
 #[test]
@@ -42,17 +42,17 @@ fn a_revoked_user_is_refused_on_every_server() {
         );
         shared.builder(name).env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512)).gcfg(&gcfg).start()
     };
-    let one = start("pm1", &format!("[HTTP]\nListen = 127.0.0.1:{port}"));
-    let two = start("pm2", "");
-    private_repository(&one, "team", "alpha");
+    let pm1 = start("pm1", &format!("[HTTP]\nListen = 127.0.0.1:{port}"));
+    let pm2 = start("pm2", "");
+    private_repository(&pm1, "team", "alpha");
     let browser = Browser::new();
-    let page = browser.get(&one.url("/__login__"));
+    let page = browser.get(&pm1.url("/__login__"));
     browser.post(&page.url, &[("sub", "ann")], "same-origin");
     let session = format!("ppm={}", browser.cookie("ppm").expect("a session"));
-    let opaque = bearer(&token(&one, "--scope=repos:read --repos=team --user=ann"));
-    let (device, verifier) = begin_device(&one);
+    let opaque = bearer(&token(&pm1, "--scope=repos:read --repos=team --user=ann"));
+    let (device, verifier) = begin_device(&pm1);
     allow(&browser, &device);
-    let signed = bearer(&access_token(&one, &device, &verifier));
+    let signed = bearer(&access_token(&pm1, &device, &verifier));
     let credentials = [("Cookie", session), ("Authorization", opaque), ("Authorization", signed)];
     let statuses = |server: &Server| {
         let status = |(name, value): &(&str, String)| {
@@ -60,21 +60,21 @@ fn a_revoked_user_is_refused_on_every_server() {
         };
         credentials.iter().map(status).collect::<Vec<_>>()
     };
-    assert_eq!(statuses(&one), [200; 3]);
-    until("the other server accepts them", || statuses(&two) == [200; 3]);
-    two.rspm_stdout("revoke token --user=ann");
-    assert_eq!(statuses(&two), [401; 3]);
-    until("refused on the first", || statuses(&one) == [401; 3]);
+    assert_eq!(statuses(&pm1), [200; 3]);
+    until("the other server accepts them", || statuses(&pm2) == [200; 3]);
+    pm2.rspm_stdout("revoke token --user=ann");
+    assert_eq!(statuses(&pm2), [401; 3]);
+    until("refused on the first", || statuses(&pm1) == [401; 3]);
 }
 
 #[test]
 fn a_request_waits_until_its_server_has_the_state_in_its_header() {
     let shared = Shared::new();
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
-    let admin = bearer(&token(&one, "--scope=global:admin"));
-    until("the token is valid on both", || get(&two, "/__api__/admin/v1/verify", Some(&admin)).status == 200);
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    let admin = bearer(&token(&pm1, "--scope=global:admin"));
+    until("the token is valid on both", || get(&pm2, "/__api__/admin/v1/verify", Some(&admin)).status == 200);
     let post = |path: &str, body: &str| {
-        http::request("POST", &one.url(path), &[("Authorization", &admin)], body.as_bytes())
+        http::request("POST", &pm1.url(path), &[("Authorization", &admin)], body.as_bytes())
     };
     for round in 0..10 {
         let response = post("/__api__/admin/v1/repos", &format!(r#"{{"name": "r{round}"}}"#));
@@ -82,15 +82,15 @@ fn a_request_waits_until_its_server_has_the_state_in_its_header() {
         let state = response.header("x-catalog").expect("the state of the write").to_owned();
         let headers = [("Authorization", &*admin), ("X-Catalog", &*state)];
         let path = format!("/__api__/admin/v1/repos/r{round}");
-        let response = http::request("GET", &two.url(&path), &headers, b"");
+        let response = http::request("GET", &pm2.url(&path), &headers, b"");
         assert_eq!(response.status, 200, "round {round}: {}", response.text());
     }
     let future_state_headers = [("Authorization", &*admin), ("X-Catalog", "999999999999")];
-    let response = http::request("GET", &two.url("/__api__/admin/v1/repos"), &future_state_headers, b"");
+    let response = http::request("GET", &pm2.url("/__api__/admin/v1/repos"), &future_state_headers, b"");
     assert_eq!((response.status, response.header("retry-after")), (503, Some("2")));
     let malformed_state_headers = [("Authorization", &*admin), ("X-Catalog", "-1e9")];
     assert_eq!(
-        http::request("GET", &two.url("/__api__/admin/v1/repos"), &malformed_state_headers, b"").status,
+        http::request("GET", &pm2.url("/__api__/admin/v1/repos"), &malformed_state_headers, b"").status,
         200
     );
 }

@@ -52,38 +52,38 @@ fn repository(server: &Server) {
 #[test]
 fn a_package_is_uploaded_to_one_server_and_published_by_another() {
     let shared = Shared::new();
-    let (mut one, two) = (shared.start("pm1"), shared.start("pm2"));
-    repository(&one);
-    let ann = writer(&one);
-    until_known(&two, &ann);
-    let id = upload(&one, &ann, &Tarball::new("alpha", "1.0").with("README.md", "# Alpha"));
+    let (mut pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    repository(&pm1);
+    let ann = writer(&pm1);
+    until_known(&pm2, &ann);
+    let id = upload(&pm1, &ann, &Tarball::new("alpha", "1.0").with("README.md", "# Alpha"));
     // The server that received it crashes; the upload is in the database.
-    one.kill();
-    let answer = publish(&two, &ann, &[id]);
+    pm1.kill();
+    let answer = publish(&pm2, &ann, &[id]);
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(is_listed(&two, "alpha"));
+    assert!(is_listed(&pm2, "alpha"));
     // Only once, on every server.
-    one.launch();
-    for server in [&two, &one] {
+    pm1.launch();
+    for server in [&pm2, &pm1] {
         let answer = publish(server, &ann, &[id]);
         assert_eq!(answer.status, 404, "{}", answer.text());
     }
-    let file = get(&one, "/team/latest/src/contrib/alpha_1.0.tar.gz", None);
+    let file = get(&pm1, "/team/latest/src/contrib/alpha_1.0.tar.gz", None);
     assert_eq!(file.status, 200, "{}", file.text());
 }
 
 #[test]
 fn two_servers_that_publish_one_upload_at_a_time_publish_it_once() {
     let shared = Shared::new();
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
-    repository(&one);
-    let ann = writer(&one);
-    until_known(&two, &ann);
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    repository(&pm1);
+    let ann = writer(&pm1);
+    until_known(&pm2, &ann);
     let ann = ann.as_str();
     for round in 0..5 {
-        let id = upload(&one, ann, &Tarball::new("alpha", &format!("1.{round}")));
+        let id = upload(&pm1, ann, &Tarball::new("alpha", &format!("1.{round}")));
         let statuses = std::thread::scope(|scope| {
-            let threads = [&one, &two].map(|server| scope.spawn(move || publish(server, ann, &[id]).status));
+            let threads = [&pm1, &pm2].map(|server| scope.spawn(move || publish(server, ann, &[id]).status));
             let mut statuses = threads.map(|thread| thread.join().expect("no panic"));
             statuses.sort_unstable();
             statuses

@@ -34,7 +34,7 @@ fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 /// `reason`, that the check `title` fails with the same line, and that nothing is created.
 fn assert_refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
     let server = Builder::default().gcfg(gcfg).prepare();
-    let before = tree(server.dir());
+    let tree_before = tree(server.dir());
     let line = format!("{}: {setting}: {reason}", server.position_of(value));
     let output = server.start_refused();
     assert!(output.starts_with("Error: Unable to initialize the configuration:\n"), "{output}");
@@ -44,7 +44,7 @@ fn assert_refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason
     let (code, text) = server.check_config();
     assert_eq!(code, 1, "{text}");
     assert!(text.contains(&format!("[FAIL] {title}\n       {finding}\n")), "{text}");
-    assert_eq!(tree(server.dir()), before, "neither the start nor the check creates anything");
+    assert_eq!(tree(server.dir()), tree_before, "neither the start nor the check creates anything");
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn an_unreadable_file_is_reported_with_a_remedy() {
 #[test]
 fn the_check_has_six_results_and_creates_nothing() {
     let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").prepare();
-    let before = tree(server.dir());
+    let tree_before = tree(server.dir());
     let (code, text) = server.check_config();
     let lines: Vec<&str> = text.lines().collect();
     let expected = [
@@ -306,7 +306,7 @@ fn the_check_has_six_results_and_creates_nothing() {
     ];
     assert_eq!((code, &lines[..6]), (0, &expected[..]), "{text}");
     assert_eq!(lines[6..], [format!("{}: no check failed", server.config_file().display())]);
-    assert_eq!(tree(server.dir()), before);
+    assert_eq!(tree(server.dir()), tree_before);
 }
 
 #[test]
@@ -314,8 +314,8 @@ fn the_check_of_a_stopped_server_changes_nothing() {
     let mut server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     server.repository("r", "cran");
     server.stop();
-    let before = tree(server.dir());
+    let tree_before = tree(server.dir());
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
-    assert_eq!(tree(server.dir()), before);
+    assert_eq!(tree(server.dir()), tree_before);
 }

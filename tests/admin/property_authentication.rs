@@ -93,12 +93,12 @@ pub(super) fn max_token_lifetime_applies_to_the_next_token() {
 }
 
 #[test]
-pub(super) fn require_auth_for_ui_closes_pages_and_lists() {
+pub(super) fn require_auth_for_ui_applies_to_pages_and_lists() {
     let server = Server::start();
     server.rspm_stdout("create repo --name=open");
     let token = server.rspm_stdout("create token --description=test --scope=repos:read --repos=open --quiet");
     let authorization = format!("Bearer {}", token.trim());
-    let closed = [
+    let paths = [
         "/",
         "/open/",
         "/open/latest/",
@@ -112,18 +112,18 @@ pub(super) fn require_auth_for_ui_closes_pages_and_lists() {
     ];
     let status =
         |path: &str, fields: &[(&str, &str)]| http::request("GET", &server.url(path), fields, b"").status;
-    for path in closed {
+    for path in paths {
         assert_ne!(status(path, &[]), 401, "{path}");
     }
     server.hup_applies(
         "[Authentication]\nRequireAuthForUI = true",
         &["Authentication.RequireAuthForUI is 'true' now, was 'false'"],
     );
-    for path in closed {
+    for path in paths {
         assert_eq!(status(path, &[]), 401, "{path}");
         assert_ne!(status(path, &[("Authorization", &authorization)]), 401, "{path}");
     }
-    // Packages, and what their clients request, stay open.
+    // Packages, and what their clients request, need no token.
     for path in [
         "/open/latest/src/contrib/PACKAGES",
         "/__api__/repos/open",

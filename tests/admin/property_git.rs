@@ -46,13 +46,13 @@ pub(super) fn python_version_is_the_installation_that_builds() {
         server
     };
     let line = format!("create git-builder --source=py --name=tested --url={}", repository.url());
-    let found = server("/usr");
-    let created = found.rspm(&line);
-    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
-    found.wait_for_log("Detected Python version 3");
+    let server_with_python = server("/usr");
+    let create_output = server_with_python.rspm(&line);
+    assert_eq!(create_output.code, 0, "{}\n{}", create_output.out, create_output.err);
+    server_with_python.wait_for_log("Detected Python version 3");
     // A directory without Python.
-    let refused = server("/usr/share").rspm(&line);
-    assert!(refused.code == 1 && refused.err.contains("/usr/share"), "{}", refused.err);
+    let refusal = server("/usr/share").rspm(&line);
+    assert!(refusal.code == 1 && refusal.err.contains("/usr/share"), "{}", refusal.err);
 }
 
 /// A server with these properties of `[Git]`, and sources for R packages.
@@ -117,20 +117,20 @@ pub(super) fn build_retries_is_the_number_of_attempts() {
 #[test]
 pub(super) fn allow_unsandboxed_git_builds_permits_builds_without_a_sandbox() {
     let repository = repository();
-    let without_sandbox = "Sandbox = none\nLocalPaths = /tmp\n";
-    let refused = server(without_sandbox).rspm(&create(&repository, ""));
-    assert!(refused.code == 1 && refused.err.contains("AllowUnsandboxedGitBuilds"), "{}", refused.err);
-    let permitted = server(&format!("{without_sandbox}AllowUnsandboxedGitBuilds = true"));
-    let created = permitted.rspm(&create(&repository, ""));
-    assert_eq!(created.code, 0, "{}", created.err);
+    let gcfg = "Sandbox = none\nLocalPaths = /tmp\n";
+    let refusal = server(gcfg).rspm(&create(&repository, ""));
+    assert!(refusal.code == 1 && refusal.err.contains("AllowUnsandboxedGitBuilds"), "{}", refusal.err);
+    let permitting_server = server(&format!("{gcfg}AllowUnsandboxedGitBuilds = true"));
+    let create_output = permitting_server.rspm(&create(&repository, ""));
+    assert_eq!(create_output.code, 0, "{}", create_output.err);
 }
 
 #[test]
 pub(super) fn sandbox_is_the_only_one_that_is_tried() {
     let repository = repository();
-    let refused = server("Sandbox = systemd\nLocalPaths = /tmp").rspm(&create(&repository, ""));
-    assert_eq!(refused.code, 1, "{}", refused.out);
-    assert!(refused.err.contains("systemd: ") && !refused.err.contains("bubblewrap: "), "{}", refused.err);
+    let refusal = server("Sandbox = systemd\nLocalPaths = /tmp").rspm(&create(&repository, ""));
+    assert_eq!(refusal.code, 1, "{}", refusal.out);
+    assert!(refusal.err.contains("systemd: ") && !refusal.err.contains("bubblewrap: "), "{}", refusal.err);
 }
 
 #[test]
@@ -159,8 +159,12 @@ pub(super) fn build_timeout_ends_a_build() {
     repository.run_in_build("sleep 1000");
     repository.commit();
     let server = server(&format!("{BUBBLEWRAP}BuildTimeout = 10s"));
-    let created = server.rspm(&create(&repository, ""));
-    assert!(created.code == 1 && created.err.contains("time limit of 10 seconds"), "{}", created.err);
+    let create_output = server.rspm(&create(&repository, ""));
+    assert!(
+        create_output.code == 1 && create_output.err.contains("time limit of 10 seconds"),
+        "{}",
+        create_output.err
+    );
 }
 
 #[test]
@@ -180,8 +184,8 @@ pub(super) fn first_tags_is_the_number_of_existing_tags_that_are_built() {
 pub(super) fn local_paths_are_the_only_directories_of_repositories() {
     let repository = repository();
     let server = server("Sandbox = bubblewrap\nLocalPaths = /srv/git");
-    let refused = server.rspm(&create(&repository, ""));
-    assert!(refused.code == 1 && refused.err.contains("Git.LocalPaths"), "{}", refused.err);
+    let refusal = server.rspm(&create(&repository, ""));
+    assert!(refusal.code == 1 && refusal.err.contains("Git.LocalPaths"), "{}", refusal.err);
 }
 
 #[test]
@@ -195,9 +199,9 @@ pub(super) fn submodule_hosts_may_serve_submodules() {
     repository.git(&["commit", "--quiet", "--message=x"]);
     let line = create(&repository, "--recurse-submodules=1");
     for (property, is_refused) in [("", true), ("SubmoduleHosts = 127.0.0.1", false)] {
-        let created = server(&format!("{BUBBLEWRAP}{property}")).rspm(&line);
+        let create_output = server(&format!("{BUBBLEWRAP}{property}")).rspm(&line);
         // Nothing listens there.
-        assert_eq!(created.code, 1, "{}", created.out);
-        assert_eq!(created.err.contains("Git.SubmoduleHosts"), is_refused, "{}", created.err);
+        assert_eq!(create_output.code, 1, "{}", create_output.out);
+        assert_eq!(create_output.err.contains("Git.SubmoduleHosts"), is_refused, "{}", create_output.err);
     }
 }

@@ -159,7 +159,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_decides_for_repositories_without_the_flag),
     ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_limits_new_tokens),
-    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_closes_pages_and_lists),
+    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_applies_to_pages_and_lists),
     ("Authentication", "DeviceAuthType", sign_in::device_auth_type_decides_who_issues_the_codes),
     ("Authentication", "Lifetime", sign_in::lifetime_is_the_maximum_duration_of_a_session),
     ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),

@@ -68,7 +68,7 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Authentication", "NewReposAuthByDefault",
         authentication::new_repos_auth_by_default_applies_to_the_next_repository),
     ("Authentication", "MaxTokenLifetime", authentication::max_token_lifetime_applies_to_the_next_token),
-    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_closes_pages_and_lists),
+    ("Authentication", "RequireAuthForUI", authentication::require_auth_for_ui_applies_to_pages_and_lists),
     ("Authentication", "DeviceAuthType", sign_in::device_auth_type_decides_who_issues_the_codes),
     ("Authentication", "Lifetime", sign_in::lifetime_is_the_maximum_duration_of_a_session),
     ("Authentication", "Inactivity", sign_in::inactivity_ends_sessions_that_are_not_used),
@@ -111,8 +111,11 @@ const TESTS: &[(&str, &str, fn())] = &[
 ];
 
 fn rows(is_included: impl Fn(&Property) -> bool) -> Vec<(&'static str, &'static str)> {
-    let all = SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |p| (section, p)));
-    all.filter(|(_, property)| is_included(property)).map(|(section, p)| (section.name, p.name)).collect()
+    let properties = SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |p| (section, p)));
+    properties
+        .filter(|(_, property)| is_included(property))
+        .map(|(section, p)| (section.name, p.name))
+        .collect()
 }
 
 #[test]

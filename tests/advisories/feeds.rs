@@ -166,7 +166,7 @@ async fn a_folder_may_be_a_copy_of_the_osv_database() {
 /// Files of a bundle's folder `vulns`, each with its path below the bundle.
 fn bundle(files: &[(&str, &[Value])]) -> Vec<(String, Vec<u8>)> {
     let mut files_of_bundle = Vec::new();
-    let mut by_name = std::collections::BTreeMap::new();
+    let mut head_files = std::collections::BTreeMap::new();
     for (name, records) in files {
         let text = lines(records);
         let bytes = zstd::encode_all(text.as_bytes(), 3).expect("compressed");
@@ -178,10 +178,10 @@ fn bundle(files: &[(&str, &[Value])]) -> Vec<(String, Vec<u8>)> {
             sha256,
             raw_size: text.len() as u64,
         };
-        by_name.insert((*name).to_owned(), file);
+        head_files.insert((*name).to_owned(), file);
         files_of_bundle.push((format!("vulns/{path}"), bytes));
     }
-    let head = SharedHead::new(SharedFolder::Advisories, Timestamp(0), by_name);
+    let head = SharedHead::new(SharedFolder::Advisories, Timestamp(0), head_files);
     files_of_bundle.push((format!("vulns/{}", layout::HEAD), self_digest::serialize(&head)));
     files_of_bundle
 }

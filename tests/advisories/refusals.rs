@@ -103,9 +103,9 @@ async fn an_invalid_list_is_refused_and_an_invalid_advisory_is_skipped() {
     );
     // An invalid advisory does not prevent the others from being read.
     publish(&mirror, "CRAN", &records);
-    let newer =
+    let newer_list =
         format!("2030-01-01T00:00:00Z,RSEC-1\n{}", crate::support::advisories::listing(&records[1..]));
-    mirror.put("osv/CRAN/modified_id.csv", newer);
+    mirror.put("osv/CRAN/modified_id.csv", newer_list);
     mirror.put("osv/CRAN/RSEC-1.json", "{\"id\":");
     let rstudio_pm::upstream::advisories::FeedRefresh::Read(batch, _) =
         upstream().advisories(&feed, None, std::future::ready(None)).await.expect("the other advisories")

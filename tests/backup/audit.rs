@@ -15,23 +15,23 @@ fn the_trail_is_restored_into_both_databases_and_continues() {
     let server = server("sqlite");
     server.rspm_stdout("create source --name=audited");
     back_up(&server);
-    let before: Vec<Value> = rows(&server)
+    let saved_rows: Vec<Value> = rows(&server)
         .into_iter()
         .filter(|row| row["action"] != "backup" && row["action"] != "start job")
         .collect();
-    assert!(before.iter().any(|row| row["object"] == "audited"));
+    assert!(saved_rows.iter().any(|row| row["object"] == "audited"));
     for provider in ["sqlite", "postgres"] {
         let mut other = blank(provider);
         other.rspm_stdout(&format!("backup restore --from {}", folder(&server).display()));
         other.launch();
-        let after = rows(&other);
-        let has = |row: &Value| after.iter().any(|other| other == row);
-        assert!(before.iter().all(has), "{provider}: {after:?}");
-        let restore = after.iter().find(|row| row["action"] == "restore").expect("the restore is recorded");
+        let restored_rows = rows(&other);
+        assert!(saved_rows.iter().all(|row| restored_rows.contains(row)), "{provider}: {restored_rows:?}");
+        let restore =
+            restored_rows.iter().find(|row| row["action"] == "restore").expect("the restore is recorded");
         assert_eq!(restore["actor"], "rspm backup restore", "{provider}");
         other.rspm_stdout("create source --name=later");
-        let verified = other.json("audit verify");
-        assert_eq!(verified["problems"], serde_json::json!([]), "{provider}");
-        assert_eq!(verified["rows"], after.len() + 1, "{provider}");
+        let verification = other.json("audit verify");
+        assert_eq!(verification["problems"], serde_json::json!([]), "{provider}");
+        assert_eq!(verification["rows"], restored_rows.len() + 1, "{provider}");
     }
 }

@@ -12,7 +12,7 @@ use rstudio_pm::config::Provider;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, RowBlock};
 use rstudio_pm::db::transfer::source::Source;
-use rstudio_pm::db::transfer::tables::{ColumnKind, at};
+use rstudio_pm::db::transfer::tables::{ColumnKind, tables_at};
 
 use super::installation::{Installation, other};
 
@@ -52,7 +52,7 @@ fn the_dumps_of_both_databases_are_the_same_bytes() {
 fn small_dump() -> Vec<u8> {
     let head = Head { key: DigestKey([7; 32]), levels: vec![(Schema::Usage, 1)] };
     let mut writer = DumpWriter::create(Vec::new(), &head).expect("a Vec takes every write");
-    for table in at(Schema::Usage, 1) {
+    for table in tables_at(Schema::Usage, 1) {
         writer.begin_table(table).expect("a Vec takes every write");
         let mut block = RowBlock { rows: 1, bytes: Vec::new() };
         for column in table.columns {
@@ -135,7 +135,7 @@ while at < len(data):
 "#;
     let head = Head { key: DigestKey([7; 32]), levels: vec![(Schema::Usage, 1)] };
     let mut writer = DumpWriter::frames(Vec::new(), &head).expect("a Vec takes every write");
-    for table in at(Schema::Usage, 1) {
+    for table in tables_at(Schema::Usage, 1) {
         writer.begin_table(table).expect("a Vec takes every write");
         writer.end_table().expect("a Vec takes every write");
     }

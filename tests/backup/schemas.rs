@@ -8,7 +8,7 @@ use rstudio_pm::backup::part::Part;
 use rstudio_pm::db::migrate::{MIGRATIONS, newest_migration};
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, Fields, RowBlock};
-use rstudio_pm::db::transfer::tables::{FIRST_DUMP_SCHEMA, at};
+use rstudio_pm::db::transfer::tables::{FIRST_DUMP_SCHEMA, tables_at};
 use rstudio_pm::model::digest::Sha256;
 use sha2::Digest;
 
@@ -40,8 +40,8 @@ fn dump_of_level(dump: &[u8], level: i64) -> (Vec<u8>, Vec<TableSummary>) {
     while let Some(item) = reader.next_item().expect("a dump") {
         match item {
             Item::Table(table) => {
-                is_included =
-                    table.schema != Schema::Core || at(Schema::Core, level).any(|known| known == table);
+                is_included = table.schema != Schema::Core
+                    || tables_at(Schema::Core, level).any(|other| other == table);
                 name = table.name;
                 if is_included {
                     writer.begin_table(table).expect("a Vec takes every write");
@@ -76,7 +76,7 @@ fn rewrite(server: &Server, level: i64) {
             digest: digest.to_string(),
         })
         .collect();
-    manifest.levels.iter_mut().filter(|(name, _)| name == "core").for_each(|(_, known)| *known = level);
+    manifest.levels.iter_mut().filter(|(name, _)| name == "core").for_each(|(_, number)| *number = level);
     std::fs::write(folder.join(format!("db/{}.dump", manifest.dump.sha256)), dump).expect("written");
     let document = serde_json::json!({ "manifest": manifest, "sha256": manifest.sha256().to_string() });
     std::fs::write(folder.join("manifests").join(manifest.name()), document.to_string()).expect("written");

@@ -38,9 +38,9 @@ struct Request {
 }
 
 /// The packages of the repository.
-const ALL: &[&str] = &["greeting", "ledger", "tally"];
+const ALL_PACKAGES: &[&str] = &["greeting", "ledger", "tally"];
 /// The packages that have a binary.
-const BUILT: &[&str] = &["greeting", "tally"];
+const PACKAGES_WITH_BINARY: &[&str] = &["greeting", "tally"];
 
 const RENV: &str = "renv 1.2.4";
 /// `R/http.R:16`.
@@ -79,11 +79,11 @@ fn renv_finds_noble(status: &serde_json::Value) -> bool {
 fn pkgcache_reads_every_row(status: &serde_json::Value) -> bool {
     let rows = status["distros"].as_array().cloned().unwrap_or_default();
     let texts = ["name", "os", "binaryURL", "distribution", "release"];
-    let complete = |row: &serde_json::Value| {
+    let has_all_fields = |row: &serde_json::Value| {
         texts.iter().all(|key| row[key].is_string()) && row["binaries"].is_boolean()
     };
     let versions = status["r_versions"].as_array().cloned().unwrap_or_default();
-    !rows.is_empty() && rows.iter().all(complete) && versions.iter().all(serde_json::Value::is_string)
+    !rows.is_empty() && rows.iter().all(has_all_fields) && versions.iter().all(serde_json::Value::is_string)
 }
 
 /// uvr selects a row by distribution and release and checks that it lists the processor.
@@ -115,14 +115,14 @@ const REQUESTS: &[Request] = &[
         "R/available-packages.R:113",
         RENV_AGENT,
         "/prod/__linux__/noble/latest/src/contrib/PACKAGES.gz",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         RENV,
         "R/available-packages.R:121",
         RENV_AGENT,
         "/prod/__linux__/noble/latest/src/contrib/PACKAGES",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         RENV,
@@ -162,14 +162,14 @@ const REQUESTS: &[Request] = &[
         "R/metadata-cache.R:495",
         PAK_AGENT,
         "/prod/__linux__/noble/latest/src/contrib/PACKAGES.gz",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         PAK,
         "R/metadata-cache.R:581",
         PAK_AGENT,
         "/prod/latest/bin/linux/{r}-noble/contrib/{r}/PACKAGES.gz",
-        Expected::Index(BUILT),
+        Expected::Index(PACKAGES_WITH_BINARY),
     ),
     get(
         PAK,
@@ -214,14 +214,14 @@ const REQUESTS: &[Request] = &[
         "src/repository_urls.rs:302",
         RV_AGENT,
         "/prod/latest/src/contrib/PACKAGES",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         RV,
         "src/repository_urls.rs:303",
         RV_AGENT,
         "/prod/__linux__/noble/latest/src/contrib/PACKAGES?r_version={r}&arch=x86_64",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         RV,
@@ -271,7 +271,7 @@ const REQUESTS: &[Request] = &[
         "crates/uvr-core/src/registry/p3m.rs:208",
         UVR_AGENT,
         "/prod/__linux__/noble/latest/src/contrib/PACKAGES.gz",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         UVR,
@@ -337,7 +337,7 @@ const REQUESTS: &[Request] = &[
         "src/repos/cranlike_metadata.rs:95",
         "",
         "/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES.gz",
-        Expected::Index(ALL),
+        Expected::Index(ALL_PACKAGES),
     ),
     get(
         RIG,
@@ -387,21 +387,21 @@ const REQUESTS: &[Request] = &[
 /// the system. uvr treats a package without a platform, that is without compiled code, as a source until it has fetched
 /// the file.
 fn binaries_for_uvr(index: &str) -> Vec<&str> {
-    let of = |record: &'_ str| {
+    let is_binary = |record: &'_ str| {
         let value = |tag: &str| record.lines().find_map(|line| line.strip_prefix(tag)).map(str::to_owned);
         let built = value("Built: ")?;
         let parts: Vec<&str> = built.split(';').map(str::trim).collect();
         let [r, platform, _, "unix"] = parts[..] else { return None };
         let minor = r.strip_prefix("R ")?.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
         let (arch, rest) = platform.split_once('-')?;
-        let fits = arch == "x86_64" && rest.split_once('-')?.1 == "linux-gnu";
-        (minor == binary::r_version() && fits).then_some(())
+        let is_this_system = arch == "x86_64" && rest.split_once('-')?.1 == "linux-gnu";
+        (minor == binary::r_version() && is_this_system).then_some(())
     };
-    let records = index.split("\n\n").filter(|record| of(record).is_some());
+    let records = index.split("\n\n").filter(|record| is_binary(record).is_some());
     records.filter_map(|record| record.lines().find_map(|line| line.strip_prefix("Package: "))).collect()
 }
 
-fn gunzipped(bytes: &[u8]) -> Vec<u8> {
+fn decompress(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut plain).expect("gzip");
     plain
@@ -439,22 +439,22 @@ fn every_recorded_request_gets_what_its_client_expects() {
             }
             Expected::Source => assert_eq!(answer.header("x-package-type"), Some("source"), "{request}"),
             Expected::UvrBinaries(expected) => {
-                let text = String::from_utf8(gunzipped(&answer.body)).expect("UTF-8");
+                let text = String::from_utf8(decompress(&answer.body)).expect("UTF-8");
                 assert_eq!(binaries_for_uvr(&text), *expected, "{request}: {text}");
             }
             Expected::Index(expected) => {
-                let text = if path.contains(".gz") { gunzipped(&answer.body) } else { answer.body.clone() };
+                let text = if path.contains(".gz") { decompress(&answer.body) } else { answer.body.clone() };
                 let text = String::from_utf8(text).expect("UTF-8");
                 let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
                 assert_eq!(names, *expected, "{request}");
                 // Clients revalidate each day with this ETag.
-                let tag = answer.header("etag").unwrap_or_else(|| panic!("{request}: no ETag"));
-                let headers = [headers.as_slice(), &[("If-None-Match", tag)]].concat();
-                let revalidated = http::request(method, &server.url(&path), &headers, b"");
-                assert_eq!(revalidated.status, 304, "{request}");
+                let etag = answer.header("etag").unwrap_or_else(|| panic!("{request}: no ETag"));
+                let headers = [headers.as_slice(), &[("If-None-Match", etag)]].concat();
+                let second_answer = http::request(method, &server.url(&path), &headers, b"");
+                assert_eq!(second_answer.status, 304, "{request}");
             }
             // The binary format of RDS, version 2 or 3, which R's readRDS detects.
-            Expected::Rds => assert!(gunzipped(&answer.body).starts_with(b"X\n"), "{request}"),
+            Expected::Rds => assert!(decompress(&answer.body).starts_with(b"X\n"), "{request}"),
             Expected::Status(reads) => assert!(reads(&answer.json()), "{request}: {}", answer.text()),
             Expected::Exists => assert!(answer.body.is_empty(), "{request}"),
         }

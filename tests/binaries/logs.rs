@@ -26,29 +26,33 @@ fn the_answer_names_the_source_of_a_binary_or_reports_it_as_missing() {
         assert_eq!((status, &code), (404, &json!(4)), "{query}: {message}");
         message
     };
-    let none = "this server does not build binaries, so it has no build logs: ";
-    let added = message("tally", &format!("distribution=noble&r_version={r}"));
-    let begins = format!("{none}the binary of tally 0.2.1 for {r}-noble was added to the source 'team' on ");
-    assert!(added.starts_with(&begins) && added.ends_with("; its builder has the log"), "{added}");
+    let prefix = "this server does not build binaries, so it has no build logs: ";
+    let added_message = message("tally", &format!("distribution=noble&r_version={r}"));
+    let expected_start =
+        format!("{prefix}the binary of tally 0.2.1 for {r}-noble was added to the source 'team' on ");
+    assert!(
+        added_message.starts_with(&expected_start) && added_message.ends_with("; its builder has the log"),
+        "{added_message}"
+    );
     assert_eq!(
         message("tally", &format!("distribution=noble&r_version={r}&arch=x86_64&version=0.2.1")),
-        added
+        added_message
     );
-    let arm = format!("distribution=noble&r_version={r}&arch=aarch64");
-    let missing = format!(
-        "{none}there is no binary of tally 0.2.1 for {r}-noble-arm64, so clients get the source package"
+    let arm64_query = format!("distribution=noble&r_version={r}&arch=aarch64");
+    let missing_message = format!(
+        "{prefix}there is no binary of tally 0.2.1 for {r}-noble-arm64, so clients get the source package"
     );
-    assert_eq!(message("tally", &arm), missing);
+    assert_eq!(message("tally", &arm64_query), missing_message);
     assert!(
-        message("greeting", &arm).contains("the binary of greeting 1.0.0 for "),
-        "one for every processor"
+        message("greeting", &arm64_query).contains("the binary of greeting 1.0.0 for "),
+        "one binary for every processor"
     );
     assert!(message("tally", &format!("distribution=jammy&r_version={r}")).contains("there is no binary of"));
     let query = format!("distribution=noble&r_version={r}");
     assert_eq!(message("nothing", &query), "Package 'nothing' not found");
     assert_eq!(message("tally", &format!("{query}&version=9.9")), "Package 'tally' not found");
-    let unknown = server.get(&format!("/__api__/repos/nobody/packages/tally/binaries/logs?{query}"));
-    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!(4)));
+    let answer = server.get(&format!("/__api__/repos/nobody/packages/tally/binaries/logs?{query}"));
+    assert_eq!((answer.status, &answer.json()["code"]), (404, &json!(4)));
 
     for (query, word) in [
         ("distribution=noble&r_version=4.5.1", "r_version: '4.5.1' is not a minor version of R"),

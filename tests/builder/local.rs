@@ -99,14 +99,14 @@ fn programs_and_files_that_a_repository_names_are_not_used() {
         let path = repository.write(&format!(".git/hooks/{hook}"), &script);
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let evil = repository.write("../evil-filter", &script).canonicalize().unwrap();
-    std::fs::set_permissions(&evil, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let filter_program = repository.write("../evil-filter", &script).canonicalize().unwrap();
+    std::fs::set_permissions(&filter_program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for key in ["filter.evil.smudge", "core.fsmonitor", "uploadpack.packObjectsHook", "core.sshCommand"] {
-        repository.git(&["config", key, &evil.display().to_string()]);
+        repository.git(&["config", key, &filter_program.display().to_string()]);
     }
     let fetch_outcome =
         run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &[], &[]);
-    std::fs::remove_file(evil).unwrap();
+    std::fs::remove_file(filter_program).unwrap();
     assert_eq!(fetch_outcome.success().lfs_pointers, 1);
     assert!(fetch_outcome.log.contains("1 files are Git LFS pointers"), "{}", fetch_outcome.log);
     assert!(names(&fetch_outcome.content).contains(&"DESCRIPTION".to_owned()));
@@ -235,7 +235,7 @@ fn detached_processes_end_with_the_job_which_fails() {
     let (cause, reason) = outcome.failure();
     assert!(cause == Cause::Command && reason.contains("left processes behind"), "{reason}");
     assert!(!is_running("86401"));
-    // One that ends soon afterwards is no failure.
+    // A process that ends soon afterwards causes no failure.
     let script = "#!/bin/sh\nsetsid sleep 0.3 >/dev/null 2>&1 &\n";
     build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default()).success();
 }
@@ -253,8 +253,9 @@ fn a_job_ends_at_its_time_limit_with_everything_it_started() {
     assert!(!is_running("86402"));
 }
 
-/// The processors are busy: many processes, of the test's own scheduling policy, use the only processor that the build may
-/// use. Each has its own session, because the kernel may divide a processor between sessions first (sched(7), autogroup).
+/// The processors are busy: many processes, of the test's own scheduling policy, use the only processor that the build
+/// may use. Each has its own session, because the kernel may divide a processor between sessions first (sched(7),
+/// autogroup).
 #[test]
 fn a_job_without_a_processor_may_succeed_later() {
     let (_directory, sandbox) = sandbox();
@@ -265,14 +266,14 @@ fn a_job_without_a_processor_may_succeed_later() {
         let mut processors = nix::sched::CpuSet::new();
         processors.set(first_processor()).unwrap();
         nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &processors).unwrap();
-        let busy: Vec<_> = (0..12)
+        let busy_processes: Vec<_> = (0..12)
             .map(|_| {
                 let mut command = std::process::Command::new("setsid");
                 command.args(["timeout", "120", "sh", "-c", "while :; do :; done"]).spawn().unwrap()
             })
             .collect();
         let outcome = build(&sandbox, &package, Limits { seconds: 6, ..Limits::default() });
-        for mut process in busy {
+        for mut process in busy_processes {
             // `timeout` passes this signal on.
             let pid = nix::unistd::Pid::from_raw(process.id().try_into().unwrap());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

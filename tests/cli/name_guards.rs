@@ -31,7 +31,7 @@ fn guards_are_refused_with_the_reason() {
     };
     let star = |shown: &str| {
         format!(
-            "'{shown}' is not a name or the beginning of names: '*' may stand at the end only, as in 'acme.*'"
+            "'{shown}' is not a name or the beginning of names: '*' is allowed only at the end, as in 'acme.*'"
         )
     };
     let long = "a".repeat(129);

@@ -92,15 +92,15 @@ fn subscriptions_are_printed_as_an_ordered_list() {
         "Repository: prod\nSources:\n--team (Local)\n--cran (CRAN)\n"
     );
     let sources = |value: &Value| value["sources"].to_string();
-    let both = r#"[{"name":"cran","type_label":"CRAN"},{"name":"team","type_label":"Local"}]"#;
-    assert_eq!(sources(&server.json("reorder --repo=prod --sources=cran,team")), both);
+    let sources_with_cran = r#"[{"name":"cran","type_label":"CRAN"},{"name":"team","type_label":"Local"}]"#;
+    assert_eq!(sources(&server.json("reorder --repo=prod --sources=cran,team")), sources_with_cran);
     assert_eq!(
         server.rspm_stdout("unsubscribe --repo=prod --source=cran"),
         "Repository: prod\nSources:\n--team (Local)\n"
     );
     assert_eq!(sources(&server.json("unsubscribe --repo=prod --source=team")), "[]");
-    let one = r#"[{"name":"team","type_label":"Local"}]"#;
-    assert_eq!(sources(&server.json("subscribe --repo=prod --source=team")), one);
+    let source_list = r#"[{"name":"team","type_label":"Local"}]"#;
+    assert_eq!(sources(&server.json("subscribe --repo=prod --source=team")), source_list);
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn packages_are_added_and_removed() {
         server.rspm_stdout(&format!("add --source=team --path={} --replace", paths[0])),
         format!("alpha 1.0 is already in source 'team' with the same bytes as '{}'.\n", paths[0])
     );
-    let other = Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n");
-    let files = super::files(&server, &[other]);
+    let changed_package = Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n");
+    let files = super::files(&server, &[changed_package]);
     assert_eq!(
         server.rspm_stdout(&format!("add --source=team {} --replace", path_flag(&files))),
         format!("Replaced alpha 1.0 by '{}'.\n", paths[0])
@@ -191,9 +191,9 @@ fn lists_are_tables() {
 fn lists_in_json() {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
-    let all = server.json("list");
-    assert_eq!(all["repos"], server.json("list repos"));
-    assert_eq!(all["sources"], server.json("list sources"));
+    let list = server.json("list");
+    assert_eq!(list["repos"], server.json("list repos"));
+    assert_eq!(list["sources"], server.json("list sources"));
     assert_eq!(server.json("list sources --type=local")[0]["packages"], 1);
     assert_eq!(server.json("list repos --source=pypi"), json!([]));
     let page = timeless_json(&server.json("list packages --repo=prod"));
@@ -232,10 +232,10 @@ fn a_sync_is_one_sentence_or_a_finished_job() {
     let server = crate::support::server::Builder::default()
         .gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display()))
         .start();
-    let first = server.rspm_stdout("sync");
-    let rest = first.strip_prefix("cran was synced (transaction ").expect("a sentence");
+    let output = server.rspm_stdout("sync");
+    let rest = output.strip_prefix("cran was synced (transaction ").expect("a sentence");
     let (number, rest) = rest.split_once(')').expect("a number");
-    assert!(number.parse::<u32>().is_ok(), "{first}");
+    assert!(number.parse::<u32>().is_ok(), "{output}");
     let counts = crate::support::data::cran().added_message();
     assert_eq!(rest, format!(": {counts}, 0 updated, 0 removed, 0 releases archived\n"));
     assert_eq!(server.rspm_stdout("sync --type=CRAN --quiet"), "cran is up to date; nothing changed\n");
@@ -252,13 +252,13 @@ fn a_sync_is_one_sentence_or_a_finished_job() {
 fn check_config_prints_the_output_of_the_daemon() {
     let server = Server::start();
     let output = server.rspm("check-config");
-    let direct = std::process::Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
+    let daemon_output = std::process::Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
         .args(["--check-config", "--config"])
         .arg(server.config_file())
         .output()
         .expect("it runs");
-    assert_eq!(output.out, String::from_utf8_lossy(&direct.stdout));
-    assert_eq!(Some(output.code), direct.status.code());
+    assert_eq!(output.out, String::from_utf8_lossy(&daemon_output.stdout));
+    assert_eq!(Some(output.code), daemon_output.status.code());
     assert!(output.out.contains("[PASS]"), "{}", output.out);
     let json = server.rspm("check-config -o json");
     assert!(serde_json::from_str::<Value>(&json.out).is_ok(), "{}", json.out);

@@ -22,9 +22,9 @@ fn platforms_without_packages_have_empty_indexes_and_r_does_not_warn() {
             say(type, nrow(available.packages(repos = args[[1]], type = type)))
         contrib <- contrib.url(args[[1]], 'win.binary')
         say('rds', dim(readRDS(gzcon(url(paste0(contrib, '/PACKAGES.rds'), 'rb')))))
-        say('own version', nrow(available.packages(paste0(args[[1]], '/bin/windows/contrib/9.9'), filters = list())))";
+        say('other version', nrow(available.packages(paste0(args[[1]], '/bin/windows/contrib/9.9'), filters = list())))";
     let output = r(code, &[&server.url("/prod/latest")]);
-    assert_eq!(output["own version"], "0");
+    assert_eq!(output["other version"], "0");
     assert!(output["rds"].starts_with("0 "), "{output:?}");
     for kind in ["win.binary", "mac.binary", "mac.binary.big-sur-arm64", "mac.binary.el-capitan"] {
         assert_eq!(output[kind], "0", "{kind}");
@@ -45,20 +45,20 @@ fn r_reads_the_archive_table_with_the_dates_and_order_of_the_mirror() {
     repository(&server, "cran", &["cran"]);
     // remotes reads the rows from the last to the first and takes the first version that satisfies the condition.
     let code = "read <- function(where) readRDS(gzcon(where))
-        ours <- read(url(paste0(args[[1]], '/src/contrib/Meta/archive.rds'), 'rb'))
-        theirs <- read(file(file.path(args[[2]], 'src/contrib/Meta/archive.rds'), 'rb'))
-        say('packages', identical(sort(names(ours)), sort(names(theirs))))
-        say('files', all(mapply(function(n) identical(rownames(ours[[n]]), rownames(theirs[[n]])), names(ours))))
-        whole <- function(rows) trunc(as.numeric(rows$mtime))
-        say('dates', all(mapply(function(n) identical(whole(ours[[n]]), whole(theirs[[n]])), names(ours))))
-        say('classes', class(ours$cli), class(ours$cli$mtime))
-        say('cli', rownames(ours$cli))
-        say('sorted', !is.unsorted(ours$cli$mtime))
-        got <- remotes::download_version('cli', paste('<', args[[3]]), repos = args[[1]], quiet = TRUE)
-        untar(got, 'cli/DESCRIPTION', exdir = tempdir())
+        server_table <- read(url(paste0(args[[1]], '/src/contrib/Meta/archive.rds'), 'rb'))
+        mirror_table <- read(file(file.path(args[[2]], 'src/contrib/Meta/archive.rds'), 'rb'))
+        say('packages', identical(sort(names(server_table)), sort(names(mirror_table))))
+        say('files', all(mapply(function(n) identical(rownames(server_table[[n]]), rownames(mirror_table[[n]])), names(server_table))))
+        seconds <- function(rows) trunc(as.numeric(rows$mtime))
+        say('dates', all(mapply(function(n) identical(seconds(server_table[[n]]), seconds(mirror_table[[n]])), names(server_table))))
+        say('classes', class(server_table$cli), class(server_table$cli$mtime))
+        say('cli', rownames(server_table$cli))
+        say('sorted', !is.unsorted(server_table$cli$mtime))
+        file <- remotes::download_version('cli', paste('<', args[[3]]), repos = args[[1]], quiet = TRUE)
+        untar(file, 'cli/DESCRIPTION', exdir = tempdir())
         say('older', read.dcf(file.path(tempdir(), 'cli/DESCRIPTION'), 'Version'))
-        now <- read(url(paste0(args[[1]], '/src/contrib/Meta/current.rds'), 'rb'))
-        say('current', nrow(now), class(now))";
+        current <- read(url(paste0(args[[1]], '/src/contrib/Meta/current.rds'), 'rb'))
+        say('current', nrow(current), class(current))";
     let cran = data::cran();
     let output = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string(), cran.version("cli")]);
     let archived: Vec<String> = cran.archived_files("cli").iter().map(|file| format!("cli/{file}")).collect();
@@ -87,14 +87,14 @@ fn an_older_r_installs_the_second_record_with_a_path() {
     let server = synced_server(&mirror);
     let code = "all <- available.packages(repos = args[[1]], filters = list())
         say('records', all[, 'Package'], all[, 'Version'])
-        mine <- available.packages(repos = args[[1]])
-        say('mine', mine[, 'Package'], mine[, 'Version'])
-        say('where', sub(args[[1]], '', mine['recom', 'Repository'], fixed = TRUE))
+        compatible <- available.packages(repos = args[[1]])
+        say('compatible', compatible[, 'Package'], compatible[, 'Version'])
+        say('location', sub(args[[1]], '', compatible['recom', 'Repository'], fixed = TRUE))
         install.packages('recom', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         say('installed', as.character(packageVersion('recom')))";
     let output = r(code, &[&server.url("/cran/latest")]);
-    assert_eq!(output["mine"], "recom 1.0 zoo 1.0", "{output:?}");
-    assert_eq!(output["where"], "/src/contrib/4.2.0/Recommended");
+    assert_eq!(output["compatible"], "recom 1.0 zoo 1.0", "{output:?}");
+    assert_eq!(output["location"], "/src/contrib/4.2.0/Recommended");
     assert_eq!(output["installed"], "1.0");
     assert_eq!(output["records"].matches("recom").count(), 2, "{output:?}");
     let newer = curl(&[], &server.url("/cran/latest/src/contrib/recom_2.0.tar.gz"));
@@ -112,10 +112,10 @@ fn names_that_differ_in_case_are_two_packages() {
         assert_eq!((response.status, response.body == twin.bytes()), (200, true), "{}", twin.file());
     }
     let code = "say('listed', sort(available.packages(repos = args[[1]])[, 'Package']))
-        got <- download.packages('Twin', tempdir(), repos = args[[1]], quiet = TRUE)
-        say('got', basename(got[, 2]), length(untar(got[, 2], list = TRUE)))";
+        download <- download.packages('Twin', tempdir(), repos = args[[1]], quiet = TRUE)
+        say('download', basename(download[, 2]), length(untar(download[, 2], list = TRUE)))";
     let output = r(code, &[&server.url("/cran/latest")]);
-    assert_eq!(output["got"], "Twin_1.0.tar.gz 4");
+    assert_eq!(output["download"], "Twin_1.0.tar.gz 4");
     assert_eq!(output["listed"].split(' ').count(), 2, "{output:?}");
 }
 
@@ -162,11 +162,11 @@ fn the_package_database_has_the_form_that_r_expects() {
     ];
     assert_eq!(output, expected_output(&expected));
     let path = server.url("/prod/latest/web/packages/packages.rds");
-    let first = curl(&[], &path);
-    assert_eq!(first.header("cache-control"), "no-cache");
-    let header = format!("If-None-Match: {}", first.header("etag"));
+    let answer = curl(&[], &path);
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    let header = format!("If-None-Match: {}", answer.header("etag"));
     assert_eq!(curl(&["--header", &header], &path).status, 304);
     add(&server, "team", &[Tarball::new("delta", "1.0")]);
-    let more = curl(&["--header", &header], &path);
-    assert!(more.status == 200 && more.header("etag") != first.header("etag"));
+    let later_answer = curl(&["--header", &header], &path);
+    assert!(later_answer.status == 200 && later_answer.header("etag") != answer.header("etag"));
 }

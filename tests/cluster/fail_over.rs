@@ -22,29 +22,32 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
     // An address that follows the primary server.
     let address = PostgresProxy::to(primary.port);
     let shared = Shared::on(&format!("postgres://postgres@{}/postgres?sslmode=disable", address.address));
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
-    until("both are online", || modes(&one) == "pm1 online, pm2 online");
-    one.local_repository("r", &[Tarball::new("alpha", "1.0")]);
-    until("the other has it", || lists(&two, "alpha"));
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&pm1) == "pm1 online, pm2 online");
+    pm1.local_repository("r", &[Tarball::new("alpha", "1.0")]);
+    until("the other has it", || lists(&pm2, "alpha"));
     standby.wait_for(&primary);
     standby.stop_receiving();
     for name in ["lost1", "lost2", "lost3"] {
-        one.add("r", &Tarball::new(name, "1.0"));
+        pm1.add("r", &Tarball::new(name, "1.0"));
     }
-    for server in [&one, &two] {
+    for server in [&pm1, &pm2] {
         until("all three are served", || lists(server, "lost3"));
     }
     let old_etags: Vec<_> =
-        [&one, &two].map(|server| server.get(INDEX).header("etag").expect("an ETag").to_owned()).into();
+        [&pm1, &pm2].map(|server| server.get(INDEX).header("etag").expect("an ETag").to_owned()).into();
     let lost_file = "/r/latest/src/contrib/lost3_1.0.tar.gz";
-    assert_eq!(two.get(lost_file).status, 200);
+    assert_eq!(pm2.get(lost_file).status, 200);
 
     primary.stop();
     standby.promote();
     address.retarget(standby.port);
-    for server in [&one, &two] {
+    for server in [&pm1, &pm2] {
         within(Duration::from_secs(90), "the rewind is noticed", || {
-            server.log_lines().iter().any(|line| line.contains("reopened all stores after the reset"))
+            server
+                .log_lines()
+                .iter()
+                .any(|line| line.contains("reopened the database and the storage after the reset"))
         });
         assert!(
             server.log_lines().iter().any(|line| line.contains("the database was reset from transaction"))
@@ -54,20 +57,20 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
         assert_eq!(server.get(lost_file).status, 404);
     }
     // The numbers of the lost transactions and steps are given to others.
-    one.add("r", &Tarball::new("fresh1", "1.0"));
-    one.add("r", &Tarball::new("fresh2", "1.0"));
-    one.add("r", &Tarball::new("fresh3", "1.0"));
-    until("the other has them", || lists(&two, "fresh3"));
-    for (server, etag) in [&one, &two].into_iter().zip(&old_etags) {
+    pm1.add("r", &Tarball::new("fresh1", "1.0"));
+    pm1.add("r", &Tarball::new("fresh2", "1.0"));
+    pm1.add("r", &Tarball::new("fresh3", "1.0"));
+    until("the other has them", || lists(&pm2, "fresh3"));
+    for (server, etag) in [&pm1, &pm2].into_iter().zip(&old_etags) {
         let answer = server.get(INDEX);
         assert_ne!(answer.header("etag"), Some(&**etag), "no 304 for other content");
         assert!(!answer.text().contains("lost"));
     }
-    assert_eq!(one.get(INDEX).header("etag"), two.get(INDEX).header("etag"));
+    assert_eq!(pm1.get(INDEX).header("etag"), pm2.get(INDEX).header("etag"));
     // A server that starts now returns the same.
     let third = shared.start("pm3");
-    assert_eq!(third.get(INDEX).text(), one.get(INDEX).text());
-    assert_eq!(one.series("ppm_database_rewinds_total"), Some(1.0), "once");
+    assert_eq!(third.get(INDEX).text(), pm1.get(INDEX).text());
+    assert_eq!(pm1.series("ppm_database_rewinds_total"), Some(1.0), "once");
 }
 
 #[test]
@@ -82,28 +85,28 @@ fn servers_follow_a_promoted_standby_that_their_urls_name() {
          host=127.0.0.1,127.0.0.1&port={},{}&target_session_attrs=primary\"\n",
         standby.port, primary.port
     );
-    let (one, two) = (shared.start("pm1"), shared.builder("pm2").gcfg(&urls).start());
-    until("both are online", || modes(&one) == "pm1 online, pm2 online");
-    one.local_repository("r", &[Tarball::new("before", "1.0")]);
-    until("the other has it", || lists(&two, "before"));
+    let (pm1, pm2) = (shared.start("pm1"), shared.builder("pm2").gcfg(&urls).start());
+    until("both are online", || modes(&pm1) == "pm1 online, pm2 online");
+    pm1.local_repository("r", &[Tarball::new("before", "1.0")]);
+    until("the other has it", || lists(&pm2, "before"));
     standby.wait_for(&primary);
 
     primary.stop();
     // The standby accepts no writes yet.
-    assert_ne!(one.rspm("create source --name=during").code, 0);
+    assert_ne!(pm1.rspm("create source --name=during").code, 0);
     standby.promote();
     within(Duration::from_secs(90), "both send heartbeats again", || {
-        modes(&one) == "pm1 online, pm2 online" && modes(&two) == "pm1 online, pm2 online"
+        modes(&pm1) == "pm1 online, pm2 online" && modes(&pm2) == "pm1 online, pm2 online"
     });
-    for (publisher, package) in [(&one, "after1"), (&two, "after2")] {
+    for (publisher, package) in [(&pm1, "after1"), (&pm2, "after2")] {
         publisher.add("r", &Tarball::new(package, "1.0"));
-        for server in [&one, &two] {
+        for server in [&pm1, &pm2] {
             within(Duration::from_secs(25), "the package is listed", || lists(server, package));
         }
     }
-    assert_eq!(leaders(&one).len(), 1);
-    assert_eq!(one.get(INDEX).header("etag"), two.get(INDEX).header("etag"));
-    assert!([&one, &two].iter().all(|server| server.series("ppm_database_rewinds_total") != Some(1.0)));
+    assert_eq!(leaders(&pm1).len(), 1);
+    assert_eq!(pm1.get(INDEX).header("etag"), pm2.get(INDEX).header("etag"));
+    assert!([&pm1, &pm2].iter().all(|server| server.series("ppm_database_rewinds_total") != Some(1.0)));
     // A server that starts now finds the new primary, too.
     let third = shared.start("pm3");
     assert!(lists(&third, "after2"));

@@ -29,7 +29,7 @@ fn mirror() -> (Upstream, tempfile::TempDir) {
 
 /// A server in the middle of a sync, which continues when the mirror releases [`INDEX`].
 fn start_sync(server: &Server, mirror: &Upstream) {
-    mirror.always(INDEX, Fault::HeldBack);
+    mirror.always(INDEX, Fault::NoAnswer);
     server.json("sync --no-wait");
     until("the sync reads the index", || mirror.pending().contains(&INDEX.to_owned()));
 }
@@ -56,14 +56,14 @@ fn the_sync_of_a_killed_server_is_taken_over_within_ninety_seconds() {
     let (mirror, _dir) = mirror();
     let shared = Shared::new();
     let start = |name| shared.builder(name).gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
-    let (mut one, two) = (start("pm1"), start("pm2"));
-    start_sync(&one, &mirror);
-    one.kill();
+    let (mut pm1, pm2) = (start("pm1"), start("pm2"));
+    start_sync(&pm1, &mirror);
+    pm1.kill();
     mirror.release(INDEX);
-    let duration = sync_when_free(&two);
+    let duration = sync_when_free(&pm2);
     assert!(duration > Duration::from_secs(20), "it was held before: {duration:?}");
     assert!(duration < Duration::from_secs(90), "{duration:?}");
-    assert_eq!(transactions(&two), 1);
+    assert_eq!(transactions(&pm2), 1);
 }
 
 #[test]
@@ -71,18 +71,18 @@ fn a_killed_server_regains_its_own_leases_at_once() {
     let (mirror, _dir) = mirror();
     let shared = Shared::new();
     let start = |name| shared.builder(name).gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
-    let (mut one, two) = (start("pm1"), start("pm2"));
-    start_sync(&one, &mirror);
-    one.kill();
+    let (mut pm1, pm2) = (start("pm1"), start("pm2"));
+    start_sync(&pm1, &mirror);
+    pm1.kill();
     mirror.release(INDEX);
-    one.launch();
-    let duration = sync_when_free(&one);
+    pm1.launch();
+    let duration = sync_when_free(&pm1);
     assert!(duration < Duration::from_secs(20), "{duration:?}");
     // A stop releases them, too.
-    start_sync(&one, &mirror);
-    one.stop();
+    start_sync(&pm1, &mirror);
+    pm1.stop();
     mirror.release(INDEX);
-    let duration = sync_when_free(&two);
+    let duration = sync_when_free(&pm2);
     assert!(duration < Duration::from_secs(20), "{duration:?}");
 }
 
@@ -132,14 +132,14 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
         proxy.address,
         database.url()
     );
-    let one = shared.builder("pm1").gcfg(&cran).gcfg(&proxy_settings).start();
-    let two = shared.builder("pm2").gcfg(&cran).start();
-    until("both are online", || modes(&two) == "pm1 online, pm2 online");
+    let pm1 = shared.builder("pm1").gcfg(&cran).gcfg(&proxy_settings).start();
+    let pm2 = shared.builder("pm2").gcfg(&cran).start();
+    until("both are online", || modes(&pm2) == "pm1 online, pm2 online");
     let count = |query: &str| -> usize {
         database.value(&format!("SELECT CAST(count(*) AS TEXT) FROM {query}")).parse().expect("a number")
     };
 
-    let mut command = one.rspm_command("sync");
+    let mut command = pm1.rspm_command("sync");
     let sync = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rspm runs");
     until("a part of the packages is written", || count("life") > 0);
     proxy.fail_next_commit(CommitFault::WithholdAnswer);
@@ -149,23 +149,23 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
             "pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
         ) == 0
     });
-    one.signal(Signal::SIGSTOP);
+    pm1.signal(Signal::SIGSTOP);
     proxy.release();
     assert!(count("life") < PACKAGES, "suspended in the middle");
     assert_eq!(count("tx"), 0, "nothing is published");
 
-    let duration = sync_when_free(&two);
+    let duration = sync_when_free(&pm2);
     assert!(duration > Duration::from_secs(20), "it was held before: {duration:?}");
-    within(Duration::from_secs(90), "another server leads", || leaders(&two) == ["pm2"]);
-    one.signal(Signal::SIGCONT);
+    within(Duration::from_secs(90), "another server leads", || leaders(&pm2) == ["pm2"]);
+    pm1.signal(Signal::SIGCONT);
     let output = RspmOutput::from(sync.wait_with_output().expect("it ends"));
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.err.contains("another server took over"), "{output:?}");
     // The whole publish of the second server, and nothing of the suspended one.
-    assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
-    assert_eq!(transactions(&one), 1);
-    within(Duration::from_secs(90), "both beat", || modes(&two) == "pm1 online, pm2 online");
-    assert_eq!(leaders(&one), ["pm2"]);
-    one.sync().expect("it can sync again");
-    assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
+    assert_eq!((count("life"), transactions(&pm2)), (PACKAGES, 1));
+    assert_eq!(transactions(&pm1), 1);
+    within(Duration::from_secs(90), "both beat", || modes(&pm2) == "pm1 online, pm2 online");
+    assert_eq!(leaders(&pm1), ["pm2"]);
+    pm1.sync().expect("it can sync again");
+    assert_eq!((count("life"), transactions(&pm2)), (PACKAGES, 1));
 }

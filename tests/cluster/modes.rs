@@ -73,15 +73,15 @@ fn a_server_that_is_not_offline_in_time_is_named_with_its_reason_and_online_agai
 #[test]
 fn a_server_that_is_gone_is_reported_and_not_waited_for() {
     let shared = Shared::new();
-    let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
-    until("both are online", || modes(&one) == "pm1 online, pm2 online");
-    two.kill();
-    within(Duration::from_secs(90), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
+    let (pm1, mut pm2) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&pm1) == "pm1 online, pm2 online");
+    pm2.kill();
+    within(Duration::from_secs(90), "it is gone", || modes(&pm1) == "pm1 online, pm2 gone");
     let start = Instant::now();
-    let output = one.rspm_stdout("cluster offline --nodes=pm1,pm2");
+    let output = pm1.rspm_stdout("cluster offline --nodes=pm1,pm2");
     assert!(output.starts_with("pm2: gone; last seen ") && output.ends_with("pm1: offline\n"), "{output}");
     assert!(start.elapsed() < Duration::from_secs(25));
-    assert_eq!(one.rspm_stdout("cluster online --nodes=*"), "pm1: online\n", "all that are not gone");
+    assert_eq!(pm1.rspm_stdout("cluster online --nodes=*"), "pm1: online\n", "all that are not gone");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Notifications between servers, and a connection that does not deliver them.
+//! Notifications between servers, also over a connection that does not deliver them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn lists(server: &Server, package: &str) -> bool {
 }
 
 /// Returns the number of log lines about missing notifications, and whether `rspm status` warns of them.
-fn warns(server: &Server) -> (usize, bool) {
+fn warnings(server: &Server) -> (usize, bool) {
     let line_count = server
         .log_lines()
         .iter()
@@ -29,35 +29,37 @@ fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     let proxy = PostgresProxy::to(database.port);
     proxy.drop_notifications();
     let shared = Shared::on(&database.url());
-    let one = shared.start("pm1");
+    let pm1 = shared.start("pm1");
     let proxied =
         Shared { url: format!("postgres://postgres@{}/postgres?sslmode=disable", proxy.address), ..shared };
-    let (two, direct_server) = (
+    let (polling_server, direct_server) = (
         proxied.start("pm2"),
         proxied.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
     );
-    within(Duration::from_secs(90), "one warning", || warns(&two) == (1, true));
-    assert_eq!((warns(&one), warns(&direct_server)), ((0, false), (0, false)));
-    one.local_repository("r", &[]);
-    until("both know the repository", || {
-        [&two, &direct_server].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
+    within(Duration::from_secs(90), "one warning", || warnings(&polling_server) == (1, true));
+    assert_eq!((warnings(&pm1), warnings(&direct_server)), ((0, false), (0, false)));
+    pm1.local_repository("r", &[]);
+    until("both serve the repository", || {
+        [&polling_server, &direct_server]
+            .iter()
+            .all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
     });
     for round in 0..5 {
         let name = format!("p{round}");
-        one.add("r", &Tarball::new(&name, "1.0"));
+        pm1.add("r", &Tarball::new(&name, "1.0"));
         within(Duration::from_secs(20), "the server with a direct connection", || {
             lists(&direct_server, &name)
         });
-        within(Duration::from_secs(20), "the server that polls", || lists(&two, &name));
+        within(Duration::from_secs(20), "the server that polls", || lists(&polling_server, &name));
     }
-    assert_eq!(warns(&two), (1, true));
+    assert_eq!(warnings(&polling_server), (1, true));
 }
 
 #[test]
 fn a_check_reports_a_notification_queue_that_fills() {
     let database = postgres::DedicatedServer::start();
     let server = Shared::on(&database.url()).start("pm1");
-    // The folder of the mirror does not exist.
+    // It exits with an error, because the folder of the mirror does not exist.
     let check = || server.rspm("check-config").out;
     assert!(!check().contains("Notifications"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -15,8 +15,8 @@ fn objects(server: &Server) -> usize {
 }
 
 fn alerts(server: &Server) -> Vec<String> {
-    let all = server.get("/__api__/alerts").json();
-    let list = all.as_array().cloned().unwrap_or_default();
+    let answer = server.get("/__api__/alerts").json();
+    let list = answer.as_array().cloned().unwrap_or_default();
     let types = list.iter().filter_map(|alert| Some(alert["type"].as_str()?.to_owned()));
     // Alerts of type `storage` are about the file systems of this machine.
     types.filter(|kind| kind != "storage").collect()
@@ -31,8 +31,8 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let package = server.get(PACKAGE).body;
     server.stop();
     make_old(&server.dir().join("data/packages/packages"));
-    let (database, away) = (server.dir().join("data/db"), server.dir().join("away"));
-    std::fs::rename(&database, &away).expect("moved away");
+    let (database, moved_database) = (server.dir().join("data/db"), server.dir().join("away"));
+    std::fs::rename(&database, &moved_database).expect("moved away");
 
     // The check reports it before the start.
     let check_output = server.rspm("check-config");
@@ -55,14 +55,14 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
         sweep_output.code == 0 && sweep_output.out.contains("0 objects were moved to the trash"),
         "{sweep_output:?}"
     );
-    let listed = server.rspm("storage list");
-    assert!(listed.out.contains("another database"), "{listed:?}");
+    let list_output = server.rspm("storage list");
+    assert!(list_output.out.contains("another database"), "{list_output:?}");
     assert_eq!(objects(&server), 2);
 
-    // With the first database everything is served.
+    // With the first database, everything is served.
     server.stop();
     std::fs::rename(&database, server.dir().join("empty")).expect("moved away");
-    std::fs::rename(&away, &database).expect("moved back");
+    std::fs::rename(&moved_database, &database).expect("moved back");
     server.launch();
     assert!(server.get(PACKAGE).body == package);
     let sweep_output = server.rspm("storage sweep");
@@ -76,7 +76,7 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     // The administrator makes the other database the owner: objects without a row in it go to the trash and can be
     // restored.
     server.stop();
-    std::fs::rename(&database, &away).expect("moved away");
+    std::fs::rename(&database, &moved_database).expect("moved away");
     std::fs::rename(server.dir().join("empty"), &database).expect("moved");
     server.launch();
     let adopt_output = server.rspm("storage adopt --class=packages,cran");
@@ -104,8 +104,8 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
     let package = server.get(PACKAGE).body;
     server.stop();
-    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
-    std::fs::rename(&storage_dir, &away).expect("moved away");
+    let (storage_dir, moved_storage) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&storage_dir, &moved_storage).expect("moved away");
     std::fs::create_dir(&storage_dir).expect("a mount point");
     let check_output = server.rspm("check-config");
     assert!(
@@ -131,7 +131,7 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
 
     // The storage is mounted while the server runs.
     std::fs::rename(&storage_dir, server.dir().join("mount-point")).expect("moved");
-    std::fs::rename(&away, &storage_dir).expect("mounted");
+    std::fs::rename(&moved_storage, &storage_dir).expect("mounted");
     assert!(!server.rspm("storage list").out.contains("missing"));
     assert!(server.get(PACKAGE).body == package);
     let add_output = server.rspm(&add);
@@ -162,8 +162,8 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     let package = server.get(PACKAGE);
-    let tag = package.header("etag").expect("an ETag").trim_matches('"').to_owned();
-    let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
+    let digest = package.header("etag").expect("an ETag").trim_matches('"').to_owned();
+    let object = server.dir().join(format!("data/packages/packages/{}/{digest}", &digest[..2]));
     let mut bytes = std::fs::read(&object).expect("stored");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -174,7 +174,7 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     assert_eq!(head(&server), 503);
     assert!(alerts(&server).contains(&"storage-damage".to_owned()));
     server.restart();
-    until("the alert survives a restart", || alerts(&server).contains(&"storage-damage".to_owned()));
+    until("the alert remains after a restart", || alerts(&server).contains(&"storage-damage".to_owned()));
     assert_eq!(server.get(PACKAGE).status, 503);
     let file = server.dir().join("alpha_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
@@ -194,10 +194,10 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
     for method in ["HEAD", "GET"] {
         let mut server = Server::start();
         server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
-        let tag = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
+        let digest = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
         server.restart();
         until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
-        let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
+        let object = server.dir().join(format!("data/packages/packages/{}/{digest}", &digest[..2]));
         std::fs::remove_file(object).expect("stored");
         assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
         assert!(alerts(&server).contains(&"storage-lost".to_owned()), "{method}");
@@ -216,14 +216,14 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
     let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
     server.local_repository("team", &packages);
     until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
-    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    let (storage_dir, moved_storage) = (server.dir().join("data/packages"), server.dir().join("away"));
     let add = |number: usize| {
         let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
         std::fs::write(&file, Tarball::new("gamma", &format!("1.{number}")).bytes()).expect("written");
         server.rspm(&format!("add --source=team --path={}", file.display()))
     };
     for round in 0..2 {
-        std::fs::rename(&storage_dir, &away).expect("unmounted");
+        std::fs::rename(&storage_dir, &moved_storage).expect("unmounted");
         std::fs::create_dir(&storage_dir).expect("a mount point");
         for number in 0..3 {
             let refusal = add(10 * round + number);
@@ -236,7 +236,7 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
         assert!(entries.is_empty(), "{entries:?}");
 
         std::fs::rename(&storage_dir, server.dir().join(format!("mount-point-{round}"))).expect("moved");
-        std::fs::rename(&away, &storage_dir).expect("mounted");
+        std::fs::rename(&moved_storage, &storage_dir).expect("mounted");
         // The first access detects the mount.
         for number in 0..3 {
             let add_output = add(10 * round + number);
@@ -253,12 +253,12 @@ fn a_request_for_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     until("the storage markers are compared", || server.storage_class("packages")["owner"] == "own");
-    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
-    std::fs::rename(&storage_dir, &away).expect("unmounted");
+    let (storage_dir, moved_storage) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&storage_dir, &moved_storage).expect("unmounted");
     std::fs::create_dir(&storage_dir).expect("a mount point");
     assert_eq!(server.get(PACKAGE).status, 503);
     assert_eq!(alerts(&server), ["storage-owner"]);
     std::fs::remove_dir(&storage_dir).expect("removed");
-    std::fs::rename(&away, &storage_dir).expect("mounted");
+    std::fs::rename(&moved_storage, &storage_dir).expect("mounted");
     assert_eq!(server.get(PACKAGE).status, 200);
 }

@@ -28,7 +28,7 @@ fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
 fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
     let server = Server::start();
     create_team(&server);
-    let tag =
+    let etag =
         server.get("/team/latest/src/contrib/beta_1.0.tar.gz").header("etag").expect("an ETag").to_owned();
     for (headers, status) in [
         (&[][..], 200),
@@ -37,15 +37,15 @@ fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
         (&[("Range", "bytes=5-")][..], 206),
         (&[("Range", "bytes=-5")][..], 206),
         (&[("Range", "bytes=99999999-")][..], 416),
-        (&[("If-None-Match", tag.as_str())][..], 200),
+        (&[("If-None-Match", etag.as_str())][..], 200),
         (&[("If-None-Match", "*")][..], 304),
         (&[("If-Match", "\"other\"")][..], 412),
     ] {
         assert_eq!(get(&server, FILE, headers), status, "{headers:?}");
     }
     assert_eq!(http::request("HEAD", &server.url(FILE), &[], b"").status, 200);
-    for other in ["/team/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/alpha_2.0.tar.gz", "/"] {
-        server.get(other);
+    for path in ["/team/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/alpha_2.0.tar.gz", "/"] {
+        server.get(path);
     }
     // Another address of the same package.
     assert_eq!(get(&server, "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz", &[]), 200);
@@ -90,13 +90,13 @@ fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
         server.kill();
         server.launch();
         until("the database is open", || download_count(&server, "alpha") > 0);
-        let before = written_count + 1;
+        let count_before = written_count + 1;
         written_count = download_count(&server, "alpha");
         assert!(
-            (before..=before + 1).contains(&written_count),
-            "{before} before the last download, {written_count} after"
+            (count_before..=count_before + 1).contains(&written_count),
+            "{count_before} before the last download, {written_count} after"
         );
-        written_count == before
+        written_count == count_before
     });
     assert!(is_lost, "each of ten kills followed a write of the last download");
     // Offline mode writes the counts before it closes the database.
@@ -110,16 +110,16 @@ fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
 fn two_servers_on_one_database_add_their_counts() {
     let shared = tempfile::tempdir().expect("a directory");
     let gcfg = format!("{}[Server]\nDataDir = {}\n", db::settings(Engine::Postgres), shared.path().display());
-    let (one, other) = (Builder::default().gcfg(&gcfg).start(), Builder::default().gcfg(&gcfg).start());
-    create_team(&one);
-    until("the other has it", || other.get(FILE).status == 200);
-    until("that is written", || download_count(&other, "alpha") > 0);
-    let before = download_count(&one, "alpha");
+    let (first, second) = (Builder::default().gcfg(&gcfg).start(), Builder::default().gcfg(&gcfg).start());
+    create_team(&first);
+    until("the second server has the repository", || second.get(FILE).status == 200);
+    until("the download is written", || download_count(&second, "alpha") > 0);
+    let count_before = download_count(&first, "alpha");
     for _ in 0..3 {
-        assert_eq!((get(&one, FILE, &[]), get(&other, FILE, &[])), (200, 200));
+        assert_eq!((get(&first, FILE, &[]), get(&second, FILE, &[])), (200, 200));
     }
-    until("both have written", || download_count(&one, "alpha") == before + 6);
-    assert_eq!(download_count(&other, "alpha"), before + 6);
+    until("both have written", || download_count(&first, "alpha") == count_before + 6);
+    assert_eq!(download_count(&second, "alpha"), count_before + 6);
 }
 
 #[test]

@@ -130,20 +130,20 @@ fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administ
 #[test]
 fn a_rotation_is_refused_while_other_servers_use_the_database() {
     let shared = crate::cluster::Shared::new();
-    let mut one = shared.builder("pm1").prepare();
-    encrypt(&one, "s3cret");
-    one.launch();
+    let mut pm1 = shared.builder("pm1").prepare();
+    encrypt(&pm1, "s3cret");
+    pm1.launch();
     let mut other = shared.start("pm2");
-    one.stop();
-    write_key(&next_key_path(&one));
+    pm1.stop();
+    write_key(&next_key_path(&pm1));
     let before = fingerprint(&shared.data().join("rstudio-pm.key"));
-    let ran = rotate(&one, &[]);
+    let ran = rotate(&pm1, &[]);
     assert!(ran.code == Some(1) && ran.err.contains("servers on this database are running: pm2"), "{ran:?}");
     assert_eq!(fingerprint(&shared.data().join("rstudio-pm.key")), before);
     other.stop();
-    let ran = rotate(&one, &[]);
+    let ran = rotate(&pm1, &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    one.launch();
+    pm1.launch();
     other.launch();
 }
 

@@ -1,4 +1,5 @@
-//! The sockets of the builders' units: what a running server reports if they are disabled, and that it finds them again.
+//! The sockets of the builders' units: what a running server reports if they are disabled, and that it finds them
+//! again.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::support::server::{Builder, Server};
 /// A replacement for a socket unit with `Accept=yes`: starts a builder for each connection, without a sandbox.
 struct Socket {
     path: PathBuf,
-    ends: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,8 +31,8 @@ impl Socket {
         let listener = socket();
         bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
         listen(&listener, 16).unwrap();
-        let ends = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&ends);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_stopped);
         let thread = std::thread::spawn(move || {
             let mut builders = Vec::new();
             loop {
@@ -48,13 +49,13 @@ impl Socket {
                 builder.wait().unwrap();
             }
         });
-        Socket { path: path.to_owned(), ends, thread: Some(thread) }
+        Socket { path: path.to_owned(), is_stopped, thread: Some(thread) }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.is_stopped.store(true, Ordering::Relaxed);
         // Wakes the thread.
         let _ = connect(socket(), &SocketAddrUnix::new(&self.path).unwrap());
         let _ = self.thread.take().unwrap().join();
@@ -86,44 +87,44 @@ fn a_running_server_names_a_disabled_socket_with_its_remedy_and_detects_it_again
         .start();
     create(&server);
     let repository = repository("1.0");
-    let created = server.rspm(&format!("create git-builder --source=dev --url={}", repository.url()));
-    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
-    let detected = count(&server, "Detected R version ");
-    assert_eq!(detected, 1);
+    let create_output = server.rspm(&format!("create git-builder --source=dev --url={}", repository.url()));
+    assert_eq!(create_output.code, 0, "{}\n{}", create_output.out, create_output.err);
+    let detection_count = count(&server, "Detected R version ");
+    assert_eq!(detection_count, 1);
 
     drop(build_socket);
     repository.package("", "1.1");
     let commit = repository.commit();
-    let failed = server.rspm("run git-builder --source=dev --name=tested");
-    assert_eq!(failed.code, 1, "{}", failed.out);
+    let failed_run = server.rspm("run git-builder --source=dev --name=tested");
+    assert_eq!(failed_run.code, 1, "{}", failed_run.out);
     let build = wait_for_build(&server, "commit", &commit, "failed");
     let reason = build["reason"].as_str().unwrap();
     let remedy = "systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket";
     for part in ["/run/rstudio-pm-build.sock: No such file or directory", remedy] {
         assert!(reason.contains(part), "{part}: {reason}");
-        assert!(failed.out.contains(part), "the log: {part}: {}", failed.out);
+        assert!(failed_run.out.contains(part), "the log: {part}: {}", failed_run.out);
     }
     // Everyone may read this answer.
-    let public = server.get("/__api__/repos/dev/packages/tested/binaries/logs").text();
-    assert!(!public.contains("/run/"), "{public}");
+    let public_log = server.get("/__api__/repos/dev/packages/tested/binaries/logs").text();
+    assert!(!public_log.contains("/run/"), "{public_log}");
 
     // The next build detects the sandbox again, and reports why there is none.
     repository.package("", "1.2");
     let commit = repository.commit();
-    let failed = server.rspm("run git-builder --source=dev --name=tested");
-    assert_eq!(failed.code, 1, "{}", failed.out);
+    let failed_run = server.rspm("run git-builder --source=dev --name=tested");
+    assert_eq!(failed_run.code, 1, "{}", failed_run.out);
     for part in ["Unable to use R on this system", "/run/rstudio-pm-build.sock: No such file", remedy] {
         assert!(
-            failed.err.contains(part) || failed.out.contains(part),
+            failed_run.err.contains(part) || failed_run.out.contains(part),
             "{part}: {} {}",
-            failed.out,
-            failed.err
+            failed_run.out,
+            failed_run.err
         );
     }
 
     let _build = Socket::listen(&path("build"), "build");
-    let again = server.rspm("run git-builder --source=dev --name=tested");
-    assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
+    let repeated_run = server.rspm("run git-builder --source=dev --name=tested");
+    assert_eq!(repeated_run.code, 0, "{}\n{}", repeated_run.out, repeated_run.err);
     wait_for_build(&server, "commit", &commit, "published");
     assert_eq!(count(&server, "Detected R version "), 2);
     assert_eq!(super::listed_version(&server).as_deref(), Some("1.2"));

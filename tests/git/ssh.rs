@@ -23,42 +23,46 @@ fn public(key: &Path) -> PathBuf {
 fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
     let server = server("PollInterval = 1s");
     let keys = tempfile::tempdir().unwrap();
-    let (encrypted, clear) = (key(keys.path(), "ed25519", PASSPHRASE), keys.path().join("clear"));
-    fs::copy(&encrypted, &clear).unwrap();
-    ssh_keygen(&["-q", "-p", "-P", PASSPHRASE, "-N", "", "-f", clear.to_str().unwrap()]);
-    let ssh = SshServer::start(&public(&encrypted));
+    let (encrypted_key, clear_key) = (key(keys.path(), "ed25519", PASSPHRASE), keys.path().join("clear"));
+    fs::copy(&encrypted_key, &clear_key).unwrap();
+    ssh_keygen(&["-q", "-p", "-P", PASSPHRASE, "-N", "", "-f", clear_key.to_str().unwrap()]);
+    let ssh = SshServer::start(&public(&encrypted_key));
     let repository = repository("1.0");
-    let (right, wrong) = (keys.path().join("right"), keys.path().join("wrong"));
-    fs::write(&right, format!("{PASSPHRASE}\n")).unwrap();
-    fs::write(&wrong, "another\n").unwrap();
+    let (right_passphrase, wrong_passphrase) = (keys.path().join("right"), keys.path().join("wrong"));
+    fs::write(&right_passphrase, format!("{PASSPHRASE}\n")).unwrap();
+    fs::write(&wrong_passphrase, "another\n").unwrap();
 
-    let import = format!("import ssh-key --name=deploy --path={}", encrypted.display());
+    let import = format!("import ssh-key --name=deploy --path={}", encrypted_key.display());
     for (flags, text) in [
         (String::new(), "--passphrase-path"),
-        (format!(" --passphrase-path={}", wrong.display()), "the passphrase is wrong"),
+        (format!(" --passphrase-path={}", wrong_passphrase.display()), "the passphrase is wrong"),
     ] {
-        let refused = server.rspm(&format!("{import}{flags}"));
-        assert!(refused.code == 1 && refused.err.contains(text), "{}", refused.err);
+        let refusal = server.rspm(&format!("{import}{flags}"));
+        assert!(refusal.code == 1 && refusal.err.contains(text), "{}", refusal.err);
     }
-    let import = format!("{import} --passphrase-path={}", right.display());
-    let imported = server.rspm_stdout(&import);
-    let fingerprint = ssh_keygen(&["-l", "-f", public(&encrypted).to_str().unwrap()]);
+    let import = format!("{import} --passphrase-path={}", right_passphrase.display());
+    let import_output = server.rspm_stdout(&import);
+    let fingerprint = ssh_keygen(&["-l", "-f", public(&encrypted_key).to_str().unwrap()]);
     let fingerprint = fingerprint.split(' ').nth(1).unwrap();
-    assert_eq!(imported, format!("Imported SSH key 'deploy', ED25519 {fingerprint}.\n"));
-    let again = server.rspm(&import);
-    assert!(again.code == 1 && again.err.contains("--succeed-on-existing"), "{}", again.err);
+    assert_eq!(import_output, format!("Imported SSH key 'deploy', ED25519 {fingerprint}.\n"));
+    let repeated_import = server.rspm(&import);
+    assert!(
+        repeated_import.code == 1 && repeated_import.err.contains("--succeed-on-existing"),
+        "{}",
+        repeated_import.err
+    );
     server.rspm_stdout(&format!("{import} --succeed-on-existing"));
 
     let create = format!("create git-builder --source=dev --url={}", ssh.url(repository.path()));
-    let refused = server.rspm(&create);
-    assert!(refused.code == 1 && refused.err.contains("rspm import ssh-key"), "{}", refused.err);
-    let created = server.rspm(&format!("{create} --credential=deploy"));
-    assert_eq!(created.code, 0, "{}", created.err);
-    let accepted = format!("Accepted the host key {} (ED25519): ", ssh.fingerprint());
+    let refusal = server.rspm(&create);
+    assert!(refusal.code == 1 && refusal.err.contains("rspm import ssh-key"), "{}", refusal.err);
+    let create_output = server.rspm(&format!("{create} --credential=deploy"));
+    assert_eq!(create_output.code, 0, "{}", create_output.err);
+    let accepted_line = format!("Accepted the host key {} (ED25519): ", ssh.fingerprint());
     assert!(
-        created.out.starts_with(&accepted) && created.out.contains("    Key: deploy\n"),
+        create_output.out.starts_with(&accepted_line) && create_output.out.contains("    Key: deploy\n"),
         "{}",
-        created.out
+        create_output.out
     );
     assert_eq!(installed_version(&server), "1.0");
 
@@ -69,11 +73,15 @@ fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
     let credential = server.json("list git-credentials")[0].clone();
     assert_eq!(credential["fingerprint"], format!("ED25519 {fingerprint}"), "{credential}");
     assert!(credential.to_string().contains("\"tested\""), "{credential}");
-    let used = server.rspm("delete ssh-key --name=deploy");
-    assert!(used.code == 1 && used.err.contains("--remove-credential"), "{}", used.err);
+    let refused_delete = server.rspm("delete ssh-key --name=deploy");
+    assert!(
+        refused_delete.code == 1 && refused_delete.err.contains("--remove-credential"),
+        "{}",
+        refused_delete.err
+    );
 
     // A line of the clear key, which contains its secret part.
-    let text = fs::read_to_string(&clear).unwrap();
+    let text = fs::read_to_string(&clear_key).unwrap();
     let secret = text.lines().nth(3).unwrap();
     assert!(!is_anywhere(server.dir(), secret) && !is_anywhere(server.dir(), PASSPHRASE));
     assert!(!server.log_lines().iter().any(|line| line.contains(secret) || line.contains(PASSPHRASE)));
@@ -90,20 +98,23 @@ fn a_changed_host_key_is_refused_until_an_administrator_accepts_it() {
     let url = ssh.url(repository.path());
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=deploy"));
 
-    let before = ssh.fingerprint();
+    let old_fingerprint = ssh.fingerprint();
     ssh.change_host_key();
     repository.package("", "1.1");
     repository.commit();
     let run = "run git-builder --source=dev --name=tested";
-    let refused = server.rspm(run);
-    assert_eq!(refused.code, 1, "{}", refused.out);
-    for part in [before.as_str(), &ssh.fingerprint(), "--accept-host-key"] {
-        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    let refusal = server.rspm(run);
+    assert_eq!(refusal.code, 1, "{}", refusal.out);
+    for part in [old_fingerprint.as_str(), &ssh.fingerprint(), "--accept-host-key"] {
+        assert!(refusal.err.contains(part), "{part}: {}", refusal.err);
     }
     let builders = server.rspm_stdout("list git-builders");
     assert!(builders.contains("failed: the host key of [127.0.0.1]"), "{builders}");
-    let accepted = server.rspm_stdout("edit git-builder --source=dev --name=tested --accept-host-key");
-    assert!(accepted.contains(&ssh.fingerprint()) && !accepted.contains(&before), "{accepted}");
+    let edit_output = server.rspm_stdout("edit git-builder --source=dev --name=tested --accept-host-key");
+    assert!(
+        edit_output.contains(&ssh.fingerprint()) && !edit_output.contains(&old_fingerprint),
+        "{edit_output}"
+    );
     server.rspm_stdout(run);
     super::wait_for("the new commit is listed", || {
         listed_version(&server).filter(|version| version == "1.1")
@@ -128,20 +139,28 @@ pub(crate) fn a_strict_policy_needs_imported_host_keys_and_a_key_is_for_its_host
         ("other", "is for the host git.example.com"),
         ("password", "there is no ssh credential 'password'"),
     ] {
-        let refused = server.rspm(&format!("{create}{credential}"));
-        assert!(refused.code == 1 && refused.err.contains(text), "{credential}: {}", refused.err);
+        let refusal = server.rspm(&format!("{create}{credential}"));
+        assert!(refusal.code == 1 && refusal.err.contains(text), "{credential}: {}", refusal.err);
     }
-    let known = keys.path().join("known_hosts");
-    fs::write(&known, "nonsense\n").unwrap();
-    let edit = format!("edit ssh-key --name=deploy --known-hosts={}", known.display());
-    let refused = server.rspm(&edit);
-    assert!(refused.code == 1 && refused.err.contains("line 1 is not a host key"), "{}", refused.err);
-    fs::write(&known, ssh.known_host()).unwrap();
+    let known_hosts = keys.path().join("known_hosts");
+    fs::write(&known_hosts, "nonsense\n").unwrap();
+    let edit = format!("edit ssh-key --name=deploy --known-hosts={}", known_hosts.display());
+    let refusal = server.rspm(&edit);
+    assert!(refusal.code == 1 && refusal.err.contains("line 1 is not a host key"), "{}", refusal.err);
+    fs::write(&known_hosts, ssh.known_host()).unwrap();
     server.rspm_stdout(&edit);
-    let created = server.rspm(&format!("{create}deploy"));
-    assert!(created.code == 0 && !created.out.contains("Accepted the host key"), "{}", created.err);
+    let create_output = server.rspm(&format!("{create}deploy"));
+    assert!(
+        create_output.code == 0 && !create_output.out.contains("Accepted the host key"),
+        "{}",
+        create_output.err
+    );
     assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
 
-    let public = server.rspm(&format!("import ssh-key --name=x --path={}", public(&key).display()));
-    assert!(public.code == 1 && public.err.contains("the file is a public key"), "{}", public.err);
+    let refused_import = server.rspm(&format!("import ssh-key --name=x --path={}", public(&key).display()));
+    assert!(
+        refused_import.code == 1 && refused_import.err.contains("the file is a public key"),
+        "{}",
+        refused_import.err
+    );
 }

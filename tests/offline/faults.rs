@@ -113,7 +113,7 @@ async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched()
     let upstream = Upstream::of(&mirror.root);
     // While this file is downloaded, alpha 1.1 moves to the archive and 1.2 replaces it.
     let held_file = "src/contrib/package0_1.0.tar.gz";
-    upstream.always(held_file, Fault::HeldBack);
+    upstream.always(held_file, Fault::NoAnswer);
     let (url, destination) = (upstream.url(), dir.path().join("bundle"));
     let download = {
         let destination = destination.clone();
@@ -141,7 +141,7 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     let upstream = Upstream::of(&mirror.root);
     let hold = |version: &str| {
         let path = format!("src/contrib/alpha_{version}.tar.gz");
-        upstream.always(&path, Fault::HeldBack);
+        upstream.always(&path, Fault::NoAnswer);
         path
     };
     let mut newest_file = hold("1.1");

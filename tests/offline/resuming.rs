@@ -43,7 +43,7 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
         .into_keys()
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
-    files.iter().for_each(|file| upstream.always(file, Fault::HeldBack));
+    files.iter().for_each(|file| upstream.always(file, Fault::NoAnswer));
     let destination = dir.path().join("killed");
     let concurrency = CONCURRENCY.to_string();
     let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());

@@ -94,10 +94,10 @@ fn ranges_and_conditional_requests_are_served_from_the_bundle() {
     let url = server.url("/prod/latest/src/contrib/alpha_1.1.tar.gz");
     let request = |name, value| crate::support::http::request("GET", &url, &[(name, value)], b"");
     let complete_answer = request("Accept", "*/*");
-    let tag = complete_answer.header("etag").expect("the bundle declares digests").to_owned();
-    let part = request("Range", "bytes=5-14");
-    assert_eq!((part.status, part.body.as_slice()), (206, &complete_answer.body[5..15]));
-    assert_eq!(request("If-None-Match", &tag).status, 304);
+    let etag = complete_answer.header("etag").expect("the bundle declares digests").to_owned();
+    let part_answer = request("Range", "bytes=5-14");
+    assert_eq!((part_answer.status, part_answer.body.as_slice()), (206, &complete_answer.body[5..15]));
+    assert_eq!(request("If-None-Match", &etag).status, 304);
     assert_eq!(request("Range", "bytes=99999999-").status, 416);
 }
 
@@ -216,8 +216,9 @@ async fn a_file_that_is_often_requested_is_still_compared() {
     let content = std::fs::read(&file).unwrap();
     let request_five_times = || (0..5).for_each(|_| assert!(server.get(path).body == content));
     request_five_times();
-    let part = crate::support::http::request("GET", &server.url(path), &[("Range", "bytes=5-14")], b"");
-    assert_eq!((part.status, part.body.as_slice()), (206, &content[5..15]));
+    let part_answer =
+        crate::support::http::request("GET", &server.url(path), &[("Range", "bytes=5-14")], b"");
+    assert_eq!((part_answer.status, part_answer.body.as_slice()), (206, &content[5..15]));
     let mut changed_bytes = content.clone();
     changed_bytes[20] ^= 1;
     std::fs::write(&file, &changed_bytes).unwrap();
@@ -241,8 +242,8 @@ async fn large_files_are_compared() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         char::from(b' ' + (state >> 58) as u8)
     };
-    let noise: String = (0..3_000_000).map(&mut letter).collect();
-    mirror.publish(&Tarball::new("alpha", "1.1").with("noise", &noise), "2020-01-01");
+    let random_text: String = (0..3_000_000).map(&mut letter).collect();
+    mirror.publish(&Tarball::new("alpha", "1.1").with("noise", &random_text), "2020-01-01");
     mirror.write();
     let bundle = dir.path().join("bundle");
     must_get_cran(&mirror.url(), &bundle, &[]);
@@ -265,8 +266,8 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     let dir = tempfile::tempdir().unwrap();
     let write_mirror = |folder: &str, first_day: &str, text: &str| {
         let mut mirror = MirrorDir::new(dir.path().join(folder));
-        let first = Tarball::new("alpha", "1.0").with("README.md", text);
-        mirror.publish(&first, first_day);
+        let archived_package = Tarball::new("alpha", "1.0").with("README.md", text);
+        mirror.publish(&archived_package, first_day);
         mirror.simple("alpha", "1.1", "2020-03-01");
         mirror.write();
         mirror

@@ -46,15 +46,15 @@ fn two_servers_serve_the_same_bytes_of_an_index() {
         let builder = shared.builder(name).gcfg(&format!("[PyPI]\nURL = {}", pypi.url()));
         builder.env("NO_PROXY", "*").start()
     };
-    let (one, two) = (start("pm1"), start("pm2"));
-    one.rspm_stdout("create repo --name=py --type=python");
-    one.rspm_stdout("subscribe --repo=py --source=pypi");
-    one.sync_of("pypi").expect("an index");
+    let (pm1, pm2) = (start("pm1"), start("pm2"));
+    pm1.rspm_stdout("create repo --name=py --type=python");
+    pm1.rspm_stdout("subscribe --repo=py --source=pypi");
+    pm1.sync_of("pypi").expect("an index");
     let compare = |what: &str| {
         // Both read the projects that neither has read.
         let (first, second) = std::thread::scope(|scope| {
-            let second = scope.spawn(|| answers(&two));
-            (answers(&one), second.join().expect("answers"))
+            let second = scope.spawn(|| answers(&pm2));
+            (answers(&pm1), second.join().expect("answers"))
         });
         assert_eq!(first, second, "{what}");
         first
@@ -64,15 +64,15 @@ fn two_servers_serve_the_same_bytes_of_an_index() {
         let links = server.get(list).text().matches("<a ").count();
         links == count
     };
-    until("the other server has the list", || has_list(&two, 33));
+    until("the other server has the list", || has_list(&pm2, 33));
     let before = compare("first readings");
     let latest = format!("{list}one/ application/vnd.pypi.simple.v1+json");
     assert_eq!(before[&latest].0, 200);
     pypi.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
     pypi.remove("two", "two-2.0.tar.gz");
     pypi.remove_project("gone");
-    two.sync_of("pypi").expect("an index");
-    until("the first server has the list", || has_list(&one, 32));
+    pm2.sync_of("pypi").expect("an index");
+    until("the first server has the list", || has_list(&pm1, 32));
     let after = compare("changes");
     assert_ne!(before[&latest], after[&latest]);
     let past = "/py/2022-01-01/simple/one/ application/vnd.pypi.simple.v1+json";

@@ -41,37 +41,37 @@ fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<
 #[test]
 fn two_servers_serve_the_same_bytes_of_files_that_either_published() {
     let shared = Shared::new();
-    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
-    repository(&one);
-    let token = publisher(&one);
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    repository(&pm1);
+    let token = publisher(&pm1);
     let path = "/upload/pypi/team";
     until("the other server has the source and the token", || {
-        send(&two, path, Some(&token), b"").status == 400
+        send(&pm2, path, Some(&token), b"").status == 400
     });
     let publish = |server: &Server, form: Form| {
         let answer = send(server, path, Some(&token), &form.encode());
         assert_eq!(answer.status, 200, "{}", answer.text());
     };
-    publish(&one, Form::wheel(&Package::new("one", "1.0")));
-    publish(&two, Form::sdist(&Package::new("one", "1.0")));
-    publish(&two, Form::wheel(&Package::new("two", "1.0").requires("one")));
-    one.rspm_stdout("yank --source=team --name=one@1.0 --reason=broken");
+    publish(&pm1, Form::wheel(&Package::new("one", "1.0")));
+    publish(&pm2, Form::sdist(&Package::new("one", "1.0")));
+    publish(&pm2, Form::wheel(&Package::new("two", "1.0").requires("one")));
+    pm1.rspm_stdout("yank --source=team --name=one@1.0 --reason=broken");
     // At the same time on both: one of the requests succeeds.
     let package = Package::new("one", "1.1");
     let (first, second) = (Form::wheel(&package), Form::wheel(&package.clone().code("other = 1\n")));
     let statuses = std::thread::scope(|scope| {
-        let second = scope.spawn(|| send(&two, path, Some(&token), &second.encode()).status);
-        let first = send(&one, path, Some(&token), &first.encode()).status;
+        let second = scope.spawn(|| send(&pm2, path, Some(&token), &second.encode()).status);
+        let first = send(&pm1, path, Some(&token), &first.encode()).status;
         let mut statuses = [first, second.join().expect("an answer")];
         statuses.sort_unstable();
         statuses
     });
     assert_eq!(statuses, [200, 400]);
-    let last = super::package::transaction(&one, "team");
-    until("both have the last transaction", || super::package::transaction(&two, "team") == last);
+    let last = super::package::transaction(&pm1, "team");
+    until("both have the last transaction", || super::package::transaction(&pm2, "team") == last);
     let page = |server: &Server| server.get("/py/latest/simple/one/").text();
-    until("both serve it", || page(&one) == page(&two));
-    assert_eq!(answers(&one, last), answers(&two, last));
+    until("both serve it", || page(&pm1) == page(&pm2));
+    assert_eq!(answers(&pm1, last), answers(&pm2, last));
 }
 
 fn restored(from: &str, to: &str) {

@@ -77,11 +77,11 @@ fn a_stream_cut_at_any_offset_is_reported_as_truncated() {
 #[test]
 fn bytes_after_the_object_are_refused() {
     for complete_stream in [matrix(), archive()] {
-        for compressed_stream in
+        for long_stream in
             [[&complete_stream[..], b"\0"].concat(), gzip(&[&complete_stream[..], b"\0"].concat())]
         {
-            assert!(matches!(read(&compressed_stream[..], SMALL_LIMITS), Err(RdsError::Malformed { .. })));
-            assert!(read_archive_meta(&compressed_stream[..], SMALL_LIMITS).is_err());
+            assert!(matches!(read(&long_stream[..], SMALL_LIMITS), Err(RdsError::Malformed { .. })));
+            assert!(read_archive_meta(&long_stream[..], SMALL_LIMITS).is_err());
         }
         assert!(read(&[&gzip(&complete_stream)[..], b"<html>"].concat()[..], SMALL_LIMITS).is_err());
     }
@@ -97,8 +97,8 @@ fn a_wrong_checksum_is_detected() {
 
 #[test]
 fn data_in_another_format_is_reported_as_such() {
-    for page in [&b"<!DOCTYPE html>"[..], b"PK\x03\x04", b"X", b"\x1f", b"Package: a"] {
-        assert!(matches!(read(page, SMALL_LIMITS), Err(RdsError::NotRds(_))), "{page:?}");
+    for bytes in [&b"<!DOCTYPE html>"[..], b"PK\x03\x04", b"X", b"\x1f", b"Package: a"] {
+        assert!(matches!(read(bytes, SMALL_LIMITS), Err(RdsError::NotRds(_))), "{bytes:?}");
     }
     assert!(matches!(read(&b""[..], SMALL_LIMITS), Err(RdsError::Truncated { offset: 0 })));
     for version in [0, 1, 4, -1i32] {
@@ -301,7 +301,7 @@ fn a_wrapper_is_read_as_its_content() {
 }
 
 #[test]
-fn one_record_with_many_invented_fields_does_not_inflate_the_matrix() {
+fn one_record_with_many_invented_fields_does_not_enlarge_the_matrix() {
     let invented_fields: String = (0..5000).map(|n| format!("X{n}: 1\n")).collect();
     let records = [format!("Package: a\n{invented_fields}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
     let mut bytes = Vec::new();

@@ -163,13 +163,13 @@ async fn an_order_names_every_subscribed_source_once() {
     }
     backend.create_repository("all", &["a", "b"]).await;
     let order = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for (wrong, error) in [
+    for (names, error) in [
         (order(&["a"]), "the order must name every subscribed source; missing: b"),
         (order(&["a", "b", "c"]), "not subscribed to: c; run rspm subscribe --repo=all first"),
         (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
     ] {
         assert_eq!(
-            edit::subscription::reorder(&backend.state, "all", &wrong, &actor())
+            edit::subscription::reorder(&backend.state, "all", &names, &actor())
                 .await
                 .expect_err("refused")
                 .to_string(),

@@ -235,7 +235,7 @@ async fn parts_and_classes_divide_the_objects() {
     let backend = backend_with_readmes(crate::support::backend::StoresConfig::default(), 8).await;
     let mut objects = 0;
     for number in 1..=4 {
-        let part = ScrubOptions { extent: ScrubExtent::Part { number, of: 4 }, ..ScrubOptions::full() };
+        let part = ScrubOptions { extent: ScrubExtent::Part { number, total: 4 }, ..ScrubOptions::full() };
         objects += run(&backend, part).await.objects;
     }
     assert_eq!(objects, 16);

@@ -27,7 +27,7 @@ pub(crate) enum Fault {
     /// A delay before the answer.
     Slow(Duration),
     /// No answer until [`Upstream::release`] of the path, or the client disconnects.
-    HeldBack,
+    NoAnswer,
     /// A redirect to this path (`/x`) or URL.
     Redirect(String),
     /// No `ETag`, no `Last-Modified`, no ranges.
@@ -126,7 +126,7 @@ impl Upstream {
         std::mem::take(&mut *self.shared.requests.lock().unwrap())
     }
 
-    /// Answers a path that was [`Fault::HeldBack`], now and later.
+    /// Removes the permanent fault of a path, such as [`Fault::NoAnswer`]: requests that wait are answered.
     pub(crate) fn release(&self, path: &str) {
         self.shared.permanent_faults.lock().unwrap().remove(path);
     }
@@ -140,8 +140,8 @@ impl Upstream {
 /// Answers one request for each connection, so that a fault affects this request alone.
 fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
-    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    let request_line = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = request_line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
     let path = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
     let mut headers = HashMap::new();
     for line in lines {
@@ -157,9 +157,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
     shared.pending.lock().unwrap().push(path.clone());
-    let is_held = || matches!(shared.permanent_faults.lock().unwrap().get(&path), Some(Fault::HeldBack));
+    let has_no_answer =
+        || matches!(shared.permanent_faults.lock().unwrap().get(&path), Some(Fault::NoAnswer));
     let mut is_open = true;
-    while matches!(fault, Some(Fault::HeldBack)) && is_open && is_held() {
+    while matches!(fault, Some(Fault::NoAnswer)) && is_open && has_no_answer() {
         std::thread::sleep(Duration::from_millis(5));
         is_open = !is_closed(stream)?;
     }
@@ -221,7 +222,7 @@ fn answer(
             | Fault::CutAfter(_)
             | Fault::LengthTooLarge(_)
             | Fault::ExtraHeader(_)
-            | Fault::HeldBack,
+            | Fault::NoAnswer,
         )
         | None => {}
     }

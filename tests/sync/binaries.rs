@@ -1,7 +1,7 @@
 //! Lists of binaries on both databases: written in chunks, published at once, requested conditionally, undone after a
 //! crash.
 
-use rstudio_pm::config::{BinaryStyle, BinaryUrl};
+use rstudio_pm::config::{BinaryServerKind, BinaryUrl};
 use rstudio_pm::db::binary_list::{self, BinaryChange, OfferedBinary};
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{binary, clock, life, package, tree, tx};
@@ -33,7 +33,7 @@ async fn server_with_binaries(
     let some = |text: &str| Some(text.to_owned());
     server.set_binary_servers(vec![BinaryUrl {
         base: upstream.url(),
-        style: BinaryStyle::Linux { distribution: some("noble"), arch: some("x86_64"), r: some("4.5") },
+        kind: BinaryServerKind::Linux { distribution: some("noble"), arch: some("x86_64"), r: some("4.5") },
     }]);
     (server, mirror, upstream)
 }

@@ -344,7 +344,7 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let second_server = server.open_second(&mirror.url()).await;
-    mirror.always(&index_path("3.20/workflows"), Fault::HeldBack);
+    mirror.always(&index_path("3.20/workflows"), Fault::NoAnswer);
     let job =
         server.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
     until("3.20 is read", async || mirror.pending().contains(&index_path("3.20/workflows"))).await;
@@ -363,7 +363,7 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
 async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    mirror.always(&index_path("3.19/bioc"), Fault::HeldBack);
+    mirror.always(&index_path("3.19/bioc"), Fault::NoAnswer);
     let job =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
     until("3.19 is read", async || mirror.pending().contains(&index_path("3.19/bioc"))).await;

@@ -70,7 +70,7 @@ on_both_databases! {
         server.sync.recover().await.expect("nothing to do");
     }
 
-    async fn published_packages_survive_the_recovery(engine) {
+    async fn published_packages_remain_after_the_recovery(engine) {
         let mirror = small_mirror(50);
         let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a valid mirror");

@@ -170,7 +170,7 @@ async fn an_unchanged_index_without_validators_publishes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
-    mirror.always(ARCHIVE, Fault::HeldBack);
+    mirror.always(ARCHIVE, Fault::NoAnswer);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let job = server.sync.start(SourceKind::Cran).expect("cran is synced");
     // The index was served; it changes while `Meta/` is read.
@@ -213,7 +213,7 @@ async fn two_concurrent_syncs_share_one_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small_mirror(3);
-    mirror.always(INDEX, Fault::HeldBack);
+    mirror.always(INDEX, Fault::NoAnswer);
     let server = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let second_server = server.open_second(&mirror.url()).await;
     let job = server.sync.start(SourceKind::Cran).expect("cran is synced");

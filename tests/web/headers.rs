@@ -138,24 +138,24 @@ fn every_page_has_the_headers_of_pages_also_an_error() {
 #[test]
 fn a_page_is_sent_again_only_if_it_differs() {
     let server = super::server();
-    let tag = |path: &str| server.get(path).header("etag").expect("an ETag").to_owned();
-    let before: Vec<(&str, String)> = PAGES.iter().map(|path| (*path, tag(path))).collect();
-    for (path, tag) in &before {
-        assert!(tag.starts_with("W/\""), "{path}: {tag}");
-        let again = get(&server, path, &[("If-None-Match", tag)]);
+    let etag = |path: &str| server.get(path).header("etag").expect("an ETag").to_owned();
+    let before: Vec<(&str, String)> = PAGES.iter().map(|path| (*path, etag(path))).collect();
+    for (path, etag) in &before {
+        assert!(etag.starts_with("W/\""), "{path}: {etag}");
+        let again = get(&server, path, &[("If-None-Match", etag)]);
         assert_eq!(
             (again.status, again.body.len(), again.header("etag")),
-            (304, 0, Some(tag.as_str())),
+            (304, 0, Some(etag.as_str())),
             "{path}"
         );
-        let packed = get(&server, path, &[("If-None-Match", tag), ("Accept-Encoding", "gzip")]);
-        assert_eq!(packed.status, 304, "{path}");
+        let compressed = get(&server, path, &[("If-None-Match", etag), ("Accept-Encoding", "gzip")]);
+        assert_eq!(compressed.status, 304, "{path}");
         let (page, head) = (server.get(path), http::request("HEAD", &server.url(path), &[], b""));
         assert_eq!(head.header("content-length"), page.header("content-length"), "{path}");
     }
     server.add("team", &Tarball::new("gamma", "1.0"));
     let is_changed =
-        |path: &str| before.iter().any(|(other, tag_before)| *other == path && *tag_before != tag(path));
+        |path: &str| before.iter().any(|(other, etag_before)| *other == path && *etag_before != etag(path));
     assert!(is_changed("/") && is_changed("/team/latest/web/packages/"));
     assert!(!is_changed("/team/latest/web/packages/alpha/") && !is_changed("/__api__/swagger/"));
 }
@@ -176,15 +176,15 @@ fn an_advisory_changes_the_pages_that_show_it_and_no_others() {
     let paths = ["", "cli/", "cli/versions/", "glue/", "glue/versions/", "cli/history/"];
     let mut paths: Vec<String> = paths.iter().map(|page| format!("{packages}{page}")).collect();
     paths.extend(["/", "/cran/latest/", "/cran/latest/web/vulnerabilities/"].map(str::to_owned));
-    let tags = || -> Vec<String> {
+    let etags = || -> Vec<String> {
         paths.iter().map(|path| server.get(path).header("etag").expect("an ETag").to_owned()).collect()
     };
-    let before = tags();
+    let before = etags();
     advisories::folder(&own, &[advisories::record("RSEC-2", "CRAN", "cli", "99.0")]);
     server.sync_of("vulns").expect("advisories");
     let changed: Vec<&str> = paths
         .iter()
-        .zip(before.iter().zip(tags()))
+        .zip(before.iter().zip(etags()))
         .filter(|(_, (before, after))| **before != *after)
         .map(|(path, _)| path.trim_start_matches("/cran/latest/web/"))
         .collect();
@@ -265,20 +265,20 @@ fn pages_are_compressed_and_within_their_budgets() {
             "/team/latest/" | "/team/latest/web/packages/" => 15_000,
             _ => 30_000,
         };
-        let (plain, packed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "br, gzip")]));
+        let (plain, compressed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "br, gzip")]));
         assert_eq!(
-            (plain.header("content-encoding"), packed.header("content-encoding")),
+            (plain.header("content-encoding"), compressed.header("content-encoding")),
             (None, Some("gzip"))
         );
         let mut text = String::new();
-        flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut text).expect("gzip");
+        flate2::read::GzDecoder::new(compressed.body.as_slice()).read_to_string(&mut text).expect("gzip");
         assert_eq!(text, plain.text(), "{path}");
-        assert!(packed.body.len() <= limit, "{path}: {} bytes", packed.body.len());
+        assert!(compressed.body.len() <= limit, "{path}: {} bytes", compressed.body.len());
     }
 }
 
-/// The listed package that most others import.
-fn most_required(index: &Path) -> String {
+/// Returns the listed package that the largest number of packages import.
+fn most_imported(index: &Path) -> String {
     let file = std::fs::File::open(index).expect("an index");
     let mut text = String::new();
     flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("gzip");
@@ -302,46 +302,51 @@ fn pages_of_a_full_index_are_within_their_budgets() {
     server.rspm_stdout("sync --type=CRAN");
     server.rspm_stdout("create repo --name=prod");
     server.rspm_stdout("subscribe --repo=prod --source=cran");
-    let hub = most_required(&server.dir().join("mirror/src/contrib/PACKAGES.gz"));
-    let package = format!("/prod/latest/web/packages/{hub}/");
+    let package_name = most_imported(&server.dir().join("mirror/src/contrib/PACKAGES.gz"));
+    let package = format!("/prod/latest/web/packages/{package_name}/");
     // Paths with their limits in bytes: compressed, and not.
-    for (path, compressed, plain) in [
+    for (path, compressed_limit, plain_limit) in [
         ("/", 8_000, 60_000),
         ("/prod/latest/", 15_000, 80_000),
         ("/prod/latest/web/packages/", 15_000, 120_000),
         (package.as_str(), 30_000, 160_000),
         ("/prod/latest/web/changes/", 30_000, 200_000),
     ] {
-        let packed = get(&server, path, &[("Accept-Encoding", "gzip")]);
-        assert_eq!(packed.status, 200, "{path}");
-        assert!(packed.body.len() <= compressed, "{path}: {} bytes compressed", packed.body.len());
+        let compressed = get(&server, path, &[("Accept-Encoding", "gzip")]);
+        assert_eq!(compressed.status, 200, "{path}");
+        assert!(
+            compressed.body.len() <= compressed_limit,
+            "{path}: {} bytes compressed",
+            compressed.body.len()
+        );
         let text = server.get(path).text();
-        assert!(text.len() <= plain, "{path}: {} bytes", text.len());
-        let elements = text.matches('<').count() - text.matches("</").count();
-        assert!(elements <= 1_500, "{path}: {elements} elements");
+        assert!(text.len() <= plain_limit, "{path}: {} bytes", text.len());
+        let element_count = text.matches('<').count() - text.matches("</").count();
+        assert!(element_count <= 1_500, "{path}: {element_count} elements");
     }
 }
 
 #[test]
 fn assets_are_immutable_and_an_old_name_gets_the_current_content() {
     let server = super::server();
-    let tags = document::page(&server.get("/"), "/");
-    let addresses: Vec<String> = tags
+    let elements = document::page(&server.get("/"), "/");
+    let addresses: Vec<String> = elements
         .iter()
-        .filter_map(|tag| tag.get("src").or_else(|| tag.get("href")))
+        .filter_map(|element| element.get("src").or_else(|| element.get("href")))
         .filter_map(|address| Some(format!("/assets/{}", address.strip_prefix("./assets/")?)))
         .collect();
     assert_eq!(addresses.len(), 3, "{addresses:?}");
     for path in &addresses {
-        let (plain, packed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "gzip")]));
+        let (plain, compressed) = (server.get(path), get(&server, path, &[("Accept-Encoding", "gzip")]));
         assert_eq!(plain.header("cache-control"), Some("max-age=31536000, immutable"), "{path}");
         assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
-        let tag = plain.header("etag").expect("an ETag");
+        let etag = plain.header("etag").expect("an ETag");
         assert!(
-            !tag.starts_with("W/")
-                && (packed.header("content-encoding").is_none() || packed.header("etag") != Some(tag))
+            !etag.starts_with("W/")
+                && (compressed.header("content-encoding").is_none()
+                    || compressed.header("etag") != Some(etag))
         );
-        assert_eq!(get(&server, path, &[("If-None-Match", tag)]).status, 304);
+        assert_eq!(get(&server, path, &[("If-None-Match", etag)]).status, 304);
         let (stem, rest) = path.split_once('.').expect("a digest");
         let (_, extension) = rest.split_once('.').expect("an extension");
         let old = server.get(&format!("{stem}.0000000000000000.{extension}"));

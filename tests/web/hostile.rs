@@ -1,4 +1,4 @@
-//! Texts that attack: no page breaks, and none gets an element that executes.
+//! Hostile texts in packages and queries: every page stays well-formed, and no element executes anything.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ const PARTS: [&str; 16] = [
     "`<b>`",
 ];
 
-/// The combination of a number: two parts with a separator.
+/// Returns the text with this number: two parts with a separator.
 fn text(number: usize) -> String {
     let part = |at: usize| PARTS[at % PARTS.len()];
     let separators = [" ", "", "/", "="];

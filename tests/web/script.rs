@@ -1,4 +1,5 @@
-//! What the script of the pages adds: links of the original, suggestions, copied text, the key of the search field.
+//! What the script of the pages adds: links of Posit Package Manager, suggestions, copied text, the key of the search
+//! field.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ use crate::support::tarball::Tarball;
 use crate::support::today::stable_today;
 
 #[test]
-fn links_of_the_original_open_their_pages() {
+fn links_of_posit_package_manager_open_their_pages() {
     let server = super::server();
     let today = stable_today().to_string();
     let chromium = Chromium::start();
@@ -59,8 +60,8 @@ fn links_of_the_original_open_their_pages() {
     }
 }
 
-/// The rows of the table of addresses in `docs/compatibility.md`: an address of the original, and the first address in
-/// the text beside it, `None` for the list of repositories.
+/// The rows of the table of addresses in `docs/compatibility.md`: an address of Posit Package Manager, and the first
+/// address in the text beside it, `None` for the list of repositories.
 fn documented_links() -> Vec<(String, Option<String>)> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compatibility.md");
     let text = std::fs::read_to_string(file).expect("the documentation");
@@ -102,7 +103,7 @@ fn every_documented_address_of_the_original_leads_to_the_address_in_the_table() 
             text.replace("{repo}", "team").replace("{name}", "alpha").replace("2026-11-20", &today)
         };
         let (link, target) = (fill(&link), target.as_deref().map(fill));
-        // An address of the original without a search leads to an address without a query.
+        // An address of Posit Package Manager without a search leads to an address without a query.
         let target = target.map(|target| match link.contains("search=") {
             false => target.split_once("?q=").map_or(target.clone(), |(path, _)| path.to_owned()),
             true => target,
@@ -166,7 +167,7 @@ fn names_are_suggested_while_they_are_typed_and_text_is_copied() {
     };
     chromium.fill("header input[name=q]", "alp");
     until("a suggestion", || suggestions() == json!(["alpha"]));
-    // The hook of Posit Package Manager.
+    // As in Posit Package Manager, the fragment is the text of the search field.
     assert_eq!(chromium.run("return location.hash;", &[]), json!("#search=alp"));
     chromium.devtools(
         "Input.dispatchKeyEvent",

@@ -6,10 +6,10 @@ use rstudio_pm::r::bioconductor::config::Config;
 use rstudio_pm::r::sysreqs::{OsRelease, RuleBase, Rules};
 use rstudio_pm::upstream::rule_base;
 
-/// A valid configuration has no faults to salvage.
+/// A valid configuration has no invalid part.
 pub fn gcfg(data: &[u8]) {
     let parsed = config::parse("fuzz.gcfg", data, []);
-    let (_, faults) = config::salvage("fuzz.gcfg", data);
+    let (_, faults) = config::parse_valid_part("fuzz.gcfg", data);
     if let Ok(loaded) = &parsed {
         assert!(faults.is_empty());
         let _ = loaded.settings.effective_properties();

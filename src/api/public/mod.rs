@@ -1,4 +1,4 @@
-//! Wire types of the public read API, in the form that clients of Posit Package Manager expect.
+//! Wire types of the public API, in the form that clients of Posit Package Manager expect.
 
 pub mod alert;
 pub mod bootstrap;

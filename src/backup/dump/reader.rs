@@ -81,7 +81,7 @@ impl<R: Read> DumpReader<R> {
         }
         let head = parse_head(&mut Content(&content))?;
         let expected: Vec<_> =
-            head.levels.iter().flat_map(|(schema, level)| tables::at(*schema, *level)).collect();
+            head.levels.iter().flat_map(|(schema, level)| tables::tables_at(*schema, *level)).collect();
         Ok(DumpReader {
             input,
             head,

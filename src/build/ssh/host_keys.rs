@@ -94,14 +94,14 @@ pub(in crate::build) fn check(text: &str) -> Result<String, String> {
 }
 
 /// Returns the text without the keys of a host.
-pub(in crate::build) fn remove_host(known: &str, host: &str) -> String {
+pub(in crate::build) fn remove_host(known_hosts: &str, host: &str) -> String {
     let is_other = |line: &&str| !Line::parse(line).is_some_and(|line| line.is_for(host));
-    known.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
+    known_hosts.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
 }
 
 /// Returns whether a key of the host is known.
-pub(in crate::build) fn is_known(known: &str, host: &str) -> bool {
-    !fingerprints(known, host).is_empty()
+pub(in crate::build) fn is_known(known_hosts: &str, host: &str) -> bool {
+    !fingerprints(known_hosts, host).is_empty()
 }
 
 /// Returns the new keys that a sandbox accepted for a host, as lines of `known_hosts`, and their fingerprints. Lines
@@ -110,15 +110,15 @@ pub(in crate::build) fn is_known(known: &str, host: &str) -> bool {
 /// # Errors
 /// The credential would have too many host keys.
 pub(in crate::build) fn new_keys(
-    known: &str,
-    reported: &str,
+    known_hosts: &str,
+    reported_lines: &str,
     host: &str,
 ) -> Result<(String, Vec<String>), String> {
     let (mut lines, mut fingerprints) = (String::new(), Vec::new());
-    for line in reported.lines() {
-        let is_new = !known.lines().any(|other| other == line);
+    for line in reported_lines.lines() {
+        let is_new = !known_hosts.lines().any(|other| other == line);
         if let Some(parsed) = Line::parse(line).filter(|parsed| is_new && parsed.is_for(host)) {
-            if known.len() + lines.len() + line.len() >= MAX_LENGTH {
+            if known_hosts.len() + lines.len() + line.len() >= MAX_LENGTH {
                 return Err(format!(
                     "the key of {host} cannot be recorded, because the host keys of the credential would have more than \
                      {MAX_LENGTH} bytes; remove those of other hosts: rspm edit ssh-key --known-hosts=FILE"
@@ -133,14 +133,14 @@ pub(in crate::build) fn new_keys(
 }
 
 /// Returns the fingerprints of the known keys of a host.
-fn fingerprints(known: &str, host: &str) -> Vec<String> {
-    let lines = known.lines().filter_map(Line::parse);
+fn fingerprints(known_hosts: &str, host: &str) -> Vec<String> {
+    let lines = known_hosts.lines().filter_map(Line::parse);
     lines.filter(|line| line.is_for(host)).map(|line| line.fingerprint()).collect()
 }
 
 /// Returns the explanation of a refused host key, with the remedy; `None` if the log of SSH does not report one.
-pub(in crate::build) fn explain(log: &str, known: &str, host: &str, remedy: &str) -> Option<String> {
-    let accepted = fingerprints(known, host).join(", ");
+pub(in crate::build) fn explain(log: &str, known_hosts: &str, host: &str, remedy: &str) -> Option<String> {
+    let accepted = fingerprints(known_hosts, host).join(", ");
     if log.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         let sent = log.lines().find_map(|line| line.trim().strip_prefix("SHA256:"));
         let sent: String = sent.unwrap_or("unknown").trim_end_matches('.').chars().take(64).collect();
@@ -170,21 +170,22 @@ mod tests {
         let hashed = format!("{hashed} ssh-ed25519 {ED25519}");
         let parsed = Line::parse(&hashed).unwrap();
         assert!(parsed.is_for("git.test") && !parsed.is_for("other.test"));
-        let known = format!("a.test,b.test ssh-ed25519 {ED25519}\n[c.test]:2222 ssh-ed25519 {ED25519}\n");
+        let known_hosts =
+            format!("a.test,b.test ssh-ed25519 {ED25519}\n[c.test]:2222 ssh-ed25519 {ED25519}\n");
         for (host, count) in [("a.test", 1), ("B.test", 1), ("c.test", 0), ("[c.test]:2222", 1)] {
-            assert_eq!(fingerprints(&known, host).len(), count, "{host}");
+            assert_eq!(fingerprints(&known_hosts, host).len(), count, "{host}");
         }
         assert_eq!(
-            fingerprints(&known, "a.test"),
+            fingerprints(&known_hosts, "a.test"),
             ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU (ED25519)"]
         );
-        assert_eq!(remove_host(&known, "a.test").lines().count(), 1);
-        assert!(is_known(&known, "a.test") && !is_known(&known, "c.test"));
+        assert_eq!(remove_host(&known_hosts, "a.test").lines().count(), 1);
+        assert!(is_known(&known_hosts, "a.test") && !is_known(&known_hosts, "c.test"));
         let (lines, fingerprints) =
-            new_keys(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d").unwrap();
+            new_keys(&known_hosts, &format!("{known_hosts}d ssh-ed25519 {ED25519}\nx y z\n"), "d").unwrap();
         assert_eq!((lines.lines().count(), fingerprints.len()), (1, 1));
-        assert_eq!(new_keys(&known, &format!("e ssh-ed25519 {ED25519}"), "d").unwrap().0, "");
-        let error = new_keys(&known.repeat(100), &format!("d ssh-ed25519 {ED25519}"), "d").unwrap_err();
+        assert_eq!(new_keys(&known_hosts, &format!("e ssh-ed25519 {ED25519}"), "d").unwrap().0, "");
+        let error = new_keys(&known_hosts.repeat(100), &format!("d ssh-ed25519 {ED25519}"), "d").unwrap_err();
         assert!(error.contains("rspm edit ssh-key"), "{error}");
     }
 
@@ -201,16 +202,16 @@ mod tests {
 
     #[test]
     fn a_changed_key_is_explained_with_both_fingerprints() {
-        let known = format!("git.test ssh-ed25519 {ED25519}\n");
+        let known_hosts = format!("git.test ssh-ed25519 {ED25519}\n");
         let log = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key sent by the \
                    remote host is\nSHA256:abc.\nHost key verification failed.";
-        let text = explain(log, &known, "git.test", "REMEDY").unwrap();
+        let text = explain(log, &known_hosts, "git.test", "REMEDY").unwrap();
         assert!(
             text.contains("SHA256:+DiY3") && text.contains("SHA256:abc;") && text.contains("REMEDY"),
             "{text}"
         );
         let text = explain("Host key verification failed.", "", "git.test", "REMEDY").unwrap();
         assert!(text.contains("is not known; REMEDY"), "{text}");
-        assert_eq!(explain("Permission denied", &known, "git.test", ""), None);
+        assert_eq!(explain("Permission denied", &known_hosts, "git.test", ""), None);
     }
 }

@@ -266,20 +266,20 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
 
 /// Formats the result of pruning.
 pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
-    let PruneResult { removed, kept, files, bytes, missing } = result;
+    let PruneResult { removed, retained, files, bytes, missing } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };
     let mut text = format!(
         "{} backups and {files} files ({}) {verb}; {} backups remain.\n",
         removed.len(),
         megabytes(*bytes),
-        kept.len()
+        retained.len()
     );
     if *missing > 0 {
         let _ = writeln!(text, "Files that the remaining backups lack: {missing}; see rspm backup verify");
     }
     let json = json!({
         "removed": removed,
-        "kept": kept,
+        "kept": retained,
         "files": files,
         "bytes": bytes,
         "missing": missing,

@@ -85,7 +85,7 @@ impl Destination {
         let create_statements = indexes::drop_all(session, schema)?;
         self.create_statements.extend(create_statements.into_iter().map(|statement| (schema, statement)));
         // Removes the rows that the migrations have inserted.
-        let names: Vec<&str> = tables::at(schema, level).map(|table| table.name).collect();
+        let names: Vec<&str> = tables::tables_at(schema, level).map(|table| table.name).collect();
         let clear = match session {
             Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
             Session::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
@@ -145,7 +145,7 @@ impl Destination {
                 sqlite_file::check_foreign_keys(session)?;
             }
             let analyze: String =
-                tables::at(schema, level).map(|table| format!("ANALYZE {};", table.name)).collect();
+                tables::tables_at(schema, level).map(|table| format!("ANALYZE {};", table.name)).collect();
             session.conn().script(&analyze)?;
         }
         Ok(())
@@ -238,7 +238,7 @@ impl SqliteFiles {
         } else if let Some(found) = occupancy::find_in_file(&dir.join(schema.file()), schema, wait)? {
             return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
-        let temporary = sqlite_file::temporary(dir, schema);
+        let temporary = sqlite_file::temporary_path(dir, schema);
         self.files.push((temporary.clone(), dir.join(schema.file())));
         sqlite_file::create(&temporary, wait).map(Session::Sqlite)
     }
@@ -285,7 +285,8 @@ mod tests {
         for name in ["rstudio-pm.db", "rstudio-pm.db-wal"] {
             std::fs::write(dir.join(name), "previous").unwrap();
         }
-        let [core, usage] = [Schema::Core, Schema::Usage].map(|schema| sqlite_file::temporary(dir, schema));
+        let [core, usage] =
+            [Schema::Core, Schema::Usage].map(|schema| sqlite_file::temporary_path(dir, schema));
         for temporary in [&core, &usage] {
             std::fs::write(temporary, "new").unwrap();
         }

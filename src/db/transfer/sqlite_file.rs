@@ -14,17 +14,17 @@ use crate::db::sqlite::{self, SqliteConn};
 use crate::db::{Conn, DbError, sqlite_dir};
 
 /// Returns the temporary path of the file of a schema.
-pub(super) fn temporary(dir: &Path, schema: Schema) -> PathBuf {
+pub(super) fn temporary_path(dir: &Path, schema: Schema) -> PathBuf {
     dir.join(format!("migrating-{}", schema.file()))
 }
 
 /// Creates the file, replacing the one of an interrupted run, and begins its transaction.
-pub(super) fn create(path: &Path, wait: Duration) -> Result<SqliteConn, DbError> {
-    let failed = |error| sqlite_dir::unwritable(path, error);
-    remove(path).map_err(failed)?;
+pub(super) fn create(path: &Path, lock_timeout: Duration) -> Result<SqliteConn, DbError> {
+    let to_error = |error| sqlite_dir::unwritable(path, error);
+    remove(path).map_err(to_error)?;
     // SQLite would take the mode from the umask.
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(failed)?;
-    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(to_error)?;
+    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, lock_timeout)?;
     for (name, value) in [
         ("locking_mode", "EXCLUSIVE"),
         // After a crash the file is created again.

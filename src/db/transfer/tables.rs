@@ -249,7 +249,7 @@ pub fn of(schema: Schema) -> impl DoubleEndedIterator<Item = &'static Table> + C
 }
 
 /// Returns the tables of a schema whose newest migration is `level`, in order.
-pub fn at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = &'static Table> + Clone {
+pub fn tables_at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = &'static Table> + Clone {
     of(schema).filter(move |table| table.since <= level)
 }
 

@@ -411,7 +411,7 @@ async fn commit(
         let mut trees = ClaimedTrees::default();
         let pending = trees.claim(c, tree)?;
         if pending.0 != seq.0 + 1 {
-            tree::release(c, tree)?;
+            tree::end_claim(c, tree)?;
             return Ok(changed_meanwhile(&name));
         }
         curation::insert(c, (tree, pending), &curation, &rows)?;

@@ -45,8 +45,8 @@ pub(super) fn require_configured(
     match place {
         Some(place) if !is_local && app.state.config.load().server.backup_paths.is_empty() => {
             Err(Failure::bad_request(format!(
-                "{place}: clients on the network may name only places in the server's configuration: set \
-                 Server.BackupPaths, or run the command on the server's machine"
+                "{place}: clients on the network may name only the places of Server.BackupPaths: set \
+                 it, or run the command on the server's machine"
             )))
         }
         Some(_) | None => Ok(()),

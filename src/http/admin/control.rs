@@ -72,8 +72,8 @@ pub(super) async fn answer(
                 .set_log_level(&request.level)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
             if let Some(app) = switch.app() {
-                let node = switch.context().cluster.name().to_owned();
-                audit::record_operation(&app, "set log level", ("server", node), level.clone()).await;
+                let node_name = switch.context().cluster.name().to_owned();
+                audit::record_operation(&app, "set log level", ("server", node_name), level.clone()).await;
             }
             ok(&LogLevel { level })
         }
@@ -85,8 +85,8 @@ pub(super) async fn answer(
             }
             let regions = log::set_regions(control, &request)?;
             if let Some(app) = switch.app() {
-                let node = switch.context().cluster.name().to_owned();
-                audit::record_operation(&app, "set debug regions", ("server", node), regions).await;
+                let node_name = switch.context().cluster.name().to_owned();
+                audit::record_operation(&app, "set debug regions", ("server", node_name), regions).await;
             }
             log::regions(control)
         }
@@ -134,15 +134,15 @@ async fn node(switch: &Switch) -> Node {
             let warnings =
                 app.state.storage.condition().warnings().into_iter().map(|warning| warning.message);
             let lacks_notifications = app.state.db.link().is_some_and(|link| link.lacks_notifications());
-            let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
+            let notification_warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
             let problems = results::problems(&backups, (app.state.clock)());
-            let plain_text = plain_text::warning(&app.state.config.load(), &app.state.catalog.get());
+            let plain_text_warning = plain_text::warning(&app.state.config.load(), &app.state.catalog.get());
             (
                 jobs,
                 warnings
-                    .chain(warning)
-                    .chain(plain_text)
+                    .chain(notification_warning)
+                    .chain(plain_text_warning)
                     .chain(problems.into_iter().map(backup_warning))
                     .collect(),
             )

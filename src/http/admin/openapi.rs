@@ -251,7 +251,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/audit/verify",
-        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are of a row recorded on another system",
+        "Verify the digests of all rows of the audit trail; the parameters row and sha256 identify a row that was recorded on another system",
         None,
         Some("AuditVerification"),
     ),

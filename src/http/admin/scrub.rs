@@ -21,7 +21,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
     let extent = match body.part {
         None => ScrubExtent::Everything,
         Some(part) if part.of <= MAX_PARTS && (1..=part.of).contains(&part.number) => {
-            ScrubExtent::Part { number: part.number, of: part.of }
+            ScrubExtent::Part { number: part.number, total: part.of }
         }
         Some(part) => {
             let text = format!(

@@ -18,7 +18,7 @@ use crate::serve::difference::{self, Change, ChangeKind, ListedPackage};
 /// Answers a request about the difference between two points.
 ///
 /// # Errors
-/// 400 for parameters that are not valid, failures of the stores.
+/// 400 for parameters that are not valid, failures of the database or storage.
 pub(super) async fn answer(
     app: &App,
     catalog: &Catalog,

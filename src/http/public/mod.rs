@@ -1,4 +1,4 @@
-//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
+//! The public API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
 //! that need more code have a separate file; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 pub(super) mod alerts;
@@ -65,7 +65,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Handles a request; `body` is empty if the route accepts none.
 ///
 /// # Errors
-/// 400, 404, or a failure of the stores.
+/// 400, 404, or a failure of the database or storage.
 pub async fn answer(
     app: &App,
     route: &PublicRoute,
@@ -79,7 +79,7 @@ pub async fn answer(
         PublicRoute::Status => {
             let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
             ok(&Status {
-                metrics_enabled: app.usage.is_on(),
+                metrics_enabled: app.usage.is_enabled(),
                 bioc_versions: bioconductor::rows(&catalog),
                 ..Status::new(cran_repo(&catalog, head.principal), platforms)
             })

@@ -17,7 +17,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("_sort", "name, version, date_publication or source"),
     ("_order", "asc or desc"),
     ("name", "exact package name"),
-    ("name_like", "part of the name, case-insensitive; with % at the end only, its beginning"),
+    ("name_like", "part of the name, case-insensitive; with % only at the end, a prefix"),
     ("name_search", "as name_like"),
     ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
@@ -247,7 +247,7 @@ pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("rstudio-pm public API")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Read access for clients: repositories, packages, snapshots, system requirements."))
+        .description(Some("The API for clients: repositories, packages, snapshots, system requirements."))
         .build();
     let schemas = Schemas::default()
         .with::<Error>()

@@ -42,13 +42,13 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
-    requested: &[(String, Option<String>)],
+    specifications: &[(String, Option<String>)],
     filter: &Filter,
     advisories: Option<&Vulnerabilities>,
 ) -> Result<Vec<FilterResult>, Failure> {
     let budget = RequestBudget::new(MAX_REQUESTS);
-    let mut rows = Vec::with_capacity(requested.len());
-    for (name, version) in requested {
+    let mut rows = Vec::with_capacity(specifications.len());
+    for (name, version) in specifications {
         let detail = match detail::project_within(
             repositories,
             point,
@@ -101,7 +101,7 @@ pub(super) async fn rows(
 fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     let release = &detail.release;
     let license = metadata.and_then(Metadata::license_summary);
-    let licenses = license.as_deref().map(alternatives).unwrap_or_default();
+    let licenses = license.as_deref().map(license_ids).unwrap_or_default();
     Details {
         summary: release.facts().find_map(|facts| facts.summary),
         license_types: metadata
@@ -118,7 +118,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
 }
 
 /// Returns the identifiers in an SPDX license expression; any other text is one license.
-fn alternatives(license: &str) -> Vec<String> {
+fn license_ids(license: &str) -> Vec<String> {
     match license.parse::<LicenseExpression>() {
         Ok(expression) => expression.ids().map(str::to_owned).collect(),
         Err(_) => vec![license.to_owned()],
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_expression_is_a_list_of_licenses() {
-        assert_eq!(alternatives("MIT OR Apache-2.0"), ["MIT", "Apache-2.0"]);
-        assert_eq!(alternatives("MIT License"), ["MIT License"]);
+        assert_eq!(license_ids("MIT OR Apache-2.0"), ["MIT", "Apache-2.0"]);
+        assert_eq!(license_ids("MIT License"), ["MIT License"]);
     }
 }

@@ -35,14 +35,14 @@ pub(super) async fn packages(
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
     let counts = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
     let catalog = app.state.catalog.get();
-    let readable: HashSet<&str> = catalog
+    let readable_sources: HashSet<&str> = catalog
         .sources
         .iter()
         .filter(|source| principal.may_read_source(&catalog, source))
         .map(|source| source.name.as_str())
         .collect();
     // SECURITY: a deleted or renamed source may have been private, so its packages are listed for administrators only.
-    let is_listed = |source: &str| principal.is_administrator() || readable.contains(source);
+    let is_listed = |source: &str| principal.is_administrator() || readable_sources.contains(source);
     let rows = counts.iter().filter(|row| {
         language.is_none_or(|language| row.language == language.as_str()) && is_listed(&row.source)
     });

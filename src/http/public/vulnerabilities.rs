@@ -37,7 +37,7 @@ pub(super) async fn of_repository(
 /// total number. `principal` is the client; the names of sources that it may not read are empty.
 ///
 /// # Errors
-/// Failures of the stores.
+/// Failures of the database or storage.
 pub(in crate::http) async fn rows(
     app: &App,
     point: &Point,
@@ -54,7 +54,7 @@ pub(in crate::http) async fn rows(
 /// Returns the vulnerabilities of the packages of a point whose advisories were changed last, the last one first.
 ///
 /// # Errors
-/// Failures of the stores.
+/// Failures of the database or storage.
 pub(in crate::http) async fn last_changed(
     app: &App,
     point: &Point,

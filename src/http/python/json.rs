@@ -30,7 +30,8 @@ use crate::serve::{self, encoding};
 /// equivalent spelling.
 ///
 /// # Errors
-/// 404 if the repository has another language, or for an unknown project or version; a failure of the stores.
+/// 404 if the repository has another language, or for an unknown project or version; a failure of the database or
+/// storage.
 pub(in crate::http) async fn answer(
     app: &App,
     (repo, snapshot): (&str, Snapshot),

@@ -30,9 +30,9 @@ pub struct RepositoryAccess {
 pub enum Target<'a> {
     /// The whole server: the address names no object.
     Server,
-    /// A repository, by name or number; may not exist.
+    /// The repository with this name or number, if there is one.
     Repository(&'a str),
-    /// A source, by name or number; may not exist.
+    /// The source with this name or number, if there is one.
     Source(&'a str),
 }
 

@@ -11,11 +11,11 @@ pub enum AdministrationPage {
     Start,
     /// `sources/`
     Sources,
-    /// `sources/{name}/`; may not exist.
+    /// `sources/{name}/`; the name is not necessarily that of an existing source.
     Source(String),
     /// `repositories/`
     Repositories,
-    /// `repositories/{name}/`; may not exist.
+    /// `repositories/{name}/`; the name is not necessarily that of an existing repository.
     Repository(String),
     /// `jobs/`
     Jobs,

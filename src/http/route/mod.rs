@@ -40,23 +40,24 @@ pub enum Route {
     Ping,
     /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
     Latest {
-        /// The name or number of the repository as in the URL; may not exist.
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
         /// Whether the address ends in a slash.
         trailing_slash: bool,
     },
     /// `/{repo}/{snapshot}/` and the directory of a part of Bioconductor: an HTML page about the repository.
     RepositoryPage {
-        /// The name or number of the repository as in the URL; may not exist.
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
-        /// The segment after `__linux__`; may not exist.
+        /// The segment after `__linux__`, which is not necessarily the name of a distribution; `None` without
+        /// `__linux__`.
         linux: Option<String>,
     },
     /// `/{repo}/{snapshot}/web/…`: an HTML page about packages.
     Web {
-        /// The name or number of the repository as in the URL; may not exist.
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
@@ -66,7 +67,7 @@ pub enum Route {
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. In an address of `packages/` the
     /// snapshot is optional.
     Repository {
-        /// The name or number of the repository as in the URL; may not exist.
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
@@ -75,14 +76,14 @@ pub enum Route {
     },
     /// `/{repo}[/{snapshot}]/config.yaml`: the list of Bioconductor versions.
     Versions {
-        /// The name or number of the repository as in the URL; may not exist.
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
     },
     /// `POST /upload/pypi/{source}`: an upload by twine and other clients.
     UploadPython {
-        /// The name of the source as in the URL; may not exist.
+        /// The name in the URL, which is not necessarily that of an existing source.
         source: String,
     },
     /// Sign-in with an identity provider.

@@ -27,7 +27,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// changes. The parameter `kind` selects a kind of change, `format` the page or CSV.
 ///
 /// # Errors
-/// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the stores.
+/// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the database or storage.
 pub(super) async fn answer(
     context: Context<'_>,
     (snapshot, part): (Snapshot, Option<Part>),

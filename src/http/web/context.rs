@@ -14,7 +14,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
-use crate::serve::history::Subject;
+use crate::serve::history::ListingScope;
 use crate::web::first_packages::FirstPackages;
 use crate::web::frame::{Account, Location, Root};
 use crate::web::printed::Printed;
@@ -88,10 +88,10 @@ impl Context<'_> {
         Printed { server: self.base.to_owned(), published }
     }
 
-    /// Returns the snapshot as the subject of queries for the days on which packages were listed.
-    pub(super) fn subject(&self) -> Subject<'_> {
+    /// Returns the snapshot up to which listings are read.
+    pub(super) fn listing_scope(&self) -> ListingScope<'_> {
         let Context { catalog, repo, point, part, snapshot, .. } = *self;
-        Subject { catalog, repo, part, snapshot, point }
+        ListingScope { catalog, repo, part, snapshot, point }
     }
 
     /// Returns the address of a path in the API of the repository, with parameters for this snapshot and the selected

@@ -14,7 +14,7 @@ const WEEKS: i64 = 13;
 /// Returns the page of an R package or a Python project.
 ///
 /// # Errors
-/// 404, also where downloads are not counted; failures of the stores.
+/// 404, also where downloads are not counted; failures of the database or storage.
 pub(super) async fn page(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let (source, package): (SourceId, String) = match context.repo.kind {

@@ -16,7 +16,7 @@ const MAX_PARAMETER: usize = 300;
 /// a request for the file.
 ///
 /// # Errors
-/// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the stores.
+/// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the database or storage.
 pub(super) async fn page(
     context: Context<'_>,
     package: &str,

@@ -31,7 +31,7 @@ const PERIOD: i64 = 30 * 86_400 * SECOND;
 /// Answers with the transactions of the last 30 days.
 ///
 /// # Errors
-/// 404 for any snapshot but `latest`, failures of the stores.
+/// 404 for any snapshot but `latest`, failures of the database or storage.
 pub(super) async fn answer(
     context: &Context<'_>,
     snapshot: Snapshot,
@@ -66,7 +66,8 @@ pub(super) async fn answer(
 /// Answers with the versions of a package that the repository listed, according to its subscriptions at each time.
 ///
 /// # Errors
-/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the stores.
+/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the database
+/// or storage.
 pub(super) async fn of_package(
     context: &Context<'_>,
     package: &str,
@@ -77,7 +78,7 @@ pub(super) async fn of_package(
     }
     let app = context.app;
     let detail = project::detail(context, package).await?;
-    let subscriptions = Subscriptions::new(&app.repositories, &context.subject())?;
+    let subscriptions = Subscriptions::new(&app.repositories, &context.listing_scope())?;
     // The feed is about `latest`: it has no version that a rule hides there.
     let listed = subscriptions.newest_listings(&app.repositories, &detail.release.package).await?.listed;
     let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
@@ -104,7 +105,7 @@ pub(super) async fn of_package(
 /// Answers with the vulnerabilities of the packages of a repository, the last changed first.
 ///
 /// # Errors
-/// 404 for a snapshot other than `latest`, failures of the stores.
+/// 404 for a snapshot other than `latest`, failures of the database or storage.
 pub(super) async fn of_vulnerabilities(
     context: &Context<'_>,
     head: &RequestHead<'_>,

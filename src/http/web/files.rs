@@ -34,7 +34,7 @@ const LICENSE: [&str; 8] = [
 ///
 /// # Errors
 /// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too
-/// large; failures of the stores.
+/// large; failures of the database or storage.
 pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let archive = archive(&detail)?;
@@ -87,7 +87,7 @@ const PYTHON_PAGES: [(&str, &[&str]); 2] =
 /// stored one.
 ///
 /// # Errors
-/// 404; 400 for an archive that is too large; failures of the stores.
+/// 404; 400 for an archive that is too large; failures of the database or storage.
 pub(super) async fn of_project(
     context: Context<'_>,
     path: &WebPath,

@@ -26,7 +26,7 @@ pub(super) const MAX_QUERY: usize = 100;
 /// Answers `/` and `/client/`.
 ///
 /// # Errors
-/// Failures of the stores.
+/// Failures of the database or storage.
 pub(in crate::http) async fn answer(
     app: &App,
     query: &Query,

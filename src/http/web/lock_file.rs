@@ -168,7 +168,7 @@ fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
 /// values and the reason.
 ///
 /// # Errors
-/// 400 for a file that cannot be read, if it is not in a form; failures of the stores.
+/// 400 for a file that cannot be read, if it is not in a form; failures of the database or storage.
 pub(super) async fn page(
     context: Context<'_>,
     posted: Option<Posted>,
@@ -225,7 +225,9 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
     };
     let locked = match language {
         Language::Python => lock_file::python_projects(repositories, point, packages, &advisories).await?,
-        Language::R => lock_file::r_packages(repositories, &context.subject(), packages, &advisories).await?,
+        Language::R => {
+            lock_file::r_packages(repositories, &context.listing_scope(), packages, &advisories).await?
+        }
     };
     let intervals: Option<Vec<&[lock_file::Interval]>> =
         locked.iter().map(|row| row.listed.as_deref()).collect();

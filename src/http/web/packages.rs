@@ -16,7 +16,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`.
 ///
 /// # Errors
-/// 400 for a page that is not a number, failures of the stores.
+/// 400 for a page that is not a number, failures of the database or storage.
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, catalog, point, query, principal, .. } = context;
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();

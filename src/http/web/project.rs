@@ -21,7 +21,7 @@ use crate::serve::info::{PackageDetail, Release};
 use crate::serve::metadata::ServedVersion;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
-use crate::web::package::{Dependency, Fact, Package, Vulnerability};
+use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
 use crate::web::readme::{Format, Links};
 use crate::web::text::{segment, size};
 
@@ -36,7 +36,8 @@ const MAX_REQUIREMENTS: usize = 200;
 /// Reads an R package, in the version of the parameter `version` if it is set.
 ///
 /// # Errors
-/// 404, with the days on which the repository lists the package, or with similar names; failures of the stores.
+/// 404, with the days on which the repository lists the package, or with similar names; failures of the database or
+/// storage.
 pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<PackageDetail, Failure> {
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let repositories = &context.app.repositories;
@@ -51,7 +52,7 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
 /// Returns the page of an R package; `base` is the URL of this server.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
     let app = context.app;
     let detail = detail(&context, package).await?;
@@ -59,7 +60,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     let description = Description::from_bytes(&detail.description).ok();
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(str::to_owned);
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
-    let found = serve::vulnerabilities::current(&app.state).await;
+    let known_vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let has_description = !detail.description.is_empty();
     let readme = match detail.readme.clone() {
         Some(text) => {
@@ -87,8 +88,13 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         description: field("Description").unwrap_or_default(),
         language: field("Language").filter(|tag| is_language(tag)),
         install,
-        vulnerabilities: vulnerabilities(&found, detail.source, &release.package, &release.version),
-        facts: facts(&context, &detail, field),
+        vulnerabilities: vulnerabilities(
+            &known_vulnerabilities,
+            detail.source,
+            &release.package,
+            &release.version,
+        ),
+        properties: properties(&context, &detail, field),
         dependencies: description.as_ref().map(|d| dependencies(d, &graph)).unwrap_or_default(),
         dependents: dependents(&graph, &release.package),
         readme,
@@ -99,7 +105,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         has_graph: true,
         has_description,
         has_files: detail.archive.is_some(),
-        has_downloads: app.usage.is_on() && !source.is_empty(),
+        has_downloads: app.usage.is_enabled() && !source.is_empty(),
         location: context.location,
     };
     Ok(page.render(context.root))
@@ -130,35 +136,35 @@ fn is_language(tag: &str) -> bool {
     (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-fn facts(
+fn properties(
     context: &Context<'_>,
     detail: &PackageDetail,
     field: impl Fn(&str) -> Option<String>,
-) -> Vec<(&'static str, Fact)> {
+) -> Vec<(&'static str, PropertyValue)> {
     let release = &detail.release;
     let source = context.principal.source_name(context.catalog, detail.source);
-    let text = |tag: &str| field(tag).map(Fact::Text);
-    let facts = [
-        ("Published", release.published_at.map(|at| Fact::Day(at.day()))),
-        ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
+    let text = |tag: &str| field(tag).map(PropertyValue::Text);
+    let properties = [
+        ("Published", release.published_at.map(|at| PropertyValue::Day(at.day()))),
+        ("Source", Some(source).filter(|name| !name.is_empty()).map(PropertyValue::Text)),
         ("License", text("License")),
         ("SPDX", field("License").and_then(|text| spdx(&text, &licenses(&text)))),
         ("Maintainer", text("Maintainer")),
         ("Author", text("Author")),
-        ("URL", field("URL").map(Fact::Links)),
-        ("Bug reports", field("BugReports").map(Fact::Links)),
+        ("URL", field("URL").map(PropertyValue::Links)),
+        ("Bug reports", field("BugReports").map(PropertyValue::Links)),
         ("Compilation", text("NeedsCompilation")),
         ("System requirements", text("SystemRequirements")),
-        ("Size", release.size.map(|bytes| Fact::Text(size(bytes)))),
-        ("SHA-256", release.sha256.map(|digest| Fact::Code(digest.to_string()))),
+        ("Size", release.size.map(|bytes| PropertyValue::Text(size(bytes)))),
+        ("SHA-256", release.sha256.map(|digest| PropertyValue::Code(digest.to_string()))),
     ];
-    facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect()
+    properties.into_iter().filter_map(|(label, value)| Some((label, value?))).collect()
 }
 
 /// Returns the licenses as SPDX identifiers, unless `text` is written like this already.
-fn spdx(text: &str, licenses: &Licenses) -> Option<Fact> {
+fn spdx(text: &str, licenses: &Licenses) -> Option<PropertyValue> {
     let written = licenses.expression().map_or_else(|| licenses.types().join(", "), str::to_owned);
-    (written != text).then_some(Fact::Text(written))
+    (written != text).then_some(PropertyValue::Text(written))
 }
 
 fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'static str, Vec<Dependency>)> {
@@ -185,12 +191,12 @@ fn dependents(graph: &DependencyGraph, package: &str) -> (Vec<String>, usize) {
 }
 
 fn vulnerabilities(
-    found: &Vulnerabilities,
+    known_vulnerabilities: &Vulnerabilities,
     source: SourceId,
     package: &str,
     version: &str,
 ) -> Vec<Vulnerability> {
-    let findings = found.of(source, package, version);
+    let findings = known_vulnerabilities.of(source, package, version);
     let findings = findings.iter().map(|finding| Vulnerability {
         id: finding.id.to_owned(),
         summary: finding.summary.unwrap_or_default().to_owned(),
@@ -201,7 +207,7 @@ fn vulnerabilities(
 /// Returns the page of a Python project.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn python_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let app = context.app;
     let version = context.query.get("version").filter(|version| !version.is_empty());
@@ -218,21 +224,21 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         None => None,
     };
     let files = &release.files;
-    let of_files: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
-    let found = serve::vulnerabilities::current(&app.state).await;
+    let file_facts: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
+    let known_vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let source = context.principal.source_name(context.catalog, detail.source);
     let has_source = !source.is_empty();
-    let published = of_files.iter().filter_map(FileFacts::upload_time).min();
+    let published = file_facts.iter().filter_map(FileFacts::upload_time).min();
     let served =
         ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
     let license = metadata.and_then(Metadata::license_summary);
-    let requires = of_files.iter().find_map(|facts| facts.requires_python.clone());
-    let facts = [
-        ("Published", published.map(|at| Fact::Day(at.day()))),
-        ("Source", Some(source).filter(|name| !name.is_empty()).map(Fact::Text)),
-        ("Python", requires.map(Fact::Text)),
-        ("Files", Some(Fact::Text(files.len().to_string()))),
-        ("License", license.clone().map(Fact::Text)),
+    let requires = file_facts.iter().find_map(|facts| facts.requires_python.clone());
+    let properties = [
+        ("Published", published.map(|at| PropertyValue::Day(at.day()))),
+        ("Source", Some(source).filter(|name| !name.is_empty()).map(PropertyValue::Text)),
+        ("Python", requires.map(PropertyValue::Text)),
+        ("Files", Some(PropertyValue::Text(files.len().to_string()))),
+        ("License", license.clone().map(PropertyValue::Text)),
         (
             "SPDX",
             license
@@ -241,15 +247,17 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         ),
         (
             "Author",
-            metadata.and_then(|m| m.author.clone().or_else(|| m.author_email.clone())).map(Fact::Text),
+            metadata
+                .and_then(|m| m.author.clone().or_else(|| m.author_email.clone()))
+                .map(PropertyValue::Text),
         ),
         (
             "Maintainer",
             metadata
                 .and_then(|m| m.maintainer.clone().or_else(|| m.maintainer_email.clone()))
-                .map(Fact::Text),
+                .map(PropertyValue::Text),
         ),
-        ("URL", metadata.and_then(project_urls).map(Fact::Links)),
+        ("URL", metadata.and_then(project_urls).map(PropertyValue::Links)),
     ];
     let page = Package {
         name: name.to_owned(),
@@ -258,12 +266,12 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         yanked: release.yanked().map(str::to_owned),
         blocked: None,
         warning: None,
-        title: of_files.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
+        title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
         language: None,
         install: pip_command(name, &release.version),
-        vulnerabilities: vulnerabilities(&found, detail.source, name, &release.version),
-        facts: facts.into_iter().filter_map(|(label, fact)| Some((label, fact?))).collect(),
+        vulnerabilities: vulnerabilities(&known_vulnerabilities, detail.source, name, &release.version),
+        properties: properties.into_iter().filter_map(|(label, value)| Some((label, value?))).collect(),
         dependencies: metadata.map(requirements).unwrap_or_default(),
         dependents: (Vec::new(), 0),
         readme,
@@ -274,7 +282,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         has_graph: false,
         has_description: false,
         has_files: true,
-        has_downloads: app.usage.is_on() && has_source,
+        has_downloads: app.usage.is_enabled() && has_source,
         location: context.location,
     };
     Ok(page.render(context.root))

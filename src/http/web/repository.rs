@@ -71,7 +71,8 @@ pub(in crate::http) fn redirect(
 /// Returns the page of a repository; `linux` is the distribution in the address.
 ///
 /// # Errors
-/// 404 if there is no such repository or snapshot, 400 for parameters that are not valid, failures of the stores.
+/// 404 if there is no such repository or snapshot, 400 for parameters that are not valid, failures of the database or
+/// storage.
 pub(in crate::http) async fn answer(
     app: &App,
     requested: &str,

@@ -25,7 +25,7 @@ use crate::web::frame::Location;
 ///
 /// # Errors
 /// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of
-/// the stores.
+/// the database or storage.
 pub(in crate::http) async fn answer(
     app: &App,
     (requested, snapshot): (&str, Snapshot),

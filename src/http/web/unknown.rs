@@ -8,7 +8,7 @@ use super::context::Context;
 use crate::http::error::{Failure, truncate};
 use crate::model::snapshot::Snapshot;
 use crate::serve::dependency_graph::{self, DependencyGraph};
-use crate::serve::history::{Subject, Subscriptions};
+use crate::serve::history::{ListingScope, Subscriptions};
 
 /// Maximum length of a name that is compared with others, in characters.
 const MAX_NAME: usize = 64;
@@ -43,9 +43,9 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
 /// Returns a text with the days on which the repository lists the package; `None` if there are none.
 async fn days(context: &Context<'_>, package: &str) -> Option<String> {
     let repositories = &context.app.repositories;
-    let subject = Subject { snapshot: Snapshot::Latest, ..context.subject() };
+    let scope = ListingScope { snapshot: Snapshot::Latest, ..context.listing_scope() };
     let listings =
-        Subscriptions::new(repositories, &subject).ok()?.listings(repositories, package).await.ok()?;
+        Subscriptions::new(repositories, &scope).ok()?.listings(repositories, package).await.ok()?;
     let (newest, oldest) = (listings.listed.first()?, listings.listed.last()?);
     let first = oldest.from.day();
     Some(match newest.until {

@@ -19,7 +19,7 @@ use crate::web::versions::{File, Version, page};
 /// Returns the page of the versions of an R package: the listed one, then those in the archive, newest first.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
@@ -59,11 +59,11 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 /// Returns the page of the days on which the versions of an R package were listed.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
     let listings =
-        Subscriptions::new(repositories, &context.subject())?.listings(repositories, package).await?;
+        Subscriptions::new(repositories, &context.listing_scope())?.listings(repositories, package).await?;
     if listings.listed.is_empty() && listings.hidden.is_empty() {
         // Fails with a 404 that suggests similar names.
         project::detail(&context, package).await?;
@@ -83,7 +83,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
 /// Returns the page of the versions of a Python project with all their files, the highest version first.
 ///
 /// # Errors
-/// 404, failures of the stores.
+/// 404, failures of the database or storage.
 pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let detail =
         serve::python::detail::project(&context.app.repositories, context.point, project, None).await?;

@@ -16,7 +16,7 @@ const MAX_PAGE: usize = 1_000_000;
 /// Returns a page of the known vulnerabilities, sorted by package and id.
 ///
 /// # Errors
-/// 400 for a page that is not a number, failures of the stores.
+/// 400 for a page that is not a number, failures of the database or storage.
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);

@@ -28,9 +28,9 @@ use crate::upstream::UpstreamError;
 /// Size of a read, in bytes.
 const READ_BYTES: usize = 1 << 20;
 
-/// The target of downloads.
+/// Source, destination and memory limit of downloads.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct DownloadContext {
     pub(super) source: Arc<Source>,
     pub(super) destination: Destination,
     pub(super) budget: Arc<Budget>,
@@ -39,25 +39,25 @@ pub(super) struct Target {
 }
 
 /// Fetches a file, unless the destination has it from an interrupted run. Returns its record, dated to its upload.
-pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<FileRecord, Failure> {
+pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> Result<FileRecord, Failure> {
     let file = &planned.file;
     let refused = |reason: String| Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason });
     let sha256 = file.sha256().ok_or_else(|| refused("has no sha256".to_owned()))?;
     let extension = object_extension(file.name.as_str()).map_err(refused)?;
-    let object_path = target.destination.path(&Product::Pypi.object_path(sha256, &extension));
+    let object_path = context.destination.path(&Product::Pypi.object_path(sha256, &extension));
     let existing_path = object_path.clone();
     let existing = blocking(&object_path, move || Ok(digests(&existing_path).ok())).await?;
     let object = match existing.filter(|object| object.sha256 == sha256) {
         Some(object) => object,
-        None => download(target, file, sha256, &object_path).await?,
+        None => download(context, file, sha256, &object_path).await?,
     };
-    let metadata_path = target.destination.path(&Product::Pypi.object_path(sha256, METADATA_EXTENSION));
+    let metadata_path = context.destination.path(&Product::Pypi.object_path(sha256, METADATA_EXTENSION));
     let metadata = match (file.core_metadata, file.name.kind()) {
         (MetadataFile::None, _) => None,
-        (stated, kind) => match target.source.metadata(file).await {
+        (declared, kind) => match context.source.metadata(file).await {
             Err(UpstreamError::Missing(_)) if kind == FileKind::Wheel => {
                 let (path, name) = (object_path.clone(), file.name.as_str().to_owned());
-                blocking(&object_path, move || metadata_in_wheel(&path, &name, stated)).await?
+                blocking(&object_path, move || metadata_in_wheel(&path, &name, declared)).await?
             }
             result => Some(result.map_err(Failure::Mirror)?),
         },
@@ -75,7 +75,7 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
         project: planned.project.clone(),
         version: planned.version.clone(),
         name: file.name.as_str().to_owned(),
-        day: file.upload_time.map_or(target.today, |time| time.day()),
+        day: file.upload_time.map_or(context.today, |time| time.day()),
         upload: file.upload_time,
         obj: object,
         rp: file.requires_python.clone(),
@@ -87,24 +87,24 @@ pub(super) async fn fetch(target: &Target, planned: &PlannedFile) -> Result<File
 /// Reads METADATA from a stored wheel. This is needed if the index declares a metadata file and does not have it,
 /// as on partial mirrors. Returns `None` if METADATA of the wheel is missing, invalid, or has another digest than
 /// the index declares: installers then read the wheel.
-fn metadata_in_wheel(path: &Path, name: &str, stated: MetadataFile) -> io::Result<Option<Bytes>> {
+fn metadata_in_wheel(path: &Path, name: &str, declared: MetadataFile) -> io::Result<Option<Bytes>> {
     let metadata = wheel::read_metadata(&mut File::open(path)?, name, WHEEL_LIMITS).ok();
     let bytes = metadata.map(|(_, raw)| Bytes::from(raw));
-    Ok(bytes.filter(|bytes| match stated {
+    Ok(bytes.filter(|bytes| match declared {
         MetadataFile::Sha256(sha256) => self_digest::digest(bytes) == sha256,
         MetadataFile::None | MetadataFile::Unverified => true,
     }))
 }
 
 async fn download(
-    target: &Target,
+    context: &DownloadContext,
     file: &PageFile,
     sha256: Sha256,
     path: &Path,
 ) -> Result<FileObject, Failure> {
-    let (mirror, file_path) = target.source.file(file).map_err(Failure::Mirror)?;
-    let folder = target.destination.path(&Product::Pypi.objects_dir());
-    let mut buffer = FileBuffer::new(folder, target.budget.clone());
+    let (mirror, file_path) = context.source.file(file).map_err(Failure::Mirror)?;
+    let folder = context.destination.path(&Product::Pypi.objects_dir());
+    let mut buffer = FileBuffer::new(folder, context.budget.clone());
     if let Err(error) = mirror.download(&file_path, file.size, &mut buffer).await {
         return Err(match buffer.take_error() {
             Some((error, dir)) => Failure::Destination(error, dir),

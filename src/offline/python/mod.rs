@@ -33,7 +33,7 @@ use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{BundleError, VerifiedHead};
 use crate::upstream::origin::python_bundle;
 use closure::{Selection, Selector};
-use download::{Target, fetch};
+use download::{DownloadContext, fetch};
 use parallel::run_all;
 use plan::{ExistingFiles, Plan};
 use selection::{ProjectRequirement, Rule};
@@ -243,7 +243,7 @@ async fn download(
     plan: &Plan,
     today: crate::model::time::Day,
 ) -> Result<(Vec<PythonRecord>, BTreeMap<String, String>), OfflineError> {
-    let target = Target {
+    let context = DownloadContext {
         source: Arc::clone(source),
         destination: setup.destination.clone(),
         budget: Budget::new(BUDGET),
@@ -252,9 +252,9 @@ async fn download(
     let progress = Arc::new(Progress::new(setup.request.output, plan.fetches.len() as u64, plan.size()));
     let task_progress = Arc::clone(&progress);
     let work = move |planned: plan::PlannedFile| {
-        let (target, progress) = (target.clone(), Arc::clone(&task_progress));
+        let (context, progress) = (context.clone(), Arc::clone(&task_progress));
         async move {
-            let result = fetch(&target, &planned).await;
+            let result = fetch(&context, &planned).await;
             if let Ok(record) = &result {
                 progress.add_file(record.obj.size);
             }

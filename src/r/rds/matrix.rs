@@ -314,7 +314,7 @@ struct Column<'s> {
     /// The last record with this field, counted from 1, and the field's index in that record.
     last_occurrence: (usize, usize),
     /// The column of the field that followed this field in the last record that contains both.
-    follower: usize,
+    following_column: usize,
     /// The size of the column's values in bytes, without their headers.
     bytes: usize,
     /// Whether any row has this field.
@@ -344,7 +344,13 @@ impl<'s> Columns<'s> {
 
     fn add(&mut self, name: &'s [u8]) -> usize {
         self.by_name.insert(name, self.list.len());
-        self.list.push(Column { name, last_occurrence: (0, 0), follower: 0, bytes: 0, is_used: false });
+        self.list.push(Column {
+            name,
+            last_occurrence: (0, 0),
+            following_column: 0,
+            bytes: 0,
+            is_used: false,
+        });
         self.list.len() - 1
     }
 
@@ -364,7 +370,7 @@ impl<'s> Columns<'s> {
         };
         let next_columns = (previous_column + 1..self.list.len()).take(NEARBY_COLUMNS);
         let known_column =
-            [self.list[previous_column].follower].into_iter().chain(next_columns).find(begins_line);
+            [self.list[previous_column].following_column].into_iter().chain(next_columns).find(begins_line);
         let (column, value_start) = match known_column {
             Some(column) => (column, self.list[column].name.len() + 1),
             None => {
@@ -372,7 +378,7 @@ impl<'s> Columns<'s> {
                 (self.column(line[..colon].trim_ascii_end())?, colon + 1)
             }
         };
-        self.list[previous_column].follower = column;
+        self.list[previous_column].following_column = column;
         Some((column, value_start))
     }
 }
@@ -384,14 +390,14 @@ struct RecordFields {
     /// Whether the whole record is ASCII without NUL.
     is_ascii_text: bool,
     /// Number of records so far.
-    records: usize,
+    record_count: usize,
 }
 
 impl RecordFields {
     fn read<'s>(&mut self, columns: &mut Columns<'s>, stanza: &'s [u8]) {
         self.fields.clear();
         self.is_ascii_text = stanza.is_ascii() && memchr(0, stanza).is_none();
-        self.records += 1;
+        self.record_count += 1;
         let mut next_line = 0;
         // The column of the previous field, and the index of the field to which a continuation line belongs.
         let (mut previous_column, mut continued_field) = (0, None::<usize>);
@@ -417,10 +423,10 @@ impl RecordFields {
 
     /// Adds a field, or replaces an earlier one with the same name; returns its index in `fields`.
     fn add_field(&mut self, last_occurrence: &mut (usize, usize), field: FieldBytes) -> usize {
-        if last_occurrence.0 == self.records {
+        if last_occurrence.0 == self.record_count {
             self.fields[last_occurrence.1] = field;
         } else {
-            *last_occurrence = (self.records, self.fields.len());
+            *last_occurrence = (self.record_count, self.fields.len());
             self.fields.push(field);
         }
         last_occurrence.1

@@ -95,7 +95,7 @@ impl View {
         let rules = point.trees.first().and_then(|tree| tree.rules);
         match policy.zip(rules) {
             Some((policy, rules)) => View::with_policy(state, point, &policy, rules),
-            None => point.trees.iter().copied().map(View::whole).collect(),
+            None => point.trees.iter().copied().map(View::without_rules).collect(),
         }
     }
 
@@ -115,7 +115,7 @@ impl View {
     }
 
     /// Creates the view of a tree with all its packages: no rules apply.
-    pub(in crate::serve) fn whole(tree: PointTree) -> View {
+    pub(in crate::serve) fn without_rules(tree: PointTree) -> View {
         View { point_tree: tree, policy: None }
     }
 
@@ -138,10 +138,10 @@ impl View {
     fn guards(&self) -> Option<TreeGuards<'_>> {
         let policy = self.policy.as_ref().filter(|policy| !policy.repo.guards.is_empty())?;
         let source = self.point_tree.source;
-        let known = policy.catalog.source_by_id(source);
+        let catalog_source = policy.catalog.source_by_id(source);
         // The kind of a deleted source, which old snapshots contain, is not known: only guards of that source
         // admit it.
-        let is_own = known.is_some_and(|source| source.kind.is_own());
+        let is_own = catalog_source.is_some_and(|source| source.kind.is_own());
         let language = policy.repo.language;
         Some(TreeGuards { guards: &policy.repo.guards, language, source, is_own })
     }
@@ -238,11 +238,11 @@ impl View {
     pub(in crate::serve) fn archived_files(&self, c: &mut dyn Conn) -> Result<Vec<FileInfo>, DbError> {
         let mut files = life::archived_files(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(files) };
-        let listed: std::collections::HashSet<String> =
+        let substitute_stems: std::collections::HashSet<String> =
             blocked.substitutes.values().map(Substitute::stem).collect();
         files.retain(|file| {
             let stem = stem(&file.file);
-            !blocked.stems.contains(stem) && !listed.contains(stem)
+            !blocked.stems.contains(stem) && !substitute_stems.contains(stem)
         });
         self.retain_unguarded(&mut files, |file| &file.name);
         Ok(files)

@@ -64,7 +64,7 @@ pub(super) async fn explain_project(
                 decided = allowed::python::take_decided(c, tree, &mut files)?;
             }
             if tree.base.is_some() {
-                is_known = owner::owner(c, &[View::whole(tree.tree())], &name)?.is_some();
+                is_known = owner::owner(c, &[View::without_rules(tree.tree())], &name)?.is_some();
             }
             by_tree.push(TreeFiles { tree: tree.tree(), is_known, files, decided });
         }
@@ -127,7 +127,7 @@ pub(super) async fn explain_project(
             }
             Some(_) | None => {
                 match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
-                    Some(guard) => format!("403: {}", name_guards::described(&guard, project.as_str())),
+                    Some(guard) => format!("403: {}", name_guards::guarded_name(&guard, project.as_str())),
                     None => {
                         format!("404: all files of {project} were removed from {source}, which owns the name")
                     }

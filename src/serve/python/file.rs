@@ -173,7 +173,7 @@ async fn find_page(
             source.unwrap_or_default()
         );
         return Err(match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
-            Some(guard) => RepoError::Guarded(Box::new(name_guards::described(&guard, project.as_str()))),
+            Some(guard) => RepoError::Guarded(Box::new(name_guards::guarded_name(&guard, project.as_str()))),
             None => RepoError::NotFound(text),
         });
     }

@@ -45,7 +45,7 @@ pub struct BinaryIndex {
 }
 
 impl RDocument {
-    /// The documents that the nightly work renders for a finished day.
+    /// The documents that the nightly work renders for a past day.
     pub const NIGHTLY_DOCUMENTS: [RDocument; 3] =
         [RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Gz), RDocument::ArchiveRds];
 

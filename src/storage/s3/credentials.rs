@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Minimum age at which credentials are loaded again, unless they have expired.
 const MIN_AGE: Duration = Duration::from_secs(5);
-/// Timeout of the chain, which queries the instance's metadata service last; that service may not exist.
+/// Timeout of the chain, which queries the instance's metadata service last; not every machine has one.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The credentials of one bucket. Every load creates a new chain, because the AWS crates read the shared files only

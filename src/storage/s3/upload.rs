@@ -239,7 +239,7 @@ fn attributes(media_type: &'static str) -> Attributes {
     Attributes::from_iter([(Attribute::ContentType, media_type)])
 }
 
-/// Reads a part of a spool off the async threads.
+/// Reads a part of a spool outside of the async threads.
 async fn read(file: &Arc<File>, offset: u64, length: u64) -> std::io::Result<Bytes> {
     let file = Arc::clone(file);
     let task = tokio::task::spawn_blocking(move || {

@@ -59,11 +59,11 @@ pub(super) struct DescriptionFetcher<'a> {
 
 impl DescriptionFetcher<'_> {
     /// Reads all archives and stores each result immediately, so that a resumed run does not read it again.
-    pub(super) async fn fetch_all(&self, pending: Vec<PendingArchive>) -> Result<(), SyncError> {
-        let total = pending.len() as u64;
+    pub(super) async fn fetch_all(&self, archives: Vec<PendingArchive>) -> Result<(), SyncError> {
+        let total = archives.len() as u64;
         let (mut done, mut logged_at) = (0, tokio::time::Instant::now());
         let results =
-            stream::iter(pending).map(|pending| self.fetch_one(pending)).buffer_unordered(CONNECTIONS);
+            stream::iter(archives).map(|archive| self.fetch_one(archive)).buffer_unordered(CONNECTIONS);
         let mut groups = results.ready_chunks(MAX_GROUP);
         loop {
             self.report.progress("reading DESCRIPTION of archived releases", done, Some(total));

@@ -147,7 +147,7 @@ fn missing_descriptions(history: &History<'_>, state: &CranState, files: &Files)
     pending_archives
 }
 
-/// Identifies files with releases in the database.
+/// Finds the releases of files in the database.
 struct FileIdentifier<'a> {
     source: &'a SourceState,
     /// Records are moved out of this map, not copied: each is used once, and together they are large.
@@ -156,9 +156,9 @@ struct FileIdentifier<'a> {
     /// The number of the listed record (`variant`) of each release that is listed at the first step.
     listed_variants: HashMap<ReleaseId, i64>,
     /// The next revision of each known version.
-    revisions: HashMap<(&'a str, &'a str), i64>,
+    next_revisions: HashMap<(&'a str, &'a str), i64>,
     /// The next revision of each unknown version.
-    new_revisions: HashMap<String, i64>,
+    new_version_revisions: HashMap<String, i64>,
 }
 
 impl<'a> FileIdentifier<'a> {
@@ -168,9 +168,9 @@ impl<'a> FileIdentifier<'a> {
         files: &'a Files,
     ) -> FileIdentifier<'a> {
         let listed_lives = state.source.first_lives.iter().filter(|life| life.state == LifeState::Listed);
-        let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
+        let mut next_revisions: HashMap<(&str, &str), i64> = HashMap::new();
         for release in &state.source.releases {
-            let next_revision = revisions.entry((&release.name, &release.version)).or_default();
+            let next_revision = next_revisions.entry((&release.name, &release.version)).or_default();
             *next_revision = (*next_revision).max(release.revision + 1);
         }
         FileIdentifier {
@@ -178,8 +178,8 @@ impl<'a> FileIdentifier<'a> {
             descriptions,
             files,
             listed_variants: listed_lives.map(|life| (life.release, life.variant)).collect(),
-            revisions,
-            new_revisions: HashMap::new(),
+            next_revisions,
+            new_version_revisions: HashMap::new(),
         }
     }
 
@@ -211,8 +211,8 @@ impl<'a> FileIdentifier<'a> {
     fn revision(&mut self, row: &MetaRow<String>) -> i64 {
         let version = PackageFile::parse(&row.file).map_or("", |file| file.version);
         let next_revision =
-            self.new_revisions.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
-                self.revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
+            self.new_version_revisions.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
+                self.next_revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
             });
         *next_revision += 1;
         *next_revision - 1

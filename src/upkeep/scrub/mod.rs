@@ -61,7 +61,7 @@ pub enum ScrubExtent {
         /// Its number, from 1.
         number: u16,
         /// The number of parts.
-        of: u16,
+        total: u16,
     },
     /// The part of one night; all objects are read within eight weeks.
     Night,
@@ -78,7 +78,7 @@ pub struct ScrubOptions {
     pub extent: ScrubExtent,
     /// Maximum duration; the next scrub continues where this one ends.
     pub max_duration: Option<Duration>,
-    /// Average rate of reading, in bytes per second.
+    /// Maximum rate of reading, in bytes per second.
     pub rate: u64,
     /// Whether bad objects are stored again.
     pub repair: bool,

@@ -65,11 +65,11 @@ pub(super) fn all(
 
 /// Returns the first bytes of the digests of an extent.
 fn prefixes(extent: ScrubExtent) -> impl Iterator<Item = u8> {
-    let (number, of) = match extent {
+    let (number, total) = match extent {
         ScrubExtent::Everything | ScrubExtent::Night => (1, 1),
-        ScrubExtent::Part { number, of } => (u32::from(number), u32::from(of).max(1)),
+        ScrubExtent::Part { number, total } => (u32::from(number), u32::from(total).max(1)),
     };
-    let bound = move |number: u32| 256 * number / of;
+    let bound = move |number: u32| 256 * number / total;
     (0..=u8::MAX).filter(move |prefix| {
         let prefix = u32::from(*prefix);
         prefix >= bound(number.saturating_sub(1)) && prefix < bound(number)
@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_division_are_disjoint_and_complete() {
-        for of in [1, 2, 3, 8, 56, 255, 256] {
-            let parts = (1..=of).flat_map(|number| prefixes(ScrubExtent::Part { number, of }));
-            assert_eq!(parts.collect::<Vec<u8>>(), (0..=u8::MAX).collect::<Vec<u8>>(), "{of}");
+        for total in [1, 2, 3, 8, 56, 255, 256] {
+            let parts = (1..=total).flat_map(|number| prefixes(ScrubExtent::Part { number, total }));
+            assert_eq!(parts.collect::<Vec<u8>>(), (0..=u8::MAX).collect::<Vec<u8>>(), "{total}");
         }
-        assert_eq!(prefixes(ScrubExtent::Part { number: 1, of: 8 }).count(), 32);
+        assert_eq!(prefixes(ScrubExtent::Part { number: 1, total: 8 }).count(), 32);
         assert_eq!(prefixes(ScrubExtent::Everything).count(), 256);
     }
 }

@@ -1,7 +1,7 @@
 //! Lists the possible indexes of binaries at the addresses of `CRAN.BinaryURL`, by platform. Pure.
 
 use crate::config::platforms::{Distribution, Os, Platforms};
-use crate::config::{BinaryStyle, BinaryUrl};
+use crate::config::{BinaryServerKind, BinaryUrl};
 use crate::r::binary_index::RecordFilter;
 use crate::r::layout::Tree;
 use crate::r::platform::{Arch, Platform, Target};
@@ -33,10 +33,10 @@ pub struct BinaryList {
 #[must_use]
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
     let (mut lists, mut errors): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
-    for (url_index, BinaryUrl { style, .. }) in urls.iter().enumerate() {
-        let indexes = match style {
-            BinaryStyle::Mirror => mirror(url_index, platforms),
-            BinaryStyle::Linux { distribution, arch, r } => {
+    for (url_index, BinaryUrl { kind, .. }) in urls.iter().enumerate() {
+        let indexes = match kind {
+            BinaryServerKind::Mirror => mirror(url_index, platforms),
+            BinaryServerKind::Linux { distribution, arch, r } => {
                 let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
                 linux(url_index, platforms, parts).unwrap_or_else(|error| {
                     errors.push(error);
@@ -44,7 +44,7 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec
                 })
             }
             // Such a server has no index; binaries are discovered by request.
-            BinaryStyle::Negotiated { .. } => Vec::new(),
+            BinaryServerKind::Negotiated { .. } => Vec::new(),
         };
         for index in indexes {
             let label = index.platform.label();

@@ -113,11 +113,11 @@ impl Page {
         let navigation = Some(self.navigation());
         let frame = Frame { navigation, ..Frame::new(self.root.clone(), title) };
         // On a page without forms, the message of a refused form is displayed at the top.
-        let lost = self.rejected.as_ref().filter(|_| self.form_token.is_none());
+        let rejected_form = self.rejected.as_ref().filter(|_| self.form_token.is_none());
         frame.render(&html! {
             h1 { (visible(title)) }
             @if let Some(done) = self.done { p.notice role="status" { (done) } }
-            @if let Some(rejected) = lost { p.notice role="alert" { (visible(&rejected.message)) } }
+            @if let Some(rejected) = rejected_form { p.notice role="alert" { (visible(&rejected.message)) } }
             @if self.form_token.is_none() {
                 p.muted { "Changes are possible only on the server's machine, with rspm, because Authentication.APITokenAuth is off." }
             }

@@ -97,9 +97,9 @@ fn rows_that_violate_a_rule_are_named(db: &mut TestDb) {
     assert!(problems.iter().any(|p| p.starts_with("two lives of a file overlap: tree 1, release 1")));
     db.write(|c| c.execute("UPDATE life SET release_id = 2 WHERE package_id = 1 AND from_seq = 2", &[]));
     let problems = examine(db).problems;
-    let listed =
+    let expected =
         "two releases of a package are listed at the same time: tree 1, package 1, release 1, and release 2";
-    assert!(problems.iter().any(|problem| problem.starts_with(listed)), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{problems:?}");
 }
 
 fn the_checks_of_the_database_are_recorded(db: &mut TestDb) {

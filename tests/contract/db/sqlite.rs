@@ -27,8 +27,8 @@ fn a_file_locked_by_another_program_is_reported_too() {
     let db = TestDb::new(Engine::Sqlite);
     db.db.close();
     let file = db.config.sqlite.dir.join("rstudio-pm.db");
-    let other = rusqlite::Connection::open(file).expect("a connection");
-    other.execute_batch("BEGIN EXCLUSIVE").expect("a lock");
+    let other_connection = rusqlite::Connection::open(file).expect("a connection");
+    other_connection.execute_batch("BEGIN EXCLUSIVE").expect("a lock");
     let mut config = (*db.config).clone();
     config.database.connection_timeout = std::time::Duration::from_millis(50);
     let error = Db::open(&config).err().expect("it is locked");

@@ -9,7 +9,7 @@ use super::samples::NEW_YEAR;
 use crate::support::db::TestDb;
 
 both! {
-    changed_tokens_are_the_same_in_parts_of_each_size
+    changed_tokens_are_the_same_in_batches_of_each_size
     tokens_of_one_revision_fill_several_parts
     a_revoked_token_follows_those_that_are_older
 }
@@ -36,10 +36,10 @@ fn create(db: &TestDb, count: u8) {
     });
 }
 
-fn read(db: &TestDb, revision: i64, part: i64) -> (Vec<ChangedToken>, i64) {
+fn read(db: &TestDb, revision: i64, batch_size: i64) -> (Vec<ChangedToken>, i64) {
     db.read(move |c| {
         let mut tokens = Vec::new();
-        let newest = token::changed_in_parts(c, revision, part, &mut |token| tokens.push(token))?;
+        let newest = token::changed_in_batches(c, revision, batch_size, &mut |token| tokens.push(token))?;
         Ok((tokens, newest))
     })
 }
@@ -48,7 +48,7 @@ fn numbers(tokens: &[ChangedToken]) -> Vec<i64> {
     tokens.iter().map(|token| token.id.0).collect()
 }
 
-fn changed_tokens_are_the_same_in_parts_of_each_size(db: &mut TestDb) {
+fn changed_tokens_are_the_same_in_batches_of_each_size(db: &mut TestDb) {
     assert_eq!(read(db, 0, 2), (Vec::new(), 0));
     create(db, 7);
     let (tokens, newest) = read(db, 0, 1_000);

@@ -39,7 +39,7 @@ pub(super) fn write(
     max_files: u64,
     history: Option<&Path>,
 ) -> Result<(ResultFile, u64), Stop> {
-    let mut tree = TreeWriter {
+    let mut writer = TreeWriter {
         tar: Builder::new(out),
         root: root.to_owned(),
         prefix: PathBuf::new(),
@@ -47,18 +47,18 @@ pub(super) fn write(
         remaining_files: max_files,
         lfs_pointers: 0,
     };
-    tree.directory(Path::new(""), 0, max_files)?;
+    writer.write_directory(Path::new(""), 0, max_files)?;
     if let Some(history) = history {
-        tree.entry(Path::new(".git"), EntryType::Directory, 0o755, 0, &[][..])?;
-        (tree.root, tree.prefix) = (history.to_owned(), PathBuf::from(".git"));
-        tree.directory(Path::new(""), 0, max_files)?;
+        writer.write_entry(Path::new(".git"), EntryType::Directory, 0o755, 0, &[][..])?;
+        (writer.root, writer.prefix) = (history.to_owned(), PathBuf::from(".git"));
+        writer.write_directory(Path::new(""), 0, max_files)?;
     }
-    let out = tree.tar.into_inner().map_err(io_failure("could not write the tree"))?;
-    Ok((out, tree.lfs_pointers))
+    let out = writer.tar.into_inner().map_err(io_failure("could not write the tree"))?;
+    Ok((out, writer.lfs_pointers))
 }
 
 impl TreeWriter {
-    fn directory(&mut self, path: &Path, depth: usize, max_files: u64) -> Result<(), Stop> {
+    fn write_directory(&mut self, path: &Path, depth: usize, max_files: u64) -> Result<(), Stop> {
         let read_error = || io_failure(format!("could not read {}", path.display()));
         if depth > MAX_DEPTH || path.as_os_str().len() > MAX_PATH {
             return Err(failure(Cause::Size, format!("the path {} is too long", path.display())));
@@ -78,13 +78,13 @@ impl TreeWriter {
             self.remaining_files -= 1;
             let kind = metadata.file_type();
             if kind.is_dir() {
-                self.entry(&path, EntryType::Directory, 0o755, 0, &[][..])?;
-                self.directory(&path, depth + 1, max_files)?;
+                self.write_entry(&path, EntryType::Directory, 0o755, 0, &[][..])?;
+                self.write_directory(&path, depth + 1, max_files)?;
             } else if kind.is_symlink() {
-                self.link(&path)?;
+                self.write_link(&path)?;
             } else if kind.is_file() {
                 let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-                self.file(&path, mode, metadata.len())?;
+                self.write_file(&path, mode, metadata.len())?;
             } else {
                 let reason = format!("{} is neither a file nor a directory nor a link", path.display());
                 return Err(failure(Cause::Content, reason));
@@ -93,7 +93,7 @@ impl TreeWriter {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, mode: u32, size: u64) -> Result<(), Stop> {
+    fn write_file(&mut self, path: &Path, mode: u32, size: u64) -> Result<(), Stop> {
         let read_error = || io_failure(format!("could not read {}", path.display()));
         let mut file = File::open(self.root.join(path)).map_err(read_error())?;
         let mut start = Vec::new();
@@ -101,10 +101,10 @@ impl TreeWriter {
         if start == LFS && size < 1024 {
             self.lfs_pointers += 1;
         }
-        self.entry(path, EntryType::Regular, mode, size, start.as_slice().chain(file))
+        self.write_entry(path, EntryType::Regular, mode, size, start.as_slice().chain(file))
     }
 
-    fn entry(
+    fn write_entry(
         &mut self,
         path: &Path,
         kind: EntryType,
@@ -113,11 +113,11 @@ impl TreeWriter {
         data: impl Read,
     ) -> Result<(), Stop> {
         let mut header = header(kind, mode, size, self.mtime);
-        let written = self.tar.append_data(&mut header, self.prefix.join(path), data.take(size));
-        written.map_err(write_error(path))
+        let result = self.tar.append_data(&mut header, self.prefix.join(path), data.take(size));
+        result.map_err(write_error(path))
     }
 
-    fn link(&mut self, path: &Path) -> Result<(), Stop> {
+    fn write_link(&mut self, path: &Path) -> Result<(), Stop> {
         let target = fs::read_link(self.root.join(path)).map_err(io_failure(path.display()))?;
         if !stays_inside(path, &target) {
             let reason = format!(
@@ -128,8 +128,8 @@ impl TreeWriter {
             return Err(failure(Cause::Content, reason));
         }
         let mut header = header(EntryType::Symlink, 0o777, 0, self.mtime);
-        let written = self.tar.append_link(&mut header, self.prefix.join(path), &target);
-        written.map_err(write_error(path))
+        let result = self.tar.append_link(&mut header, self.prefix.join(path), &target);
+        result.map_err(write_error(path))
     }
 }
 

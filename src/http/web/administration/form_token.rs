@@ -41,8 +41,8 @@ pub(super) fn of(headers: &HeaderMap) -> String {
 /// 403.
 pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> {
     // Digests are compared, so that the time of the comparison does not depend on the token.
-    let sent = form.get(TOKEN).unwrap_or_default();
-    if auth::digest(sent) == auth::digest(&of(headers)) {
+    let sent_token = form.get(TOKEN).unwrap_or_default();
+    if auth::digest(sent_token) == auth::digest(&of(headers)) {
         return Ok(());
     }
     Err(refusal("the form belongs to another session or has expired; open the page again"))
@@ -101,37 +101,40 @@ mod tests {
     #[test]
     fn a_token_belongs_to_one_session_or_password() {
         let session = |digit: &str| format!("ppm={}", digit.repeat(64));
-        let one = headers(&[("cookie", &session("1"))]);
-        let token = of(&one);
+        let client_headers = headers(&[("cookie", &session("1"))]);
+        let token = of(&client_headers);
         assert_eq!(token, of(&headers(&[("cookie", &format!("a=b; {}", session("1")))])));
-        for other in [
+        for other_headers in [
             headers(&[]),
             headers(&[("cookie", &session("2"))]),
             headers(&[("authorization", "Bearer x")]),
             headers(&[("authorization", "Bearer x"), ("cookie", &session("1"))]),
         ] {
-            assert_ne!(token, of(&other));
+            assert_ne!(token, of(&other_headers));
             let form = Query::parse(Some(&format!("{TOKEN}={token}")), 4096).expect("a form");
-            assert!(require(&one, &form).is_ok());
-            assert_eq!(require(&other, &form).expect_err("another client").status, StatusCode::FORBIDDEN);
+            assert!(require(&client_headers, &form).is_ok());
+            assert_eq!(
+                require(&other_headers, &form).expect_err("another client").status,
+                StatusCode::FORBIDDEN
+            );
         }
-        assert!(require(&one, &Query::default()).is_err());
+        assert!(require(&client_headers, &Query::default()).is_err());
     }
 
     #[test]
     fn a_form_comes_from_a_page_of_this_server() {
         let host = ("host", "pm.example");
-        let own = ("origin", "https://pm.example");
+        let own_origin = ("origin", "https://pm.example");
         for (address, fields, expected) in [
-            (None, vec![host, own], true),
+            (None, vec![host, own_origin], true),
             (None, vec![host, ("sec-fetch-site", "same-origin")], true),
             (None, vec![host], false),
             (None, vec![host, ("origin", "null")], false),
             (None, vec![host, ("origin", "https://other.example")], false),
-            (None, vec![host, own, ("sec-fetch-site", "same-site")], false),
-            (None, vec![host, own, ("sec-fetch-site", "none")], false),
-            (None, vec![host, own, ("sec-fetch-site", "cross-site")], false),
-            (Some("https://pm.example/rspm"), vec![("host", "inner"), own], true),
+            (None, vec![host, own_origin, ("sec-fetch-site", "same-site")], false),
+            (None, vec![host, own_origin, ("sec-fetch-site", "none")], false),
+            (None, vec![host, own_origin, ("sec-fetch-site", "cross-site")], false),
+            (Some("https://pm.example/rspm"), vec![("host", "inner"), own_origin], true),
             (Some("https://pm.example/rspm"), vec![("host", "inner"), ("origin", "http://inner")], false),
         ] {
             assert_eq!(is_own_page(address, &headers(&fields)), expected, "{address:?} {fields:?}");

@@ -41,7 +41,7 @@ impl View<'_> {
     /// Returns the HTML of a page.
     ///
     /// # Errors
-    /// 404 for an object that does not exist, failures of the stores.
+    /// 404 for an object that does not exist, failures of the database or storage.
     pub(super) async fn render(&self, page: &AdministrationPage) -> Result<String, Failure> {
         match page {
             AdministrationPage::Start | AdministrationPage::Sources => {

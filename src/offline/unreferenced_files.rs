@@ -15,18 +15,18 @@ use crate::upstream::origin::bundle::VerifiedHead;
 
 /// Filter of the files to remove after the next head is written. Files older than the unfinished download are kept:
 /// they may be from a bundle that was copied into the directory incompletely.
-pub(super) struct Leftovers {
+pub(super) struct UnreferencedFiles {
     /// Start of the unfinished download.
     start_time: SystemTime,
     /// Package files of the previous head.
     previous_files: HashSet<Sha256>,
 }
 
-impl Leftovers {
+impl UnreferencedFiles {
     /// Creates the filter for a download that began at `start_time`, into a bundle with the state `previous_state`.
-    pub(super) fn new(start_time: SystemTime, previous_state: &ProductState) -> Leftovers {
+    pub(super) fn new(start_time: SystemTime, previous_state: &ProductState) -> UnreferencedFiles {
         let previous_files = previous_state.releases().map(|(_, release)| release.object.sha256).collect();
-        Leftovers { start_time, previous_files }
+        UnreferencedFiles { start_time, previous_files }
     }
 
     /// Removes files that neither the head nor the journal names.

@@ -230,6 +230,8 @@ fn the_advice_of_a_refused_deletion_of_a_source_can_be_followed() {
              --changes=any, then rspm unsubscribe --repo=live --source=team"
         );
         if changes == "promotion" {
+            server.rspm_stdout("create source --name=other");
+            server.rspm_stdout("subscribe --repo=prod --source=other");
             server.rspm_stdout("promote --from=prod --to=live");
         } else {
             assert_eq!(server.rspm("edit repo --name=live --changes=any").code, 0);

@@ -101,7 +101,7 @@ fn an_evicted_file_is_fetched_again_with_the_same_bytes_and_entity_tag() {
 }
 
 #[test]
-fn a_download_that_runs_during_an_eviction_is_completed() {
+fn an_eviction_leaves_a_file_that_is_being_downloaded() {
     const SIZE: usize = 24 << 20;
     let mirror = Mirror::of(&[Entry::new("large", "1.0", SIZE)], &[]);
     let gcfg = format!("[CRAN]\nURL = {}", mirror.url());
@@ -114,7 +114,7 @@ fn a_download_that_runs_during_an_eviction_is_completed() {
     wait_until_claimed(&server);
     until("the package is stored", || stored.exists());
     until("its row is written", || evict(&server, "--type=clear --dry-run")["files"] == 1);
-    // Most of the file is still to be sent when it is evicted: it is larger than all buffers of the connections.
+    // Most of the file is still to be sent: it is larger than all buffers of the connections.
     let mut readers: Vec<(TcpStream, Vec<u8>)> = ["", "Range: bytes=1000-\r\n"]
         .map(|range| {
             let mut stream = TcpStream::connect(server.host()).expect("a connection");
@@ -128,7 +128,8 @@ fn a_download_that_runs_during_an_eviction_is_completed() {
         .into();
     let before = mirror.requests("src/contrib/large_1.0.tar.gz").len();
     let evicted = evict(&server, "--type=clear");
-    assert_eq!((&evicted["files"], stored.exists()), (&Value::from(1), false), "{evicted}");
+    assert_eq!((&evicted["files"], &evicted["in_use"]), (&Value::from(0), &Value::from(1)), "{evicted}");
+    assert!(stored.exists());
     for ((stream, response), from) in readers.iter_mut().zip([0, 1000]) {
         stream.read_to_end(response).expect("the rest");
         assert!(response.ends_with(&whole[from..]), "{} of {} bytes", response.len(), whole.len() - from);
@@ -138,6 +139,8 @@ fn a_download_that_runs_during_an_eviction_is_completed() {
         before,
         "nothing was fetched again for them"
     );
+    until("the downloads have ended", || evict(&server, "--type=clear")["files"] == 1);
+    assert!(!stored.exists());
     assert!(server.get(path).body == whole, "the next request fetches the file again");
     assert_eq!(mirror.requests("src/contrib/large_1.0.tar.gz").len(), before + 1);
 }

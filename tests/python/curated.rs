@@ -157,7 +157,7 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
             utf16(&[0xFE, 0xFF], u16::to_be_bytes),
             "the bytes after position 0 are not UTF-8; save the file as UTF-8",
         ),
-        (utf16(&[], u16::to_le_bytes), "line 1: "),
+        (utf16(&[], u16::to_le_bytes), "line 1: there is a NUL character"),
         (
             b"lib # r\xe9sum\xe9\n".to_vec(),
             "the bytes after position 7 are not UTF-8; save the file as UTF-8",
@@ -165,7 +165,7 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
     ] {
         let path = write(&server, "long.txt", &bytes);
         let output = update(&server, &format!("--file-in={} --snapshot=2022-01-01 --commit", path.display()));
-        let is_named = output.err.contains("long.txt: ") && output.err.contains(reason);
+        let is_named = output.err.contains("long.txt") && output.err.contains(reason);
         assert!(output.code == 1 && is_named && output.err.len() < 1000, "{reason}: {output:?}");
     }
     assert!(server.json("info --source=subset")["definition"].is_null());

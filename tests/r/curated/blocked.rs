@@ -149,7 +149,7 @@ fn a_rule_for_cran_reaches_packages_that_come_from_cran_through_curated_sources_
     server.rspm_stdout("delete blocklist-rule --id=all");
 
     // A rule reaches a dated snapshot also after its curated source was deleted.
-    let url = server.rspm_stdout("url create --repo=prod --lock");
+    let url = server.rspm("url create --repo=prod --lock").out;
     let frozen = url.trim().split_at(url.find("/prod/").expect("a path")).1.to_owned();
     server.rspm_stdout("unsubscribe --repo=prod --source=subset");
     server.rspm_stdout("delete source --name=subset");

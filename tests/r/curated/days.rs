@@ -80,7 +80,7 @@ fn a_transaction_id_commits_the_state_of_that_transaction() {
     }
     let unknown = add("--transaction-id=99999");
     assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{unknown:?}");
-    assert!(unknown.err.contains("--snapshot=99999"), "{unknown:?}");
+    assert!(unknown.err.contains("there is no transaction 99999"), "{unknown:?}");
     assert_eq!(add("--transaction-id=2025-10-14").code, 2, "a day is no transaction");
     assert_eq!(curated.listed("latest"), both);
 }

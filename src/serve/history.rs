@@ -366,13 +366,13 @@ mod tests {
     #[test]
     fn a_blocked_version_is_neither_listed_nor_replaced_by_another_source() {
         let spans = spans(&[
-            (ONE, "1.0", 10, 30),
-            (ONE, "1.1!", 30, 50),
-            (ONE, "1.0", 50, 60),
-            (ONE, "1.2!", 50, 60),
-            (TWO, "9.0", 5, i64::MAX),
+            (FIRST, "1.0", 10, 30),
+            (FIRST, "1.1!", 30, 50),
+            (FIRST, "1.0", 50, 60),
+            (FIRST, "1.2!", 50, 60),
+            (SECOND, "9.0", 5, i64::MAX),
         ]);
-        let periods = [period(i64::MIN, 100, &[ONE, TWO])];
+        let periods = [period(i64::MIN, 100, &[FIRST, SECOND])];
         assert_eq!(
             listing_texts(&periods, &spans),
             ["9.0 of 2 60-", "1.0 of 1 50-60", "1.0 of 1 10-30", "9.0 of 2 5-10"]
@@ -384,8 +384,8 @@ mod tests {
 
     #[test]
     fn a_first_list_with_fixed_states_serves_earlier_days_as_they_were() {
-        let spans = spans(&[(ONE, "1.0", 10, 30), (ONE, "1.1", 30, 50), (ONE, "1.2", 50, i64::MAX)]);
-        let fixed = Period { states_at: Some(Timestamp(40)), ..period(i64::MIN, i64::MAX, &[ONE]) };
+        let spans = spans(&[(FIRST, "1.0", 10, 30), (FIRST, "1.1", 30, 50), (FIRST, "1.2", 50, i64::MAX)]);
+        let fixed = Period { states_at: Some(Timestamp(40)), ..period(i64::MIN, i64::MAX, &[FIRST]) };
         assert_eq!(listing_texts(&[fixed], &spans), ["1.1 of 1 30-", "1.0 of 1 10-30"]);
     }
 }

@@ -100,7 +100,7 @@ impl HiddenNames {
             Language::Python => normalize(name),
         };
         match self.guard_of(&name) {
-            Some(guard) => Err(RepoError::Guarded(Box::new(described(guard, &name)))),
+            Some(guard) => Err(RepoError::Guarded(Box::new(guarded_name(guard, &name)))),
             None => Ok(()),
         }
     }

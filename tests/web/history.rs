@@ -11,7 +11,7 @@ use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, SECOND};
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::serve;
-use rstudio_pm::serve::history::{Listings, Subject, Subscriptions};
+use rstudio_pm::serve::history::{ListingScope, Listings, Subscriptions};
 use rstudio_pm::serve::lock_file::{self, ComparisonPermit, Interval, LockedPackage, MAX_WAIT};
 
 use super::document;
@@ -77,7 +77,7 @@ async fn listings(backend: &Backend, repo: &str, snapshot: &str) -> (Listings, L
     let point = serve::point::resolve(&backend.repositories, repo, snapshot).await.expect("a point");
     let catalog = backend.state.catalog.get();
     let repo = catalog.repo_by_name_or_id(repo).expect("a repository");
-    let subject = Subject { catalog: &catalog, repo, part: None, snapshot, point: &point };
+    let subject = ListingScope { catalog: &catalog, repo, part: None, snapshot, point: &point };
     let subscriptions = Subscriptions::new(&backend.repositories, &subject).expect("R packages");
     let dated = subscriptions.listings(&backend.repositories, "alpha").await.expect("listings");
     (dated, subscriptions.newest_listings(&backend.repositories, "alpha").await.expect("listings"))
@@ -186,7 +186,8 @@ async fn locked(backend: &Backend, version: &str) -> LockedPackage {
         serve::point::resolve(&backend.repositories, "prod", Snapshot::Latest).await.expect("a point");
     let catalog = backend.state.catalog.get();
     let repo = catalog.repo_by_name_or_id("prod").expect("a repository");
-    let subject = Subject { catalog: &catalog, repo, part: None, snapshot: Snapshot::Latest, point: &point };
+    let subject =
+        ListingScope { catalog: &catalog, repo, part: None, snapshot: Snapshot::Latest, point: &point };
     let advisories = serve::vulnerabilities::current(&backend.state).await;
     let permit = ComparisonPermit::acquire(Language::R, MAX_WAIT).await.expect("a permit");
     let packages = vec![("alpha".to_owned(), version.to_owned())];

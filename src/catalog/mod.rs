@@ -408,6 +408,12 @@ impl Tree {
         self.bases.get(index).map(|(_, base)| *base)
     }
 
+    /// Returns true if each step of the tree is a whole state of another source: the tree has no releases of its own.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        self.bases.last().is_some_and(|(_, base)| base.is_whole)
+    }
+
     /// Returns the part of Bioconductor that the tree lists; `None` for other sources.
     #[must_use]
     pub fn part(&self) -> Option<Part> {

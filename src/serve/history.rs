@@ -1,15 +1,15 @@
 //! The days on which a repository listed the versions of an R package, according to the subscriptions on
 //! these days.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::allowed::over_time::{PackageLives, Span, instant, within};
+use super::allowed::over_time::{PackageLives, Span, listed_spans, within};
 use super::{RepoError, Repositories, name_guards, policies, python};
 use crate::catalog::resolve::{self, Period};
-use crate::catalog::{Catalog, Repository, Tree};
+use crate::catalog::{Catalog, Repository};
 use crate::db;
-use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::ids::{SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -182,16 +182,11 @@ impl<'a> Subscriptions<'a> {
         };
         let listed_trees = self.periods.iter().flat_map(|period| &period.trees);
         let ids = listed_trees.filter(|(source, _)| !is_excluded(*source)).map(|(_, tree)| *tree);
-        let mut trees: BTreeMap<TreeId, Seq> = BTreeMap::new();
-        for id in ids {
-            if let Some(newest) = self.catalog.tree(id).and_then(Tree::newest) {
-                trees.insert(id, newest);
-            }
-        }
+        let trees: BTreeSet<TreeId> = ids.collect();
         let (catalog, policy, name) = (Arc::clone(self.catalog), self.policy.clone(), package.to_owned());
         let versions = state.db.read(move |c| {
             let mut versions: BTreeMap<TreeId, TreeVersions> = BTreeMap::new();
-            for (id, newest) in &trees {
+            for id in &trees {
                 let Some(tree) = catalog.tree(*id) else { continue };
                 let lives = match &policy {
                     Some(policy) => PackageLives::read(c, (policy, &catalog), tree, &name)?,
@@ -199,16 +194,7 @@ impl<'a> Subscriptions<'a> {
                 };
                 let of_tree = match lives {
                     Some(lives) => TreeVersions::WithRules(lives),
-                    None => {
-                        let rows = db::life::listed_spans(c, *id, *newest, &name)?;
-                        let spans = rows.into_iter().filter_map(|row| {
-                            let is_ended = row.to <= *newest;
-                            let until = if is_ended { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
-                            let from = instant(tree, row.from)?;
-                            Some(Span { version: row.version, from, until, blocked: None })
-                        });
-                        TreeVersions::WithoutRules(spans.collect())
-                    }
+                    None => TreeVersions::WithoutRules(listed_spans(c, tree, &name)?),
                 };
                 versions.insert(*id, of_tree);
             }

@@ -7,7 +7,7 @@ use super::decisions::{Decided, Decision, PackageHistory, TreePolicy, substitute
 use crate::catalog::resolve::Period;
 use crate::catalog::{Catalog, Tree};
 use crate::db::release_facts::{self, TreeRelease};
-use crate::db::{Conn, DbError};
+use crate::db::{Conn, DbError, life, package};
 use crate::model::change::LifeState;
 use crate::model::ids::{ReleaseId, Seq};
 use crate::model::point::{PointRules, PointTree};
@@ -40,6 +40,66 @@ struct ReleasePeriod {
     release: TreeRelease,
     from: Timestamp,
     until: Timestamp,
+}
+
+/// Returns the periods of the releases of a package in a tree, in the order in which decisions expect them. Each state of
+/// a snapshot of CRAN has the releases of its base.
+fn release_periods(
+    c: &mut dyn Conn,
+    tree: &Tree,
+    newest: Seq,
+    package: &str,
+) -> Result<Vec<ReleasePeriod>, DbError> {
+    let mut periods = Vec::new();
+    if tree.is_snapshot() {
+        for (index, (seq, base)) in tree.bases.iter().enumerate() {
+            let Some(id) = package::by_name(c, base.source, package)? else { continue };
+            let next = tree.bases.get(index + 1).and_then(|(seq, _)| instant(tree, *seq));
+            let Some(from) = instant(tree, *seq) else { continue };
+            let until = next.unwrap_or(Timestamp(i64::MAX));
+            let releases = release_facts::at_step(c, base.tree, base.seq, Some(id))?.into_iter();
+            periods.extend(releases.map(|release| ReleasePeriod { release, from, until }));
+        }
+    } else {
+        for life in release_facts::lives(c, tree.id, newest, package)? {
+            let until = if life.to <= newest { instant(tree, life.to) } else { Some(Timestamp(i64::MAX)) };
+            let (Some(from), Some(until)) = (instant(tree, life.from), until) else { continue };
+            periods.push(ReleasePeriod { release: life.release, from, until });
+        }
+    }
+    periods.sort_by(|a, b| {
+        let key = |period: &ReleasePeriod| {
+            (period.release.state, period.release.path.clone(), period.release.release)
+        };
+        key(a).cmp(&key(b))
+    });
+    Ok(periods)
+}
+
+/// Returns the periods during which a tree lists the versions of a package, without regard to block rules.
+pub(in crate::serve) fn listed_spans(
+    c: &mut dyn Conn,
+    tree: &Tree,
+    package: &str,
+) -> Result<Vec<Span>, DbError> {
+    let Some(newest) = tree.newest() else { return Ok(Vec::new()) };
+    if tree.is_snapshot() {
+        let periods = release_periods(c, tree, newest, package)?.into_iter();
+        let listed = periods.filter(|period| period.release.state == LifeState::Listed);
+        let span = |ReleasePeriod { release, from, until }| Span {
+            version: release.version,
+            from,
+            until,
+            blocked: None,
+        };
+        return Ok(listed.map(span).collect());
+    }
+    let rows = life::listed_spans(c, tree.id, newest, package)?.into_iter();
+    let spans = rows.filter_map(|row| {
+        let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
+        Some(Span { version: row.version, from: instant(tree, row.from)?, until, blocked: None })
+    });
+    Ok(spans.collect())
 }
 
 /// Returns the publication time of a step; if the step is not in memory, that of the next one.
@@ -81,16 +141,13 @@ impl PackageLives {
             PointTree { source: tree.source, tree: tree.id, seq: newest, base, rules: Some(rules) };
         let policy =
             TreePolicy { repo: Arc::clone(repo), catalog: Arc::clone(catalog), tree: point_tree, rules };
-        let mut rows = release_facts::lives(c, tree.id, newest, package)?;
-        rows.sort_unstable_by(|a, b| {
-            let key = |row: &TreeRelease| (row.state, row.path.clone(), row.release);
-            key(&a.release).cmp(&key(&b.release))
-        });
+        let lives = release_periods(c, tree, newest, package)?;
         let (mut first_steps, mut licenses) = (HashMap::new(), HashMap::new());
-        if let Some(package) = rows.first().map(|row| row.release.package) {
+        if let Some(package) = lives.first().map(|period| period.release.package) {
             first_steps = release_facts::first_steps(c, point_tree.listing().tree, Some(package))?;
             if repo.set.needs_license() {
-                release_facts::metadata_of_all_steps(c, tree.id, package, &mut |release, text| {
+                let recorded = if tree.is_snapshot() { point_tree.listing().tree } else { tree.id };
+                release_facts::metadata_of_all_steps(c, recorded, package, &mut |release, text| {
                     if let Some(license) =
                         Description::from_bytes(&text).ok().as_ref().and_then(|d| d.non_empty("License"))
                     {
@@ -99,11 +156,7 @@ impl PackageLives {
                 })?;
             }
         }
-        let lives = rows.into_iter().filter_map(|row| {
-            let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
-            Some(ReleasePeriod { release: row.release, from: instant(tree, row.from)?, until })
-        });
-        Ok(Some(PackageLives { policy, lives: lives.collect(), first_steps, licenses }))
+        Ok(Some(PackageLives { policy, lives, first_steps, licenses }))
     }
 
     /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` states whether

@@ -207,3 +207,27 @@ fn api_pages_and_history_show_only_what_the_definition_selects() {
     let audit = server.rspm_stdout("audit list");
     assert!(audit.contains("subset"), "{audit}");
 }
+
+#[test]
+fn the_history_of_a_package_has_the_states_of_a_snapshot_of_cran_and_follows_the_rules() {
+    let Curated { web: _web, server } = start();
+    server.rspm_stdout("create source --name=pinned --type=cran-snapshot --snapshot=2025-10-10");
+    server.rspm_stdout("create repo --name=snap");
+    server.rspm_stdout("subscribe --repo=snap --source=pinned");
+    let history = || {
+        let answer = server.get("/snap/latest/web/packages/lib/history/");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    };
+    let html = history();
+    assert!(html.contains(">1.0</td>") && html.contains("still listed"), "{html}");
+    server.rspm_stdout("edit source --name=pinned --snapshot=2025-10-14");
+    let html = history();
+    assert!(html.contains(">2.0</td>") && html.contains(">1.0</td>"), "both states: {html}");
+    assert!(!html.contains(">1.5</td>"), "it was between the two states: {html}");
+    server.rspm_stdout("create blocklist-rule --package-name=lib --version=2.0");
+    let html = history();
+    assert!(html.contains(">1.5</td>") && !html.contains(">2.0</td>"), "the replacement: {html}");
+    assert!(html.contains("2.0 by rule 1"), "{html}");
+    assert!(listed(&server, "/snap/latest").contains(&"lib 1.5".to_owned()), "as the index");
+}

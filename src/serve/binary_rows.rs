@@ -1,5 +1,7 @@
 //! Lists the binaries of a package by version, platform and time.
 
+use std::collections::HashSet;
+
 use super::allowed::View;
 use super::{RepoError, find, name_guards, owner};
 use crate::catalog::BINARY_ROLE;
@@ -8,7 +10,7 @@ use crate::db::binary::Binary;
 use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
-use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::ids::{ReleaseId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
@@ -59,7 +61,8 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
     Ok(state.db.read(move |c| rows(c, source, &lists, &package)).await?)
 }
 
-/// Like [`in_source`], for the source that owns the package at a point.
+/// Like [`in_source`], for the source that owns the package at a point, and only the versions that the point lists or
+/// archives and no rule blocks.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] when there is no such package; database errors.
@@ -74,11 +77,24 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
         }
         let heads: Vec<BinaryListHead> =
             lists.iter().copied().filter(|list| list.0 == tree.origin()).collect();
-        self::rows(c, tree.origin(), &heads, &name).map(Some)
+        let mut rows = self::rows(c, tree.origin(), &heads, &name)?;
+        let versions = allowed_versions(c, tree, &name)?;
+        rows.retain(|row| versions.contains(&row.version));
+        Ok(Some(rows))
     });
     let excerpt: String = package.chars().take(128).collect();
     let text = format!("there is no package '{excerpt}' in this snapshot");
     rows.await?.ok_or_else(|| name_guards::missing(state, point, Language::R, package, text))
+}
+
+/// Returns the versions of a package that a tree lists or archives, without blocked ones. SECURITY: the lists of binaries
+/// are those of the newest state, which has later versions; the client of an earlier snapshot may no longer read the source.
+fn allowed_versions(c: &mut dyn Conn, tree: &View, package: &str) -> Result<HashSet<String>, DbError> {
+    let decided = tree.decided(c, package)?;
+    let blocked: HashSet<ReleaseId> =
+        decided.iter().filter(|it| it.is_blocked()).map(|it| it.release.release).collect();
+    let releases = tree.package_detail(c, package)?.into_iter();
+    Ok(releases.filter(|it| !blocked.contains(&it.release)).map(|it| it.version).collect())
 }
 
 fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {

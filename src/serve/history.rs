@@ -8,7 +8,6 @@ use super::allowed::over_time::{PackageLives, Span, listed_spans, within};
 use super::{RepoError, Repositories, name_guards, policies, python};
 use crate::catalog::resolve::{self, Period};
 use crate::catalog::{Catalog, Repository};
-use crate::db;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::Point;

@@ -90,18 +90,21 @@ impl HiddenNames {
         guard.hides(self.source, self.is_own).then_some(guard)
     }
 
-    /// Refuses a hidden name in any spelling.
+    /// Refuses a hidden name in any spelling; `is_known` states whether the source has packages of the name. SECURITY: an
+    /// automatic guard refuses only known names, because it reveals that a source, which may be private, has the name.
     ///
     /// # Errors
     /// [`RepoError::Guarded`].
-    pub fn require_visible(&self, name: &str) -> Result<(), RepoError> {
+    pub fn require_visible(&self, name: &str, is_known: bool) -> Result<(), RepoError> {
         let name = match self.language {
             Language::R => name.to_owned(),
             Language::Python => normalize(name),
         };
         match self.guard_of(&name) {
-            Some(guard) => Err(RepoError::Guarded(Box::new(guarded_name(guard, &name)))),
-            None => Ok(()),
+            Some(guard) if is_known || !guard.is_automatic => {
+                Err(RepoError::Guarded(Box::new(guarded_name(guard, &name))))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }

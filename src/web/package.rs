@@ -58,6 +58,8 @@ pub struct Package {
     pub yanked: Option<String>,
     /// The reason why a rule blocks the version; `None` if no rule does.
     pub blocked: Option<String>,
+    /// The highest blocked version above this one, with the rule and its reason.
+    pub blocked_version: Option<(String, String)>,
     /// The rule that warns about it, with the reason.
     pub warning: Option<String>,
     /// The title.
@@ -152,6 +154,11 @@ impl Package {
             }
             @if let Some(reason) = &self.blocked {
                 p.notice { "This version is blocked in this repository by " (visible(reason)) "." }
+            }
+            @if let Some((version, reason)) = &self.blocked_version {
+                p.notice {
+                    "Version " (visible(version)) " is blocked in this repository by " (visible(reason)) "."
+                }
             }
             @if let Some(reason) = &self.warning {
                 p.notice { span.danger { "Warning" } " of this repository about this version: " (visible(reason)) "." }

@@ -3,6 +3,7 @@
 use super::{add, get};
 use crate::support::binary;
 use crate::support::server::Server;
+use crate::support::tarball::Tarball;
 
 fn agent() -> String {
     format!("R ({}.9 x86_64-pc-linux-gnu x86_64 linux-gnu)", binary::r_version())
@@ -166,4 +167,25 @@ fn files_to_add_can_be_given_in_a_list() {
     let refusal = server.refused(&format!("add --source=team --file-in={empty}"));
     assert!(refusal.contains("names no file; write one path on each line"), "{refusal}");
     assert!(server.refused("add --source=team --file-in=/nowhere/list").contains("/nowhere/list"));
+}
+
+#[test]
+fn the_list_of_binaries_has_only_versions_that_the_snapshot_has_and_no_rule_blocks() {
+    let server = Server::start();
+    let [_, tally, _] = binary::examples();
+    server.store("team", &Tarball::new("tally", "0.1"));
+    server.repository("prod", "team");
+    let before = server.json("info --source=team")["last_transaction"]["id"].to_string();
+    server.rspm_stdout(&format!("add --source=team --path={}", tally.source.display()));
+    add(&server, &[&tally], "noble");
+    let builds = |snapshot: &str| {
+        let path = format!("/__api__/repos/prod/packages/tally/builds?snapshot={snapshot}");
+        server.get(&path).json().as_array().expect("a list").len()
+    };
+    let page = |snapshot: &str| server.get(&format!("/prod/{snapshot}/web/packages/tally/binaries/")).text();
+    assert_eq!((builds("latest"), builds(&before)), (1, 0));
+    assert!(page("latest").contains("0.2.1") && !page(&before).contains("0.2.1"), "{}", page(&before));
+    server.rspm_stdout("create blocklist-rule --package-name=tally --version=0.2.1");
+    assert_eq!(builds("latest"), 0);
+    assert!(!page("latest").contains("0.2.1"), "{}", page("latest"));
 }

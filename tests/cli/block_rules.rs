@@ -256,6 +256,16 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         server.rspm_stdout(&format!("edit blocklist-rule --id={id} --priority=5"));
         server.rspm_stdout("delete blocklist-rule --id=all");
     }
+    for (flags, rest) in [("--repo=prod --all", "--repo="), ("--all --warn", "--warn=false")] {
+        server.rspm_stdout(&format!("create blocklist-rule {flags}"));
+        let before = server.json("list blocklist-rules");
+        let line = format!("edit blocklist-rule --id={} {rest}", before[0]["id"]);
+        let refused = server.refused(&line);
+        assert!(refused.contains("of more repositories or sources, or block them; --all"), "{refused}");
+        assert_eq!(server.json("list blocklist-rules"), before, "{flags}");
+        server.rspm_stdout(&format!("{line} --all"));
+        server.rspm_stdout("delete blocklist-rule --id=all");
+    }
     server.rspm_stdout("create blocklist-rule --package-name=one --warn");
     let id = server.json("list blocklist-rules")[0]["id"].clone();
     let edit = |flags: &str| server.rspm_stdout(&format!("edit blocklist-rule --id={id} {flags}"));

@@ -414,3 +414,24 @@ fn pip_and_uv_install_nothing_if_the_own_source_lacks_the_package_and_uv_tries_n
     assert!(!output.status.success() && text(&output).contains("403"), "{}", text(&output));
     assert_eq!(installed_version(&target, "acme_tools"), None);
 }
+
+#[test]
+fn explanations_and_addresses_of_a_source_do_not_reveal_the_names_of_private_projects() {
+    let pypi = Pypi::start();
+    publish(&pypi, "free", &Package::new("free", "1.0"));
+    let server = super::index::start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    server.rspm_stdout("create source --name=private --type=local-python");
+    let package = Package::new("secret-py", "1.0");
+    let path = super::package::write(&server, &package.wheel_name(), &package.wheel());
+    assert_eq!(server.rspm(&format!("add --source=private --path={}", path.display())).code, 0);
+    let answer = |path: String, name: &str| {
+        let answer = server.get(&path);
+        (answer.status, answer.text().replace(name, "NAME"))
+    };
+    for path in ["/__api__/sources/pypi/packages/NAME/releases", "/py/latest/web/packages/NAME/why/"] {
+        let [secret, unknown] =
+            ["secret-py", "sekret-py"].map(|name| answer(path.replace("NAME", name), name));
+        assert_eq!(secret, unknown, "{path}");
+    }
+}

@@ -144,6 +144,8 @@ fn the_highest_allowed_version_takes_the_place_of_a_blocked_one_everywhere() {
     assert!(explained.contains("one 1.1") && explained.contains("blocked one replaces it"), "{explained}");
     let page = server.get("/prod/latest/web/packages/one/?version=2.0").text();
     assert!(page.contains("This version is blocked in this repository by rule 1"), "{page}");
+    let page = server.get("/prod/latest/web/packages/one/").text();
+    assert!(page.contains("Version 2.0 is blocked in this repository by rule 1"), "{page}");
     let versions = server.get("/prod/latest/web/packages/one/versions").text();
     assert!(versions.contains("blocked") && versions.contains("rule 1"), "{versions}");
 

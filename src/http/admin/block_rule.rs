@@ -16,6 +16,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::{change_blocklist, inspect_repository};
+use crate::model::rule_effect::RuleEffect;
 use crate::policy::Rule;
 use crate::serve::block_rules;
 
@@ -104,11 +105,21 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     let (body, _): (wire::EditBlockRule, _) = call.json().await?;
     let catalog = app.state.catalog.get();
     let current = wire_of_rule(&catalog, &rule);
+    let is_confirmed = body.changes.get("all").and_then(Value::as_bool) == Some(true);
     let changed = changed(&current, body.changes)?;
     let new = Rule { id: rule.id, ..rule_of_wire(&catalog, &changed)? };
     if rule.criteria.has_release_criterion() && !new.criteria.has_release_criterion() && !changed.all {
         return Err(Failure::bad_request(
             "without this criterion, the rule matches all packages of its source; --all confirms that",
+        ));
+    }
+    let is_wider = (rule.criteria.repo.is_some() && new.criteria.repo.is_none())
+        || (rule.criteria.source.is_some() && new.criteria.source.is_none())
+        || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
+    if !new.criteria.has_release_criterion() && is_wider && !is_confirmed {
+        return Err(Failure::bad_request(
+            "the changed rule would match all packages of more repositories or sources, or block them; --all confirms \
+             that",
         ));
     }
     let matches = matches(app, &new).await?;

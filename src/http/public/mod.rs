@@ -163,11 +163,19 @@ pub async fn answer(
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
             let source = source(&catalog, name)?;
-            HiddenNames::of(&app.state, source).require_visible(package)?;
             let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
+            let hidden = HiddenNames::of(&app.state, source);
             match source.kind.language() {
-                Language::R => ok(&packages::releases(app, &point, package).await?),
-                Language::Python => ok(&python_packages::releases(app, &point, package).await?),
+                Language::R => {
+                    let releases = packages::releases(app, &point, package).await;
+                    hidden.require_visible(package, releases.is_ok())?;
+                    ok(&releases?)
+                }
+                Language::Python => {
+                    let releases = python_packages::releases(app, &point, package).await;
+                    hidden.require_visible(package, releases.is_ok())?;
+                    ok(&releases?)
+                }
             }
         }
         PublicRoute::Alerts => ok(&alerts::current(app, head.principal).await?),

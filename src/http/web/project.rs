@@ -16,6 +16,7 @@ use crate::python::version::Version;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::license::licenses;
+use crate::r::version::compare;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::{PackageDetail, Release};
 use crate::serve::metadata::ServedVersion;
@@ -83,6 +84,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         is_listed: !release.archived,
         yanked: None,
         blocked: release.blocked.clone(),
+        blocked_version: blocked_version(&detail),
         warning: release.warning.clone(),
         title: field("Title").unwrap_or_default(),
         description: field("Description").unwrap_or_default(),
@@ -109,6 +111,14 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// Returns the highest blocked version above that of the page, with the rule and its reason.
+fn blocked_version(detail: &PackageDetail) -> Option<(String, String)> {
+    let shown = &detail.release.version;
+    let higher = detail.others.iter().filter(|other| compare(&other.version, shown).is_gt());
+    let blocked = higher.filter_map(|other| Some((other.version.clone(), other.blocked.clone()?)));
+    blocked.max_by(|a, b| compare(&a.0, &b.0))
 }
 
 /// Returns the metadata that administrators set for a version.
@@ -265,6 +275,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         is_listed: true,
         yanked: release.yanked().map(str::to_owned),
         blocked: None,
+        blocked_version: None,
         warning: None,
         title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),

@@ -76,7 +76,9 @@ pub(super) async fn explain_project(
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
         let (state, source) = (&repositories.state, entry.tree.source);
-        let guard = name_guards::hiding_reason(state, Language::Python, project.as_str(), source);
+        // SECURITY: the guard of an unknown name would reveal the name of a package of a private source.
+        let guard = name_guards::hiding_reason(state, Language::Python, project.as_str(), source)
+            .filter(|_| entry.is_known);
         let rule = match (is_owner, entry.is_known) {
             (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",
@@ -192,6 +194,7 @@ fn count(files: &[ListedFile]) -> String {
 fn describe(entry: &TreeFiles) -> String {
     match (names::newest(&entry.files), entry.is_known) {
         (Some(newest), _) => format!("{}, version {} preferred", count(&entry.files), newest.version),
+        (None, true) if !entry.decided.blocked.is_empty() => "all files are blocked".to_owned(),
         (None, true) => "all files were removed".to_owned(),
         (None, false) => "does not have it".to_owned(),
     }

@@ -78,7 +78,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
         let heads: Vec<BinaryListHead> =
             lists.iter().copied().filter(|list| list.0 == tree.origin()).collect();
         let mut rows = self::rows(c, tree.origin(), &heads, &name)?;
-        let versions = allowed_versions(c, tree, &name)?;
+        let versions = allowed_versions(c, &tree, &name)?;
         rows.retain(|row| versions.contains(&row.version));
         Ok(Some(rows))
     });
